@@ -1,0 +1,80 @@
+"""
+The service's limits on what we send.  Each check returns the broken rule, or ``None``; it never shows the value.
+
+Botocore checks none of the maxima, and a result that the service refuses leaves the job hanging until its time-out.
+The numbers are those of botocore's ``codepipeline/2015-07-09/service-2.json``; a test holds them against it.
+Limits on what we *receive* are not enforced: the service has outgrown its own model before.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+JOB_ID = 512
+CLIENT_TOKEN = 256
+NONCE = 50
+CONTINUATION_TOKEN = 2048
+ACTION_PROVIDER = 35
+ACTION_VERSION = 9
+REVISION = 1500
+CHANGE_IDENTIFIER = 100
+REVISION_SUMMARY = 2048
+EXECUTION_SUMMARY = 2048
+EXTERNAL_EXECUTION_ID = 1500
+FAILURE_MESSAGE = 5000
+MAX_PERCENT = 100
+
+_NAME = re.compile(r"[0-9A-Za-z_-]+")  # pattern of ActionProvider and Version
+
+
+def text(value: object, maximum: int) -> str | None:
+    """Check a text of 1 to ``maximum`` code points."""
+    if not isinstance(value, str):
+        return "must be a str"
+    if not 1 <= len(value) <= maximum:
+        return f"must have 1 to {maximum} characters"
+    if not is_unicode(value):
+        return "must not contain lone surrogates"
+    return None
+
+
+def name(value: object, maximum: int) -> str | None:
+    """Check a provider or version: a text of letters, digits, ``_`` and ``-``."""
+    broken = text(value, maximum)
+    if broken is None and isinstance(value, str) and not _NAME.fullmatch(value):
+        return "must have only letters, digits, '_' and '-'"
+    return broken
+
+
+def whole_number(value: object, minimum: int, maximum: int | None = None) -> str | None:
+    """Check an ``int`` within a range, ends included.  A ``bool`` is not one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return "must be an int"
+    if maximum is None:
+        return None if value >= minimum else f"must be at least {minimum}"
+    return None if minimum <= value <= maximum else f"must be from {minimum} to {maximum}"
+
+
+def aware_datetime(value: object) -> str | None:
+    """Check a ``datetime`` with a time zone that can be told in UTC."""
+    if not isinstance(value, datetime):
+        return "must be a datetime"
+    if value.utcoffset() is None:
+        return "must have a time zone"
+    try:
+        value.astimezone(timezone.utc)
+    except OverflowError:
+        return "must be within the years 1 to 9999 in UTC"
+    return None
+
+
+def is_unicode(value: str) -> bool:
+    """Whether a text can be encoded: JSON lets lone surrogates through, and nothing after it takes them."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""The service's enumerations: open where the service answers, closed where we send."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ActionCategory", "ActionOwner", "ArtifactLocationType", "EncryptionKeyType", "FailureType", "JobStatus"]
+
+_UNKNOWN = "UNKNOWN"
+
+
+class _OpenEnum(str, Enum):
+    """
+    A ``str`` enumeration whose unknown values survive.
+
+    An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  It is made anew
+    each time and never cached, so a peer that invents values cannot fill the memory.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = _UNKNOWN
+        member._value_ = str.__str__(value)
+        return member
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the library knows the value."""
+        return self._name_ != _UNKNOWN
+
+    # The same text on every Python: 3.10 and 3.11 differ in format() of a str enumeration.
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment] # typeshed names the parameter of one and not of the other
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type[_OpenEnum], tuple[str]]:
+        return type(self), (self._value_,)
+
+
+class ActionCategory(_OpenEnum):
+    """
+    What kind of action a stage runs.
+
+    .. versionadded:: 0.1.0
+    """
+
+    SOURCE = "Source"
+    BUILD = "Build"
+    DEPLOY = "Deploy"
+    TEST = "Test"
+    INVOKE = "Invoke"
+    APPROVAL = "Approval"
+    COMPUTE = "Compute"
+
+
+class ActionOwner(_OpenEnum):
+    """
+    Who made the action type.  Jobs of a partner's action have `THIRD_PARTY`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    AWS = "AWS"
+    THIRD_PARTY = "ThirdParty"
+    CUSTOM = "Custom"
+
+
+class ArtifactLocationType(_OpenEnum):
+    """
+    Where an artifact is stored.
+
+    .. versionadded:: 0.1.0
+    """
+
+    S3 = "S3"
+
+
+class EncryptionKeyType(_OpenEnum):
+    """
+    What service keeps an encryption key.
+
+    .. versionadded:: 0.1.0
+    """
+
+    KMS = "KMS"
+
+
+class JobStatus(_OpenEnum):
+    """
+    The state of a job.  Work only when an acknowledgement answers `IN_PROGRESS`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    CREATED = "Created"
+    QUEUED = "Queued"
+    DISPATCHED = "Dispatched"
+    IN_PROGRESS = "InProgress"
+    TIMED_OUT = "TimedOut"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class FailureType(str, Enum):
+    """
+    Why a job failed.  Ours to send, so it is closed: the service refuses any other value.
+
+    .. versionadded:: 0.1.0
+    """
+
+    JOB_FAILED = "JobFailed"
+    CONFIGURATION_ERROR = "ConfigurationError"
+    PERMISSION_ERROR = "PermissionError"
+    REVISION_OUT_OF_SYNC = "RevisionOutOfSync"
+    REVISION_UNAVAILABLE = "RevisionUnavailable"
+    SYSTEM_UNAVAILABLE = "SystemUnavailable"
+
+    __str__ = str.__str__
+    __format__ = str.__format__  # type: ignore[assignment] # typeshed names the parameter of one and not of the other
