@@ -242,7 +242,7 @@ class ActionConfiguration:
     .. versionadded:: 0.1.0
     """
 
-    configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrapped_values)
+    configuration: Mapping[str, SecretStr] = attrs.field(factory=dict[str, SecretStr], converter=_wrapped_values)
 
 
 @attrs.frozen(kw_only=True)

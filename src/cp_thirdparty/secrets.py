@@ -57,7 +57,7 @@ class SecretStr:
             # str.__str__ makes a plain str of a subclass, whose own __str__ could give another text.
             object.__setattr__(self, "_reveal", str.__str__(value).__str__)
             return self
-        kind = type(value).__name__  # type: ignore[unreachable] # not every caller type-checks
+        kind = type(value).__name__
         del value  # it may be the secret in another type, and this frame is in the traceback
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
@@ -78,7 +78,7 @@ class SecretStr:
             return value
         if isinstance(value, str):
             return cls(value)
-        kind = type(value).__name__  # type: ignore[unreachable] # not every caller type-checks
+        kind = type(value).__name__
         del value
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
