@@ -26,7 +26,7 @@ from cp_thirdparty.enums import (
     FailureType,
 )
 from cp_thirdparty.exceptions import InvalidRequestError
-from cp_thirdparty.secrets import FrozenMapping, SecretStr
+from cp_thirdparty.secrets import SecretMapping, SecretStr
 
 __all__ = [
     "ActionConfiguration",
@@ -55,7 +55,7 @@ def _wrapped(value: str | SecretStr | None) -> SecretStr | None:
 
 
 def _wrapped_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, SecretStr]:
-    return FrozenMapping({key: SecretStr.wrap(text) for key, text in value.items()})
+    return value if isinstance(value, SecretMapping) else SecretMapping(value)
 
 
 def _category(value: ActionCategory | str) -> ActionCategory:
@@ -66,15 +66,7 @@ def _owner(value: ActionOwner | str) -> ActionOwner:
     return _member(ActionOwner, value, "owner")
 
 
-def _location_type(value: ArtifactLocationType | str | None) -> ArtifactLocationType | None:
-    return None if value is None else _member(ArtifactLocationType, value, "type")
-
-
-def _key_type(value: EncryptionKeyType | str) -> EncryptionKeyType:
-    return _member(EncryptionKeyType, value, "type")
-
-
-_OpenEnumT = TypeVar("_OpenEnumT", ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType)
+_OpenEnumT = TypeVar("_OpenEnumT", ActionCategory, ActionOwner)
 
 
 def _member(enum: type[_OpenEnumT], value: object, field: str) -> _OpenEnumT:
@@ -106,7 +98,7 @@ def _failure_type(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
     """
     Where an object lies in S3.
@@ -123,7 +115,7 @@ class S3Location:
     object_key: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
     Where an artifact lies.
@@ -136,11 +128,11 @@ class ArtifactLocation:
     .. versionadded:: 0.1.0
     """
 
-    type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
+    type: ArtifactLocationType | None = None
     s3_location: S3Location | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
     """
     Files that an action takes or makes, most often one ZIP archive.
@@ -160,7 +152,7 @@ class Artifact:
     location: ArtifactLocation | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
     """
     Temporary AWS credentials for the job's artifacts.  They live 15 minutes; reading the details again renews them.
@@ -185,7 +177,7 @@ class ArtifactCredentials:
     session_token: SecretStr | None = attrs.field(default=None, converter=_wrapped)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class EncryptionKey:
     """
     The key that encrypts the pipeline's artifacts.
@@ -199,10 +191,10 @@ class EncryptionKey:
     """
 
     id: str
-    type: EncryptionKeyType = attrs.field(converter=_key_type)
+    type: EncryptionKeyType
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionTypeId:
     """
     The four parts that name an action type.  ``category`` and ``owner`` take a plain text too.
@@ -225,7 +217,7 @@ class ActionTypeId:
     version: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionConfiguration:
     """
     What the customer entered for the action.
@@ -245,7 +237,7 @@ class ActionConfiguration:
     configuration: Mapping[str, SecretStr] = attrs.field(factory=dict[str, SecretStr], converter=_wrapped_values)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class StageContext:
     """
     The stage of the pipeline.
@@ -259,7 +251,7 @@ class StageContext:
     name: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionContext:
     """
     The action within its stage.
@@ -276,7 +268,7 @@ class ActionContext:
     action_execution_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class PipelineContext:
     """
     The pipeline that the job belongs to.
@@ -302,7 +294,7 @@ class PipelineContext:
     pipeline_execution_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
     """
     What a job is about.  The service documents every part as optional.
@@ -338,7 +330,7 @@ class JobData:
     encryption_key: EncryptionKey | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class JobDetails:
     """
     The answer to ``GetThirdPartyJobDetails``.
@@ -358,7 +350,7 @@ class JobDetails:
     nonce: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ThirdPartyJob:
     """
     What a poll returns.  It holds no secret, so it is what travels between processes.
@@ -375,7 +367,7 @@ class ThirdPartyJob:
     job_id: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class CurrentRevision:
     """
     The revision that a successful job has produced.
@@ -401,7 +393,7 @@ class CurrentRevision:
     revision_summary: str | None = attrs.field(default=None, validator=_checked(_limits.text, _limits.REVISION_SUMMARY))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ExecutionDetails:
     """
     What the customer's console shows of the work.
@@ -428,7 +420,7 @@ class ExecutionDetails:
     )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class FailureDetails:
     """
     Why a job failed.

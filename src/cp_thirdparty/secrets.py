@@ -1,26 +1,22 @@
-"""What must not be shown, and what must not be changed: `SecretStr` and `FrozenMapping`."""
+"""What must not be shown: `SecretStr`, and `SecretMapping` of them."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import hmac
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FrozenMapping", "SecretStr"]
+__all__ = ["SecretMapping", "SecretStr"]
 
 _MASK = "**********"
 
 # Hashes of secrets are keyed with it, so that they say nothing outside this process.
 _HASH_KEY = os.urandom(16)
-
-_K = TypeVar("_K")
-_V_co = TypeVar("_V_co", covariant=True)
 
 
 @final
@@ -53,13 +49,18 @@ class SecretStr:
     def __new__(cls, value: str) -> SecretStr:  # noqa: D102 - the class's docstring describes it
         # Not __init__, which anyone could call a second time.
         if isinstance(value, str):
-            self = object.__new__(cls)
             # str.__str__ makes a plain str of a subclass, whose own __str__ could give another text.
-            object.__setattr__(self, "_reveal", str.__str__(value).__str__)
-            return self
+            return cls._of(str.__str__(value))
         kind = type(value).__name__
         del value  # it may be the secret in another type, and this frame is in the traceback
         raise TypeError(f"SecretStr takes a str, not {kind}")
+
+    @classmethod
+    def _of(cls, value: str) -> SecretStr:
+        """Make one of a text known to be a plain ``str``."""
+        self = _new_object(cls)
+        _set_reveal(self, value.__str__)
+        return self
 
     @classmethod
     def wrap(cls, value: str | SecretStr) -> SecretStr:
@@ -74,10 +75,8 @@ class SecretStr:
 
         .. versionadded:: 0.1.0
         """
-        if isinstance(value, SecretStr):
-            return value
-        if isinstance(value, str):
-            return cls(value)
+        if isinstance(value, (str, SecretStr)):
+            return value if isinstance(value, SecretStr) else cls(value)
         kind = type(value).__name__
         del value
         raise TypeError(f"SecretStr takes a str, not {kind}")
@@ -128,8 +127,12 @@ class SecretStr:
         raise TypeError(_NO_PICKLE)
 
 
+# Past the __setattr__ that refuses; bound once, because the models of one answer make a dozen.
+_new_object = object.__new__
+_set_reveal: Callable[[SecretStr, Callable[[], str]], None] = SecretStr.__dict__["_reveal"].__set__
+
 _NO_PICKLE = (
-    "SecretStr cannot be pickled, because a pickle holds its value in clear; "
+    "a secret cannot be pickled, because a pickle holds its value in clear; "
     "send the ThirdPartyJob, which holds no secret, and read the job's details on the other side"
 )
 
@@ -139,55 +142,104 @@ def _encoded(secret: SecretStr) -> bytes:
     return secret.get_secret_value().encode("utf-8", "surrogatepass")
 
 
-class FrozenMapping(Mapping[_K, _V_co]):
+@final
+class SecretMapping(Mapping[str, SecretStr]):
     """
-    A mapping that cannot be changed: hashable, copyable, and as picklable as what it holds.
+    An immutable mapping whose values are secret: it gives each as a `SecretStr`.
 
-    Keeps the order of its entries; equals any mapping with the same ones.  Safe to share between threads.
+    Keeps the order of its entries and equals any mapping with the same ones.  Hashable and safe to share between
+    threads; it refuses to be pickled as `SecretStr` does.
 
     Args:
         entries: Copied at construction.
 
+    Raises:
+        TypeError: A key is not a ``str``, or a value neither ``str`` nor `SecretStr`.  The message names types only.
+
     .. versionadded:: 0.1.0
     """
 
-    __slots__ = ("_entries",)
-    _entries: dict[_K, _V_co]
+    # The bound __getitem__ of a dict of plain texts, as well hidden as the method in SecretStr.  Values are wrapped
+    # when they are asked for: eight SecretStr more would be a tenth of a job's memory and of the time to read it.
+    __slots__ = ("_reveal",)
+    _reveal: Callable[[str], str]
 
-    def __new__(cls, entries: Mapping[_K, _V_co]) -> FrozenMapping[_K, _V_co]:  # noqa: D102 - as above
-        self = super().__new__(cls)
-        object.__setattr__(self, "_entries", dict(entries))
+    def __new__(cls, entries: Mapping[str, str | SecretStr]) -> SecretMapping:  # noqa: D102 - the class describes it
+        plain, wrong_type = _plain_texts(entries)
+        if wrong_type is not None:
+            del entries, plain
+            raise TypeError(f"SecretMapping takes str keys and str or SecretStr values, not {wrong_type}")
+        return cls.of_plain(plain)
+
+    @classmethod
+    def of_plain(cls, plain: dict[str, str]) -> SecretMapping:
+        """
+        Make one of a dictionary that is neither copied nor checked.
+
+        Args:
+            plain: Nobody else may hold it, and its keys and values must be plain ``str``.
+
+        .. versionadded:: 0.1.0
+        """
+        self = _new_object(cls)
+        _set_mapping_reveal(self, plain.__getitem__)
         return self
 
-    def __getitem__(self, key: _K) -> _V_co:
-        return self._entries[key]
+    def __getitem__(self, key: str) -> SecretStr:
+        return SecretStr(self._reveal(key))
 
-    def __iter__(self) -> Iterator[_K]:
-        return iter(self._entries)
+    def __iter__(self) -> Iterator[str]:
+        return iter(_entries(self))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(_entries(self))
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return key in _entries(self)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._entries!r})"
+        return f"SecretMapping({dict(self)!r})"
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._entries.items()))
+        return hash(frozenset(self.items()))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("FrozenMapping is immutable")
+        raise AttributeError("SecretMapping is immutable")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("FrozenMapping is immutable")
+        raise AttributeError("SecretMapping is immutable")
 
-    def __copy__(self) -> FrozenMapping[_K, _V_co]:
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("SecretMapping cannot be subclassed")
+
+    def __copy__(self) -> SecretMapping:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenMapping[_K, _V_co]:
-        return FrozenMapping(copy.deepcopy(self._entries, memo))
+    def __deepcopy__(self, memo: dict[int, Any]) -> SecretMapping:
+        return self
 
-    def __reduce__(self) -> tuple[type[FrozenMapping[_K, _V_co]], tuple[dict[_K, _V_co]]]:
-        return FrozenMapping, (self._entries,)
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(_NO_PICKLE)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(_NO_PICKLE)
+
+
+_set_mapping_reveal: Callable[[SecretMapping, Callable[[str], str]], None] = SecretMapping.__dict__["_reveal"].__set__
+
+
+def _entries(mapping: SecretMapping) -> dict[str, str]:
+    entries: dict[str, str] = mapping._reveal.__self__  # type: ignore[attr-defined] # noqa: SLF001 - a bound method
+    return entries
+
+
+def _plain_texts(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
+    """Return the texts in clear, and the name of the first wrong type: whoever raises must not hold the texts."""
+    plain: dict[str, str] = {}
+    for key, value in entries.items():
+        if not isinstance(key, str):
+            return plain, type(key).__name__
+        if not isinstance(value, (str, SecretStr)):
+            return plain, type(value).__name__
+        plain[key] = SecretStr.wrap(value).get_secret_value()
+    return plain, None

@@ -1,0 +1,184 @@
+"""What a partner's configuration class asks for: its fields, their keys, and how a text becomes each field's type."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+import attrs
+
+from cp_thirdparty._hooks import Hook, MismatchError
+from cp_thirdparty.secrets import SecretStr
+
+_T = TypeVar("_T")
+
+# int() itself takes "٤٥" and "4_5", and a text of any length.
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_FLOAT = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?")
+_BOOLS = {"true": True, "false": False}
+
+
+@attrs.frozen
+class Key:
+    """
+    Names the configuration key of a field: ``api_key: Annotated[SecretStr, Key("APIKey")]``.
+
+    Attributes:
+        name: The key as the customer sees it.
+
+    .. versionadded:: 0.1.0
+    """
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class Field:
+    """One field of a configuration class."""
+
+    name: str
+    key: str
+    may_be_absent: bool
+    read: Hook
+
+
+def fields_of(model: type[Any]) -> tuple[Field, ...]:
+    """
+    Tell the fields of a configuration class.
+
+    Raises:
+        TypeError: It is no attrs class or dataclass, a field's type cannot be read from a text, or two fields have one
+            key.
+    """
+    hints = typing.get_type_hints(model, include_extras=True)
+    fields = tuple(
+        _field(model, name, hints[name], has_default=has_default) for name, has_default in _init_fields(model)
+    )
+    twins = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
+    if twins:
+        raise TypeError(f"{model.__qualname__}: more than one field has the key {', '.join(sorted(twins))}")
+    return fields
+
+
+def _init_fields(model: type[Any]) -> Iterator[tuple[str, bool]]:
+    if attrs.has(model):
+        yield from ((field.name, field.default is not attrs.NOTHING) for field in attrs.fields(model) if field.init)
+    elif dataclasses.is_dataclass(model):
+        for field in dataclasses.fields(model):
+            if field.init:
+                missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+                yield field.name, not missing
+    else:
+        raise TypeError("structure_configuration() takes an attrs class or a dataclass")
+
+
+def _field(model: type[Any], name: str, annotation: Any, *, has_default: bool) -> Field:
+    bare, key = _without_key(annotation)
+    inner, optional = _without_none(bare)
+    if optional and key is None:
+        inner, key = _without_key(inner)
+    read = _reader(inner)
+    if read is None:
+        raise TypeError(
+            f"{model.__qualname__}.{name}: a configuration field is str, SecretStr, int, float, bool, an enum or a "
+            "Literal of texts, or one of them | None"
+        )
+    return Field(
+        name=name,
+        key=_pascal_case(name) if key is None else key.name,
+        may_be_absent=optional and not has_default,
+        read=_optional(read) if optional else read,
+    )
+
+
+def _optional(read: Hook) -> Hook:
+    def read_optional(value: SecretStr | None, annotation: Any) -> Any:
+        return None if value is None else read(value, annotation)
+
+    return read_optional
+
+
+def _pascal_case(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def _without_key(annotation: Any) -> tuple[Any, Key | None]:
+    if typing.get_origin(annotation) is not Annotated:
+        return annotation, None
+    bare, *extras = typing.get_args(annotation)
+    keys = [extra for extra in extras if isinstance(extra, Key)]
+    return bare, keys[-1] if keys else None
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if typing.get_origin(annotation) not in (types.UnionType, typing.Union):
+        return annotation, False
+    members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
+    return (members[0], True) if len(members) == 1 else (annotation, False)
+
+
+def _reader(annotation: Any) -> Hook | None:
+    if annotation in _READERS:
+        return _READERS[annotation]
+    if typing.get_origin(annotation) is Literal:
+        choices = {choice: choice for choice in typing.get_args(annotation)}
+    elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        choices = {member.value: member for member in annotation.__members__.values()}
+    else:
+        return None
+    return _choice_reader(choices) if all(isinstance(choice, str) for choice in choices) else None
+
+
+def _choice_reader(choices: dict[str, _T]) -> Callable[[SecretStr, Any], _T]:
+    def read_choice(value: SecretStr, _: Any) -> _T:
+        text = value.get_secret_value()
+        if text not in choices:
+            raise MismatchError(f"must be one of: {', '.join(map(str.__str__, choices))}")
+        return choices[text]
+
+    return read_choice
+
+
+def _read_secret(value: SecretStr, _: Any) -> SecretStr:
+    return value
+
+
+def _read_str(value: SecretStr, _: Any) -> str:
+    return value.get_secret_value()
+
+
+def _read_int(value: SecretStr, _: Any) -> int:
+    text = value.get_secret_value()
+    if not _INTEGER.fullmatch(text):
+        raise MismatchError("must be a whole number of at most 18 digits")
+    return int(text)
+
+
+def _read_float(value: SecretStr, _: Any) -> float:
+    text = value.get_secret_value()
+    number = float(text) if _FLOAT.fullmatch(text) else math.inf
+    if not math.isfinite(number):
+        raise MismatchError("must be a finite decimal number")
+    return number
+
+
+def _read_bool(value: SecretStr, _: Any) -> bool:
+    text = value.get_secret_value().lower()
+    if text not in _BOOLS:
+        raise MismatchError("must be true or false")
+    return _BOOLS[text]
+
+
+_READERS: dict[Any, Hook] = {
+    SecretStr: _read_secret,
+    str: _read_str,
+    int: _read_int,
+    float: _read_float,
+    bool: _read_bool,
+}

@@ -1,0 +1,250 @@
+"""
+The hooks of the one cattrs converter: strict about every leaf, and as fast as cattrs' own generator makes them.
+
+They know the service's rules of naming and of absence, and no model by name.  What breaks a rule raises
+`MismatchError`, which holds the rule and never the value.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_fn, override
+
+from cp_thirdparty._limits import is_unicode
+from cp_thirdparty.enums import ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType, FailureType
+from cp_thirdparty.secrets import SecretMapping, SecretStr
+
+# A structure hook of cattrs: (value, type) -> structured value.
+Hook = Callable[[Any, Any], Any]
+
+
+class MismatchError(ValueError):
+    """A value breaks a rule.  It holds the rule and not the value, and never leaves the package."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.rule = rule
+
+
+@functools.cache
+def make_converter(*, detailed: bool) -> Converter:
+    """Make the converter: as fast as may be, or one that finds every problem and its place."""
+    converter = Converter(
+        detailed_validation=detailed, omit_if_default=True, unstruct_collection_overrides={tuple: list}
+    )
+    leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time, SecretStr: _secret}
+    leaves[FailureType] = _failure_type
+    for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType):
+        leaves[enum] = _open_enum(enum)
+    for leaf, hook in leaves.items():
+        converter.register_structure_hook(leaf, hook)
+    converter.register_unstructure_hook(datetime, _utc)
+    converter.register_unstructure_hook(SecretStr, _itself)  # unstructure() decides what to show
+    _register_shapes(converter)
+    return converter
+
+
+def _register_shapes(converter: Converter) -> None:
+    """Register hook factories, which make the hook of a class or a container when it is first met."""
+
+    def optional(annotation: Any) -> Hook:
+        inner = typing.get_args(annotation)[0]
+        if attrs.has(inner):
+            return _object(inner, converter, optional=True)
+        return _OPTIONAL_LEAVES.get(inner) or _or_none(converter.get_structure_hook(inner))
+
+    def required(model: Any) -> Hook:
+        return _object(model, converter)
+
+    def sequence(annotation: Any) -> Hook:
+        return _list(typing.get_args(annotation)[0], converter)
+
+    def mapping(_annotation: Any) -> Hook:
+        return _secrets
+
+    def unstructure_members(model: Any) -> Callable[[Any], Any]:
+        return make_dict_unstructure_fn(model, converter, _cattrs_omit_if_default=True, **_renames(model))
+
+    def unstructure_mapping(_annotation: Any) -> Callable[[Any], Any]:
+        return dict
+
+    converter.register_structure_hook_factory(attrs.has, required)
+    converter.register_structure_hook_factory(_is_optional, optional)
+    converter.register_structure_hook_factory(_is_tuple, sequence)
+    converter.register_structure_hook_factory(_is_mapping, mapping)
+    converter.register_unstructure_hook_factory(attrs.has, unstructure_members)
+    converter.register_unstructure_hook_factory(_is_mapping, unstructure_mapping)
+
+
+def _utc(value: datetime) -> str:
+    return value.astimezone(timezone.utc).isoformat()
+
+
+def _itself(value: SecretStr) -> SecretStr:
+    return value
+
+
+def _is_optional(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (types.UnionType, typing.Union)
+
+
+def _is_tuple(annotation: Any) -> bool:
+    origin: Any = typing.get_origin(annotation)
+    return origin is tuple
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin: Any = typing.get_origin(annotation)
+    return origin is Mapping
+
+
+def _renames(model: type[attrs.AttrsInstance]) -> dict[str, Any]:
+    return {field.name: override(rename=member_name(field.name)) for field in attrs.fields(model)}
+
+
+def member_name(field: str) -> str:
+    """Tell the service's name of a field: camelCase, the one rule for all shapes."""
+    head, *tail = field.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+def _text(value: Any, _: Any = None) -> str:
+    if value.__class__ is str and value.isascii():
+        return value
+    if not isinstance(value, str):
+        raise MismatchError("must be a text")
+    if not is_unicode(value):
+        raise MismatchError("must not contain lone surrogates")
+    return str.__str__(value)
+
+
+def _text_or_none(value: Any, _: Any) -> str | None:
+    # Not _or_none(_text): most leaves are optional texts, and a call more for each is a tenth of the time.
+    if value.__class__ is str and value.isascii():
+        return value
+    return None if value is None else _text(value)
+
+
+def _secret(value: Any, _: Any) -> SecretStr:
+    return SecretStr(_text(value))
+
+
+def _secret_or_none(value: Any, _: Any) -> SecretStr | None:
+    return None if value is None else SecretStr(_text(value))
+
+
+_OPTIONAL_LEAVES: dict[Any, Hook] = {str: _text_or_none, SecretStr: _secret_or_none}
+
+
+def _secrets(value: Any, _: Any) -> SecretMapping:
+    """Check a mapping of texts.  Its keys are the customer's, so no problem names one."""
+    if not isinstance(value, dict):
+        raise MismatchError("must be an object")
+    texts: dict[Any, Any] = value
+    for key, text in texts.items():
+        if not (key.__class__ is str and text.__class__ is str and key.isascii() and text.isascii()):
+            return SecretMapping({_text(key): _text(text) for key, text in texts.items()})
+    return SecretMapping.of_plain(texts.copy())
+
+
+def _integer(value: Any, _: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise MismatchError("must be a whole number")
+    return value
+
+
+def _time(value: Any, _: Any) -> datetime:
+    """Read ISO 8601 or seconds since 1970, the two ways in which the AWS CLI writes times."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value.removesuffix("Z") + "+00:00" * value.endswith("Z"))
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        pass  # refused below, without the error that holds the value
+    raise MismatchError("must be a time")
+
+
+def _failure_type(value: Any, _: Any) -> FailureType:
+    member = FailureType.__members__.values()
+    for failure_type in member:
+        if failure_type == value:
+            return failure_type
+    raise MismatchError(f"must be one of {', '.join(member)}")
+
+
+def _open_enum(enum: Any) -> Hook:
+    known: dict[str, Any] = {member.value: member for member in enum}
+
+    def structure_member(value: Any, _: Any) -> Any:
+        member = known.get(value) if value.__class__ is str else None
+        return enum(_text(value)) if member is None else member
+
+    return structure_member
+
+
+def _or_none(structure_value: Hook) -> Hook:
+    def structure_optional(value: Any, annotation: Any) -> Any:
+        return None if value is None else structure_value(value, annotation)
+
+    return structure_optional
+
+
+def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook:
+    """
+    Make the hook of a class; cattrs generates what reads its members.
+
+    The members go into a draft, an object of the same slots that is not frozen and becomes a model at the end.  The
+    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the whole time.
+    """
+    attrs.resolve_types(model)
+    fields = attrs.fields(model)
+    draft = model if any(field.validator for field in fields) else _draft(model)
+    structure_members = make_dict_structure_fn_from_attrs(list(fields), draft, converter, **_renames(model))
+
+    def structure_object(value: Any, _: Any) -> Any:
+        if isinstance(value, dict):
+            structured: Any = structure_members(value, model)
+            structured.__class__ = model
+            return structured
+        if value is None and optional:
+            return None
+        raise MismatchError("must be an object")
+
+    def structure_checked(value: Any, _: Any) -> Any:
+        if isinstance(value, dict):
+            return structure_members(value, model)
+        raise MismatchError("must be an object")
+
+    return structure_checked if draft is model else structure_object
+
+
+def _draft(model: Any) -> Any:
+    fields = {field.name: attrs.field(default=field.default, kw_only=True) for field in attrs.fields(model)}
+    return attrs.make_class(model.__name__, fields, slots=True, weakref_slot=False, eq=False, repr=False)
+
+
+def _list(item: Any, converter: Converter) -> Hook:
+    structure_item = converter.get_structure_hook(item)
+    explain = converter.get_structure_hook(list[item]) if converter.detailed_validation else None
+
+    def structure_list(value: Any, _: Any) -> tuple[Any, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise MismatchError("must be a list")
+        if explain is not None:
+            return tuple(explain(value, list[item]))
+        return tuple([structure_item(element, item) for element in value])
+
+    return structure_list
