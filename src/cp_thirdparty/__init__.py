@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cp_thirdparty import exceptions
     from cp_thirdparty._version import __version__
     from cp_thirdparty.client import ThirdPartyJobClient
-    from cp_thirdparty.converter import Key, structure_configuration
+    from cp_thirdparty.configuration import Key, structure_configuration
     from cp_thirdparty.enums import (
         ActionCategory,
         ActionOwner,
@@ -94,7 +94,7 @@ _HOMES = {
     "JobDetails": "models",
     "JobFailedError": "exceptions",
     "JobStatus": "enums",
-    "Key": "converter",
+    "Key": "configuration",
     "PipelineContext": "models",
     "S3Location": "models",
     "SecretStr": "secrets",
@@ -103,7 +103,7 @@ _HOMES = {
     "ThirdPartyJob": "models",
     "ThirdPartyJobClient": "client",
     "__version__": "_version",
-    "structure_configuration": "converter",
+    "structure_configuration": "configuration",
 }
 
 

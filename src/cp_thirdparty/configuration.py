@@ -1,20 +1,28 @@
-"""What a partner's configuration class asks for: its fields, their keys, and how a text becomes each field's type."""
+"""Action configurations to the partner's own class: its fields, their keys, how a text becomes a field's type."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import attrs
+from cattrs import Converter
+from cattrs.errors import ClassValidationError
+from cattrs.gen import make_dict_structure_fn, override
 
 from cp_thirdparty._hooks import Hook, MismatchError
+from cp_thirdparty.exceptions import ConfigurationError
+from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.secrets import SecretStr
+
+__all__ = ["Key", "structure_configuration"]
 
 _T = TypeVar("_T")
 
@@ -38,8 +46,77 @@ class Key:
     name: str
 
 
+def structure_configuration(configuration: ActionConfiguration | None, model: type[_T]) -> _T:
+    """
+    Read the partner's own class from an action configuration.
+
+    The key of a field is its PascalCase (``project_name`` is ``"ProjectName"``) or what a `Key` says.  Values are texts
+    and are converted strictly:
+
+    ========================  ==========================================================
+    field type                texts that it takes
+    ========================  ==========================================================
+    ``SecretStr``, ``str``    any; ``str`` takes the value out of hiding
+    ``int``                   ``-?`` and 1 to 18 of the digits 0 to 9
+    ``float``                 a finite decimal number, such as ``-0.5`` or ``1e3``
+    ``bool``                  ``true`` or ``false``, in any case
+    an enum, ``Literal``      one of its values, which must be texts
+    ========================  ==========================================================
+
+    Each may be ``| None``, which also makes the key optional, as a default does.  Unknown keys are ignored.
+
+    Args:
+        configuration: The configuration of a job; ``None`` counts as an empty one.
+
+        model: An attrs class or a dataclass.
+
+    Raises:
+        cp_thirdparty.exceptions.ConfigurationError: Keys are missing or values do not fit.  It lists every problem by
+            key, and never a value.
+
+        TypeError: The class cannot be filled from texts.  Raised when the class is first seen, whatever the values.
+
+    .. versionadded:: 0.1.0
+    """
+    value, problems = _structured_configuration(configuration, model)
+    if value is None:
+        raise ConfigurationError(problems)
+    return value
+
+
+def _structured_configuration(
+    configuration: ActionConfiguration | None, model: type[_T]
+) -> tuple[_T | None, tuple[str, ...]]:
+    fields, structure_fields = _configuration_hook(cast("Any", model))
+    values: dict[str, SecretStr | None] = {field.key: None for field in fields if field.may_be_absent}
+    if configuration is not None:
+        values.update(configuration.configuration)
+    try:
+        return structure_fields(values, model), ()
+    except ClassValidationError as error:
+        return None, tuple(_configuration_problems(error, {field.name: field.key for field in fields}))
+
+
+@functools.lru_cache(maxsize=256)
+def _configuration_hook(model: type[Any]) -> tuple[tuple[_Field, ...], Hook]:
+    fields = _fields_of(model)
+    overrides = {field.name: override(rename=field.key, struct_hook=field.read) for field in fields}
+    converter = Converter(detailed_validation=True)
+    return fields, make_dict_structure_fn(model, converter, **overrides)  # type: ignore[arg-type] # of all fields
+
+
+def _configuration_problems(error: ClassValidationError, keys: Mapping[str, str]) -> Iterator[str]:
+    with_field, others = error.group_exceptions()
+    for inner, field in with_field:
+        rule = inner.rule if isinstance(inner, MismatchError) else "required key missing"
+        yield f"{keys[field.name]}: {rule}"
+    for inner in others:
+        # The class's own validators: their texts may hold the value.
+        yield f"the class refused the values ({type(inner).__name__})"
+
+
 @attrs.frozen(kw_only=True)
-class Field:
+class _Field:
     """One field of a configuration class."""
 
     name: str
@@ -48,7 +125,7 @@ class Field:
     read: Hook
 
 
-def fields_of(model: type[Any]) -> tuple[Field, ...]:
+def _fields_of(model: type[Any]) -> tuple[_Field, ...]:
     """
     Tell the fields of a configuration class.
 
@@ -78,7 +155,7 @@ def _init_fields(model: type[Any]) -> Iterator[tuple[str, bool]]:
         raise TypeError("structure_configuration() takes an attrs class or a dataclass")
 
 
-def _field(model: type[Any], name: str, annotation: Any, *, has_default: bool) -> Field:
+def _field(model: type[Any], name: str, annotation: Any, *, has_default: bool) -> _Field:
     bare, key = _without_key(annotation)
     inner, optional = _without_none(bare)
     if optional and key is None:
@@ -89,7 +166,7 @@ def _field(model: type[Any], name: str, annotation: Any, *, has_default: bool) -
             f"{model.__qualname__}.{name}: a configuration field is str, SecretStr, int, float, bool, an enum or a "
             "Literal of texts, or one of them | None"
         )
-    return Field(
+    return _Field(
         name=name,
         key=_pascal_case(name) if key is None else key.name,
         may_be_absent=optional and not has_default,

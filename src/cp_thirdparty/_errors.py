@@ -1,0 +1,206 @@
+"""Botocore's exceptions to ours, by tables.  The service's text is kept, with every secret struck out of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from botocore import exceptions as botocore_exceptions
+
+from cp_thirdparty import exceptions
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ClockSkewError,
+    CredentialsError,
+    InvalidRequestError,
+    ServiceError,
+    ThirdPartyError,
+    ThrottledError,
+    TransportError,
+    UntrustedResponseError,
+)
+from cp_thirdparty.secrets import SecretStr
+
+_MODELLED: Final[Mapping[str, type[ServiceError]]] = {
+    name: getattr(exceptions, name)
+    for name in (
+        "ActionTypeNotFoundException",
+        "InvalidClientTokenException",
+        "InvalidJobException",
+        "InvalidJobStateException",
+        "InvalidNonceException",
+        "JobNotFoundException",
+        "ValidationException",
+    )
+}
+
+# The codes that botocore's own retry handlers take for throttling (botocore.retries.standard).
+_THROTTLING: Final = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+# "Common errors" of the CodePipeline API reference, and the codes of AWS's older front ends.
+_CREDENTIALS: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_ACCESS_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"})
+_CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"})
+# A clock further off than this makes AWS refuse a signature: SigV4 allows 5 minutes (IAM user guide, "Signing AWS API
+# requests").
+_SKEW_SECONDS: Final = 300.0
+
+_TOO_MANY_REQUESTS: Final = 429
+
+_RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
+_MASK = str(SecretStr(""))
+
+# botocore's exception -> what happened, and whether the request may be sent again (None: the operation decides).
+_TRANSPORT: Final[tuple[tuple[type[Exception], str, bool | None], ...]] = (
+    (botocore_exceptions.ConnectTimeoutError, "no connection within the time-out", True),
+    (botocore_exceptions.ProxyConnectionError, "no connection to the proxy", True),
+    (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made", False),
+    (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint", True),
+    (botocore_exceptions.ReadTimeoutError, "no answer within the time-out", None),
+    (botocore_exceptions.ConnectionClosedError, "the connection was closed before an answer", None),
+    (botocore_exceptions.HTTPClientError, "the connection failed", None),
+)
+
+_CREDENTIALS_MISSING: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (botocore_exceptions.NoCredentialsError, "no AWS credentials were found"),
+    (botocore_exceptions.PartialCredentialsError, "the AWS credentials are incomplete"),
+    (botocore_exceptions.CredentialRetrievalError, "the AWS credentials could not be fetched"),
+    (botocore_exceptions.NoAuthTokenError, "no AWS token was found"),
+    (botocore_exceptions.SSOError, "the AWS sign-in has expired or is incomplete"),
+    (botocore_exceptions.TokenRetrievalError, "the AWS token could not be fetched"),
+)
+
+
+def error_of(
+    failure: Exception, *, operation_name: str, secrets: Iterable[SecretStr], is_repeatable: bool
+) -> ThirdPartyError:
+    """Make our error of what botocore raised.  Nothing of the failure itself is kept."""
+    if isinstance(failure, botocore_exceptions.ClientError):
+        if failure.operation_name != operation_name:  # assuming a role, for example
+            return CredentialsError(f"{operation_name}: the AWS credentials could not be fetched")
+        return _answered(failure.response, operation_name, secrets)
+    for kind, text in _CREDENTIALS_MISSING:
+        if isinstance(failure, kind):
+            return CredentialsError(f"{operation_name}: {text}")
+    unsure = is_repeatable or None
+    for transport_kind, text, sent_nothing in _TRANSPORT:
+        if isinstance(failure, transport_kind):
+            is_retry_safe = unsure if sent_nothing is None else sent_nothing
+            return TransportError(text, operation_name=operation_name, is_retry_safe=is_retry_safe)
+    if isinstance(failure, botocore_exceptions.ParamValidationError):
+        return InvalidRequestError("parameters", "botocore refused one of them")
+    # Botocore's parsers let AttributeError, UnicodeDecodeError, RecursionError and others through.
+    return UntrustedResponseError(
+        f"the answer could not be read ({type(failure).__name__})",
+        operation_name=operation_name,
+        is_retry_safe=unsure,
+    )
+
+
+def configuration_error_of(failure: Exception) -> ThirdPartyError:
+    """Make our error of what botocore raised when a client was made."""
+    for kind, text in _CREDENTIALS_MISSING:
+        if isinstance(failure, kind):
+            return CredentialsError(text)
+    for kind, parameter, rule in _CREATION:
+        if isinstance(failure, kind):
+            return InvalidRequestError(parameter, rule)
+    return InvalidRequestError("config", f"botocore refused it ({type(failure).__name__})")
+
+
+_CREATION: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (botocore_exceptions.NoRegionError, "region_name", "must be given, here or in the AWS configuration"),
+    (botocore_exceptions.InvalidRegionError, "region_name", "must be the name of a region"),
+    (botocore_exceptions.ProfileNotFound, "profile_name", "must be a profile of the AWS configuration"),
+    (botocore_exceptions.ConfigParseError, "profile_name", "must be in an AWS configuration that can be read"),
+)
+
+
+def _answered(response: Mapping[str, Any], operation_name: str, secrets: Iterable[SecretStr]) -> ThirdPartyError:
+    metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
+    where: dict[str, Any] = {
+        "operation_name": operation_name,
+        "status_code": metadata.get("HTTPStatusCode"),
+        "request_id": metadata.get("RequestId"),
+    }
+    attempts: int = metadata.get("RetryAttempts", 0) + 1
+    if not where["request_id"]:
+        return UntrustedResponseError(
+            "an answer without a request id is not CodePipeline's", attempts=attempts, **where
+        )
+    code = str(response.get("Error", {}).get("Code", ""))
+    message = struck_out(str(response.get("Error", {}).get("Message", "")), secrets)
+    if code in _ACCESS_DENIED:
+        resource = _RESOURCE.search(message)
+        return AccessDeniedError(
+            action=f"codepipeline:{operation_name}", resource=resource.group(1) if resource else None, **where
+        )
+    facts: dict[str, Any] = {"code": code, "attempts": attempts, **where}
+    offset = _clock_offset(metadata.get("HTTPHeaders", {}))
+    if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
+        return ClockSkewError(message, offset=offset, is_retry_safe=False, **facts)
+    if code in _CREDENTIALS:
+        return CredentialsError(f"{operation_name}: {code}: AWS does not accept the credentials")
+    return _service_error(message, facts)
+
+
+def _service_error(message: str, facts: dict[str, Any]) -> ServiceError:
+    if facts["code"] in _THROTTLING or facts["status_code"] == _TOO_MANY_REQUESTS:
+        return ThrottledError(message, is_retry_safe=True, **facts)
+    if facts["code"] in _MODELLED:
+        return _MODELLED[facts["code"]](message, is_retry_safe=False, **facts)
+    return ServiceError(message, **facts)
+
+
+def _clock_offset(headers: Mapping[str, str]) -> float | None:
+    """Tell how many seconds this clock is ahead of the service's, or ``None`` when it did not say its time."""
+    try:
+        return time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
+def struck_out(text: str, secrets: Iterable[SecretStr]) -> str:
+    """Return the text without the secrets, be they written plain, JSON-escaped or URL-escaped."""
+    for secret in secrets:
+        value = secret.get_secret_value()
+        for written in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]} | {
+            escape(value, safe=safe) for escape in (quote, quote_plus) for safe in ("", "/")
+        }:
+            text = text.replace(written, _MASK)
+    return text

@@ -1,0 +1,393 @@
+"""`ThirdPartyJobClient`: one botocore call per operation, typed models out, our errors only."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import UNSIGNED, xform_name
+from botocore.client import BaseClient
+from botocore.config import Config
+
+from cp_thirdparty import _operations
+from cp_thirdparty._errors import configuration_error_of, error_of
+from cp_thirdparty._operations import Request
+from cp_thirdparty._version import __version__
+from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
+from cp_thirdparty.models import (
+    ActionTypeId,
+    CurrentRevision,
+    ExecutionDetails,
+    FailureDetails,
+    JobDetails,
+    ThirdPartyJob,
+)
+from cp_thirdparty.secrets import SecretStr
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["ThirdPartyJobClient"]
+
+_T = TypeVar("_T")
+
+
+class ThirdPartyJobClient:
+    """
+    Calls the five operations of CodePipeline's third-party jobs.
+
+    Make one with `create()`, or wrap a client that you have: ``ThirdPartyJobClient(boto3.client("codepipeline"))``.
+    Thread-safe: share one between threads.  A context manager, which closes only what `create()` made.
+
+    Every method raises, besides what it names itself:
+
+    * `cp_thirdparty.exceptions.InvalidRequestError`: a parameter breaks a rule; nothing was sent.
+    * `cp_thirdparty.exceptions.TransportError`: no usable answer arrived; see its ``is_retry_safe``.
+    * `cp_thirdparty.exceptions.CredentialsError`, `cp_thirdparty.exceptions.AccessDeniedError`: AWS does not let you.
+    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ServiceError`: CodePipeline said no.
+
+    Args:
+        client: A CodePipeline client of botocore or boto3.  Its own configuration stays in force.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, client: BaseClient) -> None:
+        if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
+            raise InvalidRequestError("client", "must be a CodePipeline client of botocore or boto3")
+        self._client = client
+        self._is_ours = False
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        region_name: str | None = None,
+        profile_name: str | None = None,
+        endpoint_url: str | None = None,
+        verify: bool | str | os.PathLike[str] | None = None,
+        sign_request: bool = True,
+        connect_timeout: float | None = 5.0,
+        read_timeout: float | None = 20.0,
+        session: botocore.session.Session | None = None,
+        config: Config | None = None,
+    ) -> Self:
+        """
+        Make a client with a botocore client of its own.
+
+        Requests are sent again by botocore's *standard* retry mode, connections are kept alive, and parameters are
+        checked here rather than by botocore, whose errors print values.
+
+        Args:
+            region_name: AWS region; else that of the environment or the profile.
+
+            profile_name: Profile of the AWS configuration; else that of the environment.
+
+            endpoint_url: URL of another endpoint, such as a VPC endpoint or a local service.
+
+            verify: ``False`` to trust any TLS certificate, or the path of a CA bundle; ``None`` for the AWS
+                configuration's own.
+
+            sign_request: ``False`` to send requests unsigned, without loading credentials.
+
+            connect_timeout: Seconds, more than 0, for a connection to be made; ``None`` for no limit.
+
+            read_timeout: Seconds, more than 0, between two pieces of an answer; ``None`` for no limit.
+
+            session: A botocore session to use instead of a new one.
+
+            config: Botocore settings that override all others of this list.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
+
+            cp_thirdparty.exceptions.CredentialsError: The AWS credentials are incomplete.
+
+        .. versionadded:: 0.1.0
+        """
+        refused = _refused_setting(
+            endpoint_url=endpoint_url,
+            verify=verify,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            profile_name=profile_name,
+            session=session,
+        )
+        if refused is not None:
+            raise refused
+        settings = Config(
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retries={"mode": "standard"},
+            tcp_keepalive=True,
+            parameter_validation=False,
+            user_agent_extra=f"cp-thirdparty/{__version__}",
+        )
+        if not sign_request:
+            settings = settings.merge(Config(signature_version=UNSIGNED))
+        client = _made_client(
+            session,
+            profile_name,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            verify=os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
+            config=settings.merge(config) if config is not None else settings,
+        )
+        if isinstance(client, ThirdPartyError):
+            raise client
+        self = cls(client)
+        self._is_ours = True
+        return self
+
+    def poll_for_third_party_jobs(
+        self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None
+    ) -> tuple[ThirdPartyJob, ...]:
+        """
+        Ask for jobs that wait for a worker.
+
+        A job that is not acknowledged is offered again after a while, about 30 seconds.  AWS documents no time; this is
+        what AWS's own Jenkins plug-in waits.
+
+        Args:
+            action_type_id: The action type whose jobs are wanted.
+
+            max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
+
+        Returns:
+            The jobs, or an empty tuple when none waits.
+
+        Raises:
+            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
+
+            cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._call(_operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
+
+    def get_third_party_job_details(self, job_id: str, *, client_token: str | SecretStr) -> JobDetails:
+        """
+        Read the details of a job: what to do, with which artifacts, and the credentials for them.
+
+        Reading changes nothing, and reading again brings new credentials.
+
+        Args:
+            job_id: The id of the job, 1 to 512 characters.
+
+            client_token: The token that belongs to the job's client id, 1 to 256 characters.
+
+        Raises:
+            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+
+            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+
+            cp_thirdparty.exceptions.InvalidJobException: The job cannot be read.
+
+            cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
+
+        .. versionadded:: 0.1.0
+        """
+        request = _operations.get_third_party_job_details(job_id, client_token=client_token)
+        del client_token  # from here on only `request` has it, hidden: this frame is in every traceback
+        return self._call(request)
+
+    def acknowledge_third_party_job(self, job_id: str, *, nonce: str, client_token: str | SecretStr) -> JobStatus:
+        """
+        Claim a job.  Work on it only when the answer is `JobStatus.IN_PROGRESS`.
+
+        Args:
+            job_id: The id of the job, 1 to 512 characters.
+
+            nonce: The nonce of the job's details, 1 to 50 characters.
+
+            client_token: The token that belongs to the job's client id, 1 to 256 characters.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidNonceException: Another worker has the job.  Drop it and report nothing.
+
+            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+
+            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+
+            cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
+
+        .. versionadded:: 0.1.0
+        """
+        request = _operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token)
+        del client_token  # as above
+        return self._call(request)
+
+    def put_third_party_job_success_result(
+        self,
+        job_id: str,
+        *,
+        client_token: str | SecretStr,
+        continuation_token: str | None = None,
+        current_revision: CurrentRevision | None = None,
+        execution_details: ExecutionDetails | None = None,
+    ) -> None:
+        """
+        Report that a job has succeeded.
+
+        With a continuation token only this job ends: the action goes on, and a later poll brings a new job that carries
+        the token.
+
+        Args:
+            job_id: The id of the job, 1 to 512 characters.
+
+            client_token: The token that belongs to the job's client id, 1 to 256 characters.
+
+            continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
+                treated as a secret.
+
+            current_revision: The revision that the job has produced.
+
+            execution_details: What the customer's console shows.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
+
+            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+
+            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+
+        .. versionadded:: 0.1.0
+        """
+        request = _operations.put_third_party_job_success_result(
+            job_id,
+            client_token=client_token,
+            continuation_token=continuation_token,
+            current_revision=current_revision,
+            execution_details=execution_details,
+        )
+        del client_token  # as above
+        self._call(request)
+
+    def put_third_party_job_failure_result(
+        self, job_id: str, *, client_token: str | SecretStr, failure_details: FailureDetails
+    ) -> None:
+        """
+        Report that a job has failed, which ends its action.
+
+        Args:
+            job_id: The id of the job, 1 to 512 characters.
+
+            client_token: The token that belongs to the job's client id, 1 to 256 characters.
+
+            failure_details: Why.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
+
+            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+
+            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+
+        .. versionadded:: 0.1.0
+        """
+        request = _operations.put_third_party_job_failure_result(
+            job_id, client_token=client_token, failure_details=failure_details
+        )
+        del client_token  # as above
+        self._call(request)
+
+    def close(self) -> None:
+        """
+        Close the connections of a client that `create()` made; leave a wrapped client alone.
+
+        .. versionadded:: 0.1.0
+        """
+        if self._is_ours:
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._client.meta.endpoint_url}>"
+
+    def __getstate__(self) -> None:
+        raise TypeError(
+            "a ThirdPartyJobClient cannot be pickled, because it holds connections and credentials; "
+            "make one in each process"
+        )
+
+    def _call(self, request: Request[_T]) -> _T:
+        value, error = _answered(self._client, request)
+        if error is not None:
+            # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
+            raise error
+        return cast("_T", value)
+
+
+def _answered(client: BaseClient, request: Request[_T]) -> tuple[_T | None, BaseException | None]:
+    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
+    if request.refused is not None:
+        return None, request.refused
+    secrets = [value for value in request.parameters.values() if isinstance(value, SecretStr)]
+    parameters = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in request.parameters.items()
+    }
+    try:
+        answer: dict[str, Any] = getattr(client, xform_name(request.operation_name))(**parameters)
+    except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
+        return None, error_of(
+            failure, operation_name=request.operation_name, secrets=secrets, is_repeatable=request.is_repeatable
+        )
+    except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
+        interruption.__cause__ = interruption.__context__ = None
+        return None, interruption.with_traceback(None)
+    return request.decode(answer)
+
+
+def _refused_setting(
+    *,
+    endpoint_url: str | None,
+    verify: object,
+    connect_timeout: float | None,
+    read_timeout: float | None,
+    profile_name: str | None,
+    session: object,
+) -> InvalidRequestError | None:
+    if endpoint_url is not None and not _is_url(endpoint_url):
+        return InvalidRequestError("endpoint_url", "must be an http:// or https:// URL with a host")
+    if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
+        return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
+    for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+            return InvalidRequestError(name, "must be more than 0 seconds, or None for no limit")
+    if profile_name is not None and session is not None:
+        return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
+    return None
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _made_client(
+    session: botocore.session.Session | None, profile_name: str | None, **settings: Any
+) -> BaseClient | ThirdPartyError:
+    try:
+        session = botocore.session.Session(profile=profile_name) if session is None else session
+        return session.create_client("codepipeline", **settings)
+    except Exception as failure:  # noqa: BLE001 - told as one of ours
+        return configuration_error_of(failure)
