@@ -377,7 +377,7 @@ class CurrentRevision:
 
         change_identifier: What changed, 1 to 100 characters.
 
-        created: When the revision was made, with a time zone; sent in whole seconds.
+        created: When the revision was made, with a time zone; fractions of a second may get lost.
 
         revision_summary: A text about it, 1 to 2,048 characters.
 

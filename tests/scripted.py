@@ -1,0 +1,85 @@
+"""An HTTP server on loopback that answers what a test tells it to and keeps what it was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@attrs.frozen
+class Asked:
+    """One request: its operation, its parameters and its headers in lower case."""
+
+    operation: str
+    parameters: dict[str, Any]
+    headers: dict[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """One answer."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = {"x-amzn-RequestId": "req-0001"}
+
+
+def ok(document: object) -> Answer:
+    """Make a good answer of a document."""
+    return Answer(body=json.dumps(document).encode())
+
+
+def error(code: str, message: str = "no", *, status: int = 400, headers: Mapping[str, str] | None = None) -> Answer:
+    """Make an error of the service."""
+    body = json.dumps({"__type": code, "message": message}).encode()
+    return Answer(body=body, status=status, headers={"x-amzn-RequestId": "req-0001", **(headers or {})})
+
+
+class ScriptedServer:
+    """Answers each request with what ``answer`` makes of it."""
+
+    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
+        self.asked: list[Asked] = []
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                is_json = headers.get("content-type", "").startswith("application/x-amz-json")
+                parameters = json.loads(body) if is_json else {}
+                asked.append(Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers))
+                answered = answer(asked[-1])
+                self.send_response_only(answered.status)  # no Date: the test says which
+                for name, value in answered.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answered.body)))
+                self.end_headers()
+                self.wfile.write(answered.body)
+
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
