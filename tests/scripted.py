@@ -67,7 +67,7 @@ class ScriptedServer:
                 self.end_headers()
                 self.wfile.write(answered.body)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
                 """Keep quiet."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -18,6 +18,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ParamValidationError
 from scripted import Answer, Asked, ScriptedServer, error, ok
 
 from cp_thirdparty import (
@@ -324,7 +325,7 @@ def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object,
 _NOW = datetime.now(timezone.utc)
 
 # What the service answers -> the class, and facts that it must carry.
-_SERVICE_ERRORS: list[tuple[str, Answer, type[Exception], dict[str, object]]] = [
+_SERVICE_ERRORS: list[tuple[str, Answer, type[Exception], dict[str, Any]]] = [
     *(
         (name, error(name), getattr(exceptions, name), {"code": name, "is_retry_safe": False})
         for name in (
@@ -529,7 +530,7 @@ def test_what_botocore_refuses_is_an_invalid_request(monkeypatch: pytest.MonkeyP
     """A wrapped client that validates parameters more strictly than we do cannot leak their values."""
 
     def refuse(**_: object) -> None:
-        raise botocore.exceptions.ParamValidationError(report=_TOKEN)
+        raise ParamValidationError(report=_TOKEN)
 
     monkeypatch.setattr(raw, "get_third_party_job_details", refuse)
     with pytest.raises(exceptions.InvalidRequestError) as caught:
@@ -543,7 +544,7 @@ def test_what_botocore_refuses_is_an_invalid_request(monkeypatch: pytest.MonkeyP
 def test_a_wrapped_client_is_used_and_left_open() -> None:
     """A client that was wrapped keeps its settings and outlives the wrapper."""
     with _served(ok({"jobs": []})) as server:
-        raw = botocore.session.Session().create_client(
+        raw: Any = botocore.session.Session().create_client(
             "codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url
         )
         with ThirdPartyJobClient(raw) as client:
@@ -623,8 +624,9 @@ def test_a_session_may_be_given() -> None:
 )
 def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> None:
     """A setting that cannot work is an InvalidRequestError naming it, when the client is made."""
+    all_settings: dict[str, Any] = {"region_name": "us-east-1", **settings}
     with pytest.raises(exceptions.InvalidRequestError) as caught:
-        ThirdPartyJobClient.create(**{"region_name": "us-east-1", **settings})
+        ThirdPartyJobClient.create(**all_settings)
     assert caught.value.parameter == parameter
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
@@ -639,11 +641,12 @@ def test_partial_credentials_are_said_so(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_time_outs_and_settings_reach_botocore() -> None:
     """Our settings are in force, and a configuration of the caller's overrides them."""
     client = ThirdPartyJobClient.create(region_name="us-east-1", connect_timeout=1.5, read_timeout=None)
-    config = client._client.meta.config
+    config: Any = client._client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (1.5, None)
     assert (config.retries["mode"], config.tcp_keepalive) == ("standard", True)
     other = ThirdPartyJobClient.create(region_name="us-east-1", config=Config(read_timeout=7, max_pool_connections=3))
-    assert (other._client.meta.config.read_timeout, other._client.meta.config.max_pool_connections) == (7, 3)
+    config = other._client.meta.config
+    assert (config.read_timeout, config.max_pool_connections) == (7, 3)
 
 
 def test_tls_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
@@ -692,7 +695,8 @@ def test_close_closes_what_create_made() -> None:
     with _served(ok({"jobs": []})) as server:
         with _client(server) as client:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
-            pools = client._client._endpoint.http_session._manager.pools
+            raw: Any = client._client
+            pools = raw._endpoint.http_session._manager.pools
             assert len(pools) == 1
         assert len(pools) == 0
 

@@ -72,7 +72,12 @@ def _logged(value: object, template: str = "%s", **extra: object) -> str:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     records: list[logging.LogRecord] = []
-    handler.addFilter(lambda record: records.append(record) or True)
+
+    def keep(record: logging.LogRecord) -> bool:
+        records.append(record)
+        return True
+
+    handler.addFilter(keep)
     logger = logging.Logger("surface")  # noqa: LOG001 - not shared with other tests
     logger.addHandler(handler)
     logger.warning(template, value, extra={"job": value, **extra})
@@ -100,8 +105,8 @@ def _text_of(console: rich.console.Console) -> str:
 
 
 def _raise(value: object) -> None:
-    local = value  # noqa: F841 - it is there to be found
-    raise RuntimeError
+    local = value
+    raise RuntimeError(type(local))
 
 
 def _traceback(value: object, *, with_rich: bool) -> str:
@@ -112,7 +117,7 @@ def _traceback(value: object, *, with_rich: bool) -> str:
             return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
         console = rich.console.Console(file=io.StringIO(), width=200)
         shown = rich.traceback.Traceback.from_exception(
-            RuntimeError, error, error.__traceback__, show_locals=True, locals_max_string=None
+            RuntimeError, error, error.__traceback__, show_locals=True, locals_max_string=10_000
         )
         console.print(shown)
         return _text_of(console)
@@ -132,7 +137,7 @@ def _all_members(value: object) -> str:
 
 def _state(value: object) -> str:
     try:
-        return repr(copy.copy(value).__getstate__())  # type: ignore[attr-defined] # Python 3.11 has it
+        return repr(getattr(copy.copy(value), "__getstate__")())  # noqa: B009 - object has it since Python 3.11
     except (AttributeError, TypeError) as refused:
         return repr(refused)
 
@@ -150,7 +155,7 @@ _SURFACES: dict[str, Callable[[Any], str]] = {
     "f-string": lambda value: f"{value} {value!s} {value!r} {value!a}",
     "format": "{0} {0!r}".format,
     "%": lambda value: f"%s %r" % (value, value),  # noqa: F541 - it is the surface
-    "print": lambda value: _printed(value),
+    "print": _printed,
     "pprint": lambda value: pprint.pformat(value, width=20),
     "list and dict": lambda value: f"{[value]} { {'job': value} }",
     "logging %s": _logged,

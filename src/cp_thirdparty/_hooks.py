@@ -44,8 +44,10 @@ def make_converter(*, detailed: bool) -> Converter:
     leaves[FailureType] = _failure_type
     for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType):
         leaves[enum] = _open_enum(enum)
+        converter.register_unstructure_hook(enum, _value)
     for leaf, hook in leaves.items():
         converter.register_structure_hook(leaf, hook)
+    converter.register_unstructure_hook(FailureType, _value)
     converter.register_unstructure_hook(datetime, _utc)
     converter.register_unstructure_hook(SecretStr, _itself)  # unstructure() decides what to show
     _register_shapes(converter)
@@ -82,6 +84,10 @@ def _register_shapes(converter: Converter) -> None:
     converter.register_structure_hook_factory(_is_mapping, mapping)
     converter.register_unstructure_hook_factory(attrs.has, unstructure_members)
     converter.register_unstructure_hook_factory(_is_mapping, unstructure_mapping)
+
+
+def _value(member: Any) -> Any:
+    return member.value
 
 
 def _utc(value: datetime) -> str:

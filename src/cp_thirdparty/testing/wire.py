@@ -1,0 +1,159 @@
+"""
+AWS JSON 1.1 without sockets: bytes to checked parameters, answers to bytes.
+
+What is checked comes from botocore's own service model, so the service's limits, patterns and enumerations hold here.
+Smithy RPC v2 CBOR, which the newest model lists too, would be another pair of functions beside `parse_request` and
+`ok`; no SDK tried sends it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel, Shape
+
+__all__ = ["OPERATIONS", "Answer", "BadRequestError", "failed", "ok", "parse_request"]
+
+OPERATIONS = (
+    "PollForThirdPartyJobs",
+    "GetThirdPartyJobDetails",
+    "AcknowledgeThirdPartyJob",
+    "PutThirdPartyJobSuccessResult",
+    "PutThirdPartyJobFailureResult",
+)
+
+_TARGET_PREFIX = "CodePipeline_20150709."
+_CONTENT_TYPE = "application/x-amz-json-1.1"
+
+_TYPES: Mapping[str, tuple[type[Any], ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "timestamp": (int, float),
+    "structure": (dict,),
+}
+
+
+class BadRequestError(Exception):
+    """A request that the service refuses before it looks at its states."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What goes back over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any]]:
+    """
+    Return the operation and its checked parameters.
+
+    Args:
+        headers: Names in lower case.
+
+        body: The whole body.
+
+    Raises:
+        BadRequestError: It is none of the five operations, or a parameter breaks a rule.  No value is repeated.
+    """
+    if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
+        raise BadRequestError("UnknownOperationException", "This service speaks AWS JSON 1.1 and no CBOR")
+    prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
+    if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATIONS:
+        raise BadRequestError("UnknownOperationException", "This service has the five third-party operations only")
+    try:
+        parameters: object = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise BadRequestError("SerializationException", "The body must be a JSON object")
+    problems = list(_problems(_operation(operation_name).input_shape, parameters, ""))
+    if problems:
+        errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
+        raise BadRequestError("ValidationException", f"{errors} detected: {'; '.join(problems)}")
+    return operation_name, parameters
+
+
+def ok(document: Mapping[str, Any] | None) -> Answer:
+    """Make the answer to a call that was accepted; operations without output have no body."""
+    return _answer(200, b"" if document is None else json.dumps(document).encode(), {})
+
+
+def failed(code: str, message: str, *, status: int = 400) -> Answer:
+    """Make the answer to a call that was refused."""
+    body = json.dumps({"__type": code, "message": message}).encode()
+    return _answer(status, body, {"x-amzn-ErrorType": code})
+
+
+def _answer(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
+    common = {
+        "x-amzn-RequestId": str(uuid.uuid4()),
+        "x-amz-crc32": str(zlib.crc32(body)),
+        "Content-Type": _CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+    }
+    return Answer(status=status, headers={**common, **headers}, body=body)
+
+
+@functools.cache
+def _service() -> ServiceModel:
+    return ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline")
+
+
+def _operation(name: str) -> OperationModel:
+    return _service().operation_model(name)
+
+
+def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, _TYPES[shape.type_name]) or isinstance(value, bool):
+        yield _problem(path, f"Member must be a {shape.type_name}")
+    elif isinstance(value, dict):
+        for name in shape.required_members:
+            if value.get(name) is None:
+                yield _problem(f"{path}{name}", "Member must not be null")
+        for name, member in shape.members.items():
+            if value.get(name) is not None:
+                yield from _problems(member, value[name], f"{path}{name}" + "." * (member.type_name == "structure"))
+    elif isinstance(value, str):
+        yield from (_problem(path, rule) for rule in _text_rules(shape, value))
+    elif isinstance(value, int):
+        yield from (_problem(path, rule) for rule in _number_rules(shape, value))
+
+
+def _problem(path: str, rule: str) -> str:
+    return f"Value at '{path.rstrip('.')}' failed to satisfy constraint: {rule}"
+
+
+def _text_rules(shape: Shape, value: str) -> Iterator[str]:
+    rules: Mapping[str, Any] = shape.metadata
+    if len(value) < rules.get("min", 0):
+        yield f"Member must have length greater than or equal to {rules['min']}"
+    if len(value) > rules.get("max", len(value)):
+        yield f"Member must have length less than or equal to {rules['max']}"
+    if not re.fullmatch(rules.get("pattern", ".*"), value, re.DOTALL):
+        yield f"Member must satisfy regular expression pattern: {rules['pattern']}"
+    if value not in rules.get("enum", [value]):
+        yield f"Member must satisfy enum value set: [{', '.join(rules['enum'])}]"
+
+
+def _number_rules(shape: Shape, value: int) -> Iterator[str]:
+    rules: Mapping[str, Any] = shape.metadata
+    if value < rules.get("min", value):
+        yield f"Member must have value greater than or equal to {rules['min']}"
+    if value > rules.get("max", value):
+        yield f"Member must have value less than or equal to {rules['max']}"
