@@ -20,9 +20,9 @@ import attrs
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
 
-__all__ = ["OPERATIONS", "Answer", "BadRequestError", "failed", "ok", "parse_request"]
+__all__ = ["Answer", "BadRequestError", "failed", "ok", "parse_request"]
 
-OPERATIONS = (
+_OPERATIONS = (
     "PollForThirdPartyJobs",
     "GetThirdPartyJobDetails",
     "AcknowledgeThirdPartyJob",
@@ -74,7 +74,7 @@ def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[st
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
         raise BadRequestError("UnknownOperationException", "This service speaks AWS JSON 1.1 and no CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
-    if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATIONS:
+    if prefix + dot != _TARGET_PREFIX or operation_name not in _OPERATIONS:
         raise BadRequestError("UnknownOperationException", "This service has the five third-party operations only")
     try:
         parameters: object = json.loads(body or b"{}")

@@ -1,0 +1,243 @@
+"""
+The models against botocore's installed service model, member by member.
+
+A new botocore that adds a member, an error, a limit or a mark of secrecy to the five operations fails here by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+from botocore import xform_name
+from botocore.loaders import Loader
+
+from cp_thirdparty import _limits, enums, exceptions, models
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.secrets import SecretStr
+
+_OPERATIONS = (
+    "PollForThirdPartyJobs",
+    "GetThirdPartyJobDetails",
+    "AcknowledgeThirdPartyJob",
+    "PutThirdPartyJobSuccessResult",
+    "PutThirdPartyJobFailureResult",
+)
+
+# Shapes whose class has a shorter name.
+_CLASS_NAMES = {
+    "AWSSessionCredentials": "ArtifactCredentials",
+    "S3ArtifactLocation": "S3Location",
+    "ThirdPartyJobDetails": "JobDetails",
+    "ThirdPartyJobData": "JobData",
+}
+
+# Every field: must it never be shown?  A new field fails until someone has decided.
+_IS_SECRET = {
+    models.S3Location: {"bucket_name": False, "object_key": False},
+    models.ArtifactLocation: {"type": False, "s3_location": False},
+    models.Artifact: {"name": False, "revision": False, "location": False},
+    models.ArtifactCredentials: {"access_key_id": True, "secret_access_key": True, "session_token": True},
+    models.EncryptionKey: {"id": False, "type": False},
+    models.ActionTypeId: {"category": False, "owner": False, "provider": False, "version": False},
+    models.ActionConfiguration: {"configuration": True},
+    models.StageContext: {"name": False},
+    models.ActionContext: {"name": False, "action_execution_id": False},
+    models.PipelineContext: {
+        "pipeline_name": False,
+        "stage": False,
+        "action": False,
+        "pipeline_arn": False,
+        "pipeline_execution_id": False,
+    },
+    models.JobData: {
+        "action_type_id": False,
+        "action_configuration": False,
+        "pipeline_context": False,
+        "input_artifacts": False,
+        "output_artifacts": False,
+        "artifact_credentials": False,
+        "continuation_token": False,
+        "encryption_key": False,
+    },
+    models.JobDetails: {"id": False, "data": False, "nonce": False},
+    models.ThirdPartyJob: {"client_id": False, "job_id": False},
+    models.CurrentRevision: {
+        "revision": False,
+        "change_identifier": False,
+        "created": False,
+        "revision_summary": False,
+    },
+    models.ExecutionDetails: {"summary": False, "external_execution_id": False, "percent_complete": False},
+    models.FailureDetails: {"type": False, "message": False, "external_execution_id": False},
+}
+
+# What we send: shape -> (least, most) that we check.
+_SENT = {
+    "ThirdPartyJobId": (1, _limits.JOB_ID),
+    "ClientToken": (1, _limits.CLIENT_TOKEN),
+    "Nonce": (1, _limits.NONCE),
+    "ContinuationToken": (1, _limits.CONTINUATION_TOKEN),
+    "ActionProvider": (1, _limits.ACTION_PROVIDER),
+    "Version": (1, _limits.ACTION_VERSION),
+    "MaxBatchSize": (1, None),
+    "Revision": (1, _limits.REVISION),
+    "RevisionChangeIdentifier": (1, _limits.CHANGE_IDENTIFIER),
+    "RevisionSummary": (1, _limits.REVISION_SUMMARY),
+    "ExecutionSummary": (1, _limits.EXECUTION_SUMMARY),
+    "ExecutionId": (1, _limits.EXTERNAL_EXECUTION_ID),
+    "Percentage": (0, _limits.MAX_PERCENT),
+    "Message": (1, _limits.FAILURE_MESSAGE),
+    "Time": (None, None),
+}
+_SENT_PATTERNS = {"ActionProvider": _limits._NAME.pattern, "Version": _limits._NAME.pattern}
+
+
+@pytest.fixture(scope="module")
+def service() -> dict[str, Any]:
+    """Give the service model of the installed botocore."""
+    model: dict[str, Any] = Loader().load_service_model("codepipeline", "service-2")
+    return model
+
+
+def _problems(service: dict[str, Any]) -> list[str]:
+    shapes: dict[str, Any] = service["shapes"]
+    found: list[str] = []
+    for name in _OPERATIONS:
+        operation = service["operations"][name]
+        if not hasattr(ThirdPartyJobClient, xform_name(name)):
+            found.append(f"operation without a method: {name}")
+        found += [
+            f"error without a class: {error['shape']}"
+            for error in operation["errors"]
+            if not hasattr(exceptions, error["shape"])
+        ]
+        for member in shapes[operation["input"]["shape"]]["members"].values():
+            found += _input_problems(shapes, member["shape"])
+        if "output" in operation:
+            for member in shapes[operation["output"]["shape"]]["members"].values():
+                found += _shape_problems(shapes, member["shape"])
+    return sorted(set(found))
+
+
+def _input_problems(shapes: dict[str, Any], name: str) -> Iterator[str]:
+    shape = shapes[name]
+    if shape["type"] == "structure":
+        yield from _shape_problems(shapes, name)
+        for member in shape["members"].values():
+            yield from _input_problems(shapes, member["shape"])
+    elif "enum" not in shape:
+        if _SENT.get(name) != (shape.get("min"), shape.get("max")):
+            yield f"limits not checked before sending: {name}"
+        if _SENT_PATTERNS.get(name) != shape.get("pattern"):
+            yield f"pattern not checked before sending: {name}"
+
+
+def _shape_problems(shapes: dict[str, Any], name: str) -> Iterator[str]:
+    shape = shapes[name]
+    if shape["type"] == "list":
+        yield from _shape_problems(shapes, shape["member"]["shape"])
+    elif "enum" in shape:
+        ours = {member.value for member in getattr(enums, name)}
+        yield from (f"enum value without a member: {name}.{value}" for value in set(shape["enum"]) - ours)
+        yield from (f"member that the service does not know: {name}.{value}" for value in ours - set(shape["enum"]))
+    elif shape["type"] == "structure":
+        model = getattr(models, _CLASS_NAMES.get(name, name), None)
+        if model is None:
+            yield f"structure without a class: {name}"
+            return
+        yield from _member_problems(shapes, name, model)
+
+
+def _member_problems(shapes: dict[str, Any], name: str, model: Any) -> Iterator[str]:
+    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(model))}
+    members = {xform_name(member): rest["shape"] for member, rest in shapes[name]["members"].items()}
+    yield from (f"member without a field: {name}.{member}" for member in members.keys() - fields.keys())
+    yield from (f"field without a member: {name}.{field}" for field in fields.keys() - members.keys())
+    for field in members.keys() & fields.keys():
+        member = shapes[members[field]]
+        is_secret = SecretStr in _types_of(fields[field].type)
+        if member.get("sensitive") and member["type"] == "string" and not is_secret:
+            yield f"sensitive member that is no secret: {name}.{field}"
+        yield from _shape_problems(shapes, members[field])
+
+
+def _types_of(annotation: Any) -> set[Any]:
+    """Tell the types of an annotation, those of its arguments included."""
+    return {annotation}.union(*(_types_of(argument) for argument in typing.get_args(annotation)))
+
+
+def test_each_member_has_its_counterpart(service: dict[str, Any]) -> None:
+    """Operations, errors, structures, members, enums, secrets and limits all have a counterpart."""
+    assert _problems(service) == []
+
+
+def _plant(service: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
+    planted = copy.deepcopy(service)
+    place = planted
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return planted
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            ("shapes", "Artifact", "members", "checksum"),
+            {"shape": "Revision"},
+            "member without a field: Artifact.checksum",
+        ),
+        (
+            ("shapes", "S3ObjectKey", "sensitive"),
+            True,
+            "sensitive member that is no secret: S3ArtifactLocation.object_key",
+        ),
+        (("shapes", "ClientToken", "max"), 512, "limits not checked before sending: ClientToken"),
+        (("shapes", "Version", "pattern"), "[0-9]+", "pattern not checked before sending: Version"),
+        (("shapes", "JobStatus", "enum"), ["InProgress", "Paused"], "enum value without a member: JobStatus.Paused"),
+        (
+            ("operations", "AcknowledgeThirdPartyJob", "errors"),
+            [{"shape": "TooLateException"}],
+            "error without a class: TooLateException",
+        ),
+        (
+            ("shapes", "ThirdPartyJobData", "members", "encryptionKey"),
+            {"shape": "CurrentRevisionMap"},
+            "structure without a class: CurrentRevisionMap",
+        ),
+    ],
+)
+def test_a_change_of_the_service_is_found(
+    service: dict[str, Any], path: tuple[str, ...], value: Any, expected: str
+) -> None:
+    """The walk is not blind: it names what a changed service model has and we have not."""
+    planted = _plant(service, *path, value=value)
+    planted["shapes"]["CurrentRevisionMap"] = {"type": "structure", "members": {}}
+    assert expected in _problems(planted)
+
+
+def test_every_field_is_public_or_secret_and_typed_so() -> None:
+    """Each field of each model is classified, and exactly the secret ones hold SecretStr."""
+    classes = [getattr(models, name) for name in models.__all__]
+    assert {model: {field.name for field in attrs.fields(model)} for model in classes} == {
+        model: set(fields) for model, fields in _IS_SECRET.items()
+    }
+    for model, fields in _IS_SECRET.items():
+        hints = typing.get_type_hints(model)
+        assert {name: SecretStr in _types_of(hints[name]) for name in fields} == fields
+
+
+def test_models_are_frozen_slotted_and_keyword_only() -> None:
+    """All models are made alike."""
+    for name in models.__all__:
+        model = getattr(models, name)
+        assert not hasattr(model, "__dict__") or isinstance(model.__dict__, types.MappingProxyType)
+        assert all(field.kw_only for field in attrs.fields(model))
+        assert "__dict__" not in model.__slots__

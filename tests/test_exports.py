@@ -1,0 +1,123 @@
+"""What can be imported, what an import loads, and that every public name says what it is."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+
+import cp_thirdparty
+
+_SOURCE = Path(cp_thirdparty.__file__).parent
+_PUBLIC_MODULES = [
+    "cp_thirdparty." + ".".join(path.relative_to(_SOURCE).with_suffix("").parts)
+    for path in sorted(_SOURCE.rglob("*.py"))
+    if not path.name.startswith("_")
+]
+
+
+def _loaded_by(code: str) -> set[str]:
+    """Tell which modules a fresh interpreter has after running some code, beyond those that it starts with."""
+    program = f"import sys; before = set(sys.modules); {code}; print(*sorted(set(sys.modules) - before))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_all_is_sorted_and_unique() -> None:
+    """The root's ``__all__`` is in order."""
+    assert cp_thirdparty.__all__ == sorted(set(cp_thirdparty.__all__))
+
+
+@pytest.mark.parametrize("name", cp_thirdparty.__all__)
+def test_each_root_name_loads(name: str) -> None:
+    """Each name of the root can be used, twice as well as once."""
+    assert getattr(cp_thirdparty, name) is getattr(cp_thirdparty, name)
+
+
+def test_the_root_shows_its_names() -> None:
+    """``dir()`` lists what completion should offer, and a wrong name is an AttributeError that names it."""
+    assert dir(cp_thirdparty) == cp_thirdparty.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        cp_thirdparty.nothing  # type: ignore[attr-defined] # noqa: B018 - on purpose
+
+
+def test_type_checkers_see_what_is_loaded() -> None:
+    """The imports for type checkers, the table of lazy names and ``__all__`` are the same."""
+    tree = ast.parse((_SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    typed = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module != "importlib"
+        for alias in node.names
+    }
+    assert typed.pop("exceptions") == "cp_thirdparty"
+    assert typed == {name: f"cp_thirdparty.{home}" for name, home in cp_thirdparty._HOMES.items()}
+    assert {*typed, "exceptions"} == set(cp_thirdparty.__all__)
+
+
+def test_importing_the_root_loads_nothing_else() -> None:
+    """``import cp_thirdparty`` loads the root and nothing else."""
+    assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty"}
+
+
+def test_a_model_loads_neither_botocore_nor_a_higher_floor() -> None:
+    """``cp_thirdparty.JobDetails`` loads no botocore, no cattrs, and nothing above the models."""
+    loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.JobDetails")
+    assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
+        "cp_thirdparty._limits",
+        "cp_thirdparty.enums",
+        "cp_thirdparty.exceptions",
+        "cp_thirdparty.models",
+        "cp_thirdparty.secrets",
+    }
+    assert {"botocore", "cattrs", "typing_extensions"} & loaded == set()
+
+
+def _own_names(module: ModuleType) -> Iterator[str]:
+    """Tell the public names that a module defines itself."""
+    for name, value in vars(module).items():
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
+            yield name
+
+
+@pytest.mark.parametrize("name", _PUBLIC_MODULES)
+def test_all_is_what_a_module_defines(name: str) -> None:
+    """A public module's ``__all__`` is sorted, importable, and has each public class and function of its own."""
+    module = importlib.import_module(name)
+    exported: list[str] = module.__all__
+    assert exported == sorted(exported)
+    assert [each for each in exported if not hasattr(module, each)] == []
+    assert set(_own_names(module)) <= set(exported)
+
+
+def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:
+    """Tell the exported classes and functions of a module, and the public methods of the classes."""
+    for name in module.__all__:
+        value = getattr(module, name)
+        if getattr(value, "__module__", None) == module.__name__:
+            yield name, value
+            if inspect.isclass(value):
+                for key, member in vars(value).items():
+                    if not key.startswith("_") and isinstance(member, (FunctionType, property, classmethod)):
+                        yield f"{name}.{key}", member
+
+
+@pytest.mark.parametrize("name", _PUBLIC_MODULES)
+def test_each_public_name_says_what_it_is(name: str) -> None:
+    """Each exported class and function, and each public method, has a docstring."""
+    exported = _exported(importlib.import_module(name))
+    assert [each for each, value in exported if not inspect.getdoc(value)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in _PUBLIC_MODULES if not name.startswith("cp_thirdparty.testing.")])
+def test_each_public_name_says_since_when_it_is_there(name: str) -> None:
+    """Each exported class and function says in which version it came."""
+    exported = _exported(importlib.import_module(name))
+    assert [each for each, value in exported if "." not in each and ".. versionadded::" not in str(value.__doc__)] == []
