@@ -121,7 +121,7 @@ def _operation(name: str) -> OperationModel:
 
 def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
     if not isinstance(value, _TYPES[shape.type_name]) or isinstance(value, bool):
-        yield _problem(path, f"Member must be a {shape.type_name}")
+        yield _problem(path, f"Member must be of type {shape.type_name}")
     elif isinstance(value, dict):
         for name in shape.required_members:
             if value.get(name) is None:
