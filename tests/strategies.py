@@ -20,8 +20,8 @@ from cp_thirdparty.enums import (
 _T = TypeVar("_T")
 
 # Any text that can be encoded; long enough to differ, short enough to be quick.
-_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-_some_text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_some_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
 def _or_none(strategy: SearchStrategy[_T]) -> SearchStrategy[_T | None]:

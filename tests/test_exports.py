@@ -97,6 +97,12 @@ def test_all_is_what_a_module_defines(name: str) -> None:
     assert set(_own_names(module)) <= set(exported)
 
 
+def test_the_errors_load_alone() -> None:
+    """``cp_thirdparty.exceptions`` loads the errors and nothing of what is above them."""
+    loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
+    assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {"cp_thirdparty.exceptions"}
+
+
 def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:
     """Tell the exported classes and functions of a module, and the public methods of the classes."""
     for name in module.__all__:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 import sys
@@ -29,8 +30,7 @@ def test_the_installed_version_is_this_one() -> None:
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the parser came with Python 3.11")
 def test_the_lower_bounds_are_those_that_are_tested() -> None:
     """Each lower bound of a dependency is the version in which the matrix runs the tests."""
-    import tomllib  # noqa: PLC0415 - see above
-
+    tomllib: Any = importlib.import_module("tomllib")
     project: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     bounds = dict(re.findall(r"([a-z-]+)>=([0-9.]+)", " ".join(project["project"]["dependencies"])))
     for name in ("3.10-lowest", "3.13-lowest"):

@@ -107,16 +107,18 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here
+if not TYPE_CHECKING:  # else type checkers would take any name for one of ours
 
-    if name == "exceptions":
-        return import_module("cp_thirdparty.exceptions")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'cp_thirdparty' has no attribute {name!r}")
-    value = getattr(import_module(f"cp_thirdparty.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here
+
+        if name == "exceptions":
+            return import_module("cp_thirdparty.exceptions")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'cp_thirdparty' has no attribute {name!r}")
+        value = getattr(import_module(f"cp_thirdparty.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

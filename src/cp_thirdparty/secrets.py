@@ -168,7 +168,7 @@ class SecretMapping(Mapping[str, SecretStr]):
         plain, wrong_type = _plain_texts(entries)
         if wrong_type is not None:
             del entries, plain
-            raise TypeError(f"SecretMapping takes str keys and str or SecretStr values, not {wrong_type}")
+            raise TypeError(f"SecretMapping takes a mapping of str to str or SecretStr, not {wrong_type}")
         return cls.of_plain(plain)
 
     @classmethod
@@ -236,6 +236,8 @@ def _entries(mapping: SecretMapping) -> dict[str, str]:
 def _plain_texts(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
     """Return the texts in clear, and the name of the first wrong type: whoever raises must not hold the texts."""
     plain: dict[str, str] = {}
+    if not isinstance(entries, Mapping):
+        return plain, type(entries).__name__
     for key, value in entries.items():
         if not isinstance(key, str):
             return plain, type(key).__name__

@@ -14,7 +14,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from botocore.loaders import Loader
@@ -131,8 +131,8 @@ def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
                 yield from _problems(member, value[name], f"{path}{name}" + "." * (member.type_name == "structure"))
     elif isinstance(value, str):
         yield from (_problem(path, rule) for rule in _text_rules(shape, value))
-    elif isinstance(value, int):
-        yield from (_problem(path, rule) for rule in _number_rules(shape, value))
+    else:
+        yield from (_problem(path, rule) for rule in _number_rules(shape, cast("float", value)))
 
 
 def _problem(path: str, rule: str) -> str:
@@ -151,7 +151,7 @@ def _text_rules(shape: Shape, value: str) -> Iterator[str]:
         yield f"Member must satisfy enum value set: [{', '.join(rules['enum'])}]"
 
 
-def _number_rules(shape: Shape, value: int) -> Iterator[str]:
+def _number_rules(shape: Shape, value: float) -> Iterator[str]:
     rules: Mapping[str, Any] = shape.metadata
     if value < rules.get("min", value):
         yield f"Member must have value greater than or equal to {rules['min']}"
