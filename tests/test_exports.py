@@ -19,7 +19,7 @@ _SOURCE = Path(cp_thirdparty.__file__).parent
 _PUBLIC_MODULES = [
     "cp_thirdparty." + ".".join(path.relative_to(_SOURCE).with_suffix("").parts)
     for path in sorted(_SOURCE.rglob("*.py"))
-    if not path.name.startswith("_")
+    if "/_" not in f"/{path.relative_to(_SOURCE).as_posix()}"
 ]
 
 

@@ -24,8 +24,9 @@ _FLOORS: dict[str, int] = {
     "configuration": 3,
     "converter": 4,
     "_operations": 5,
-    "_errors": 5,
-    "client": 6,
+    "_botocore/": 5,
+    "_errors": 6,
+    "client": 7,
     "testing/": 9,
 }
 

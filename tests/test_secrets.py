@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -115,8 +116,9 @@ def test_the_hash_differs_in_another_process() -> None:
     """Hashes are keyed per process: with the same seed of Python's own hash, another process hashes otherwise."""
     code = "from cp_thirdparty.secrets import SecretStr; print(hash('a'), hash(SecretStr('a')))"
     run = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
     first, second = (
-        subprocess.run(run, check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": "7"}).stdout.split()
+        subprocess.run(run, check=True, capture_output=True, text=True, env=environment).stdout.split()
         for _ in range(2)
     )
     assert first[0] == second[0]

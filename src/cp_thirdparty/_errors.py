@@ -13,6 +13,8 @@ from urllib.parse import quote, quote_plus
 from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import exceptions
+from cp_thirdparty._botocore.call import Call
+from cp_thirdparty._botocore.guard import UNTRUSTED
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,
@@ -107,29 +109,33 @@ _CREDENTIALS_MISSING: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def error_of(
-    failure: Exception, *, operation_name: str, secrets: Iterable[SecretStr], is_repeatable: bool
+    failure: Exception, *, operation_name: str, secrets: Iterable[SecretStr], is_repeatable: bool, call: Call
 ) -> ThirdPartyError:
     """Make our error of what botocore raised.  Nothing of the failure itself is kept."""
-    if isinstance(failure, botocore_exceptions.ClientError):
-        if failure.operation_name != operation_name:  # assuming a role, for example
-            return CredentialsError(f"{operation_name}: the AWS credentials could not be fetched")
-        return _answered(failure.response, operation_name, secrets)
+    if isinstance(failure, botocore_exceptions.ParamValidationError):
+        return InvalidRequestError("parameters", "botocore refused one of them")
     for kind, text in _CREDENTIALS_MISSING:
         if isinstance(failure, kind):
             return CredentialsError(f"{operation_name}: {text}")
-    unsure = is_repeatable or None
-    for transport_kind, text, sent_nothing in _TRANSPORT:
-        if isinstance(failure, transport_kind):
-            is_retry_safe = unsure if sent_nothing is None else sent_nothing
-            return TransportError(text, operation_name=operation_name, is_retry_safe=is_retry_safe)
-    if isinstance(failure, botocore_exceptions.ParamValidationError):
-        return InvalidRequestError("parameters", "botocore refused one of them")
+    facts: dict[str, Any] = {"operation_name": operation_name, "attempts": max(call.attempts, 1)}
+    if isinstance(failure, botocore_exceptions.ClientError):
+        if failure.operation_name != operation_name:  # assuming a role, for example
+            return CredentialsError(f"{operation_name}: the AWS credentials could not be fetched")
+        return _answered(failure.response, secrets, {**facts, "is_retry_safe": is_repeatable or None})
+    return _transport_error(failure, call, {**facts, "is_retry_safe": is_repeatable or None})
+
+
+def _transport_error(failure: Exception, call: Call, facts: dict[str, Any]) -> TransportError:
+    if call.bytes_left < 0:
+        return UntrustedResponseError("the answer is too long", **facts)
+    for kind, text, sent_nothing in _TRANSPORT:
+        if isinstance(failure, kind):
+            left = call.seconds_left()
+            if sent_nothing is not None:
+                facts["is_retry_safe"] = sent_nothing
+            return TransportError(text if left is None or left > 0 else "no answer before the deadline", **facts)
     # Botocore's parsers let AttributeError, UnicodeDecodeError, RecursionError and others through.
-    return UntrustedResponseError(
-        f"the answer could not be read ({type(failure).__name__})",
-        operation_name=operation_name,
-        is_retry_safe=unsure,
-    )
+    return UntrustedResponseError(f"the answer could not be read ({type(failure).__name__})", **facts)
 
 
 def configuration_error_of(failure: Exception) -> ThirdPartyError:
@@ -151,32 +157,37 @@ _CREATION: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 )
 
 
-def _answered(response: Mapping[str, Any], operation_name: str, secrets: Iterable[SecretStr]) -> ThirdPartyError:
+def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: dict[str, Any]) -> ThirdPartyError:
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
-    where: dict[str, Any] = {
-        "operation_name": operation_name,
-        "status_code": metadata.get("HTTPStatusCode"),
-        "request_id": metadata.get("RequestId"),
-    }
-    attempts: int = metadata.get("RetryAttempts", 0) + 1
-    if not where["request_id"]:
-        return UntrustedResponseError(
-            "an answer without a request id is not CodePipeline's", attempts=attempts, **where
-        )
+    facts = {**facts, "status_code": metadata.get("HTTPStatusCode"), "request_id": metadata.get("RequestId")}
+    if UNTRUSTED in response:
+        reason, facts["status_code"] = response[UNTRUSTED]
+        return UntrustedResponseError(reason, **facts)
+    if not facts["request_id"]:
+        reason = "an answer without a request id is not CodePipeline's"
+        return UntrustedResponseError(reason, **facts)
+    del facts["is_retry_safe"]  # the code tells
     code = str(response.get("Error", {}).get("Code", ""))
     message = struck_out(str(response.get("Error", {}).get("Message", "")), secrets)
-    if code in _ACCESS_DENIED:
-        resource = _RESOURCE.search(message)
-        return AccessDeniedError(
-            action=f"codepipeline:{operation_name}", resource=resource.group(1) if resource else None, **where
-        )
-    facts: dict[str, Any] = {"code": code, "attempts": attempts, **where}
     offset = _clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
-        return ClockSkewError(message, offset=offset, is_retry_safe=False, **facts)
+        return ClockSkewError(message, code=code, offset=offset, is_retry_safe=False, **facts)
     if code in _CREDENTIALS:
-        return CredentialsError(f"{operation_name}: {code}: AWS does not accept the credentials")
-    return _service_error(message, facts)
+        return CredentialsError(f"{facts['operation_name']}: {code}: AWS does not accept the credentials")
+    if code in _ACCESS_DENIED:
+        return _access_denied(message, facts)
+    return _service_error(message, {"code": struck_out(code, secrets), **facts})
+
+
+def _access_denied(message: str, facts: Mapping[str, Any]) -> AccessDeniedError:
+    resource = _RESOURCE.search(message)
+    return AccessDeniedError(
+        action=f"codepipeline:{facts['operation_name']}",
+        resource=resource.group(1) if resource else None,
+        operation_name=facts["operation_name"],
+        status_code=facts["status_code"],
+        request_id=facts["request_id"],
+    )
 
 
 def _service_error(message: str, facts: dict[str, Any]) -> ServiceError:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import attrs
 import botocore.session
 from botocore import UNSIGNED, xform_name
 from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty import _operations
+from cp_thirdparty._botocore import deadline as deadlines
+from cp_thirdparty._botocore import guard, redaction
+from cp_thirdparty._botocore.call import CURRENT, Call
 from cp_thirdparty._errors import configuration_error_of, error_of
 from cp_thirdparty._operations import Request
 from cp_thirdparty._version import __version__
@@ -32,9 +40,43 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["ThirdPartyJobClient"]
+__all__ = ["CallRecord", "ThirdPartyJobClient"]
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger("cp_thirdparty")
+
+
+@attrs.frozen(kw_only=True)
+class CallRecord:
+    """
+    Facts about one call, for metrics.  It holds no secret.
+
+    Attributes:
+        operation_name: The operation as the service spells it.
+
+        job_id: The job that it was about; ``None`` for a poll.
+
+        status_code: HTTP status of the last answer, or ``None`` when there was none.
+
+        request_id: What AWS Support asks for, or ``None``.
+
+        attempts: How many times the request was sent.
+
+        seconds: How long it took with all attempts.
+
+        error: Name of the class of the error that was raised, or ``None``.
+
+    .. versionadded:: 0.1.0
+    """
+
+    operation_name: str
+    job_id: str | None
+    status_code: int | None
+    request_id: str | None
+    attempts: int
+    seconds: float
+    error: str | None
 
 
 class ThirdPartyJobClient:
@@ -51,20 +93,48 @@ class ThirdPartyJobClient:
     * `cp_thirdparty.exceptions.CredentialsError`, `cp_thirdparty.exceptions.AccessDeniedError`: AWS does not let you.
     * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ServiceError`: CodePipeline said no.
 
+    After a fork a child process gets connections of its own at its first call.
+
     Args:
-        client: A CodePipeline client of botocore or boto3.  Its own configuration stays in force.
+        client: A CodePipeline client of botocore or boto3.  Its own configuration stays in force.  Its five third-party
+            operations get the checks of answers that this library's own clients have; nothing else of it changes.
+
+        deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.  Looking up
+            the host's name is not bounded by it, and the pause before one more attempt may exceed it by a second.
+
+        wire_logs: ``True`` to let botocore write the requests and answers of this client, secrets included, into its
+            DEBUG log.
+
+        on_call: Called with a `CallRecord` after each call that was sent, in the thread of the call.  What it raises is
+            logged and dropped.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client.
+        cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client, or a setting breaks a rule.
 
     .. versionadded:: 0.1.0
     """
 
-    def __init__(self, client: BaseClient) -> None:
+    def __init__(
+        self,
+        client: BaseClient,
+        *,
+        deadline: float | None = 60.0,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> None:
         if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
             raise InvalidRequestError("client", "must be a CodePipeline client of botocore or boto3")
+        refused = _refused_seconds("deadline", deadline)
+        if refused is not None:
+            raise refused
         self._client = client
-        self._is_ours = False
+        self._deadline = deadline
+        self._wire_logs = wire_logs
+        self._on_call = on_call
+        self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
+        self._process_id = os.getpid()
+        guard.install(client)
+        deadlines.install(client)
 
     @classmethod
     def create(
@@ -77,8 +147,11 @@ class ThirdPartyJobClient:
         sign_request: bool = True,
         connect_timeout: float | None = 5.0,
         read_timeout: float | None = 20.0,
+        deadline: float | None = 60.0,
         session: botocore.session.Session | None = None,
         config: Config | None = None,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
     ) -> Self:
         """
         Make a client with a botocore client of its own.
@@ -102,9 +175,15 @@ class ThirdPartyJobClient:
 
             read_timeout: Seconds, more than 0, between two pieces of an answer; ``None`` for no limit.
 
+            deadline: Seconds for a call with all its attempts, as for the class.
+
             session: A botocore session to use instead of a new one.
 
             config: Botocore settings that override all others of this list.
+
+            wire_logs: As for the class.
+
+            on_call: As for the class.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
@@ -133,7 +212,8 @@ class ThirdPartyJobClient:
         )
         if not sign_request:
             settings = settings.merge(Config(signature_version=UNSIGNED))
-        client = _made_client(
+        make = functools.partial(
+            _made_client,
             session,
             profile_name,
             region_name=region_name,
@@ -141,10 +221,11 @@ class ThirdPartyJobClient:
             verify=os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
             config=settings.merge(config) if config is not None else settings,
         )
+        client = make()
         if isinstance(client, ThirdPartyError):
             raise client
-        self = cls(client)
-        self._is_ours = True
+        self = cls(client, deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+        self._rebuild = make
         return self
 
     def poll_for_third_party_jobs(
@@ -305,7 +386,7 @@ class ThirdPartyJobClient:
 
         .. versionadded:: 0.1.0
         """
-        if self._is_ours:
+        if self._rebuild is not None:
             self._client.close()
 
     def __enter__(self) -> Self:
@@ -326,32 +407,95 @@ class ThirdPartyJobClient:
         )
 
     def _call(self, request: Request[_T]) -> _T:
-        value, error = _answered(self._client, request)
+        if request.refused is not None:
+            raise request.refused
+        if self._process_id != os.getpid():
+            self._leave_parent()
+        redaction.install()
+        begin = time.monotonic()
+        call = Call(ends_at=None if self._deadline is None else begin + self._deadline, wire_logs=self._wire_logs)
+        value, error, metadata = _answered(self._client, request, call)
+        self._tell(request, error, metadata, call, time.monotonic() - begin)
         if error is not None:
             # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
             raise error
         return cast("_T", value)
 
+    def _leave_parent(self) -> None:
+        """In the child of a fork: the connections belong to the parent, so get others."""
+        client = None if self._rebuild is None else self._rebuild()
+        if isinstance(client, BaseClient):
+            guard.install(client)
+            deadlines.install(client)
+            self._client = client
+        else:
+            self._client.close()
+        self._process_id = os.getpid()
 
-def _answered(client: BaseClient, request: Request[_T]) -> tuple[_T | None, BaseException | None]:
+    def _tell(
+        self,
+        request: Request[Any],
+        error: BaseException | None,
+        metadata: Mapping[str, Any],
+        call: Call,
+        seconds: float,
+    ) -> None:
+        if self._on_call is None and not _log.isEnabledFor(logging.DEBUG):
+            return
+        record = CallRecord(
+            operation_name=request.operation_name,
+            job_id=request.job_id,
+            status_code=getattr(error, "status_code", None) or metadata.get("HTTPStatusCode"),
+            request_id=getattr(error, "request_id", None) or metadata.get("RequestId"),
+            attempts=call.attempts,
+            seconds=seconds,
+            error=None if error is None else type(error).__name__,
+        )
+        _log.debug(
+            "%s job=%s status=%s request=%s attempts=%d %.0f ms",
+            *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),
+            record.seconds * 1000,
+        )
+        if self._on_call is not None:
+            try:
+                self._on_call(record)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost the result
+                _log.warning("on_call raised %s", type(failure).__name__)
+
+
+def _answered(
+    client: BaseClient, request: Request[_T], call: Call
+) -> tuple[_T | None, BaseException | None, Mapping[str, Any]]:
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
-    if request.refused is not None:
-        return None, request.refused
     secrets = [value for value in request.parameters.values() if isinstance(value, SecretStr)]
     parameters = {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in request.parameters.items()
     }
+    current = CURRENT.set(call)
     try:
         answer: dict[str, Any] = getattr(client, xform_name(request.operation_name))(**parameters)
     except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
-        return None, error_of(
-            failure, operation_name=request.operation_name, secrets=secrets, is_repeatable=request.is_repeatable
+        error = error_of(
+            failure,
+            operation_name=request.operation_name,
+            secrets=secrets,
+            is_repeatable=request.is_repeatable,
+            call=call,
         )
+        return None, error, {}
     except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
         interruption.__cause__ = interruption.__context__ = None
-        return None, interruption.with_traceback(None)
-    return request.decode(answer)
+        return None, interruption.with_traceback(None), {}
+    finally:
+        CURRENT.reset(current)
+    return *request.decode(answer), answer.get("ResponseMetadata", {})
+
+
+def _refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:
+    if seconds is None or (isinstance(seconds, (int, float)) and seconds > 0):
+        return None
+    return InvalidRequestError(name, "must be more than 0 seconds, or None for no limit")
 
 
 def _refused_setting(
@@ -368,8 +512,9 @@ def _refused_setting(
     if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
         return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
     for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-            return InvalidRequestError(name, "must be more than 0 seconds, or None for no limit")
+        refused = _refused_seconds(name, seconds)
+        if refused is not None:
+            return refused
     if profile_name is not None and session is not None:
         return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
     return None

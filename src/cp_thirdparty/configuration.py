@@ -80,6 +80,7 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     """
     value, problems = _structured_configuration(configuration, model)
     if value is None:
+        del configuration  # its keys are the customer's
         raise ConfigurationError(problems)
     return value
 
@@ -133,9 +134,11 @@ def _fields_of(model: type[Any]) -> tuple[_Field, ...]:
         TypeError: It is no attrs class or dataclass, a field's type cannot be read from a text, or two fields have one
             key.
     """
+    if not (isinstance(model, type) and (attrs.has(model) or dataclasses.is_dataclass(model))):
+        raise TypeError("structure_configuration() takes an attrs class or a dataclass")
     hints = typing.get_type_hints(model, include_extras=True)
     fields = tuple(
-        _field(model, name, hints[name], has_default=has_default) for name, has_default in _init_fields(model)
+        _field(model, name, hints.get(name), has_default=has_default) for name, has_default in _init_fields(model)
     )
     twins = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
     if twins:
@@ -146,21 +149,16 @@ def _fields_of(model: type[Any]) -> tuple[_Field, ...]:
 def _init_fields(model: type[Any]) -> Iterator[tuple[str, bool]]:
     if attrs.has(model):
         yield from ((field.name, field.default is not attrs.NOTHING) for field in attrs.fields(model) if field.init)
-    elif dataclasses.is_dataclass(model):
+    else:
         for field in dataclasses.fields(model):
             if field.init:
                 missing = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
                 yield field.name, not missing
-    else:
-        raise TypeError("structure_configuration() takes an attrs class or a dataclass")
 
 
 def _field(model: type[Any], name: str, annotation: Any, *, has_default: bool) -> _Field:
-    bare, key = _without_key(annotation)
-    inner, optional = _without_none(bare)
-    if optional and key is None:
-        inner, key = _without_key(inner)
-    read = _reader(inner)
+    bare, key, optional = _bare(annotation)
+    read = _reader(bare)
     if read is None:
         raise TypeError(
             f"{model.__qualname__}.{name}: a configuration field is str, SecretStr, int, float, bool, an enum or a "
@@ -185,19 +183,18 @@ def _pascal_case(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def _without_key(annotation: Any) -> tuple[Any, Key | None]:
-    if typing.get_origin(annotation) is not Annotated:
-        return annotation, None
-    bare, *extras = typing.get_args(annotation)
-    keys = [extra for extra in extras if isinstance(extra, Key)]
-    return bare, keys[-1] if keys else None
-
-
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if typing.get_origin(annotation) not in (types.UnionType, typing.Union):
-        return annotation, False
+def _bare(annotation: Any) -> tuple[Any, Key | None, bool]:
+    """Take ``Annotated`` and ``| None`` off, however they are nested; the outermost key counts."""
+    if typing.get_origin(annotation) is Annotated:
+        inner, *extras = typing.get_args(annotation)
+        bare, key, optional = _bare(inner)
+        keys = [extra for extra in extras if isinstance(extra, Key)]
+        return bare, keys[-1] if keys else key, optional
     members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
-    return (members[0], True) if len(members) == 1 else (annotation, False)
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union) and len(members) == 1:
+        bare, key, _ = _bare(members[0])
+        return bare, key, True
+    return annotation, None, False
 
 
 def _reader(annotation: Any) -> Hook | None:

@@ -41,7 +41,7 @@ def structure(data: object, model: type[_T]) -> _T:
 
     .. versionadded:: 0.1.0
     """
-    if model not in _MODELS:
+    if not (isinstance(model, type) and model in _MODELS):
         del data
         raise TypeError("structure() takes a class of cp_thirdparty.models")
     if model is JobDetails and isinstance(data, dict) and "jobDetails" in data:
@@ -70,6 +70,7 @@ def unstructure(model: attrs.AttrsInstance, *, secrets: Literal["mask", "reveal"
     .. versionadded:: 0.1.0
     """
     if type(model) not in _MODELS:
+        del model
         raise TypeError("unstructure() takes an instance of a class of cp_thirdparty.models")
     if secrets not in ("mask", "reveal"):
         raise TypeError('secrets must be "mask" or "reveal"')

@@ -7,15 +7,19 @@ and leaves the socket within reach for playing faults.
 
 from __future__ import annotations
 
-import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
+from botocore.config import Config
 
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.converter import structure, unstructure
@@ -27,6 +31,7 @@ from cp_thirdparty.models import (
     EncryptionKey,
     ExecutionDetails,
     FailureDetails,
+    PipelineContext,
 )
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing.states import Action, RefusedError, States, Success
@@ -39,10 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalCodePipeline"]
 
-_log = logging.getLogger(__name__)
-
 # No third-party request comes near it: the longest texts of the service's model add up to 12,000 characters.
 _MAX_BODY_BYTES = 1 << 20
+_LENGTH = re.compile(r"[0-9]{1,7}")
 
 # Made up, and the same for everybody.
 _ACCESS_KEY_ID = "AKIDLOCALCODEPIPELINE"
@@ -54,7 +58,7 @@ class LocalCodePipeline:
     A CodePipeline for third-party actions on this machine, for development and tests.
 
     It serves the five operations over HTTP on 127.0.0.1 and a free port, in the protocol that SDKs speak.  A context
-    manager; thread-safe.  It does not check signatures yet.
+    manager; once started, thread-safe.  It does not check signatures, and it writes to no log.
 
     Args:
         clock: Tells the time in seconds; give one that a test moves.
@@ -65,8 +69,8 @@ class LocalCodePipeline:
         continuation_delay: Seconds after which a success with a continuation token brings the next job.  AWS's user
             guide says 30 for Lambda actions; that it holds for third-party actions too is an assumption.
 
-        job_timeout: Seconds from its first offer after which a job without a result times out.  AWS's quotas say one
-            hour for actions that are not listed by name.
+        job_timeout: Seconds, from when a job can first be offered, after which it times out without a result.  AWS's
+            quotas say one hour for actions that are not listed by name; an action type may set its own.
 
         region_name: The region that clients are told.
 
@@ -113,7 +117,10 @@ class LocalCodePipeline:
         Args:
             client_id: What polls bring.  The service's own are lower-case UUIDs.
 
-            client_token: What a worker must have to read the client's jobs.
+            client_token: What a worker must have to read the client's jobs; it takes the place of an earlier one.
+
+        Raises:
+            TypeError: The token is not a text.
 
         .. versionadded:: 0.1.0
         """
@@ -129,6 +136,7 @@ class LocalCodePipeline:
         output_artifacts: Iterable[Artifact] = (),
         artifact_credentials: ArtifactCredentials | None = None,
         encryption_key: EncryptionKey | None = None,
+        pipeline_context: PipelineContext | None = None,
     ) -> Action:
         """
         Let a pipeline of a client reach an action, which queues a job.
@@ -148,8 +156,12 @@ class LocalCodePipeline:
 
             encryption_key: The key of the artifacts, or ``None``.
 
+            pipeline_context: The pipeline, stage and action, or ``None`` for made-up ones.
+
         Raises:
             ValueError: The client is not registered.
+
+            TypeError: A value of the configuration is not a text.
 
         .. versionadded:: 0.1.0
         """
@@ -161,6 +173,7 @@ class LocalCodePipeline:
             output_artifacts=output_artifacts,
             artifact_credentials=artifact_credentials,
             encryption_key=encryption_key,
+            pipeline_context=pipeline_context,
         )
 
     def environment(self) -> dict[str, str]:
@@ -185,6 +198,8 @@ class LocalCodePipeline:
         """
         Make a client of this service.  Close it, or use it in a ``with`` statement.
 
+        It goes past the proxies of the environment, which know nothing of 127.0.0.1 on this machine.
+
         Raises:
             RuntimeError: It is not running.
 
@@ -193,7 +208,10 @@ class LocalCodePipeline:
         session = botocore.session.Session()
         session.set_credentials(_ACCESS_KEY_ID, _SECRET_ACCESS_KEY)
         return ThirdPartyJobClient.create(
-            region_name=self._region_name, endpoint_url=self.endpoint_url, session=session
+            region_name=self._region_name,
+            endpoint_url=self.endpoint_url,
+            session=session,
+            config=Config(proxies={}),
         )
 
     def start(self) -> None:
@@ -214,7 +232,7 @@ class LocalCodePipeline:
 
     def close(self) -> None:
         """
-        Stop listening; what it knows stays.
+        Stop listening and cut all connections; what it knows stays, and `start()` serves it again.
 
         .. versionadded:: 0.1.0
         """
@@ -236,26 +254,46 @@ class LocalCodePipeline:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # kept-alive connections end with their clients
+    block_on_close = False  # a thread ends with its connection, which server_close() cuts
+    request_queue_size = 128  # of 64 clients at once, some waited 1 to 4 s with the default of 5, and 0.05 s with this
 
     def __init__(self, states: States) -> None:
+        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.states = states
+
+    def server_bind(self) -> None:
+        # HTTPServer's own looks up the name of the address, which may take seconds without a network.
+        TCPServer.server_bind(self)
+        self.server_port = self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in tuple(self._connections):
+            with suppress(OSError):  # its client was quicker
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client has hung up, and socketserver's own way is a traceback on stderr."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-
-    def setup(self) -> None:
-        super().setup()
-        # Without it, each answer of two writes waits 40 ms for an acknowledgement.
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    disable_nagle_algorithm = True  # without it, each answer of two writes waits 40 ms for an acknowledgement
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
+        if not _LENGTH.fullmatch(length) or int(length) > _MAX_BODY_BYTES:
             self.close_connection = True  # the body stays unread
-            self._send(failed("SerializationException", "Content-Length must be at most 1 MiB", status=413))
+            self._send(failed("SerializationException", "There must be a Content-Length of at most 1 MiB", status=413))
             return
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -265,11 +303,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(answer.body)
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they echo
+        """Answer what is no request or no POST: in JSON, and without http.server's echo of what was sent."""
+        self.close_connection = True
+        self.request_version = self.protocol_version  # of a request that it cannot read, it would send no headers
+        self._send(failed("UnknownOperationException", f"{code} {HTTPStatus(code).phrase}", status=code))
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
-        _log.debug(format, *args)
+        """Log nothing: a request line may be the rest of a body, with a client token in it."""
 
 
 def _answer(states: States, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -278,6 +324,8 @@ def _answer(states: States, headers: Mapping[str, str], body: bytes) -> Answer:
         return ok(_HANDLERS[operation_name](states, parameters))
     except (BadRequestError, RefusedError) as refused:
         return failed(refused.code, refused.message)
+    except Exception as error:  # noqa: BLE001 - the clock's, for one; the caller sees its type and stderr no values
+        return failed("InternalFailure", f"The local CodePipeline met a {type(error).__name__}", status=500)
 
 
 def _poll(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:

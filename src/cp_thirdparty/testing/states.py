@@ -132,7 +132,7 @@ class Action:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The jobs so far, oldest first."""
+        """The jobs so far, oldest first; the next one of a continued action is there before polls offer it."""
         return self._states.jobs_of(self)
 
     @property
@@ -161,7 +161,7 @@ class States:
 
         continuation_delay: Seconds after which a continued action offers its next job.
 
-        job_timeout: Seconds from the first offer after which a job without a result is ``TimedOut``.
+        job_timeout: Seconds, from when a job can first be offered, after which it is ``TimedOut`` without a result.
 
     .. versionadded:: 0.1.0
     """
@@ -195,6 +195,7 @@ class States:
         output_artifacts: Iterable[Artifact],
         artifact_credentials: ArtifactCredentials | None,
         encryption_key: EncryptionKey | None,
+        pipeline_context: PipelineContext | None,
     ) -> Action:
         """
         Queue the first job of an action.
@@ -202,15 +203,10 @@ class States:
         Raises:
             ValueError: The client is not registered.
         """
-        context = PipelineContext(
-            pipeline_name="local-pipeline",
-            stage=StageContext(name="Local"),
-            action=ActionContext(name=action_type_id.provider, action_execution_id=str(uuid.uuid4())),
-        )
         data = JobData(
             action_type_id=action_type_id,
             action_configuration=None if configuration is None else ActionConfiguration(configuration=configuration),
-            pipeline_context=context,
+            pipeline_context=_context_of(action_type_id) if pipeline_context is None else pipeline_context,
             input_artifacts=input_artifacts,
             output_artifacts=output_artifacts,
             artifact_credentials=artifact_credentials,
@@ -297,14 +293,14 @@ class States:
         """Go through the jobs as they are now: time may have run out for some."""
         now = self._clock()
         for entry in self._entries.values():
-            if entry.deadline <= now and entry.job.status in (*_UNCLAIMED, JobStatus.IN_PROGRESS):
-                entry.job = attrs.evolve(entry.job, status=JobStatus.TIMED_OUT)
+            _time_out(entry, now)
             yield entry
 
     def _entry(self, job_id: str, client_token: SecretStr) -> _Entry:
-        entry = next((entry for entry in self._current() if entry.job.id == job_id), None)
+        entry = self._entries.get(job_id)
         if entry is None:
             raise RefusedError("JobNotFoundException", "There is no such job")
+        _time_out(entry, self._clock())
         if self._tokens[entry.client_id] != client_token:
             raise RefusedError("InvalidClientTokenException", "The client token does not belong to the job")
         return entry
@@ -314,3 +310,16 @@ class States:
         if entry.job.status != JobStatus.IN_PROGRESS:
             raise RefusedError("InvalidJobStateException", f"The job is {entry.job.status}, not InProgress")
         return entry
+
+
+def _time_out(entry: _Entry, now: float) -> None:
+    if entry.deadline <= now and entry.job.status in (*_UNCLAIMED, JobStatus.IN_PROGRESS):
+        entry.job = attrs.evolve(entry.job, status=JobStatus.TIMED_OUT)
+
+
+def _context_of(action_type_id: ActionTypeId) -> PipelineContext:
+    return PipelineContext(
+        pipeline_name="local-pipeline",
+        stage=StageContext(name="Local"),
+        action=ActionContext(name=action_type_id.provider, action_execution_id=str(uuid.uuid4())),
+    )

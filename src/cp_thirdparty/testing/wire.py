@@ -13,12 +13,14 @@ import json
 import re
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import attrs
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
+
+from cp_thirdparty._limits import is_unicode
 
 __all__ = ["Answer", "BadRequestError", "failed", "ok", "parse_request"]
 
@@ -33,12 +35,11 @@ _OPERATIONS = (
 _TARGET_PREFIX = "CodePipeline_20150709."
 _CONTENT_TYPE = "application/x-amz-json-1.1"
 
-_TYPES: Mapping[str, tuple[type[Any], ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "timestamp": (int, float),
-    "structure": (dict,),
-}
+# Smithy's integers have 32 bits and a sign.
+_INTEGERS = range(-(1 << 31), 1 << 31)
+
+# Seconds since 1970 that a datetime holds: the years 1 to 9999.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class BadRequestError(Exception):
@@ -119,10 +120,41 @@ def _operation(name: str) -> OperationModel:
     return _service().operation_model(name)
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and is_unicode(value)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in _INTEGERS
+
+
+def _is_time(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return _FIRST_SECOND <= value <= _LAST_SECOND  # False for NaN
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+# A type that is not here passes unchecked: a newer botocore may add members, and a test tells their types.
+_IS_TYPE: Mapping[str, Callable[[object], bool]] = {
+    "string": _is_text,
+    "integer": _is_integer,
+    "timestamp": _is_time,
+    "structure": _is_object,
+}
+
+
+def _is_unchecked(_value: object) -> bool:
+    return True
+
+
 def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
-    if not isinstance(value, _TYPES[shape.type_name]) or isinstance(value, bool):
+    if not _IS_TYPE.get(shape.type_name, _is_unchecked)(value):
         yield _problem(path, f"Member must be of type {shape.type_name}")
-    elif isinstance(value, dict):
+    elif shape.type_name == "structure" and isinstance(value, dict):
         for name in shape.required_members:
             if value.get(name) is None:
                 yield _problem(f"{path}{name}", "Member must not be null")
@@ -131,8 +163,8 @@ def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
                 yield from _problems(member, value[name], f"{path}{name}" + "." * (member.type_name == "structure"))
     elif isinstance(value, str):
         yield from (_problem(path, rule) for rule in _text_rules(shape, value))
-    else:
-        yield from (_problem(path, rule) for rule in _number_rules(shape, cast("float", value)))
+    elif isinstance(value, (int, float)):
+        yield from (_problem(path, rule) for rule in _number_rules(shape, value))
 
 
 def _problem(path: str, rule: str) -> str:

@@ -1,0 +1,38 @@
+"""The call in progress: what our handlers inside botocore must know of it, and what they have seen."""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+
+import attrs
+
+
+@attrs.define(kw_only=True)
+class Call:
+    """
+    One call of ours.
+
+    Attributes:
+        ends_at: When it must be over, by `time.monotonic`; ``None`` for never.
+
+        wire_logs: Whether botocore may log what it sends and receives.
+
+        attempts: How often the request was sent so far.
+
+        bytes_left: How many bytes of answers it still takes.
+    """
+
+    ends_at: float | None
+    wire_logs: bool
+    attempts: int = 0
+    # The longest answer of the service's model is far below 1 MiB; configurations have grown to 50 kB a value since.
+    bytes_left: int = 32 << 20
+
+    def seconds_left(self) -> float | None:
+        """Tell how many seconds the call still has; ``None`` for any number."""
+        return None if self.ends_at is None else self.ends_at - time.monotonic()
+
+
+# Only calls of ours set it, so other users of a wrapped client keep their logs and their time.
+CURRENT: ContextVar[Call | None] = ContextVar("cp_thirdparty_call", default=None)

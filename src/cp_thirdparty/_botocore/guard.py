@@ -1,0 +1,118 @@
+"""
+No result without proof: an answer counts only when it is whole and CodePipeline's own.
+
+Botocore takes a proxy's HTML page with status 200 for a successful result, and a truncated body for ``{}``.  One
+handler looks at each answer before botocore parses it and makes a bad one a 502, which is sent again; another one,
+first in line where botocore decides on that, tells it the status, for else it returns the error as a success.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from cp_thirdparty._botocore.call import CURRENT
+
+# Where a parsed answer says why it was not believed, and which status it had.
+UNTRUSTED: Final = "cp_thirdparty.untrusted"
+
+_OPERATIONS: Final = (
+    "PollForThirdPartyJobs",
+    "GetThirdPartyJobDetails",
+    "AcknowledgeThirdPartyJob",
+    "PutThirdPartyJobSuccessResult",
+    "PutThirdPartyJobFailureResult",
+)
+_BAD_GATEWAY: Final = 502
+_BAD_REQUEST: Final = 400
+_FIRST_NO_SUCCESS: Final = 300
+
+# The most that botocore's standard mode waits before it sends for the second, third, ... time.
+_LONGEST_PAUSE: Final = 20.0
+
+
+def install(client: BaseClient) -> None:
+    """Guard the five operations of a client; a second time changes nothing."""
+    for operation in _OPERATIONS:
+        for event, handler in (("before-parse", _look_at_answer), ("needs-retry", _tell_status)):
+            client.meta.events.register_first(
+                f"{event}.codepipeline.{operation}", handler, unique_id=f"cp_thirdparty.{event}.{operation}"
+            )
+
+
+def _look_at_answer(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
+    body: bytes = response_dict["body"]
+    document = _cbor_facts(body) if is_cbor else _json_object(body)
+    if response_dict["status_code"] >= _FIRST_NO_SUCCESS:
+        if not is_cbor and (document is None or not isinstance(document.get("__type", ""), str)):
+            response_dict["body"] = b""  # a page of somebody, whose text nobody needs
+        return
+    if document is not None and "__type" in document and isinstance(document["__type"], str):
+        response_dict["status_code"] = _BAD_REQUEST  # an error, whatever its status says
+        return
+    has_output = operation_model.output_shape is not None
+    fault = _fault(response_dict["headers"], body, document, has_output=has_output)
+    if fault is not None:
+        customized_response_dict[UNTRUSTED] = (fault, response_dict["status_code"])
+        response_dict["status_code"] = _BAD_GATEWAY
+        response_dict["body"] = b""
+
+
+def _fault(
+    headers: Mapping[str, str], body: bytes, document: Mapping[str, Any] | None, *, has_output: bool
+) -> str | None:
+    if not headers.get("x-amzn-requestid"):
+        return "an answer without a request id is not CodePipeline's"
+    length = headers.get("content-length")
+    if length is not None and length.strip() != str(len(body)):
+        return "the answer is not as long as it says"
+    if document is None and (has_output or body):
+        return "the answer is not what the protocol asks for"
+    if document is not None and "__type" in document:
+        return "the answer has an error type that is no text"
+    return None
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document: object = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, or a number of 5,000 digits
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _cbor_facts(body: bytes) -> dict[str, Any] | None:
+    """Tell whether a body starts as a CBOR map (major type 5), and whether it has an error type."""
+    if not body or body[0] >> 5 != 5:  # noqa: PLR2004 - RFC 8949, section 3.1
+        return None
+    return {"__type": ""} if b"\x66__type" in body else {}  # a text of six bytes
+
+
+def _tell_status(
+    response: tuple[Any, dict[str, Any]] | None,
+    operation: Any,
+    attempts: int,
+    caught_exception: Exception | None,
+    **_: object,
+) -> None:
+    """Copy the parsed status to the HTTP answer, and end a call that cannot have another attempt."""
+    if response is not None:
+        response[0].status_code = response[1]["ResponseMetadata"]["HTTPStatusCode"]
+    call = CURRENT.get()
+    if call is None:
+        return
+    call.attempts = attempts
+    left = call.seconds_left()
+    if call.bytes_left >= 0 and (left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE)):
+        return
+    if caught_exception is not None:
+        raise caught_exception
+    if response is not None and response[0].status_code >= _FIRST_NO_SUCCESS:
+        raise ClientError(cast("Any", response[1]), operation.name)

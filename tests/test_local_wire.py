@@ -1,0 +1,131 @@
+"""AWS JSON 1.1 as the local CodePipeline speaks it: odd values in requests, and the form of answers."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.model import Shape
+
+from cp_thirdparty.testing.server import _HANDLERS
+from cp_thirdparty.testing.wire import _IS_TYPE, _OPERATIONS, BadRequestError, _problems, failed, ok, parse_request
+
+_TARGET = {"x-amz-target": "CodePipeline_20150709.PutThirdPartyJobSuccessResult"}
+_MODEL = botocore.session.Session().get_service_model("codepipeline")
+
+
+def _success(member: str, value: str) -> bytes:
+    """Make the body of a success result with one member written as it is."""
+    return b'{"jobId": "j", "clientToken": "t", "%s": %s}' % (member.encode(), value.encode())
+
+
+def _revision(created: str) -> bytes:
+    return _success("currentRevision", f'{{"revision": "r", "changeIdentifier": "c", "created": {created}}}')
+
+
+def _message(body: bytes) -> str:
+    with pytest.raises(BadRequestError) as caught:
+        parse_request(_TARGET, body)
+    assert caught.value.code == "ValidationException"
+    return caught.value.message
+
+
+@pytest.mark.parametrize("created", ["NaN", "Infinity", "-1e400", "1e15", "-62135596801", "253402300800", "true"])
+def test_a_time_that_no_calendar_has_is_refused(created: str) -> None:
+    """A time outside the years 1 to 9999, or no number at all, is refused before it is read."""
+    rule = "'currentRevision.created' failed to satisfy constraint: Member must be of type timestamp"
+    assert rule in _message(_revision(created))
+
+
+@pytest.mark.parametrize("created", ["0", "1.5", "-62135596800", "253402300799"])
+def test_a_time_within_the_calendar_passes(created: str) -> None:
+    """Whole and broken seconds pass, from the first one of a datetime to the last."""
+    _, parameters = parse_request(_TARGET, _revision(created))
+    assert parameters["currentRevision"]["created"] == float(created)
+
+
+@pytest.mark.parametrize("number", ["2147483648", "-2147483649", "1.0", '"1"'])
+def test_an_integer_has_32_bits(number: str) -> None:
+    """What is no whole number of 32 bits is refused."""
+    message = _message(_success("executionDetails", f'{{"percentComplete": {number}}}'))
+    assert message.endswith(
+        "'executionDetails.percentComplete' failed to satisfy constraint: Member must be of type integer"
+    )
+
+
+@pytest.mark.parametrize("member", ["jobId", "clientToken", "continuationToken"])
+def test_half_a_character_is_refused(member: str) -> None:
+    """A lone surrogate, which no SDK can write, is no text, and it is not repeated."""
+    body = {"jobId": "j", "clientToken": "t", member: "xMARKERx\ud800"}
+    message = _message(json.dumps(body).encode())
+    assert message.endswith(f"'{member}' failed to satisfy constraint: Member must be of type string")
+
+
+@pytest.mark.parametrize("member", ["jobId", "clientToken", "continuationToken"])
+@pytest.mark.parametrize("value", ["xMARKERx" * 300, ["xMARKERx"], {"xMARKERx": 1}])
+def test_no_value_is_repeated(member: str, value: object) -> None:
+    """A value that breaks a rule is not in the message."""
+    message = _message(json.dumps({"jobId": "j", "clientToken": "t", member: value}).encode())
+    assert f"'{member}'" in message
+    assert "xMARKERx" not in message
+
+
+def test_members_that_the_service_does_not_have_are_ignored() -> None:
+    """A newer SDK may send more than this model knows."""
+    assert parse_request(_TARGET, _success("later", "[1]"))[0] == "PutThirdPartyJobSuccessResult"
+
+
+def _input_shapes(shape: Any) -> Iterator[Shape]:
+    yield shape
+    for member in getattr(shape, "members", {}).values():
+        yield from _input_shapes(member)
+
+
+@pytest.mark.parametrize("operation", _OPERATIONS)
+def test_every_type_of_the_inputs_is_checked(operation: str) -> None:
+    """A newer botocore whose five operations take a type that nobody checks fails here, by the member's shape."""
+    unchecked = [
+        shape.name
+        for shape in _input_shapes(_MODEL.operation_model(operation).input_shape)
+        if shape.type_name not in _IS_TYPE
+    ]
+    assert unchecked == []
+
+
+def test_a_type_of_a_newer_model_passes_unchecked() -> None:
+    """A member of a type that nobody checks yet gets through instead of breaking the service."""
+    assert list(_problems(Shape("Later", {"type": "map"}), {"a": 1}, "later")) == []
+
+
+def test_each_operation_is_served() -> None:
+    """What the wire lets through, the server answers."""
+    assert set(_HANDLERS) == set(_OPERATIONS)
+
+
+def test_an_answer_has_the_headers_of_the_service() -> None:
+    """A good answer has a request id of its own, the checksum and the length of its body, and the protocol's type."""
+    answer = ok({"status": "InProgress"})
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "InProgress"})
+    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
+    assert answer.headers["x-amzn-RequestId"] != ok({}).headers["x-amzn-RequestId"]
+    assert "x-amzn-ErrorType" not in answer.headers
+
+
+def test_an_answer_without_output_has_no_body() -> None:
+    """The two results are answered by a status alone."""
+    answer = ok(None)
+    assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")
+
+
+def test_an_error_names_its_code_twice() -> None:
+    """A refusal has its code in the body and in a header."""
+    answer = failed("JobNotFoundException", "no")
+    assert (answer.status, json.loads(answer.body)) == (400, {"__type": "JobNotFoundException", "message": "no"})
+    assert answer.headers["x-amzn-ErrorType"] == "JobNotFoundException"
+    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
