@@ -114,8 +114,9 @@ def _models() -> dict[type[Any], SearchStrategy[Any]]:
 MODELS = _models()
 
 # What json.loads can give, NaN and lone surrogates included.
+_any_text = st.text(st.characters(), max_size=10)
 JSON_VALUES: SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats() | _any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_any_text, inner, max_size=4),
     max_leaves=10,
 )

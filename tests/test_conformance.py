@@ -7,9 +7,11 @@ A new botocore that adds a member, an error, a limit or a mark of secrecy to the
 from __future__ import annotations
 
 import copy
+import inspect
 import types
 import typing
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -18,7 +20,9 @@ from botocore import xform_name
 from botocore.loaders import Loader
 
 from cp_thirdparty import _limits, enums, exceptions, models
+from cp_thirdparty._hooks import make_converter
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.converter import structure
 from cp_thirdparty.secrets import SecretStr
 
 _OPERATIONS = (
@@ -35,6 +39,29 @@ _CLASS_NAMES = {
     "S3ArtifactLocation": "S3Location",
     "ThirdPartyJobDetails": "JobDetails",
     "ThirdPartyJobData": "JobData",
+}
+
+# What `cp_thirdparty._operations` reads of each answer.
+_ANSWERS = {
+    "PollForThirdPartyJobs": {"jobs"},
+    "GetThirdPartyJobDetails": {"jobDetails"},
+    "AcknowledgeThirdPartyJob": {"status"},
+}
+
+# Members that the service may leave out and we require: without them a job can be neither read nor reported.
+_REQUIRED_BY_US = {
+    "ThirdPartyJobDetails.id",
+    "ThirdPartyJobDetails.data",
+    "ThirdPartyJobDetails.nonce",
+    "ThirdPartyJob.client_id",
+    "ThirdPartyJob.job_id",
+}
+
+# Members that the service's model requires and we do not: who needs all three checks that they are there.
+_OPTIONAL_TO_US = {
+    "AWSSessionCredentials.access_key_id",
+    "AWSSessionCredentials.secret_access_key",
+    "AWSSessionCredentials.session_token",
 }
 
 # Every field: must it never be shown?  A new field fails until someone has decided.
@@ -112,6 +139,8 @@ def _problems(service: dict[str, Any]) -> list[str]:
         operation = service["operations"][name]
         if not hasattr(ThirdPartyJobClient, xform_name(name)):
             found.append(f"operation without a method: {name}")
+        else:
+            found += _parameter_problems(shapes[operation["input"]["shape"]], name)
         found += [
             f"error without a class: {error['shape']}"
             for error in operation["errors"]
@@ -120,9 +149,18 @@ def _problems(service: dict[str, Any]) -> list[str]:
         for member in shapes[operation["input"]["shape"]]["members"].values():
             found += _input_problems(shapes, member["shape"])
         if "output" in operation:
-            for member in shapes[operation["output"]["shape"]]["members"].values():
+            members = shapes[operation["output"]["shape"]]["members"]
+            found += [f"answer that is not read: {name}.{member}" for member in members.keys() ^ _ANSWERS[name]]
+            for member in members.values():
                 found += _shape_problems(shapes, member["shape"])
     return sorted(set(found))
+
+
+def _parameter_problems(shape: dict[str, Any], name: str) -> Iterator[str]:
+    parameters = inspect.signature(getattr(ThirdPartyJobClient, xform_name(name))).parameters.keys() - {"self"}
+    members = {xform_name(member) for member in shape["members"]}
+    yield from (f"member without a parameter: {name}.{member}" for member in members - parameters)
+    yield from (f"parameter without a member: {name}.{parameter}" for parameter in parameters - members)
 
 
 def _input_problems(shapes: dict[str, Any], name: str) -> Iterator[str]:
@@ -160,11 +198,34 @@ def _member_problems(shapes: dict[str, Any], name: str, model: Any) -> Iterator[
     yield from (f"member without a field: {name}.{member}" for member in members.keys() - fields.keys())
     yield from (f"field without a member: {name}.{field}" for field in fields.keys() - members.keys())
     for field in members.keys() & fields.keys():
-        member = shapes[members[field]]
-        is_secret = SecretStr in _types_of(fields[field].type)
-        if member.get("sensitive") and member["type"] == "string" and not is_secret:
-            yield f"sensitive member that is no secret: {name}.{field}"
+        yield from _field_problems(shapes, name, members[field], fields[field])
         yield from _shape_problems(shapes, members[field])
+
+
+def _field_problems(shapes: dict[str, Any], name: str, member: str, field: Any) -> Iterator[str]:
+    place = f"{name}.{field.name}"
+    types_of_field = _types_of(field.type)
+    is_part = shapes[member]["type"] == "structure"  # its own members are asked for themselves
+    is_sensitive = shapes[member].get("sensitive") or shapes[name].get("sensitive")
+    if is_sensitive and not is_part and SecretStr not in types_of_field:
+        yield f"sensitive member that is no secret: {place}"
+    elif not {_type_of(shapes, member), SecretStr} & types_of_field:
+        yield f"member of another type: {place}"
+    is_required = field.name in map(xform_name, shapes[name].get("required", ())) or place in _REQUIRED_BY_US
+    if (is_required and place not in _OPTIONAL_TO_US) is not (field.default is attrs.NOTHING):
+        yield f"field that should {'' if is_required else 'not '}be required: {place}"
+
+
+def _type_of(shapes: dict[str, Any], name: str) -> Any:
+    """Tell what a shape is in Python; of a list, what its items are."""
+    shape = shapes[name]
+    if shape["type"] == "list":
+        return _type_of(shapes, shape["member"]["shape"])
+    if "enum" in shape:
+        return getattr(enums, name, None)
+    if shape["type"] == "structure":
+        return getattr(models, _CLASS_NAMES.get(name, name), None)
+    return {"string": str, "integer": int, "timestamp": datetime, "map": SecretStr}.get(shape["type"])
 
 
 def _types_of(annotation: Any) -> set[Any]:
@@ -198,6 +259,34 @@ def _plant(service: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
             ("shapes", "S3ObjectKey", "sensitive"),
             True,
             "sensitive member that is no secret: S3ArtifactLocation.object_key",
+        ),
+        (
+            ("shapes", "ArtifactList", "sensitive"),
+            True,
+            "sensitive member that is no secret: ThirdPartyJobData.input_artifacts",
+        ),
+        (
+            ("shapes", "S3ArtifactLocation", "sensitive"),
+            True,
+            "sensitive member that is no secret: S3ArtifactLocation.bucket_name",
+        ),
+        (("shapes", "Percentage", "type"), "string", "member of another type: ExecutionDetails.percent_complete"),
+        (("shapes", "EncryptionKey", "required"), ["id"], "field that should not be required: EncryptionKey.type"),
+        (("shapes", "Artifact", "required"), ["name"], "field that should be required: Artifact.name"),
+        (
+            ("shapes", "PutThirdPartyJobSuccessResultInput", "members", "note"),
+            {"shape": "Revision"},
+            "member without a parameter: PutThirdPartyJobSuccessResult.note",
+        ),
+        (
+            ("shapes", "GetThirdPartyJobDetailsInput", "members"),
+            {"jobId": {"shape": "ThirdPartyJobId"}},
+            "parameter without a member: GetThirdPartyJobDetails.client_token",
+        ),
+        (
+            ("shapes", "PollForThirdPartyJobsOutput", "members", "nextToken"),
+            {"shape": "Revision"},
+            "answer that is not read: PollForThirdPartyJobs.nextToken",
         ),
         (("shapes", "ClientToken", "max"), 512, "limits not checked before sending: ClientToken"),
         (("shapes", "Version", "pattern"), "[0-9]+", "pattern not checked before sending: Version"),
@@ -241,3 +330,22 @@ def test_models_are_frozen_slotted_and_keyword_only() -> None:
         assert not hasattr(model, "__dict__") or isinstance(model.__dict__, types.MappingProxyType)
         assert all(field.kw_only for field in attrs.fields(model))
         assert "__dict__" not in model.__slots__
+
+
+@pytest.mark.parametrize("value", ["InProgress", "Odd"])
+@pytest.mark.parametrize("detailed", [False, True])
+@pytest.mark.parametrize("name", sorted(set(enums.__all__) - {"FailureType"}))
+def test_answers_hold_members_of_the_enumerations(name: str, value: str, *, detailed: bool) -> None:
+    """A value of an answer becomes a member of its enumeration, known or not, and no plain text."""
+    enum = getattr(enums, name)
+    assert type(make_converter(detailed=detailed).structure(value, enum)) is enum
+
+
+@pytest.mark.parametrize("document", [{}, {"configuration": None}, {"configuration": {}}], ids=str)
+def test_an_absent_configuration_is_an_empty_one(document: dict[str, Any]) -> None:
+    """An answer without entries gives the same immutable, hashable model as the constructor does."""
+    expected = models.ActionConfiguration()
+    actual = structure(document, models.ActionConfiguration)
+    assert actual == expected
+    assert hash(actual) == hash(expected)
+    assert type(actual.configuration) is type(expected.configuration)

@@ -129,6 +129,7 @@ _GOOD: dict[str, tuple[Any, Any, Any]] = {
     "empty list": (JobData, {"inputArtifacts": []}, JobData()),
     "empty object in a list": (JobData, {"inputArtifacts": [{}]}, JobData(input_artifacts=(Artifact(),))),
     "no configuration": (ActionConfiguration, {}, ActionConfiguration()),
+    "null for the configuration": (ActionConfiguration, {"configuration": None}, ActionConfiguration()),
     "empty configuration": (ActionConfiguration, {"configuration": {}}, ActionConfiguration()),
     "texts beyond ASCII": (
         ActionConfiguration,
@@ -340,9 +341,6 @@ _BAD: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
     "null for required object": (JobDetails, {**_job(), "data": None}, ("data: must be an object",)),
     "null for required enum": (EncryptionKey, {"id": "k", "type": None}, ("type: must be a text",)),
     "null in a list": (JobData, {"inputArtifacts": [{}, None]}, ("inputArtifacts[1]: must be an object",)),
-    "null for the configuration": (
-        ActionConfiguration, {"configuration": None}, ("configuration: must be an object",)
-    ),
     # of another type
     "number for a text": (JobDetails, {**_job(), "id": 4711}, ("id: must be a text",)),
     "bool for a text": (JobData, {"continuationToken": True}, ("continuationToken: must be a text",)),

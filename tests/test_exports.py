@@ -16,10 +16,15 @@ import pytest
 import cp_thirdparty
 
 _SOURCE = Path(cp_thirdparty.__file__).parent
-_PUBLIC_MODULES = [
-    "cp_thirdparty." + ".".join(path.relative_to(_SOURCE).with_suffix("").parts)
+_MODULES = [
+    path.relative_to(_SOURCE).with_suffix("").as_posix().removesuffix("/__init__")
     for path in sorted(_SOURCE.rglob("*.py"))
-    if "/_" not in f"/{path.relative_to(_SOURCE).as_posix()}"
+]
+# A module is public when it and the packages that it is in are.
+_PUBLIC_MODULES = [
+    f"cp_thirdparty.{module.replace('/', '.')}"
+    for module in _MODULES
+    if not any(part.startswith("_") for part in module.split("/"))
 ]
 
 

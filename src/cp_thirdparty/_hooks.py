@@ -19,7 +19,14 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_fn, override
 
 from cp_thirdparty._limits import is_unicode
-from cp_thirdparty.enums import ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType, FailureType
+from cp_thirdparty.enums import (
+    ActionCategory,
+    ActionOwner,
+    ArtifactLocationType,
+    EncryptionKeyType,
+    FailureType,
+    JobStatus,
+)
 from cp_thirdparty.secrets import SecretMapping, SecretStr
 
 # A structure hook of cattrs: (value, type) -> structured value.
@@ -42,7 +49,7 @@ def make_converter(*, detailed: bool) -> Converter:
     )
     leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time, SecretStr: _secret}
     leaves[FailureType] = _failure_type
-    for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType):
+    for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType, JobStatus):
         leaves[enum] = _open_enum(enum)
         converter.register_unstructure_hook(enum, _value)
     for leaf, hook in leaves.items():
@@ -152,6 +159,8 @@ _OPTIONAL_LEAVES: dict[Any, Hook] = {str: _text_or_none, SecretStr: _secret_or_n
 
 def _secrets(value: Any, _: Any) -> SecretMapping:
     """Check a mapping of texts.  Its keys are the customer's, so no problem names one."""
+    if value is None:
+        return SecretMapping({})
     if not isinstance(value, dict):
         raise MismatchError("must be an object")
     texts: dict[Any, Any] = value

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urlsplit
 
-import attrs
 import botocore.session
-from botocore import UNSIGNED, xform_name
+from botocore import UNSIGNED
 from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty import _operations
 from cp_thirdparty._botocore import deadline as deadlines
 from cp_thirdparty._botocore import guard, redaction
-from cp_thirdparty._botocore.call import CURRENT, Call
-from cp_thirdparty._errors import configuration_error_of, error_of
+from cp_thirdparty._botocore.call import Call
+from cp_thirdparty._connection import answered, made_client, refused_seconds, refused_setting
 from cp_thirdparty._operations import Request
 from cp_thirdparty._version import __version__
 from cp_thirdparty.enums import JobStatus
@@ -34,49 +31,16 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
 
-__all__ = ["CallRecord", "ThirdPartyJobClient"]
+__all__ = ["ThirdPartyJobClient"]
 
 _T = TypeVar("_T")
-
-_log = logging.getLogger("cp_thirdparty")
-
-
-@attrs.frozen(kw_only=True)
-class CallRecord:
-    """
-    Facts about one call, for metrics.  It holds no secret.
-
-    Attributes:
-        operation_name: The operation as the service spells it.
-
-        job_id: The job that it was about; ``None`` for a poll.
-
-        status_code: HTTP status of the last answer, or ``None`` when there was none.
-
-        request_id: What AWS Support asks for, or ``None``.
-
-        attempts: How many times the request was sent.
-
-        seconds: How long it took with all attempts.
-
-        error: Name of the class of the error that was raised, or ``None``.
-
-    .. versionadded:: 0.1.0
-    """
-
-    operation_name: str
-    job_id: str | None
-    status_code: int | None
-    request_id: str | None
-    attempts: int
-    seconds: float
-    error: str | None
 
 
 class ThirdPartyJobClient:
@@ -105,7 +69,7 @@ class ThirdPartyJobClient:
         wire_logs: ``True`` to let botocore write the requests and answers of this client, secrets included, into its
             DEBUG log.
 
-        on_call: Called with a `CallRecord` after each call that was sent, in the thread of the call.  What it raises is
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the call.  What it raises is
             logged and dropped.
 
     Raises:
@@ -124,7 +88,7 @@ class ThirdPartyJobClient:
     ) -> None:
         if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
             raise InvalidRequestError("client", "must be a CodePipeline client of botocore or boto3")
-        refused = _refused_seconds("deadline", deadline)
+        refused = refused_seconds("deadline", deadline)
         if refused is not None:
             raise refused
         self._client = client
@@ -192,7 +156,7 @@ class ThirdPartyJobClient:
 
         .. versionadded:: 0.1.0
         """
-        refused = _refused_setting(
+        refused = refused_setting(
             endpoint_url=endpoint_url,
             verify=verify,
             connect_timeout=connect_timeout,
@@ -213,7 +177,7 @@ class ThirdPartyJobClient:
         if not sign_request:
             settings = settings.merge(Config(signature_version=UNSIGNED))
         make = functools.partial(
-            _made_client,
+            made_client,
             session,
             profile_name,
             region_name=region_name,
@@ -414,7 +378,7 @@ class ThirdPartyJobClient:
         redaction.install()
         begin = time.monotonic()
         call = Call(ends_at=None if self._deadline is None else begin + self._deadline, wire_logs=self._wire_logs)
-        value, error, metadata = _answered(self._client, request, call)
+        value, error, metadata = answered(self._client, request, call)
         self._tell(request, error, metadata, call, time.monotonic() - begin)
         if error is not None:
             # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
@@ -440,7 +404,7 @@ class ThirdPartyJobClient:
         call: Call,
         seconds: float,
     ) -> None:
-        if self._on_call is None and not _log.isEnabledFor(logging.DEBUG):
+        if not is_wanted(self._on_call):
             return
         record = CallRecord(
             operation_name=request.operation_name,
@@ -451,88 +415,4 @@ class ThirdPartyJobClient:
             seconds=seconds,
             error=None if error is None else type(error).__name__,
         )
-        _log.debug(
-            "%s job=%s status=%s request=%s attempts=%d %.0f ms",
-            *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),
-            record.seconds * 1000,
-        )
-        if self._on_call is not None:
-            try:
-                self._on_call(record)
-            except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost the result
-                _log.warning("on_call raised %s", type(failure).__name__)
-
-
-def _answered(
-    client: BaseClient, request: Request[_T], call: Call
-) -> tuple[_T | None, BaseException | None, Mapping[str, Any]]:
-    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
-    secrets = [value for value in request.parameters.values() if isinstance(value, SecretStr)]
-    parameters = {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name, value in request.parameters.items()
-    }
-    current = CURRENT.set(call)
-    try:
-        answer: dict[str, Any] = getattr(client, xform_name(request.operation_name))(**parameters)
-    except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
-        error = error_of(
-            failure,
-            operation_name=request.operation_name,
-            secrets=secrets,
-            is_repeatable=request.is_repeatable,
-            call=call,
-        )
-        return None, error, {}
-    except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        interruption.__cause__ = interruption.__context__ = None
-        return None, interruption.with_traceback(None), {}
-    finally:
-        CURRENT.reset(current)
-    return *request.decode(answer), answer.get("ResponseMetadata", {})
-
-
-def _refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:
-    if seconds is None or (isinstance(seconds, (int, float)) and seconds > 0):
-        return None
-    return InvalidRequestError(name, "must be more than 0 seconds, or None for no limit")
-
-
-def _refused_setting(
-    *,
-    endpoint_url: str | None,
-    verify: object,
-    connect_timeout: float | None,
-    read_timeout: float | None,
-    profile_name: str | None,
-    session: object,
-) -> InvalidRequestError | None:
-    if endpoint_url is not None and not _is_url(endpoint_url):
-        return InvalidRequestError("endpoint_url", "must be an http:// or https:// URL with a host")
-    if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
-        return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
-    for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
-        refused = _refused_seconds(name, seconds)
-        if refused is not None:
-            return refused
-    if profile_name is not None and session is not None:
-        return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
-    return None
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False
-
-
-def _made_client(
-    session: botocore.session.Session | None, profile_name: str | None, **settings: Any
-) -> BaseClient | ThirdPartyError:
-    try:
-        session = botocore.session.Session(profile=profile_name) if session is None else session
-        return session.create_client("codepipeline", **settings)
-    except Exception as failure:  # noqa: BLE001 - told as one of ours
-        return configuration_error_of(failure)
+        tell(record, self._on_call)

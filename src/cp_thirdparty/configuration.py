@@ -109,10 +109,14 @@ def _configuration_hook(model: type[Any]) -> tuple[tuple[_Field, ...], Hook]:
 def _configuration_problems(error: ClassValidationError, keys: Mapping[str, str]) -> Iterator[str]:
     with_field, others = error.group_exceptions()
     for inner, field in with_field:
-        rule = inner.rule if isinstance(inner, MismatchError) else "required key missing"
-        yield f"{keys[field.name]}: {rule}"
+        if isinstance(inner, MismatchError):
+            yield f"{keys[field.name]}: {inner.rule}"
+        elif isinstance(inner, KeyError):
+            yield f"{keys[field.name]}: required key missing"
+        else:
+            others.append(inner)
     for inner in others:
-        # The class's own validators: their texts may hold the value.
+        # The class's own code, which may use cattrs itself: its texts may hold the value.
         yield f"the class refused the values ({type(inner).__name__})"
 
 

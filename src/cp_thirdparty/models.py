@@ -58,6 +58,11 @@ def _wrapped_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, Secret
     return value if isinstance(value, SecretMapping) else SecretMapping(value)
 
 
+def _no_entries() -> Mapping[str, SecretStr]:
+    # Not left to the converter: the drafts that answers are read into have none.
+    return SecretMapping({})
+
+
 def _category(value: ActionCategory | str) -> ActionCategory:
     return _member(ActionCategory, value, "category")
 
@@ -234,7 +239,7 @@ class ActionConfiguration:
     .. versionadded:: 0.1.0
     """
 
-    configuration: Mapping[str, SecretStr] = attrs.field(factory=dict[str, SecretStr], converter=_wrapped_values)
+    configuration: Mapping[str, SecretStr] = attrs.field(factory=_no_entries, converter=_wrapped_values)
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)

@@ -1,0 +1,98 @@
+"""What faces botocore's public side: settings to a client of it, and a request to an answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import xform_name
+from botocore.client import BaseClient
+
+from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._errors import configuration_error_of, error_of
+from cp_thirdparty._operations import Request
+from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
+from cp_thirdparty.secrets import SecretStr
+
+_T = TypeVar("_T")
+
+
+def answered(
+    client: BaseClient, request: Request[_T], call: Call
+) -> tuple[_T | None, BaseException | None, Mapping[str, Any]]:
+    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
+    secrets = [value for value in request.parameters.values() if isinstance(value, SecretStr)]
+    parameters = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in request.parameters.items()
+    }
+    current = CURRENT.set(call)
+    try:
+        answer: dict[str, Any] = getattr(client, xform_name(request.operation_name))(**parameters)
+    except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
+        error = error_of(
+            failure,
+            operation_name=request.operation_name,
+            secrets=secrets,
+            is_repeatable=request.is_repeatable,
+            call=call,
+        )
+        return None, error, {}
+    except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
+        interruption.__cause__ = interruption.__context__ = None
+        return None, interruption.with_traceback(None), {}
+    finally:
+        CURRENT.reset(current)
+    return *request.decode(answer), answer.get("ResponseMetadata", {})
+
+
+def refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:
+    """Tell what is wrong with a number of seconds, or ``None``."""
+    if seconds is None or (isinstance(seconds, (int, float)) and seconds > 0):
+        return None
+    return InvalidRequestError(name, "must be more than 0 seconds, or None for no limit")
+
+
+def refused_setting(
+    *,
+    endpoint_url: str | None,
+    verify: object,
+    connect_timeout: float | None,
+    read_timeout: float | None,
+    profile_name: str | None,
+    session: object,
+) -> InvalidRequestError | None:
+    """Tell what is wrong with the settings of a client, or ``None``."""
+    if endpoint_url is not None and not _is_url(endpoint_url):
+        return InvalidRequestError("endpoint_url", "must be an http:// or https:// URL with a host")
+    if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
+        return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
+    for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
+        refused = refused_seconds(name, seconds)
+        if refused is not None:
+            return refused
+    if profile_name is not None and session is not None:
+        return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
+    return None
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def made_client(
+    session: botocore.session.Session | None, profile_name: str | None, **settings: Any
+) -> BaseClient | ThirdPartyError:
+    """Make a client of botocore, or return the error."""
+    try:
+        session = botocore.session.Session(profile=profile_name) if session is None else session
+        return session.create_client("codepipeline", **settings)
+    except Exception as failure:  # noqa: BLE001 - told as one of ours
+        return configuration_error_of(failure)
