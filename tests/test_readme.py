@@ -59,7 +59,7 @@ def test_the_other_blocks_run() -> None:
     """The README's other blocks run after one another, and the configuration error is the one that it quotes."""
     with LocalCodePipeline() as service, service.client() as client:
         details = _details(service, client, {"ProjectName": "demo", "ApiKey": "k", "TimeoutMinutes": "45"})
-        names: dict[str, Any] = {"details": details, "__name__": "__main__"}
+        names: dict[str, Any] = {"details": details, "__name__": "__main__", "ThirdPartyJobClient": ThirdPartyJobClient}
         for block in _BLOCKS[1:]:
             exec(_compiled(block), names)
     assert (names["config"].timeout_minutes, names["config"].fail_on) == (45, "high")

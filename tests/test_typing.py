@@ -1,101 +1,172 @@
-"""What type checkers say: of the public surface, of a partner's program, and of misuse."""
+"""
+What type checkers say: of the public surface, of a partner's program, and of misuse.
+
+They look from outside: the package is installed in an environment of its own, with and without the stubs of boto.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-_HERE = Path(__file__).parent
-_ROOT = _HERE.parent
-_TYPING = _HERE / "typing"
+import cp_thirdparty
+
+_TYPING = Path(__file__).parent / "typing"
+_PACKAGE = Path(cp_thirdparty.__file__).parent
+_STUBS = re.compile(r"(botocore|boto3)[-_]stubs|types[-_](aiobotocore|boto3)|mypy[-_]boto3")
 _MARK = re.compile(r"# E: (?P<checkers>[a-z ]+)$")
-_MYPY_ERROR = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: (?P<rule>.*)$")
+_MYPY_ERROR = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: (?P<message>.*)$")
+
+# File, line, message.
+_Error = tuple[str, int, str]
 
 
-def _mypy(*arguments: str, **environment: str) -> str:
-    pytest.importorskip("mypy", reason="mypy is not installed: it comes with the dependency group types")
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", *arguments]
-    done = _run(command, environment)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return done.stdout
+@attrs.frozen
+class Environment:
+    """A directory with a virtual environment in it."""
+
+    directory: Path
+    scripts: Path
+
+    @classmethod
+    def make(cls, directory: Path, *, has_stubs: bool) -> Environment:
+        """Make one with the package and all that is installed here, with the stubs of boto or without."""
+        venv.create(directory / "env", with_pip=False)
+        paths = sysconfig.get_paths("venv", vars={"base": str(directory / "env")}) if _HAS_VENV_SCHEME else None
+        site = Path(paths["purelib"]) if paths else next((directory / "env").glob("lib/python*/site-packages"))
+        scripts = Path(paths["scripts"]) if paths else directory / "env" / "bin"
+        for installed in Path(sysconfig.get_path("purelib")).iterdir():
+            is_ours = "cp_thirdparty" in installed.name or installed.suffix == ".pth"
+            if not is_ours and (has_stubs or not _STUBS.match(installed.name)):
+                (site / installed.name).symlink_to(installed)
+        (site / "cp_thirdparty").symlink_to(_PACKAGE)
+        (directory / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+        return cls(directory, scripts)
+
+    def run(self, *arguments: str) -> str:
+        """Run a module of this Python in the directory, with the environment in force."""
+        path = os.pathsep.join((str(self.scripts), os.environ["PATH"]))
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MYPYPATH")}
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.directory,
+            env={**environment, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stdout + done.stderr  # 1: it found errors
+        return done.stdout
+
+    def pyright(self, *arguments: str) -> Any:
+        """Run pyright and give its report."""
+        output = self.run("pyright", "--outputjson", *arguments)
+        return json.loads(output[output.index("{") :])
 
 
-def _pyright(*arguments: str) -> Any:
-    pytest.importorskip("pyright", reason="pyright is not installed: it comes with the dependency group types")
-    done = _run([sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", *arguments], {})
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return json.loads(done.stdout[done.stdout.index("{") :])
+_HAS_VENV_SCHEME = "venv" in sysconfig.get_scheme_names()  # since Python 3.11
 
 
-def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=_ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+def _mypy_errors(environment: Environment, files: list[str]) -> list[_Error]:
+    python = str(environment.scripts / "python")
+    output = environment.run("mypy", "--strict", "--config-file=", "--python-executable", python, *files)
+    found = [match for line in output.splitlines() if (match := _MYPY_ERROR.match(line))]
+    return [(match["file"], int(match["line"]), match["message"]) for match in found]
 
 
-def _mypy_errors(*files: Path) -> list[tuple[str, int, str]]:
-    matches = map(_MYPY_ERROR.match, _mypy(*map(str, files)).splitlines())
-    return sorted((Path(found["file"]).name, int(found["line"]), found["rule"]) for found in matches if found)
+def _pyright_errors(environment: Environment, files: list[str]) -> list[_Error]:
+    report = environment.pyright(*files)
+    assert report["summary"]["filesAnalyzed"] == len(files)
+    found = report["generalDiagnostics"]
+    return [(Path(one["file"]).name, one["range"]["start"]["line"] + 1, one["message"]) for one in found]
 
 
-def _pyright_errors(*files: Path) -> list[tuple[str, int, str]]:
-    diagnostics = _pyright(*map(str, files))["generalDiagnostics"]
-    return sorted((Path(d["file"]).name, d["range"]["start"]["line"] + 1, d["message"]) for d in diagnostics)
-
-
-# Checker -> what it says of files, as (file, line, message).
-_CHECKERS: dict[str, Callable[..., list[tuple[str, int, str]]]] = {"mypy": _mypy_errors, "pyright": _pyright_errors}
+_CHECKERS: dict[str, Callable[[Environment, list[str]], list[_Error]]] = {
+    "mypy": _mypy_errors,
+    "pyright": _pyright_errors,
+}
 each_checker = pytest.mark.parametrize("checker", _CHECKERS)
 
 
+def _errors(checker: str, environment: Environment, *files: str) -> list[_Error]:
+    """Check files of the directory ``typing`` as somebody else's program."""
+    for file in files:
+        shutil.copy(_TYPING / file, environment.directory)
+    return _CHECKERS[checker](environment, list(files))
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    for checker in _CHECKERS:
+        pytest.importorskip(checker, reason=f"{checker} is not installed: it comes with the dependency group types")
+
+
+@pytest.fixture(scope="module")
+def with_stubs(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Give an environment with the stubs of boto."""
+    return Environment.make(tmp_path_factory.mktemp("with_stubs"), has_stubs=True)
+
+
+@pytest.fixture(scope="module")
+def without_stubs(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Give an environment without the stubs of boto."""
+    return Environment.make(tmp_path_factory.mktemp("without_stubs"), has_stubs=False)
+
+
 @each_checker
-def test_the_public_surface_has_the_types_that_it_should(checker: str) -> None:
+def test_the_public_surface_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
     """The types of all that is public are what api.py says, and a partner's program needs no cast and no ignore."""
-    assert _CHECKERS[checker](_TYPING / "api.py", _TYPING / "partner.py") == []
+    assert _errors(checker, with_stubs, "api.py", "partner.py") == []
 
 
 @each_checker
-def test_clients_of_boto_can_be_wrapped(checker: str) -> None:
+def test_the_types_are_exact_without_the_stubs_of_boto(checker: str, without_stubs: Environment) -> None:
+    """Who has no stubs of boto installed sees the same types of `create()`, of the operations and of all else."""
+    (without_stubs.directory / "untyped.py").write_text("from botocore.client import BaseClient as BaseClient\n")
+    assert {file for file, _, _ in _CHECKERS[checker](without_stubs, ["untyped.py"])} == {"untyped.py"}
+    assert _errors(checker, without_stubs, "api.py", "partner.py") == []
+
+
+@each_checker
+def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -> None:
     """With their stubs installed, clients of botocore and boto3 are accepted."""
-    pytest.importorskip("types_boto3_codepipeline", reason="types-boto3 is not installed: see the dependency group types")
-    assert _CHECKERS[checker](_TYPING / "wrapped.py") == []
+    reason = "types-boto3 is not installed: it comes with the dependency group types"
+    pytest.importorskip("types_boto3_codepipeline", reason=reason)
+    assert _errors(checker, with_stubs, "wrapped.py") == []
 
 
 @each_checker
-def test_misuse_does_not_type_check(checker: str) -> None:
+def test_misuse_does_not_type_check(checker: str, with_stubs: Environment) -> None:
     """Each line that is marked for a checker is refused by it, and no other line is."""
     lines = (_TYPING / "misuse.py").read_text().splitlines()
-    marks = {number: mark for number, line in enumerate(lines, 1) if (mark := _MARK.search(line))}
-    marked = {number for number, mark in marks.items() if checker in mark["checkers"].split()}
-    errors = _CHECKERS[checker](_TYPING / "misuse.py")
-    refused = {line for _, line, _ in errors}
-    assert [lines[number - 1] for number in sorted(marked - refused)] == [], "marked, but not refused"
-    assert [error for error in errors if error[1] not in marked] == [], "refused, but not marked"
-    assert len(marked) > 80  # the marks are found
+    marks = {number: mark["checkers"].split() for number, line in enumerate(lines, 1) if (mark := _MARK.search(line))}
+    marked = {number for number, checkers in marks.items() if checker in checkers}
+    errors = _errors(checker, with_stubs, "misuse.py")
+    not_refused = sorted(marked - {line for _, line, _ in errors})
+    assert [f"{number}: {lines[number - 1].strip()}" for number in not_refused] == []
+    assert [(line, message) for _, line, message in errors if line not in marked] == []
+    assert sum(line.count("# E:") for line in lines) == len(marks)  # none is misspelt
+    assert {name for names in marks.values() for name in names} == set(_CHECKERS)
 
 
-@pytest.fixture
-def without_stubs(tmp_path: Path) -> Path:
-    """Make an environment with all that is installed here but the stubs of boto, and give its Python."""
-    venv.create(tmp_path / "env", with_pip=False)
-    (site,) = (tmp_path / "env").glob("[Ll]ib/**/site-packages")
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if not re.match(r"botocore.stubs|boto3.stubs|types.boto3|mypy.boto3", entry.name):
-            (site / entry.name).symlink_to(entry)
-    return next(python for name in ("bin/python", "Scripts/python.exe") if (python := tmp_path / "env" / name).exists())
-
-
-@each_checker
-def test_types_are_exact_without_the_stubs_of_boto(checker: str, without_stubs: Path, tmp_path: Path) -> None:
-    """Who has no stubs of boto installed has the same types of `create()`, the operations and all else."""
-    probe = "import botocore.client\nreveal_type(botocore.client.BaseClient.exceptions)\n"
-    (tmp_path / "probe.py").write_text(probe)
+def test_every_public_name_has_a_known_type(with_stubs: Environment) -> None:
+    """Pyright knows the type of every symbol of the package."""
+    report = with_stubs.pyright("--verifytypes", "cp_thirdparty", "--ignoreexternal")["typeCompleteness"]
+    unknown = [symbol["name"] for symbol in report["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]]
+    assert unknown == []
+    assert report["completenessScore"] == 1
+    assert set(cp_thirdparty.__all__) - {"exceptions"} <= {
+        symbol["name"].rpartition(".")[2] for symbol in report["symbols"]
+    }

@@ -107,7 +107,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
 
     def __getattr__(name: str) -> object:
         from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here

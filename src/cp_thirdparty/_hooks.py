@@ -47,7 +47,7 @@ def make_converter(*, detailed: bool) -> Converter:
     converter = Converter(
         detailed_validation=detailed, omit_if_default=True, unstruct_collection_overrides={tuple: list}
     )
-    leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time, SecretStr: _secret}
+    leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time}
     leaves[FailureType] = _failure_type
     for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType, JobStatus):
         leaves[enum] = _open_enum(enum)
@@ -144,10 +144,6 @@ def _text_or_none(value: Any, _: Any) -> str | None:
     if value.__class__ is str and value.isascii():
         return value
     return None if value is None else _text(value)
-
-
-def _secret(value: Any, _: Any) -> SecretStr:
-    return SecretStr(_text(value))
 
 
 def _secret_or_none(value: Any, _: Any) -> SecretStr | None:

@@ -69,8 +69,8 @@ class ThirdPartyJobClient:
         wire_logs: ``True`` to let botocore write the requests and answers of this client, secrets included, into its
             DEBUG log.
 
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the call.  What it raises is
-            logged and dropped.
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
+            call.  What it raises is logged and dropped.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client, or a setting breaks a rule.

@@ -45,8 +45,8 @@ from cp_thirdparty import (
     exceptions,
     structure_configuration,
 )
-from cp_thirdparty.client import CallRecord
 from cp_thirdparty.converter import structure, unstructure
+from cp_thirdparty.telemetry import CallRecord
 
 VERSION: str = __version__
 

@@ -47,7 +47,6 @@ def secrets(secret: SecretStr) -> None:
     secret < secret  # E: mypy pyright
     "x" in secret  # E: mypy pyright
     list(secret)  # E: mypy pyright
-    secret.value = "other"  # E: mypy pyright
     SecretStr(5)  # E: mypy pyright
     SecretStr(b"bytes")  # E: mypy pyright
     SecretStr()  # E: mypy pyright
@@ -137,7 +136,7 @@ def documents(details: JobDetails) -> None:
     unstructure(details, "reveal")  # E: mypy pyright
     unstructure(details, secrets="show")  # E: mypy pyright
     unstructure(details, secrets=True)  # E: mypy pyright
-    unstructure({"id": "j"})  # E: mypy pyright
+    unstructure({"id": "j"})  # E: mypy
     structure_configuration({"A": "1"}, ActionTypeId)  # E: mypy pyright
     structure_configuration(details.data.action_configuration)  # E: mypy pyright
 

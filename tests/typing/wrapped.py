@@ -1,4 +1,4 @@
-"""Clients of botocore and boto3 in ours, with the stubs of both.  Checked by mypy and pyright, both strict; never run."""
+"""Clients of botocore and boto3 in ours, with the stubs of both.  Checked by mypy and pyright, never run."""
 
 from __future__ import annotations
 
