@@ -209,8 +209,10 @@ class ClockSkewError(ServiceError):
 
     def __init__(self, message: str, *, offset: float, **facts: Any) -> None:
         super().__init__(message, **facts)
-        self.args = (f"{self.args[0]} (this clock is {offset:+.0f} s off)",)
         self.offset = offset
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (this clock is {self.offset:+.0f} s off)"
 
 
 class TransportError(ThirdPartyError):
@@ -327,7 +329,7 @@ _PROBLEMS_SHOWN = 10
 
 class _ProblemsError(ThirdPartyError):
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         shown, hidden = self.problems[:_PROBLEMS_SHOWN], len(self.problems) - _PROBLEMS_SHOWN
         super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""))
 
