@@ -727,3 +727,29 @@ def test_a_key_is_a_value() -> None:
     assert repr(Key("A")) == "Key(name='A')"
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         Key("A").name = "B"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+
+
+@dataclasses.dataclass
+class _WithInitVar:
+    project_name: str
+    extra: dataclasses.InitVar[int] = 0
+
+
+def test_an_init_var_is_refused_at_first_sight() -> None:
+    """What is no field cannot be filled, and is the partner's mistake rather than the customer's."""
+    with pytest.raises(TypeError, match="no InitVar"):
+        structure_configuration(None, _WithInitVar)
+
+
+def test_a_plain_dictionary_is_no_configuration() -> None:
+    """A dictionary in place of the model is refused, and stays out of our frames."""
+    with pytest.raises(TypeError, match="takes an ActionConfiguration or None") as caught:
+        structure_configuration({"Value": _MARKER}, _NotFilled)  # type: ignore[arg-type] # on purpose
+    assert _leaks(caught.value) == []
+
+
+def test_capitals_of_a_field_stay() -> None:
+    """Only the first letter of each word is made a capital."""
+    model = attrs.make_class("Made", {"api_URL": attrs.field(type=str)})
+    values = ActionConfiguration(configuration={"ApiURL": "u"})
+    assert structure_configuration(values, model) == model("u")

@@ -74,10 +74,16 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
         cp_thirdparty.exceptions.ConfigurationError: Keys are missing or values do not fit.  It lists every problem by
             key, and never a value.
 
-        TypeError: The class cannot be filled from texts.  Raised when the class is first seen, whatever the values.
+        TypeError: The class cannot be filled from texts, which is seen at its first use, whatever the values; or the
+            configuration is no `cp_thirdparty.models.ActionConfiguration`.
+
+        NameError: A name in an annotation of the class is not known where the class is defined.
 
     .. versionadded:: 0.1.0
     """
+    if not isinstance(configuration, (ActionConfiguration, types.NoneType)):
+        del configuration
+        raise TypeError("structure_configuration() takes an ActionConfiguration or None")
     value, problems = _structured_configuration(configuration, model)
     if value is None:
         del configuration  # its keys are the customer's
@@ -141,6 +147,8 @@ def _fields_of(model: type[Any]) -> tuple[_Field, ...]:
     if not (isinstance(model, type) and (attrs.has(model) or dataclasses.is_dataclass(model))):
         raise TypeError("structure_configuration() takes an attrs class or a dataclass")
     hints = typing.get_type_hints(model, include_extras=True)
+    if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
+        raise TypeError(f"{model.__qualname__}: a configuration class has no InitVar")
     fields = tuple(
         _field(model, name, hints.get(name), has_default=has_default) for name, has_default in _init_fields(model)
     )
@@ -184,7 +192,7 @@ def _optional(read: Hook) -> Hook:
 
 
 def _pascal_case(name: str) -> str:
-    return "".join(word.capitalize() for word in name.split("_"))
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
 def _bare(annotation: Any) -> tuple[Any, Key | None, bool]:

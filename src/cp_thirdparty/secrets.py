@@ -105,11 +105,13 @@ class SecretStr:
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encoded(self), key=_HASH_KEY, digest_size=8).digest(), "big")
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("SecretStr is immutable")
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers would take them for leave to assign
 
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("SecretStr is immutable")
+        def __setattr__(self, name: str, value: object) -> NoReturn:
+            raise AttributeError("SecretStr is immutable")
+
+        def __delattr__(self, name: str) -> NoReturn:
+            raise AttributeError("SecretStr is immutable")
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("SecretStr cannot be subclassed")
@@ -203,11 +205,13 @@ class SecretMapping(Mapping[str, SecretStr]):
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("SecretMapping is immutable")
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers would take them for leave to assign
 
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("SecretMapping is immutable")
+        def __setattr__(self, name: str, value: object) -> NoReturn:
+            raise AttributeError("SecretMapping is immutable")
+
+        def __delattr__(self, name: str) -> NoReturn:
+            raise AttributeError("SecretMapping is immutable")
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("SecretMapping cannot be subclassed")
