@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
 import os
 import pickle
@@ -381,3 +382,10 @@ def test_a_mapping_has_nothing_that_changes_it(change: Callable[[Any], object]) 
     """None of the methods that change a dictionary is there."""
     with pytest.raises(AttributeError):
         change(_mapping())
+
+
+def test_the_hash_is_keyed() -> None:
+    """The hash of a secret is not one that anybody could compute from a guess."""
+    digest = hashlib.blake2b(b"guess", digest_size=8).digest()
+    guessed = {hash(int.from_bytes(digest, order)) for order in ("big", "little")}
+    assert hash(SecretStr("guess")) not in guessed
