@@ -12,6 +12,7 @@ from botocore import xform_name
 from botocore.client import BaseClient
 
 from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._botocore.guard import DOCUMENT
 from cp_thirdparty._errors import configuration_error_of, error_of
 from cp_thirdparty._operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
@@ -46,7 +47,9 @@ def answered(
         return None, interruption.with_traceback(None), {}
     finally:
         CURRENT.reset(current)
-    return *request.decode(answer), answer.get("ResponseMetadata", {})
+    # A stubbed client brings what botocore would have parsed.
+    document: Mapping[str, Any] = answer.get(DOCUMENT, answer) or {}
+    return *request.decode(document), answer.get("ResponseMetadata", {})
 
 
 def refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:

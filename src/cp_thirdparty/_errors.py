@@ -168,10 +168,12 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
         return UntrustedResponseError(reason, **facts)
     del facts["is_retry_safe"]  # the code tells
     code = str(response.get("Error", {}).get("Code", ""))
-    message = struck_out(str(response.get("Error", {}).get("Message", "")), secrets)
+    text = response.get("Error", {}).get("Message", "")
+    message = struck_out(text if isinstance(text, str) else "", secrets)
     offset = _clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
-        return ClockSkewError(message, code=code, offset=offset, is_retry_safe=False, **facts)
+        # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
+        return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
     if code in _CREDENTIALS:
         return CredentialsError(f"{facts['operation_name']}: {code}: AWS does not accept the credentials")
     if code in _ACCESS_DENIED:

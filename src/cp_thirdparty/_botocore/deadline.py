@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import warnings
 from typing import Any
 
 from botocore import awsrequest
@@ -25,8 +26,11 @@ _BUFFER_BYTES = 64 << 10
 def install(client: BaseClient) -> None:
     """Let a client's connections keep the limit of the call that uses them; a second time changes nothing."""
     session: Any = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - no public way
-    pools: dict[str, Any] = session._pool_classes_by_scheme  # noqa: SLF001 - likewise
-    if pools.get("http") is not _TimedHTTPPool:
+    pools: dict[str, Any] | None = getattr(session, "_pool_classes_by_scheme", None)
+    if pools is None:
+        text = "this botocore is not known: a deadline does not bound an answer that comes byte by byte"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    elif pools.get("http") is not _TimedHTTPPool:
         pools.update(http=_TimedHTTPPool, https=_TimedHTTPSPool)
         session.close()  # connections that were made before
 

@@ -20,6 +20,10 @@ from cp_thirdparty._botocore.call import CURRENT
 # Where a parsed answer says why it was not believed, and which status it had.
 UNTRUSTED: Final = "cp_thirdparty.untrusted"
 
+# Where the parsed answer to a call of ours has the document as it came.  Botocore's own parser takes an object for an
+# empty list and a number for a text, and falls over a list for an object.
+DOCUMENT: Final = "cp_thirdparty.document"
+
 _OPERATIONS: Final = (
     "PollForThirdPartyJobs",
     "GetThirdPartyJobDetails",
@@ -48,34 +52,36 @@ def _look_at_answer(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
 ) -> None:
     is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
+    status: int = response_dict["status_code"]
     body: bytes = response_dict["body"]
     document = _cbor_facts(body) if is_cbor else _json_object(body)
-    if response_dict["status_code"] >= _FIRST_NO_SUCCESS:
-        if not is_cbor and (document is None or not isinstance(document.get("__type", ""), str)):
-            response_dict["body"] = b""  # a page of somebody, whose text nobody needs
-        return
-    if document is not None and "__type" in document and isinstance(document["__type"], str):
+    if status < _FIRST_NO_SUCCESS and document is not None and isinstance(document.get("__type"), str):
         response_dict["status_code"] = _BAD_REQUEST  # an error, whatever its status says
         return
     has_output = operation_model.output_shape is not None
-    fault = _fault(response_dict["headers"], body, document, has_output=has_output)
+    fault = _fault(response_dict, document, has_output=has_output)
     if fault is not None:
-        customized_response_dict[UNTRUSTED] = (fault, response_dict["status_code"])
-        response_dict["status_code"] = _BAD_GATEWAY
+        customized_response_dict[UNTRUSTED] = (fault, status)
+        if status < _FIRST_NO_SUCCESS:
+            response_dict["status_code"] = _BAD_GATEWAY
         response_dict["body"] = b""
+    elif status < _FIRST_NO_SUCCESS and not is_cbor and CURRENT.get() is not None:
+        customized_response_dict[DOCUMENT] = document
+        response_dict["body"] = b"{}"
 
 
-def _fault(
-    headers: Mapping[str, str], body: bytes, document: Mapping[str, Any] | None, *, has_output: bool
-) -> str | None:
+def _fault(response: Mapping[str, Any], document: Mapping[str, Any] | None, *, has_output: bool) -> str | None:
+    headers: Mapping[str, str] = response["headers"]
+    body: bytes = response["body"]
+    is_error = response["status_code"] >= _FIRST_NO_SUCCESS
     if not headers.get("x-amzn-requestid"):
         return "an answer without a request id is not CodePipeline's"
     length = headers.get("content-length")
     if length is not None and length.strip() != str(len(body)):
         return "the answer is not as long as it says"
-    if document is None and (has_output or body):
+    if document is None and (body or (has_output and not is_error)):
         return "the answer is not what the protocol asks for"
-    if document is not None and "__type" in document:
+    if document is not None and not isinstance(document.get("__type", ""), str):
         return "the answer has an error type that is no text"
     return None
 
