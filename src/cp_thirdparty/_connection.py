@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -41,15 +42,25 @@ def answered(
             is_repeatable=request.is_repeatable,
             call=call,
         )
+        _forget(failure)
         return None, error, {}
     except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        interruption.__cause__ = interruption.__context__ = None
-        return None, interruption.with_traceback(None), {}
+        _forget(interruption)
+        return None, interruption, {}
     finally:
         CURRENT.reset(current)
     # A stubbed client brings what botocore would have parsed.
     document: Mapping[str, Any] = answer.get(DOCUMENT, answer) or {}
     return *request.decode(document), answer.get("ResponseMetadata", {})
+
+
+def _forget(failure: BaseException | None) -> None:
+    """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
+    while failure is not None:
+        traceback.clear_frames(failure.__traceback__)
+        cause = failure.__cause__ or failure.__context__
+        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+        failure = cause
 
 
 def refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:

@@ -82,6 +82,7 @@ _CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInT
 # requests").
 _SKEW_SECONDS: Final = 300.0
 
+_KNOWN: Final = _THROTTLING | _MODELLED.keys()
 _TOO_MANY_REQUESTS: Final = 429
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
@@ -163,9 +164,6 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
     if UNTRUSTED in response:
         reason, facts["status_code"] = response[UNTRUSTED]
         return UntrustedResponseError(reason, **facts)
-    if not facts["request_id"]:
-        reason = "an answer without a request id is not CodePipeline's"
-        return UntrustedResponseError(reason, **facts)
     del facts["is_retry_safe"]  # the code tells
     code = str(response.get("Error", {}).get("Code", ""))
     text = response.get("Error", {}).get("Message", "")
@@ -178,7 +176,9 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
         return CredentialsError(f"{facts['operation_name']}: {code}: AWS does not accept the credentials")
     if code in _ACCESS_DENIED:
         return _access_denied(message, facts)
-    return _service_error(message, {"code": struck_out(code, secrets), **facts})
+    if code not in _KNOWN:
+        code = struck_out(code, secrets)
+    return _service_error(message, {"code": code, **facts})
 
 
 def _access_denied(message: str, facts: Mapping[str, Any]) -> AccessDeniedError:
