@@ -23,6 +23,7 @@ from scripted import Answer, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
 from cp_thirdparty._botocore import deadline, guard
+from cp_thirdparty._botocore.call import Call
 from cp_thirdparty.telemetry import CallRecord
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -435,3 +436,25 @@ def test_nothing_warns(server: ScriptedServer) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _client(server.endpoint_url).poll_for_third_party_jobs(_ACTION_TYPE)
+
+
+def test_a_reader_whose_time_is_up_reads_nothing() -> None:
+    """Between two pieces of an answer the time may run out; then nothing more is read."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, deadline._TimedReader(ours, Call(ends_at=time.monotonic() - 1, wire_logs=False)) as reader:
+        theirs.sendall(b"late")
+        with pytest.raises(TimeoutError):
+            reader.read(4)
+
+
+def test_what_botocore_falls_over_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever botocore lets through becomes an UntrustedResponseError that names its type only."""
+    raw = _raw("http://127.0.0.1:9")
+
+    def fall_over(**_: object) -> None:
+        raise AttributeError(_MARKER)
+
+    monkeypatch.setattr(raw, "poll_for_third_party_jobs", fall_over)
+    with pytest.raises(exceptions.UntrustedResponseError) as caught:
+        ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE)
+    assert str(caught.value) == "PollForThirdPartyJobs: the answer could not be read (AttributeError)"

@@ -65,9 +65,12 @@ def _look_at_answer(
         if status < _FIRST_NO_SUCCESS:
             response_dict["status_code"] = _BAD_GATEWAY
         response_dict["body"] = b""
-    elif status < _FIRST_NO_SUCCESS and not is_cbor and CURRENT.get() is not None:
+        return
+    call = CURRENT.get()
+    if status < _FIRST_NO_SUCCESS and not is_cbor and call is not None:
         customized_response_dict[DOCUMENT] = document
-        response_dict["body"] = b"{}"
+        if not call.wire_logs:  # the parser writes that log
+            response_dict["body"] = b"{}"
 
 
 def _fault(response: Mapping[str, Any], document: Mapping[str, Any] | None, *, has_output: bool) -> str | None:
