@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -429,13 +428,6 @@ def test_after_a_fork_both_processes_work(server: ScriptedServer) -> None:
         [sys.executable, "-c", _FORKING, server.endpoint_url], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split(maxsplit=1) == ["0", "[False, False]\n"]
-
-
-def test_nothing_warns(server: ScriptedServer) -> None:
-    """A plain call gives no warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _client(server.endpoint_url).poll_for_third_party_jobs(_ACTION_TYPE)
 
 
 def test_a_reader_whose_time_is_up_reads_nothing() -> None:
