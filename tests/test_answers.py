@@ -222,6 +222,7 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
     "500": (_error("InternalFailure", status="500 Oops"), ServiceError),
     "503 without body": (_http("", status="503 Busy"), ServiceError),
     "999": (_http({}, status="999 What"), ServiceError),
+    "300": (_http(_GOOD, status="300 Multiple Choices"), ServiceError),
     "expired token": (_error("ExpiredTokenException"), CredentialsError),
     "unknown key": (_error("UnrecognizedClientException"), CredentialsError),
     "access denied": (_error("AccessDeniedException"), AccessDeniedError),
@@ -353,7 +354,7 @@ def test_a_wrong_length_is_no_answer(
 
 
 @pytest.mark.parametrize("operation", _CALLS)
-@pytest.mark.parametrize("fault", ["HTML page", "truncated JSON", "good without request id", "closed at once", "500"])
+@pytest.mark.parametrize("fault", ["HTML page", "array", "good without request id", "closed at once", "500"])
 def test_a_bad_answer_is_asked_for_again(fault: str, operation: str, server: RawServer) -> None:
     """What was no answer is sent again, and the good answer counts."""
     server.faults = [_OUTCOMES[fault][0], _http(_GOOD)]
@@ -363,6 +364,25 @@ def test_a_bad_answer_is_asked_for_again(fault: str, operation: str, server: Raw
     client._deadline = 10.0
     _CALLS[operation](client)
     assert [record.attempts for record in records] == [2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("good without request id", "an answer without a request id is not CodePipeline's"),
+        ("negative length", "the answer is not as long as it says"),
+        ("HTML page", "the answer is not what the protocol asks for"),
+        ("error type that is a number", "the answer has an error type that is no text"),
+    ],
+)
+def test_an_answer_that_is_not_believed_says_why(
+    fault: str, reason: str, server: RawServer, client: ThirdPartyJobClient
+) -> None:
+    """The error names the rule that the answer breaks, and the status that it had."""
+    server.faults = [_OUTCOMES[fault][0]]
+    with pytest.raises(UntrustedResponseError) as caught:
+        _CALLS["get"](client)
+    assert (str(caught.value), caught.value.status_code) == (f"GetThirdPartyJobDetails: {reason}", 200)
 
 
 def test_a_result_whose_answer_was_lost(server: RawServer) -> None:

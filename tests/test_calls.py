@@ -147,6 +147,19 @@ def test_wire_logs_can_be_turned_on(server: ScriptedServer, debug: pytest.LogCap
     assert _MARKER not in _text(debug)
 
 
+def test_a_text_without_arguments_is_withheld_whole(server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+    """A record that was put together before it was logged has no template to keep."""
+    client = _client(server.endpoint_url)
+
+    def log(**_: object) -> None:
+        logging.getLogger("botocore.endpoint").debug(f"sending {_MARKER}")  # noqa: G004 - it is the case
+
+    client._client.meta.events.register("before-send.codepipeline", log)
+    client.poll_for_third_party_jobs(_ACTION_TYPE)
+    assert "[withheld]" in [record.getMessage() for record in debug.records]
+    assert _MARKER not in _text(debug)
+
+
 def test_a_traceback_is_withheld_too(debug: pytest.LogCaptureFixture) -> None:
     """Botocore logs some failures with their traceback, whose frames hold everything."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
