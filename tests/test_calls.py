@@ -28,7 +28,7 @@ from cp_thirdparty.telemetry import CallRecord
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _WIRE_TYPE = {"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1"}
 _MARKER = "xMARKERx"
-_LEAKING = ("botocore.endpoint", "botocore.parsers", "botocore.auth", "botocore.httpsession")
+_LEAKING = tuple(f"botocore.{name}" for name in ("endpoint", "parsers", "auth", "httpsession", "retryhandler"))
 
 
 def _session() -> botocore.session.Session:

@@ -13,8 +13,9 @@ from typing import Final
 from cp_thirdparty._botocore.call import CURRENT
 
 # What botocore 1.35 to 1.44 were seen to log there: parameters, requests, responses, canonical requests, signatures.
+# The last one is that of the legacy retry mode, which logs exceptions with their traceback.
 _LOGGERS: Final = tuple(
-    logging.getLogger(f"botocore.{name}") for name in ("endpoint", "parsers", "auth", "httpsession")
+    logging.getLogger(f"botocore.{name}") for name in ("endpoint", "parsers", "auth", "httpsession", "retryhandler")
 )
 
 
