@@ -160,7 +160,9 @@ _CREATION: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 
 def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: dict[str, Any]) -> ThirdPartyError:
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
-    facts = {**facts, "status_code": metadata.get("HTTPStatusCode"), "request_id": metadata.get("RequestId")}
+    # Of an answer without a body botocore reads no request id.
+    request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid")
+    facts = {**facts, "status_code": metadata.get("HTTPStatusCode"), "request_id": request_id}
     if UNTRUSTED in response:
         reason, facts["status_code"] = response[UNTRUSTED]
         return UntrustedResponseError(reason, **facts)

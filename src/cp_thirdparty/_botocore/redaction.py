@@ -15,15 +15,17 @@ from cp_thirdparty._botocore.call import CURRENT
 # What botocore 1.35 to 1.44 were seen to log there: parameters, requests, responses, canonical requests, signatures.
 # The last one is that of the legacy retry mode, which logs exceptions with their traceback.
 _LOGGERS: Final = tuple(
-    logging.getLogger(f"botocore.{name}") for name in ("endpoint", "parsers", "auth", "httpsession", "retryhandler")
+    logging.getLogger(f"botocore.{name}")
+    for name in ("endpoint", "parsers", "auth", "credentials", "httpsession", "retryhandler")
 )
 
 
 def install() -> None:
     """Put the filter where it belongs, if it is not there.  Cheap enough to do before each call."""
     for logger in _LOGGERS:
-        if _withhold not in logger.filters:
-            logger.addFilter(_withhold)
+        if logger.filters[:1] != [_withhold]:
+            logger.removeFilter(_withhold)
+            logger.filters.insert(0, _withhold)  # before those of the program, which see what comes to them
 
 
 def _withhold(record: logging.LogRecord) -> bool:
