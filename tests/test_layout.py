@@ -29,7 +29,10 @@ _FLOORS: dict[str, int] = {
     "_errors": 6,
     "_connection": 7,
     "client": 8,
-    "testing/": 9,
+    "artifacts/": 9,
+    "worker/": 10,
+    "testing/": 11,
+    "cli/": 12,
 }
 
 # Most of the longest, models.py, is docstrings.
@@ -113,7 +116,7 @@ def test_every_floor_has_its_file() -> None:
 def test_contributing_lists_the_floors() -> None:
     """CONTRIBUTING.md has each file with its floor."""
     text = (_SOURCE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d) \| `([^`]+)` \|", text, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| `([^`]+)` \|", text, flags=re.MULTILINE)
     assert {name.removesuffix(".py"): int(floor) for floor, name in rows} == _FLOORS
 
 

@@ -1,0 +1,3 @@
+"""The worker: every acknowledged job ends in exactly one accepted result."""
+
+__all__: list[str] = []
