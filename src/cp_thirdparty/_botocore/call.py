@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import attrs
@@ -36,3 +38,20 @@ class Call:
 
 # Only calls of ours set it, so other users of a wrapped client keep their logs and their time.
 CURRENT: ContextVar[Call | None] = ContextVar("cp_thirdparty_call", default=None)
+
+_SINGLE_ATTEMPT: ContextVar[bool] = ContextVar("cp_thirdparty_single_attempt", default=False)
+
+
+@contextmanager
+def single_attempt() -> Iterator[None]:
+    """Let calls in this block be sent once: who claims jobs or reports results must know of each attempt."""
+    token = _SINGLE_ATTEMPT.set(True)
+    try:
+        yield
+    finally:
+        _SINGLE_ATTEMPT.reset(token)
+
+
+def is_single_attempt() -> bool:
+    """Tell whether the call in progress may be sent once only."""
+    return _SINGLE_ATTEMPT.get()

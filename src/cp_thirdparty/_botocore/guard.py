@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from cp_thirdparty._botocore.call import CURRENT
+from cp_thirdparty._botocore.call import CURRENT, Call, is_single_attempt
 
 # Where a parsed answer says why it was not believed, and which status it had.
 UNTRUSTED: Final = "cp_thirdparty.untrusted"
@@ -118,10 +118,16 @@ def _tell_status(
     if call is None:
         return
     call.attempts = attempts
-    left = call.seconds_left()
-    if call.bytes_left >= 0 and (left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE)):
+    if _may_be_repeated(call):
         return
     if caught_exception is not None:
         raise caught_exception
     if response is not None and response[0].status_code >= _FIRST_NO_SUCCESS:
         raise ClientError(cast("Any", response[1]), operation.name)
+
+
+def _may_be_repeated(call: Call) -> bool:
+    if is_single_attempt() or call.bytes_left < 0:
+        return False
+    left = call.seconds_left()
+    return left is None or left > min(2.0 ** (call.attempts - 1), _LONGEST_PAUSE)

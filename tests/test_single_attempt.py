@@ -1,0 +1,63 @@
+"""Calls that are sent once: who claims jobs or reports results must know of each attempt."""
+
+from __future__ import annotations
+
+import botocore.session
+import pytest
+from botocore.config import Config
+from scripted import Answer, Asked, ScriptedServer, error
+
+from cp_thirdparty._botocore.call import single_attempt
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.exceptions import ServiceError, ThrottledError, TransportError, UntrustedResponseError
+
+
+def client_of(server: ScriptedServer) -> ThirdPartyJobClient:
+    """Make a client of this server."""
+    session = botocore.session.Session()
+    session.set_credentials("AKIDEXAMPLE", "made up")
+    return ThirdPartyJobClient.create(
+        region_name="us-east-1", endpoint_url=server.endpoint_url, session=session, config=Config(proxies={})
+    )
+
+
+_ANSWERS = {
+    "500": (error("InternalFailure", status=500), ServiceError),
+    "throttled": (error("ThrottlingException"), ThrottledError),
+    "a proxy's page": (Answer(body=b"<html>", headers={}), UntrustedResponseError),
+}
+
+
+@pytest.mark.parametrize("name", _ANSWERS)
+def test_a_call_is_sent_once(name: str) -> None:
+    """Inside the block a bad answer is raised at once, and the error tells of one attempt."""
+    answer, kind = _ANSWERS[name]
+    with ScriptedServer(lambda _: answer) as server, client_of(server) as client:
+        with single_attempt(), pytest.raises(kind) as caught:
+            client.put_third_party_job_success_result("job", client_token="token")
+        assert len(server.asked) == 1
+    assert isinstance(caught.value, (ServiceError, TransportError))
+    assert caught.value.attempts == 1
+
+
+def test_a_lost_connection_is_not_tried_again() -> None:
+    """Inside the block a connection that breaks is raised at once."""
+
+    def broken(_: Asked) -> Answer:
+        raise ConnectionAbortedError
+
+    with ScriptedServer(broken) as server, client_of(server) as client:
+        with single_attempt(), pytest.raises(TransportError):
+            client.put_third_party_job_success_result("job", client_token="token")
+        assert len(server.asked) == 1
+
+
+def test_after_the_block_calls_are_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of the block botocore's retries are back."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with ScriptedServer(lambda _: error("InternalFailure", status=500)) as server, client_of(server) as client:
+        with single_attempt(), pytest.raises(ServiceError):
+            client.put_third_party_job_success_result("job", client_token="token")
+        with pytest.raises(ServiceError):
+            client.put_third_party_job_success_result("job", client_token="token")
+        assert len(server.asked) == 4
