@@ -26,6 +26,7 @@ Every error that this library raises.
     │  ├─ ArtifactTransferError
     │  ├─ UnsafeArchiveError
     │  └─ ArtifactTooLargeError
+    ├─ JournalError             the journal of a worker cannot be used
     └─ JobFailedError           raised by a handler to fail its job
 
 No error holds a payload value: not in its message, not in an attribute, not in a cause.  All can be pickled, so they
@@ -58,6 +59,7 @@ __all__ = [
     "InvalidRequestError",
     "JobFailedError",
     "JobNotFoundException",
+    "JournalError",
     "ResponseDecodeError",
     "ServiceError",
     "ThirdPartyError",
@@ -393,6 +395,14 @@ class UnsafeArchiveError(ArtifactError):
 class ArtifactTooLargeError(ArtifactError):
     """
     An artifact exceeds a limit.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class JournalError(ThirdPartyError):
+    """
+    The journal of a worker could not be opened, read or written.
 
     .. versionadded:: 0.1.0
     """

@@ -1,3 +1,49 @@
 """The worker: every acknowledged job ends in exactly one accepted result."""
 
-__all__: list[str] = []
+from cp_thirdparty.worker.events import JobEvent
+from cp_thirdparty.worker.health import WorkerHealth
+from cp_thirdparty.worker.job import Job
+from cp_thirdparty.worker.journal import Journal, JournalEntry, JournalState, MemoryJournal
+from cp_thirdparty.worker.outcomes import (
+    Gone,
+    HandedBack,
+    LostRace,
+    Outcome,
+    Rejected,
+    Reported,
+    Uncertain,
+    Unsent,
+)
+from cp_thirdparty.worker.processor import JobProcessor
+from cp_thirdparty.worker.results import Continued, Result, Succeeded
+from cp_thirdparty.worker.runner import Handler
+from cp_thirdparty.worker.sqlite_journal import SqliteJournal
+from cp_thirdparty.worker.tokens import ClientTokens, RefreshingTokens
+from cp_thirdparty.worker.worker import JobWorker
+
+__all__ = [
+    "ClientTokens",
+    "Continued",
+    "Gone",
+    "HandedBack",
+    "Handler",
+    "Job",
+    "JobEvent",
+    "JobProcessor",
+    "JobWorker",
+    "Journal",
+    "JournalEntry",
+    "JournalState",
+    "LostRace",
+    "MemoryJournal",
+    "Outcome",
+    "RefreshingTokens",
+    "Rejected",
+    "Reported",
+    "Result",
+    "SqliteJournal",
+    "Succeeded",
+    "Uncertain",
+    "Unsent",
+    "WorkerHealth",
+]

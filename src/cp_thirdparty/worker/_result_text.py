@@ -1,0 +1,54 @@
+"""Results as text and back, for journals in files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from cp_thirdparty.converter import structure, unstructure
+from cp_thirdparty.exceptions import JournalError, ThirdPartyError
+from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
+from cp_thirdparty.worker.results import Continued, Result, Succeeded
+
+
+def text_of(result: Result) -> str:
+    """Write a result as JSON."""
+    if isinstance(result, FailureDetails):
+        return json.dumps({"failure": unstructure(result)})
+    document: dict[str, Any] = {}
+    if isinstance(result, Continued):
+        document["continuationToken"] = result.continuation_token
+    if result.current_revision is not None:
+        document["currentRevision"] = unstructure(result.current_revision)
+    if result.execution_details is not None:
+        document["executionDetails"] = unstructure(result.execution_details)
+    return json.dumps({"success": document})
+
+
+def result_of(text: str) -> Result:
+    """
+    Read a result that `text_of` has written.
+
+    Raises:
+        cp_thirdparty.exceptions.JournalError: It is none.
+    """
+    try:
+        document = json.loads(text)
+        if "failure" in document:
+            return structure(document["failure"], FailureDetails)
+        return _success_of(document["success"])
+    except (ValueError, KeyError, TypeError, ThirdPartyError):
+        pass  # raised below, where no cause can hold a part of it
+    raise JournalError("the journal has a result that cannot be read")
+
+
+def _success_of(document: dict[str, Any]) -> Result:
+    parts: dict[str, Any] = {
+        name: None if document.get(key) is None else structure(document[key], cast("type[Any]", model))
+        for name, key, model in (
+            ("current_revision", "currentRevision", CurrentRevision),
+            ("execution_details", "executionDetails", ExecutionDetails),
+        )
+    }
+    token = document.get("continuationToken")
+    return Succeeded(**parts) if token is None else Continued(continuation_token=token, **parts)

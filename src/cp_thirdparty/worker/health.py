@@ -1,0 +1,47 @@
+"""How a worker is: what an operator's probe asks for."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+__all__ = ["WorkerHealth", "WorkerState"]
+
+WorkerState: TypeAlias = Literal["stopped", "running", "draining"]
+"""What a worker does: nothing, everything, or finishing what it has."""
+
+
+@attrs.frozen(kw_only=True)
+class WorkerHealth:
+    """
+    A worker at one moment.
+
+    Attributes:
+        state: What it does.
+
+        in_flight: Jobs that it has in work.
+
+        seconds_since_poll: Seconds since the last poll that was answered; ``None`` before the first.
+
+        poll_error: Name of the error of the last poll, or ``None`` when it was answered.
+
+        oldest_unsent_result: Seconds that the oldest result waits to be accepted; ``None`` when none waits.
+
+        uncertain: Ids of the jobs of which nobody knows whose they are, seen since the start; at most the last 1,000.
+
+        undecodable: Ids of the jobs whose details could not be decoded, likewise.
+
+        overdue: Ids of the jobs whose handlers run although their time is over.  Each holds a slot.
+
+    .. versionadded:: 0.1.0
+    """
+
+    state: WorkerState
+    in_flight: int
+    seconds_since_poll: float | None
+    poll_error: str | None
+    oldest_unsent_result: float | None
+    uncertain: tuple[str, ...]
+    undecodable: tuple[str, ...]
+    overdue: tuple[str, ...]

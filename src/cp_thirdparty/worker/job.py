@@ -1,0 +1,204 @@
+"""`Job`: what a handler is given."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
+
+from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
+
+if TYPE_CHECKING:
+    from cp_thirdparty.artifacts.store import ArtifactStore
+
+__all__ = ["Job"]
+
+_ConfigurationT_co = TypeVar("_ConfigurationT_co", covariant=True, default="ActionConfiguration | None")
+
+_log = logging.getLogger("cp_thirdparty.job")
+
+
+class Job(Generic[_ConfigurationT_co]):
+    """
+    A claimed job, as its handler sees it.
+
+    It belongs to one call of the handler: afterwards its workspace is gone and its artifacts are closed.  Within that
+    call it is thread-safe.  It cannot be pickled.
+
+    Args:
+        offer: What the poll brought.
+
+        details: What the service says of the job.
+
+        configuration: The action configuration as the partner's class.
+
+        open_artifacts: Makes the artifact store at its first use.
+
+        seconds_left: Seconds that the handler has.
+
+        cancelled: Set when the result is no longer wanted.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        offer: ThirdPartyJob,
+        details: JobDetails,
+        configuration: _ConfigurationT_co,
+        *,
+        open_artifacts: Callable[[], ArtifactStore],
+        seconds_left: float,
+        cancelled: threading.Event,
+    ) -> None:
+        self._offer = offer
+        self._details = details
+        self._configuration = configuration
+        self._open_artifacts = open_artifacts
+        self._deadline = time.time() + seconds_left
+        self._cancelled = cancelled
+        self._lock = threading.Lock()
+        self._artifacts: ArtifactStore | None = None
+        self._workspace: Path | None = None
+        self._logger = _JobLogger(_log, {"job_id": offer.job_id})
+
+    @property
+    def id(self) -> str:
+        """
+        The id of the job.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._offer.job_id
+
+    @property
+    def client_id(self) -> str:
+        """
+        The customer whose job it is.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._offer.client_id
+
+    @property
+    def details(self) -> JobDetails:
+        """
+        What the service says of the job.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._details
+
+    @property
+    def configuration(self) -> _ConfigurationT_co:
+        """
+        The action configuration: the partner's own class, or the service's texts, or ``None`` when there are none.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._configuration
+
+    @property
+    def continuation_token(self) -> str | None:
+        """
+        What an earlier job of this action has left, or ``None`` for its first job.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._details.data.continuation_token
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """
+        The artifacts of the job; the store is made at the first use.
+
+        Raises:
+            ImportError: The extra ``artifacts`` is not installed.
+
+            cp_thirdparty.exceptions.CredentialsError: The job came without credentials for its artifacts.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            if self._artifacts is None:
+                self._artifacts = self._open_artifacts()
+            return self._artifacts
+
+    @property
+    def workspace(self) -> Path:
+        """
+        An empty directory of this job's own, made at the first use and removed after the handler has returned.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            if self._workspace is None:
+                self._workspace = Path(tempfile.mkdtemp(prefix="cp-thirdparty-"))
+            return self._workspace
+
+    @property
+    def deadline(self) -> float:
+        """
+        When the job's time is over, in seconds since 1970 (`time.time`).
+
+        .. versionadded:: 0.1.0
+        """
+        return self._deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """
+        Whether the result is no longer wanted: the time is over, or the worker stops at once.
+
+        Look at it in long loops and return when it is true.  It is never true in another process than the worker's.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._cancelled.is_set()
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """
+        A logger, ``cp_thirdparty.job``, that puts the job's id before each message and into ``job_id`` of each record.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._logger
+
+    def close(self) -> None:
+        """
+        Remove the workspace and close the artifact store.  Whoever runs the handler calls it.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            artifacts, workspace = self._artifacts, self._workspace
+            self._artifacts = self._workspace = None
+        if artifacts is not None:
+            artifacts.close()
+        if workspace is not None:
+            shutil.rmtree(workspace, onerror=self._tell_left)
+
+    def _tell_left(self, _function: object, _path: object, _info: object) -> None:
+        self._logger.warning("a part of the workspace could not be removed")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+    def __getstate__(self) -> None:
+        raise TypeError("a Job cannot be pickled, because it has secrets and open files; send what you need of it")
+
+
+class _JobLogger(logging.LoggerAdapter[logging.Logger]):
+    """Puts the job's id before each message; it keeps what the caller gives as ``extra``."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return f"[{(self.extra or {})['job_id']}] {msg}", kwargs

@@ -1,0 +1,254 @@
+"""What a journal is: the states of a job that outlive a worker; and a journal in memory for those who need none."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, Protocol
+
+import attrs
+
+from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.worker.results import Result
+
+__all__ = ["Journal", "JournalEntry", "JournalState", "MemoryJournal"]
+
+# Enough to look at what has just happened; a worker's memory stays flat.
+_PAST_JOBS = 1000
+
+
+class JournalState(str, Enum):
+    """
+    How far a job has come.
+
+    .. versionadded:: 0.1.0
+    """
+
+    CLAIMING = "CLAIMING"
+    """An acknowledgement was, or is about to be, sent; its answer is not known."""
+
+    RUNNING = "RUNNING"
+    """The job is this worker's, and its handler runs."""
+
+    RESULT = "RESULT"
+    """There is a result that the service may not have yet."""
+
+    UNCERTAIN = "UNCERTAIN"
+    """The job was claimed, but whether by this worker is not known.  An operator should look at it."""
+
+    DONE = "DONE"
+    """Nothing is left to do."""
+
+
+@attrs.frozen(kw_only=True)
+class JournalEntry:
+    """
+    One job in a journal.  It holds no secret.
+
+    Attributes:
+        job: The job.
+
+        state: How far it has come.
+
+        result: What is, or was, to be reported; ``None`` before there is one.
+
+        outcome: How a job that is `JournalState.DONE` ended: ``"reported"`` or ``"gone"``; else ``None``.
+
+        crashes: How many times a worker died while it ran the job.
+
+        changed_at: When the state was last changed, in seconds since 1970.
+
+    .. versionadded:: 0.1.0
+    """
+
+    job: ThirdPartyJob
+    state: JournalState
+    result: Result | None = None
+    outcome: str | None = None
+    crashes: int = 0
+    changed_at: float
+
+
+class Journal(Protocol):
+    """
+    Remembers the jobs of a worker.  Each change is durable when its method returns.  Thread-safe.
+
+    Every method may raise `cp_thirdparty.exceptions.JournalError`: it could not be read or written.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def claim(self, job: ThirdPartyJob) -> bool:
+        """Note that the job is about to be acknowledged; ``False`` when a living worker of this journal has it."""
+        ...
+
+    def withdraw(self, job_id: str) -> None:
+        """Forget a job that was not claimed after all."""
+        ...
+
+    def running(self, job_id: str) -> None:
+        """Note that the job is this worker's."""
+        ...
+
+    def result(self, job_id: str, result: Result) -> None:
+        """Note what is about to be reported."""
+        ...
+
+    def uncertain(self, job_id: str) -> None:
+        """Note that nobody knows whose job it is."""
+        ...
+
+    def finish(self, job_id: str, outcome: str) -> None:
+        """Note that nothing is left to do."""
+        ...
+
+    def release(self, job_id: str) -> None:
+        """Leave an unfinished job to whoever calls `recover` next."""
+        ...
+
+    def recover(self) -> tuple[JournalEntry, ...]:
+        """Take over the unfinished jobs that no living worker has; each that a dead one ran gets one more crash."""
+        ...
+
+    def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
+        """Go through the jobs, in no order."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the journal holds open.  Unfinished jobs are left to whoever calls `recover` next."""
+        ...
+
+
+class MemoryJournal:
+    """
+    A journal that dies with its process: a crash loses the jobs that it had claimed.
+
+    Of finished jobs it remembers the last 1,000.  Thread-safe.
+
+    Args:
+        clock: Tells the time in seconds since 1970.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._unfinished: dict[str, JournalEntry] = {}
+        self._released: set[str] = set()
+        self._past: OrderedDict[str, JournalEntry] = OrderedDict()
+
+    def claim(self, job: ThirdPartyJob) -> bool:
+        """
+        Note that the job is about to be acknowledged; ``False`` when a worker of this journal has it.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            known = self._unfinished.get(job.job_id)
+            is_free = known is None or known.state is JournalState.UNCERTAIN or job.job_id in self._released
+            if not is_free:
+                return False
+            self._released.discard(job.job_id)
+            self._past.pop(job.job_id, None)
+            entry = JournalEntry(job=job, state=JournalState.CLAIMING, changed_at=self._clock())
+            self._unfinished[job.job_id] = entry
+            return True
+
+    def withdraw(self, job_id: str) -> None:
+        """
+        Forget a job that was not claimed after all.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            self._unfinished.pop(job_id, None)
+
+    def running(self, job_id: str) -> None:
+        """
+        Note that the job is this worker's.
+
+        .. versionadded:: 0.1.0
+        """
+        self._change(job_id, state=JournalState.RUNNING)
+
+    def result(self, job_id: str, result: Result) -> None:
+        """
+        Note what is about to be reported.
+
+        .. versionadded:: 0.1.0
+        """
+        self._change(job_id, state=JournalState.RESULT, result=result)
+
+    def uncertain(self, job_id: str) -> None:
+        """
+        Note that nobody knows whose job it is.
+
+        .. versionadded:: 0.1.0
+        """
+        self._change(job_id, state=JournalState.UNCERTAIN)
+
+    def finish(self, job_id: str, outcome: str) -> None:
+        """
+        Note that nothing is left to do.
+
+        .. versionadded:: 0.1.0
+        """
+        self._change(job_id, state=JournalState.DONE, outcome=outcome)
+        with self._lock:
+            entry = self._unfinished.pop(job_id, None)
+            if entry is not None:
+                self._past[job_id] = entry
+            if len(self._past) > _PAST_JOBS:
+                self._past.popitem(last=False)
+
+    def release(self, job_id: str) -> None:
+        """
+        Leave an unfinished job to whoever calls `recover` next.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            if job_id in self._unfinished:
+                self._released.add(job_id)
+
+    def recover(self) -> tuple[JournalEntry, ...]:
+        """
+        Take over the unfinished jobs that were released.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            for job_id in self._released:
+                entry = self._unfinished[job_id]
+                if entry.state is JournalState.RUNNING:
+                    self._unfinished[job_id] = attrs.evolve(entry, crashes=entry.crashes + 1)
+            found = tuple(self._unfinished[job_id] for job_id in self._released)
+            self._released.clear()
+            return found
+
+    def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
+        """
+        Go through the jobs, in no order.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            found = [*([] if unfinished_only else self._past.values()), *self._unfinished.values()]
+        return iter(found)
+
+    def close(self) -> None:
+        """
+        Do nothing: there is nothing to let go of.
+
+        .. versionadded:: 0.1.0
+        """
+
+    def _change(self, job_id: str, **changes: Any) -> None:
+        with self._lock:
+            entry = self._unfinished.get(job_id)
+            if entry is not None:
+                self._unfinished[job_id] = attrs.evolve(entry, changed_at=self._clock(), **changes)

@@ -1,0 +1,205 @@
+"""`JobProcessor`: one job from its offer to its accepted result, in the calling thread and without a journal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar, overload
+
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
+from cp_thirdparty.worker._lifecycle import Flight, Lifecycle
+from cp_thirdparty.worker.events import EventHook
+from cp_thirdparty.worker.outcomes import HandedBack, Outcome
+from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
+from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup
+
+__all__ = ["JobProcessor"]
+
+_ConfigurationT = TypeVar("_ConfigurationT")
+
+
+class JobProcessor(Generic[_ConfigurationT]):
+    """
+    Does all steps of a job: details, acknowledgement, handler, result.  For Lambda functions and batch jobs.
+
+    A process that dies in the middle of a job loses it; use a `cp_thirdparty.worker.JobWorker` with a journal where
+    that matters.  Thread-safe when the handler is.  It keeps its clients, so make one outside of a Lambda's handler.
+
+    Args:
+        connect: Makes a client.  It is called twice, at the first use: for a client that reads and one that reports.
+
+        handler: A function, or an ``async def``, that does the work of one job.
+
+        configuration: The partner's class for the action configuration, or ``None`` to get the service's texts.
+
+        client_tokens: A mapping or a callable from client id to client token.
+
+        job_timeout: Seconds that a handler is told to have.
+
+        artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
+
+        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics.
+
+    Raises:
+        TypeError: The client tokens are neither a mapping nor a callable.
+
+        ValueError: A number is out of its range.
+
+    .. versionadded:: 0.1.0
+    """
+
+    @overload
+    def __init__(
+        self: JobProcessor[ActionConfiguration | None],
+        connect: Callable[[], ThirdPartyJobClient],
+        handler: Handler[ActionConfiguration | None],
+        *,
+        configuration: None = None,
+        client_tokens: ClientTokens,
+        job_timeout: float = 3600.0,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        connect: Callable[[], ThirdPartyJobClient],
+        handler: Handler[_ConfigurationT],
+        *,
+        configuration: type[_ConfigurationT],
+        client_tokens: ClientTokens,
+        job_timeout: float = 3600.0,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        connect: Callable[[], ThirdPartyJobClient],
+        handler: Handler[Any],
+        *,
+        configuration: type[Any] | None = None,
+        client_tokens: ClientTokens,
+        job_timeout: float = 3600.0,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+    ) -> None:
+        if job_timeout <= 0:
+            raise ValueError("job_timeout: must be more than 0 seconds")
+        self._runner: Runner[Any] = Runner(
+            connect=connect,
+            handler=handler,
+            configuration=configuration,
+            tokens=TokenLookup(client_tokens),
+            artifacts=artifacts,
+        )
+        self._job_timeout = job_timeout
+        self._hook = on_event
+        self._lock = threading.Lock()
+        self._lifecycle: Lifecycle | None = None
+
+    def process(self, job: ThirdPartyJob, *, seconds_left: float | None = None) -> Outcome:
+        """
+        Do all steps of one job.
+
+        Args:
+            job: What a poll brought.
+
+            seconds_left: Seconds until this process ends, such as a Lambda invocation's
+                ``context.get_remaining_time_in_millis() / 1000``; ``None`` for no end.  The handler is told of it, and
+                with less than a second left the job is handed back.  A handler that does not look at its deadline is
+                not stopped.
+
+        Returns:
+            What became of the job.  Nothing that the service or the handler does is raised.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not make a client.
+
+            KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
+
+        .. versionadded:: 0.1.0
+        """
+        ends_at = None if seconds_left is None else time.monotonic() + seconds_left
+        lifecycle = self._steps()
+        outcome, was_interrupted = self._processed(lifecycle, job, ends_at)
+        lifecycle.tell_outcome(outcome)
+        if was_interrupted:
+            raise KeyboardInterrupt
+        return outcome
+
+    def poll(
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | None = None
+    ) -> Iterator[Outcome]:
+        """
+        Poll once and process what that brings, one job after the other.
+
+        Args:
+            action_type_id: The action type.
+
+            max_batch_size: The most jobs, at least 1.
+
+            seconds_left: As for `process`.  Jobs for which no time is left are handed back.
+
+        Yields:
+            What became of each job.
+
+        Raises:
+            cp_thirdparty.exceptions.ThirdPartyError: The poll failed.
+
+        .. versionadded:: 0.1.0
+        """
+        ends_at = None if seconds_left is None else time.monotonic() + seconds_left
+        reader = self._steps().reader
+        for job in reader.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size):
+            yield self.process(job, seconds_left=None if ends_at is None else ends_at - time.monotonic())
+
+    def _processed(self, lifecycle: Lifecycle, job: ThirdPartyJob, ends_at: float | None) -> tuple[Outcome, bool]:
+        def wait(seconds: float) -> bool:
+            if ends_at is not None and time.monotonic() + seconds > ends_at:
+                return False
+            time.sleep(seconds)
+            return True
+
+        flight = lifecycle.read(job)
+        if not isinstance(flight, Flight):
+            return flight, False
+        handler_time = self._job_timeout if ends_at is None else min(self._job_timeout, ends_at - time.monotonic())
+        if handler_time < _LEAST:
+            return HandedBack(job=job), False
+        refused = lifecycle.claim(flight, wait)
+        if refused is not None:
+            return refused, False
+        lifecycle.tell("claimed", job)
+        assert flight.details is not None, "it has been read"  # noqa: S101 - a mistake of this library
+        ran = self._runner.run(
+            job,
+            flight.details,
+            client=lifecycle.reader,
+            client_token=flight.client_token,
+            seconds_left=handler_time,
+            cancelled=flight.cancelled,
+        )
+        if ran.failure:
+            lifecycle.tell("handler_failed", job, ran.failure)
+        flight.decide(ran.result)
+        return lifecycle.report(flight, wait), ran.was_interrupted
+
+    def _steps(self) -> Lifecycle:
+        with self._lock:
+            if self._lifecycle is None:
+                self._lifecycle = Lifecycle(
+                    reader=self._runner.connect(),
+                    reporter=self._runner.connect(),
+                    tokens=self._runner.tokens,
+                    journal=None,
+                    hook=self._hook,
+                )
+            return self._lifecycle
+
+
+# Seconds without which a job is not begun: two calls of the service and a report take a tenth of it.
+_LEAST = 1.0

@@ -1,0 +1,79 @@
+"""Client ids to client tokens: whatever the partner keeps them in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from cp_thirdparty.secrets import SecretStr
+
+__all__ = ["ClientTokens", "RefreshingTokens", "TokenLookup"]
+
+ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | SecretStr | None]
+"""A mapping from client id to client token, or a callable that looks one up."""
+
+
+@runtime_checkable
+class RefreshingTokens(Protocol):
+    """
+    A callable that may have an old token and can get a new one.
+
+    `refresh` is called once for a job whose token the service did not take; the token is then looked up again.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __call__(self, client_id: str) -> str | SecretStr | None:
+        """Return the client token of a client, or ``None`` when there is none."""
+        ...
+
+    def refresh(self, client_id: str) -> None:
+        """Forget what is known of this client's token."""
+        ...
+
+
+class TokenLookup:
+    """
+    Looks client tokens up and hides them.  Thread-safe when the given callable is.
+
+    Args:
+        tokens: A mapping, which is copied, or a callable that returns a token or ``None``.
+
+    Raises:
+        TypeError: It is neither, or a token is not a text.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, tokens: ClientTokens) -> None:
+        self._look_up: Callable[[str], str | SecretStr | None]
+        if isinstance(tokens, Mapping):
+            # A mapping of SecretStr cannot be pickled, which keeps tokens in this process.
+            self._look_up = {name: SecretStr.wrap(token) for name, token in tokens.items()}.get
+        elif callable(tokens):
+            self._look_up = tokens
+        else:
+            raise TypeError("client_tokens: must be a mapping or a callable from client id to client token")
+
+    def __call__(self, client_id: str) -> SecretStr | None:
+        """
+        Return the client token of a client, or ``None`` when there is none.
+
+        Raises:
+            TypeError: The callable returned something else than a text or ``None``.
+
+        .. versionadded:: 0.1.0
+        """
+        token = self._look_up(client_id)
+        return None if token is None else SecretStr.wrap(token)
+
+    def refresh(self, client_id: str) -> bool:
+        """
+        Have the token fetched anew at its next look-up; ``False`` when this source cannot.
+
+        .. versionadded:: 0.1.0
+        """
+        if isinstance(self._look_up, RefreshingTokens):
+            self._look_up.refresh(client_id)
+            return True
+        return False

@@ -1,0 +1,308 @@
+"""`JobWorker`: polls, claims, runs and reports the jobs of one action type until it is told to stop."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, Generic, TypeVar, overload
+
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.models import ActionConfiguration, ActionTypeId
+from cp_thirdparty.worker._engine import Elsewhere, Engine, Here, pickled
+from cp_thirdparty.worker._run import Run, Settings
+from cp_thirdparty.worker.events import EventHook
+from cp_thirdparty.worker.health import WorkerHealth
+from cp_thirdparty.worker.journal import Journal, MemoryJournal
+from cp_thirdparty.worker.outcomes import Outcome
+from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
+from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup
+
+__all__ = ["JobWorker"]
+
+_ConfigurationT = TypeVar("_ConfigurationT")
+
+# Seconds between two looks at signals and deadlines.
+_TICK = 0.25
+
+_STOPPED = WorkerHealth(
+    state="stopped",
+    in_flight=0,
+    seconds_since_poll=None,
+    poll_error=None,
+    oldest_unsent_result=None,
+    uncertain=(),
+    undecodable=(),
+    overdue=(),
+)
+
+
+class JobWorker(Generic[_ConfigurationT]):
+    """
+    Works on the jobs of one action type.
+
+    Every job that it has acknowledged ends in exactly one accepted result, or stays in the journal and is reported.  A
+    handler may run twice for one job: when a worker dies in the middle of it and ``is_idempotent`` is set, or when the
+    answer to an acknowledgement gets lost and another worker claims the job at that moment.
+
+    Many workers, in many processes and on many machines, may work on one action type.  `stop()` and `health()` may be
+    called from any thread; one worker runs at most once at a time.
+
+    Args:
+        connect: Makes a client.  It is called twice, for a client that polls and one that reports, and once in each
+            process of an executor.
+
+        action_type_id: The action type.
+
+        handler: A function, or an ``async def``, that does the work of one job.
+
+        configuration: The partner's class for the action configuration, or ``None`` to get the service's texts.
+
+        client_tokens: A mapping or a callable from client id to client token.
+
+        journal: Remembers the jobs across crashes; ``None`` for one in memory.  The worker does not close it.
+
+        concurrency: The most jobs at a time, at least 1.  Polls ask for as many jobs as there are free slots.
+
+        poll_interval: Seconds between two polls when no job waits; each is up to a fifth shorter or longer, so that
+            many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up to once
+            a minute.
+
+        job_timeout: Seconds that a job may take here, after which it is reported as failed.  The service's own limit
+            for actions that its quotas do not name is 3,600.
+
+        grace: Seconds that jobs in work get to end after `stop()`.
+
+        is_idempotent: Whether the handler may run again for a job in whose middle a worker has died.
+
+        max_crashes: How many workers a job may kill before it is reported as failed, at least 1.
+
+        executor: Makes an executor of other processes, such as ``partial(ProcessPoolExecutor,
+            mp_context=get_context("spawn"))`` or a Dask client's ``get_executor``; ``None`` for threads.  The job's
+            details are read again there, so no secret crosses.
+
+        artifacts: Makes the artifact store of a job, such as ``partial(ArtifactStore.for_job,
+            expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
+
+        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics.
+
+        clock: Tells the time in seconds, for intervals and deadlines.
+
+    Raises:
+        TypeError: The client tokens are neither a mapping nor a callable, or a part cannot go to another process.
+
+        ValueError: A number is out of its range.
+
+    .. versionadded:: 0.1.0
+    """
+
+    @overload
+    def __init__(
+        self: JobWorker[ActionConfiguration | None],
+        connect: Callable[[], ThirdPartyJobClient],
+        action_type_id: ActionTypeId,
+        handler: Handler[ActionConfiguration | None],
+        *,
+        configuration: None = None,
+        client_tokens: ClientTokens,
+        journal: Journal | None = None,
+        concurrency: int = 10,
+        poll_interval: float = 5.0,
+        job_timeout: float = 3600.0,
+        grace: float = 30.0,
+        is_idempotent: bool = False,
+        max_crashes: int = 3,
+        executor: Callable[[], Executor] | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        connect: Callable[[], ThirdPartyJobClient],
+        action_type_id: ActionTypeId,
+        handler: Handler[_ConfigurationT],
+        *,
+        configuration: type[_ConfigurationT],
+        client_tokens: ClientTokens,
+        journal: Journal | None = None,
+        concurrency: int = 10,
+        poll_interval: float = 5.0,
+        job_timeout: float = 3600.0,
+        grace: float = 30.0,
+        is_idempotent: bool = False,
+        max_crashes: int = 3,
+        executor: Callable[[], Executor] | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        connect: Callable[[], ThirdPartyJobClient],
+        action_type_id: ActionTypeId,
+        handler: Handler[Any],
+        *,
+        configuration: type[Any] | None = None,
+        client_tokens: ClientTokens,
+        journal: Journal | None = None,
+        concurrency: int = 10,
+        poll_interval: float = 5.0,
+        job_timeout: float = 3600.0,
+        grace: float = 30.0,
+        is_idempotent: bool = False,
+        max_crashes: int = 3,
+        executor: Callable[[], Executor] | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _check(concurrency >= 1, "concurrency: must be at least 1")
+        _check(poll_interval > 0, "poll_interval: must be more than 0 seconds")
+        _check(job_timeout > 0, "job_timeout: must be more than 0 seconds")
+        _check(grace >= 0, "grace: must be at least 0 seconds")
+        _check(max_crashes >= 1, "max_crashes: must be at least 1")
+        self._connect = connect
+        self._runner: Runner[Any] = Runner(
+            connect=connect,
+            handler=handler,
+            configuration=configuration,
+            tokens=TokenLookup(client_tokens),
+            artifacts=artifacts,
+        )
+        self._journal: Journal = MemoryJournal() if journal is None else journal
+        self._make_executor = executor
+        if executor is not None:
+            pickled(self._runner)  # so that what cannot go there is told here, and not by the first job
+        self._settings = Settings(
+            action_type_id=action_type_id,
+            concurrency=concurrency,
+            poll_interval=poll_interval,
+            job_timeout=job_timeout,
+            grace=grace,
+            is_idempotent=is_idempotent,
+            max_crashes=max_crashes,
+            hook=on_event,
+            clock=clock,
+            jitter=random.Random(),  # noqa: S311 - jitter
+        )
+        self._lock = threading.Lock()
+        self._run: Run | None = None
+        self._stops = 0
+        self._outcomes: list[Outcome] = []
+
+    def run(self, *, handle_signals: bool = False) -> bool:
+        """
+        Work until `stop()`, then drain.
+
+        First it deals with the jobs that a worker of this journal has left behind.  Errors of polls do not end it,
+        except those that will not go away by themselves.
+
+        Args:
+            handle_signals: ``True`` to let SIGTERM and SIGINT (Ctrl-C) stop the worker; a second one stops it at once.
+                Only the main thread can.
+
+        Returns:
+            ``True`` when all jobs have ended and the service has all results; ``False`` when the journal keeps some for
+            the next start.
+
+        Raises:
+            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
+
+            cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
+
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read at the start.
+
+            RuntimeError: The worker runs already.
+
+        .. versionadded:: 0.1.0
+        """
+        previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
+        try:
+            return self._worked(polls=None)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def run_once(self) -> tuple[Outcome, ...]:
+        """
+        Deal with what was left behind, poll once, and work on what that brought.
+
+        Returns:
+            What became of each job.
+
+        Raises:
+            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or the journal could not be read.
+
+            RuntimeError: The worker runs already.
+
+        .. versionadded:: 0.1.0
+        """
+        self._outcomes = []
+        self._worked(polls=1)
+        return tuple(self._outcomes)
+
+    def stop(self) -> None:
+        """
+        Ask a running worker to stop, and return at once; a second time: to stop without grace.
+
+        It stops polling, hands back the jobs that it has not acknowledged, and waits for the others until the grace
+        ends.  What then still runs is reported as failed, and results that cannot be sent stay in the journal.
+
+        .. versionadded:: 0.1.0
+        """
+        self._stops += 1
+
+    def health(self) -> WorkerHealth:
+        """
+        Tell how the worker is.
+
+        .. versionadded:: 0.1.0
+        """
+        run = self._run
+        return _STOPPED if run is None else run.health()
+
+    def _count_stop(self, _number: int, _frame: object) -> None:
+        self._stops += 1  # no lock: a signal may come while this very thread holds it
+
+    def _worked(self, polls: int | None) -> bool:
+        with self._lock:
+            if self._run is not None:
+                raise RuntimeError("the worker runs already")
+            run = self._run = Run(
+                settings=self._settings,
+                reader=self._connect(),
+                reporter=self._connect(),
+                engine_for=self._engine,
+                tokens=self._runner.tokens,
+                journal=self._journal,
+                on_outcome=self._outcomes.append if polls is not None else None,
+            )
+        try:
+            run.start(polls)
+            while not run.is_over(stops=self._stops):
+                run.wait(_TICK)
+            return run.is_clean
+        finally:
+            run.close()
+            self._run = None
+            self._stops = 0
+
+    def _engine(self, client: ThirdPartyJobClient) -> Engine:
+        if self._make_executor is None:
+            return Here(self._runner, client)
+        return Elsewhere(self._runner, self._make_executor)
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _check(is_fine: bool, problem: str) -> None:  # noqa: FBT001 - a condition
+    if not is_fine:
+        raise ValueError(problem)
