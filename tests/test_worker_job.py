@@ -1,0 +1,121 @@
+"""`Job`: what a handler is given, and what is left of it afterwards."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cp_thirdparty import ActionTypeId, Job, JobData, JobDetails, ThirdPartyJob
+
+_OFFER = ThirdPartyJob(client_id="client-1", job_id="job-1")
+
+
+class _Store:
+    """What stands for an artifact store: the job only makes and closes it."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def _job(**more: Any) -> Job[int]:
+    details = JobDetails(
+        id="job-1",
+        data=JobData(
+            action_type_id=ActionTypeId(category="Test", owner="ThirdParty", provider="X", version="1"),
+            continuation_token="go on",
+        ),
+        nonce="1",
+    )
+    settings: dict[str, Any] = {"open_artifacts": _Store, "seconds_left": 60.0, "cancelled": threading.Event(), **more}
+    return Job(_OFFER, details, 7, **settings)
+
+
+def test_a_job_tells_what_it_is() -> None:
+    """Ids, details, configuration, token and time are there."""
+    before = time.time()
+    job = _job()
+    assert (job.id, job.client_id, job.configuration, job.continuation_token) == ("job-1", "client-1", 7, "go on")
+    assert job.details.id == "job-1"
+    assert before + 60 <= job.deadline <= time.time() + 60
+    assert repr(job) == "<Job job-1>"
+
+
+def test_a_job_is_cancelled_by_its_event() -> None:
+    """The handler sees at once that its result is no longer wanted."""
+    cancelled = threading.Event()
+    job = _job(cancelled=cancelled)
+    assert job.cancelled is False
+    cancelled.set()
+    assert job.cancelled is True
+
+
+def test_the_workspace_lives_as_long_as_the_job() -> None:
+    """It is one empty directory, made when asked for and removed with all that is in it."""
+    job = _job()
+    workspace = job.workspace
+    assert workspace is job.workspace
+    assert list(workspace.iterdir()) == []
+    (workspace / "deep").mkdir()
+    (workspace / "deep" / "file").write_text("x")
+    job.close()
+    assert not workspace.exists()
+
+
+def test_a_workspace_that_cannot_be_removed_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """What is left is a warning with the job's id, and no error: the result counts."""
+    job = _job()
+    directory = job.workspace
+    job._workspace = tmp_path / "not there"
+    job.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "[job-1] a part of the workspace could not be removed"
+    ]
+    directory.rmdir()
+
+
+def test_the_artifacts_are_opened_once_and_closed() -> None:
+    """The store is made at its first use, and closed with the job."""
+    made: list[_Store] = []
+
+    def make() -> Any:
+        made.append(_Store())
+        return made[-1]
+
+    job = _job(open_artifacts=make)
+    job.close()
+    assert made == []
+    assert job.artifacts is job.artifacts
+    job.close()
+    assert [store.closed for store in made] == [1]
+
+
+def test_a_job_that_asked_for_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a look at it there is no workspace."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _job().close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_logger_names_the_job(caplog: pytest.LogCaptureFixture) -> None:
+    """Each message begins with the id, each record has it, and the handler's own ``extra`` stays."""
+    caplog.set_level(logging.INFO)
+    _job().logger.info("found %d", 3, extra={"findings": 3})
+    (record,) = caplog.records
+    assert record.name == "cp_thirdparty.job"
+    assert record.getMessage() == "[job-1] found 3"
+    assert (record.__dict__["job_id"], record.__dict__["findings"]) == ("job-1", 3)
+
+
+def test_a_job_cannot_be_pickled() -> None:
+    """It says what to do instead."""
+    with pytest.raises(TypeError, match="send what you need of it"):
+        pickle.dumps(_job())

@@ -1,0 +1,177 @@
+"""What a handler gives back, and how failures are put into words that the service takes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cp_thirdparty import (
+    Continued,
+    CurrentRevision,
+    ExecutionDetails,
+    FailureDetails,
+    FailureType,
+    JobFailedError,
+    SecretStr,
+    Succeeded,
+)
+from cp_thirdparty.exceptions import InvalidRequestError, JournalError
+from cp_thirdparty.worker import Result
+from cp_thirdparty.worker._result_text import result_of, text_of
+from cp_thirdparty.worker.results import failure_details
+from cp_thirdparty.worker.tokens import TokenLookup
+
+_DETAILS = ExecutionDetails(summary="half", external_execution_id="run 1", percent_complete=50)
+_RESULTS: list[Result] = [
+    Succeeded(),
+    Succeeded(
+        current_revision=CurrentRevision(revision="r", change_identifier="c", revision_summary="s"),
+        execution_details=_DETAILS,
+    ),
+    Continued(continuation_token="go on \u2026"),
+    Continued(continuation_token="t", execution_details=_DETAILS),
+    FailureDetails(type=FailureType.JOB_FAILED, message="no", external_execution_id="run 1"),
+    FailureDetails(type=FailureType.PERMISSION_ERROR, message="\N{PILE OF POO}"),
+]
+
+
+@pytest.mark.parametrize("token", ["", "x" * 2049, 7, None, "\ud800"])
+def test_a_token_that_the_service_would_refuse_is_refused_when_made(token: Any) -> None:
+    """A continuation token has 1 to 2,048 characters; the error names the field and not the value."""
+    with pytest.raises(InvalidRequestError, match=r"^continuation_token: ") as caught:
+        Continued(continuation_token=token)
+    assert "xxx" not in str(caught.value)
+
+
+def test_the_longest_token_is_taken() -> None:
+    """2,048 characters are code points, not bytes."""
+    assert Continued(continuation_token="é" * 2048).continuation_token == "é" * 2048
+
+
+@pytest.mark.parametrize("result", _RESULTS, ids=lambda result: type(result).__name__)
+def test_a_result_survives_text_and_pickle(result: Result) -> None:
+    """A result comes back from a journal and from another process as it was."""
+    assert result_of(text_of(result)) == result
+    assert pickle.loads(pickle.dumps(result)) == result
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "{}", '{"success": 7}', '{"failure": {}}', '{"success": {"continuationToken": ""}}', "\x00"],
+)
+def test_a_broken_text_is_a_journal_error(text: str) -> None:
+    """What is no result is told without its content."""
+    with pytest.raises(JournalError, match=r"^the journal has a result that cannot be read$") as caught:
+        result_of(text)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_a_failure_keeps_the_partners_words() -> None:
+    """Type, message and id go through as they are."""
+    failure = JobFailedError(FailureType.PERMISSION_ERROR, "no rights", "run 1")
+    assert failure_details(failure) == FailureDetails(
+        type=FailureType.PERMISSION_ERROR, message="no rights", external_execution_id="run 1"
+    )
+
+
+@given(st.text(min_size=1, max_size=9))
+def test_a_long_message_is_cut_on_a_code_point(part: str) -> None:
+    """5,000 characters are left, the last of which tells that there was more."""
+    text = part * 5001
+    message = failure_details(JobFailedError(FailureType.JOB_FAILED, text)).message
+    assert len(message) == 5000
+    assert message[:-1] == text.encode(errors="replace").decode()[:4999]
+    assert message[-1] == "…"
+
+
+def test_a_message_of_the_longest_length_is_not_cut() -> None:
+    """5,000 characters go through whole, and so do 1,500 of an id."""
+    details = failure_details(JobFailedError(FailureType.JOB_FAILED, "é" * 5000, "x" * 1500))
+    assert (details.message, details.external_execution_id) == ("é" * 5000, "x" * 1500)
+
+
+def test_a_long_id_is_cut() -> None:
+    """An id keeps 1,500 characters."""
+    details = failure_details(JobFailedError(FailureType.JOB_FAILED, "no", "x" * 1501))
+    assert details.external_execution_id == "x" * 1499 + "…"
+
+
+@pytest.mark.parametrize("message", ["", None, 7])
+def test_an_empty_message_gets_words(message: Any) -> None:
+    """Botocore refuses an empty message, so there is always one."""
+    details = failure_details(JobFailedError(FailureType.JOB_FAILED, message, ""))
+    assert details == FailureDetails(type=FailureType.JOB_FAILED, message="The job failed; the worker gave no reason.")
+
+
+def test_lone_surrogates_are_replaced() -> None:
+    """What cannot be encoded does not keep a failure from being reported."""
+    assert failure_details(JobFailedError(FailureType.JOB_FAILED, "a\ud800b")).message == "a?b"
+
+
+def test_a_wrong_type_of_failure_is_a_failed_job() -> None:
+    """A failure type that is none does not keep a failure from being reported."""
+    wrong: Any = "PermissionsError"
+    assert failure_details(JobFailedError(wrong, "no")).type is FailureType.JOB_FAILED
+
+
+# --- client tokens
+
+
+def test_tokens_come_from_a_mapping_or_a_callable() -> None:
+    """Both are looked up by client id and hidden; an unknown id has none."""
+    for tokens in (TokenLookup({"c": "t"}), TokenLookup(lambda client_id: "t" if client_id == "c" else None)):
+        assert tokens("c") == SecretStr("t")
+        assert tokens("other") is None
+
+
+def test_a_mapping_of_tokens_is_copied() -> None:
+    """What the partner changes later has no effect."""
+    tokens: dict[str, str | SecretStr] = {"c": "t"}
+    lookup = TokenLookup(tokens)
+    tokens.clear()
+    assert lookup("c") == SecretStr("t")
+
+
+@pytest.mark.parametrize("tokens", [7, None, "c", {"c": 7}, {"c": None}, {"c": b"t"}])
+def test_what_cannot_be_tokens_is_refused(tokens: Any) -> None:
+    """Neither a mapping nor a callable, or a token that is no text, is a TypeError."""
+    with pytest.raises(TypeError):
+        TokenLookup(tokens)
+
+
+def test_a_callable_that_gives_something_else_is_a_type_error() -> None:
+    """A token that is no text is told when it is looked up."""
+    wrong: Any = lambda _: b"t"  # noqa: E731 - as a partner might write it
+    with pytest.raises(TypeError):
+        TokenLookup(wrong)("c")
+
+
+def test_a_mapping_of_tokens_cannot_leave_its_process() -> None:
+    """Pickling it is refused, because tokens are secret."""
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        pickle.dumps(TokenLookup({"c": "xMARKERx"}))
+
+
+class _Refreshing:
+    def __init__(self) -> None:
+        self.refreshed: list[str] = []
+
+    def __call__(self, client_id: str) -> str:
+        return f"{client_id} {len(self.refreshed)}"
+
+    def refresh(self, client_id: str) -> None:
+        self.refreshed.append(client_id)
+
+
+def test_a_source_that_can_refresh_is_asked_to() -> None:
+    """Only a source with ``refresh`` gives another token afterwards."""
+    source = _Refreshing()
+    lookup = TokenLookup(source)
+    assert lookup.refresh("c") is True
+    assert lookup("c") == SecretStr("c 1")
+    assert TokenLookup({"c": "t"}).refresh("c") is False
