@@ -39,8 +39,8 @@ def silence(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture)
 
 @pytest.fixture
 def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one client."""
-    with LocalCodePipeline() as running:
+    """Give a running service with one client, which takes requests that are not signed too."""
+    with LocalCodePipeline(verify_signatures=False) as running:
         running.register_client("client-1", _TOKEN)
         yield running
 
@@ -55,8 +55,8 @@ def _raw_client(service: LocalCodePipeline) -> Any:
         "codepipeline",
         endpoint_url=service.endpoint_url,
         region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
+        aws_access_key_id=service.access_key_id,
+        aws_secret_access_key=service.secret_access_key.get_secret_value(),
     )
 
 
@@ -168,7 +168,7 @@ def test_an_error_of_the_clock_reaches_the_caller() -> None:
     def broken_clock() -> float:
         raise LookupError("xMARKERx")
 
-    with LocalCodePipeline(clock=broken_clock) as service:
+    with LocalCodePipeline(clock=broken_clock, verify_signatures=False) as service:
         connection = http.client.HTTPConnection(*_address(service), timeout=5)
         assert _poll_over(connection) == {
             "__type": "InternalFailure",
@@ -177,10 +177,10 @@ def test_an_error_of_the_clock_reaches_the_caller() -> None:
         connection.close()
 
 
-def test_a_huge_batch_is_a_validation_error(service: LocalCodePipeline) -> None:
+def test_a_huge_batch_cannot_be_read(service: LocalCodePipeline) -> None:
     """A batch size beyond 32 bits is refused in the service's words, and botocore makes its error of it."""
     raw = _raw_client(service)
-    with pytest.raises(ClientError, match=r"ValidationException\).*'maxBatchSize' failed to satisfy constraint"):
+    with pytest.raises(ClientError, match=r"SerializationException\).*'maxBatchSize' must be of type integer"):
         raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID, maxBatchSize=10**30)
     raw.close()
 
@@ -222,16 +222,34 @@ def test_its_client_goes_past_proxies(service: LocalCodePipeline, monkeypatch: p
         assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
 
-def test_the_environment_is_complete(service: LocalCodePipeline) -> None:
-    """A child process gets the endpoint, both names of the region, credentials, and no search on EC2."""
+def test_the_environment_is_complete(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process gets the endpoint, both names of the region, credentials, no search on EC2 and no proxy."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     assert service.environment() == {
         "AWS_ENDPOINT_URL_CODEPIPELINE": service.endpoint_url,
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "AKIDLOCALCODEPIPELINE",
         "AWS_SECRET_ACCESS_KEY": "local-codepipeline",
+        "AWS_SESSION_TOKEN": "",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
     }
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_other_exceptions_from_proxies_stay(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Hosts that the environment excepts from its proxies stay excepted, in either spelling."""
+    for other in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "example.com")
+    environment = service.environment()
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "example.com,127.0.0.1"
 
 
 def test_a_wrong_token_through_our_client(service: LocalCodePipeline) -> None:

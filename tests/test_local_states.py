@@ -19,7 +19,7 @@ from cp_thirdparty import (
     SecretStr,
     StageContext,
 )
-from cp_thirdparty.testing import Action, Success
+from cp_thirdparty.testing import Action, ManualClock, Success
 from cp_thirdparty.testing.states import RefusedError, States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -30,24 +30,14 @@ _CONTINUED = Success(continuation_token="run-1", current_revision=None, executio
 _FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
 
 
-class Clock:
-    """A clock that a test moves."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """Give a clock that stands still until it is moved."""
-    return Clock()
+    return ManualClock(1000.0)
 
 
 @pytest.fixture
-def states(clock: Clock) -> States:
+def states(clock: ManualClock) -> States:
     """Give states with one client, and delays that differ from each other."""
     made = States(clock=clock, redelivery_delay=5, continuation_delay=7, job_timeout=100)
     made.register_client("client-1", _TOKEN)
@@ -75,81 +65,81 @@ def _code(call: Callable[..., object], *arguments: object) -> str:
     return caught.value.code
 
 
-def test_the_delays_are_settable(states: States, clock: Clock) -> None:
+def test_the_delays_are_settable(states: States, clock: ManualClock) -> None:
     """Offering again, continuing and timing out each keep to the delay that they were given."""
     action = _start(states)
     states.poll(_ACTION_TYPE, 1)
-    clock.now += 4.9
+    clock.advance(4.9)
     assert states.poll(_ACTION_TYPE, 1) == ()
-    clock.now += 0.1
+    clock.advance(0.1)
     states.put_success(_claim(states), _TOKEN, _CONTINUED)
-    clock.now += 6.9
+    clock.advance(6.9)
     assert states.poll(_ACTION_TYPE, 1) == ()
-    clock.now += 0.1
+    clock.advance(0.1)
     second = _claim(states)
-    clock.now += 99.9
+    clock.advance(99.9)
     assert action.status == "InProgress"
-    clock.now += 0.1
+    clock.advance(0.1)
     assert [(job.id, job.status) for job in action.jobs][1:] == [(second, JobStatus.TIMED_OUT)]
 
 
-def test_a_job_that_is_claimed_or_done_is_not_offered_again(states: States, clock: Clock) -> None:
+def test_a_job_that_is_claimed_or_done_is_not_offered_again(states: States, clock: ManualClock) -> None:
     """Only jobs that wait are offered, however much time goes by."""
     _start(states)
     job_id = _claim(states)
-    clock.now += 50
+    clock.advance(50)
     assert states.poll(_ACTION_TYPE, 1) == ()
     states.put_success(job_id, _TOKEN, _DONE)
-    clock.now += 50
+    clock.advance(50)
     assert states.poll(_ACTION_TYPE, 1) == ()
 
 
-def test_a_job_that_nobody_took_times_out(states: States, clock: Clock) -> None:
+def test_a_job_that_nobody_took_times_out(states: States, clock: ManualClock) -> None:
     """A job that waited too long is offered no more, cannot be claimed, and can still be read."""
     action = _start(states)
     (job,) = action.jobs
-    clock.now += 100
+    clock.advance(100)
     assert states.poll(_ACTION_TYPE, 1) == ()
     assert _code(states.acknowledge, job.id, job.nonce, _TOKEN) == "InvalidNonceException"
     assert states.details(job.id, _TOKEN).id == job.id
     assert action.status == "TimedOut"
 
 
-def test_a_late_result_is_refused(states: States, clock: Clock) -> None:
+def test_a_late_result_is_refused(states: States, clock: ManualClock) -> None:
     """A result that comes when the time is over is refused, even when nobody has looked at the job since."""
     _start(states)
     job_id = _claim(states)
-    clock.now += 100
+    clock.advance(100)
     assert _code(states.put_success, job_id, _TOKEN, _DONE) == "InvalidJobStateException"
 
 
-def test_time_does_not_change_a_result(states: States, clock: Clock) -> None:
+def test_time_does_not_change_a_result(states: States, clock: ManualClock) -> None:
     """A job that has a result never times out."""
     action = _start(states)
     states.put_failure(_claim(states), _TOKEN, _FAILURE)
-    clock.now += 1000
+    clock.advance(1000)
     assert (action.status, action.result) == ("Failed", _FAILURE)
 
 
-def test_each_job_of_a_continued_action_has_its_own_time(states: States, clock: Clock) -> None:
+def test_each_job_of_a_continued_action_has_its_own_time(states: States, clock: ManualClock) -> None:
     """The time of a continued job begins when polls offer it, not with the action."""
     action = _start(states)
     job_id = _claim(states)
-    clock.now += 99
+    clock.advance(99)
     states.put_success(job_id, _TOKEN, _CONTINUED)
-    clock.now += 7 + 99
+    clock.advance(7 + 99)
     assert action.status == "InProgress"
-    clock.now += 1
+    clock.advance(1)
     assert action.status == "TimedOut"
 
 
-def test_a_continued_job_carries_the_new_token_only(states: States, clock: Clock) -> None:
+def test_a_continued_job_carries_the_new_token_only(states: States, clock: ManualClock) -> None:
     """Each continuation replaces the token of the one before it, and the last success ends the action."""
     action = _start(states)
     for token in ("run-1", "run-2"):
         success = Success(continuation_token=token, current_revision=None, execution_details=None)
         states.put_success(_claim(states), _TOKEN, success)
-        clock.now += 7
+        clock.advance(7)
     states.put_success(_claim(states), _TOKEN, _DONE)
     assert [job.continuation_token for job in action.jobs] == [None, "run-1", "run-2"]
     assert (action.status, action.result) == ("Succeeded", _DONE)

@@ -1,41 +1,29 @@
-"""
-`LocalCodePipeline`: the states and the wire behind HTTP on 127.0.0.1.
-
-Served by the standard library's ``http.server``: it adds no dependency, keeps connections alive, gives each a thread,
-and leaves the socket within reach for playing faults.
-"""
+"""`LocalCodePipeline`: a whole CodePipeline for third-party actions on this machine."""
 
 from __future__ import annotations
 
-import re
-import socket
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from collections.abc import Callable, Collection, Iterable, Mapping
 from threading import Thread
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import botocore.session
+from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.converter import structure, unstructure
-from cp_thirdparty.models import (
-    ActionTypeId,
-    Artifact,
-    ArtifactCredentials,
-    CurrentRevision,
-    EncryptionKey,
-    ExecutionDetails,
-    FailureDetails,
-    PipelineContext,
-)
+from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.testing.states import Action, RefusedError, States, Success
-from cp_thirdparty.testing.wire import Answer, BadRequestError, failed, ok, parse_request
+from cp_thirdparty.testing.actions import Action
+from cp_thirdparty.testing.artifact_credentials import CredentialSource
+from cp_thirdparty.testing.exchange import Exchange
+from cp_thirdparty.testing.faults import Faults
+from cp_thirdparty.testing.http_server import HttpServer
+from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
+from cp_thirdparty.testing.journal import Journal, RequestRecord
+from cp_thirdparty.testing.signature import SignatureCheck
+from cp_thirdparty.testing.states import States
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,24 +32,20 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalCodePipeline"]
 
-# No third-party request comes near it: the longest texts of the service's model add up to 12,000 characters.
-_MAX_BODY_BYTES = 1 << 20
-_LENGTH = re.compile(r"[0-9]{1,7}")
-
-# Made up, and the same for everybody.
-_ACCESS_KEY_ID = "AKIDLOCALCODEPIPELINE"
-_SECRET_ACCESS_KEY = "local-codepipeline"  # noqa: S105 - of no use anywhere else
-
 
 class LocalCodePipeline:
     """
     A CodePipeline for third-party actions on this machine, for development and tests.
 
-    It serves the five operations over HTTP on 127.0.0.1 and a free port, in the protocol that SDKs speak.  A context
-    manager; once started, thread-safe.  It does not check signatures, and it writes to no log.
+    It serves the five operations over HTTP on 127.0.0.1, in the protocol that SDKs speak, and checks signatures.  A
+    context manager; thread-safe.  It writes to no log.  `client()` and `attach()` reach it without HTTP, too, for which
+    it need not be started.
+
+    What AWS does not document is a setting; ``docs/explanation/local-codepipeline.md`` tells where each default comes
+    from.
 
     Args:
-        clock: Tells the time in seconds; give one that a test moves.
+        clock: Tells the time in seconds; give a `ManualClock` that a test moves.
 
         redelivery_delay: Seconds after which a job that was not acknowledged is offered again.  AWS documents none;
             30 is what its own Jenkins plug-in counts on.
@@ -72,7 +56,53 @@ class LocalCodePipeline:
         job_timeout: Seconds, from when a job can first be offered, after which it times out without a result.  AWS's
             quotas say one hour for actions that are not listed by name; an action type may set its own.
 
-        region_name: The region that clients are told.
+        default_batch_size: How many jobs a poll brings that does not say how many it wants.  An assumption.
+
+        credential_lifetime: Seconds for which artifact credentials hold after the details were read.  The 900 were seen
+            in AWS's own Jenkins plug-in.
+
+        action_types: The action types that there are: a poll for any other is an ``ActionTypeNotFoundException``.
+            ``None`` knows them all.
+
+        readable_after_acknowledgement: Whether the details of a job in progress can be read.  An assumption: AWS
+            documents it for custom actions, to renew credentials.
+
+        readable_after_end: Whether the details of a job that has ended can be read.  An assumption.
+
+        stable_nonce: ``True`` when each reading of the details brings the same nonce; ``False`` when each brings a new
+            one, and only the latest is good.  AWS does not tell.
+
+        verify_signatures: ``False`` to let every request pass, signed or not.
+
+        wall_clock: Tells the seconds since 1970, for signatures and the ``Date`` of answers.
+
+        access_key_id: The access key of its callers.
+
+        secret_access_key: The secret of that key.
+
+        session_token: The session token that belongs to the key, or ``None``.
+
+        region_name: The region that clients are told and must sign for.
+
+        port: Where to listen; 0 for a free port.
+
+        journal_size: How many of the latest requests `requests` keeps, at least 1.
+
+    Attributes:
+        faults: What is to go wrong: ``service.faults.add("GetThirdPartyJobDetails", LostAnswer())``.
+
+        access_key_id: The access key of its callers.
+
+        secret_access_key: The secret of that key.
+
+        session_token: The session token that belongs to the key, or ``None``.
+
+        region_name: The region that clients are told and must sign for.
+
+    Raises:
+        ValueError: A number is too small.
+
+        TypeError: A secret is not a text.
 
     .. versionadded:: 0.1.0
     """
@@ -84,16 +114,55 @@ class LocalCodePipeline:
         redelivery_delay: float = 30.0,
         continuation_delay: float = 30.0,
         job_timeout: float = 3600.0,
+        default_batch_size: int = 10,
+        credential_lifetime: float = 900.0,
+        action_types: Collection[ActionTypeId] | None = None,
+        readable_after_acknowledgement: bool = True,
+        readable_after_end: bool = True,
+        stable_nonce: bool = True,
+        verify_signatures: bool = True,
+        wall_clock: Callable[[], float] = time.time,
+        access_key_id: str = "AKIDLOCALCODEPIPELINE",
+        secret_access_key: str | SecretStr = "local-codepipeline",  # noqa: S107 - of no use anywhere else
+        session_token: str | SecretStr | None = None,
         region_name: str = "us-east-1",
+        port: int = 0,
+        journal_size: int = 10_000,
     ) -> None:
+        self.access_key_id = access_key_id
+        self.secret_access_key = SecretStr.wrap(secret_access_key)
+        self.session_token = None if session_token is None else SecretStr.wrap(session_token)
+        self.region_name = region_name
+        self.faults = Faults()
+        self._port = port
+        self._journal = Journal(journal_size)
         self._states = States(
             clock=clock,
             redelivery_delay=redelivery_delay,
             continuation_delay=continuation_delay,
             job_timeout=job_timeout,
+            default_batch_size=default_batch_size,
+            credential_lifetime=credential_lifetime,
+            action_types=action_types,
+            readable_after_acknowledgement=readable_after_acknowledgement,
+            readable_after_end=readable_after_end,
+            stable_nonce=stable_nonce,
         )
-        self._region_name = region_name
-        self._server: _Server | None = None
+        signature = SignatureCheck(
+            access_key_id=self.access_key_id,
+            secret_access_key=self.secret_access_key,
+            session_token=self.session_token,
+            region_name=region_name,
+            clock=wall_clock,
+        )
+        self._exchange = Exchange(
+            states=self._states,
+            faults=self.faults,
+            journal=self._journal,
+            signature=signature if verify_signatures else None,
+            clock=wall_clock,
+        )
+        self._server: HttpServer | None = None
         self._thread: Thread | None = None
 
     @property
@@ -109,6 +178,15 @@ class LocalCodePipeline:
         if self._server is None:
             raise RuntimeError("the local CodePipeline is not running; use it in a `with` statement")
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def requests(self) -> tuple[RequestRecord, ...]:
+        """
+        The latest requests with their outcomes, oldest first.  One is there before its answer is sent.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._journal.records
 
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
         """
@@ -134,7 +212,7 @@ class LocalCodePipeline:
         configuration: Mapping[str, str | SecretStr] | None = None,
         input_artifacts: Iterable[Artifact] = (),
         output_artifacts: Iterable[Artifact] = (),
-        artifact_credentials: ArtifactCredentials | None = None,
+        artifact_credentials: CredentialSource = None,
         encryption_key: EncryptionKey | None = None,
         pipeline_context: PipelineContext | None = None,
     ) -> Action:
@@ -152,14 +230,16 @@ class LocalCodePipeline:
 
             output_artifacts: What the action must make.
 
-            artifact_credentials: Credentials for the artifacts, or ``None``.
+            artifact_credentials: Credentials for the artifacts that each reading of the details brings; or a function
+                without arguments that is called at each reading, such as one that assumes a role, and that may return
+                ``None`` to leave them out; or ``None`` for made-up ones, new at each reading.
 
             encryption_key: The key of the artifacts, or ``None``.
 
             pipeline_context: The pipeline, stage and action, or ``None`` for made-up ones.
 
         Raises:
-            ValueError: The client is not registered.
+            ValueError: The client is not registered, or the action type is not one of ``action_types``.
 
             TypeError: A value of the configuration is not a text.
 
@@ -176,29 +256,58 @@ class LocalCodePipeline:
             pipeline_context=pipeline_context,
         )
 
+    def credentials_are_valid(self, artifact_credentials: ArtifactCredentials) -> bool:
+        """
+        Tell whether the details of a job have brought these credentials within their lifetime.
+
+        It goes by the clock of this service, for credentials of every origin.  A server that knows better, such as the
+        one that a role was assumed at, is not asked.
+
+        Args:
+            artifact_credentials: As a worker has them.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._states.credentials_are_valid(artifact_credentials)
+
     def environment(self) -> dict[str, str]:
         """
         Return the environment variables with which a child process reaches this service by AWS's own SDKs.
+
+        Put them over the environment of this process: ``{**os.environ, **service.environment()}``.  They hold the
+        service's access key in clear.  Proxies of the environment are told to leave 127.0.0.1 alone.
+
+        Take ``AWS_PROFILE`` out of the result when it is set: Python's SDKs fail when the AWS configuration does not
+        have that profile, and others, such as that of JavaScript, prefer its credentials to those of the environment.
 
         Raises:
             RuntimeError: It is not running.
 
         .. versionadded:: 0.1.0
         """
+        no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1")))
         return {
             "AWS_ENDPOINT_URL_CODEPIPELINE": self.endpoint_url,
-            "AWS_REGION": self._region_name,
-            "AWS_DEFAULT_REGION": self._region_name,
-            "AWS_ACCESS_KEY_ID": _ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": _SECRET_ACCESS_KEY,
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+            "AWS_REGION": self.region_name,
+            "AWS_DEFAULT_REGION": self.region_name,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key.get_secret_value(),
+            # Empty is none: the one of this process, if it has one, does not belong to the key.
+            "AWS_SESSION_TOKEN": "" if self.session_token is None else self.session_token.get_secret_value(),
             "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
         }
 
-    def client(self) -> ThirdPartyJobClient:
+    def client(self, *, in_process: bool = False) -> ThirdPartyJobClient:
         """
         Make a client of this service.  Close it, or use it in a ``with`` statement.
 
         It goes past the proxies of the environment, which know nothing of 127.0.0.1 on this machine.
+
+        Args:
+            in_process: ``True`` to leave out HTTP: requests and answers are the same, and the service need not run.
 
         Raises:
             RuntimeError: It is not running.
@@ -206,13 +315,30 @@ class LocalCodePipeline:
         .. versionadded:: 0.1.0
         """
         session = botocore.session.Session()
-        session.set_credentials(_ACCESS_KEY_ID, _SECRET_ACCESS_KEY)
+        token = None if self.session_token is None else self.session_token.get_secret_value()
+        session.set_credentials(self.access_key_id, self.secret_access_key.get_secret_value(), token)
+        if in_process:
+            connect(session, self._exchange)
         return ThirdPartyJobClient.create(
-            region_name=self._region_name,
-            endpoint_url=self.endpoint_url,
+            region_name=self.region_name,
+            endpoint_url=IN_PROCESS_URL if in_process else self.endpoint_url,
             session=session,
             config=Config(proxies={}),
         )
+
+    def attach(self, client: BaseClient) -> None:
+        """
+        Let a CodePipeline client of botocore or boto3 reach this service without HTTP, whatever its endpoint is.
+
+        All its requests come here, those of other operations too; the service refuses them.  It must sign with the
+        service's credentials, for the service's region, unless signatures are not checked.
+
+        Args:
+            client: It stays attached to the end of its life.
+
+        .. versionadded:: 0.1.0
+        """
+        connect(client, self._exchange)
 
     def start(self) -> None:
         """
@@ -221,11 +347,13 @@ class LocalCodePipeline:
         Raises:
             RuntimeError: It is running already.
 
+            OSError: Somebody else listens on the port.
+
         .. versionadded:: 0.1.0
         """
         if self._server is not None:
             raise RuntimeError("the local CodePipeline is running already")
-        self._server = _Server(self._states)
+        self._server = HttpServer(self._exchange, self._port)
         # Looks for the end 20 times a second, so that closing is quick.
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
@@ -250,118 +378,3 @@ class LocalCodePipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # a thread ends with its connection, which server_close() cuts
-    request_queue_size = 128  # of 64 clients at once, some waited 1 to 4 s with the default of 5, and 0.05 s with this
-
-    def __init__(self, states: States) -> None:
-        self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.states = states
-
-    def server_bind(self) -> None:
-        # HTTPServer's own looks up the name of the address, which may take seconds without a network.
-        TCPServer.server_bind(self)
-        self.server_port = self.server_address[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        super().server_close()
-        for connection in tuple(self._connections):
-            with suppress(OSError):  # its client was quicker
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client has hung up, and socketserver's own way is a traceback on stderr."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # without it, each answer of two writes waits 40 ms for an acknowledgement
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not _LENGTH.fullmatch(length) or int(length) > _MAX_BODY_BYTES:
-            self.close_connection = True  # the body stays unread
-            self._send(failed("SerializationException", "There must be a Content-Length of at most 1 MiB", status=413))
-            return
-        body = self.rfile.read(int(length))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self._send(_answer(cast("_Server", self.server).states, headers, body))
-
-    def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they echo
-        """Answer what is no request or no POST: in JSON, and without http.server's echo of what was sent."""
-        self.close_connection = True
-        self.request_version = self.protocol_version  # of a request that it cannot read, it would send no headers
-        self._send(failed("UnknownOperationException", f"{code} {HTTPStatus(code).phrase}", status=code))
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
-        """Log nothing: a request line may be the rest of a body, with a client token in it."""
-
-
-def _answer(states: States, headers: Mapping[str, str], body: bytes) -> Answer:
-    try:
-        operation_name, parameters = parse_request(headers, body)
-        return ok(_HANDLERS[operation_name](states, parameters))
-    except (BadRequestError, RefusedError) as refused:
-        return failed(refused.code, refused.message)
-    except Exception as error:  # noqa: BLE001 - the clock's, for one; the caller sees its type and stderr no values
-        return failed("InternalFailure", f"The local CodePipeline met a {type(error).__name__}", status=500)
-
-
-def _poll(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    jobs = states.poll(structure(parameters["actionTypeId"], ActionTypeId), parameters.get("maxBatchSize"))
-    return {"jobs": [unstructure(job) for job in jobs]}
-
-
-def _details(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    details = states.details(parameters["jobId"], SecretStr(parameters["clientToken"]))
-    return {"jobDetails": unstructure(details, secrets="reveal")}
-
-
-def _acknowledge(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    status = states.acknowledge(parameters["jobId"], parameters["nonce"], SecretStr(parameters["clientToken"]))
-    return {"status": status.value}
-
-
-def _put_success(states: States, parameters: Mapping[str, Any]) -> None:
-    revision, execution = parameters.get("currentRevision"), parameters.get("executionDetails")
-    success = Success(
-        continuation_token=parameters.get("continuationToken"),
-        current_revision=None if revision is None else structure(revision, CurrentRevision),
-        execution_details=None if execution is None else structure(execution, ExecutionDetails),
-    )
-    states.put_success(parameters["jobId"], SecretStr(parameters["clientToken"]), success)
-
-
-def _put_failure(states: States, parameters: Mapping[str, Any]) -> None:
-    failure = structure(parameters["failureDetails"], FailureDetails)
-    states.put_failure(parameters["jobId"], SecretStr(parameters["clientToken"]), failure)
-
-
-_HANDLERS: Mapping[str, Callable[[States, Mapping[str, Any]], dict[str, Any] | None]] = {
-    "PollForThirdPartyJobs": _poll,
-    "GetThirdPartyJobDetails": _details,
-    "AcknowledgeThirdPartyJob": _acknowledge,
-    "PutThirdPartyJobSuccessResult": _put_success,
-    "PutThirdPartyJobFailureResult": _put_failure,
-}

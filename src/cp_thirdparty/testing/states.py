@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -21,9 +21,7 @@ from cp_thirdparty.models import (
     ActionTypeId,
     Artifact,
     ArtifactCredentials,
-    CurrentRevision,
     EncryptionKey,
-    ExecutionDetails,
     FailureDetails,
     JobData,
     JobDetails,
@@ -32,13 +30,14 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing.actions import Action, Job, Success
+from cp_thirdparty.testing.artifact_credentials import CredentialDesk, CredentialSource
+from cp_thirdparty.testing.clock import ManualClock
 
 __all__ = ["Action", "Job", "RefusedError", "States", "Success"]
 
-# How many jobs a poll without maxBatchSize returns.  AWS documents no number; this one is an assumption.
-_DEFAULT_BATCH_SIZE = 10
-
-_UNCLAIMED = (JobStatus.QUEUED, JobStatus.DISPATCHED)
+# A clock that goes by itself is looked at no more often than this, in seconds, by those who wait for an action.
+_SHORTEST_WAIT = 0.05
 
 
 class RefusedError(Exception):
@@ -59,54 +58,7 @@ class RefusedError(Exception):
         self.message = message
 
 
-@attrs.frozen(kw_only=True)
-class Job:
-    """
-    One job of an action, as it was when it was asked for.
-
-    Attributes:
-        id: The id that polls bring.
-
-        nonce: What decides who works on it.
-
-        status: Queued, Dispatched, InProgress, Succeeded, Failed or TimedOut.
-
-        continuation_token: The text of the job before it, or ``None`` for the first job of an action.
-
-        result: What a worker reported: the continuation token, the revision and the execution details of a success, or
-            the details of a failure.  ``None`` while there is none.
-
-    .. versionadded:: 0.1.0
-    """
-
-    id: str
-    nonce: str
-    status: JobStatus
-    continuation_token: str | None
-    result: Success | FailureDetails | None
-
-
-@attrs.frozen(kw_only=True)
-class Success:
-    """
-    What a worker reported of a job that succeeded.
-
-    Attributes:
-        continuation_token: For the next job of the action, or ``None`` when the action has ended.
-
-        current_revision: The revision, or ``None``.
-
-        execution_details: What the console shows, or ``None``.
-
-    .. versionadded:: 0.1.0
-    """
-
-    continuation_token: str | None
-    current_revision: CurrentRevision | None
-    execution_details: ExecutionDetails | None
-
-
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class _Entry:
     """A job as the states keep it."""
 
@@ -114,75 +66,71 @@ class _Entry:
     action: Action
     client_id: str
     data: JobData
+    credentials: CredentialSource
     offered_at: float
     deadline: float
-
-
-class Action:
-    """
-    An action that a pipeline runs: it has one job, and one more for each continuation.
-
-    Made by `LocalCodePipeline.start_action`.
-
-    .. versionadded:: 0.1.0
-    """
-
-    def __init__(self, states: States) -> None:
-        self._states = states
-
-    @property
-    def jobs(self) -> tuple[Job, ...]:
-        """The jobs so far, oldest first; the next one of a continued action is there before polls offer it."""
-        return self._states.jobs_of(self)
-
-    @property
-    def status(self) -> JobStatus:
-        """That of the only job; between the jobs of a continued action ``InProgress``."""
-        *earlier, last = self.jobs
-        return JobStatus.IN_PROGRESS if earlier and last.status in _UNCLAIMED else last.status
-
-    @property
-    def result(self) -> Success | FailureDetails | None:
-        """What was reported last, or ``None``."""
-        return next((job.result for job in reversed(self.jobs) if job.result is not None), None)
-
-    def __repr__(self) -> str:
-        return f"<Action: {self.status}>"
 
 
 class States:
     """
     All that the service knows.
 
-    Args:
-        clock: Tells the time in seconds; only differences matter.
+    The arguments are those of `LocalCodePipeline`, which describes them.
 
-        redelivery_delay: Seconds after which a job that was not acknowledged is offered again.
-
-        continuation_delay: Seconds after which a continued action offers its next job.
-
-        job_timeout: Seconds, from when a job can first be offered, after which it is ``TimedOut`` without a result.
+    Raises:
+        ValueError: A number is negative, or the batch size less than 1.
 
     .. versionadded:: 0.1.0
     """
 
     def __init__(
-        self, *, clock: Callable[[], float], redelivery_delay: float, continuation_delay: float, job_timeout: float
+        self,
+        *,
+        clock: Callable[[], float],
+        redelivery_delay: float = 30.0,
+        continuation_delay: float = 30.0,
+        job_timeout: float = 3600.0,
+        default_batch_size: int = 10,
+        credential_lifetime: float = 900.0,
+        action_types: Collection[ActionTypeId] | None = None,
+        readable_after_acknowledgement: bool = True,
+        readable_after_end: bool = True,
+        stable_nonce: bool = True,
     ) -> None:
+        for name, number, least in (
+            ("redelivery_delay", redelivery_delay, 0),
+            ("continuation_delay", continuation_delay, 0),
+            ("job_timeout", job_timeout, 0),
+            ("default_batch_size", default_batch_size, 1),
+            ("credential_lifetime", credential_lifetime, 0),
+        ):
+            if number < least:
+                raise ValueError(f"{name}: must be at least {least}")
         self._clock = clock
         self._redelivery_delay = redelivery_delay
         self._continuation_delay = continuation_delay
         self._job_timeout = job_timeout
-        self._lock = threading.RLock()
+        self._default_batch_size = default_batch_size
+        self._action_types = None if action_types is None else frozenset(action_types)
+        self._readable_after_acknowledgement = readable_after_acknowledgement
+        self._readable_after_end = readable_after_end
+        self._stable_nonce = stable_nonce
+        self._desk = CredentialDesk(clock=clock, lifetime=credential_lifetime)
+        self._changed = threading.Condition(threading.RLock())
+        self.version = 0  # of all that can be seen; grows with each change
         self._tokens: dict[str, SecretStr] = {}
-        self._entries: dict[str, _Entry] = {}  # by job id, oldest first
+        self._entries: dict[str, _Entry] = {}  # by job id
+        self._unclaimed: dict[str, _Entry] = {}  # likewise, oldest first
+        self._of_action: dict[Action, list[_Entry]] = {}  # oldest first
         self._nonces = itertools.count(1)
+        if isinstance(clock, ManualClock):
+            clock.listen(self._change)
 
     # --- the pipeline's side
 
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
         """Let a client's actions run, and let a worker that has its token read them."""
-        with self._lock:
+        with self._changed:
             self._tokens[client_id] = SecretStr.wrap(client_token)
 
     def start_action(
@@ -193,7 +141,7 @@ class States:
         configuration: Mapping[str, str | SecretStr] | None,
         input_artifacts: Iterable[Artifact],
         output_artifacts: Iterable[Artifact],
-        artifact_credentials: ArtifactCredentials | None,
+        artifact_credentials: CredentialSource,
         encryption_key: EncryptionKey | None,
         pipeline_context: PipelineContext | None,
     ) -> Action:
@@ -201,7 +149,7 @@ class States:
         Queue the first job of an action.
 
         Raises:
-            ValueError: The client is not registered.
+            ValueError: The client is not registered, or the action type is not among those that there are.
         """
         data = JobData(
             action_type_id=action_type_id,
@@ -209,74 +157,105 @@ class States:
             pipeline_context=_context_of(action_type_id) if pipeline_context is None else pipeline_context,
             input_artifacts=input_artifacts,
             output_artifacts=output_artifacts,
-            artifact_credentials=artifact_credentials,
             encryption_key=encryption_key,
         )
-        with self._lock:
+        if not self._has(action_type_id):
+            raise ValueError("action_type_id: must be one of the action_types of the service")
+        with self._changed:
             if client_id not in self._tokens:
                 raise ValueError("client_id: must be registered by register_client() first")
             action = Action(self)
-            self._queue(action, client_id, data, offered_at=self._clock())
+            self._queue(action, client_id, data, artifact_credentials, offered_at=self._clock())
             return action
 
     def jobs_of(self, action: Action) -> tuple[Job, ...]:
         """Return the jobs of an action, oldest first."""
-        with self._lock:
-            return tuple(entry.job for entry in self._current() if entry.action is action)
+        with self._changed:
+            now = self._clock()
+            for entry in self._of_action[action]:
+                self._time_out(entry, now)
+            return tuple(entry.job for entry in self._of_action[action])
+
+    def credentials_are_valid(self, credentials: ArtifactCredentials) -> bool:
+        """Tell whether a job's details brought these credentials and they have not expired."""
+        return self._desk.is_valid(credentials)
+
+    def wait_for_change(self, action: Action, version: int, timeout: float) -> None:
+        """
+        Wait until something is no more as it was in a version, or the time-out, in real seconds.
+
+        It also ends about when a job of the action times out by a clock that goes by itself.
+        """
+        with self._changed:
+            if self.version == version:
+                if not isinstance(self._clock, ManualClock):
+                    timeout = min(timeout, self._seconds_to_live(action))
+                self._changed.wait(timeout)
 
     # --- the worker's side: the five operations
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
         """Offer jobs of this action type that nobody has claimed, oldest first."""
-        with self._lock:
+        if not self._has(action_type_id):
+            raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
+        with self._changed:
             now = self._clock()
-            waiting = (
-                entry
-                for entry in self._current()
-                if entry.job.status in _UNCLAIMED
-                and entry.offered_at <= now
-                and entry.data.action_type_id == action_type_id
+            offered = list(
+                itertools.islice(self._waiting(action_type_id, now), max_batch_size or self._default_batch_size)
             )
-            offered = list(itertools.islice(waiting, max_batch_size or _DEFAULT_BATCH_SIZE))
             for entry in offered:
                 entry.job = attrs.evolve(entry.job, status=JobStatus.DISPATCHED)
                 entry.offered_at = now + self._redelivery_delay
+            if offered:
+                self._change()
             return tuple(ThirdPartyJob(client_id=entry.client_id, job_id=entry.job.id) for entry in offered)
 
     def details(self, job_id: str, client_token: SecretStr) -> JobDetails:
-        """Return the details of a job in whatever state it is."""
-        with self._lock:
+        """Return the details of a job, with credentials that hold from now on."""
+        with self._changed:
             entry = self._entry(job_id, client_token)
-            return JobDetails(id=job_id, data=entry.data, nonce=entry.job.nonce)
+            if not (
+                entry.job.is_unclaimed
+                or (self._readable_after_end if entry.job.has_ended else self._readable_after_acknowledgement)
+            ):
+                raise RefusedError("InvalidJobException", f"The job is {entry.job.status} and cannot be read any more")
+            if entry.job.is_unclaimed and not self._stable_nonce:
+                entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
+            data, nonce = entry.data, entry.job.nonce
+        # Outside of the lock: it may ask a server.
+        credentials = self._desk.hand_out(entry.credentials)
+        return JobDetails(id=job_id, data=attrs.evolve(data, artifact_credentials=credentials), nonce=nonce)
 
     def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr) -> JobStatus:
         """Give the job to the first caller that has its nonce."""
-        with self._lock:
+        with self._changed:
             entry = self._entry(job_id, client_token)
-            if nonce != entry.job.nonce or entry.job.status not in _UNCLAIMED:
+            if nonce != entry.job.nonce or not entry.job.is_unclaimed:
                 raise RefusedError("InvalidNonceException", "The nonce is not valid for this job")
-            entry.job = attrs.evolve(entry.job, status=JobStatus.IN_PROGRESS)
+            self._set(entry, status=JobStatus.IN_PROGRESS)
             return entry.job.status
 
     def put_success(self, job_id: str, client_token: SecretStr, success: Success) -> None:
         """End the job; with a continuation token queue the next one of its action."""
-        with self._lock:
+        with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
-            entry.job = attrs.evolve(entry.job, status=JobStatus.SUCCEEDED, result=success)
+            self._set(entry, status=JobStatus.SUCCEEDED, result=success)
             if success.continuation_token is not None:
                 data = attrs.evolve(entry.data, continuation_token=success.continuation_token)
                 offered_at = self._clock() + self._continuation_delay
-                self._queue(entry.action, entry.client_id, data, offered_at=offered_at)
+                self._queue(entry.action, entry.client_id, data, entry.credentials, offered_at=offered_at)
 
     def put_failure(self, job_id: str, client_token: SecretStr, failure: FailureDetails) -> None:
         """End the job and its action."""
-        with self._lock:
+        with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
-            entry.job = attrs.evolve(entry.job, status=JobStatus.FAILED, result=failure)
+            self._set(entry, status=JobStatus.FAILED, result=failure)
 
     # --- inside the lock
 
-    def _queue(self, action: Action, client_id: str, data: JobData, *, offered_at: float) -> None:
+    def _queue(
+        self, action: Action, client_id: str, data: JobData, credentials: CredentialSource, *, offered_at: float
+    ) -> None:
         job = Job(
             id=str(uuid.uuid4()),
             nonce=str(next(self._nonces)),
@@ -284,23 +263,44 @@ class States:
             continuation_token=data.continuation_token,
             result=None,
         )
-        deadline = offered_at + self._job_timeout
-        self._entries[job.id] = _Entry(
-            job=job, action=action, client_id=client_id, data=data, offered_at=offered_at, deadline=deadline
+        entry = _Entry(
+            job=job,
+            action=action,
+            client_id=client_id,
+            data=data,
+            credentials=credentials,
+            offered_at=offered_at,
+            deadline=offered_at + self._job_timeout,
         )
+        self._entries[job.id] = self._unclaimed[job.id] = entry
+        self._of_action.setdefault(action, []).append(entry)
+        self._change()
 
-    def _current(self) -> Iterator[_Entry]:
-        """Go through the jobs as they are now: time may have run out for some."""
-        now = self._clock()
-        for entry in self._entries.values():
-            _time_out(entry, now)
-            yield entry
+    def _change(self) -> None:
+        """Wake those who wait."""
+        with self._changed:
+            self.version += 1
+            self._changed.notify_all()
+
+    def _set(self, entry: _Entry, *, status: JobStatus, result: Success | FailureDetails | None = None) -> None:
+        entry.job = attrs.evolve(entry.job, status=status, result=result)
+        self._unclaimed.pop(entry.job.id, None)
+        self._change()
+
+    def _has(self, action_type_id: ActionTypeId) -> bool:
+        return self._action_types is None or action_type_id in self._action_types
+
+    def _waiting(self, action_type_id: ActionTypeId, now: float) -> Iterator[_Entry]:
+        for entry in tuple(self._unclaimed.values()):
+            self._time_out(entry, now)
+            if entry.job.is_unclaimed and entry.offered_at <= now and entry.data.action_type_id == action_type_id:
+                yield entry
 
     def _entry(self, job_id: str, client_token: SecretStr) -> _Entry:
         entry = self._entries.get(job_id)
         if entry is None:
             raise RefusedError("JobNotFoundException", "There is no such job")
-        _time_out(entry, self._clock())
+        self._time_out(entry, self._clock())
         if self._tokens[entry.client_id] != client_token:
             raise RefusedError("InvalidClientTokenException", "The client token does not belong to the job")
         return entry
@@ -311,10 +311,15 @@ class States:
             raise RefusedError("InvalidJobStateException", f"The job is {entry.job.status}, not InProgress")
         return entry
 
+    def _time_out(self, entry: _Entry, now: float) -> None:
+        if entry.deadline <= now and not entry.job.has_ended:
+            self._set(entry, status=JobStatus.TIMED_OUT)
 
-def _time_out(entry: _Entry, now: float) -> None:
-    if entry.deadline <= now and entry.job.status in (*_UNCLAIMED, JobStatus.IN_PROGRESS):
-        entry.job = attrs.evolve(entry.job, status=JobStatus.TIMED_OUT)
+    def _seconds_to_live(self, action: Action) -> float:
+        """Tell when the next job of an action times out; about never when none can."""
+        now = self._clock()
+        left = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
+        return max(min(left, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)
 
 
 def _context_of(action_type_id: ActionTypeId) -> PipelineContext:

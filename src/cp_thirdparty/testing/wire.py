@@ -14,7 +14,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from botocore.loaders import Loader
@@ -22,9 +22,18 @@ from botocore.model import OperationModel, ServiceModel, Shape
 
 from cp_thirdparty._limits import is_unicode
 
-__all__ = ["Answer", "BadRequestError", "failed", "ok", "parse_request"]
+__all__ = [
+    "Answer",
+    "BadRequestError",
+    "HttpRequest",
+    "failed",
+    "ok",
+    "operation_name_of",
+    "parameters_of",
+    "parse_request",
+]
 
-_OPERATIONS = (
+OPERATIONS = (
     "PollForThirdPartyJobs",
     "GetThirdPartyJobDetails",
     "AcknowledgeThirdPartyJob",
@@ -52,12 +61,46 @@ class BadRequestError(Exception):
 
 
 @attrs.frozen(kw_only=True)
+class HttpRequest:
+    """
+    What came over HTTP.
+
+    Attributes:
+        method: Such as ``POST``.
+
+        target: Path and query.
+
+        headers: Names in lower case.
+
+        body: The whole body.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
+
+
+@attrs.frozen(kw_only=True)
 class Answer:
-    """What goes back over HTTP."""
+    """
+    What goes back over HTTP.
+
+    Attributes:
+        status: The status code.
+
+        headers: All of them, the length included.
+
+        body: What is sent of the body.
+
+        ending: ``"keep"`` leaves the connection open, ``"close"`` ends it after the body, ``"lost"`` ends it and sends
+            nothing of the answer.
+    """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
+    ending: Literal["keep", "close", "lost"] = "keep"
 
 
 def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any]]:
@@ -72,22 +115,45 @@ def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[st
     Raises:
         BadRequestError: It is none of the five operations, or a parameter breaks a rule.  No value is repeated.
     """
+    operation_name = operation_name_of(headers)
+    return operation_name, parameters_of(operation_name, body)
+
+
+def operation_name_of(headers: Mapping[str, str]) -> str:
+    """
+    Return the operation that a request names.
+
+    Raises:
+        BadRequestError: It is none of the five, or the protocol is another.
+    """
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
         raise BadRequestError("UnknownOperationException", "This service speaks AWS JSON 1.1 and no CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
-    if prefix + dot != _TARGET_PREFIX or operation_name not in _OPERATIONS:
+    if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATIONS:
         raise BadRequestError("UnknownOperationException", "This service has the five third-party operations only")
+    return operation_name
+
+
+def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
+    """
+    Return the checked parameters; members that the service does not have are left out.
+
+    Raises:
+        BadRequestError: A parameter has the wrong type, or breaks a rule.  No value is repeated.
+    """
     try:
         parameters: object = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         parameters = None
     if not isinstance(parameters, dict):
         raise BadRequestError("SerializationException", "The body must be a JSON object")
-    problems = list(_problems(_operation(operation_name).input_shape, parameters, ""))
+    shape = _operation(operation_name).input_shape
+    problems = list(_problems(shape, parameters, ""))
     if problems:
         errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
         raise BadRequestError("ValidationException", f"{errors} detected: {'; '.join(problems)}")
-    return operation_name, parameters
+    known: dict[str, Any] = _known(shape, parameters)
+    return known
 
 
 def ok(document: Mapping[str, Any] | None) -> Answer:
@@ -153,8 +219,10 @@ def _is_unchecked(_value: object) -> bool:
 
 def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
     if not _IS_TYPE.get(shape.type_name, _is_unchecked)(value):
-        yield _problem(path, f"Member must be of type {shape.type_name}")
-    elif shape.type_name == "structure" and isinstance(value, dict):
+        raise BadRequestError(
+            "SerializationException", f"Value at '{path.rstrip('.')}' must be of type {shape.type_name}"
+        )
+    if shape.type_name == "structure" and isinstance(value, dict):
         for name in shape.required_members:
             if value.get(name) is None:
                 yield _problem(f"{path}{name}", "Member must not be null")
@@ -165,6 +233,12 @@ def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
         yield from (_problem(path, rule) for rule in _text_rules(shape, value))
     elif isinstance(value, (int, float)):
         yield from (_problem(path, rule) for rule in _number_rules(shape, value))
+
+
+def _known(shape: Any, value: Any) -> Any:
+    if shape.type_name != "structure":
+        return value
+    return {name: _known(member, value[name]) for name, member in shape.members.items() if value.get(name) is not None}
 
 
 def _problem(path: str, rule: str) -> str:

@@ -1,0 +1,161 @@
+"""What a test holds of the local CodePipeline: an action with its jobs and results, to look at and to wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
+
+if TYPE_CHECKING:
+    from cp_thirdparty.testing.states import States
+
+__all__ = ["Action", "Job", "Success"]
+
+_UNCLAIMED = (JobStatus.QUEUED, JobStatus.DISPATCHED)
+_ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.TIMED_OUT)
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """
+    One job of an action, as it was when it was asked for.
+
+    Attributes:
+        id: The id that polls bring.
+
+        nonce: What decides who works on it.
+
+        status: Queued, Dispatched, InProgress, Succeeded, Failed or TimedOut.
+
+        continuation_token: The text of the job before it, or ``None`` for the first job of an action.
+
+        result: What a worker reported: the continuation token, the revision and the execution details of a success, or
+            the details of a failure.  ``None`` while there is none.
+
+    .. versionadded:: 0.1.0
+    """
+
+    id: str
+    nonce: str
+    status: JobStatus
+    continuation_token: str | None
+    result: Success | FailureDetails | None
+
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether it waits for a worker."""
+        return self.status in _UNCLAIMED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will change it any more."""
+        return self.status in _ENDED
+
+
+@attrs.frozen(kw_only=True)
+class Success:
+    """
+    What a worker reported of a job that succeeded.
+
+    Attributes:
+        continuation_token: For the next job of the action, or ``None`` when the action has ended.
+
+        current_revision: The revision, or ``None``.
+
+        execution_details: What the console shows, or ``None``.
+
+    .. versionadded:: 0.1.0
+    """
+
+    continuation_token: str | None
+    current_revision: CurrentRevision | None
+    execution_details: ExecutionDetails | None
+
+
+class Action:
+    """
+    An action that a pipeline runs: it has one job, and one more for each continuation.
+
+    Made by `LocalCodePipeline.start_action`.  Thread-safe.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs so far, oldest first; the next one of a continued action is there before polls offer it."""
+        return self._states.jobs_of(self)
+
+    @property
+    def status(self) -> JobStatus:
+        """That of the only job; between the jobs of a continued action ``InProgress``."""
+        *earlier, last = self.jobs
+        return JobStatus.IN_PROGRESS if earlier and last.is_unclaimed else last.status
+
+    @property
+    def result(self) -> Success | FailureDetails | None:
+        """What was reported last, or ``None``."""
+        return next((job.result for job in reversed(self.jobs) if job.result is not None), None)
+
+    def wait(
+        self,
+        status: JobStatus | str | None = None,
+        *,
+        until: Callable[[Action], object] | None = None,
+        timeout: float = 10.0,
+    ) -> JobStatus:
+        """
+        Wait for the action, without asking over and over: each change of the service wakes it.
+
+        A job that times out wakes it too, by `ManualClock` or by a clock that goes by itself.  A clock of another kind
+        that jumps is noticed at the next change of the service.
+
+        Args:
+            status: The status to wait for; ``None`` waits until the action has ended.
+
+            until: Called with the action after each change, until it returns something true; in place of a status.
+
+            timeout: Real seconds to wait at most.
+
+        Returns:
+            The status at the end.
+
+        Raises:
+            TimeoutError: The time is over.
+
+            RuntimeError: The action has ended with another status than the one that is waited for.
+
+            ValueError: Both a status and a condition were given, or a status that the service does not have.
+
+        .. versionadded:: 0.1.0
+        """
+        if status is not None and (until is not None or not JobStatus(status).is_known):
+            raise ValueError("status: must be a status of the service, and not together with until")
+        give_up = time.monotonic() + timeout
+        while True:
+            version = self._states.version
+            if self._is_reached(status, until):
+                return self.status
+            left = give_up - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"after {timeout:g} seconds the action is {self.status}")
+            self._states.wait_for_change(self, version, left)
+
+    def _is_reached(self, status: str | None, until: Callable[[Action], object] | None) -> bool:
+        if until is not None:
+            return bool(until(self))
+        now = self.status
+        if status is not None and now in _ENDED and now != status:
+            raise RuntimeError(f"the action has ended as {now} and will not be {JobStatus(status)}")
+        return now in _ENDED if status is None else now == status
+
+    def __repr__(self) -> str:
+        return f"<Action: {self.status}>"

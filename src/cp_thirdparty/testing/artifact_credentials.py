@@ -1,0 +1,65 @@
+"""Which artifact credentials a job's details bring, and how long they hold."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Union
+
+from cp_thirdparty.models import ArtifactCredentials
+
+__all__ = ["CredentialDesk", "CredentialSource"]
+
+# Fixed ones, something that makes new ones (or leaves them out) at each reading, or None for made-up ones.
+CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
+
+
+class CredentialDesk:
+    """
+    Hands out artifact credentials and knows until when each of them holds.
+
+    Thread-safe.
+
+    Args:
+        clock: Tells the time in seconds.
+
+        lifetime: Seconds for which credentials hold after they were handed out last.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, *, clock: Callable[[], float], lifetime: float) -> None:
+        self._clock = clock
+        self._lifetime = lifetime
+        self._lock = threading.Lock()
+        self._ends: dict[ArtifactCredentials, float] = {}  # in the order of their ends, for all live equally long
+
+    def hand_out(self, source: CredentialSource) -> ArtifactCredentials | None:
+        """Return the credentials of one reading, which hold from now on."""
+        credentials = source() if callable(source) else source or _made_up()
+        if credentials is not None:
+            self._remember(credentials)
+        return credentials
+
+    def is_valid(self, credentials: ArtifactCredentials) -> bool:
+        """Tell whether credentials were handed out and have not expired."""
+        with self._lock:
+            end = self._ends.get(credentials)
+        return end is not None and self._clock() < end
+
+    def _remember(self, credentials: ArtifactCredentials) -> None:
+        now = self._clock()
+        with self._lock:
+            self._ends.pop(credentials, None)
+            self._ends[credentials] = now + self._lifetime
+            while (oldest := next(iter(self._ends))) != credentials and self._ends[oldest] <= now:
+                del self._ends[oldest]
+
+
+def _made_up() -> ArtifactCredentials:
+    return ArtifactCredentials(
+        access_key_id=f"ASIALOCAL{secrets.token_hex(6).upper()}",
+        secret_access_key=secrets.token_urlsafe(30),
+        session_token=secrets.token_urlsafe(120),
+    )

@@ -1,0 +1,65 @@
+"""`ManualClock`: time that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock:
+    """
+    A clock for the ``clock=`` of `LocalCodePipeline` that only `advance()` moves.
+
+    Moving it wakes whoever waits for an action.  Thread-safe.
+
+    Args:
+        now: Where it begins, in seconds.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], object]] = []
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time go by.
+
+        Args:
+            seconds: How much, 0 or more.
+
+        Raises:
+            ValueError: It is negative: time does not go back.
+
+        .. versionadded:: 0.1.0
+        """
+        if seconds < 0:
+            raise ValueError("seconds: must not be negative")
+        with self._lock:
+            self._now += seconds
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """
+        Have something called each time after the clock was moved.
+
+        Args:
+            listener: Called in the thread that moves the clock.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            self._listeners.append(listener)
+
+    def __repr__(self) -> str:
+        return f"<ManualClock at {self._now:g} s>"

@@ -1,0 +1,179 @@
+"""One request in, one answer out, whatever carries them: faults, signature, parameters, states and the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from typing import Any
+
+import attrs
+
+from cp_thirdparty.converter import structure, unstructure
+from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing.actions import Success
+from cp_thirdparty.testing.faults import Fault, Faults
+from cp_thirdparty.testing.journal import Journal, RequestRecord
+from cp_thirdparty.testing.signature import SignatureCheck
+from cp_thirdparty.testing.states import RefusedError, States
+from cp_thirdparty.testing.wire import (
+    Answer,
+    BadRequestError,
+    HttpRequest,
+    failed,
+    ok,
+    operation_name_of,
+    parameters_of,
+)
+
+__all__ = ["Exchange"]
+
+
+@attrs.frozen(kw_only=True)
+class Exchange:
+    """
+    Answers requests.  Thread-safe.
+
+    Attributes:
+        states: What the requests are about.
+
+        faults: What goes wrong on purpose.
+
+        journal: Where each request is written.
+
+        signature: What signatures are checked with, or ``None``.
+
+        clock: Tells the seconds since 1970.
+
+    .. versionadded:: 0.1.0
+    """
+
+    states: States
+    faults: Faults
+    journal: Journal
+    signature: SignatureCheck | None
+    clock: Callable[[], float]
+
+    def answer(self, request: HttpRequest) -> Answer:
+        """Do what a request asks for, or the fault that is its turn, and write it into the journal."""
+        try:
+            operation_name = operation_name_of(request.headers)
+        except BadRequestError as refused:
+            return self.refuse(refused.code, refused.message)
+        served = _Served(exchange=self, operation_name=operation_name, request=request)
+        fault = self.faults.take(operation_name)
+        try:
+            answer = served.serve() if fault is None else fault.play(served.serve)
+        except Exception as error:  # noqa: BLE001 - of a fault that is not ours; the caller sees its type and no values
+            answer = _broken(error)
+        return self._noted(answer, operation_name, served.parameters, fault, accepted=served.accepted)
+
+    def refuse(self, code: str, message: str, *, status: int = 400) -> Answer:
+        """Answer what is no request of the service, and write it into the journal."""
+        return self._noted(failed(code, message, status=status), None, None, None, accepted=False)
+
+    def _noted(
+        self,
+        answer: Answer,
+        operation_name: str | None,
+        parameters: Mapping[str, Any] | None,
+        fault: Fault | None,
+        *,
+        accepted: bool,
+    ) -> Answer:
+        arrives = answer.ending != "lost"
+        record = RequestRecord(
+            operation_name=operation_name,
+            parameters=parameters,
+            accepted=accepted,
+            status_code=answer.status if arrives else None,
+            error_code=answer.headers.get("x-amzn-ErrorType") if arrives else None,
+            fault=fault,
+        )
+        self.journal.add(record)
+        # By it, a client whose clock is wrong can tell by how much.
+        return attrs.evolve(answer, headers={"Date": formatdate(self.clock(), usegmt=True), **answer.headers})
+
+
+class _Served:
+    """A request on its way to the states."""
+
+    def __init__(self, *, exchange: Exchange, operation_name: str, request: HttpRequest) -> None:
+        self._exchange = exchange
+        self._operation_name = operation_name
+        self._request = request
+        self.accepted = False
+        self._parameters, self._refusal = _understood(operation_name, request.body)
+
+    @property
+    def parameters(self) -> Mapping[str, Any] | None:
+        return self._parameters if self._refusal is None else None
+
+    def serve(self) -> Answer:
+        """Check the signature first, then the parameters, and then do it."""
+        try:
+            if self._exchange.signature is not None:
+                self._exchange.signature.check(self._request)
+            if self._refusal is not None:
+                return self._refusal
+            document = _HANDLERS[self._operation_name](self._exchange.states, self._parameters)
+        except (BadRequestError, RefusedError) as refused:
+            return failed(refused.code, refused.message)
+        except Exception as error:  # noqa: BLE001 - the clock's, for one; the caller sees its type and stderr no values
+            return _broken(error)
+        self.accepted = True
+        return ok(document)
+
+
+def _understood(operation_name: str, body: bytes) -> tuple[Mapping[str, Any], Answer | None]:
+    """Return the parameters with the client token hidden, or the answer that refuses them."""
+    try:
+        parameters = parameters_of(operation_name, body)
+    except BadRequestError as refused:
+        return {}, failed(refused.code, refused.message)
+    if "clientToken" in parameters:
+        parameters["clientToken"] = SecretStr(parameters["clientToken"])
+    return parameters, None
+
+
+def _broken(error: Exception) -> Answer:
+    return failed("InternalFailure", f"The local CodePipeline met a {type(error).__name__}", status=500)
+
+
+def _poll(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    jobs = states.poll(structure(parameters["actionTypeId"], ActionTypeId), parameters.get("maxBatchSize"))
+    return {"jobs": [unstructure(job) for job in jobs]}
+
+
+def _details(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    details = states.details(parameters["jobId"], parameters["clientToken"])
+    return {"jobDetails": unstructure(details, secrets="reveal")}
+
+
+def _acknowledge(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    status = states.acknowledge(parameters["jobId"], parameters["nonce"], parameters["clientToken"])
+    return {"status": status.value}
+
+
+def _put_success(states: States, parameters: Mapping[str, Any]) -> None:
+    revision, execution = parameters.get("currentRevision"), parameters.get("executionDetails")
+    success = Success(
+        continuation_token=parameters.get("continuationToken"),
+        current_revision=None if revision is None else structure(revision, CurrentRevision),
+        execution_details=None if execution is None else structure(execution, ExecutionDetails),
+    )
+    states.put_success(parameters["jobId"], parameters["clientToken"], success)
+
+
+def _put_failure(states: States, parameters: Mapping[str, Any]) -> None:
+    failure = structure(parameters["failureDetails"], FailureDetails)
+    states.put_failure(parameters["jobId"], parameters["clientToken"], failure)
+
+
+_HANDLERS: Mapping[str, Callable[[States, Mapping[str, Any]], dict[str, Any] | None]] = {
+    "PollForThirdPartyJobs": _poll,
+    "GetThirdPartyJobDetails": _details,
+    "AcknowledgeThirdPartyJob": _acknowledge,
+    "PutThirdPartyJobSuccessResult": _put_success,
+    "PutThirdPartyJobFailureResult": _put_failure,
+}

@@ -1,0 +1,263 @@
+"""Faults for the local CodePipeline to play: what goes wrong between a client and the real one, on purpose."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
+
+import attrs
+
+from cp_thirdparty.testing.wire import OPERATIONS, Answer, failed
+
+__all__ = [
+    "Delay",
+    "ExpiredCredentials",
+    "Fault",
+    "Faults",
+    "HtmlPage",
+    "LostAnswer",
+    "ServerError",
+    "Throttling",
+    "TruncatedBody",
+]
+
+
+@runtime_checkable
+class Fault(Protocol):
+    """
+    What a fault is: the classes of this module, or one of your own.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:
+        """
+        Answer a request.
+
+        Args:
+            serve: Lets the service do what the request asks for, and returns its answer.  What is not called takes no
+                effect.
+
+        .. versionadded:: 0.1.0
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Throttling:
+    """
+    The service refuses the request, because there are too many.  It takes no effect.
+
+    Attributes:
+        code: The code.  AWS models none for these operations; this is the one of its newer services.
+
+        status: The HTTP status: 400, as JSON services answer, or 429.
+
+    .. versionadded:: 0.1.0
+    """
+
+    code: str = "ThrottlingException"
+    status: int = 400
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+        """Refuse."""
+        return failed(self.code, "Rate exceeded", status=self.status)
+
+
+@attrs.frozen(kw_only=True)
+class ServerError:
+    """
+    The service fails.  The request takes no effect.
+
+    Attributes:
+        status: The HTTP status, 500 or more.
+
+        code: The code in the answer.
+
+    .. versionadded:: 0.1.0
+    """
+
+    status: int = 500
+    code: str = "InternalFailure"
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+        """Fail."""
+        return failed(self.code, "The fault that was asked for", status=self.status)
+
+
+@attrs.frozen
+class ExpiredCredentials:
+    """
+    The caller's own AWS credentials have expired, says the service.  The request takes no effect.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+        """Refuse."""
+        return failed("ExpiredTokenException", "The security token included in the request is expired")
+
+
+@attrs.frozen
+class LostAnswer:
+    """
+    The request takes effect, and the connection ends before anything of the answer is sent.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:
+        """Serve, and lose the answer."""
+        return attrs.evolve(serve(), ending="lost")
+
+
+@attrs.frozen(kw_only=True)
+class TruncatedBody:
+    """
+    The request takes effect, and the answer is cut.
+
+    Attributes:
+        length: How many bytes of the body arrive.
+
+        content_length: ``"whole"`` tells a length that more bytes belong to, and the connection ends: who compares the
+            two notices, which botocore does not.  ``"cut"`` tells the number of bytes that arrive: only who reads the
+            document notices, and nobody when the answer has no body to cut.
+
+    .. versionadded:: 0.1.0
+    """
+
+    length: int = 10
+    content_length: Literal["whole", "cut"] = "whole"
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:
+        """Serve, and cut the answer."""
+        answer = serve()
+        body = answer.body[: self.length]
+        if self.content_length == "cut":
+            return attrs.evolve(answer, body=body, headers={**answer.headers, "Content-Length": str(len(body))})
+        told = max(len(answer.body), len(body) + 1)
+        return attrs.evolve(answer, body=body, headers={**answer.headers, "Content-Length": str(told)}, ending="close")
+
+
+@attrs.frozen(kw_only=True)
+class HtmlPage:
+    """
+    A page answers in the service's place: a proxy, a captive portal, a load balancer.  The request takes no effect.
+
+    Attributes:
+        status: The HTTP status.
+
+        page: The page.
+
+    .. versionadded:: 0.1.0
+    """
+
+    status: int = 200
+    page: str = "<!DOCTYPE html><html><body><h1>Please sign in to the network</h1></body></html>"
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+        """Show the page."""
+        body = self.page.encode()
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
+        return Answer(status=self.status, headers=headers, body=body)
+
+
+@attrs.frozen
+class Delay:
+    """
+    The service takes its time, and then does what the request asks for, even when the client has gone by then.
+
+    Attributes:
+        seconds: How long, in real seconds: a client's time-outs do not go by the clock of a test.
+
+    .. versionadded:: 0.1.0
+    """
+
+    seconds: float
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:
+        """Wait, and serve."""
+        time.sleep(self.seconds)
+        return serve()
+
+
+class Faults:
+    """
+    The faults that are still to come.  Each request takes one of its operation, the oldest first.
+
+    Thread-safe.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._coming: dict[str, deque[_Coming]] = {name: deque() for name in OPERATIONS}
+
+    def add(self, operation_name: str, fault: Fault, times: int | None = 1) -> None:
+        """
+        Let an operation go wrong.
+
+        Args:
+            operation_name: As on the wire, such as ``"GetThirdPartyJobDetails"``.
+
+            fault: What to play, after the faults of this operation that were added before.
+
+            times: For how many requests, at least 1; ``None`` for all until `clear()`.
+
+        Raises:
+            ValueError: There is no such operation, or the number is less than 1.
+
+            TypeError: It is no fault.
+
+        .. versionadded:: 0.1.0
+        """
+        if operation_name not in OPERATIONS:
+            raise ValueError(f"operation_name: must be one of {', '.join(OPERATIONS)}")
+        if isinstance(fault, type) or not isinstance(fault, Fault):
+            raise TypeError("fault: must be an object with a play(), such as LostAnswer()")
+        if times is not None and times < 1:
+            raise ValueError("times: must be at least 1, or None for all requests")
+        with self._lock:
+            self._coming[operation_name].append(_Coming(fault, times))
+
+    def clear(self) -> None:
+        """
+        Forget all faults that are still to come.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            for coming in self._coming.values():
+                coming.clear()
+
+    def take(self, operation_name: str) -> Fault | None:
+        """
+        Take the next fault of an operation, or ``None``.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            coming = self._coming[operation_name]
+            if not coming:
+                return None
+            first = coming[0]
+            if first.times is not None:
+                first.times -= 1
+                if first.times == 0:
+                    coming.popleft()
+            return first.fault
+
+    def __repr__(self) -> str:
+        with self._lock:
+            coming = {name: list(queue) for name, queue in self._coming.items() if queue}
+        return f"<Faults: {coming}>"
+
+
+@attrs.define
+class _Coming:
+    fault: Fault
+    times: int | None

@@ -1,0 +1,75 @@
+"""A client and the local CodePipeline in one process, without a socket: by botocore's ``before-send`` event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.client import BaseClient
+from botocore.exceptions import ConnectionClosedError
+from botocore.session import Session
+
+from cp_thirdparty.testing.exchange import Exchange
+from cp_thirdparty.testing.wire import HttpRequest
+
+__all__ = ["IN_PROCESS_URL", "connect"]
+
+# No resolver knows names that end so (RFC 2606): a request that came past the event would reach nobody.
+IN_PROCESS_URL = "http://local-codepipeline.invalid"
+
+
+def connect(client: BaseClient | Session, exchange: Exchange) -> None:
+    """
+    Let the CodePipeline requests of a client, or of all clients that a session makes, be answered here.
+
+    Args:
+        client: A client or a session of botocore.
+
+        exchange: What answers.
+
+    .. versionadded:: 0.1.0
+    """
+    register: Callable[..., object] = client.register if isinstance(client, Session) else client.meta.events.register
+    register("before-send.codepipeline", _Sender(exchange))
+
+
+class _Sender:
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        answer = self._exchange.answer(_received(request))
+        if answer.ending == "lost":
+            # What a socket that ends too early comes to in botocore.  A body that ends too early it takes as it is.
+            raise ConnectionClosedError(endpoint_url=request.url, request=request)
+        headers: Any = answer.headers  # any mapping will do
+        return AWSResponse(request.url, answer.status, headers, _Body(answer.body))
+
+
+class _Body:
+    """What botocore reads an answer from."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        yield self._body
+
+
+def _received(request: AWSPreparedRequest) -> HttpRequest:
+    """Return what a server would have received."""
+    url = urlsplit(request.url)
+    headers = {str(name).lower(): _text(value) for name, value in request.headers.items()}
+    body: Any = request.body or b""
+    return HttpRequest(
+        method=request.method,
+        target=(url.path or "/") + (f"?{url.query}" if url.query else ""),
+        headers={"host": url.netloc, **headers},
+        body=body.encode() if isinstance(body, str) else bytes(body),
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,77 @@
+"""What the local CodePipeline was asked and what it answered, to assert on; secrets are hidden."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from cp_thirdparty.testing.faults import Fault
+
+__all__ = ["Journal", "RequestRecord"]
+
+
+@attrs.frozen(kw_only=True)
+class RequestRecord:
+    """
+    One request and what became of it.
+
+    Attributes:
+        operation_name: As on the wire, or ``None`` when it named none of the five.
+
+        parameters: What the service understood, by its own names, with the client token as a `SecretStr`; ``None`` when
+            the request breaks a rule of the service's model.
+
+        accepted: Whether the service did what it was asked for, whatever arrived of the answer.
+
+        status_code: The HTTP status that the client was sent, or ``None`` when the answer was lost.
+
+        error_code: The error code that the client was sent, or ``None``.
+
+        fault: The fault that was played, or ``None``.
+
+    .. versionadded:: 0.1.0
+    """
+
+    operation_name: str | None
+    parameters: Mapping[str, Any] | None
+    accepted: bool
+    status_code: int | None
+    error_code: str | None
+    fault: Fault | None
+
+
+class Journal:
+    """
+    The latest requests.
+
+    Thread-safe.
+
+    Args:
+        size: How many to keep, at least 1.
+
+    Raises:
+        ValueError: The size is less than 1.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError("journal_size: must be at least 1")
+        self._lock = threading.Lock()
+        self._records: deque[RequestRecord] = deque(maxlen=size)
+
+    def add(self, record: RequestRecord) -> None:
+        """Keep a record, and drop the oldest one of a full journal."""
+        with self._lock:
+            self._records.append(record)
+
+    @property
+    def records(self) -> tuple[RequestRecord, ...]:
+        """The records, oldest first."""
+        with self._lock:
+            return tuple(self._records)

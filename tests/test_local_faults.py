@@ -1,0 +1,300 @@
+"""Faults of the local CodePipeline, as botocore and our own client meet them over HTTP and in the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import botocore.session
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
+from cp_thirdparty import ActionTypeId, exceptions
+from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing.faults import (
+    Delay,
+    ExpiredCredentials,
+    Fault,
+    Faults,
+    HtmlPage,
+    LostAnswer,
+    ServerError,
+    Throttling,
+    TruncatedBody,
+)
+from cp_thirdparty.testing.wire import OPERATIONS, Answer
+
+_ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+_TOKEN = "xMARKERx-token"
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with one client."""
+    with LocalCodePipeline() as running:
+        running.register_client("client-1", _TOKEN)
+        yield running
+
+
+@pytest.fixture
+def action(service: LocalCodePipeline) -> Action:
+    """Give an action whose job waits."""
+    return service.start_action(_ACTION_TYPE, client_id="client-1")
+
+
+@pytest.fixture(params=["http", "in-process"])
+def connected(request: pytest.FixtureRequest, service: LocalCodePipeline) -> Iterator[Any]:
+    """Give a client of botocore that asks once, by HTTP and without."""
+    config = Config(proxies={}, retries={"total_max_attempts": 1}, read_timeout=60)
+    made: Any = botocore.session.Session().create_client(
+        "codepipeline",
+        endpoint_url=service.endpoint_url if request.param == "http" else None,
+        region_name=service.region_name,
+        aws_access_key_id=service.access_key_id,
+        aws_secret_access_key=service.secret_access_key.get_secret_value(),
+        config=config,
+    )
+    if request.param == "in-process":
+        service.attach(made)
+    yield made
+    made.close()
+
+
+def _acknowledge(raw: Any, action: Action) -> Any:
+    job = action.jobs[0]
+    return raw.acknowledge_third_party_job(jobId=job.id, nonce=job.nonce, clientToken=_TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "status"),
+    [
+        (Throttling(), "ThrottlingException", 400),
+        (Throttling(code="TooManyRequestsException", status=429), "TooManyRequestsException", 429),
+        (ServerError(), "InternalFailure", 500),
+        (ServerError(status=503, code="ServiceUnavailable"), "ServiceUnavailable", 503),
+        (ExpiredCredentials(), "ExpiredTokenException", 400),
+    ],
+)
+def test_a_refusal_takes_no_effect(
+    service: LocalCodePipeline, connected: Any, action: Action, fault: Fault, *, code: str, status: int
+) -> None:
+    """Throttling, failures and expired credentials are errors of the service, and the job is as it was; once."""
+    service.faults.add("AcknowledgeThirdPartyJob", fault)
+    with pytest.raises(ClientError) as caught:
+        _acknowledge(connected, action)
+    response: Any = caught.value.response
+    assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
+    assert action.status == "Queued"
+    assert _acknowledge(connected, action)["status"] == "InProgress"
+
+
+def test_a_lost_answer_has_taken_effect(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+    """When an answer is lost the client sees the connection end, and the job is claimed."""
+    service.faults.add("AcknowledgeThirdPartyJob", LostAnswer())
+    with pytest.raises(ConnectionClosedError):
+        _acknowledge(connected, action)
+    assert action.status == "InProgress"
+    with pytest.raises(ClientError, match="InvalidNonceException"):
+        _acknowledge(connected, action)
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+@pytest.mark.parametrize(
+    "fault",
+    [TruncatedBody(), TruncatedBody(length=0), TruncatedBody(length=1000), TruncatedBody(content_length="cut")],
+)
+def test_a_truncated_answer_has_taken_effect(
+    service: LocalCodePipeline, action: Action, fault: Fault, *, in_process: bool
+) -> None:
+    """When an answer is cut our client does not believe it, and the job is claimed."""
+    service.faults.add("AcknowledgeThirdPartyJob", fault)
+    job = action.jobs[0]
+    with service.client(in_process=in_process) as client:
+        with pytest.raises((exceptions.TransportError, exceptions.InvalidNonceException)):
+            client.acknowledge_third_party_job(job.id, nonce=job.nonce, client_token=_TOKEN)
+        assert action.status == "InProgress"
+        assert service.requests[0].accepted
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_a_result_whose_answer_is_cut_is_noticed(
+    service: LocalCodePipeline, action: Action, *, in_process: bool
+) -> None:
+    """An answer without a body can be cut, too: it tells a length that does not come."""
+    job = action.jobs[0]
+    service.faults.add("PutThirdPartyJobSuccessResult", TruncatedBody())
+    with service.client(in_process=in_process) as client:
+        client.acknowledge_third_party_job(job.id, nonce=job.nonce, client_token=_TOKEN)
+        with pytest.raises((exceptions.TransportError, exceptions.InvalidJobStateException)):
+            client.put_third_party_job_success_result(job.id, client_token=_TOKEN)
+    assert action.status == "Succeeded"
+
+
+@pytest.mark.parametrize("content_length", ["whole", "cut"])
+def test_a_body_that_was_cut_fools_botocore(
+    service: LocalCodePipeline, connected: Any, action: Action, content_length: Any
+) -> None:
+    """A short body passes for an empty answer in botocore, which is what our own client guards against."""
+    service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length=content_length), times=None)
+    answer = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
+    assert "jobDetails" not in answer
+    with service.client() as client, pytest.raises(exceptions.TransportError):
+        client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN)
+
+
+def test_a_page_answers_in_the_service_s_place(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+    """A page with status 200 passes for a success in botocore, takes no effect, and is no answer for our own client."""
+    _acknowledge(connected, action)
+    service.faults.add("PutThirdPartyJobSuccessResult", HtmlPage(), times=None)
+    connected.put_third_party_job_success_result(jobId=action.jobs[0].id, clientToken=_TOKEN)
+    assert action.status == "InProgress"
+    with service.client() as client, pytest.raises(exceptions.UntrustedResponseError):
+        client.put_third_party_job_success_result(action.jobs[0].id, client_token=_TOKEN)
+
+
+def test_a_page_may_have_another_status(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+    """A proxy's page may come with an error."""
+    service.faults.add("AcknowledgeThirdPartyJob", HtmlPage(status=407, page="<p>who are you?</p>"))
+    with pytest.raises(ClientError) as caught:
+        _acknowledge(connected, action)
+    response: Any = caught.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 407
+    assert response["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_delayed_request_takes_effect_after_its_client_has_gone(service: LocalCodePipeline, action: Action) -> None:
+    """A client that does not wait for a slow service gets a time-out, and the service does what it was asked for."""
+    service.faults.add("AcknowledgeThirdPartyJob", Delay(1.0))
+    raw: Any = botocore.session.Session().create_client(
+        "codepipeline",
+        endpoint_url=service.endpoint_url,
+        region_name=service.region_name,
+        aws_access_key_id=service.access_key_id,
+        aws_secret_access_key=service.secret_access_key.get_secret_value(),
+        config=Config(proxies={}, retries={"total_max_attempts": 1}, read_timeout=0.1),
+    )
+    with pytest.raises(ReadTimeoutError):
+        _acknowledge(raw, action)
+    raw.close()
+    assert action.wait("InProgress", timeout=60) == "InProgress"
+
+
+def test_a_short_delay_is_waited_for(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+    """A client that waits gets its answer."""
+    service.faults.add("AcknowledgeThirdPartyJob", Delay(0.01))
+    assert _acknowledge(connected, action)["status"] == "InProgress"
+
+
+def test_our_client_sends_again(service: LocalCodePipeline, action: Action) -> None:
+    """A throttled poll, a failing one and one whose answer is lost are sent again until the job is there."""
+    for fault in (Throttling(), ServerError()):
+        service.faults.add("PollForThirdPartyJobs", fault)
+    with service.client() as client:
+        assert [job.job_id for job in client.poll_for_third_party_jobs(_ACTION_TYPE)] == [action.jobs[0].id]
+    assert [record.error_code for record in service.requests] == ["ThrottlingException", "InternalFailure", None]
+
+
+# --- which request meets which fault ----------------------------------------------------------------------------------
+
+
+def _taken(faults: Faults, count: int, operation: str = "PollForThirdPartyJobs") -> list[Fault | None]:
+    return [faults.take(operation) for _ in range(count)]
+
+
+def test_faults_come_in_the_order_in_which_they_were_added() -> None:
+    """Each request takes the next fault of its operation, a fault as often as it was asked for."""
+    faults = Faults()
+    faults.add("PollForThirdPartyJobs", Throttling(), times=2)
+    faults.add("GetThirdPartyJobDetails", LostAnswer())
+    faults.add("PollForThirdPartyJobs", ServerError())
+    assert repr(faults).startswith("<Faults: {'PollForThirdPartyJobs': [")
+    assert _taken(faults, 4) == [Throttling(), Throttling(), ServerError(), None]
+    assert _taken(faults, 2, "GetThirdPartyJobDetails") == [LostAnswer(), None]
+
+
+def test_a_fault_can_stay_until_it_is_cleared() -> None:
+    """With ``times=None`` a fault never ends, and clearing ends all."""
+    faults = Faults()
+    faults.add("PollForThirdPartyJobs", Delay(1.0), times=None)
+    assert _taken(faults, 100) == [Delay(1.0)] * 100
+    faults.clear()
+    assert _taken(faults, 1) == [None]
+
+
+def test_threads_share_the_faults() -> None:
+    """Of many requests at once, as many as asked for meet the fault."""
+    faults = Faults()
+    faults.add("PollForThirdPartyJobs", LostAnswer(), times=500)
+    start = threading.Barrier(8)
+
+    def take(_: int) -> int:
+        start.wait()
+        return sum(fault is not None for fault in _taken(faults, 100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(8))) == 500
+
+
+@pytest.mark.parametrize("operation", ["", "poll_for_third_party_jobs", "ListPipelines"])
+def test_an_unknown_operation_is_refused(operation: str) -> None:
+    """A misspelt operation is a ValueError that lists the five."""
+    with pytest.raises(ValueError, match="must be one of PollForThirdPartyJobs, "):
+        Faults().add(operation, LostAnswer())
+
+
+@pytest.mark.parametrize("times", [0, -1])
+def test_a_fault_comes_at_least_once(times: int) -> None:
+    """A number less than 1 is refused."""
+    with pytest.raises(ValueError, match="times: must be at least 1"):
+        Faults().add("PollForThirdPartyJobs", LostAnswer(), times=times)
+
+
+@pytest.mark.parametrize("fault", [LostAnswer, None, "LostAnswer"])
+def test_a_fault_is_an_object(fault: Any) -> None:
+    """A class in place of its object, and what is no fault, are TypeErrors."""
+    with pytest.raises(TypeError, match="such as LostAnswer"):
+        Faults().add("PollForThirdPartyJobs", fault)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Throttling(), ServerError(), ExpiredCredentials(), LostAnswer(), TruncatedBody(), HtmlPage(), Delay(1.0)],
+)
+def test_a_fault_is_a_value(fault: Any) -> None:
+    """Faults are equal when they say the same, are hashable, and cannot be changed."""
+    assert fault == attrs.evolve(fault)
+    assert hash(fault) == hash(attrs.evolve(fault))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        fault.seconds = 2.0
+
+
+def test_a_fault_of_one_s_own(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+    """A class with a ``play()`` will do, and its errors reach the client by their type, as a 500."""
+
+    class Twice:
+        def play(self, serve: Callable[[], Answer]) -> Answer:
+            serve()
+            return serve()
+
+    class Broken:
+        def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - broken
+            raise LookupError(_TOKEN)
+
+    service.faults.add("AcknowledgeThirdPartyJob", Broken())
+    service.faults.add("AcknowledgeThirdPartyJob", Twice())
+    with pytest.raises(ClientError, match=r"InternalFailure\).*The local CodePipeline met a LookupError$"):
+        _acknowledge(connected, action)
+    with pytest.raises(ClientError, match="InvalidNonceException"):
+        _acknowledge(connected, action)
+    assert action.status == "InProgress"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_each_operation_can_go_wrong(service: LocalCodePipeline, operation: str) -> None:
+    """Each of the five operations takes its faults."""
+    service.faults.add(operation, Throttling())
+    assert service.faults.take(operation) == Throttling()
