@@ -134,16 +134,28 @@ def test_a_result_whose_answer_is_cut_is_noticed(
     assert action.status == "Succeeded"
 
 
-@pytest.mark.parametrize("content_length", ["whole", "cut"])
-def test_a_body_that_was_cut_fools_botocore(
-    service: LocalCodePipeline, connected: Any, action: Action, content_length: Any
+def test_a_body_that_was_cut_with_its_length_fools_botocore(
+    service: LocalCodePipeline, connected: Any, action: Action
 ) -> None:
-    """A short body passes for an empty answer in botocore, which is what our own client guards against."""
-    service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length=content_length), times=None)
+    """A short body of the right length passes for an empty answer in botocore, which our own client guards against."""
+    service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length="cut"), times=None)
     answer = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
     assert "jobDetails" not in answer
-    with service.client() as client, pytest.raises(exceptions.TransportError):
+    with service.client() as client, pytest.raises(exceptions.UntrustedResponseError):
         client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN)
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_details_that_end_too_early_are_no_answer(
+    service: LocalCodePipeline, action: Action, *, in_process: bool
+) -> None:
+    """A body that is shorter than its length is asked for again, and is never taken for the details."""
+    service.faults.add("GetThirdPartyJobDetails", TruncatedBody(), times=None)
+    with service.client(in_process=in_process) as client, pytest.raises(exceptions.TransportError):
+        client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN)
+    service.faults.clear()
+    with service.client(in_process=in_process) as client:
+        assert client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN).id == action.jobs[0].id
 
 
 def test_a_page_answers_in_the_service_s_place(service: LocalCodePipeline, connected: Any, action: Action) -> None:

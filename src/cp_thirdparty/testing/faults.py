@@ -123,8 +123,8 @@ class TruncatedBody:
         length: How many bytes of the body arrive.
 
         content_length: ``"whole"`` tells a length that more bytes belong to, and the connection ends: who compares the
-            two notices, which botocore does not.  ``"cut"`` tells the number of bytes that arrive: only who reads the
-            document notices, and nobody when the answer has no body to cut.
+            two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` tells the number of bytes
+            that arrive: only who reads the document notices, and nobody when the answer has no body to cut.
 
     .. versionadded:: 0.1.0
     """

@@ -42,7 +42,8 @@ class _Sender:
     def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         answer = self._exchange.answer(_received(request))
         if answer.ending == "lost":
-            # What a socket that ends too early comes to in botocore.  A body that ends too early it takes as it is.
+            # What a socket that ends too early comes to in botocore.  A body that ends too early is taken as it is, as
+            # with most versions of urllib3.
             raise ConnectionClosedError(endpoint_url=request.url, request=request)
         headers: Any = answer.headers  # any mapping will do
         return AWSResponse(request.url, answer.status, headers, _Body(answer.body))
