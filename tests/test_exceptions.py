@@ -16,6 +16,7 @@ from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,
     ConfigurationError,
+    CredentialsError,
     InvalidRequestError,
     JobFailedError,
     ResponseDecodeError,
@@ -39,6 +40,7 @@ _MAKERS: dict[type[ThirdPartyError], Callable[[Any], ThirdPartyError]] = {
     ServiceError: lambda cls: cls("gone", **_SERVICE),
     TransportError: lambda cls: cls("reset", attempts=3, is_retry_safe=True, **_FACTS),
     AccessDeniedError: lambda cls: cls(action="codepipeline:PollForThirdPartyJobs", resource="arn:aws:x", **_FACTS),
+    CredentialsError: lambda cls: cls("no AWS credentials", attempts=3, **_FACTS),
     InvalidRequestError: lambda cls: cls("client_token", "must have 1 to 256 characters"),
     ResponseDecodeError: lambda cls: cls(["a: must be a text", "b: must be a list"]),
     ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"]),
@@ -189,7 +191,8 @@ _TEXTS: list[tuple[ThirdPartyError, str]] = [
     (ConfigurationError(iter(["A: 1", "B: 2"])), "A: 1; B: 2"),
     (JobFailedError(FailureType.JOB_FAILED, "3 findings"), "JobFailed: 3 findings"),
     (JobFailedError(FailureType.PERMISSION_ERROR, "no", "run-1"), "PermissionError: no"),
-    (exceptions.CredentialsError("no AWS credentials"), "no AWS credentials"),
+    (CredentialsError("no AWS credentials"), "no AWS credentials"),
+    (CredentialsError("no AWS credentials", operation_name="Op"), "Op: no AWS credentials"),
     (exceptions.UnsafeArchiveError("..: leaves the tree"), "..: leaves the tree"),
 ]
 
@@ -208,6 +211,7 @@ _ATTRIBUTES: dict[Any, dict[str, Any]] = {
     TransportError: {"attempts": 3, "is_retry_safe": True, **_FACTS},
     UntrustedResponseError: {"attempts": 3, "is_retry_safe": True, **_FACTS},
     AccessDeniedError: {"action": "codepipeline:PollForThirdPartyJobs", "resource": "arn:aws:x", **_FACTS},
+    CredentialsError: {"attempts": 3, **_FACTS},
     InvalidRequestError: {"parameter": "client_token", "rule": "must have 1 to 256 characters"},
     ResponseDecodeError: {"problems": ("a: must be a text", "b: must be a list")},
     ConfigurationError: {"problems": ("a: must be a text", "b: must be a list")},
@@ -236,6 +240,16 @@ def test_what_is_not_known_is_none(cls: Any) -> None:
     facts = vars(errors[cls])
     assert facts["status_code"] is facts["request_id"] is facts.get("is_retry_safe") is None
     assert facts.get("attempts", 1) == 1
+
+
+def test_missing_credentials_were_never_sent() -> None:
+    """Without credentials nothing is known but that there are none."""
+    assert vars(CredentialsError("no AWS credentials")) == {
+        "operation_name": None,
+        "status_code": None,
+        "request_id": None,
+        "attempts": 0,
+    }
 
 
 def test_a_failed_job_needs_no_external_id() -> None:

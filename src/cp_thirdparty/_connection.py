@@ -14,7 +14,7 @@ from botocore.client import BaseClient
 
 from cp_thirdparty._botocore.call import CURRENT, Call
 from cp_thirdparty._botocore.guard import DOCUMENT
-from cp_thirdparty._errors import configuration_error_of, error_of
+from cp_thirdparty._errors import configuration_error_of, error_of, struck_out
 from cp_thirdparty._operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
@@ -51,7 +51,12 @@ def answered(
         CURRENT.reset(current)
     # A stubbed client brings what botocore would have parsed.
     document: Mapping[str, Any] = answer.get(DOCUMENT, answer) or {}
-    return *request.decode(document), answer.get("ResponseMetadata", {})
+    metadata: Mapping[str, Any] = answer.get("ResponseMetadata", {})
+    # The header is the peer's: it may say a secret back.
+    return *request.decode(document), {
+        **metadata,
+        "RequestId": struck_out(metadata.get("RequestId", ""), secrets) or None,
+    }
 
 
 def _forget(failure: BaseException | None) -> None:

@@ -117,11 +117,12 @@ def error_of(
         return InvalidRequestError("parameters", "botocore refused one of them")
     for kind, text in _CREDENTIALS_MISSING:
         if isinstance(failure, kind):
-            return CredentialsError(f"{operation_name}: {text}")
+            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts)
     facts: dict[str, Any] = {"operation_name": operation_name, "attempts": max(call.attempts, 1)}
     if isinstance(failure, botocore_exceptions.ClientError):
         if failure.operation_name != operation_name:  # assuming a role, for example
-            return CredentialsError(f"{operation_name}: the AWS credentials could not be fetched")
+            text = "the AWS credentials could not be fetched"
+            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts)
         return _answered(failure.response, secrets, {**facts, "is_retry_safe": is_repeatable or None})
     return _transport_error(failure, call, {**facts, "is_retry_safe": is_repeatable or None})
 
@@ -162,7 +163,8 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
     # Of an answer without a body botocore reads no request id.
     request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid")
-    facts = {**facts, "status_code": metadata.get("HTTPStatusCode"), "request_id": request_id}
+    facts["status_code"] = metadata.get("HTTPStatusCode")
+    facts["request_id"] = struck_out(request_id, secrets) if request_id else None
     if UNTRUSTED in response:
         reason, facts["status_code"] = response[UNTRUSTED]
         return UntrustedResponseError(reason, **facts)
@@ -175,7 +177,7 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
         # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
         return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
     if code in _CREDENTIALS:
-        return CredentialsError(f"{facts['operation_name']}: {code}: AWS does not accept the credentials")
+        return CredentialsError(f"{code}: AWS does not accept the credentials", **facts)
     if code in _ACCESS_DENIED:
         return _access_denied(message, facts)
     if code not in _KNOWN:

@@ -265,8 +265,32 @@ class CredentialsError(ThirdPartyError):
     """
     The AWS credentials are missing, partial, expired or not known to AWS.
 
+    Attributes:
+        operation_name: The operation as the service spells it, or ``None`` when a client could not be made.
+
+        status_code: HTTP status of the answer that refused them, or ``None`` when the service was not asked.
+
+        request_id: What AWS Support asks for, or ``None``.
+
+        attempts: How many times the request was sent; 0 when there was nothing to sign it with.
+
     .. versionadded:: 0.1.0
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation_name: str | None = None,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        attempts: int = 0,
+    ) -> None:
+        super().__init__(message if operation_name is None else f"{operation_name}: {message}")
+        self.operation_name = operation_name
+        self.status_code = status_code
+        self.request_id = request_id
+        self.attempts = attempts
 
 
 class AccessDeniedError(ThirdPartyError):

@@ -1,37 +1,72 @@
 """
-Botocore's DEBUG log without the secrets of our calls.
+Botocore's log without the secrets of our calls.
 
-A filter on a parent logger does not see the records of its children, so it sits on exactly the loggers that tell what
-is sent and received.  It keeps a record's template and withholds its arguments, and only while a call of ours runs.
+A filter on a parent logger does not see the records of its children, so it sits on exactly the loggers that leak, and
+acts only while a call of ours runs.  It keeps a text that stands in the code that logs it, and withholds the rest:
+arguments, texts that were put together, tracebacks.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Final
 
 from cp_thirdparty._botocore.call import CURRENT
 
-# What botocore 1.35 to 1.44 were seen to log there: parameters, requests, responses, canonical requests, signatures.
-# The last one is that of the legacy retry mode, which logs exceptions with their traceback.
+# What botocore 1.35 to 1.44 were seen to log there, for the call itself or to fetch what it is signed with.
 _LOGGERS: Final = tuple(
-    logging.getLogger(f"botocore.{name}")
-    for name in ("endpoint", "parsers", "auth", "credentials", "httpsession", "retryhandler")
+    logging.getLogger(name)
+    for name in (
+        "botocore.auth",  # canonical requests, signatures
+        "botocore.credentials",  # the answer that credentials could not be read from
+        "botocore.endpoint",  # parameters, requests
+        "botocore.history",  # the traceback of a recorder that failed
+        "botocore.httpsession",  # the traceback of a request that failed
+        "botocore.monitoring",  # errors that echo a parameter; the traceback of a monitor that failed
+        "botocore.parsers",  # answers
+        "botocore.retries.standard",  # a header of the answer
+        "botocore.retryhandler",  # the traceback of a request that failed
+        "botocore.tokens",  # the traceback of a sign-in that failed
+        "botocore.utils",  # what the metadata services of instances and containers answer
+        "urllib3.connection",  # headers that cannot be read
+    )
 )
+# The same headers in urllib3 1.26, with a traceback; its other records hold method, host, path and status.
+_FAILURES: Final = logging.getLogger("urllib3.connectionpool")
 
 
 def install() -> None:
-    """Put the filter where it belongs, if it is not there.  Cheap enough to do before each call."""
+    """Put the filters where they belong, if they are not there.  Cheap enough to do before each call."""
     for logger in _LOGGERS:
         if logger.filters[:1] != [_withhold]:
             logger.removeFilter(_withhold)
             logger.filters.insert(0, _withhold)  # before those of the program, which see what comes to them
+    if _FAILURES.filters[:1] != [_withhold_failure]:
+        _FAILURES.removeFilter(_withhold_failure)
+        _FAILURES.filters.insert(0, _withhold_failure)
 
 
 def _withhold(record: logging.LogRecord) -> bool:
     call = CURRENT.get()
     if call is not None and not call.wire_logs:
-        record.msg = f"{record.msg} [withheld]" if isinstance(record.msg, str) and record.args else "[withheld]"
+        if not _is_constant(record):
+            record.msg = "[withheld]"
+        elif record.args or record.exc_info:
+            record.msg = f"{record.msg} [withheld]"
         record.args = None
         record.exc_info = record.exc_text = None
     return True
+
+
+def _withhold_failure(record: logging.LogRecord) -> bool:
+    return _withhold(record) if record.exc_info else True
+
+
+def _is_constant(record: logging.LogRecord) -> bool:
+    """Tell whether the text stands as it is in the code that logged it: an f-string does not."""
+    frame = sys._getframe(1)  # noqa: SLF001 - as `logging` itself does
+    while frame is not None and (frame.f_code.co_filename, frame.f_lineno) != (record.pathname, record.lineno):
+        frame = frame.f_back
+    texts = () if frame is None else (text for text in frame.f_code.co_consts if isinstance(text, str))
+    return isinstance(record.msg, str) and record.msg in texts
