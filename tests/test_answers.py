@@ -2,12 +2,13 @@
 Faults on the wire: a table of what a peer may send, played by a raw socket for each of the five operations.
 
 Each ends, within its deadline, in the right value or in exactly one typed error: never in ``{}``, never in an error of
-botocore or of Python.
+botocore or of Python.  With DEBUG on everywhere, no fault brings a secret of the call or of its answer to light.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import struct
 import threading
@@ -19,6 +20,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.config import Config
+from surfaces import ERROR_SURFACES, logged
 
 from cp_thirdparty import (
     ActionTypeId,
@@ -42,11 +44,22 @@ from cp_thirdparty.exceptions import (
 )
 
 _DEADLINE = 1.0
-_DOCUMENT: dict[str, Any] = json.loads(
-    (Path(__file__).parent / "data" / "job_details.json").read_text(encoding="utf-8")
+_STEM = "xMARKERx"
+
+
+def _marked(document: Any) -> Any:
+    """Plant a marker in each secret of the details of a job."""
+    data = document["jobDetails"]["data"]
+    for secrets in (data["actionConfiguration"]["configuration"], data["artifactCredentials"]):
+        secrets.update({name: f"{_STEM}-{value}" for name, value in secrets.items()})
+    return document
+
+
+_DOCUMENT: dict[str, Any] = _marked(
+    json.loads((Path(__file__).parent / "data" / "job_details.json").read_text(encoding="utf-8"))
 )
 _JOB_ID = _DOCUMENT["jobDetails"]["id"]
-_TOKEN = "xMARKERx-token"
+_TOKEN = f"{_STEM}-token"
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
 
@@ -127,7 +140,7 @@ def _changed(**members: object) -> dict[str, Any]:
 
 
 _OLD_DATE = f"{_ID}Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
-_ECHO = "Value 'xMARKERx-token' at 'clientToken' failed"
+_ECHO = f"Value '{_TOKEN}' at 'clientToken' failed"
 
 # Fault -> what each operation ends in: a class of error, or None for a good value.  A dictionary tells operations
 # apart; what it does not name is good.
@@ -216,6 +229,15 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
     "modelled error": (_error("InvalidJobStateException"), InvalidJobStateException),
     "error with a namespace": (_error("com.amazonaws#ValidationException"), ValidationException),
     "error that echoes the token": (_error("ValidationException", _ECHO), ValidationException),
+    "request id that echoes the token": (
+        _error("ValidationException", headers=f"x-amzn-RequestId: {_TOKEN}\r\n"),
+        ValidationException,
+    ),
+    "good with a request id that echoes the token": (
+        _http(_GOOD, headers=f"x-amzn-RequestId: {_TOKEN}\r\n"),
+        None,
+    ),
+    "code that echoes the token": (_error(f"{_TOKEN} is bad"), ServiceError),
     "message that is an object": (_error("ValidationException", {"a": _TOKEN}), ValidationException),
     "throttling": (_error("ThrottlingException"), ThrottledError),
     "429": (_error("Slow", status="429 Too Many"), ThrottledError),
@@ -296,7 +318,7 @@ def server() -> Iterator[RawServer]:
 
 def _connect(server: RawServer, attempts: int) -> ThirdPartyJobClient:
     session = botocore.session.Session()
-    session.set_credentials("AKIDEXAMPLE", "example")
+    session.set_credentials("AKIDEXAMPLE", f"{_STEM}-key", f"{_STEM}-session")
     return ThirdPartyJobClient.create(
         region_name="us-east-1",
         endpoint_url=server.endpoint_url,
@@ -312,6 +334,23 @@ def client(server: RawServer) -> ThirdPartyJobClient:
     return _connect(server, 1)
 
 
+@pytest.fixture
+def nothing_shown(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> Iterator[set[str]]:
+    """Log everything, and find no marker in the log, the output and warnings, but for those that the test allows."""
+    caplog.set_level(logging.DEBUG)
+    allowed: set[str] = set()
+    yield allowed
+    records = caplog.get_records("call")
+    shown = logged(records) + "".join(capfd.readouterr())
+    for text in allowed:
+        shown = shown.replace(text, "")
+    assert _STEM not in shown
+    assert [str(warning.message) for warning in recwarn] == []
+    assert {"botocore.endpoint", "cp_thirdparty"} <= {record.name for record in records}
+
+
 def _outcome(client: ThirdPartyJobClient, operation: str) -> tuple[type[Exception] | None, Any]:
     """Make a call and tell the class of its error, and the error or the value."""
     begin = time.monotonic()
@@ -321,19 +360,25 @@ def _outcome(client: ThirdPartyJobClient, operation: str) -> tuple[type[Exceptio
         value = raised
     assert time.monotonic() - begin < _DEADLINE + 0.5
     if not isinstance(value, ThirdPartyError):
+        assert _STEM not in repr(value)
         return None, value
     assert (value.__cause__, value.__context__) == (None, None)
-    assert "SECRETPAGE" not in f"{value} {value!r} {vars(value)}"
-    if operation != "poll":  # a poll sends no token, so it knows none to strike out
-        assert "xMARKERx" not in f"{value} {value!r} {vars(value)}"
+    shown = "".join(show(value) for show in ERROR_SURFACES.values())
+    assert "SECRETPAGE" not in shown
+    # A poll sends no token, so it knows none to strike out.
+    assert _STEM not in (shown.replace(_TOKEN, "") if operation == "poll" else shown)
     return type(value), value
 
 
 @pytest.mark.parametrize("operation", _CALLS)
 @pytest.mark.parametrize("fault", _OUTCOMES)
-def test_a_fault_has_one_outcome(fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient) -> None:
-    """Each fault ends in the right value or in exactly one typed error, within the deadline."""
+def test_a_fault_has_one_outcome(
+    fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient, nothing_shown: set[str]
+) -> None:
+    """Each fault ends in the right value or in exactly one typed error, within the deadline, and shows no secret."""
     played, expected = _OUTCOMES[fault]
+    if operation == "poll":
+        nothing_shown.add(_TOKEN)  # as in `_outcome`
     server.faults = [played]
     kind, value = _outcome(client, operation)
     assert kind is (expected.get(operation) if isinstance(expected, dict) else expected)
@@ -345,6 +390,7 @@ def test_a_fault_has_one_outcome(fault: str, operation: str, server: RawServer, 
 
 @pytest.mark.parametrize("operation", _CALLS)
 @pytest.mark.parametrize("fault", _LENGTHS)
+@pytest.mark.usefixtures("nothing_shown")
 def test_a_wrong_length_is_no_answer(
     fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient
 ) -> None:

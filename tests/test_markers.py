@@ -2,7 +2,8 @@
 A planted marker in each secret of a call, and each place in which it must not appear afterwards.
 
 DEBUG is on everywhere.  The calls succeed, fail in each modelled way, and meet faults; then no log, no error and no
-traceback tool shows a marker.  The last tests show that the harness finds them where redaction is off.
+traceback tool shows a marker.  The last tests show that the harness finds them where redaction is off.  Every fault of
+`test_answers` is held against the surfaces that cost little; here the costly ones are, too.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import inspect
 import io
 import json
 import logging
-import pickle
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,6 +28,7 @@ from IPython.core import ultratb
 from scripted import Answer, Asked, ScriptedServer, error, ok
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
+from surfaces import ERROR_SURFACES, logged, reachable, with_locals
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -148,10 +148,6 @@ def client(endpoint_url: str) -> ThirdPartyJobClient:
     )
 
 
-def _with_locals(raised: BaseException) -> str:
-    return "".join(traceback.TracebackException.from_exception(raised, capture_locals=True).format())
-
-
 def _with_rich(raised: BaseException) -> str:
     console = rich.console.Console(file=io.StringIO(), width=300)
     shown = rich.traceback.Traceback.from_exception(
@@ -191,33 +187,12 @@ def _with_ipython(raised: BaseException) -> str:
     return str(shower.text(type(raised), raised, raised.__traceback__))
 
 
-def _reachable(raised: BaseException) -> str:
-    """Tell all locals of all frames of this error and of what it leads to."""
-    shown: list[str] = []
-    errors = [raised]
-    while errors:
-        one = errors.pop()
-        errors += [other for other in (one.__cause__, one.__context__) if other is not None]
-        shown += [repr(frame.f_locals) for frame, _ in traceback.walk_tb(one.__traceback__)]
-    return "".join(shown)
-
-
-_SURFACES: dict[str, Callable[[BaseException], str]] = {
-    "str": str,
-    "repr": repr,
-    "args": lambda raised: repr(raised.args),
-    "vars": lambda raised: repr(vars(raised)),
-    "notes": lambda raised: repr(getattr(raised, "__notes__", ())),
-    "pickle": lambda raised: repr(pickle.dumps(raised)),
-    "traceback": lambda raised: "".join(traceback.format_exception(raised)),
-    "traceback with locals": _with_locals,
+_EXPENSIVE: dict[str, Callable[[BaseException], str]] = {
     "rich": _with_rich,
     "Sentry": _with_sentry,
     "IPython": _with_ipython,
-    "reachable locals": _reachable,
 }
-
-_SLOW = ("rich", "Sentry", "IPython")
+_SURFACES = {**ERROR_SURFACES, **_EXPENSIVE}
 
 
 def _raised(call: Callable[[], object]) -> BaseException | None:
@@ -240,7 +215,7 @@ def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJ
     _Answers.now = staticmethod(_FAILURES[failure])
     shown: list[str] = []
     for name, call in _CALLS.items():
-        if surface in _SLOW and name not in ("get with a str", "succeed"):
+        if surface in _EXPENSIVE and name not in ("get with a str", "succeed"):
             continue
         raised = _raised(lambda call=call: call(client))  # type: ignore[misc]
         shown += [] if raised is None else [_SURFACES[surface](raised)]
@@ -259,16 +234,12 @@ def test_no_log_and_no_output_shows_a_secret(
             _Answers.now = staticmethod(answer)
             for call in _CALLS.values():
                 _raised(lambda call=call: call(client))  # type: ignore[misc]
-    logged = "".join(
-        f"{record.getMessage()} {record.__dict__} {record.exc_info and _with_locals(record.exc_info[1])}"  # type: ignore[arg-type]
-        for record in caplog.records
-    )
-    out = "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
+    shown = logged(caplog.records) + "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
     assert len(caplog.records) > 100
     if secret == "caller":
-        assert [part for part in (_CALLER, _CALLER_TOKEN) if part in logged + out] == []
+        assert [part for part in (_CALLER, _CALLER_TOKEN) if part in shown] == []
     else:
-        assert not _is_in(secret, logged + out)
+        assert not _is_in(secret, shown)
 
 
 def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +253,7 @@ def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest
     monkeypatch.setattr(raw._endpoint.http_session, "send", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         _CALLS["get"](client)
-    assert _STEM not in _with_locals(caught.value) + _reachable(caught.value)
+    assert _STEM not in with_locals(caught.value) + reachable(caught.value)
 
 
 # --- the harness finds markers where redaction is off ----------------------------------------------------------------
@@ -316,5 +287,5 @@ def test_the_harness_finds_a_secret_in_wire_logs(
         region_name="us-east-1", endpoint_url=endpoint_url, session=_session(), wire_logs=True
     )
     _CALLS["get"](loud)
-    logged = "".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
-    assert _CALLER_TOKEN in logged if secret == "caller" else _is_in(secret, logged)
+    shown = logged(caplog.records)
+    assert _CALLER_TOKEN in shown if secret == "caller" else _is_in(secret, shown)
