@@ -35,8 +35,8 @@ _FLOORS: dict[str, int] = {
     "cli/": 12,
 }
 
-# Most of the longest, models.py, is docstrings.
-_MAX_LINES = 450
+# Most of the longest, models.py and exceptions.py, is docstrings.
+_MAX_LINES = 500
 
 
 def _unit(parts: tuple[str, ...]) -> str:

@@ -67,7 +67,7 @@ class Settings:
 
 @attrs.define(eq=False)
 class Slot:
-    """A job in work, from its offer until its thread ends."""
+    """A job in work, from its offer until it has an outcome and its thread has ended."""
 
     offer: ThirdPartyJob
     entry: JournalEntry | None
@@ -76,6 +76,7 @@ class Slot:
     ends_at: float | None = None
     decided_at: float | None = None
     outcome: Outcome | None = None
+    has_ended: bool = False
 
 
 class Run:
@@ -317,9 +318,15 @@ class Run:
             self.is_clean = False
             self._close(slot, Rejected(job=slot.offer, reason="the worker failed", error=type(failure).__name__))
         finally:
-            with self._changed:
+            slot.has_ended = True
+            self._leave(slot)
+
+    def _leave(self, slot: Slot) -> None:
+        """Free a slot when its thread has ended and its job has an outcome, whichever comes last."""
+        with self._changed:
+            if slot.has_ended and slot.outcome is not None:
                 self._slots.pop(slot.offer.job_id, None)
-                self._changed.notify_all()
+            self._changed.notify_all()
 
     def _began(self, slot: Slot) -> Outcome | None:
         flight = self._lifecycle.read(slot.offer)
@@ -379,9 +386,8 @@ class Run:
 
     def _close(self, slot: Slot, outcome: Outcome) -> None:
         self._ended(outcome, self._settings.clock() - slot.began_at)
-        with self._changed:
-            slot.outcome = outcome
-            self._changed.notify_all()
+        slot.outcome = outcome
+        self._leave(slot)
 
     def _ended(self, outcome: Outcome, seconds: float | None = None) -> None:
         if isinstance(outcome, (Unsent, Uncertain)):

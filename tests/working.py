@@ -1,0 +1,112 @@
+"""What the tests of the worker share: a service with customers, handlers, and a worker that runs while a test looks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty.models import ActionConfiguration
+from cp_thirdparty.testing import LocalCodePipeline
+
+if TYPE_CHECKING:
+    from cp_thirdparty.testing.wire import Answer
+
+ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+CLIENT_ID = "client-1"
+CLIENT_TOKEN = "xMARKERx-token"
+TOKENS = {CLIENT_ID: CLIENT_TOKEN}
+
+AnyJob = Job[ActionConfiguration | None]
+
+# Seconds after which a test that waits for something has failed; far more than it takes on a busy machine.
+_PATIENCE = 30.0
+
+
+def succeed(_job: AnyJob) -> Succeeded:
+    """Do nothing, and well."""
+    return Succeeded()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    gives_up_at = time.monotonic() + _PATIENCE
+    while not is_so():
+        assert time.monotonic() < gives_up_at, "waited in vain"
+        time.sleep(0.01)
+
+
+def make_worker(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobWorker[Any]:
+    """Make a worker of the service that polls often."""
+    every: dict[str, Any] = {"client_tokens": TOKENS, "poll_interval": 0.05, "concurrency": 4, **settings}
+    return JobWorker(service.client, ACTION_TYPE, handler, **every)
+
+
+@attrs.define
+class Running:
+    """A worker that runs in a thread, and how it ended."""
+
+    worker: JobWorker[Any]
+    thread: threading.Thread = attrs.field(init=False)
+    is_clean: bool | None = None
+    failure: BaseException | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.is_clean = self.worker.run()
+        except BaseException as failure:  # noqa: BLE001 - the test looks at it
+            self.failure = failure
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self.thread.join(_PATIENCE)
+        assert not self.thread.is_alive(), "the worker did not end"
+
+
+@contextmanager
+def running(worker: JobWorker[Any]) -> Iterator[Running]:
+    """Let a worker run, and stop it at the end."""
+    started = Running(worker)
+    try:
+        yield started
+    finally:
+        worker.stop()
+        started.join()
+
+
+@attrs.frozen
+class Before:
+    """A fault: something happens before the service sees the request."""
+
+    happen: Callable[[], object]
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:
+        """Let it happen, and serve."""
+        self.happen()
+        return serve()
+
+
+@attrs.frozen
+class Instead:
+    """A fault: the service answers something else, and the request takes no effect."""
+
+    answer: Answer
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+        """Answer that."""
+        return self.answer
+
+
+def claim(client: ThirdPartyJobClient, job_id: str) -> None:
+    """Be another worker, who is quicker."""
+    nonce = client.get_third_party_job_details(job_id, client_token=CLIENT_TOKEN).nonce
+    client.acknowledge_third_party_job(job_id, nonce=nonce, client_token=CLIENT_TOKEN)
