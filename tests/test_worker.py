@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -86,6 +86,16 @@ def service() -> Iterator[LocalCodePipeline]:
     with LocalCodePipeline(redelivery_delay=0.2, continuation_delay=0.0) as made:
         made.register_client(CLIENT_ID, CLIENT_TOKEN)
         yield made
+
+
+def _after(event: threading.Event) -> Callable[[AnyJob], Succeeded]:
+    """Make a handler that waits for something."""
+
+    def handle(_job: AnyJob) -> Succeeded:
+        assert event.wait(30)
+        return Succeeded()
+
+    return handle
 
 
 # --- what a handler may do
@@ -438,7 +448,7 @@ def test_a_job_that_comes_twice_in_a_batch_is_done_once(service: LocalCodePipeli
     worker: JobWorker[Any] = JobWorker(
         connect,
         ACTION_TYPE,
-        lambda _: hold.wait(20) and Succeeded(),
+        _after(hold),
         client_tokens={CLIENT_ID: CLIENT_TOKEN},
         concurrency=2,
     )
@@ -577,7 +587,7 @@ def test_a_handler_that_hangs_holds_its_slot(service: LocalCodePipeline) -> None
     """Health tells which jobs run although their time is over."""
     release = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, lambda _: release.wait(30) and Succeeded(), job_timeout=0.2)
+    worker = make_worker(service, _after(release), job_timeout=0.2)
     with running(worker) as it:
         until(lambda: action.status == "Failed")
         until(lambda: worker.health().overdue == (action.jobs[0].id,))
@@ -635,7 +645,7 @@ def test_an_error_that_will_not_go_away_ends_the_loop(
     """The jobs in work are finished first, and then it is raised."""
     release = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, lambda _: release.wait(30) and Succeeded())
+    worker = make_worker(service, _after(release))
     with running(worker) as it:
         until(lambda: action.status == "InProgress")
         service.faults.add("PollForThirdPartyJobs", Instead(failed(code, "no")), times=None)
@@ -692,7 +702,7 @@ def test_stop_drains(service: LocalCodePipeline) -> None:
     """A job in work ends in its own result, and nothing is polled any more."""
     release = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, lambda _: release.wait(30) and Succeeded())
+    worker = make_worker(service, _after(release))
     with running(worker) as it:
         until(lambda: action.status == "InProgress")
         worker.stop()
@@ -710,7 +720,7 @@ def test_what_a_poll_brings_after_the_stop_is_handed_back(service: LocalCodePipe
     events: list[str] = []
     worker = make_worker(service, on_event=lambda event: events.append(event.name))
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add("PollForThirdPartyJobs", Before(lambda: (worker.stop(), _until_draining(worker))))
+    service.faults.add("PollForThirdPartyJobs", Before(lambda: _stop(worker)))
     with running(worker) as it:
         it.join()
     assert it.is_clean is True
@@ -718,7 +728,8 @@ def test_what_a_poll_brings_after_the_stop_is_handed_back(service: LocalCodePipe
     assert action.status == "Dispatched"
 
 
-def _until_draining(worker: JobWorker[Any]) -> None:
+def _stop(worker: JobWorker[Any]) -> None:
+    worker.stop()
     until(lambda: worker.health().state == "draining")
 
 
@@ -726,7 +737,7 @@ def test_a_job_whose_details_are_read_during_the_stop_is_handed_back(service: Lo
     """Not yet claimed is not claimed any more."""
     worker = make_worker(service)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add("GetThirdPartyJobDetails", Before(lambda: (worker.stop(), _until_draining(worker))))
+    service.faults.add("GetThirdPartyJobDetails", Before(lambda: _stop(worker)))
     with running(worker) as it:
         it.join()
     assert action.status == "Dispatched"
@@ -736,7 +747,7 @@ def test_when_the_grace_ends_the_rest_is_failed(service: LocalCodePipeline) -> N
     """What hangs is reported as failed, and told so."""
     hangs = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, lambda _: hangs.wait(30) and Succeeded(), grace=0.1)
+    worker = make_worker(service, _after(hangs), grace=0.1)
     with running(worker) as it:
         until(lambda: action.status == "InProgress")
         worker.stop()
@@ -751,7 +762,7 @@ def test_a_second_stop_has_no_grace(service: LocalCodePipeline) -> None:
     """Who stops twice does not wait."""
     hangs = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, lambda _: hangs.wait(30) and Succeeded(), grace=1000)
+    worker = make_worker(service, _after(hangs), grace=1000)
     with running(worker) as it:
         until(lambda: action.status == "InProgress")
         worker.stop()
@@ -912,7 +923,7 @@ def test_handed_back_is_an_outcome_of_too_many(service: LocalCodePipeline) -> No
     worker: JobWorker[Any] = JobWorker(
         connect,
         ACTION_TYPE,
-        lambda _: hold.wait(20) and Succeeded(),
+        _after(hold),
         client_tokens={CLIENT_ID: CLIENT_TOKEN},
         concurrency=1,
     )

@@ -178,7 +178,8 @@ class Lifecycle:
             if isinstance(answer, (JobNotFoundException, InvalidJobException, InvalidJobStateException)):
                 return Gone(job=offer, error=error)
             may_be_ours = may_be_ours or _may_have_been_accepted(answer)
-            is_final = not (isinstance(answer, _WORTH_ANOTHER_TRY) or _is_server_error(answer))
+            # What may be ours is asked for to the end; what is not, the service offers again.
+            is_final = not (may_be_ours or isinstance(answer, _WORTH_ANOTHER_TRY) or _is_server_error(answer))
             self.tell("call_failed", offer, f"AcknowledgeThirdPartyJob {error}")
             if is_final or time.monotonic() + pause > gives_up_at or not wait(pause):
                 rejected = Rejected(job=offer, reason="it could not be acknowledged", error=error)

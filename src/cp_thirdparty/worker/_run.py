@@ -305,21 +305,23 @@ class Run:
 
     def _work(self, slot: Slot) -> None:
         try:
-            outcome = self._began(slot) if slot.entry is None else self._resumed(slot, slot.entry)
-            if slot.entry is not None and isinstance(outcome, Rejected):
-                self.is_clean = False  # the journal keeps it
-            if outcome is not None:
-                self._close(slot, outcome)
+            self._guarded(slot, lambda: self._began(slot) if slot.entry is None else self._resumed(slot, slot.entry))
+        finally:
+            slot.has_ended = True
+            self._leave(slot)
+
+    def _guarded(self, slot: Slot, work: Callable[[], Outcome | None]) -> None:
+        try:
+            outcome = work()
         except BaseException as failure:  # noqa: BLE001 - a mistake of this library; its text may hold anything
             where = traceback.extract_tb(failure.__traceback__)[-1]
             _log.critical(
                 "job=%s %s at %s:%d", slot.offer.job_id, type(failure).__name__, where.name, where.lineno or 0
             )
             self.is_clean = False
-            self._close(slot, Rejected(job=slot.offer, reason="the worker failed", error=type(failure).__name__))
-        finally:
-            slot.has_ended = True
-            self._leave(slot)
+            outcome = Rejected(job=slot.offer, reason="the worker failed", error=type(failure).__name__)
+        if outcome is not None:
+            self._close(slot, outcome)
 
     def _leave(self, slot: Slot) -> None:
         """Free a slot when its thread has ended and its job has an outcome, whichever comes last."""
@@ -379,12 +381,14 @@ class Run:
                 return None
 
     def _report(self, slot: Slot, flight: Flight) -> None:
-        self._close(slot, self._lifecycle.report(flight, self._wait))
+        self._guarded(slot, lambda: self._lifecycle.report(flight, self._wait))
 
     def _wait(self, seconds: float) -> bool:
         return not self._given_up.wait(seconds)
 
     def _close(self, slot: Slot, outcome: Outcome) -> None:
+        if slot.entry is not None and isinstance(outcome, Rejected):
+            self.is_clean = False  # the journal keeps it
         self._ended(outcome, self._settings.clock() - slot.began_at)
         slot.outcome = outcome
         self._leave(slot)

@@ -1,0 +1,289 @@
+"""
+Long runs of the worker, and short ones of the same for the tests.
+
+    python tests/soak.py kills --jobs 2000 --kills 200     workers are killed at random moments
+    python tests/soak.py faults --jobs 10000               one worker, 32 slots, everything goes wrong
+    python tests/soak.py race --jobs 500                   four processes work on one action type
+
+Each prints what it saw and fails when a job was lost, or had two results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from working import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker
+
+from cp_thirdparty import JobFailedError, Succeeded
+from cp_thirdparty.enums import FailureType
+from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing.faults import (
+    ExpiredCredentials,
+    Fault,
+    HtmlPage,
+    LostAnswer,
+    ServerError,
+    Throttling,
+    TruncatedBody,
+)
+from cp_thirdparty.worker import JobEvent, JournalState, SqliteJournal, _lifecycle
+
+_CHILD = Path(__file__).with_name("worker_child.py")
+_FINAL = ("Succeeded", "Failed")
+
+# Jobs that wait at a time in the run with faults.
+_ROUND = 200
+
+
+def start_child(service: LocalCodePipeline, journal: Path, *settings: str) -> subprocess.Popen[bytes]:
+    """Start a worker process of the service."""
+    # Not run for coverage's sake: what is killed tells nothing.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    return subprocess.Popen(
+        [sys.executable, _CHILD, journal, *settings],
+        env={**environment, **service.environment()},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Seen:
+    """What became of all jobs."""
+
+    succeeded: int
+    failed: int
+    uncertain: int
+    accepted_twice: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def look(service: LocalCodePipeline, actions: Sequence[Action], journal: Path) -> Seen:
+    """Compare what the service accepted with what the journal says."""
+    book = SqliteJournal(journal)
+    uncertain = {entry.job.job_id for entry in book.jobs() if entry.state is JournalState.UNCERTAIN}
+    book.close()
+    accepted = Counter(
+        record.parameters["jobId"]
+        for record in service.requests
+        if record.accepted and record.parameters is not None and str(record.operation_name).startswith("Put")
+    )
+    open_jobs = {action.jobs[-1].id for action in actions if action.status not in _FINAL}
+    return Seen(
+        succeeded=sum(action.status == "Succeeded" for action in actions),
+        failed=sum(action.status == "Failed" for action in actions),
+        uncertain=len(open_jobs & uncertain),
+        accepted_twice=tuple(job_id for job_id, count in accepted.items() if count > 1),
+        lost=tuple(sorted(open_jobs - uncertain)),
+    )
+
+
+def wait_for_end(actions: Sequence[Action], journal: Path, is_alive: Callable[[], bool], patience: float) -> None:
+    """Wait until each action has its result or its job is uncertain."""
+    gives_up_at = time.monotonic() + patience
+    while time.monotonic() < gives_up_at and is_alive():
+        open_jobs = {action.jobs[-1].id for action in actions if action.status not in _FINAL}
+        if not open_jobs:
+            return
+        book = SqliteJournal(journal)
+        uncertain = {
+            entry.job.job_id for entry in book.jobs(unfinished_only=True) if entry.state is JournalState.UNCERTAIN
+        }
+        book.close()
+        if open_jobs <= uncertain:
+            return
+        time.sleep(0.1)
+
+
+def end(child: subprocess.Popen[bytes]) -> int:
+    """Let a worker drain, and tell its exit code."""
+    child.send_signal(signal.SIGTERM)
+    return child.wait(60)
+
+
+def kills(*, jobs: int, kills: int, seed: int, directory: Path) -> Seen:
+    """Kill a worker at random moments under load, start it again each time, and look at the end."""
+    chance = random.Random(seed)
+    journal = directory / "kills.db"
+    with LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        actions: list[Action] = []
+        for number in range(kills):
+            waiting = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(-(-jobs // kills))]
+            actions += waiting
+            child = start_child(service, journal)
+            until_busy(service, child)
+            time.sleep(chance.uniform(0, 0.15))
+            child.kill()
+            child.wait()
+            if number % 20 == 0:
+                print(f"  {number} kills, {sum(action.status in _FINAL for action in actions)} jobs done", flush=True)
+        child = start_child(service, journal)
+        wait_for_end(actions, journal, lambda: child.poll() is None, 60 + jobs * 0.1)
+        end(child)
+        return look(service, actions, journal)
+
+
+def until_busy(service: LocalCodePipeline, child: subprocess.Popen[bytes]) -> None:
+    """Wait until a new worker has asked for something: its start takes longer than its work."""
+    before = len(service.requests)
+    while len(service.requests) == before and child.poll() is None:
+        time.sleep(0.002)
+
+
+def race(*, jobs: int, workers: int, directory: Path) -> tuple[Seen, int]:
+    """Let several processes with one journal each work on one action type; tell also how many races were lost."""
+    with LocalCodePipeline(redelivery_delay=0.05, journal_size=jobs * 200) as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        journals = [directory / f"race-{number}.db" for number in range(workers)]
+        children = [start_child(service, journal, "concurrency=8") for journal in journals]
+        for child in children:
+            until_busy(service, child)
+        actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(jobs)]
+        wait_for_end(actions, journals[0], lambda: True, 60 + jobs * 0.1)
+        codes = [end(child) for child in children]
+        assert codes == [0] * workers, codes
+        lost = sum(record.error_code == "InvalidNonceException" for record in service.requests)
+        return look(service, actions, journals[0]), lost
+
+
+# What goes wrong, and how many of 100 calls it hits.
+_FAULTS: dict[str, tuple[Fault, ...]] = {
+    "PollForThirdPartyJobs": (Throttling(), ServerError(), HtmlPage(), ExpiredCredentials()),
+    "GetThirdPartyJobDetails": (Throttling(), ServerError(), HtmlPage(), LostAnswer(), TruncatedBody()),
+    "AcknowledgeThirdPartyJob": (Throttling(), ServerError(), HtmlPage(), LostAnswer(), ExpiredCredentials()),
+    "PutThirdPartyJobSuccessResult": (Throttling(), ServerError(), HtmlPage(), LostAnswer(), ExpiredCredentials()),
+    "PutThirdPartyJobFailureResult": (Throttling(), ServerError(), HtmlPage(), LostAnswer(), TruncatedBody()),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Soaked:
+    """What became of a soak."""
+
+    seen: Seen
+    events: dict[str, int]
+    unexplained: tuple[str, ...]
+    growth: int
+
+
+def faults(*, jobs: int, slots: int, seed: int, directory: Path) -> Soaked:
+    """Let one worker do many jobs while everything goes wrong, and look at its memory on the way."""
+    chance = random.Random(seed)
+    events: Counter[str] = Counter()
+    rejected: list[str] = []
+
+    def hear(event: JobEvent) -> None:
+        events[event.name] += 1
+        if event.name in ("gone", "uncertain", "unsent", "journal_failed", "timed_out"):
+            rejected.append(f"{event.name} {event.detail}")
+
+    def handle(job: AnyJob) -> Succeeded:
+        if int(job.id[-1], 16) == 0:
+            raise JobFailedError(FailureType.JOB_FAILED, "as planned")
+        return Succeeded()
+
+    journal_path = directory / "soak.db"
+    journal = SqliteJournal(journal_path)
+    clock = _Shifted()
+    with LocalCodePipeline(redelivery_delay=0.5, clock=clock, journal_size=1) as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        worker: Any = make_worker(service, handle, journal=journal, concurrency=slots, on_event=hear, poll_interval=0.1)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        done: Counter[str] = Counter()
+        at_start = 0
+        lost: list[str] = []
+        for begin in range(0, jobs, _ROUND):
+            actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(min(_ROUND, jobs - begin))]
+            _let_go_wrong(service, chance)
+            clock.shift += chance.choice((0.0, 5.0))
+            lost += _left_after(actions, patience=120)
+            done.update(action.status for action in actions if _is_right(action))
+            if begin + _ROUND >= min(2000, jobs // 5):
+                at_start = at_start or _resident()
+            print(f"  {begin + len(actions)} jobs, {_resident() >> 20} MiB, {dict(events)}", flush=True)
+        worker.stop()
+        thread.join(120)
+        growth = _resident() - at_start
+    journal.close()
+    seen = Seen(succeeded=done["Succeeded"], failed=done["Failed"], uncertain=0, accepted_twice=(), lost=tuple(lost))
+    return Soaked(seen=seen, events=dict(events), unexplained=tuple(rejected), growth=growth)
+
+
+def _let_go_wrong(service: LocalCodePipeline, chance: random.Random) -> None:
+    for operation_name, kinds in _FAULTS.items():
+        for _ in range(chance.randint(2, 8)):
+            service.faults.add(operation_name, chance.choice(kinds), times=chance.randint(1, 3))
+
+
+def _left_after(actions: Sequence[Action], patience: float) -> list[str]:
+    gives_up_at = time.monotonic() + patience
+    while any(action.status not in _FINAL for action in actions) and time.monotonic() < gives_up_at:
+        time.sleep(0.05)
+    return [action.jobs[-1].id for action in actions if action.status not in _FINAL]
+
+
+def _is_right(action: Action) -> bool:
+    """Tell whether the service has the result that the handler gave."""
+    was_planned = int(action.jobs[-1].id[-1], 16) == 0
+    return action.status == ("Failed" if was_planned else "Succeeded")
+
+
+class _Shifted:
+    """A clock that jumps ahead."""
+
+    def __init__(self) -> None:
+        self.shift = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.shift
+
+
+def _resident() -> int:
+    """Tell the bytes of memory that this process has, on Linux."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    """Run one of the long runs and fail when a job was lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", choices=("kills", "faults", "race"))
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args()
+    _lifecycle._FIRST_PAUSE = 0.01  # type: ignore[misc] # of the faults run; a child has its own
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        if chosen.run == "kills":
+            seen = kills(jobs=chosen.jobs, kills=chosen.kills, seed=chosen.seed, directory=directory)
+        elif chosen.run == "race":
+            seen, lost = race(jobs=chosen.jobs, workers=chosen.workers, directory=directory)
+            print(f"{lost} races were lost")
+        else:
+            soaked = faults(jobs=chosen.jobs, slots=chosen.slots, seed=chosen.seed, directory=directory)
+            print(f"{soaked.events}\nunexplained: {soaked.unexplained}\nmemory grew by {soaked.growth / 2**20:.1f} MiB")
+            seen = soaked.seen
+    print(seen)
+    sys.exit(1 if seen.lost or seen.accepted_twice else 0)
+
+
+if __name__ == "__main__":
+    main()
