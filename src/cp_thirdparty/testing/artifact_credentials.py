@@ -36,9 +36,16 @@ class CredentialDesk:
         self._ends: dict[ArtifactCredentials, float] = {}  # in the order of their ends, for all live equally long
 
     def hand_out(self, source: CredentialSource) -> ArtifactCredentials | None:
-        """Return the credentials of one reading, which hold from now on."""
+        """
+        Return the credentials of one reading, which hold from now on.
+
+        Raises:
+            TypeError: A function returned something else.
+        """
         credentials = source() if callable(source) else source or _made_up()
         if credentials is not None:
+            if not isinstance(credentials, ArtifactCredentials):
+                raise TypeError("artifact_credentials: must be or return ArtifactCredentials or None")
             self._remember(credentials)
         return credentials
 

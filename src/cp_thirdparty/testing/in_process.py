@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,8 +31,9 @@ def connect(client: BaseClient | Session, exchange: Exchange) -> None:
 
     .. versionadded:: 0.1.0
     """
-    register: Callable[..., object] = client.register if isinstance(client, Session) else client.meta.events.register
-    register("before-send.codepipeline", _Sender(exchange))
+    sender: Any = _Sender(exchange)  # stubs have it that handlers return nothing
+    events = client if isinstance(client, Session) else client.meta.events
+    events.register("before-send.codepipeline", sender)
 
 
 class _Sender:

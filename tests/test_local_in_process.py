@@ -1,0 +1,115 @@
+"""The local CodePipeline without a socket: the same answers through botocore's ``before-send`` event."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, exceptions
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing.in_process import _received
+
+_ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+_TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
+_TOKEN = "xMARKERx-token"
+
+
+@pytest.fixture
+def service() -> LocalCodePipeline:
+    """Give a service that was not started, with one client."""
+    made = LocalCodePipeline()
+    made.register_client("client-1", _TOKEN)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold each test of this file to the rule that nothing is connected and no name is looked up."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("something went past the event")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def _attached(service: LocalCodePipeline, **settings: Any) -> Any:
+    expected: dict[str, Any] = {
+        "region_name": service.region_name,
+        "aws_access_key_id": service.access_key_id,
+        "aws_secret_access_key": service.secret_access_key.get_secret_value(),
+    }
+    raw: Any = botocore.session.Session().create_client("codepipeline", **{**expected, **settings})
+    service.attach(raw)
+    return raw
+
+
+def test_a_job_goes_its_way_without_a_socket(service: LocalCodePipeline) -> None:
+    """Our own client polls, reads, acknowledges and reports, and gets the service's errors."""
+    action = service.start_action(_ACTION_TYPE, client_id="client-1", configuration={"ApiKey": "xMARKERx"})
+    with service.client(in_process=True) as client:
+        (job,) = client.poll_for_third_party_jobs(_ACTION_TYPE)
+        details = client.get_third_party_job_details(job.job_id, client_token=_TOKEN)
+        assert client.acknowledge_third_party_job(job.job_id, nonce=details.nonce, client_token=_TOKEN) == "InProgress"
+        failure = FailureDetails(type=FailureType.JOB_FAILED, message="no")
+        client.put_third_party_job_failure_result(job.job_id, client_token=_TOKEN, failure_details=failure)
+        with pytest.raises(exceptions.InvalidJobStateException):
+            client.put_third_party_job_success_result(job.job_id, client_token=_TOKEN)
+    assert (action.status, action.result) == ("Failed", failure)
+    assert [record.accepted for record in service.requests] == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize("endpoint_url", [None, "https://vpce-1.example.com/some/path?a=1"])
+def test_a_partner_s_own_client_is_attached(service: LocalCodePipeline, endpoint_url: str | None) -> None:
+    """A client of botocore reaches the service whatever its endpoint is, with signatures that are checked."""
+    action = service.start_action(_ACTION_TYPE, client_id="client-1")
+    raw = _attached(service, endpoint_url=endpoint_url)
+    expected = [{"clientId": "client-1", "jobId": action.jobs[0].id}]
+    answer = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
+    assert answer["jobs"] == expected
+    assert {"x-amzn-requestid", "x-amz-crc32", "date"} <= answer["ResponseMetadata"]["HTTPHeaders"].keys()
+    raw.close()
+
+
+def test_an_attached_client_must_sign_well(service: LocalCodePipeline) -> None:
+    """Without HTTP, too, a wrong secret is refused."""
+    raw = _attached(service, aws_secret_access_key="another")
+    with pytest.raises(ClientError, match="InvalidSignatureException"):
+        raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
+    raw.close()
+
+
+def test_other_operations_do_not_get_away(service: LocalCodePipeline) -> None:
+    """An operation that the service does not have is refused, and not sent to AWS."""
+    raw = _attached(service, config=Config(retries={"total_max_attempts": 1}))
+    with pytest.raises(ClientError, match="UnknownOperationException"):
+        raw.list_pipelines()
+    assert [(record.operation_name, record.status_code) for record in service.requests] == [(None, 400)]
+    raw.close()
+
+
+def test_several_services_do_not_mix(service: LocalCodePipeline) -> None:
+    """A client belongs to the service that made it."""
+    action = service.start_action(_ACTION_TYPE, client_id="client-1")
+    other = LocalCodePipeline()
+    with other.client(in_process=True) as foreign, service.client(in_process=True) as own:
+        assert foreign.poll_for_third_party_jobs(_ACTION_TYPE) == ()
+        assert [job.job_id for job in own.poll_for_third_party_jobs(_ACTION_TYPE)] == [action.jobs[0].id]
+    assert (len(other.requests), len(service.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1}', '{"a": 1}', bytearray(b'{"a": 1}'), None])
+def test_each_form_of_a_request_is_understood(body: Any) -> None:
+    """Bodies and headers of bytes and of text come out as a server would receive them."""
+    headers: Any = {"X-Text": "a", "X-Bytes": b"b"}
+    received = _received(AWSPreparedRequest("POST", "https://example.com?b=1", headers, body, stream_output=False))
+    assert (received.method, received.target) == ("POST", "/?b=1")
+    assert dict(received.headers) == {"host": "example.com", "x-text": "a", "x-bytes": "b"}
+    assert received.body == (b"" if body is None else json.dumps({"a": 1}).encode())
