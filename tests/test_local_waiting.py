@@ -200,3 +200,12 @@ def test_a_clock_calls_who_listens() -> None:
     clock.advance(1)
     clock.advance(2)
     assert heard == [1, 3]
+
+
+def test_a_change_that_came_before_the_wait_is_not_missed(states: States, action: Action) -> None:
+    """When something has changed since it was looked at, there is no wait."""
+    seen = states.version
+    states.poll(_ACTION_TYPE, 1)
+    begin = time.monotonic()
+    states.wait_for_change(action, seen, _LONG)
+    assert time.monotonic() - begin < _LONG

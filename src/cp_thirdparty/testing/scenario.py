@@ -1,0 +1,229 @@
+"""A scenario for `python -m cp_thirdparty.testing`: a JSON file of settings, clients and actions."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+import attrs
+
+from cp_thirdparty._hooks import member_name
+from cp_thirdparty._reading import read
+from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing.server import LocalCodePipeline
+
+__all__ = ["Introduction", "Scenario", "ScenarioError", "load"]
+
+# What a file may set, by the names of the constructor; the type is that of the JSON value, a float may be whole.
+_SETTINGS: Mapping[str, type[float | int | bool]] = {
+    "redelivery_delay": float,
+    "continuation_delay": float,
+    "job_timeout": float,
+    "default_batch_size": int,
+    "credential_lifetime": float,
+    "readable_after_acknowledgement": bool,
+    "readable_after_end": bool,
+    "stable_nonce": bool,
+    "verify_signatures": bool,
+}
+
+_RULES: Mapping[type, str] = {
+    float: "a number of at least 0",
+    int: "a whole number of at least 1",
+    bool: "true or false",
+}
+
+_MADE_UP_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="LocalAction", version="1")
+
+
+class ScenarioError(ValueError):
+    """
+    A scenario cannot be used.  Its text is one line, and holds no value of the file.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _Client:
+    client_id: str
+    client_token: str = attrs.field(repr=False)  # in clear only while the file is read
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _Action:
+    client_id: str
+    action_type_id: ActionTypeId
+    configuration: Mapping[str, SecretStr] | None = None
+    input_artifacts: tuple[Artifact, ...] = ()
+    output_artifacts: tuple[Artifact, ...] = ()
+    artifact_credentials: ArtifactCredentials | None = None
+    encryption_key: EncryptionKey | None = None
+    pipeline_context: PipelineContext | None = None
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _Content:
+    clients: tuple[_Client, ...] = ()
+    actions: tuple[_Action, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Introduction:
+    """
+    What a worker needs to know of a scenario: its first client and its first action type.
+
+    Attributes:
+        client_id: The client.
+
+        client_token: Its token.
+
+        action_type_id: The action type.
+
+    .. versionadded:: 0.1.0
+    """
+
+    client_id: str
+    client_token: SecretStr
+    action_type_id: ActionTypeId
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """
+    What a service begins with.
+
+    Attributes:
+        settings: Arguments of `LocalCodePipeline`.
+
+        clients: Client ids with their tokens, at least one.
+
+        actions: What to start.
+
+    .. versionadded:: 0.1.0
+    """
+
+    settings: Mapping[str, Any]
+    clients: Mapping[str, SecretStr]
+    actions: tuple[_Action, ...]
+
+    @classmethod
+    def made_up(cls) -> Scenario:
+        """
+        Make up a client and an action of it.
+
+        .. versionadded:: 0.1.0
+        """
+        clients = _made_up_client()
+        actions = tuple(_Action(client_id=client_id, action_type_id=_MADE_UP_TYPE) for client_id in clients)
+        return cls(settings={}, clients=clients, actions=actions)
+
+    def play(self, service: LocalCodePipeline) -> Introduction:
+        """
+        Register the clients and start the actions.
+
+        Raises:
+            ScenarioError: An action is of a client that the scenario does not have.
+
+        .. versionadded:: 0.1.0
+        """
+        for client_id, client_token in self.clients.items():
+            service.register_client(client_id, client_token)
+        for index, action in enumerate(self.actions):
+            _start(service, action, f"actions[{index}]")
+        client_id, client_token = next(iter(self.clients.items()))
+        action_type_id = self.actions[0].action_type_id if self.actions else _MADE_UP_TYPE
+        return Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id)
+
+
+def load(path: Path) -> Scenario:
+    """
+    Read a scenario.
+
+    The file is one JSON object.  All its members may be left out:
+
+    * ``settings``: numbers and booleans by the constructor's names in camelCase, such as ``"redeliveryDelay": 1``.
+    * ``clients``: objects with ``clientId`` and ``clientToken``; without any, one is made up.
+    * ``actions``: objects with ``clientId``, ``actionTypeId``, and, in the service's own form, ``configuration`` (texts
+      by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``, ``encryptionKey``,
+      ``pipelineContext``.
+
+    Raises:
+        ScenarioError: The file cannot be read, is no JSON, or does not have this form.  It tells every problem.
+
+    .. versionadded:: 0.1.0
+    """
+    scenario, problems = _read(path)
+    if scenario is None:
+        # Out here, so that no frame of the traceback holds what is in the file.
+        raise ScenarioError("; ".join(problems))
+    return scenario
+
+
+def _read(path: Path) -> tuple[Scenario | None, list[str]]:
+    try:
+        document: object = json.loads(path.read_bytes())
+    except OSError as error:
+        return None, [f"cannot be read: {error.strerror}"]
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return None, ["must be a JSON object"]
+    settings: object = document.pop("settings", {})
+    content, problems = read(document, _Content)
+    named = {member_name(name): name for name in _SETTINGS}
+    problems = (*_settings_problems(settings), *_unknown(document), *problems)
+    if content is None or problems or not isinstance(settings, dict):
+        return None, list(problems)
+    clients = {client.client_id: SecretStr(client.client_token) for client in content.clients}
+    settings = {named[name]: value for name, value in settings.items()}
+    return Scenario(settings=settings, clients=clients or _made_up_client(), actions=content.actions), []
+
+
+def _settings_problems(settings: object) -> Iterator[str]:
+    if not isinstance(settings, dict):
+        yield "settings: must be an object"
+        return
+    known = {member_name(name): kind for name, kind in _SETTINGS.items()}
+    for name, value in settings.items():
+        if name not in known:
+            yield f"settings: there are {', '.join(known)} only"
+        elif not _is_of(value, known[name]):
+            yield f"settings.{name}: must be {_RULES[known[name]]}"
+
+
+def _is_of(value: object, kind: type[float | int | bool]) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, (int, kind)) and value >= (1 if kind is int else 0)
+
+
+def _unknown(document: Mapping[str, Any]) -> Iterator[str]:
+    """Tell members that nobody would look at: they are misspelt."""
+    yield from _unknown_of(document, _Content, "the document", {"settings"})
+    for name, model in (("clients", _Client), ("actions", _Action)):
+        items = document.get(name)
+        for index, item in enumerate(items if isinstance(items, list) else ()):
+            yield from _unknown_of(item, model, f"{name}[{index}]", set())
+
+
+def _unknown_of(item: object, model: type[attrs.AttrsInstance], path: str, others: set[str]) -> Iterator[str]:
+    known = [member_name(field.name) for field in attrs.fields(model)]
+    if isinstance(item, dict) and not item.keys() <= {*known, *others}:
+        yield f"{path}: there are {', '.join([*known, *sorted(others)])} only"
+
+
+def _made_up_client() -> dict[str, SecretStr]:
+    return {str(uuid.uuid4()): SecretStr(token_urlsafe(24))}
+
+
+def _start(service: LocalCodePipeline, action: _Action, path: str) -> None:
+    try:
+        service.start_action(**{field.name: getattr(action, field.name) for field in attrs.fields(_Action)})
+    except ValueError as error:
+        raise ScenarioError(f"{path}.{error}") from None

@@ -1,0 +1,49 @@
+"""What `cp_thirdparty.testing` offers by name, and what naming it loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cp_thirdparty.testing as package
+
+
+@pytest.mark.parametrize("name", package.__all__)
+def test_each_name_loads(name: str) -> None:
+    """Each name can be used, twice as well as once, and is what its module has."""
+    value = getattr(package, name)
+    assert value is getattr(package, name)
+    assert value.__module__ == f"cp_thirdparty.testing.{package._HOMES[name]}"
+
+
+def test_the_package_shows_its_names() -> None:
+    """``dir()`` lists what completion should offer, and a wrong name is an AttributeError that names it."""
+    assert dir(package) == package.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # type: ignore[attr-defined] # noqa: B018 - on purpose
+
+
+def test_type_checkers_see_what_is_loaded() -> None:
+    """The imports for type checkers, the table of lazy names and ``__all__`` are the same."""
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    typed = {
+        alias.name: str(node.module).removeprefix("cp_thirdparty.testing.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cp_thirdparty")
+        for alias in node.names
+    }
+    assert typed == package._HOMES
+    assert sorted(typed) == package.__all__
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    """A test runner that imports the package does not pay for botocore, nor for a model."""
+    program = "import sys, cp_thirdparty.testing; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"botocore", "attrs", "cattrs", "http"} & set(loaded) == set()
+    ours = [name for name in loaded if name.startswith("cp_thirdparty")]
+    assert ours == ["cp_thirdparty", "cp_thirdparty.testing"]
