@@ -513,6 +513,10 @@ def _with_traceback(logger: logging.Logger) -> None:
         logger.debug("failed", exc_info=True)
 
 
+def _with_record(logger: logging.Logger) -> None:
+    logger.handle(logging.makeLogRecord({"name": logger.name, "levelno": logging.DEBUG, "msg": "a"}))
+
+
 _CONSTANT = "made elsewhere"
 
 
@@ -524,6 +528,7 @@ _LOGGED: dict[str, tuple[Callable[[logging.Logger], None], str]] = {
     "a constant of another type": (lambda logger: logger.debug(5), "[withheld]"),
     "a constant with a traceback": (_with_traceback, "failed [withheld]"),
     "a constant of another place": (lambda logger: logger.debug(_CONSTANT), "[withheld]"),
+    "a record from nowhere": (_with_record, "[withheld]"),
     "a made text with arguments": (lambda logger: logger.debug(f"a {_STEM} %s", 5), "[withheld]"),  # noqa: G004
     "made text": (lambda logger: logger.debug(f"a {_STEM}"), "[withheld]"),  # noqa: G004 - it is the row
     "an object": (lambda logger: logger.debug([_STEM]), "[withheld]"),
@@ -541,7 +546,17 @@ def test_a_record_keeps_its_template_only(what: str, logger: str, server: Script
     _inside_a_call(log, logger, server)
     assert expected in [record.getMessage() for record in kept.records if record.name == logger]
     assert _STEM not in str(kept)
-    assert [record for record in kept.records if record.exc_info or record.exc_text or record.stack_info] == []
+    assert [record for record in kept.records if record.exc_info or record.exc_text] == []
+    assert {record.args for record in kept.records if record.name == logger} == {None}
+
+
+def test_a_traceback_of_the_pool_of_connections_is_withheld(server: ScriptedServer, kept: _Kept) -> None:
+    """Records of urllib3's pool that have a traceback are withheld, the others stay as they are."""
+    _inside_a_call(_with_exception, _FAILURES, server)
+    _inside_a_call(lambda logger: logger.debug("a %s", "b"), _FAILURES, server)
+    messages = [record.getMessage() for record in kept.records if record.name == _FAILURES]
+    assert {"failed: %s [withheld]", "a b"} <= set(messages)
+    assert _STEM not in str(kept)
 
 
 def test_a_formatter_that_caches_finds_nothing(
