@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import botocore.session
@@ -264,6 +265,22 @@ def test_a_busy_service_is_not_asked_again_without_time() -> None:
         with pytest.raises(exceptions.ServiceError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert (caught.value.status_code, caught.value.attempts, len(server.asked)) == (500, 1, 1)
+
+
+@pytest.mark.parametrize(("headers", "attempts"), [({}, 2), ({"x-amz-retry-after": "4000"}, 1)], ids=["own", "asked"])
+def test_a_pause_that_is_asked_for_counts(headers: dict[str, str], attempts: int) -> None:
+    """Botocore waits up to five seconds more when an answer asks for it: not beyond the deadline."""
+    answers = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
+    told: list[CallRecord] = []
+    with ScriptedServer(lambda _: answers.pop(0)) as server, suppress(exceptions.ServiceError):
+        ThirdPartyJobClient.create(
+            region_name="us-east-1",
+            endpoint_url=server.endpoint_url,
+            session=_session(),
+            deadline=5.5,
+            on_call=told.append,
+        ).poll_for_third_party_jobs(_ACTION_TYPE)
+    assert [record.attempts for record in told] == [attempts]
 
 
 def test_a_connection_after_the_deadline_is_not_made(server: ScriptedServer) -> None:

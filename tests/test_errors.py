@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,9 +93,24 @@ def test_credentials_that_were_not_found_have_no_answer(failure: Exception, text
     assert (error.status_code, error.request_id) == (None, None)
 
 
-@pytest.mark.parametrize(("bytes_left", "kind"), [(0, TransportError), (-1, UntrustedResponseError)])
-def test_an_answer_may_have_as_many_bytes_as_are_left(bytes_left: int, kind: type[ThirdPartyError]) -> None:
-    """An answer is too long when it has more than the call still takes."""
-    call = Call(ends_at=None, wire_logs=False, bytes_left=bytes_left)
-    failure = botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1")
-    assert kind is type(_error_of(failure, call))
+# Seconds and bytes left -> the text.
+_LEFT: list[tuple[float | None, int, str]] = [
+    (None, 0, "no answer within the time-out"),
+    (0.5, 0, "no answer within the time-out"),
+    (0.0, 0, "no answer before the deadline"),
+    (-1.0, 0, "no answer before the deadline"),
+    (None, -1, "the answer is too long"),
+    (0.0, -1, "the answer is too long"),
+]
+
+
+@pytest.mark.parametrize(("seconds", "bytes_left", "text"), _LEFT)
+def test_the_limits_of_a_call_are_named(
+    seconds: float | None, bytes_left: int, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that has used up its time or its bytes says so, and not what botocore made of it."""
+    monkeypatch.setattr("cp_thirdparty._botocore.call.time", SimpleNamespace(monotonic=lambda: 100.0))
+    call = Call(ends_at=None if seconds is None else 100.0 + seconds, wire_logs=False, bytes_left=bytes_left)
+    error = _error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)
+    assert str(error) == f"GetThirdPartyJobDetails: {text}"
+    assert type(error) is (TransportError if bytes_left == 0 else UntrustedResponseError)
