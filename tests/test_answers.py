@@ -132,6 +132,12 @@ def _stall(connection: socket.socket) -> None:
     time.sleep(_DEADLINE * 2)
 
 
+def _continue(connection: socket.socket) -> None:
+    while True:  # until the client has had enough
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.01)
+
+
 def _changed(**members: object) -> dict[str, Any]:
     """Change members of the good document; of the details with a leading underscore."""
     details = {name[1:]: value for name, value in members.items() if name.startswith("_")}
@@ -148,6 +154,8 @@ _UNTRUSTED: dict[str, _Fault] = {
     "HTML page": _http("<html>hello</html>"),
     "HTML page without request id": _http("<html>hello</html>", headers=""),
     "good without request id": _http(_GOOD, headers=""),
+    "request id of two lines": _http(_GOOD, headers="x-amzn-RequestId: req-1\r\n WARNING all is lost\r\n"),
+    "request id of 129 characters": _http(_GOOD, headers=f"x-amzn-RequestId: {'r' * 129}\r\n"),
     "array": _http("[]"),
     "null": _http("null"),
     "text": _http('"text"'),
@@ -194,6 +202,7 @@ _TRANSPORT: dict[str, _Fault] = {
     "dripping headers": _drip(_http(_GOOD)),
     "dripping body": _drip(_http(_GOOD)[-100:]),
     "stall": _stall,
+    "100 Continue for ever": _continue,
 }
 _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] | None]] = {
     **{name: (fault, UntrustedResponseError) for name, fault in _UNTRUSTED.items()},
@@ -248,6 +257,15 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
     "expired token": (_error("ExpiredTokenException"), CredentialsError),
     "unknown key": (_error("UnrecognizedClientException"), CredentialsError),
     "access denied": (_error("AccessDeniedException"), AccessDeniedError),
+    "request id of 128 characters": (_http(_GOOD, headers=f"x-amzn-RequestId: {'r' * 128}\r\n"), None),
+    "error with a date that is none": (
+        _error("ExpiredTokenException", headers=f"{_ID}Date: soon\r\n"),
+        CredentialsError,
+    ),
+    "error with a date out of range": (
+        _error("ExpiredTokenException", headers=f"{_ID}Date: Mon, 01 Jan 2024 00:00:00 +{'9' * 20}\r\n"),
+        CredentialsError,
+    ),
     "skewed clock": (_error("InvalidSignatureException", headers=_OLD_DATE), ClockSkewError),
 }
 
@@ -416,6 +434,7 @@ def test_a_bad_answer_is_asked_for_again(fault: str, operation: str, server: Raw
     ("fault", "reason"),
     [
         ("good without request id", "an answer without a request id is not CodePipeline's"),
+        ("request id of two lines", "an answer without a request id is not CodePipeline's"),
         ("negative length", "the answer is not as long as it says"),
         ("HTML page", "the answer is not what the protocol asks for"),
         ("error type that is a number", "the answer has an error type that is no text"),
@@ -428,6 +447,7 @@ def test_an_answer_that_is_not_believed_says_why(
     server.faults = [_OUTCOMES[fault][0]]
     with pytest.raises(UntrustedResponseError) as caught:
         _CALLS["get"](client)
+    assert caught.value.request_id == (None if "request id" in fault else "req-1")
     assert (str(caught.value), caught.value.status_code) == (f"GetThirdPartyJobDetails: {reason}", 200)
 
 

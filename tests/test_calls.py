@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import attrs
 import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -21,9 +22,10 @@ from botocore.config import Config
 from botocore.stub import Stubber
 from scripted import Answer, ScriptedServer, error, ok
 
-from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
+from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, _operations, exceptions
 from cp_thirdparty._botocore import deadline, guard
 from cp_thirdparty._botocore.call import Call
+from cp_thirdparty._connection import answered
 from cp_thirdparty.telemetry import CallRecord
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -120,11 +122,36 @@ def test_a_broken_hook_costs_no_result(server: ScriptedServer, caplog: pytest.Lo
     assert [record.getMessage() for record in caplog.records] == ["on_call raised LookupError"]
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, "5"])
+@pytest.mark.parametrize("seconds", [0, -1.0, "5", 1_000_001, float("inf"), float("nan")])
 def test_a_bad_deadline_is_refused(seconds: Any) -> None:
-    """A deadline must be more than 0 seconds."""
+    """A deadline must be more than 0 seconds, and what a socket takes."""
     with pytest.raises(exceptions.InvalidRequestError, match="deadline: must be more than 0"):
         _client("http://127.0.0.1:9", deadline=seconds)
+
+
+@pytest.mark.parametrize("settings", [{"deadline": 1_000_000, "read_timeout": None}, {"read_timeout": 1_000_000}])
+def test_the_longest_deadline_works(settings: dict[str, Any], server: ScriptedServer) -> None:
+    """A socket takes the longest time-out that is not refused."""
+    with ThirdPartyJobClient.create(
+        region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(), **settings
+    ) as client:
+        assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, LookupError])
+def test_what_is_raised_while_an_answer_is_read_is_returned(kind: type[BaseException], server: ScriptedServer) -> None:
+    """The frame that holds the parameters in clear is gone before anything is raised, Ctrl-C too."""
+
+    def decode(_: object) -> Any:
+        raise kind
+
+    request: Any = _operations.get_third_party_job_details("job-1", client_token=_MARKER)
+    raw = _raw(server.endpoint_url)
+    value, failure, metadata = answered(raw, attrs.evolve(request, decode=decode), Call(ends_at=None, wire_logs=False))
+    raw.close()
+    assert (value, metadata) == (None, {})
+    assert isinstance(failure, exceptions.UntrustedResponseError if kind is LookupError else kind)
+    assert failure.__traceback__ is None
 
 
 # --- wire logs -------------------------------------------------------------------------------------------------------

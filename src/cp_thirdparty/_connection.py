@@ -21,6 +21,9 @@ from cp_thirdparty.secrets import SecretStr
 
 _T = TypeVar("_T")
 
+# A socket takes a time-out of no more than 2**31 milliseconds.
+_MOST_SECONDS = 1_000_000
+
 
 def answered(
     client: BaseClient, request: Request[_T], call: Call
@@ -34,6 +37,8 @@ def answered(
     current = CURRENT.set(call)
     try:
         answer: dict[str, Any] = getattr(client, xform_name(request.operation_name))(**parameters)
+        # A stubbed client brings what botocore would have parsed.
+        outcome = request.decode(answer.get(DOCUMENT, answer) or {})
     except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
         error = error_of(
             failure,
@@ -49,14 +54,9 @@ def answered(
         return None, interruption, {}
     finally:
         CURRENT.reset(current)
-    # A stubbed client brings what botocore would have parsed.
-    document: Mapping[str, Any] = answer.get(DOCUMENT, answer) or {}
     metadata: Mapping[str, Any] = answer.get("ResponseMetadata", {})
     # The header is the peer's: it may say a secret back.
-    return *request.decode(document), {
-        **metadata,
-        "RequestId": struck_out(metadata.get("RequestId", ""), secrets) or None,
-    }
+    return *outcome, {**metadata, "RequestId": struck_out(metadata.get("RequestId", ""), secrets) or None}
 
 
 def _forget(failure: BaseException | None) -> None:
@@ -70,9 +70,9 @@ def _forget(failure: BaseException | None) -> None:
 
 def refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:
     """Tell what is wrong with a number of seconds, or ``None``."""
-    if seconds is None or (isinstance(seconds, (int, float)) and seconds > 0):
+    if seconds is None or (isinstance(seconds, (int, float)) and 0 < seconds <= _MOST_SECONDS):
         return None
-    return InvalidRequestError(name, "must be more than 0 seconds, or None for no limit")
+    return InvalidRequestError(name, "must be more than 0 and at most 1,000,000 seconds, or None for no limit")
 
 
 def refused_setting(

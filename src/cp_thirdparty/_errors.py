@@ -14,7 +14,7 @@ from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import exceptions
 from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._botocore.guard import UNTRUSTED
+from cp_thirdparty._botocore.guard import REQUEST_ID, UNTRUSTED
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,
@@ -162,9 +162,9 @@ _CREATION: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: dict[str, Any]) -> ThirdPartyError:
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
     # Of an answer without a body botocore reads no request id.
-    request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid")
+    request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid", "")
     facts["status_code"] = metadata.get("HTTPStatusCode")
-    facts["request_id"] = struck_out(request_id, secrets) if request_id else None
+    facts["request_id"] = struck_out(request_id, secrets) if REQUEST_ID.fullmatch(request_id) else None
     if UNTRUSTED in response:
         reason, facts["status_code"] = response[UNTRUSTED]
         return UntrustedResponseError(reason, **facts)
@@ -208,7 +208,7 @@ def _clock_offset(headers: Mapping[str, str]) -> float | None:
     """Tell how many seconds this clock is ahead of the service's, or ``None`` when it did not say its time."""
     try:
         return time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (TypeError, ValueError):
+    except (OverflowError, ValueError):
         return None
 
 

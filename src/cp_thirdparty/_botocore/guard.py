@@ -9,6 +9,7 @@ first in line where botocore decides on that, tells it the status, for else it r
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -23,6 +24,9 @@ UNTRUSTED: Final = "cp_thirdparty.untrusted"
 # Where the parsed answer to a call of ours has the document as it came.  Botocore's own parser takes an object for an
 # empty list and a number for a text, and falls over a list for an object.
 DOCUMENT: Final = "cp_thirdparty.document"
+
+# CodePipeline's are UUIDs.  One that goes on in a second line could write a line of its own into a log.
+REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 
 _OPERATIONS: Final = (
     "PollForThirdPartyJobs",
@@ -79,7 +83,7 @@ def _fault(response: Mapping[str, Any], document: Mapping[str, Any] | None, *, h
     headers: Mapping[str, str] = response["headers"]
     body: bytes = response["body"]
     is_error = response["status_code"] >= _FIRST_NO_SUCCESS
-    if not headers.get("x-amzn-requestid"):
+    if not REQUEST_ID.fullmatch(headers.get("x-amzn-requestid", "")):
         return "an answer without a request id is not CodePipeline's"
     length = headers.get("content-length")
     if length is not None and length.strip() != str(len(body)):
