@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "seaweed"]

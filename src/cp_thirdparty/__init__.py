@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cp_thirdparty import exceptions
     from cp_thirdparty._version import __version__
+    from cp_thirdparty.artifacts.store import ArtifactStore
     from cp_thirdparty.client import ThirdPartyJobClient
     from cp_thirdparty.configuration import Key, structure_configuration
     from cp_thirdparty.enums import (
@@ -52,6 +53,7 @@ __all__ = [
     "ArtifactCredentials",
     "ArtifactLocation",
     "ArtifactLocationType",
+    "ArtifactStore",
     "Continued",
     "CurrentRevision",
     "EncryptionKey",
@@ -89,6 +91,7 @@ _HOMES = {
     "ArtifactCredentials": "models",
     "ArtifactLocation": "models",
     "ArtifactLocationType": "enums",
+    "ArtifactStore": "artifacts.store",
     "Continued": "worker",
     "CurrentRevision": "models",
     "EncryptionKey": "models",
@@ -115,6 +118,9 @@ _HOMES = {
     "structure_configuration": "configuration",
 }
 
+# What an extra brings, to the extra.
+_EXTRAS = {"s3transfer": "artifacts"}
+
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
 
@@ -125,7 +131,15 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
             return import_module("cp_thirdparty.exceptions")
         if name not in _HOMES:
             raise AttributeError(f"module 'cp_thirdparty' has no attribute {name!r}")
-        value = getattr(import_module(f"cp_thirdparty.{_HOMES[name]}"), name)
+        try:
+            module = import_module(f"cp_thirdparty.{_HOMES[name]}")
+        except ModuleNotFoundError as missing:
+            if missing.name not in _EXTRAS:
+                raise
+            raise ImportError(
+                f"cp_thirdparty.{name} needs {missing.name}: pip install 'cp-thirdparty[{_EXTRAS[missing.name]}]'"
+            ) from None
+        value = getattr(module, name)
         globals()[name] = value
         return value
 

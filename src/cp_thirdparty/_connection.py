@@ -47,10 +47,10 @@ def answered(
             is_repeatable=request.is_repeatable,
             call=call,
         )
-        _forget(failure)
+        forget(failure)
         return None, error, {}
     except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        _forget(interruption)
+        forget(interruption)
         return None, interruption, {}
     finally:
         CURRENT.reset(current)
@@ -59,7 +59,7 @@ def answered(
     return *outcome, {**metadata, "RequestId": struck_out(metadata.get("RequestId", ""), secrets) or None}
 
 
-def _forget(failure: BaseException | None) -> None:
+def forget(failure: BaseException | None) -> None:
     """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
     while failure is not None:
         traceback.clear_frames(failure.__traceback__)

@@ -172,7 +172,7 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
     code = str(response.get("Error", {}).get("Code", ""))
     text = response.get("Error", {}).get("Message", "")
     message = struck_out(text if isinstance(text, str) else "", secrets)
-    offset = _clock_offset(metadata.get("HTTPHeaders", {}))
+    offset = clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
         # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
         return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
@@ -204,7 +204,7 @@ def _service_error(message: str, facts: dict[str, Any]) -> ServiceError:
     return ServiceError(message, **facts)
 
 
-def _clock_offset(headers: Mapping[str, str]) -> float | None:
+def clock_offset(headers: Mapping[str, str]) -> float | None:
     """Tell how many seconds this clock is ahead of the service's, or ``None`` when it did not say its time."""
     try:
         return time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()

@@ -192,6 +192,16 @@ class ThirdPartyJobClient:
         self._rebuild = make
         return self
 
+    @property
+    def region_name(self) -> str:
+        """
+        The AWS region that it calls.
+
+        .. versionadded:: 0.1.0
+        """
+        region_name: str = self._client.meta.region_name
+        return region_name
+
     def poll_for_third_party_jobs(
         self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None
     ) -> tuple[ThirdPartyJob, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import attrs
 from typing_extensions import assert_type
@@ -22,6 +22,7 @@ from cp_thirdparty import (
     ArtifactCredentials,
     ArtifactLocation,
     ArtifactLocationType,
+    ArtifactStore,
     CurrentRevision,
     EncryptionKey,
     EncryptionKeyType,
@@ -82,6 +83,29 @@ def clients() -> None:
     created.close()
     with OwnClient.create() as own:
         assert_type(own, OwnClient)
+
+
+def artifacts(client: ThirdPartyJobClient, details: JobDetails, token: SecretStr) -> None:
+    """Move the artifacts of a job."""
+    store = ArtifactStore.for_job(
+        client,
+        details,
+        client_token=token,
+        expected_bucket_owner="123456789012",
+        endpoint_url=None,
+        region_name="us-east-1",
+        config=None,
+    )
+    assert_type(store, ArtifactStore)
+    assert_type(store.inputs, Mapping[str, Artifact])
+    assert_type(store.outputs, Mapping[str, Artifact])
+    with store.open("MyApp") as stream:
+        assert_type(stream, BinaryIO)
+    assert_type(store.download("MyApp", to=Path("MyApp.zip"), progress=print), Path)
+    store.upload("Report", Path("report.zip"), progress=None)
+    with ArtifactStore.for_job(client, details, client_token="plain") as opened:
+        assert_type(opened, ArtifactStore)
+    assert_type(client.region_name, str)
 
 
 def record(call: CallRecord) -> None:

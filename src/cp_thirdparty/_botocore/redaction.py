@@ -31,6 +31,10 @@ _LOGGERS: Final = tuple(
         "botocore.tokens",  # the traceback of a sign-in that failed
         "botocore.utils",  # what the metadata services of instances and containers answer
         "urllib3.connection",  # headers that cannot be read
+        "s3transfer.download",
+        "s3transfer.futures",
+        "s3transfer.tasks",
+        "s3transfer.utils",
     )
 )
 # The same headers in urllib3 1.26, with a traceback; its other records hold method, host, path and status.

@@ -1,3 +1,5 @@
 """Artifacts: in and out of S3 with the job's own credentials."""
 
-__all__: list[str] = []
+from cp_thirdparty.artifacts.store import ArtifactStore
+
+__all__ = ["ArtifactStore"]

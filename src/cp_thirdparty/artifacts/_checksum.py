@@ -1,0 +1,51 @@
+"""The checksum that S3 tells of a whole object, where this machine can compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from botocore import httpchecksum
+
+__all__ = ["Checksum", "checksum_of"]
+
+# Without the package awscrt there are CRC32, SHA1 and SHA256; with it CRC32C and CRC64NVME too.
+_ALGORITHMS: Mapping[str, Any] = vars(httpchecksum)["_CHECKSUM_CLS"]  # no public way to know what can be computed
+
+
+@attrs.frozen
+class Checksum:
+    """
+    A checksum to be met.
+
+    Attributes:
+        algorithm: Its name in lower case.
+
+        value: Base64 of its bytes.
+    """
+
+    algorithm: str
+    value: str
+
+    def start(self) -> Any:
+        """Begin to compute: the answer takes bytes by ``update()``."""
+        return _ALGORITHMS[self.algorithm]()
+
+    def is_met_by(self, running: Any) -> bool:
+        """Tell whether what was computed is the value."""
+        return bool(running.b64digest() == self.value)
+
+
+def checksum_of(answer: Mapping[str, Any]) -> Checksum | None:
+    """
+    Find the checksum in an answer to HEAD.
+
+    That of a multipart upload may be composite, a checksum of checksums of parts whose bounds nobody tells: such a one
+    has a hyphen, which Base64 has not, and says nothing.
+    """
+    for algorithm in _ALGORITHMS:
+        value = answer.get(f"Checksum{algorithm.upper()}")
+        if value and "-" not in value and answer.get("ChecksumType") != "COMPOSITE":
+            return Checksum(algorithm, value)
+    return None

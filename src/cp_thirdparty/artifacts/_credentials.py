@@ -1,0 +1,123 @@
+"""The job's own credentials, renewed by reading its details again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+import attrs
+from botocore.credentials import RefreshableCredentials
+
+from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdPartyError
+from cp_thirdparty.models import ArtifactCredentials, JobDetails
+
+__all__ = ["JobCredentials", "refused_credentials"]
+
+# The service tells no expiry.  15 minutes are what AWS's own Jenkins plug-in counts on.
+_LIFETIME: Final = timedelta(minutes=15)
+# Renewed at 12 minutes by one thread while the others go on; from 14 on all wait for it.  With botocore's own time-outs
+# of 15 and 10 minutes, credentials of 15 would be renewed at each use.
+_ADVISORY_SECONDS: Final = 180
+_MANDATORY_SECONDS: Final = 60
+
+
+class JobCredentials(RefreshableCredentials):
+    """
+    The three credentials of a job, for botocore to sign with.
+
+    Args:
+        details: The details of the job, with all three credentials.
+
+        read: Reads the details again.
+
+        clock: Tells the time in seconds since the epoch.
+
+    Attributes:
+        generation: How often they were renewed.
+    """
+
+    def __init__(self, details: JobDetails, read: Callable[[], JobDetails], clock: Callable[[], float]) -> None:
+        self._details = details
+        self._read = read
+        self._clock = clock
+        self._refused: ThirdPartyError | None = None
+        self.generation = 0
+        first = self._metadata(details)
+        super().__init__(
+            access_key=first["access_key"],
+            secret_key=first["secret_key"],
+            token=first["token"],
+            expiry_time=self._now() + _LIFETIME,
+            refresh_using=self._renewed,
+            method="cp-thirdparty-job",
+            time_fetcher=self._now,
+            advisory_timeout=_ADVISORY_SECONDS,
+            mandatory_timeout=_MANDATORY_SECONDS,
+        )
+
+    def renew(self, generation: int) -> None:
+        """Renew them, unless another thread has done so since the caller saw this generation of them."""
+        inside: Any = self  # botocore has no public way to renew before the time
+        with inside._refresh_lock:  # noqa: SLF001 - likewise
+            if self.generation == generation:
+                inside._protected_refresh(is_mandatory=True)  # noqa: SLF001 - likewise
+
+    def hold(self) -> None:
+        """
+        Renew them when it is time, and raise the error that ended their use, if one did.
+
+        Botocore keeps an error to itself as long as the old credentials are good for another minute.  That is right
+        when CodePipeline could not be reached, and wrong when it has answered for another job's artifacts.
+        """
+        self.get_frozen_credentials()
+        if self._refused is not None:
+            raise copy.copy(self._refused)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), tz=timezone.utc)
+
+    def _renewed(self) -> dict[str, str]:
+        details = self._read()
+        self._refused = _difference(self._details, details) or refused_credentials(details)
+        if self._refused is not None:
+            raise copy.copy(self._refused)
+        self.generation += 1
+        return self._metadata(details)
+
+    def _metadata(self, details: JobDetails) -> dict[str, str]:
+        given: Any = details.data.artifact_credentials  # complete: refused_credentials() has looked
+        return {
+            "access_key": given.access_key_id.get_secret_value(),
+            "secret_key": given.secret_access_key.get_secret_value(),
+            "token": given.session_token.get_secret_value(),
+            "expiry_time": (self._now() + _LIFETIME).isoformat(),
+        }
+
+
+def refused_credentials(details: JobDetails) -> CredentialsError | None:
+    """Tell why a job's credentials are of no use, or ``None``: botocore would look for others."""
+    given = details.data.artifact_credentials
+    if given is None:
+        return CredentialsError("the job has no artifact credentials")
+    missing = [
+        field.name
+        for field in attrs.fields(ArtifactCredentials)
+        if (value := getattr(given, field.name)) is None or not value.get_secret_value()
+    ]
+    return CredentialsError(f"the artifact credentials lack {', '.join(missing)}") if missing else None
+
+
+def _difference(first: JobDetails, second: JobDetails) -> ArtifactError | None:
+    changed = list(_changed(first, second))
+    return ArtifactError(f"the details of the job have changed: {', '.join(changed)}") if changed else None
+
+
+def _changed(first: JobDetails, second: JobDetails) -> Iterator[str]:
+    """Name what differs, but for the credentials, and the nonce, of which nobody says that it stays."""
+    if first.id != second.id:
+        yield "id"
+    for field in attrs.fields(type(first.data)):
+        if field.name != "artifact_credentials" and getattr(first.data, field.name) != getattr(second.data, field.name):
+            yield f"data.{field.name}"

@@ -1,0 +1,89 @@
+"""From S3 to a file: moved by s3transfer to a neighbour, looked at, then renamed."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import attrs
+from s3transfer.subscribers import BaseSubscriber
+
+from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._s3 import pinned
+from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
+from cp_thirdparty.exceptions import ArtifactTransferError
+
+__all__ = ["Facts", "downloaded", "facts_of"]
+
+
+@attrs.frozen
+class Facts:
+    """
+    What S3 says of an object before it is read.
+
+    Attributes:
+        size: Its bytes.
+
+        etag: Its version, so to say.
+
+        checksum: The checksum of all its bytes, if S3 tells one that can be computed here.
+    """
+
+    size: int
+    etag: str
+    checksum: Checksum | None
+
+
+def facts_of(s3: Any, place: Place) -> Facts:
+    """Ask S3 for size, ETag and checksum of an object."""
+    answer = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
+    return Facts(size=answer["ContentLength"], etag=answer["ETag"], checksum=checksum_of(answer))
+
+
+def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter) -> Path:
+    """Write the object to a file, which appears when it is whole."""
+    facts = facts_of(s3, place)
+    part = to.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        with part.open("xb") as file, pinned(facts.etag), transfers(s3) as manager:
+            future = manager.download(
+                *(place.bucket, place.key, file),
+                extra_args={"ChecksumMode": "ENABLED"},
+                subscribers=[_Known(facts), reporter],
+            )
+            future.result()
+        _look_at(part, place, facts)
+        part.replace(to)
+    finally:
+        part.unlink(missing_ok=True)
+    return to
+
+
+class _Known(BaseSubscriber):
+    """Saves s3transfer from asking again."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__()
+        self._facts = facts
+
+    def on_queued(self, future: Any, **_: object) -> None:
+        future.meta.provide_transfer_size(self._facts.size)
+        if hasattr(future.meta, "provide_object_etag"):  # s3transfer 0.11 and newer
+            future.meta.provide_object_etag(self._facts.etag)
+
+
+def _look_at(part: Path, place: Place, facts: Facts) -> None:
+    if part.stat().st_size != facts.size:
+        raise ArtifactTransferError(f"{place}: the file is not as long as the object")
+    # Of the answers to ranges S3 tells no checksum; botocore has looked at that of a smaller object, read at once.
+    if facts.checksum is None or facts.size < PART_BYTES:
+        return
+    running = facts.checksum.start()
+    buffer = bytearray(1 << 20)
+    with part.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            running.update(memoryview(buffer)[:count])
+    if not facts.checksum.is_met_by(running):
+        raise ArtifactTransferError(f"{place}: the bytes do not have the checksum that S3 tells")

@@ -1,0 +1,152 @@
+"""
+What S3, s3transfer and botocore raise, as errors of this library.
+
+No text of S3 is kept: that about a wrong signature repeats the headers that were signed, a token among them.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from botocore import exceptions as botocore_exceptions
+from s3transfer.exceptions import RetriesExceededError
+
+from cp_thirdparty._botocore import redaction
+from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._connection import forget
+from cp_thirdparty._errors import clock_offset
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ArtifactNotFoundError,
+    ArtifactTransferError,
+    ClockSkewError,
+    CredentialsError,
+    ThirdPartyError,
+    ThrottledError,
+)
+
+__all__ = ["attempt"]
+
+_T = TypeVar("_T")
+
+# S3's codes, from the page "Error responses" of its API reference.  The answer to HEAD has a status for a code.
+_NOT_FOUND: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey"})
+_DENIED: Final = frozenset({"403", "AccessDenied", "AccountProblem", "AllAccessDisabled"})
+_CREDENTIALS: Final = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+_CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
+_THROTTLING: Final = frozenset({"503", "RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException"})
+_ELSEWHERE: Final = frozenset(
+    {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "Redirect", "TemporaryRedirect"}
+)
+# Codes that say something to the caller as they are; any other is only told by its status.
+_TOLD: Final = frozenset(
+    {
+        "BadDigest",
+        "EntityTooLarge",
+        "InternalError",
+        "InvalidObjectState",
+        "InvalidRequest",
+        "KMS.DisabledException",
+        "KMS.InvalidKeyUsageException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+        "NoSuchUpload",
+        "OperationAborted",
+        "RequestTimeout",
+        "ServiceUnavailable",
+    }
+)
+
+_ANSWERS: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] = (
+    (_NOT_FOUND, ArtifactNotFoundError, "S3 has no such object"),
+    (_CREDENTIALS, CredentialsError, "S3 does not accept the credentials of the job"),
+    (_ELSEWHERE, ArtifactTransferError, "the bucket is in another region; give its region_name"),
+)
+
+_READS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
+
+_TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 tells"),
+    (botocore_exceptions.ConnectTimeoutError, "no connection within the time-out"),
+    (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
+    (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made"),
+    (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint"),
+    (botocore_exceptions.ReadTimeoutError, "no answer within the time-out"),
+    (botocore_exceptions.IncompleteReadError, "the connection was closed before the end"),
+    (botocore_exceptions.ResponseStreamingError, "the connection was closed before the end"),
+    (botocore_exceptions.ConnectionClosedError, "the connection was closed before an answer"),
+    (botocore_exceptions.HTTPClientError, "the connection failed"),
+    (TimeoutError, "no answer within the time-out"),
+    (ConnectionError, "the connection failed"),
+    (ssl.SSLError, "the connection failed"),
+)
+
+
+def attempt(work: Callable[[], _T], place: Place) -> tuple[_T | None, BaseException | None]:
+    """
+    Do the work with botocore's and s3transfer's logs withheld, and return its value or its error.
+
+    It returns every error, so that its frame and those below, which hold credentials, are gone when one is raised.
+    """
+    redaction.install()
+    current = CURRENT.set(Call(ends_at=None, wire_logs=False))
+    try:
+        return work(), None
+    except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
+        error = _error_of(failure, place)
+        forget(failure)
+        return None, error
+    finally:
+        CURRENT.reset(current)
+
+
+def _error_of(failure: BaseException, place: Place) -> BaseException:
+    if isinstance(failure, RetriesExceededError):
+        failure = failure.last_exception
+    if isinstance(failure, botocore_exceptions.ClientError):
+        return _answered(failure, place)
+    if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
+        return failure
+    for kind, text in _TRANSPORT:
+        if isinstance(failure, kind):
+            return ArtifactTransferError(f"{place}: {text}")
+    if isinstance(failure, OSError):
+        return failure  # of the local file
+    return ArtifactTransferError(f"{place}: the answer could not be read ({type(failure).__name__})")
+
+
+def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPartyError:
+    response: Mapping[str, Any] = failure.response
+    code = str(response.get("Error", {}).get("Code", ""))
+    metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
+    facts: dict[str, Any] = {
+        "operation_name": failure.operation_name,
+        "status_code": metadata.get("HTTPStatusCode"),
+        "request_id": metadata.get("RequestId"),
+    }
+    if code in _DENIED:
+        action = "s3:GetObject" if failure.operation_name in _READS else "s3:PutObject"
+        return AccessDeniedError(action=action, resource=f"arn:aws:s3:::{place.bucket}/{place.key}", **facts)
+    if code in _CLOCK:
+        offset = clock_offset(metadata.get("HTTPHeaders", {})) or 0.0
+        return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
+    if code in _THROTTLING:
+        return ThrottledError("", code=code, is_retry_safe=True, **facts)
+    for codes, kind, text in _ANSWERS:
+        if code in codes:
+            return kind(f"{place}: {text}")
+    told = f"{code} with status" if code in _TOLD else "status"
+    return ArtifactTransferError(f"{place}: {failure.operation_name}: S3 answered {told} {facts['status_code']}")

@@ -1,0 +1,70 @@
+"""Where an artifact lies, checked before anything is asked of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
+from cp_thirdparty.models import Artifact
+
+__all__ = ["Place", "place_of"]
+
+# Buckets are named by strangers.  The rule leaves out ARNs, and the directory buckets of S3 Express, which botocore
+# would sign for with other credentials ("General purpose bucket naming rules" of S3's user guide).
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_DIRECTORY_BUCKET: Final = "--x-s3"
+# "Creating object key names" of S3's user guide: 1,024 bytes of UTF-8.
+_MAX_KEY_BYTES: Final = 1024
+
+
+@attrs.frozen
+class Place:
+    """
+    An artifact of the job and its object.
+
+    Attributes:
+        direction: ``"input"`` or ``"output"``.
+
+        name: Name of the artifact.
+
+        bucket: Name of the bucket.
+
+        key: Key of the object; never a local path.
+    """
+
+    direction: str
+    name: str
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.direction} artifact {self.name!r}"
+
+
+def place_of(artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place | ArtifactError:
+    """Find an artifact by its name, or return the error."""
+    artifact = artifacts.get(name)
+    if artifact is None:
+        names = ", ".join(map(repr, artifacts)) or "none"
+        return ArtifactNotFoundError(f"the job has no {direction} artifact {name!r}; it has {names}")
+    location = None if artifact.location is None else artifact.location.s3_location
+    if location is None:
+        return ArtifactNotFoundError(f"{direction} artifact {name!r} has no place in S3")
+    rule = _broken_rule(location.bucket_name, location.object_key)
+    if rule is not None:
+        return ArtifactError(f"{direction} artifact {name!r}: {rule}")
+    return Place(direction, name, location.bucket_name, location.object_key)
+
+
+def _broken_rule(bucket: str, key: str) -> str | None:
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_DIRECTORY_BUCKET):
+        return "its bucket must have the name of a general purpose bucket, 3 to 63 characters, and no ARN"
+    if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY_BYTES:
+        return "its object key must have 1 to 1,024 bytes"
+    if {".", ".."} & set(key.split("/")):
+        return "its object key must have no segment '.' or '..', which would be taken out on the way"
+    return None

@@ -1,0 +1,104 @@
+"""An object as a stream that goes on after a cut."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from typing import Any, Final
+
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+from cp_thirdparty.artifacts._download import Facts, facts_of
+from cp_thirdparty.artifacts._failures import attempt
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._s3 import pinned
+from cp_thirdparty.exceptions import ArtifactTransferError
+
+__all__ = ["ArtifactReader"]
+
+# How often in a row an answer may end without a byte.
+_ATTEMPTS: Final = 5
+_CUT: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, TimeoutError)
+
+
+class ArtifactReader(io.RawIOBase):
+    """
+    Reads one object from its first byte to its last, and tells its end only when all of it was right.
+
+    Args:
+        s3: The client.
+
+        place: The object, which is there.
+
+        facts: What S3 says of it.
+    """
+
+    def __init__(self, s3: Any, place: Place, facts: Facts) -> None:
+        self._s3 = s3
+        self._place = place
+        self._facts = facts
+        self._position = 0
+        self._body: Any = None
+        self._running: Any = None if facts.checksum is None else facts.checksum.start()
+
+    @classmethod
+    def opened(cls, s3: Any, place: Place) -> ArtifactReader:
+        """Begin with an object."""
+        return cls(s3, place, facts_of(s3, place))
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes; none at the end."""
+        view = memoryview(buffer).cast("B")
+        count, error = attempt(lambda: self._read_into(view), self._place)
+        if error is not None:
+            raise error
+        return count or 0
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._let_go()
+        super().close()
+
+    def _read_into(self, view: memoryview) -> int:
+        if self._position == self._facts.size:
+            return self._end()
+        data = self._some(len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        if self._running is not None:
+            self._running.update(data)
+        return len(data)
+
+    def _some(self, most: int) -> bytes:
+        for _ in range(_ATTEMPTS):
+            if self._body is None:
+                self._body = self._ask()
+            with suppress(*_CUT):
+                data: bytes = self._body.read(most)
+                if data:
+                    return data
+            self._let_go()  # and go on from where it was cut
+        raise ArtifactTransferError(f"{self._place}: the connection was closed before the end")
+
+    def _ask(self) -> Any:
+        with pinned(self._facts.etag):
+            answer = self._s3.get_object(
+                Bucket=self._place.bucket, Key=self._place.key, Range=f"bytes={self._position}-"
+            )
+        return answer["Body"]
+
+    def _end(self) -> int:
+        self._let_go()
+        checksum = self._facts.checksum
+        if checksum is not None and not checksum.is_met_by(self._running):
+            raise ArtifactTransferError(f"{self._place}: the bytes do not have the checksum that S3 tells")
+        return 0
+
+    def _let_go(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None

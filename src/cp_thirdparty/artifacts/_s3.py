@@ -1,0 +1,184 @@
+"""An S3 client for one job: its credentials and no others, its checks of answers, its encryption key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.loaders import Loader
+
+from cp_thirdparty._errors import configuration_error_of
+from cp_thirdparty._version import __version__
+from cp_thirdparty.artifacts._answers import fault_of
+from cp_thirdparty.artifacts._credentials import JobCredentials
+from cp_thirdparty.exceptions import ArtifactTransferError
+
+__all__ = ["made_s3", "pinned"]
+
+# Where a request tells which generation of the credentials has signed it, and that it was signed anew.
+_GENERATION: Final = "cp_thirdparty.generation"
+_SIGNED_ANEW: Final = "cp_thirdparty.signed_anew"
+
+# How S3 says that temporary credentials are over: AWS's "Error responses" page of the S3 API reference, and what its
+# other services say.
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+_FIRST_NO_SUCCESS: Final = 300
+_PRECONDITION_FAILED: Final = 412
+# How often an answer that does not count is asked for again, as often as botocore's standard mode asks.
+_ATTEMPTS: Final = 3
+_FIRST_PAUSE: Final = 0.1  # seconds, doubled each time
+
+# The ETag of the object that is being read: each request for a part of it asks for no other.
+_PINNED: ContextVar[str | None] = ContextVar("cp_thirdparty_etag", default=None)
+
+# Of a connection that s3transfer's ten threads use, with some left for `open()`.
+_CONNECTIONS: Final = 16
+
+
+@contextmanager
+def pinned(etag: str) -> Generator[None]:
+    """Read only the object that has this ETag."""
+    token = _PINNED.set(etag)
+    try:
+        yield
+    finally:
+        _PINNED.reset(token)
+
+
+def made_s3(
+    credentials: JobCredentials,
+    *,
+    key_id: str | None,
+    region_name: str | None,
+    endpoint_url: str | None,
+    expected_bucket_owner: str | None,
+    config: Config | None,
+) -> Any:
+    """Make a client of botocore, or return the error."""
+    try:
+        session = botocore.session.Session()
+        # In place of botocore's own, which look through environment, files and metadata services.
+        session.register_component("credential_provider", _OnlyTheJobs(credentials))
+        session.register_component("token_provider", _NoToken())
+        session.register_component("data_loader", _loader())
+        client: Any = session.create_client(
+            "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
+        )
+    except Exception as failure:  # noqa: BLE001 - told as one of ours
+        return configuration_error_of(failure)
+    handlers = _Handlers(credentials, key_id, expected_bucket_owner)
+    client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
+    client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
+    client.meta.events.register_first("needs-retry.s3", handlers.look_at_answer)
+    return client
+
+
+@functools.cache
+def _loader() -> Loader:
+    """Give all jobs one loader, which keeps S3's large model in memory: without it a client takes 0.1 s."""
+    return botocore.session.Session().get_component("data_loader")  # type: ignore[no-any-return]
+
+
+class _OnlyTheJobs:
+    """The chain of providers of credentials, of one link."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def load_credentials(self) -> Credentials:
+        return self._credentials
+
+
+class _NoToken:
+    """The chain of providers of bearer tokens, of none."""
+
+    def load_token(self, **_: object) -> None:
+        return None
+
+
+def _settings(endpoint_url: str | None, config: Config | None) -> Config:
+    ours: dict[str, Any] = {
+        "connect_timeout": 5.0,
+        "read_timeout": 20.0,
+        "retries": {"mode": "standard"},
+        "tcp_keepalive": True,
+        "max_pool_connections": _CONNECTIONS,
+        "user_agent_extra": f"cp-thirdparty/{__version__}",
+        # Only AWS's own endpoints surely have a name for each bucket.
+        "s3": {"addressing_style": "auto" if endpoint_url is None else "path"},
+        "defaults_mode": "legacy",  # "auto", from the environment, would ask a metadata service
+    }
+    fixed: dict[str, Any] = {"signature_version": "s3v4"}  # objects under KMS keys take no other
+    for name in ("request_checksum_calculation", "response_checksum_validation"):
+        if name in Config.OPTION_DEFAULTS:  # botocore 1.36 and newer; the older take what each call says
+            fixed[name] = "when_supported"
+    settings = Config(**ours)
+    return (settings if config is None else settings.merge(config)).merge(Config(**fixed))
+
+
+class _Handlers:
+    """What happens around each request of the client."""
+
+    def __init__(self, credentials: JobCredentials, key_id: str | None, expected_bucket_owner: str | None) -> None:
+        self._credentials = credentials
+        self._key_id = key_id
+        self._owner = expected_bucket_owner
+
+    def complete(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        """Add what s3transfer cannot be asked to add to each of its requests."""
+        if self._owner is not None:
+            params["ExpectedBucketOwner"] = self._owner
+        etag = _PINNED.get()
+        if etag is not None and model.name == "GetObject":
+            params["IfMatch"] = etag
+
+    def look_at_credentials(self, request: Any, **_: object) -> None:
+        """See to it that the credentials are good, and note which they are."""
+        self._credentials.hold()
+        request.context[_GENERATION] = self._credentials.generation
+
+    def look_at_answer(
+        self,
+        response: tuple[Any, dict[str, Any]] | None,
+        operation: Any,
+        attempts: int,
+        request_dict: dict[str, Any],
+        **_: object,
+    ) -> float | None:
+        """Tell after how many seconds the request is to be sent again, or ``None`` to leave it to botocore."""
+        if response is None:
+            return None
+        http, parsed = response
+        if http.status_code == _PRECONDITION_FAILED:
+            raise ArtifactTransferError(f"{operation.name}: the object was replaced while it was read")
+        if http.status_code >= _FIRST_NO_SUCCESS:
+            return self._signed_anew(operation.name, request_dict["context"], parsed)
+        fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
+        if fault is None:
+            return None
+        http.close()  # what it still sends is not wanted
+        if attempts < _ATTEMPTS:
+            return float(_FIRST_PAUSE * 2 ** (attempts - 1))
+        raise ArtifactTransferError(f"{operation.name}: {fault}")
+
+    def _signed_anew(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
+        if context.get(_SIGNED_ANEW) or not _is_expiry(operation_name, context, parsed):
+            return None
+        context[_SIGNED_ANEW] = True
+        self._credentials.renew(context[_GENERATION])
+        return 0.0
+
+
+def _is_expiry(operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> bool:
+    code = parsed.get("Error", {}).get("Code")
+    if operation_name != "HeadObject" or code != "400":
+        return code in _EXPIRED
+    # The answer to HEAD has no body that says why; one from another region names that.
+    region = parsed["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return region in (None, context.get("signing", {}).get("region"))

@@ -1,0 +1,77 @@
+"""How s3transfer runs here: with the context of the call in its threads, bounded memory, and a guarded callback."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from s3transfer.manager import TransferConfig, TransferManager
+from s3transfer.subscribers import BaseSubscriber
+
+__all__ = ["PART_BYTES", "Progress", "Reporter", "transfers"]
+
+_T = TypeVar("_T")
+
+# Called with the number of bytes moved since the last call.
+Progress = Callable[[int], object]
+
+# boto3's own settings, which its users know; at most 100 pieces of 256 KiB, 25 MiB, wait to be written.
+PART_BYTES: Final = 8 << 20
+_SETTINGS: Final = {
+    "multipart_threshold": PART_BYTES,
+    "multipart_chunksize": PART_BYTES,
+    "max_request_concurrency": 10,
+    "max_io_queue_size": 100,
+    "io_chunksize": 256 << 10,
+    "num_download_attempts": 5,
+}
+
+
+class _ContextExecutor(ThreadPoolExecutor):
+    """Runs each task in a copy of its submitter's context, which says that a call of ours runs."""
+
+    def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
+        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
+
+
+@contextmanager
+def transfers(s3: Any) -> Generator[Any]:
+    """Give a manager of transfers whose threads are over when the block is."""
+    with TransferManager(s3, TransferConfig(**_SETTINGS), executor_cls=_ContextExecutor) as manager:
+        yield manager
+
+
+class _CallbackFailed(Exception):  # noqa: N818 - a signal to s3transfer, which no caller sees
+    """Says that the caller's callback has raised; the reporter has what."""
+
+
+class Reporter(BaseSubscriber):
+    """
+    Calls the caller's callback from s3transfer's threads, never from two at once.
+
+    Attributes:
+        failure: What the callback has raised, with the traceback of the callback alone.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        super().__init__()
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.failure: BaseException | None = None
+
+    def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
+        if self._progress is None:
+            return
+        with self._lock:
+            if self.failure is None:
+                try:
+                    self._progress(bytes_transferred)
+                except BaseException as failure:  # noqa: BLE001 - raised again, in the caller's thread
+                    trace = failure.__traceback__
+                    self.failure = failure.with_traceback(None if trace is None else trace.tb_next)
+            if self.failure is not None:
+                raise _CallbackFailed

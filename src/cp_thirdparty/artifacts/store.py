@@ -1,0 +1,271 @@
+"""`ArtifactStore`: the artifacts of one job, by name, with the job's own credentials."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+from botocore.config import Config
+
+from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
+from cp_thirdparty.artifacts._download import downloaded
+from cp_thirdparty.artifacts._failures import attempt
+from cp_thirdparty.artifacts._place import Place, place_of
+from cp_thirdparty.artifacts._reader import ArtifactReader
+from cp_thirdparty.artifacts._s3 import made_s3
+from cp_thirdparty.artifacts._transfer import Progress, Reporter
+from cp_thirdparty.artifacts._upload import upload
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
+from cp_thirdparty.models import Artifact, JobDetails
+from cp_thirdparty.secrets import SecretStr
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["ArtifactStore"]
+
+_T = TypeVar("_T")
+
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
+# What is read at once of an opened artifact, unless the caller asks for more.
+_BUFFER_BYTES = 256 << 10
+
+
+class ArtifactStore:
+    """
+    Reads the input artifacts of a job from S3 and writes its output artifacts there.
+
+    Make one with `for_job()`.  It uses the job's own credentials and never those of the machine.  They live 15 minutes;
+    it renews them by reading the job's details again, so it can be used as long as the job can be read.
+
+    Bytes count only when they are S3's, whole, and of one version of the object; where S3 tells a checksum of the whole
+    object in an algorithm that this machine has, they have that too.
+
+    Thread-safe, within one process.  A context manager.
+
+    Every method that asks S3 raises, besides what it names itself:
+
+    * `cp_thirdparty.exceptions.ArtifactTransferError`: the bytes were not moved whole.  Safe to retry.
+    * `cp_thirdparty.exceptions.ArtifactNotFoundError`: the job has no such artifact, or S3 has no such object.
+    * `cp_thirdparty.exceptions.ArtifactError`: the place of the artifact breaks a rule, or, when the credentials were
+      renewed, the job was no longer the same.
+    * `cp_thirdparty.exceptions.AccessDeniedError`: the job's credentials do not allow it.
+    * `cp_thirdparty.exceptions.CredentialsError`: S3 does not accept them.
+    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ClockSkewError`: as their names say.
+    * what `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details()` raises, when the credentials are renewed.
+    * ``OSError``: the local file cannot be read or written.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, s3: Any, details: JobDetails) -> None:
+        key = details.data.encryption_key
+        self._s3 = s3
+        self._key_id = None if key is None else key.id
+        self._job_id = details.id
+        self._inputs = _by_name(details.data.input_artifacts)
+        self._outputs = _by_name(details.data.output_artifacts)
+
+    @classmethod
+    def for_job(
+        cls,
+        client: ThirdPartyJobClient,
+        details: JobDetails,
+        *,
+        client_token: str | SecretStr,
+        expected_bucket_owner: str | None = None,
+        endpoint_url: str | None = None,
+        region_name: str | None = None,
+        config: Config | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """
+        Make the store of a job.  Nothing is sent before an artifact is asked for.
+
+        Args:
+            client: Reads the details again when the credentials age.
+
+            details: The details of the job, best read just now.
+
+            client_token: The token that belongs to the job's client id.
+
+            expected_bucket_owner: Account id, 12 digits, that must own the buckets; S3 refuses others.
+
+            endpoint_url: URL of another S3, which is asked with the bucket in the path.
+
+            region_name: Region of the buckets; else that of the client.  One bucket may be elsewhere: S3 says where.
+
+            config: Botocore settings that override this library's, except for the signature, which is always version 4,
+                and the checksums, which are always on.
+
+            clock: Tells the time in seconds since the epoch.
+
+        Raises:
+            cp_thirdparty.exceptions.CredentialsError: The job has no credentials, or not all three.
+
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.
+
+            cp_thirdparty.exceptions.ArtifactError: Two input or two output artifacts have one name.
+
+        .. versionadded:: 0.1.0
+        """
+        token = SecretStr.wrap(client_token)
+        del client_token  # from here on it is hidden: this frame is in every traceback
+        refused = refused_credentials(details) or _refused_owner(expected_bucket_owner) or _refused_names(details)
+        if refused is not None:
+            raise refused
+        read = functools.partial(client.get_third_party_job_details, details.id, client_token=token)
+        key = details.data.encryption_key
+        s3 = made_s3(
+            JobCredentials(details, read, clock),
+            key_id=None if key is None else key.id,
+            region_name=client.region_name if region_name is None else region_name,
+            endpoint_url=endpoint_url,
+            expected_bucket_owner=expected_bucket_owner,
+            config=config,
+        )
+        if isinstance(s3, ThirdPartyError):
+            raise s3
+        return cls(s3, details)
+
+    @property
+    def inputs(self) -> Mapping[str, Artifact]:
+        """
+        The input artifacts by name.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, Artifact]:
+        """
+        The output artifacts by name.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._outputs
+
+    def open(self, name: str) -> BinaryIO:
+        """
+        Read one input artifact as a stream of bytes, which cannot seek.  Close it, or use it in a ``with`` statement.
+
+        After a cut it goes on where it was.  The checksum is known at the end only: bytes that were read are not to be
+        relied on before the stream has ended.  Reading raises the errors that the class names.
+
+        Args:
+            name: Name of an input artifact of this job.
+
+        .. versionadded:: 0.1.0
+        """
+        place = _found(self._inputs, name, "input")
+        raw = self._do(lambda: ArtifactReader.opened(self._s3, place), place)
+        return io.BufferedReader(raw, _BUFFER_BYTES)
+
+    def download(self, name: str, *, to: Path, progress: Progress | None = None) -> Path:
+        """
+        Download one input artifact and return where it was written.
+
+        The file appears only when it is complete, and takes the place of one that is there.
+
+        Args:
+            name: Name of an input artifact of this job.
+
+            to: File to write.  Its directory must exist.
+
+            progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
+                is called from other threads, from one at a time.  What it raises ends the download and comes out.
+
+        .. versionadded:: 0.1.0
+        """
+        place = _found(self._inputs, name, "input")
+        reporter = Reporter(progress)
+        return self._do(lambda: downloaded(self._s3, place, to, reporter), place, reporter)
+
+    def upload(self, name: str, path: Path, *, progress: Progress | None = None) -> None:
+        """
+        Upload a file as one output artifact, encrypted with KMS: with the job's key, or else the AWS managed one.
+
+        A file of 8 MiB or more goes in parts; when one fails they are all removed.
+
+        Args:
+            name: Name of an output artifact of this job.
+
+            path: The file.
+
+            progress: As for `download()`.
+
+        .. versionadded:: 0.1.0
+        """
+        place = _found(self._outputs, name, "output")
+        reporter = Reporter(progress)
+        self._do(lambda: upload(self._s3, place, path, self._key_id, reporter), place, reporter)
+
+    def close(self) -> None:
+        """
+        Close the connections.
+
+        .. versionadded:: 0.1.0
+        """
+        self._s3.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of job {self._job_id}>"
+
+    def __getstate__(self) -> None:
+        raise TypeError(
+            "an ArtifactStore cannot be pickled, because it holds credentials; "
+            "send the ThirdPartyJob, and make one in each process"
+        )
+
+    def _do(self, work: Callable[[], _T], place: Place, reporter: Reporter | None = None) -> _T:
+        value, error = attempt(work, place)
+        if reporter is not None and reporter.failure is not None:
+            error = reporter.failure
+        if error is not None:
+            raise error
+        return cast("_T", value)
+
+
+def _by_name(artifacts: Iterable[Artifact]) -> Mapping[str, Artifact]:
+    return MappingProxyType({artifact.name: artifact for artifact in artifacts if artifact.name is not None})
+
+
+def _refused_names(details: JobDetails) -> ArtifactError | None:
+    """Of two artifacts of one name, one would silently not be there."""
+    for kind, artifacts in (("input", details.data.input_artifacts), ("output", details.data.output_artifacts)):
+        names = [artifact.name for artifact in artifacts if artifact.name is not None]
+        for name in names:
+            if names.count(name) > 1:
+                return ArtifactError(f"the job has two {kind} artifacts {name!r}")
+    return None
+
+
+def _refused_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
+    if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
+        return None
+    return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
+
+
+def _found(artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
+    place = place_of(artifacts, name, direction)
+    if isinstance(place, ThirdPartyError):
+        raise place
+    return place
