@@ -18,12 +18,14 @@ from cp_thirdparty.worker.processor import JobProcessor
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
 from cp_thirdparty.worker.runner import Handler
 from cp_thirdparty.worker.sqlite_journal import SqliteJournal
+from cp_thirdparty.worker.token_sources import EnvironmentTokens, SecretsManagerTokens
 from cp_thirdparty.worker.tokens import ClientTokens, RefreshingTokens
 from cp_thirdparty.worker.worker import JobWorker
 
 __all__ = [
     "ClientTokens",
     "Continued",
+    "EnvironmentTokens",
     "Gone",
     "HandedBack",
     "Handler",
@@ -41,6 +43,7 @@ __all__ = [
     "Rejected",
     "Reported",
     "Result",
+    "SecretsManagerTokens",
     "SqliteJournal",
     "Succeeded",
     "Uncertain",

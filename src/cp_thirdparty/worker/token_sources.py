@@ -1,0 +1,165 @@
+"""Where client tokens are kept: environment variables, or AWS Secrets Manager.  Both can go to other processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import botocore.session
+from botocore.exceptions import ClientError
+
+from cp_thirdparty._botocore import redaction
+from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._connection import forget
+from cp_thirdparty._errors import error_of
+from cp_thirdparty.exceptions import ThirdPartyError
+from cp_thirdparty.secrets import SecretStr
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+__all__ = ["EnvironmentTokens", "SecretsManagerTokens"]
+
+_NO_NAME = re.compile(r"[^A-Z0-9]")
+
+
+@attrs.frozen
+class EnvironmentTokens:
+    """
+    Client tokens in environment variables: for a few customers, or a test.
+
+    The name of a variable is the prefix and the client id in upper case, with ``_`` for each character that is neither
+    a letter nor a digit: the token of ``7c9e-66`` is in ``CP_CLIENT_TOKEN_7C9E_66``.  Thread-safe.
+
+    Attributes:
+        prefix: What each name begins with.
+
+    .. versionadded:: 0.1.0
+    """
+
+    prefix: str = "CP_CLIENT_TOKEN_"
+
+    def __call__(self, client_id: str) -> SecretStr | None:
+        """
+        Return the client token of a client, or ``None`` when there is no such variable, or an empty one.
+
+        .. versionadded:: 0.1.0
+        """
+        token = os.environ.get(self.prefix + _NO_NAME.sub("_", client_id.upper()))
+        return SecretStr(token) if token else None
+
+
+class SecretsManagerTokens:
+    """
+    Client tokens in AWS Secrets Manager: one secret for each client, whose text is the token.
+
+    A token is kept for a while, and fetched anew when CodePipeline does not take it.  Thread-safe.  It can be pickled;
+    each process makes a client of its own.  The caller needs ``secretsmanager:GetSecretValue`` on the secrets.
+
+    Args:
+        prefix: What the name of each secret begins with; the client id follows.
+
+        region_name: AWS region of the secrets; else that of the environment or the profile.
+
+        endpoint_url: URL of another endpoint, such as a VPC endpoint.
+
+        keep: Seconds for which a token is kept, at least 0.
+
+        clock: Tells the time in seconds.
+
+    Raises:
+        ValueError: The seconds are less than 0.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        keep: float = 300.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if keep < 0:
+            raise ValueError("keep: must be at least 0 seconds")
+        self._prefix = prefix
+        self._region_name = region_name
+        self._endpoint_url = endpoint_url
+        self._keep = keep
+        self._clock = clock
+        self._begin()
+
+    def __call__(self, client_id: str) -> SecretStr | None:
+        """
+        Return the client token of a client, or ``None`` when there is no such secret, or none with a text.
+
+        Raises:
+            cp_thirdparty.exceptions.ThirdPartyError: Secrets Manager could not be asked, or it refused.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            known = self._known.get(client_id)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        found = self._fetched(client_id)
+        if isinstance(found, ThirdPartyError):
+            raise found
+        with self._lock:
+            self._known[client_id] = (found, self._clock() + self._keep)
+        return found
+
+    def refresh(self, client_id: str) -> None:
+        """
+        Forget the token of a client, so that the next look-up fetches it.
+
+        .. versionadded:: 0.1.0
+        """
+        with self._lock:
+            self._known.pop(client_id, None)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[SecretStr | None, float]] = {}
+        self._made: tuple[int, BaseClient] | None = None
+
+    def _client(self) -> BaseClient:
+        with self._lock:
+            if self._made is None or self._made[0] != os.getpid():
+                made = botocore.session.Session().create_client(
+                    "secretsmanager", region_name=self._region_name, endpoint_url=self._endpoint_url
+                )
+                self._made = (os.getpid(), made)
+            return self._made[1]
+
+    def _fetched(self, client_id: str) -> SecretStr | ThirdPartyError | None:
+        """Ask Secrets Manager.  It returns errors, so that no frame that leads to a secret is left in one."""
+        redaction.install()
+        call = Call(ends_at=None, wire_logs=False)
+        current = CURRENT.set(call)
+        try:
+            answer: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
+        except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
+            if isinstance(failure, ClientError) and failure.response["Error"]["Code"] == "ResourceNotFoundException":
+                return None
+            error = error_of(failure, operation_name="GetSecretValue", secrets=(), is_repeatable=True, call=call)
+            forget(failure)
+            return error
+        finally:
+            CURRENT.reset(current)
+        token = answer.get("SecretString")
+        return SecretStr(token) if token else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_made")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
