@@ -11,25 +11,21 @@ Each prints what it saw and fails when a job was lost, or had two results.
 from __future__ import annotations
 
 import argparse
-import gc
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
-from working import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker
+from working import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
 
-from cp_thirdparty import JobFailedError, Succeeded
-from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing.faults import (
     ExpiredCredentials,
@@ -40,7 +36,7 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
-from cp_thirdparty.worker import JobEvent, JournalState, SqliteJournal, _lifecycle
+from cp_thirdparty.worker import JournalState, SqliteJournal
 
 _CHILD = Path(__file__).with_name("worker_child.py")
 _FINAL = ("Succeeded", "Failed")
@@ -176,37 +172,31 @@ class Soaked:
 
     seen: Seen
     events: dict[str, int]
-    unexplained: tuple[str, ...]
+    exit_code: int
     growth: int
+
+    @property
+    def unexplained(self) -> dict[str, int]:
+        """The ends that a job should not have taken."""
+        return {name: count for name, count in self.events.items() if name in _UNEXPLAINED}
+
+
+_UNEXPLAINED = ("gone", "uncertain", "unsent", "journal_failed", "timed_out", "handler_failed", "recovered")
 
 
 def faults(*, jobs: int, slots: int, seed: int, directory: Path) -> Soaked:
-    """Let one worker do many jobs while everything goes wrong, and look at its memory on the way."""
+    """Let one worker process do many jobs while everything goes wrong, and look at its memory on the way."""
     chance = random.Random(seed)
-    events: Counter[str] = Counter()
-    rejected: list[str] = []
-
-    def hear(event: JobEvent) -> None:
-        events[event.name] += 1
-        if event.name in ("gone", "uncertain", "unsent", "journal_failed", "timed_out"):
-            rejected.append(f"{event.name} {event.detail}")
-
-    def handle(job: AnyJob) -> Succeeded:
-        if int(job.id[-1], 16) == 0:
-            raise JobFailedError(FailureType.JOB_FAILED, "as planned")
-        return Succeeded()
-
-    journal_path = directory / "soak.db"
-    journal = SqliteJournal(journal_path)
+    journal, told = directory / "soak.db", directory / "events.json"
     clock = _Shifted()
+    done: Counter[str] = Counter()
+    lost: list[str] = []
+    before = 0
     with LocalCodePipeline(redelivery_delay=0.5, clock=clock, journal_size=1) as service:
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
-        worker: Any = make_worker(service, handle, journal=journal, concurrency=slots, on_event=hear, poll_interval=0.1)
-        thread = threading.Thread(target=worker.run)
-        thread.start()
-        done: Counter[str] = Counter()
-        at_start = 0
-        lost: list[str] = []
+        child = start_child(
+            service, journal, f"concurrency={slots}", "handler=fail", "poll_interval=0.1", f"events={told}"
+        )
         for begin in range(0, jobs, _ROUND):
             actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(min(_ROUND, jobs - begin))]
             _let_go_wrong(service, chance)
@@ -214,14 +204,13 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path) -> Soaked:
             lost += _left_after(actions, patience=120)
             done.update(action.status for action in actions if _is_right(action))
             if begin + _ROUND >= min(2000, jobs // 5):
-                at_start = at_start or _resident()
-            print(f"  {begin + len(actions)} jobs, {_resident() >> 20} MiB, {dict(events)}", flush=True)
-        worker.stop()
-        thread.join(120)
-        growth = _resident() - at_start
-    journal.close()
+                before = before or _resident(child.pid)
+            print(f"  {begin + len(actions)} jobs, {_resident(child.pid) / 2**20:.1f} MiB", flush=True)
+        growth = _resident(child.pid) - before
+        service.faults.clear()
+        code = end(child)
     seen = Seen(succeeded=done["Succeeded"], failed=done["Failed"], uncertain=0, accepted_twice=(), lost=tuple(lost))
-    return Soaked(seen=seen, events=dict(events), unexplained=tuple(rejected), growth=growth)
+    return Soaked(seen=seen, events=json.loads(told.read_text(encoding="utf-8")), exit_code=code, growth=growth)
 
 
 def _let_go_wrong(service: LocalCodePipeline, chance: random.Random) -> None:
@@ -239,8 +228,12 @@ def _left_after(actions: Sequence[Action], patience: float) -> list[str]:
 
 def _is_right(action: Action) -> bool:
     """Tell whether the service has the result that the handler gave."""
-    was_planned = int(action.jobs[-1].id[-1], 16) == 0
-    return action.status == ("Failed" if was_planned else "Succeeded")
+    return action.status == ("Failed" if fails_as_planned(action.jobs[-1].id) else "Succeeded")
+
+
+def fails_as_planned(job_id: str) -> bool:
+    """Tell whether a handler of the run with faults fails this job: one of sixteen."""
+    return int(job_id[-1], 16) == 0
 
 
 class _Shifted:
@@ -253,10 +246,9 @@ class _Shifted:
         return time.monotonic() + self.shift
 
 
-def _resident() -> int:
-    """Tell the bytes of memory that this process has, on Linux."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _resident(process_id: int) -> int:
+    """Tell the bytes of memory that a process has, on Linux."""
+    return int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
@@ -269,7 +261,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
-    _lifecycle._FIRST_PAUSE = 0.01  # type: ignore[misc] # of the faults run; a child has its own
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         if chosen.run == "kills":
@@ -279,7 +270,8 @@ def main() -> None:
             print(f"{lost} races were lost")
         else:
             soaked = faults(jobs=chosen.jobs, slots=chosen.slots, seed=chosen.seed, directory=directory)
-            print(f"{soaked.events}\nunexplained: {soaked.unexplained}\nmemory grew by {soaked.growth / 2**20:.1f} MiB")
+            print(f"{soaked.events}, exit code {soaked.exit_code}\nunexplained: {soaked.unexplained}")
+            print(f"memory grew by {soaked.growth / 2**20:.1f} MiB")
             seen = soaked.seen
     print(seen)
     sys.exit(1 if seen.lost or seen.accepted_twice else 0)

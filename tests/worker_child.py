@@ -3,21 +3,24 @@ A worker process that the tests kill: python tests/worker_child.py JOURNAL [sett
 
 It reaches the local CodePipeline by the environment.  ``kill=after:running:3`` makes it kill itself, without a word,
 before or after a step of its journal, when it comes to the step for the third time.  ``handler=hang`` is a handler that
-waits for a file named ``release`` beside the journal.
+waits for a file named ``release`` beside the journal.  ``events=FILE`` writes at the end how often each event was told.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from soak import fails_as_planned
 from working import ACTION_TYPE, TOKENS, AnyJob
 
-from cp_thirdparty import JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import FailureType, JobFailedError, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.worker import SqliteJournal, _lifecycle
 
 
@@ -54,8 +57,11 @@ def main() -> None:
         if settings.get("handler") == "hang":
             while not job.cancelled and not path.with_name("release").exists():
                 time.sleep(0.01)
+        if settings.get("handler") == "fail" and fails_as_planned(job.id):
+            raise JobFailedError(FailureType.JOB_FAILED, "as planned")
         return Succeeded()
 
+    events: Counter[str] = Counter()
     _lifecycle._FIRST_PAUSE = 0.01  # type: ignore[misc] # a test does not wait for the service to recover
     kill = settings.get("kill")
     journal = SqliteJournal(path) if kill is None else _Killing(str(path), kill)
@@ -68,9 +74,12 @@ def main() -> None:
         concurrency=int(settings.get("concurrency", "4")),
         poll_interval=float(settings.get("poll_interval", "0.05")),
         grace=float(settings.get("grace", "30")),
+        on_event=lambda event: events.update([event.name]),
     )
     is_clean = worker.run(handle_signals=True)
     journal.close()
+    if "events" in settings:
+        Path(settings["events"]).write_text(json.dumps(events), encoding="utf-8")
     sys.exit(0 if is_clean else 1)
 
 
