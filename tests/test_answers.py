@@ -253,6 +253,7 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
     "500": (_error("InternalFailure", status="500 Oops"), ServiceError),
     "503 without body": (_http("", status="503 Busy"), ServiceError),
     "999": (_http({}, status="999 What"), ServiceError),
+    "300 without body": (_http("", status="300 Multiple Choices"), ServiceError),
     "300": (_http(_GOOD, status="300 Multiple Choices"), ServiceError),
     "expired token": (_error("ExpiredTokenException"), CredentialsError),
     "unknown key": (_error("UnrecognizedClientException"), CredentialsError),

@@ -10,7 +10,7 @@ from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import SecretStr
 from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._errors import configuration_error_of, error_of
+from cp_thirdparty._errors import configuration_error_of, error_of, struck_out
 from cp_thirdparty.exceptions import (
     CredentialsError,
     InvalidRequestError,
@@ -91,6 +91,15 @@ def test_credentials_that_were_not_found_have_no_answer(failure: Exception, text
     assert (type(error), str(error)) == (CredentialsError, f"GetThirdPartyJobDetails: {text}")
     assert (error.operation_name, error.attempts) == ("GetThirdPartyJobDetails", 2)
     assert (error.status_code, error.request_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ['é"/ x', 'é\\"/ x', '\\u00e9\\"/ x', "%C3%A9%22%2F%20x", "%C3%A9%22/%20x", "%C3%A9%22%2F+x", "%C3%A9%22/+x"],
+)
+def test_a_secret_is_struck_out_however_it_is_written(written: str) -> None:
+    """Plain, in JSON with and without escapes, in a URL, in its path and in its query."""
+    assert struck_out(f"a {written} b", [SecretStr('é"/ x')]) == "a ********** b"
 
 
 # Seconds and bytes left -> the text.
