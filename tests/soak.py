@@ -47,11 +47,9 @@ _ROUND = 200
 
 def start_child(service: LocalCodePipeline, journal: Path, *settings: str) -> subprocess.Popen[bytes]:
     """Start a worker process of the service."""
-    # Not run for coverage's sake: what is killed tells nothing.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     return subprocess.Popen(
         [sys.executable, _CHILD, journal, *settings],
-        env={**environment, **service.environment()},
+        env={**os.environ, **service.environment()},
         stderr=subprocess.DEVNULL,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ from working import (
 
 from cp_thirdparty import (
     ActionTypeId,
+    ArtifactCredentials,
     Continued,
     CurrentRevision,
     ExecutionDetails,
@@ -225,6 +227,20 @@ def test_a_configuration_that_does_not_fit_fails_its_job(service: LocalCodePipel
     assert "xMARKERx" not in action.result.message
 
 
+def test_a_job_without_credentials_has_no_artifacts(service: LocalCodePipeline) -> None:
+    """Without a factory the store is made of the job; that it cannot be is a failure, and not of the ambient ones."""
+
+    def handle(job: AnyJob) -> Succeeded:
+        job.artifacts.download("MyApp", to=job.workspace / "MyApp.zip")
+        return Succeeded()
+
+    nobody = ArtifactCredentials(access_key_id=None, secret_access_key=None, session_token=None)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID, artifact_credentials=nobody)
+    make_worker(service, handle).run_once()
+    assert isinstance(action.result, FailureDetails)
+    assert "met a CredentialsError in job" in action.result.message
+
+
 def test_the_artifacts_are_made_with_the_jobs_token(service: LocalCodePipeline) -> None:
     """The factory gets client, details and token, and the store is closed after the handler."""
     made: list[tuple[Any, ...]] = []
@@ -324,6 +340,16 @@ def test_a_lost_race_is_no_failure(service: LocalCodePipeline) -> None:
         (outcome,) = make_worker(service, lambda _: pytest.fail("it ran")).run_once()
     assert outcome == LostRace(job=ThirdPartyJob(client_id=CLIENT_ID, job_id=job.id))
     assert (action.status, action.result) == ("InProgress", None)
+
+
+def test_a_job_that_another_worker_of_the_journal_has_is_left_to_it(service: LocalCodePipeline) -> None:
+    """Two workers with one journal do not ask the service who has a job."""
+    journal = MemoryJournal()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    journal.claim(offer)
+    assert make_worker(service, journal=journal).run_once() == (LostRace(job=offer),)
+    assert action.status == "Dispatched"
 
 
 def test_a_lost_race_after_throttling_is_a_lost_race(service: LocalCodePipeline) -> None:
@@ -770,6 +796,37 @@ def test_a_second_stop_has_no_grace(service: LocalCodePipeline) -> None:
         it.join()
     hangs.set()
     assert action.status == "Failed"
+
+
+def test_a_job_that_is_claimed_after_the_grace_is_failed(service: LocalCodePipeline) -> None:
+    """An acknowledgement that is answered too late is reported, and its handler does not begin."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, lambda _: pytest.fail("it ran"))
+
+    def stop() -> None:
+        worker.stop()
+        worker.stop()
+        time.sleep(1.0)  # longer than the worker takes to see it
+
+    service.faults.add(_ACKNOWLEDGE, Before(stop))
+    with running(worker) as it:
+        it.join()
+    assert action.status == "Failed"
+
+
+def test_a_full_worker_stops_while_it_waits_for_a_slot(service: LocalCodePipeline) -> None:
+    """The poller does not wait for a slot that nobody needs any more."""
+    release = threading.Event()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, _after(release), concurrency=1)
+    with running(worker) as it:
+        until(lambda: action.status == "InProgress")
+        time.sleep(0.2)  # the poller waits by now
+        worker.stop()
+        until(lambda: worker.health().state == "draining")
+        release.set()
+        it.join()
+    assert it.is_clean is True
 
 
 def test_a_result_that_cannot_be_sent_before_the_end_stays_in_the_journal(

@@ -112,10 +112,23 @@ def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodeP
     assert made[0].was_shut_down
 
 
+def test_a_loss_after_the_deadline_is_nobodys(service: LocalCodePipeline) -> None:
+    """A job that was given up is not run again when its executor dies later."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    made = _Held(begins=True)
+    worker = _worker(service, succeed, lambda: made, job_timeout=0.2, is_idempotent=True)
+    with running(worker):
+        until(lambda: action.status == "Failed")
+        made.futures[0].set_exception(MemoryError())
+        until(lambda: worker.health().overdue == ())
+    assert len(made.sent) == 1
+
+
 class _Held(Executor):
     """An executor that never begins, and keeps what it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, begins: bool = False) -> None:
+        self.begins = begins
         self.futures: list[Future[Any]] = []
         self.sent: list[bytes] = []
         self.was_shut_down = False
@@ -123,6 +136,8 @@ class _Held(Executor):
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
         self.sent.append(pickle.dumps((function, arguments, more)))
         self.futures.append(Future())
+        if self.begins:
+            self.futures[-1].set_running_or_notify_cancel()
         return self.futures[-1]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002 - as its parent

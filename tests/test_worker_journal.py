@@ -17,7 +17,7 @@ import pytest
 
 from cp_thirdparty import Continued, FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker import Journal, JournalEntry, JournalState, MemoryJournal, SqliteJournal
+from cp_thirdparty.worker import Journal, JournalEntry, JournalState, MemoryJournal, SqliteJournal, sqlite_journal
 
 _JOB = ThirdPartyJob(client_id="client-1", job_id="job-1")
 _FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
@@ -312,6 +312,36 @@ def test_a_broken_file_is_a_journal_error(tmp_path: Path) -> None:
         journal.recover()
     with pytest.raises(JournalError, match="cannot be read"):
         list(journal.jobs())
+    journal.close()
+
+
+def test_a_journal_that_cannot_take_over_is_a_journal_error(tmp_path: Path) -> None:
+    """A take-over that fails half-way changes nothing."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    journal.claim(_JOB)
+    journal.running(_JOB.job_id)
+    journal.release(_JOB.job_id)
+    other = sqlite3.connect(tmp_path / "j.db")
+    other.execute("CREATE TRIGGER full BEFORE UPDATE OF owner ON jobs BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(JournalError, match=r"^the journal cannot be written: IntegrityError: disk full$"):
+        journal.recover()
+    other.execute("DROP TRIGGER full")
+    other.close()
+    assert [entry.state for entry in journal.recover()] == [JournalState.RUNNING]
+    journal.close()
+
+
+def test_a_journal_that_another_holds_for_too_long_is_a_journal_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that cannot even begin is told."""
+    monkeypatch.setattr(sqlite_journal, "_BUSY", 0.05)
+    journal = SqliteJournal(tmp_path / "j.db")
+    other = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalError, match="database is locked"):
+        journal.claim(_JOB)
+    other.close()
     journal.close()
 
 

@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Final
 
 import attrs
@@ -83,7 +84,7 @@ class Run:
     """
     One run of a worker.
 
-    One thread polls, one works on each job, and the thread that calls `wait` and `is_over` watches their time.
+    One thread polls, others work on jobs, and the thread that calls `wait` and `is_over` watches their time.
     """
 
     def __init__(
@@ -108,8 +109,11 @@ class Run:
             lifecycle=self._lifecycle, is_idempotent=settings.is_idempotent, max_crashes=settings.max_crashes
         )
         self._on_outcome = on_outcome
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # guards the slots; the poller waits on it
+        self._look = threading.Event()  # wakes the thread that watches before its time
         self._slots: dict[str, Slot] = {}
+        self._work_queue: SimpleQueue[Slot | None] = SimpleQueue()
+        self._threads = 0
         self._left: deque[JournalEntry] = deque()
         self._poller: threading.Thread | None = None
         self._polled_at: float | None = None
@@ -133,8 +137,8 @@ class Run:
 
     def wait(self, seconds: float) -> None:
         """Wait for something to change, then look whose time is over."""
-        with self._changed:
-            self._changed.wait(seconds)
+        self._look.wait(seconds)
+        self._look.clear()
         now = self._settings.clock()
         for slot in self._in_work():
             if slot.ends_at is not None and slot.ends_at <= now:
@@ -172,6 +176,8 @@ class Run:
         if self._grace_ends is None:
             self._grace_ends = self._settings.clock()
         self._notify()
+        for _ in range(self._threads):
+            self._work_queue.put(None)
         self._engine.close()
         for client in self._clients:
             client.close()
@@ -240,7 +246,7 @@ class Run:
                 if not found:
                     self._pause(failures)
         finally:
-            self._notify()
+            self._look.set()
 
     def _look_for_left(self) -> None:
         now = self._settings.clock()
@@ -287,7 +293,11 @@ class Run:
         slot = Slot(offer, entry, self._settings.clock())
         with self._changed:
             self._slots[offer.job_id] = slot
-        threading.Thread(target=self._work, args=(slot,), name=f"cp-thirdparty-{offer.job_id}", daemon=True).start()
+            is_thread_missing = self._threads < len(self._slots)
+        if is_thread_missing:
+            self._threads += 1
+            threading.Thread(target=self._serve, daemon=True).start()
+        self._work_queue.put(slot)
 
     def _pause(self, failures: int) -> None:
         pause = self._settings.poll_interval * self._settings.jitter.uniform(0.8, 1.2)
@@ -301,9 +311,14 @@ class Run:
                     return
                 self._changed.wait(left)
 
-    # --- the thread of a job
+    # --- the threads of the jobs
+
+    def _serve(self) -> None:
+        while (slot := self._work_queue.get()) is not None:
+            self._work(slot)
 
     def _work(self, slot: Slot) -> None:
+        threading.current_thread().name = f"cp-thirdparty-{slot.offer.job_id}"
         try:
             self._guarded(slot, lambda: self._began(slot) if slot.entry is None else self._resumed(slot, slot.entry))
         finally:
@@ -328,7 +343,9 @@ class Run:
         with self._changed:
             if slot.has_ended and slot.outcome is not None:
                 self._slots.pop(slot.offer.job_id, None)
-            self._changed.notify_all()
+            self._changed.notify()
+        if self._on_outcome is not None or self._is_stopping():
+            self._look.set()
 
     def _began(self, slot: Slot) -> Outcome | None:
         flight = self._lifecycle.read(slot.offer)

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 
@@ -122,6 +122,29 @@ class Journal(Protocol):
         ...
 
 
+@attrs.define
+class _Row:
+    """A job as `MemoryJournal` keeps it."""
+
+    job: ThirdPartyJob
+    state: JournalState
+    changed_at: float
+    result: Result | None = None
+    outcome: str | None = None
+    crashes: int = 0
+    is_released: bool = False
+
+    def entry(self) -> JournalEntry:
+        return JournalEntry(
+            job=self.job,
+            state=self.state,
+            result=self.result,
+            outcome=self.outcome,
+            crashes=self.crashes,
+            changed_at=self.changed_at,
+        )
+
+
 class MemoryJournal:
     """
     A journal that dies with its process: a crash loses the jobs that it had claimed.
@@ -137,9 +160,8 @@ class MemoryJournal:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._unfinished: dict[str, JournalEntry] = {}
-        self._released: set[str] = set()
-        self._past: OrderedDict[str, JournalEntry] = OrderedDict()
+        self._unfinished: dict[str, _Row] = {}
+        self._past: OrderedDict[str, _Row] = OrderedDict()
 
     def claim(self, job: ThirdPartyJob) -> bool:
         """
@@ -149,13 +171,10 @@ class MemoryJournal:
         """
         with self._lock:
             known = self._unfinished.get(job.job_id)
-            is_free = known is None or known.state is JournalState.UNCERTAIN or job.job_id in self._released
-            if not is_free:
+            if not (known is None or known.is_released or known.state is JournalState.UNCERTAIN):
                 return False
-            self._released.discard(job.job_id)
             self._past.pop(job.job_id, None)
-            entry = JournalEntry(job=job, state=JournalState.CLAIMING, changed_at=self._clock())
-            self._unfinished[job.job_id] = entry
+            self._unfinished[job.job_id] = _Row(job, JournalState.CLAIMING, self._clock())
             return True
 
     def withdraw(self, job_id: str) -> None:
@@ -173,7 +192,7 @@ class MemoryJournal:
 
         .. versionadded:: 0.1.0
         """
-        self._change(job_id, state=JournalState.RUNNING)
+        self._change(job_id, JournalState.RUNNING)
 
     def result(self, job_id: str, result: Result) -> None:
         """
@@ -181,7 +200,7 @@ class MemoryJournal:
 
         .. versionadded:: 0.1.0
         """
-        self._change(job_id, state=JournalState.RESULT, result=result)
+        self._change(job_id, JournalState.RESULT, result)
 
     def uncertain(self, job_id: str) -> None:
         """
@@ -189,7 +208,7 @@ class MemoryJournal:
 
         .. versionadded:: 0.1.0
         """
-        self._change(job_id, state=JournalState.UNCERTAIN)
+        self._change(job_id, JournalState.UNCERTAIN)
 
     def finish(self, job_id: str, outcome: str) -> None:
         """
@@ -197,11 +216,12 @@ class MemoryJournal:
 
         .. versionadded:: 0.1.0
         """
-        self._change(job_id, state=JournalState.DONE, outcome=outcome)
+        self._change(job_id, JournalState.DONE)
         with self._lock:
-            entry = self._unfinished.pop(job_id, None)
-            if entry is not None:
-                self._past[job_id] = entry
+            row = self._unfinished.pop(job_id, None)
+            if row is not None:
+                row.outcome = outcome
+                self._past[job_id] = row
             if len(self._past) > _PAST_JOBS:
                 self._past.popitem(last=False)
 
@@ -213,7 +233,7 @@ class MemoryJournal:
         """
         with self._lock:
             if job_id in self._unfinished:
-                self._released.add(job_id)
+                self._unfinished[job_id].is_released = True
 
     def recover(self) -> tuple[JournalEntry, ...]:
         """
@@ -222,13 +242,11 @@ class MemoryJournal:
         .. versionadded:: 0.1.0
         """
         with self._lock:
-            for job_id in self._released:
-                entry = self._unfinished[job_id]
-                if entry.state is JournalState.RUNNING:
-                    self._unfinished[job_id] = attrs.evolve(entry, crashes=entry.crashes + 1)
-            found = tuple(self._unfinished[job_id] for job_id in self._released)
-            self._released.clear()
-            return found
+            found = [row for row in self._unfinished.values() if row.is_released]
+            for row in found:
+                row.is_released = False
+                row.crashes += row.state is JournalState.RUNNING
+            return tuple(row.entry() for row in found)
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """
@@ -237,8 +255,8 @@ class MemoryJournal:
         .. versionadded:: 0.1.0
         """
         with self._lock:
-            found = [*([] if unfinished_only else self._past.values()), *self._unfinished.values()]
-        return iter(found)
+            rows = [*([] if unfinished_only else self._past.values()), *self._unfinished.values()]
+            return iter([row.entry() for row in rows])
 
     def close(self) -> None:
         """
@@ -247,8 +265,9 @@ class MemoryJournal:
         .. versionadded:: 0.1.0
         """
 
-    def _change(self, job_id: str, **changes: Any) -> None:
+    def _change(self, job_id: str, state: JournalState, result: Result | None = None) -> None:
         with self._lock:
-            entry = self._unfinished.get(job_id)
-            if entry is not None:
-                self._unfinished[job_id] = attrs.evolve(entry, changed_at=self._clock(), **changes)
+            row = self._unfinished.get(job_id)
+            if row is not None:
+                row.state, row.changed_at = state, self._clock()
+                row.result = row.result if result is None else result

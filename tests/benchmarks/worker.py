@@ -1,0 +1,301 @@
+"""
+What the worker costs: beside a loop without any safety, when it idles, and what its journal costs.
+
+``python tests/benchmarks/worker.py`` runs everything in some minutes; ``--short`` runs a little of each.  A server that
+answers from constants, in a process of its own, stands for the service: the local CodePipeline would be the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import sqlite3
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+
+from cp_thirdparty import ActionTypeId, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty.worker import Journal, MemoryJournal, SqliteJournal
+
+_ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+_DETAILS = json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text(encoding="utf-8"))
+_CREDENTIALS = ("AKIDEXAMPLE", "made up")
+
+
+# --- the server: answers from constants, and hands out so many jobs
+
+
+class _Service(asyncio.Protocol):
+    """One connection of the server."""
+
+    left = 0
+    puts = 0
+
+    def __init__(self) -> None:
+        self._received = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+        if end and len(body) >= length:
+            self._received = b""
+            self._transport.write(_answer(head, body))
+
+
+def _answer(head: bytes, body: bytes) -> bytes:
+    operation = head.partition(b"CodePipeline_20150709.")[2].partition(b"\r\n")[0]
+    document: Any = None
+    if operation == b"PollForThirdPartyJobs":
+        count = min(json.loads(body).get("maxBatchSize", 1), _Service.left)
+        _Service.left -= count
+        document = {"jobs": [{"clientId": str(uuid.uuid4()), "jobId": str(uuid.uuid4())} for _ in range(count)]}
+    elif operation == b"GetThirdPartyJobDetails":
+        job_id = json.loads(body)["jobId"]
+        document = {"jobDetails": {**_DETAILS["jobDetails"], "id": job_id}}
+    elif operation == b"AcknowledgeThirdPartyJob":
+        document = {"status": "InProgress"}
+    else:
+        _Service.puts += 1
+    text = b"" if document is None else json.dumps(document).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: req-0001\r\nContent-Type: application/x-amz-json-1.1\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(text), text)
+    )
+
+
+def _serve(pipe: Connection) -> None:
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(_Service, "127.0.0.1", 0)
+        pipe.send(server.sockets[0].getsockname()[1])
+        while True:
+            order = await asyncio.to_thread(pipe.recv)
+            if order is None:
+                return
+            _Service.left, _Service.puts = (order, 0) if isinstance(order, int) else (_Service.left, _Service.puts)
+            pipe.send(_Service.puts)
+
+    asyncio.run(main())
+
+
+class Server:
+    """The server in its process."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        self.endpoint_url = f"http://127.0.0.1:{self._pipe.recv()}"
+
+    def offer(self, jobs: int) -> None:
+        """Have so many jobs wait."""
+        self._pipe.send(jobs)
+        self._pipe.recv()
+
+    def puts(self) -> int:
+        """Tell how many results came since."""
+        self._pipe.send("puts")
+        return int(self._pipe.recv())
+
+    def close(self) -> None:
+        """Stop."""
+        self._pipe.send(None)
+        self._process.join(10)
+
+    def config(self, threads: int) -> Config:
+        """Make settings that let so many threads call at a time."""
+        return Config(proxies={}, max_pool_connections=threads + 2)
+
+    def client(self, threads: int) -> ThirdPartyJobClient:
+        """Make a client of this library."""
+        return ThirdPartyJobClient.create(
+            region_name="us-east-1", endpoint_url=self.endpoint_url, session=_session(), config=self.config(threads)
+        )
+
+    def raw(self, threads: int) -> Any:
+        """Make a client of botocore."""
+        return _session().create_client(
+            "codepipeline", region_name="us-east-1", endpoint_url=self.endpoint_url, config=self.config(threads)
+        )
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    session.set_credentials(*_CREDENTIALS)
+    return session
+
+
+# --- throughput
+
+
+def _by_hand(server: Server, jobs: int, threads: int) -> None:
+    """Poll, read, acknowledge and put with botocore, and hope."""
+    client = server.raw(threads)
+    free = threading.Semaphore(threads)
+
+    def work(job: dict[str, str]) -> None:
+        details = client.get_third_party_job_details(jobId=job["jobId"], clientToken="t")["jobDetails"]
+        status = client.acknowledge_third_party_job(jobId=job["jobId"], nonce=details["nonce"], clientToken="t")
+        if status["status"] == "InProgress":
+            client.put_third_party_job_success_result(jobId=job["jobId"], clientToken="t")
+        free.release()
+
+    action_type_id = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
+    with ThreadPoolExecutor(threads) as pool:
+        begun = 0
+        while begun < jobs:
+            free.acquire()
+            batch = 1
+            while free.acquire(blocking=False):
+                batch += 1
+            found = client.poll_for_third_party_jobs(actionTypeId=action_type_id, maxBatchSize=batch)["jobs"]
+            for _ in range(batch - len(found)):
+                free.release()
+            for job in found:
+                pool.submit(work, job)
+            begun += len(found)
+    client.close()
+
+
+def _by_worker(server: Server, jobs: int, threads: int, journal: Callable[[], Journal]) -> None:
+    opened = journal()
+    done = threading.Semaphore(0)
+    worker = JobWorker(
+        partial(server.client, threads),
+        _ACTION_TYPE,
+        lambda _: Succeeded(),
+        client_tokens=lambda _: "t",
+        concurrency=threads,
+        journal=opened,
+        on_event=lambda event: done.release() if event.name == "reported" else None,
+    )
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    for _ in range(jobs):
+        done.acquire()
+    worker.stop()
+    thread.join()
+    opened.close()
+
+
+def throughput(server: Server, *, jobs: int, rounds: int, threads: int) -> None:
+    """Jobs a second with a handler that does nothing; at least 0.9 x the loop by hand is wanted."""
+    with tempfile.TemporaryDirectory() as directory:
+        numbers = iter(range(1000))
+        candidates: dict[str, Callable[[], None]] = {
+            "by hand, no safety": lambda: _by_hand(server, jobs, threads),
+            "worker, journal in memory": lambda: _by_worker(server, jobs, threads, MemoryJournal),
+            "worker, journal in SQLite": lambda: _by_worker(
+                server, jobs, threads, lambda: SqliteJournal(Path(directory) / f"{next(numbers)}.db")
+            ),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in candidates}
+        for _ in range(rounds):
+            for name, run in candidates.items():
+                server.offer(jobs)
+                begin = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - begin)
+    base = statistics.median(seconds["by hand, no safety"])
+    print(f"\nthroughput, jobs a second, {threads} threads, {jobs} jobs, median of {rounds}")
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
+        print(f"  {name:28} {jobs / median:8.0f}  {base / median:5.2f} x")
+
+
+# --- idling
+
+
+def idling(server: Server, seconds: float) -> None:
+    """Processor time of a worker that finds nothing, at the default interval; under 0.5 % of a core is wanted."""
+    server.offer(0)
+    worker = JobWorker(partial(server.client, 10), _ACTION_TYPE, lambda _: Succeeded(), client_tokens={})
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    time.sleep(2)  # the first poll makes connections
+    cpu, begin = time.process_time(), time.perf_counter()
+    time.sleep(seconds)
+    cpu, elapsed = time.process_time() - cpu, time.perf_counter() - begin
+    worker.stop()
+    thread.join()
+    print(f"\nidle worker: {cpu / elapsed:.2%} of a core over {elapsed:.0f} s")
+
+
+# --- the journal
+
+
+def _past(path: Path, jobs: int) -> None:
+    """Make a journal with so many finished jobs."""
+    SqliteJournal(path).close()
+    connection = sqlite3.connect(path)
+    rows = ((str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(jobs))
+    with connection:
+        connection.executemany(
+            "INSERT INTO jobs (job_id, client_id, state, outcome, owner, changed_at)"
+            " VALUES (?, ?, 'DONE', 'reported', 'past', 0)",
+            rows,
+        )
+    connection.close()
+
+
+def journals(sizes: tuple[int, ...], rounds: int) -> None:
+    """Cost of one job's four steps, and of the recovery at a start, with so many past jobs."""
+    print("\njournal in SQLite                past jobs   file, MB   a job, ms   recovery, ms")
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "j.db"
+            _past(path, size)
+            journal = SqliteJournal(path)
+            steps, recoveries = [], []
+            for _ in range(rounds):
+                job = ThirdPartyJob(client_id=str(uuid.uuid4()), job_id=str(uuid.uuid4()))
+                begin = time.perf_counter()
+                journal.claim(job)
+                journal.running(job.job_id)
+                journal.result(job.job_id, Succeeded())
+                journal.finish(job.job_id, "reported")
+                steps.append(time.perf_counter() - begin)
+                begin = time.perf_counter()
+                journal.recover()
+                recoveries.append(time.perf_counter() - begin)
+            journal.close()
+            megabytes = path.stat().st_size / 1e6
+        step, recovery = statistics.median(steps) * 1000, statistics.median(recoveries) * 1000
+        print(f"{'':30} {size:11,} {megabytes:10.1f} {step:11.2f} {recovery:14.2f}")
+
+
+def main() -> None:
+    """Run all and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a little of each")
+    short = parser.parse_args().short
+    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors")
+    server = Server()
+    throughput(server, jobs=200 if short else 2000, rounds=1 if short else 5, threads=8)
+    idling(server, 5 if short else 60)
+    journals((1_000,) if short else (10_000, 100_000, 1_000_000), 10 if short else 200)
+    server.close()
+
+
+if __name__ == "__main__":
+    main()
