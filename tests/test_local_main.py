@@ -20,7 +20,7 @@ from botocore.config import Config
 
 from cp_thirdparty import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, EncryptionKeyType
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing.__main__ import main
+from cp_thirdparty.testing import __main__ as program
 from cp_thirdparty.testing.scenario import _SETTINGS, Scenario, ScenarioError, load
 
 _CLIENT_ID = "00000000-0000-4000-8000-000000000001"
@@ -29,11 +29,21 @@ _ACTION: dict[str, Any] = {"clientId": _CLIENT_ID, "actionTypeId": _TYPE_ID}
 _CLIENTS = [{"clientId": _CLIENT_ID, "clientToken": "xMARKERx-token"}]
 
 
+@pytest.fixture(autouse=True)
+def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a bad file that passes fail its test at once, instead of being served for ever in this process."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was served")
+
+    monkeypatch.setattr(program, "_serve", refuse)
+
+
 @contextmanager
 def _served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """Run the program, and give what it says of itself."""
-    program = [sys.executable, "-m", "cp_thirdparty.testing", *arguments]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    command = [sys.executable, "-m", "cp_thirdparty.testing", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None
             yield child, json.loads(child.stdout.readline())
@@ -82,8 +92,8 @@ def test_the_port_can_be_chosen() -> None:
         port = free.getsockname()[1]
     with _served("--port", str(port)) as (_, line):
         assert line["endpointUrl"] == f"http://127.0.0.1:{port}"
-        program = [sys.executable, "-m", "cp_thirdparty.testing", "--port", str(port)]
-        second = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+        command = [sys.executable, "-m", "cp_thirdparty.testing", "--port", str(port)]
+        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr == "cp_thirdparty.testing: cannot listen: Address already in use\n"
 
@@ -92,7 +102,7 @@ def test_the_port_can_be_chosen() -> None:
 def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong port ends with code 2 and a word on the option."""
     with pytest.raises(SystemExit) as caught:
-        main([f"--port={port}"])
+        program.main([f"--port={port}"])
     assert caught.value.code == 2
     assert "argument --port: " in capsys.readouterr().err
 
@@ -156,7 +166,7 @@ def test_a_bad_file_gets_one_line(
 ) -> None:
     """A file that cannot be used ends with code 2 and one line that tells each problem, and no value of the file."""
     path = _file(tmp_path, content)
-    assert main(["--scenario", str(path)]) == 2
+    assert program.main(["--scenario", str(path)]) == 2
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", f"cp_thirdparty.testing: {path}: {message}\n")
 
@@ -169,7 +179,7 @@ def test_a_misspelt_setting_gets_the_list_of_them(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing file is told by the system's own words."""
-    assert main(["--scenario", str(tmp_path / "nothing.json")]) == 2
+    assert program.main(["--scenario", str(tmp_path / "nothing.json")]) == 2
     assert capsys.readouterr().err.endswith("nothing.json: cannot be read: No such file or directory\n")
 
 

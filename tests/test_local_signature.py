@@ -183,6 +183,34 @@ def test_whatever_was_signed_is_recomputed(target: str) -> None:
     _CHECK.check(_with(request, user_agent="anything", x_later="anything"))
 
 
+class _WithoutHost(SigV4Auth):
+    def headers_to_sign(self, request: Any) -> Any:
+        chosen = super().headers_to_sign(request)
+        del chosen["host"]
+        return chosen
+
+
+def test_the_host_must_be_signed() -> None:
+    """A signature that is right but leaves out the host is refused, as SigV4 asks for it."""
+    request = AWSRequest(method="POST", url="http://127.0.0.1:1/", data=b"{}")
+    _WithoutHost(Credentials("AKIDEXAMPLE", _SECRET), "codepipeline", "us-east-1").add_auth(request)
+    headers = {name.lower(): str(value) for name, value in request.headers.items()}
+    with pytest.raises(BadRequestError) as caught:
+        _CHECK.check(HttpRequest(method="POST", target="/", headers=headers, body=b"{}"))
+    assert (caught.value.code, caught.value.message) == (
+        "InvalidSignatureException",
+        "The header 'host' must be signed",
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), [("/us-east-1/", "/us-west-1/"), ("/codepipeline/", "/s3/")])
+def test_a_wrong_scope_is_told_as_such(old: str, new: str) -> None:
+    """A signature for another region or service hears what it should be for."""
+    with pytest.raises(BadRequestError) as caught:
+        _CHECK.check(_reworded(old, new))
+    assert "must be for us-east-1/codepipeline/aws4_request" in caught.value.message
+
+
 def test_a_checksum_header_may_be_signed() -> None:
     """Some SDKs send and sign the checksum of the body."""
     _CHECK.check(

@@ -94,6 +94,16 @@ def test_a_job_that_is_claimed_or_done_is_not_offered_again(states: States, cloc
     assert states.poll(_ACTION_TYPE, 1) == ()
 
 
+def test_polls_do_not_look_at_jobs_that_were_taken(states: States, clock: ManualClock) -> None:
+    """Polls stay quick however many jobs there were: those that were claimed or timed out are not gone through."""
+    _start(states)
+    _claim(states)
+    _start(states)
+    clock.advance(100)
+    states.poll(_ACTION_TYPE, 1)
+    assert (len(states._entries), states._unclaimed) == (2, {})
+
+
 def test_a_job_that_nobody_took_times_out(states: States, clock: ManualClock) -> None:
     """A job that waited too long is offered no more, cannot be claimed, and can still be read."""
     action = _start(states)
