@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def _served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def _served(*arguments: str) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """Run the program, and give what it says of itself."""
     command = [sys.executable, "-m", "cp_thirdparty.testing", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
