@@ -54,7 +54,7 @@ class HttpServer(ThreadingHTTPServer):
         """Bind without looking up a name."""
         # HTTPServer's own looks up the name of the address, which may take seconds without a network.
         TCPServer.server_bind(self)
-        self.server_port = self.server_address[1]
+        self.server_port: int = self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection, and serve it in a thread of its own."""

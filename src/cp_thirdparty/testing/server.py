@@ -130,10 +130,10 @@ class LocalCodePipeline:
         journal_size: int = 10_000,
     ) -> None:
         self.access_key_id = access_key_id
-        self.secret_access_key = SecretStr.wrap(secret_access_key)
-        self.session_token = None if session_token is None else SecretStr.wrap(session_token)
+        self.secret_access_key: SecretStr = SecretStr.wrap(secret_access_key)
+        self.session_token: SecretStr | None = None if session_token is None else SecretStr.wrap(session_token)
         self.region_name = region_name
-        self.faults = Faults()
+        self.faults: Faults = Faults()
         self._port = port
         self._journal = Journal(journal_size)
         self._states = States(

@@ -117,7 +117,7 @@ class States:
         self._stable_nonce = stable_nonce
         self._desk = CredentialDesk(clock=clock, lifetime=credential_lifetime)
         self._changed = threading.Condition(threading.RLock())
-        self.version = 0  # of all that can be seen; grows with each change
+        self.version: int = 0  # of all that can be seen; grows with each change
         self._tokens: dict[str, SecretStr] = {}
         self._entries: dict[str, _Entry] = {}  # by job id
         self._unclaimed: dict[str, _Entry] = {}  # likewise, oldest first
