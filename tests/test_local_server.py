@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -238,6 +241,31 @@ def test_the_environment_is_complete(service: LocalCodePipeline, monkeypatch: py
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
+
+
+def test_a_child_of_a_busy_environment_reaches_it() -> None:
+    """Proxies, a session token and a switch of this process's environment do not keep a child from the service."""
+    program = (
+        "import botocore.session; client = botocore.session.Session().create_client('codepipeline');"
+        f"print(client.poll_for_third_party_jobs(actionTypeId={_TYPE_ID!r})['jobs'])"
+    )
+    busy = {
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "AWS_SESSION_TOKEN": "another",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    }
+    with LocalCodePipeline() as service:
+        child = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **busy, **service.environment()},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    assert child.stdout == "[]\n"
+    assert [record.accepted for record in service.requests] == [True]
 
 
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
