@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["fault_of"]
+__all__ = ["AnswerRefused", "fault_of"]
 
 _OK: Final = 200
 _PARTIAL: Final = 206
@@ -22,6 +22,10 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 # The operations whose answers tell how the object is encrypted.  That of CreateMultipartUpload does too, but nobody
 # could abort the upload if it were not believed.
 _ENCRYPTING: Final = frozenset({"PutObject", "UploadPart"})
+
+
+class AnswerRefused(Exception):  # noqa: N818 - no caller sees it: _failures.py makes an error of it
+    """An answer does not count; its text says why, and holds nothing of the answer."""
 
 
 def fault_of(

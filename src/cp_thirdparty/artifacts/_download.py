@@ -11,7 +11,7 @@ from s3transfer.subscribers import BaseSubscriber
 
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._place import Place
-from cp_thirdparty.artifacts._s3 import pinned
+from cp_thirdparty.artifacts._s3 import closing_answers, pinned
 from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTransferError
 
@@ -47,7 +47,7 @@ def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter) -> Path:
     facts = facts_of(s3, place)
     part = to.parent / f".{secrets.token_hex(8)}.part"
     try:
-        with part.open("xb") as file, pinned(facts.etag), transfers(s3) as manager:
+        with part.open("xb") as file, pinned(facts.etag), closing_answers(), transfers(s3) as manager:
             future = manager.download(
                 *(place.bucket, place.key, file),
                 extra_args={"ChecksumMode": "ENABLED"},

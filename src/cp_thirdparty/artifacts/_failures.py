@@ -17,6 +17,7 @@ from cp_thirdparty._botocore import redaction
 from cp_thirdparty._botocore.call import CURRENT, Call
 from cp_thirdparty._connection import forget
 from cp_thirdparty._errors import clock_offset
+from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -120,6 +121,8 @@ def _error_of(failure: BaseException, place: Place) -> BaseException:
         return _answered(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
+    if isinstance(failure, AnswerRefused):
+        return ArtifactTransferError(f"{place}: {failure}")
     for kind, text in _TRANSPORT:
         if isinstance(failure, kind):
             return ArtifactTransferError(f"{place}: {text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,11 +16,10 @@ from botocore.loaders import Loader
 
 from cp_thirdparty._errors import configuration_error_of
 from cp_thirdparty._version import __version__
-from cp_thirdparty.artifacts._answers import fault_of
+from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
 from cp_thirdparty.artifacts._credentials import JobCredentials
-from cp_thirdparty.exceptions import ArtifactTransferError
 
-__all__ = ["made_s3", "pinned"]
+__all__ = ["closing_answers", "made_s3", "pinned"]
 
 # Where a request tells which generation of the credentials has signed it, and that it was signed anew.
 _GENERATION: Final = "cp_thirdparty.generation"
@@ -37,7 +37,8 @@ _FIRST_PAUSE: Final = 0.1  # seconds, doubled each time
 # The ETag of the object that is being read: each request for a part of it asks for no other.
 _PINNED: ContextVar[str | None] = ContextVar("cp_thirdparty_etag", default=None)
 
-# Of a connection that s3transfer's ten threads use, with some left for `open()`.
+
+# For s3transfer's ten threads, with some left for `open()`.
 _CONNECTIONS: Final = 16
 
 
@@ -49,6 +50,37 @@ def pinned(etag: str) -> Generator[None]:
         yield
     finally:
         _PINNED.reset(token)
+
+
+class _Answers:
+    """The answers to one download that are not yet read to their end."""
+
+    def __init__(self) -> None:
+        self._open: list[Any] = []
+        self._lock = threading.Lock()
+
+    def keep(self, answer: Any) -> None:
+        with self._lock:
+            self._open = [each for each in (*self._open, answer) if not each.closed]
+
+    def close(self) -> None:
+        for answer in self._open:
+            answer.close()
+
+
+_ANSWERS: ContextVar[_Answers | None] = ContextVar("cp_thirdparty_answers", default=None)
+
+
+@contextmanager
+def closing_answers() -> Generator[None]:
+    """Close the answers that s3transfer leaves open when another of them fails."""
+    answers = _Answers()
+    token = _ANSWERS.set(answers)
+    try:
+        yield
+    finally:
+        _ANSWERS.reset(token)
+        answers.close()
 
 
 def made_s3(
@@ -156,16 +188,19 @@ class _Handlers:
             return None
         http, parsed = response
         if http.status_code == _PRECONDITION_FAILED:
-            raise ArtifactTransferError(f"{operation.name}: the object was replaced while it was read")
+            raise AnswerRefused("the object was replaced while it was read")
         if http.status_code >= _FIRST_NO_SUCCESS:
             return self._signed_anew(operation.name, request_dict["context"], parsed)
         fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
         if fault is None:
+            answers = _ANSWERS.get()
+            if answers is not None:
+                answers.keep(http.raw)
             return None
-        http.close()  # what it still sends is not wanted
+        http.raw.close()  # what it still sends is not wanted
         if attempts < _ATTEMPTS:
             return float(_FIRST_PAUSE * 2 ** (attempts - 1))
-        raise ArtifactTransferError(f"{operation.name}: {fault}")
+        raise AnswerRefused(fault)
 
     def _signed_anew(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
         if context.get(_SIGNED_ANEW) or not _is_expiry(operation_name, context, parsed):
