@@ -12,6 +12,7 @@ from botocore.credentials import RefreshableCredentials
 
 from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdPartyError
 from cp_thirdparty.models import ArtifactCredentials, JobDetails
+from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["JobCredentials", "refused_credentials"]
 
@@ -39,7 +40,7 @@ class JobCredentials(RefreshableCredentials):
     """
 
     def __init__(self, details: JobDetails, read: Callable[[], JobDetails], clock: Callable[[], float]) -> None:
-        self._details = details
+        self._details = self._current = details
         self._read = read
         self._clock = clock
         self._refused: ThirdPartyError | None = None
@@ -75,6 +76,11 @@ class JobCredentials(RefreshableCredentials):
         if self._refused is not None:
             raise copy.copy(self._refused)
 
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Tell the texts that must not be shown."""
+        given: Any = self._current.data.artifact_credentials
+        return (given.access_key_id, given.secret_access_key, given.session_token)
+
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=timezone.utc)
 
@@ -84,6 +90,7 @@ class JobCredentials(RefreshableCredentials):
         if self._refused is not None:
             raise copy.copy(self._refused)
         self.generation += 1
+        self._current = details
         return self._metadata(details)
 
     def _metadata(self, details: JobDetails) -> dict[str, str]:

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.loaders import Loader
 
-from cp_thirdparty._errors import configuration_error_of
+from cp_thirdparty._errors import configuration_error_of, struck_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
 from cp_thirdparty.artifacts._credentials import JobCredentials
@@ -190,6 +190,9 @@ class _Handlers:
         if http.status_code == _PRECONDITION_FAILED:
             raise AnswerRefused("the object was replaced while it was read")
         if http.status_code >= _FIRST_NO_SUCCESS:
+            metadata = parsed["ResponseMetadata"]
+            # The header is the peer's: it may say a secret back.
+            metadata["RequestId"] = struck_out(metadata.get("RequestId", ""), self._credentials.secrets()) or None
             return self._signed_anew(operation.name, request_dict["context"], parsed)
         fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
         if fault is None:
