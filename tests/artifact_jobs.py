@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from cp_thirdparty import (
     ActionTypeId,
@@ -23,6 +23,8 @@ from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.testing import LocalCodePipeline
 
 TOKEN = SecretStr("the client's token")
+# The credentials that each reading of the details brings, or what makes them.
+Credentials: TypeAlias = ArtifactCredentials | Callable[[], ArtifactCredentials | None] | None
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Scan", version="1")
 
 
@@ -39,7 +41,7 @@ def kms_key(key_id: str) -> EncryptionKey:
 
 @contextmanager
 def job(
-    credentials: ArtifactCredentials | None,
+    credentials: Credentials,
     *,
     inputs: list[Artifact] | None = None,
     outputs: list[Artifact] | None = None,
@@ -54,7 +56,7 @@ def job(
             client_id="client",
             input_artifacts=inputs or [],
             output_artifacts=outputs or [],
-            artifact_credentials=credentials,
+            artifact_credentials=credentials if callable(credentials) else lambda: credentials,
             encryption_key=encryption_key,
         )
         yield client, client.get_third_party_job_details(action.jobs[0].id, client_token=TOKEN)
@@ -62,7 +64,7 @@ def job(
 
 @contextmanager
 def store(
-    credentials: ArtifactCredentials | None,
+    credentials: Credentials,
     endpoint_url: str,
     *,
     options: dict[str, Any] | None = None,

@@ -416,23 +416,19 @@ def test_seaweed_sees_renewed_credentials(seaweed: Seaweed, tmp_path: Path) -> N
     seaweed.put("renewed", _LARGE)
     clock = _Clock()
     inputs = [artifact("MyApp", "renewed", bucket=BUCKET)]
-    with job(seaweed.assume_role(), inputs=inputs) as (client, details):
-        used: list[str] = []
-
-        class Renewing(ThirdPartyJobClient):
-            def get_third_party_job_details(self, job_id: str, *, client_token: Any) -> JobDetails:
-                read = super().get_third_party_job_details(job_id, client_token=client_token)
-                return attrs.evolve(read, data=attrs.evolve(read.data, artifact_credentials=seaweed.assume_role()))
-
-        with ArtifactStore.for_job(
-            Renewing(client._client), details, client_token=TOKEN, endpoint_url=seaweed.endpoint_url, clock=clock
-        ) as store:
-            store._s3.meta.events.register("before-send.s3", lambda request, **_: used.append(_signer(request)))
-            with store.open("MyApp") as stream:
-                begin = stream.read(1000)
-                clock.now += 800
-                assert begin + stream.read() == _LARGE
-                assert store.download("MyApp", to=tmp_path / "x").read_bytes() == _LARGE
+    used: list[str] = []
+    with (
+        job(seaweed.assume_role, inputs=inputs) as (client, details),
+        ArtifactStore.for_job(
+            client, details, client_token=TOKEN, endpoint_url=seaweed.endpoint_url, clock=clock
+        ) as store,
+    ):
+        store._s3.meta.events.register("before-send.s3", lambda request, **_: used.append(_signer(request)))
+        with store.open("MyApp") as stream:
+            begin = stream.read(1000)
+            clock.now += 800
+            assert begin + stream.read() == _LARGE
+            assert store.download("MyApp", to=tmp_path / "x").read_bytes() == _LARGE
     assert len(set(used)) == 2
 
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import test_markers as surfaces
+import test_markers as markers
 from artifact_jobs import artifact, kms_key
 from botocore.config import Config
 from scripted_s3 import Answer, Asked, Change, ScriptedS3, failed
+from surfaces import reachable, with_locals
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ArtifactStore, SecretStr
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -101,7 +102,7 @@ def test_no_error_shows_a_secret(change: str, tmp_path: Path) -> None:
         for call in _CALLS.values():
             with pytest.raises(ThirdPartyError) as caught:
                 call(store, tmp_path)
-            shown = {name: surface(caught.value) for name, surface in surfaces._SURFACES.items()}
+            shown = {name: surface(caught.value) for name, surface in markers._SURFACES.items()}
             assert [name for name, text in shown.items() if _STEM in text] == []
 
 
@@ -115,7 +116,7 @@ def test_no_log_and_no_output_shows_a_secret(
         for change in (None, *_CHANGES.values()):
             with _opened(change, tmp_path) as store:
                 for call in _CALLS.values():
-                    raised = surfaces._raised(lambda call=call, store=store: call(store, tmp_path))  # type: ignore[misc]
+                    raised = markers._raised(lambda call=call, store=store: call(store, tmp_path))  # type: ignore[misc]
                     assert (raised is None) == (change is None)
     logged = [f"{record.name} {record.getMessage()} {record.__dict__}" for record in caplog.records]
     out = "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
@@ -140,7 +141,7 @@ def test_a_callback_sees_no_secret_in_its_traceback(tmp_path: Path) -> None:
                 call(store)
             assert caught.traceback[-1].name == "stop"
             assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-            assert [name for name, surface in surfaces._SURFACES.items() if _STEM in surface(caught.value)] == []
+            assert [name for name, surface in markers._SURFACES.items() if _STEM in surface(caught.value)] == []
 
 
 def test_ctrl_c_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +154,7 @@ def test_ctrl_c_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(store._s3._endpoint.http_session, "send", interrupt)
         with pytest.raises(KeyboardInterrupt) as caught:
             store.download("MyApp", to=tmp_path / "x")
-    assert _STEM not in surfaces._with_locals(caught.value) + surfaces._reachable(caught.value)
+    assert _STEM not in with_locals(caught.value) + reachable(caught.value)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["report"]
 
 

@@ -76,8 +76,8 @@ _WITHHELD = (
 _FAILURES = "urllib3.connectionpool"
 _LEAKING = (*_WITHHELD, _FAILURES)
 
-# Those of s3transfer, which the tests of artifacts look at.
-_ARTIFACTS = ("s3transfer.download", "s3transfer.futures", "s3transfer.tasks", "s3transfer.utils")
+# Those of S3 and s3transfer, which the tests of artifacts look at.
+_ARTIFACTS = ("botocore.handlers", "s3transfer.download", "s3transfer.futures", "s3transfer.tasks", "s3transfer.utils")
 
 
 # --- what is called --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ _LOGGERS: Final = tuple(
         "botocore.auth",  # canonical requests, signatures
         "botocore.credentials",  # the answer that credentials could not be read from
         "botocore.endpoint",  # parameters, requests
+        "botocore.handlers",  # the body of an error that S3 tells with status 200
         "botocore.history",  # the traceback of a recorder that failed
         "botocore.httpsession",  # the traceback of a request that failed
         "botocore.monitoring",  # errors that echo a parameter; the traceback of a monitor that failed
