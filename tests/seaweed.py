@@ -85,6 +85,8 @@ _IAM_CONFIG = {
 
 # It was seen to start in 4 s on an idle machine.
 _START_SECONDS = 120.0
+# Where SeaweedFS makes its local sockets, whatever the environment says.
+_SOCKETS = Path("/tmp")
 _SERVERS = ("master", "volume", "filer", "s3")
 
 
@@ -93,9 +95,9 @@ class Seaweed:
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="seaweed-"))
-        ports = _free_ports(2 * len(_SERVERS))
-        self.endpoint_url = f"http://127.0.0.1:{ports[_SERVERS.index('s3')]}"
-        self._process = self._start(ports)
+        self._ports = _free_ports(2 * len(_SERVERS))
+        self.endpoint_url = f"http://127.0.0.1:{self._ports[_SERVERS.index('s3')]}"
+        self._process = self._start(self._ports)
         self.admin: Any = self.client(*_ADMIN)
         self._await_buckets()
 
@@ -110,7 +112,14 @@ class Seaweed:
         with (self._directory / "log").open("wb") as log:
             return subprocess.Popen(
                 [
-                    *(weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self._directory / 'data'}"),
+                    *(
+                        weed,
+                        "-logtostderr=true",
+                        "server",
+                        "-ip=127.0.0.1",
+                        "-ip.bind=127.0.0.1",
+                        f"-dir={self._directory / 'data'}",
+                    ),
                     *("-volume.max=50", "-master.volumeSizeLimitMB=256", "-master.telemetry=false"),
                     *("-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                     *(f"-s3.config={self._directory / 's3.json'}", f"-s3.iam.config={self._directory / 'iam.json'}"),
@@ -181,6 +190,9 @@ class Seaweed:
         self._process.kill()  # asked politely it takes 10 s, for data that is thrown away
         self._process.wait(30)
         shutil.rmtree(self._directory)
+        for port in self._ports:
+            for left in _SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
 
     def __enter__(self) -> Self:
         return self
