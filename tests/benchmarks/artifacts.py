@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -79,18 +79,22 @@ def speed(seaweed: Seaweed, directory: Path, size: int, rounds: int) -> None:
 def memory(seaweed: Seaweed, directory: Path, large: int) -> None:
     """Peak memory of a process that moves one artifact; at most 64 MiB more than for 1 MiB is wanted."""
     credentials = seaweed.assume_role()
+    peaks = {
+        (way, size): _peak(seaweed, credentials, way, directory, size)
+        for size in (_MIB, large)
+        for way in ("upload", "download")
+    }
     for way in ("upload", "download"):
-        peaks = [_peak(seaweed, credentials, way, directory, size) for size in (_MIB, large)]
-        print(f"\npeak memory of an {way} in a process of its own, MiB" if way == "upload" else f"\n... of a {way}")
-        print(f"  {'1 MiB':<24}{peaks[0]:>12.1f}")
-        print(f"  {f'{large // _MIB} MiB':<24}{peaks[1]:>12.1f}   {peaks[1] - peaks[0]:+.1f} MiB")
+        first, second = (peaks[way, size] for size in (_MIB, large))
+        print(f"\npeak memory of a process, {way}, MiB")
+        print(f"  {'1 MiB':<24}{first:>12.1f}")
+        print(f"  {f'{large // _MIB} MiB':<24}{second:>12.1f}   {second - first:+.1f} MiB")
 
 
 def _peak(seaweed: Seaweed, credentials: ArtifactCredentials, way: str, directory: Path, size: int) -> float:
     path = directory / "memory"
-    _write(path, size)
-    if way == "download":
-        _boto(seaweed, credentials).upload_file(str(path), BUCKET, "bench", ExtraArgs=_ENCRYPTED)
+    if way == "upload":
+        _write(path, size)
     facts = json.dumps({"way": way, "path": str(path), "endpoint_url": seaweed.endpoint_url})
     secrets = json.dumps({name: getattr(credentials, name).get_secret_value() for name in _FIELDS})
     result = subprocess.run(
@@ -105,7 +109,9 @@ def _print_peak(*, way: str, path: str, endpoint_url: str, **secrets: str) -> No
             opened.upload("Bench", Path(path))
         else:
             opened.download("Bench", to=Path(path))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Not getrusage(), whose peak is inherited from the process that started this one.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    print(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024)
 
 
 def _opened(endpoint_url: str, credentials: ArtifactCredentials) -> Any:

@@ -146,10 +146,12 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
         "s3": {"addressing_style": "auto" if endpoint_url is None else "path"},
         "defaults_mode": "legacy",  # "auto", from the environment, would ask a metadata service
     }
-    fixed: dict[str, Any] = {"signature_version": "s3v4"}  # objects under KMS keys take no other
-    for name in ("request_checksum_calculation", "response_checksum_validation"):
-        if name in Config.OPTION_DEFAULTS:  # botocore 1.36 and newer; the older take what each call says
-            fixed[name] = "when_supported"
+    # botocore 1.36 and newer; the older take what each call says.
+    checksums = {"request_checksum_calculation", "response_checksum_validation"} & Config.OPTION_DEFAULTS.keys()
+    fixed: dict[str, Any] = {
+        "signature_version": "s3v4",  # objects under KMS keys take no other
+        **dict.fromkeys(checksums, "when_supported"),
+    }
     settings = Config(**ours)
     return (settings if config is None else settings.merge(config)).merge(Config(**fixed))
 
