@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask
 import handlers
 import pytest
+from dask import config  # pyright: ignore[reportPrivateImportUsage] - where its own documentation has it
 from distributed import Client, LocalCluster
 from working import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, running, until
 
@@ -39,7 +39,7 @@ def cluster(service: LocalCodePipeline) -> Iterator[Client]:
     """Give a cluster of two processes that know the environment, where a task whose process dies is not run again."""
     assert service.endpoint_url == os.environ["AWS_ENDPOINT_URL_CODEPIPELINE"]
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(  # type: ignore[no-untyped-call] # distributed has few types
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as made,
@@ -67,10 +67,14 @@ def test_handlers_run_on_the_cluster(
         assert isinstance(action.result, Success)
         assert action.result.execution_details is not None
         processes.add(action.result.execution_details.external_execution_id)
-    assert processes <= {str(pid) for pid in cluster.run(os.getpid).values()}
+    assert processes <= {str(pid) for pid in _pids(cluster)}
     told = f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()}"  # type: ignore[no-untyped-call] # distributed has few types
     assert "run_elsewhere" in told
     assert "xMARKERx" not in told
+
+
+def _pids(client: Any) -> list[int]:
+    return list(client.run(os.getpid).values())
 
 
 def _all_that_it_knows(dask_scheduler: Any) -> str:
@@ -116,7 +120,7 @@ def test_a_scheduler_that_goes_away_loses_no_job(service: LocalCodePipeline) -> 
         with running(worker):
             until(lambda: all(action.status == "InProgress" for action in actions))
             time.sleep(0.5)
-            for pid in client.run(os.getpid).values():
+            for pid in _pids(client):
                 os.kill(pid, signal.SIGKILL)
             client.close()  # type: ignore[no-untyped-call] # distributed has few types
             until(lambda: all(action.status == "Failed" for action in actions))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ class Running:
 
 
 @contextmanager
-def running(worker: JobWorker[Any]) -> Iterator[Running]:
+def running(worker: JobWorker[Any]) -> Generator[Running, None, None]:
     """Let a worker run, and stop it at the end."""
     started = Running(worker)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -43,7 +43,7 @@ _SINGLE_ATTEMPT: ContextVar[bool] = ContextVar("cp_thirdparty_single_attempt", d
 
 
 @contextmanager
-def single_attempt() -> Iterator[None]:
+def single_attempt() -> Generator[None, None, None]:
     """Let calls in this block be sent once: who claims jobs or reports results must know of each attempt."""
     token = _SINGLE_ATTEMPT.set(True)
     try:

@@ -71,7 +71,7 @@ def _withhold_failure(record: logging.LogRecord) -> bool:
 
 def _is_constant(record: logging.LogRecord) -> bool:
     """Tell whether the text stands as it is in the code that logged it: an f-string does not."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as `logging` itself does
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as `logging` itself does
     while frame is not None and (frame.f_code.co_filename, frame.f_lineno) != (record.pathname, record.lineno):
         frame = frame.f_back
     texts = () if frame is None else (text for text in frame.f_code.co_consts if isinstance(text, str))

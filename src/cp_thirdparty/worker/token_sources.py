@@ -147,7 +147,10 @@ class SecretsManagerTokens:
         try:
             answer: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
         except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
-            if isinstance(failure, ClientError) and failure.response["Error"]["Code"] == "ResourceNotFoundException":
+            if (
+                isinstance(failure, ClientError)
+                and failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException"
+            ):
                 return None
             error = error_of(failure, operation_name="GetSecretValue", secrets=(), is_repeatable=True, call=call)
             forget(failure)
