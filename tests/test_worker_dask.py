@@ -40,10 +40,10 @@ def cluster(service: LocalCodePipeline) -> Iterator[Client]:
     assert service.endpoint_url == os.environ["AWS_ENDPOINT_URL_CODEPIPELINE"]
     with (
         config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(  # type: ignore[no-untyped-call] # distributed has few types
+        LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as made,
-        Client(made) as client,  # type: ignore[no-untyped-call] # distributed has few types
+        Client(made) as client,
     ):
         yield client
 
@@ -68,7 +68,7 @@ def test_handlers_run_on_the_cluster(
         assert action.result.execution_details is not None
         processes.add(action.result.execution_details.external_execution_id)
     assert processes <= {str(pid) for pid in _pids(cluster)}
-    told = f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()}"  # type: ignore[no-untyped-call] # distributed has few types
+    told = f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()}"
     assert "run_elsewhere" in told
     assert "xMARKERx" not in told
 
@@ -113,8 +113,8 @@ def test_an_idempotent_handler_runs_again_on_the_cluster(
 
 def test_a_scheduler_that_goes_away_loses_no_job(service: LocalCodePipeline) -> None:
     """Jobs that were in work when the cluster ended are reported."""
-    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", host="127.0.0.1") as made:  # type: ignore[no-untyped-call] # distributed has few types
-        client = Client(made)  # type: ignore[no-untyped-call] # distributed has few types
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", host="127.0.0.1") as made:
+        client = Client(made)
         actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
         worker = _worker(service, client, handlers.hang, job_timeout=5.0)
         with running(worker):
@@ -122,5 +122,5 @@ def test_a_scheduler_that_goes_away_loses_no_job(service: LocalCodePipeline) -> 
             time.sleep(0.5)
             for pid in _pids(client):
                 os.kill(pid, signal.SIGKILL)
-            client.close()  # type: ignore[no-untyped-call] # distributed has few types
+            client.close()
             until(lambda: all(action.status == "Failed" for action in actions))
