@@ -18,6 +18,10 @@ from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
 if TYPE_CHECKING:
     from cp_thirdparty.artifacts.store import ArtifactStore
 
+    _LoggerAdapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _LoggerAdapter = logging.LoggerAdapter  # no generic before Python 3.11
+
 __all__ = ["Job"]
 
 _ConfigurationT_co = TypeVar("_ConfigurationT_co", covariant=True, default="ActionConfiguration | None")
@@ -196,7 +200,7 @@ class Job(Generic[_ConfigurationT_co]):
         raise TypeError("a Job cannot be pickled, because it has secrets and open files; send what you need of it")
 
 
-class _JobLogger(logging.LoggerAdapter[logging.Logger]):
+class _JobLogger(_LoggerAdapter):
     """Puts the job's id before each message; it keeps what the caller gives as ``extra``."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
