@@ -213,6 +213,69 @@ def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, t
     assert list(tmp_path.iterdir()) == []
 
 
+def _whole(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, status=200).with_headers(content_range=None)
+
+
+def _another_part(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(content_range=f"bytes 1-{len(right.body)}/{len(_LARGE)}")
+
+
+def _no_part(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(content_range=None)
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("change", [_whole, _another_part, _no_part])
+def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tmp_path: Path) -> None:
+    """An answer to a range is that range, or an error."""
+    with (
+        ScriptedS3({_PATH: _LARGE}, _on("GET", change)) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match="S3 did not send the part of the object that was asked for"),
+    ):
+        _WAYS[way](opened, tmp_path / "x")
+
+
+def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
+    """An answer with a part of the object, where all of it was asked for, is an error."""
+
+    def part(_: Asked, right: Answer) -> Answer:
+        return attrs.evolve(right, status=206)
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, _on("GET", part)) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match="S3 sent a part of the object instead of all of it"),
+    ):
+        opened.download("MyApp", to=tmp_path / "x")
+
+
+def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
+    """An answer that botocore's parser falls over is told by the kind of failure."""
+
+    def undated(_: Asked, right: Answer) -> Answer:
+        return right.with_headers(last_modified="never")
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, _on("HEAD", undated)) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match=r"the answer could not be read \([A-Za-z]+Error\)"),
+    ):
+        opened.download("MyApp", to=tmp_path / "x")
+
+
+def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
+    """Where S3 tells no checksum the bytes count by their length and ETag."""
+
+    def without(_: Asked, right: Answer) -> Answer:
+        return right.with_headers(x_amz_checksum_crc32=None)
+
+    for way in _WAYS.values():
+        with ScriptedS3({_PATH: _LARGE}, without) as s3, _opened(s3) as opened:
+            assert way(opened, tmp_path / "x") == _LARGE
+
+
 def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
     """A refused time stamp tells by how much the clock is off."""
     skewed = failed("RequestTimeTooSkewed", 403, Date="Mon, 01 Jan 2024 00:00:00 GMT")
