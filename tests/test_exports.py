@@ -14,6 +14,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 import cp_thirdparty
+from cp_thirdparty import artifacts
 
 _SOURCE = Path(cp_thirdparty.__file__).parent
 _MODULES = [
@@ -132,3 +133,21 @@ def test_each_public_name_says_since_when_it_is_there(name: str) -> None:
     """Each exported class and function says in which version it came."""
     exported = _exported(importlib.import_module(name))
     assert [each for each, value in exported if "." not in each and ".. versionadded::" not in str(value.__doc__)] == []
+
+
+@pytest.mark.parametrize("module", ["cp_thirdparty", "cp_thirdparty.artifacts"])
+def test_a_name_of_a_missing_extra_says_which(module: str) -> None:
+    """Without s3transfer the store is an ImportError that names the extra, and all else works."""
+    blocked = "import sys; sys.modules['s3transfer'] = sys.modules['s3transfer.exceptions'] = None"
+    program = f"{blocked}; import {module} as module; print(module.__all__); module.ArtifactStore"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ArtifactStore" in result.stdout
+    assert result.stderr.strip().split("\n")[-1] == (
+        "ImportError: artifacts in S3 need s3transfer: pip install 'cp-thirdparty[artifacts]'"
+    )
+
+
+def test_a_package_has_no_other_names() -> None:
+    """A wrong name of a package that loads its names when needed is an AttributeError that names it."""
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        artifacts.nothing  # type: ignore[attr-defined] # noqa: B018 - on purpose

@@ -118,9 +118,6 @@ _HOMES = {
     "structure_configuration": "configuration",
 }
 
-# What an extra brings, to the extra.
-_EXTRAS = {"s3transfer": "artifacts"}
-
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
 
@@ -131,15 +128,7 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
             return import_module("cp_thirdparty.exceptions")
         if name not in _HOMES:
             raise AttributeError(f"module 'cp_thirdparty' has no attribute {name!r}")
-        try:
-            module = import_module(f"cp_thirdparty.{_HOMES[name]}")
-        except ModuleNotFoundError as missing:
-            if missing.name not in _EXTRAS:
-                raise
-            raise ImportError(
-                f"cp_thirdparty.{name} needs {missing.name}: pip install 'cp-thirdparty[{_EXTRAS[missing.name]}]'"
-            ) from None
-        value = getattr(module, name)
+        value = getattr(import_module(f"cp_thirdparty.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
 

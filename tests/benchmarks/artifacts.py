@@ -1,8 +1,9 @@
 """
 Prints what moving artifacts costs, as ratios to boto3's own transfers with the same server, and its memory.
 
-``python tests/benchmarks/artifacts.py`` moves 512 MiB five times each way, and 2 GiB for the memory; ``--short`` moves
-16 MiB once and 64 MiB, to see that it runs.  Candidates take turns, and the figures are medians.
+``python tests/benchmarks/artifacts.py`` moves 512 MiB seven times each way, and 2 GiB for the memory; ``--short`` moves
+16 MiB once and 64 MiB, to see that it runs.  Candidates take turns.  Of a large object that came at once S3 tells a
+checksum of all its bytes: this library looks at it, which takes a tenth of the time, and boto3 does not.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def main() -> None:
     if arguments.child:
         _print_peak(**json.loads(arguments.child), **json.loads(sys.stdin.read()))
         return
-    size, large, rounds = (16 * _MIB, 64 * _MIB, 1) if arguments.short else (512 * _MIB, 2048 * _MIB, 5)
+    size, large, rounds = (16 * _MIB, 64 * _MIB, 1) if arguments.short else (512 * _MIB, 2048 * _MIB, 7)
     with Seaweed() as seaweed, tempfile.TemporaryDirectory() as directory:
         speed(seaweed, Path(directory), size, rounds)
         memory(seaweed, Path(directory), large)
@@ -135,8 +136,8 @@ def _write(path: Path, size: int) -> None:
 
 def _interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
-        for name, candidate in candidates.items():
+    for turn in range(rounds):
+        for name, candidate in sorted(candidates.items(), reverse=bool(turn % 2)):
             begin = time.perf_counter()
             candidate()
             times[name].append(time.perf_counter() - begin)
@@ -145,10 +146,10 @@ def _interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> di
 
 def _print_speeds(size: int, title: str, times: dict[str, list[float]]) -> None:
     print(f"\n{title}, {size} MiB, seconds", flush=True)
-    medians = {name: statistics.median(each) for name, each in times.items()}
-    for name, median in medians.items():
-        spread = f"{min(times[name]):.2f} to {max(times[name]):.2f}"
-        print(f"  {name:<24}{median:>12.2f}   {medians['boto3'] / median:.2f} x boto3's speed   {spread}")
+    for word, pick in (("median", statistics.median), ("best", min)):
+        for name in ("boto3", "ArtifactStore"):
+            seconds = pick(times[name])
+            print(f"  {name:<16}{word:<8}{seconds:>12.2f}   {pick(times['boto3']) / seconds:.2f} x boto3's speed")
 
 
 if __name__ == "__main__":

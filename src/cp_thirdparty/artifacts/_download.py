@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from s3transfer.subscribers import BaseSubscriber
 
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._s3 import closing_answers, pinned
-from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
+from cp_thirdparty.artifacts._transfer import PART_BYTES, BaseSubscriber, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTransferError
 
 __all__ = ["Facts", "downloaded", "facts_of"]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from botocore import exceptions as botocore_exceptions
-from s3transfer.exceptions import RetriesExceededError
 
 from cp_thirdparty._botocore import redaction
 from cp_thirdparty._botocore.call import CURRENT, Call
@@ -19,6 +18,7 @@ from cp_thirdparty._connection import forget
 from cp_thirdparty._errors import clock_offset
 from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._transfer import RetriesExceededError
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,

@@ -9,10 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from s3transfer.manager import TransferConfig, TransferManager
-from s3transfer.subscribers import BaseSubscriber
+try:
+    from s3transfer.exceptions import RetriesExceededError
+    from s3transfer.manager import TransferConfig, TransferManager
+    from s3transfer.subscribers import BaseSubscriber
+except ModuleNotFoundError:
+    raise ImportError("artifacts in S3 need s3transfer: pip install 'cp-thirdparty[artifacts]'") from None
 
-__all__ = ["PART_BYTES", "Progress", "Reporter", "transfers"]
+# The other modules have s3transfer's names from here, so that one place says what is missing.
+__all__ = ["PART_BYTES", "BaseSubscriber", "Progress", "Reporter", "RetriesExceededError", "transfers"]
 
 _T = TypeVar("_T")
 
