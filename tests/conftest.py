@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+pytest_plugins = ["pytester", "seaweed"]
+
 
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name parameters without addresses: processes that share the tests must agree on the names."""
