@@ -16,7 +16,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import JSON_VALUES, MODELS
+from strategies import JSON_VALUES
 
 import cp_thirdparty
 from cp_thirdparty import (
@@ -39,6 +39,7 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import ResponseDecodeError
+from cp_thirdparty.testing.strategies import MODELS
 
 _PACKAGE = str(Path(cp_thirdparty.__file__).parent)
 _MARKER = "xMARKERx"

@@ -13,7 +13,6 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import MODELS
 
 from cp_thirdparty import models
 from cp_thirdparty.enums import (
@@ -43,6 +42,7 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretMapping, SecretStr
+from cp_thirdparty.testing.strategies import MODELS
 
 _CLASSES: list[Any] = [getattr(models, name) for name in models.__all__]
 each_class = pytest.mark.parametrize("model", _CLASSES, ids=models.__all__)
