@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cp_thirdparty import models
 from cp_thirdparty.converter import structure, unstructure
-from cp_thirdparty.enums import ArtifactLocationType
+from cp_thirdparty.enums import ArtifactLocationType, EncryptionKeyType
 from cp_thirdparty.testing import LocalCodePipeline, samples
 from cp_thirdparty.testing.strategies import instances
 
@@ -122,7 +122,7 @@ def test_samples_take_what_a_test_is_about() -> None:
     action_type = samples.action_type_id(category="Build", owner="AWS", provider="Other", version="2")
     context = samples.pipeline_context(pipeline_name="p", stage_name="s", action_name="a")
     credentials = samples.artifact_credentials(access_key_id="k", secret_access_key="s", session_token="t")
-    key = models.EncryptionKey(id="key", type="KMS")
+    key = models.EncryptionKey(id="key", type=EncryptionKeyType.KMS)
     source = samples.artifact("In", bucket_name="b", revision="r")
     details = samples.job_details(
         id="job",
