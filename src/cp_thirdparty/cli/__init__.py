@@ -1,3 +1,1 @@
-"""The command line: the five operations and a worker's helpers, with secrets masked."""
-
-__all__: list[str] = []
+"""The command line: the operations as ``aws codepipeline`` has them, with secrets masked unless they are asked for."""

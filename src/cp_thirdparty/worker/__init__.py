@@ -14,6 +14,7 @@ from cp_thirdparty.worker.outcomes import (
     Uncertain,
     Unsent,
 )
+from cp_thirdparty.worker.policy import worker_policy
 from cp_thirdparty.worker.processor import JobProcessor
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
 from cp_thirdparty.worker.runner import Handler
@@ -49,4 +50,5 @@ __all__ = [
     "Uncertain",
     "Unsent",
     "WorkerHealth",
+    "worker_policy",
 ]

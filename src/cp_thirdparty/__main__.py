@@ -1,0 +1,35 @@
+"""`python -m cp_thirdparty`, and what the console script ``cp-thirdparty`` calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+# What the extra `cli` brings.
+_EXTRA = ("click", "rich", "yaml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command line and return its exit code.
+
+    Args:
+        arguments: Without the program's name; ``None`` for those of the process.
+
+    .. versionadded:: 0.1.0
+    """
+    try:
+        from cp_thirdparty.cli.main import run  # noqa: PLC0415 - it needs what the extra brings
+
+        return run(sys.argv[1:] if arguments is None else arguments)
+    except ModuleNotFoundError as missing:
+        if missing.name not in _EXTRA:
+            raise
+        print(f"cp-thirdparty: it needs {missing.name}: pip install 'cp-thirdparty[cli]'", file=sys.stderr)  # noqa: T201 - a command line's errors
+        return 253
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Runs one operation: parameters in, call, output out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from cp_thirdparty._botocore import redaction
+from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty.cli.formats import compiled, formatted
+from cp_thirdparty.cli.operations import Operation
+from cp_thirdparty.cli.options import Settings, options_of
+from cp_thirdparty.cli.output import is_colored, terminal_width, warn, write
+from cp_thirdparty.cli.parameters import document_of, values_of
+from cp_thirdparty.client import ThirdPartyJobClient
+
+__all__ = ["command_of", "connected"]
+
+# How often botocore's standard mode sends a request: with it the time-outs bound a whole call.
+_ATTEMPTS = 3
+
+
+def command_of(operation: Operation) -> click.Command:
+    """
+    Make the command of an operation.
+
+    Args:
+        operation: The operation.
+
+    .. versionadded:: 0.1.0
+    """
+    return click.Command(
+        operation.command,
+        callback=_runner(operation),
+        params=options_of(operation),
+        help=operation.help,
+        epilog=f"Example: cp-thirdparty {operation.example}",
+    )
+
+
+def _runner(operation: Operation) -> Callable[..., None]:
+    members = {parameter.member for parameter in operation.parameters}
+    # click makes identifiers of what an option is called in lower case.
+    names = {member.lower(): member for member in members}
+
+    def run(**options: Any) -> None:
+        given = {names[name.lower()]: options.pop(name) for name in list(options) if name.lower() in names}
+        _run(operation, Settings(**options), given)
+
+    return run
+
+
+def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> None:
+    if settings.generate_cli_skeleton in ("input", "yaml-input"):
+        from cp_thirdparty.cli.skeleton import input_skeleton  # noqa: PLC0415 - few calls need it
+
+        write(input_skeleton(operation.name, as_yaml=settings.generate_cli_skeleton == "yaml-input"))
+        return
+    query = compiled(settings.query)
+    document = document_of(settings.cli_input_json, settings.cli_input_yaml)
+    values = values_of(operation, given, document=document, prompt=settings.cli_auto_prompt)
+    if settings.generate_cli_skeleton == "output":
+        from cp_thirdparty.cli.skeleton import output_skeleton  # noqa: PLC0415 - likewise
+
+        answer = output_skeleton(operation.name)
+    else:
+        answer = _answer(operation, settings, values)
+    text = formatted(
+        query(answer),
+        settings.output,
+        title=operation.name,
+        color=is_colored(settings.color),
+        width=terminal_width(),
+    )
+    write(text, pager=not settings.no_cli_pager)
+
+
+def _answer(operation: Operation, settings: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
+    if settings.debug:
+        logging.basicConfig(
+            level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+        )
+    if settings.reveal_secrets:
+        warn("warning: --reveal-secrets shows secrets in clear")
+    redaction.install()
+    # From here on, so that credentials which are fetched to make the client are withheld as well.
+    CURRENT.set(Call(ends_at=None, wire_logs=False))
+    with connected(settings) as client:
+        return operation.call(client, values, "reveal" if settings.reveal_secrets else "mask")
+
+
+def connected(settings: Settings) -> ThirdPartyJobClient:
+    """
+    Make the client that the options describe.
+
+    Args:
+        settings: The options.
+
+    Raises:
+        cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.create`.
+
+    .. versionadded:: 0.1.0
+    """
+    read, connect = settings.cli_read_timeout or None, settings.cli_connect_timeout or None
+    return ThirdPartyJobClient.create(
+        region_name=settings.region,
+        profile_name=settings.profile,
+        endpoint_url=settings.endpoint_url,
+        verify=False if settings.no_verify_ssl else settings.ca_bundle,
+        sign_request=not settings.no_sign_request,
+        connect_timeout=connect,
+        read_timeout=read,
+        deadline=None if read is None or connect is None else float(_ATTEMPTS * (read + connect)),
+    )

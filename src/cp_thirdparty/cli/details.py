@@ -1,0 +1,68 @@
+"""The details of a job as the document that the AWS CLI shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from cp_thirdparty import _operations
+from cp_thirdparty._operations import Outcome
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.converter import unstructure
+from cp_thirdparty.models import JobDetails
+from cp_thirdparty.secrets import SecretStr
+
+__all__ = ["details_document"]
+
+_LISTS = ("inputArtifacts", "outputArtifacts")
+_ORDER = (
+    "actionTypeId",
+    "actionConfiguration",
+    "pipelineContext",
+    "inputArtifacts",
+    "outputArtifacts",
+    "artifactCredentials",
+    "continuationToken",
+    "encryptionKey",
+)
+
+
+def details_document(
+    client: ThirdPartyJobClient, job_id: str, client_token: SecretStr, secrets: Literal["mask", "reveal"]
+) -> dict[str, Any]:
+    """
+    Read the details of a job.
+
+    A model does not tell an empty list from none, which the AWS CLI does; so it is noted when the answer is read.
+
+    Args:
+        client: The client.
+
+        job_id: The job.
+
+        client_token: Its client's token.
+
+        secrets: Whether to write the masks of secrets or their values.
+
+    Raises:
+        cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.get_third_party_job_details`.
+
+    .. versionadded:: 0.1.0
+    """
+    request = _operations.get_third_party_job_details(job_id, client_token=client_token)
+    decode = request.decode
+    empty: list[str] = []
+
+    def noting(answer: Mapping[str, Any]) -> Outcome[JobDetails]:
+        details, error = decode(answer)
+        if details is not None:
+            empty.extend(name for name in _LISTS if answer["jobDetails"]["data"].get(name) == [])
+        return details, error
+
+    details = client._call(attrs.evolve(request, decode=noting))  # noqa: SLF001 - the public method has no document
+    document = unstructure(details, secrets=secrets)
+    data = {**document["data"], **{name: [] for name in empty}}
+    document["data"] = {name: data[name] for name in _ORDER if name in data}
+    return {"jobDetails": document}

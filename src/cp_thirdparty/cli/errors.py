@@ -1,0 +1,113 @@
+"""Errors to exit codes and one line of text that holds no value."""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    CredentialsError,
+    InvalidRequestError,
+    ServiceError,
+    ThirdPartyError,
+)
+
+__all__ = ["ENVIRONMENT", "INTERRUPTED", "OTHER", "SERVICE", "USAGE", "CommandError", "described"]
+
+# The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
+INTERRUPTED = 130
+USAGE = 252
+ENVIRONMENT = 253
+SERVICE = 254
+OTHER = 255
+
+# What the user sets in the AWS configuration as often as on the command line.
+_OF_ENVIRONMENT = ("region_name", "profile_name")
+
+
+class CommandError(Exception):
+    """
+    The command cannot go on.
+
+    Args:
+        message: One line without a value of the user's.
+
+        code: The exit code.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, message: str, code: int = USAGE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def described(error: BaseException) -> tuple[int, str]:
+    """
+    Tell the exit code and the line for an error.
+
+    Args:
+        error: Whatever ended the command.
+
+    .. versionadded:: 0.1.0
+    """
+    code, text = _described(error)
+    # A service's text may hold anything; a terminal gets one line without control characters.
+    return code, " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _described(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, CommandError):
+        return error.code, str(error)
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, click.UsageError):
+        return USAGE, _usage(error)
+    if isinstance(error, ThirdPartyError):
+        return _code_of(error), str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return OTHER, error.strerror
+    return OTHER, f"unexpected error ({type(error).__name__})"
+
+
+def _code_of(error: ThirdPartyError) -> int:
+    if isinstance(error, InvalidRequestError):
+        return ENVIRONMENT if error.parameter in _OF_ENVIRONMENT else USAGE
+    if isinstance(error, CredentialsError):
+        return ENVIRONMENT if error.status_code is None else SERVICE
+    return SERVICE if isinstance(error, (ServiceError, AccessDeniedError)) else OTHER
+
+
+def _usage(error: click.UsageError) -> str:
+    """Say what click says without what the user has typed, which may be a secret in the wrong place."""
+    if isinstance(error, click.NoSuchOption):
+        return "there is no such option" + _meant(error)
+    if isinstance(error, click.BadOptionUsage):
+        return f"{error.option_name}: needs a value, or takes none"
+    if isinstance(error, click.MissingParameter):
+        return f"{_name(error.param)}: is needed"
+    if isinstance(error, click.BadParameter):
+        return f"{_name(error.param)}: must be {_rule(error.param)}"
+    return "a known command without further arguments is needed; see cp-thirdparty --help"
+
+
+def _meant(error: click.NoSuchOption) -> str:
+    known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
+    near = difflib.get_close_matches(error.option_name, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else "; see --help"
+
+
+def _name(param: click.Parameter | None) -> str:
+    return "a parameter" if param is None else param.opts[-1] if param.opts[-1].startswith("-") else param.opts[0]
+
+
+def _rule(param: click.Parameter | None) -> str:
+    kind = None if param is None else param.type
+    if isinstance(kind, click.Choice):
+        return "one of " + ", ".join(str(choice) for choice in kind.choices)
+    if isinstance(kind, click.IntRange):
+        least = f" of at least {kind.min}" if kind.max is None else f" from {kind.min} to {kind.max}"
+        return f"a whole number{least}"
+    return "of another form; see --help"

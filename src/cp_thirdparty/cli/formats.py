@@ -1,0 +1,130 @@
+"""Documents to text, in the output formats of the AWS CLI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from cp_thirdparty.cli.errors import OTHER, CommandError
+
+__all__ = ["FORMATS", "Query", "compiled", "formatted"]
+
+FORMATS = ("json", "text", "table", "yaml", "yaml-stream")
+
+Query = Callable[[Any], Any]
+
+
+def compiled(expression: str | None) -> Query:
+    """
+    Make a function that applies a JMESPath expression; without one it returns what it gets.
+
+    Args:
+        expression: The expression, or ``None``.
+
+    Raises:
+        CommandError: It is no JMESPath expression; or, from the function, the document does not suit it.
+
+    .. versionadded:: 0.1.0
+    """
+    if expression is None:
+        return lambda document: document
+    import jmespath  # noqa: PLC0415 - few calls need it
+    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
+
+    try:
+        query = jmespath.compile(expression)
+    except JMESPathError:
+        query = None
+    if query is None:
+        raise CommandError("--query: must be a JMESPath expression")
+
+    def search(document: Any) -> Any:
+        try:
+            return query.search(document), None
+        except JMESPathError as error:
+            return None, type(error).__name__  # its text holds values of the document
+
+    def apply(document: Any) -> Any:
+        found, failure = search(document)
+        if failure is not None:
+            raise CommandError(f"--query: the document does not suit the expression ({failure})", OTHER)
+        return found
+
+    return apply
+
+
+def formatted(document: Any, output: str, *, title: str, color: bool = False, width: int = 80) -> str:
+    """
+    Write a document.
+
+    Args:
+        document: What is left of an answer after the query.
+
+        output: One of `FORMATS`.
+
+        title: The operation as the service spells it: what a table is headed with.
+
+        color: Whether a table is coloured.
+
+        width: Columns of the terminal; a table that is wider is turned on its side.
+
+    Returns:
+        The text with its last line break, or an empty text when there is nothing to show.
+
+    .. versionadded:: 0.1.0
+    """
+    if output == "json":
+        return "" if document == {} else json.dumps(document, indent=4, ensure_ascii=False) + "\n"
+    if output == "text":
+        return "".join(f"{line}\n" for line in _lines(document, None, None))
+    if output == "table":
+        from cp_thirdparty.cli.tables import table  # noqa: PLC0415 - rich takes its time
+
+        return table(document, title=title, color=color, width=width)
+    import yaml  # noqa: PLC0415 - few calls need it
+
+    if document == {}:
+        return ""
+    # The AWS CLI streams one item for each page of an answer; these operations have one page.
+    shown = [document] if output == "yaml-stream" else document
+    text: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return text.removesuffix("...\n")  # what PyYAML ends a single value with
+
+
+def _lines(item: Any, name: str | None, columns: Iterable[str] | None) -> Iterator[str]:
+    """Write an item as tab-separated lines.  What is within a member is headed by the member's name."""
+    if isinstance(item, dict):
+        yield from _lines_of_structure(cast("dict[str, Any]", item), name, columns)
+    elif isinstance(item, list):
+        yield from _lines_of_list(cast("list[Any]", item), name)
+    else:
+        yield str(item)
+
+
+def _lines_of_structure(item: Mapping[str, Any], name: str | None, columns: Iterable[str] | None) -> Iterator[str]:
+    shown = sorted(key for key in item if not _is_nested(item[key])) if columns is None else list(columns)
+    cells = [str(item.get(key, "")) for key in shown]
+    if cells:
+        yield "\t".join(cells if name is None else [name.upper(), *cells])
+    for key in sorted(item.keys() - set(shown)):
+        yield from _lines(item[key], key, None)
+
+
+def _lines_of_list(items: list[Any], name: str | None) -> Iterator[str]:
+    if any(isinstance(item, dict) for item in items):
+        structures = [item for item in items if isinstance(item, dict)]
+        columns = sorted({key for item in structures for key in item if not _is_nested(item[key])})
+        for item in items:
+            yield from _lines(item, name, columns)
+        return
+    flat = [str(item) for item in items if not _is_nested(item)]
+    if flat:
+        yield from ["\t".join(flat)] if name is None else [f"{name.upper()}\t{cell}" for cell in flat]
+    for item in items:
+        if _is_nested(item):
+            yield from _lines(item, name, None)
+
+
+def _is_nested(item: object) -> bool:
+    return isinstance(item, (dict, list))

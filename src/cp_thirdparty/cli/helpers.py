@@ -1,0 +1,106 @@
+"""The commands beside the operations: the IAM policy, the local service, the journal, shell completion."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from cp_thirdparty.cli.errors import OTHER, CommandError
+from cp_thirdparty.cli.formats import FORMATS, formatted
+from cp_thirdparty.cli.output import is_colored, terminal_width, write
+from cp_thirdparty.models import ActionTypeId
+
+__all__ = ["completion", "journal", "local", "policy"]
+
+_LAST_PORT = 65535
+
+
+@click.command(
+    epilog="Example: cp-thirdparty policy --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,"
+    "version=1 --region us-east-1 --account 123456789012"
+)
+@click.option("--action-type-id", required=True, metavar="TEXT", help="The action type, as JSON or NAME=VALUE,...")
+@click.option("--region", required=True, metavar="NAME", help="AWS region of the action type, such as us-east-1.")
+@click.option("--account", required=True, metavar="DIGITS", help="AWS account of the action type, 12 digits.")
+def policy(action_type_id: str, region: str, account: str) -> None:
+    """Print the least IAM policy that a worker of an action type needs."""
+    from cp_thirdparty.cli.parameters import model_of, text_of  # noqa: PLC0415 - see below
+    from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it brings the worker
+
+    option = "--action-type-id"
+    model = model_of(ActionTypeId, text_of(action_type_id, option), option)
+    write(json.dumps(worker_policy(model, region=region, account=account), indent=4) + "\n")
+
+
+@click.command(epilog="Example: cp-thirdparty local --port 8000")
+@click.option(
+    "--port", type=click.IntRange(0, _LAST_PORT), default=0, show_default=True, help="Port of 127.0.0.1; 0: any."
+)
+def local(port: int) -> None:
+    """
+    Serve a local CodePipeline with a demo action until Ctrl-C or SIGTERM.
+
+    It prints what another shell needs to call it, with made-up secrets.
+    """
+    from cp_thirdparty.cli.demo import demo  # noqa: PLC0415 - it brings the local service
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with demo(port) as lines:
+        write("".join(f"{line}\n" for line in lines))
+        while not ended.wait(0.2):  # in short waits, which a signal ends on every platform
+            pass
+
+
+@click.command(epilog="Example: cp-thirdparty journal jobs.db --unfinished")
+@click.argument("file", type=click.Path())
+@click.option("--unfinished", is_flag=True, help="Leave out jobs with which nothing is left to do.")
+@click.option("--output", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the output.")
+@click.option(
+    "--color", type=click.Choice(("on", "off", "auto")), default="auto", show_default=True, help="As elsewhere."
+)
+@click.option("--no-cli-pager", is_flag=True, help="Write to the terminal without a pager.")
+def journal(file: str, *, unfinished: bool, output: str, color: str, no_cli_pager: bool) -> None:
+    """Show the state of each job in a worker's journal FILE."""
+    from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it brings the worker
+
+    if not Path(file).is_file():
+        raise CommandError("FILE: there is no such file", OTHER)  # the journal would be made
+    opened = SqliteJournal(file)
+    try:
+        entries = [_shown(entry) for entry in opened.jobs(unfinished_only=unfinished)]
+    finally:
+        opened.close()
+    document = {"jobs": sorted(entries, key=lambda entry: str(entry["changedAt"]))}
+    text = formatted(document, output, title="Journal", color=is_colored(color), width=terminal_width())
+    write(text, pager=not no_cli_pager)
+
+
+def _shown(entry: Any) -> dict[str, Any]:
+    return {
+        "jobId": entry.job.job_id,
+        "clientId": entry.job.client_id,
+        "state": entry.state.value,
+        "outcome": entry.outcome or "",
+        "crashes": entry.crashes,
+        "changedAt": datetime.fromtimestamp(entry.changed_at, timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+@click.command(epilog='Example: eval "$(cp-thirdparty completion bash)"')
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script that completes commands and options in SHELL."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise CommandError("SHELL: must be one that click completes", OTHER)
+    write(kind(ctx.find_root().command, {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE").source() + "\n")

@@ -1,0 +1,68 @@
+"""The program: its commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
+
+import click
+
+from cp_thirdparty.cli.errors import described
+from cp_thirdparty.cli.output import warn
+from cp_thirdparty.cli.version import version_option
+
+__all__ = ["program", "run"]
+
+_OPERATIONS = (
+    "acknowledge-third-party-job",
+    "get-third-party-job-details",
+    "poll-for-third-party-jobs",
+    "put-third-party-job-failure-result",
+    "put-third-party-job-success-result",
+)
+_HELPERS = ("completion", "journal", "local", "policy")
+
+
+class _Program(click.Group):
+    """Loads a command when it is used: ``--version`` should not wait for botocore."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [*_OPERATIONS, *_HELPERS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        if cmd_name in _HELPERS:
+            return cast("click.Command", getattr(import_module("cp_thirdparty.cli.helpers"), cmd_name))
+        if cmd_name in _OPERATIONS:
+            by_name = {each.command: each for each in import_module("cp_thirdparty.cli.operations").OPERATIONS}
+            return cast("click.Command", import_module("cp_thirdparty.cli.commands").command_of(by_name[cmd_name]))
+        return None
+
+
+program = _Program(
+    "cp-thirdparty",
+    help="Call CodePipeline's third-party (partner) job operations.  Options are those of `aws codepipeline`; secrets "
+    "are masked unless --reveal-secrets is given.",
+    epilog="Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555",
+    params=[version_option()],
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """
+    Run the program and return its exit code.
+
+    Args:
+        arguments: Without the program's name.
+
+    .. versionadded:: 0.1.0
+    """
+    try:
+        result = program.main(list(arguments), "cp-thirdparty", standalone_mode=False)
+    except ModuleNotFoundError:
+        raise
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in one line, whatever it is
+        code, text = described(error)
+        warn(f"error: {text}" if code else text)
+        return code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,60 @@
+"""Sample inputs and outputs of an operation, made of botocore's model."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.utils import ArgumentGenerator
+
+__all__ = ["input_skeleton", "output_skeleton"]
+
+
+def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
+    """
+    Write a sample input.
+
+    Args:
+        operation_name: As the service spells it.
+
+        as_yaml: Whether in YAML rather than JSON.
+
+    .. versionadded:: 0.1.0
+    """
+    sample: Any = ArgumentGenerator().generate_skeleton(_model(operation_name).input_shape)
+    plain = json.loads(json.dumps(sample, default=_written))
+    if not as_yaml:
+        return json.dumps(plain, indent=4) + "\n"
+    import yaml  # noqa: PLC0415 - few calls need it
+
+    text: str = yaml.safe_dump(plain, sort_keys=False)
+    return text
+
+
+def output_skeleton(operation_name: str) -> dict[str, Any]:
+    """
+    Make a sample output.  It holds names in place of values.
+
+    Args:
+        operation_name: As the service spells it.
+
+    .. versionadded:: 0.1.0
+    """
+    shape = _model(operation_name).output_shape
+    if shape is None:
+        return {}
+    sample: dict[str, Any] = ArgumentGenerator(use_member_names=True).generate_skeleton(shape)
+    return sample
+
+
+def _model(operation_name: str) -> Any:
+    return ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline").operation_model(
+        operation_name
+    )
+
+
+def _written(value: datetime) -> str:
+    return value.isoformat()

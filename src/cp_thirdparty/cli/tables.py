@@ -1,0 +1,137 @@
+"""Documents to tables: a section for each structure, with the cells and headings of the AWS CLI."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["table"]
+
+# No table is cut: what is too wide for the terminal is for the pager.
+_NO_LIMIT = 1_000_000
+
+
+@attrs.define(kw_only=True)
+class _Section:
+    title: str
+    depth: int
+    headings: Sequence[str] = ()
+    rows: list[Sequence[str]] = attrs.field(factory=list)
+
+    def width(self) -> int:
+        """Tell the columns that the AWS CLI would need for it, so that both turn the same tables."""
+        lines = [line for line in (self.headings, *self.rows) if line]
+        count = max(map(len, lines), default=0)
+        widths = (max(cell_len(line[at]) for line in lines if at < len(line)) + 4 for at in range(count))
+        return max(cell_len(self.title), sum(widths)) + 2 + 2 * self.depth
+
+    def turned(self) -> _Section:
+        """Return it with the headings beside their values, if it has but one row."""
+        if len(self.rows) != 1 or not self.headings:
+            return self
+        return attrs.evolve(self, headings=(), rows=list(zip(self.headings, self.rows[0], strict=True)))
+
+
+def table(document: Any, *, title: str, color: bool, width: int) -> str:
+    """
+    Write a document as a table.
+
+    Args:
+        document: What is left of an answer after the query.
+
+        title: What it is headed with.
+
+        color: Whether cells are coloured.
+
+        width: Columns of the terminal; where one section does not fit, those of one row show one line for each member.
+
+    .. versionadded:: 0.1.0
+    """
+    sections = list(_sections(document, title, 0))
+    if any(section.width() > width for section in sections):
+        sections = [section.turned() for section in sections]
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=_NO_LIMIT,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+    )
+    for section in sections:
+        console.print(Padding.indent(Text(f"| {section.title} |", style="bold"), 2 * section.depth))
+        if section.rows:
+            console.print(Padding.indent(_drawn(section), 2 * section.depth))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def _drawn(section: _Section) -> Table:
+    drawn = Table(
+        box=box.ASCII2,
+        show_header=bool(section.headings),
+        header_style="bold",
+        border_style="yellow",
+    )
+    for at in range(max(map(len, (section.headings, *section.rows)))):
+        heading = section.headings[at] if section.headings else ""
+        drawn.add_column(Text(heading), style="blue", no_wrap=True, overflow="ignore")
+    for row in section.rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
+    if not item:
+        return
+    if isinstance(item, dict):
+        yield from _structure(item, title, depth)
+    elif isinstance(item, list) and all(isinstance(element, dict) for element in item):
+        yield from _structures(item, title, depth)
+    elif isinstance(item, list):
+        yield _Section(title=title, depth=depth, rows=list(_rows(item)))
+    else:
+        yield _Section(title=title, depth=depth)
+
+
+def _structure(item: dict[str, Any], title: str, depth: int) -> Iterator[_Section]:
+    flat = sorted(key for key in item if not isinstance(item[key], (dict, list)))
+    section = _Section(title=title, depth=depth)
+    if len(flat) == 1:
+        section.rows = [(flat[0], str(item[flat[0]]))]
+    elif flat:
+        section.headings, section.rows = flat, [[str(item[key]) for key in flat]]
+    yield section
+    for key in sorted(item.keys() - set(flat)):
+        yield from _sections(item[key], key, depth + 1)
+
+
+def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator[_Section]:
+    nested = sorted({key for item in items for key in item if isinstance(item[key], (dict, list))})
+    headings = sorted({key for item in items for key in item if not isinstance(item[key], (dict, list))})
+    rows = [[str(item.get(key, "")) for key in headings] for item in items]
+    if not nested:
+        yield _Section(title=title, depth=depth, headings=headings, rows=list(rows))
+        return
+    for item, row in zip(items, rows, strict=True):
+        yield _Section(title=title, depth=depth, headings=headings, rows=[row])
+        for key in nested:
+            yield from _sections(item.get(key), key, depth + 1)
+
+
+def _rows(items: list[Any]) -> Iterator[Sequence[str]]:
+    for item in items:
+        if not isinstance(item, (dict, list)):
+            yield [str(item)]
+        elif all(not isinstance(element, (dict, list)) for element in item):
+            yield [str(element) for element in item]
+        else:
+            yield from _rows(list(item))

@@ -1,0 +1,89 @@
+"""The least IAM policy that a worker of one action type needs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError
+
+from cp_thirdparty import _limits
+from cp_thirdparty.exceptions import InvalidRequestError
+from cp_thirdparty.models import ActionTypeId
+
+__all__ = ["worker_policy"]
+
+_OPERATIONS = (
+    "AcknowledgeThirdPartyJob",
+    "GetThirdPartyJobDetails",
+    "PollForThirdPartyJobs",
+    "PutThirdPartyJobFailureResult",
+    "PutThirdPartyJobSuccessResult",
+)
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) -> dict[str, Any]:
+    """
+    Make the least IAM policy for a worker: the five operations, on this action type only.
+
+    Two ARNs name the action type.  One is that of AWS's user guide, which has no account and ends with a slash ("Choose
+    and configure an appropriate permissions management strategy for your job worker" on its page of integration
+    models); the other is that of the Service Authorization Reference.  IAM compares them letter by letter.
+
+    That reference lists no resource for these operations, the user guide does.  Where AWS refuses the calls of a worker
+    that has this policy, the error of the call names the resource to allow.
+
+    Args:
+        action_type_id: The action type of the worker.
+
+        region: The AWS region of the action type, such as ``"us-east-1"``.
+
+        account: The 12 digits of the AWS account that the action type is registered in.
+
+    Returns:
+        The policy document, ready for `json.dumps`.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule.
+
+    .. versionadded:: 0.1.0
+    """
+    for name, value, maximum in (
+        ("provider", action_type_id.provider, _limits.ACTION_PROVIDER),
+        ("version", action_type_id.version, _limits.ACTION_VERSION),
+    ):
+        rule = _limits.name(value, maximum)
+        if rule is not None:
+            raise InvalidRequestError(f"action_type_id.{name}", rule)
+    for part, member in (("category", action_type_id.category), ("owner", action_type_id.owner)):
+        if not member.is_known:
+            # It would be part of an ARN, in which an asterisk means anything.
+            raise InvalidRequestError(f"action_type_id.{part}", "must be one that CodePipeline has")
+    if not _ACCOUNT.fullmatch(account):
+        raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
+    partition = _partition(region)
+    if partition is None:
+        raise InvalidRequestError("region", "must be the name of an AWS region")
+    parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
+    prefix = f"arn:{partition}:codepipeline:{region}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ThirdPartyJobs",
+                "Effect": "Allow",
+                "Action": [f"codepipeline:{operation}" for operation in _OPERATIONS],
+                "Resource": [f"{prefix}::actionType:{parts}/", f"{prefix}:{account}:actiontype:{parts}"],
+            }
+        ],
+    }
+
+
+def _partition(region: str) -> str | None:
+    try:
+        partition: str = botocore.session.Session().get_partition_for_region(region)
+    except BotoCoreError:
+        return None
+    return partition
