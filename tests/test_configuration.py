@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -105,6 +106,11 @@ _GOOD: list[tuple[Any, str, Any]] = [
     (Literal["a", "b", "c"], "b", "b"),
     (Literal[""], "", ""),
 ]
+
+
+def _named(value: object) -> str:
+    """Name a parameter without addresses: processes that share the tests must agree on the names."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 @pytest.mark.parametrize(("annotation", "text", "expected"), _GOOD)
@@ -285,7 +291,7 @@ def test_keys_are_compared_exactly() -> None:
         (int | None, (30,), 30),
         (Level | None, (Level.LOW,), Level.LOW),
     ],
-    ids=str,
+    ids=_named,
 )
 def test_an_absent_key_gives_the_default(
     annotation: Any, default: tuple[Any, ...], expected: Any, configuration: ActionConfiguration | None
@@ -706,7 +712,7 @@ _NO_CLASSES: list[Any] = [int, str, dict, object, Level, SecretStr, _Record, _Ty
 _NO_INSTANCES: list[Any] = [None, 5, "Frozen", b"", 1.5, [], {}, (), [Frozen], list[int], str | None, lambda: None]
 
 
-@pytest.mark.parametrize("model", [*_NO_CLASSES, *_NO_INSTANCES, _Generic, _Generic[int]], ids=repr)
+@pytest.mark.parametrize("model", [*_NO_CLASSES, *_NO_INSTANCES, _Generic, _Generic[int]], ids=_named)
 def test_takes_an_attrs_class_or_a_dataclass(model: Any) -> None:
     """What is neither an attrs class nor a dataclass is a TypeError."""
     with pytest.raises(TypeError):
