@@ -8,7 +8,7 @@ jobs go to the cluster; each process there reads the details, and looks the clie
 import os
 from functools import partial
 
-import dask
+import dask.config
 from distributed import Client, LocalCluster
 
 from cp_thirdparty import ActionTypeId, ExecutionDetails, Job, JobWorker, Succeeded, ThirdPartyJobClient

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import handlers
 import pytest
-from dask import config  # pyright: ignore[reportPrivateImportUsage] - where its own documentation has it
 from distributed import Client, LocalCluster
 from working import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, running, until
 
@@ -39,7 +39,7 @@ def cluster(service: LocalCodePipeline) -> Iterator[Client]:
     """Give a cluster of two processes that know the environment, where a task whose process dies is not run again."""
     assert service.endpoint_url == os.environ["AWS_ENDPOINT_URL_CODEPIPELINE"]
     with (
-        config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as made,
