@@ -410,10 +410,20 @@ class ArtifactTransferError(ArtifactError):
 
 class UnsafeArchiveError(ArtifactError):
     """
-    An archive breaks a rule that keeps its extraction inside its directory.
+    An archive, or a directory to be archived, breaks a rule.  Nothing of it was written.
+
+    Attributes:
+        entry: The name of the entry, made printable and cut to 200 characters; empty when it is the archive as a whole.
+
+        rule: What is wrong.
 
     .. versionadded:: 0.1.0
     """
+
+    def __init__(self, entry: str, rule: str) -> None:
+        self.entry = ascii(entry)[1:-1][:200]
+        self.rule = rule
+        super().__init__(f"{self.entry}: {rule}" if entry else rule)
 
 
 class ArtifactTooLargeError(ArtifactError):

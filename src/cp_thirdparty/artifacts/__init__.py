@@ -1,15 +1,19 @@
 """
-Artifacts: in and out of S3 with the job's own credentials.
+Artifacts: in and out of S3 with the job's own credentials, in and out of archives.
 
 `ArtifactStore` needs the extra ``artifacts``, so it is loaded when it is first used.
 """
 
 from typing import TYPE_CHECKING
 
+from cp_thirdparty.artifacts.create import create_archive
+from cp_thirdparty.artifacts.extract import extract_archive
+from cp_thirdparty.artifacts.limits import ArchiveLimits
+
 if TYPE_CHECKING:
     from cp_thirdparty.artifacts.store import ArtifactStore
 
-__all__ = ["ArtifactStore"]
+__all__ = ["ArchiveLimits", "ArtifactStore", "create_archive", "extract_archive"]
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
 
