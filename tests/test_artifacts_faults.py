@@ -15,6 +15,9 @@ from botocore.config import Config
 from scripted_s3 import Answer, Asked, Change, ScriptedS3, crc32, etag, failed
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
+from cp_thirdparty.artifacts._download import Facts
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -307,6 +310,20 @@ def test_a_cut_stream_goes_on_where_it_was() -> None:
     ranges = [asked.headers["range"] for asked in s3.asked if asked.method == "GET"]
     assert ranges == ["bytes=0-", f"bytes={len(_LARGE) // 2}-"]
     assert {asked.headers["if-match"] for asked in s3.asked if asked.method == "GET"} == {etag(_LARGE)}
+
+
+def test_a_stream_that_says_nothing_is_no_end() -> None:
+    """A body that ends early without an error is gone on with, and is an error when it stays so."""
+    bodies = [b"", b"by", b"", b"tes"]
+
+    class Silent:
+        def get_object(self, **_: object) -> dict[str, object]:
+            return {"Body": io.BytesIO(bodies.pop(0))} if bodies else {"Body": io.BytesIO()}
+
+    place = Place("input", "MyApp", _BUCKET, "MyApp")
+    assert ArtifactReader(Silent(), place, Facts(5, "etag", None)).read() == b"bytes"
+    with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
+        ArtifactReader(Silent(), place, Facts(5, "etag", None)).read()
 
 
 def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:
