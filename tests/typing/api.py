@@ -103,6 +103,8 @@ def artifacts(client: ThirdPartyJobClient, details: JobDetails, token: SecretStr
         assert_type(stream, BinaryIO)
     assert_type(store.download("MyApp", to=Path("MyApp.zip"), progress=print), Path)
     store.upload("Report", Path("report.zip"), progress=None)
+    assert_type(store.extract("MyApp", to=Path("src")), Path)
+    store.archive("Report", Path("out"), progress=print)
     with ArtifactStore.for_job(client, details, client_token="plain") as opened:
         assert_type(opened, ArtifactStore)
     assert_type(client.region_name, str)

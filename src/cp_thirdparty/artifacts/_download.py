@@ -12,7 +12,7 @@ from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._s3 import closing_answers, pinned
 from cp_thirdparty.artifacts._transfer import PART_BYTES, BaseSubscriber, Reporter, transfers
-from cp_thirdparty.exceptions import ArtifactTransferError
+from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
 __all__ = ["Facts", "downloaded", "facts_of"]
 
@@ -41,9 +41,11 @@ def facts_of(s3: Any, place: Place) -> Facts:
     return Facts(size=answer["ContentLength"], etag=answer["ETag"], checksum=checksum_of(answer))
 
 
-def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter) -> Path:
+def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter, *, max_bytes: int | None = None) -> Path:
     """Write the object to a file, which appears when it is whole."""
     facts = facts_of(s3, place)
+    if max_bytes is not None and facts.size > max_bytes:
+        raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
     part = to.parent / f".{secrets.token_hex(8)}.part"
     try:
         with part.open("xb") as file, pinned(facts.etag), closing_answers(), transfers(s3) as manager:

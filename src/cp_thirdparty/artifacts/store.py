@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import re
+import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from botocore.config import Config
 
+from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
 from cp_thirdparty.artifacts._download import downloaded
 from cp_thirdparty.artifacts._failures import attempt
@@ -190,6 +193,61 @@ class ArtifactStore:
         place = _found(self._inputs, name, "input")
         reporter = Reporter(progress)
         return self._do(lambda: downloaded(self._s3, place, to, reporter), place, reporter)
+
+    def extract(self, name: str, *, to: Path, limits: ArchiveLimits | None = None) -> Path:
+        """
+        Download one input artifact and extract it into a fresh directory, all or nothing; return the directory.
+
+        Args:
+            name: Name of an input artifact of this job.
+
+            to: Directory to make.  Its parent must exist, and has room for the archive as well while it is extracted.
+
+            limits: What the archive may hold; ``None`` for the limits of `cp_thirdparty.artifacts.ArchiveLimits`.  An
+                object that is larger than all its files may be is not even downloaded.
+
+        Raises:
+            cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule.
+
+            cp_thirdparty.exceptions.ArtifactTooLargeError: The archive or what is in it exceeds a limit.
+
+        .. versionadded:: 0.1.0
+        """
+        limits = ArchiveLimits() if limits is None else limits
+        place = _found(self._inputs, name, "input")
+        archive = to.parent / f".{secrets.token_hex(8)}.zip"
+        try:
+            self._do(
+                lambda: downloaded(self._s3, place, archive, Reporter(None), max_bytes=limits.max_total_bytes), place
+            )
+            extract_archive(archive, to=to, limits=limits)
+        finally:
+            archive.unlink(missing_ok=True)
+        return to
+
+    def archive(self, name: str, directory: Path, *, progress: Progress | None = None) -> None:
+        """
+        Make a ZIP archive of a directory and upload it as one output artifact, as `upload()` does.
+
+        The same tree makes the same bytes.  The archive lies in the system's directory for temporary files meanwhile.
+
+        Args:
+            name: Name of an output artifact of this job.
+
+            directory: What to archive.
+
+            progress: As for `download()`.
+
+        Raises:
+            cp_thirdparty.exceptions.UnsafeArchiveError: The directory has what an archive must not have.
+
+        .. versionadded:: 0.1.0
+        """
+        _found(self._outputs, name, "output")
+        with tempfile.TemporaryDirectory(prefix="cp-thirdparty-") as temporary:
+            archive = Path(temporary) / "artifact.zip"
+            create_archive(directory, to=archive)
+            self.upload(name, archive, progress=progress)
 
     def upload(self, name: str, path: Path, *, progress: Progress | None = None) -> None:
         """
