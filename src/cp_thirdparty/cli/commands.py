@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -79,17 +79,31 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
     write(text, pager=not settings.no_cli_pager)
 
 
+@contextmanager
+def _quiet(*, debug: bool) -> Generator[None, None, None]:
+    """Withhold secrets of the log from the first step to the last, and show the log if that is wanted."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    redaction.install()
+    # So that what is fetched to make the client is withheld as well.
+    token = CURRENT.set(Call(ends_at=None, wire_logs=False))
+    if debug:
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
 def _answer(operation: Operation, settings: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
-    if settings.debug:
-        logging.basicConfig(
-            level=logging.DEBUG, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
-        )
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
-    redaction.install()
-    # From here on, so that credentials which are fetched to make the client are withheld as well.
-    CURRENT.set(Call(ends_at=None, wire_logs=False))
-    with connected(settings) as client:
+    with _quiet(debug=settings.debug), connected(settings) as client:
         return operation.call(client, values, "reveal" if settings.reveal_secrets else "mask")
 
 

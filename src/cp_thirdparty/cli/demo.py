@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from secrets import token_urlsafe
 
@@ -20,7 +20,7 @@ _SHORTHAND = "category=Test,owner=ThirdParty,provider=LocalAction,version=1"
 
 
 @contextmanager
-def demo(port: int) -> Iterator[list[str]]:
+def demo(port: int) -> Generator[list[str], None, None]:
     """
     Serve it, and give the lines for a shell that is to call it.
 

@@ -61,7 +61,9 @@ def details_document(
             empty.extend(name for name in _LISTS if answer["jobDetails"]["data"].get(name) == [])
         return details, error
 
-    details = client._call(attrs.evolve(request, decode=noting))  # noqa: SLF001 - the public method has no document
+    # The public method has no document.
+    call = client._call  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    details = call(attrs.evolve(request, decode=noting))
     document = unstructure(details, secrets=secrets)
     data = {**document["data"], **{name: [] for name in empty}}
     document["data"] = {name: data[name] for name in _ORDER if name in data}

@@ -97,7 +97,7 @@ def _lines(item: Any, name: str | None, columns: Iterable[str] | None) -> Iterat
     if isinstance(item, dict):
         yield from _lines_of_structure(cast("dict[str, Any]", item), name, columns)
     elif isinstance(item, list):
-        yield from _lines_of_list(cast("list[Any]", item), name)
+        yield from _lines_of_list(item, name)
     else:
         yield str(item)
 

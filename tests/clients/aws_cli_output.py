@@ -1,0 +1,198 @@
+"""
+The command line against the AWS CLI: the same answer, the same bytes.
+
+Run by ``.ci/dev clients``, which makes the environment of the AWS CLI.  Version 1 of it comes from PyPI; of the formats
+that only version 2 has, the documents are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cp_thirdparty import ActionTypeId, Artifact, ArtifactLocation, ArtifactLocationType, S3Location
+from cp_thirdparty.testing import LocalCodePipeline
+
+_AWS = Path(
+    os.environ.get("CP_THIRDPARTY_AWS", str(Path(__file__).parents[2] / ".venv-clients" / "awscli" / "bin" / "aws"))
+)
+_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+_SHORTHAND = "category=Test,owner=ThirdParty,provider=ExampleScan,version=1"
+_CLIENT_ID = "00000000-0000-4000-8000-000000000001"
+_TOKEN = "example-token"
+_D = "jobDetails.data"
+
+_QUERIES = (
+    "jobDetails",
+    "jobDetails.id",
+    "jobDetails.nonce",
+    "jobDetails.[id, nonce]",
+    "jobDetails.{Id: id, Nonce: nonce}",
+    "nothing",
+    "jobDetails.data",
+    f"{_D}.actionTypeId",
+    f"{_D}.actionTypeId.*",
+    f"{_D}.actionTypeId.provider",
+    f"keys({_D})",
+    f"length({_D}.inputArtifacts)",
+    f"{_D}.inputArtifacts",
+    f"{_D}.inputArtifacts[0]",
+    f"{_D}.inputArtifacts[-1].name",
+    f"{_D}.inputArtifacts[].name",
+    f"{_D}.inputArtifacts[*].location.s3Location",
+    f"{_D}.inputArtifacts[*].location.s3Location.[bucketName, objectKey]",
+    f"{_D}.inputArtifacts[?name=='MyApp']",
+    f"{_D}.inputArtifacts[?name=='none']",
+    f"{_D}.inputArtifacts[?contains(name, 'App')].name | [0]",
+    f"sort_by({_D}.inputArtifacts, &name)[].name",
+    f"max_by({_D}.inputArtifacts, &name).revision",
+    f"{_D}.[inputArtifacts, outputArtifacts][]",
+    f"{_D}.[inputArtifacts, outputArtifacts]",
+    f"{_D}.inputArtifacts[].{{Name: name, Bucket: location.s3Location.bucketName}}",
+    f"{_D}.actionConfiguration",
+    f"{_D}.actionConfiguration.configuration",
+    f"{_D}.actionConfiguration.configuration.ApiKey",
+    f"values({_D}.actionConfiguration.configuration)",
+    f"to_number({_D}.actionConfiguration.configuration.Minutes)",
+    f"{_D}.actionConfiguration.configuration.Minutes == '45'",
+    f"join(',', {_D}.inputArtifacts[].name)",
+    f"{_D}.artifactCredentials.[accessKeyId]",
+    f"{_D}.pipelineContext",
+    f"{_D}.pipelineContext.stage.name",
+    f"type({_D}.continuationToken)",
+    f"not_null({_D}.continuationToken, 'none')",
+    f"to_string({_D}.actionTypeId)",
+    f"{_D}.pipelineContext.*.name",
+    f"merge({_D}.actionTypeId, `{{\"version\": 2, \"floats\": [1.5, null, true]}}`)",
+    "`[[1, 2], [\"a\", [\"b\"]]]`",
+    "`[{\"a\": 1}, {\"b\": {\"c\": [1]}}]`",
+    "`{}`",
+    "`[]`",
+    "`\"\"`",
+)
+# A table of the AWS CLI cannot have these: it fails, or loses values.
+_NO_TABLE = (f"{_D}.[inputArtifacts, outputArtifacts]",)
+
+
+def _artifact(name: str) -> Artifact:
+    place = S3Location(bucket_name="codepipeline-us-east-1-1", object_key=f"demo/{name}/ü.zip")
+    return Artifact(
+        name=name, revision=f"rev-{name}", location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=place)
+    )
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[tuple[dict[str, str], str]]:
+    """Serve one job, and give the environment to call it with and its id."""
+    with LocalCodePipeline() as service:
+        service.register_client(_CLIENT_ID, _TOKEN)
+        action = service.start_action(
+            _TYPE,
+            client_id=_CLIENT_ID,
+            configuration={"ProjectName": "démo ✓", "ApiKey": 'a"b\\c', "Minutes": "45", "Answer": "yes", "Empty": ""},
+            input_artifacts=[_artifact("MyApp"), _artifact("Another"), Artifact(name="Bare")],
+            output_artifacts=[_artifact("Report")],
+            artifact_credentials=_credentials(),
+        )
+        env = {**os.environ, **service.environment(), "PYTHONUTF8": "1", "AWS_PAGER": ""}
+        env.pop("AWS_PROFILE", None)
+        yield env, action.jobs[0].id
+
+
+def _credentials() -> Any:
+    from cp_thirdparty import ArtifactCredentials, SecretStr  # noqa: PLC0415 - as little as the fixture
+
+    return ArtifactCredentials(
+        access_key_id=SecretStr("ASIAEXAMPLE"),
+        secret_access_key=SecretStr("secret+/="),
+        session_token=SecretStr("token" * 50),
+    )
+
+
+def _both(service: tuple[dict[str, str], str], *options: str) -> tuple[bytes, bytes]:
+    env, job_id = service
+    asked = ["get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN, *options]
+    ours = subprocess.run(
+        [sys.executable, "-m", "cp_thirdparty", *asked, "--reveal-secrets"], env=env, capture_output=True, check=True
+    )
+    theirs = subprocess.run([_AWS, "codepipeline", *asked], env=env, capture_output=True, check=True)
+    return theirs.stdout, ours.stdout
+
+
+def _cells(table: bytes) -> list[list[str]]:
+    """Tell what stands between the bars of each line, in order."""
+    lines = [[cell.strip() for cell in line.split("|")] for line in table.decode().splitlines() if "|" in line]
+    return [[cell for cell in line if cell] for line in lines if any(line)]
+
+
+@pytest.mark.parametrize("output", ["json", "text"])
+@pytest.mark.parametrize("query", [None, *_QUERIES])
+def test_the_bytes_are_the_same(service: tuple[dict[str, str], str], query: str | None, output: str) -> None:
+    """JSON and text are those of the AWS CLI, with and without a query."""
+    theirs, ours = _both(service, "--output", output, *(() if query is None else ("--query", query)))
+    assert theirs == ours
+
+
+@pytest.mark.parametrize("query", [None, *(query for query in _QUERIES if query not in _NO_TABLE)])
+def test_tables_have_the_same_cells(service: tuple[dict[str, str], str], query: str | None) -> None:
+    """A table has the cells of the AWS CLI under the same headings."""
+    theirs, ours = _both(service, "--output", "table", *(() if query is None else ("--query", query)))
+    assert _cells(theirs) == _cells(ours)
+
+
+@pytest.mark.parametrize("query", [None, *_QUERIES[:12]])
+def test_yaml_has_the_same_document(service: tuple[dict[str, str], str], query: str | None) -> None:
+    """YAML reads as the JSON of the AWS CLI does; a stream has it as its only item."""
+    options = () if query is None else ("--query", query)
+    env, job_id = service
+    asked = ["get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN, *options]
+    json_text = subprocess.run([_AWS, "codepipeline", *asked], env=env, capture_output=True, check=True).stdout
+    for output, wrap in (("yaml", False), ("yaml-stream", True)):
+        ours = subprocess.run(
+            [sys.executable, "-m", "cp_thirdparty", *asked, "--output", output, "--reveal-secrets"],
+            env=env,
+            capture_output=True,
+            check=True,
+        ).stdout
+        expected = yaml.safe_load(json_text)  # JSON is YAML
+        assert yaml.safe_load(ours) == ([expected] if wrap else expected)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "acknowledge-third-party-job",
+        "get-third-party-job-details",
+        "put-third-party-job-success-result",
+    ],
+)
+def test_skeletons_are_the_same(service: tuple[dict[str, str], str], command: str) -> None:
+    """The sample input is that of the AWS CLI, byte for byte, where it does not choose at random."""
+    env, _ = service
+    asked = [command, "--generate-cli-skeleton"]
+    theirs = subprocess.run([_AWS, "codepipeline", *asked], env=env, capture_output=True, check=True).stdout
+    ours = subprocess.run([sys.executable, "-m", "cp_thirdparty", *asked], env=env, capture_output=True, check=True)
+    assert theirs == ours.stdout
+
+
+@pytest.mark.parametrize("output", ["json", "text"])
+def test_the_other_operations_answer_the_same(service: tuple[dict[str, str], str], output: str) -> None:
+    """A refused result has no output and the exit code of the AWS CLI, a poll without jobs its bytes."""
+    env, _ = service
+    for asked in (
+        ["put-third-party-job-success-result", "--job-id", "none", "--client-token", _TOKEN],
+        ["poll-for-third-party-jobs", "--action-type-id", _SHORTHAND.replace("ExampleScan", "Other")],
+        ["poll-for-third-party-jobs", "--action-type-id", _SHORTHAND, "--region", ""],
+    ):
+        both = [
+            subprocess.run([*start, *asked, "--output", output], env=env, capture_output=True, check=False)
+            for start in ([_AWS, "codepipeline"], [sys.executable, "-m", "cp_thirdparty"])
+        ]
+        assert [both[0].returncode, both[0].stdout] == [both[1].returncode, both[1].stdout]

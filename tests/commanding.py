@@ -1,0 +1,45 @@
+"""Runs the command line, in this process or in another, and keeps what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import attrs
+import pytest
+
+from cp_thirdparty.__main__ import main
+
+DETAILS = "get-third-party-job-details"
+
+
+@attrs.frozen
+class Result:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
+    """Run a command in this process."""
+    capsys.readouterr()
+    code = main(arguments)
+    return Result(code, *capsys.readouterr())
+
+
+def program(*arguments: str, env: Mapping[str, str] | None = None, text: str = "") -> Result:
+    """Run a command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cp_thirdparty", *arguments],
+        env={**os.environ, **(env or {})},
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
