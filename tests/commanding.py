@@ -31,11 +31,12 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
     return Result(code, *capsys.readouterr())
 
 
-def program(*arguments: str, env: Mapping[str, str] | None = None, text: str = "") -> Result:
-    """Run a command in a process of its own."""
+def program(*arguments: str, env: Mapping[str, str | None] | None = None, text: str = "") -> Result:
+    """Run a command in a process of its own; a variable of ``None`` is taken out."""
+    environment = {**os.environ, **(env or {})}
     done = subprocess.run(
         [sys.executable, "-m", "cp_thirdparty", *arguments],
-        env={**os.environ, **(env or {})},
+        env={name: value for name, value in environment.items() if value is not None},
         input=text,
         capture_output=True,
         text=True,

@@ -189,19 +189,19 @@ def test_a_query_that_does_not_suit_the_answer(action: Action, capsys: pytest.Ca
 
 def test_no_one_answers(capsys: pytest.CaptureFixture[str], action: Action) -> None:
     """A closed port is one line with code 255."""
-    assert action.status == "InProgress"  # the environment of its service
+    assert action.status == "Queued"  # its service is what the environment leads to
     shown = command(capsys, DETAILS, *_JOB, "--endpoint-url", "http://127.0.0.1:9")
     assert (shown.code, shown.out, shown.err.count("\n")) == (255, "", 1)
 
 
 def test_no_region_and_no_credentials(tmp_path: Path) -> None:
     """Without a region, and without credentials, the code is that of the environment."""
-    nowhere = {
+    nowhere: dict[str, str | None] = {
         "HOME": str(tmp_path),
         "AWS_CONFIG_FILE": str(tmp_path / "none"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "AWS_EC2_METADATA_DISABLED": "true",
-        **dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ""),
+        **dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE")),
     }
     without_region = program(DETAILS, *_JOB, env=nowhere)
     assert (without_region.code, without_region.err.count("\n")) == (253, 1)

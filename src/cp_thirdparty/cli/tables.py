@@ -97,7 +97,10 @@ def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
     elif isinstance(item, list) and all(isinstance(element, dict) for element in item):
         yield from _structures(item, title, depth)
     elif isinstance(item, list):
-        yield _Section(title=title, depth=depth, rows=list(_rows(item)))
+        yield _Section(title=title, depth=depth, rows=[_cells(element) for element in item if _is_flat(element)])
+        for element in item:
+            if not _is_flat(element):
+                yield from _sections(element, title, depth + 1)
     else:
         yield _Section(title=title, depth=depth)
 
@@ -127,11 +130,11 @@ def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator
             yield from _sections(item.get(key), key, depth + 1)
 
 
-def _rows(items: list[Any]) -> Iterator[Sequence[str]]:
-    for item in items:
-        if not isinstance(item, (dict, list)):
-            yield [str(item)]
-        elif all(not isinstance(element, (dict, list)) for element in item):
-            yield [str(element) for element in item]
-        else:
-            yield from _rows(list(item))
+def _is_flat(element: Any) -> bool:
+    if isinstance(element, list):
+        return not any(isinstance(cell, (dict, list)) for cell in element)
+    return not isinstance(element, dict)
+
+
+def _cells(element: Any) -> Sequence[str]:
+    return [str(cell) for cell in element] if isinstance(element, list) else [str(element)]
