@@ -38,9 +38,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(shown.out) if shown.out else None
 
 
-def test_a_whole_action(
-    action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_whole_action(action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll, read, acknowledge, continue, and succeed, with all that a result may have."""
     monkeypatch.setenv(_VARIABLE, _TOKEN)
     for arguments, result in (
@@ -76,9 +74,7 @@ def test_a_failure(action: Action, capsys: pytest.CaptureFixture[str], monkeypat
     _json(capsys, "poll-for-third-party-jobs", "--action-type-id", _SHORTHAND)
     nonce = _json(capsys, DETAILS, *job, "--query", "jobDetails.nonce")
     _json(capsys, "acknowledge-third-party-job", *job, "--nonce", nonce)
-    _json(
-        capsys, "put-third-party-job-failure-result", *job, "--failure-details", "type=JobFailed,message='no, never'"
-    )
+    _json(capsys, "put-third-party-job-failure-result", *job, "--failure-details", "type=JobFailed,message='no, never'")
     assert action.status == "Failed"
     assert "no, never" in repr(action.result)
 
@@ -201,7 +197,9 @@ def test_no_region_and_no_credentials(tmp_path: Path) -> None:
         "AWS_CONFIG_FILE": str(tmp_path / "none"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "AWS_EC2_METADATA_DISABLED": "true",
-        **dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE")),
+        **dict.fromkeys(
+            ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE")
+        ),
     }
     without_region = program(DETAILS, *_JOB, env=nowhere)
     assert (without_region.code, without_region.err.count("\n")) == (253, 1)
@@ -218,9 +216,7 @@ def test_refused_credentials_are_an_answer_of_the_service(
     assert command(capsys, DETAILS, "--job-id", action.jobs[0].id, "--client-token", _TOKEN).code == 254
 
 
-def test_an_unforeseen_error_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else goes wrong is told by its type alone."""
 
     def broken(*_: object, **__: object) -> None:

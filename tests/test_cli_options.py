@@ -69,7 +69,9 @@ def test_every_option_of_the_page_is_there() -> None:
 
 def test_the_docs_list_every_option() -> None:
     """The table of the docs has a row for each option, and names arguments that the library has."""
-    rows = re.findall(r"^\| `(--[a-z-]+)` \| `(--[a-z-]+)` \| (.*) \|$", _DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(--[a-z-]+)` \| `(--[a-z-]+)` \| (.*) \|$", _DOCS.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert [page for page, _, _ in rows] == _PAGE
     assert {ours for _, ours, _ in rows} == set(_PAGE)
     arguments = {name for _, _, text in rows for name in re.findall(r"`([a-z_]+)=?`", text)}
@@ -182,7 +184,11 @@ def test_endpoint_url_is_called(
     ],
 )
 def test_connection_options_reach_the_client(
-    options: list[str], argument: str, value: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    argument: str,
+    value: object,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each is the argument of the client that the docs name."""
     seen: dict[str, object] = {}
