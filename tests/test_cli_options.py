@@ -23,7 +23,7 @@ _PAGE = (
     "--job-id --client-token --cli-input-json --cli-input-yaml --generate-cli-skeleton --debug --endpoint-url "
     "--no-verify-ssl --no-paginate --output --query --profile --region --version --color --no-sign-request --ca-bundle "
     "--cli-read-timeout --cli-connect-timeout --cli-binary-format --no-cli-pager --cli-auto-prompt --no-cli-auto-prompt"
-).split()
+).split()  # noqa: SIM905 - as the page has it
 _DOCS = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 
 _JOB = ("--job-id", "job-1", "--client-token", "token")
@@ -116,14 +116,14 @@ def test_job_id_and_client_token_are_sent(server: ScriptedServer, capsys: pytest
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
-@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize("source", ["text", "file"])
 def test_an_input_document_gives_what_the_command_line_does_not(
-    form: str, from_file: bool, server: ScriptedServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    form: str, source: str, server: ScriptedServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """A document, as text or file, fills in parameters; the command line overrides it."""
     document = {"jobId": "other", "clientToken": "token-2"}
     text = json.dumps(document) if form == "json" else yaml.safe_dump(document)
-    if from_file:
+    if source == "file":
         path = tmp_path / "input"
         path.write_text(text, encoding="utf-8")
         text = f"file://{path}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-__all__ = ["main"]
+__all__ = ["main", "script"]
 
 # What the extra `cli` brings.
 _EXTRA = ("click", "rich", "yaml")
@@ -31,5 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 253
 
 
+def script() -> NoReturn:
+    """
+    Run the command line as a program of its own, which ends with it.
+
+    Most of a call's time is that of Python.  A third of it goes into looking for garbage where there is none yet and
+    into taking apart what the system frees in one go, so neither is done.
+
+    .. versionadded:: 0.1.0
+    """
+    gc.disable()
+    code = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 255
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

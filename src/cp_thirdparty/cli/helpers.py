@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import threading
@@ -51,6 +52,7 @@ def local(port: int) -> None:
     """
     from cp_thirdparty.cli.demo import demo  # noqa: PLC0415 - it brings the local service
 
+    gc.enable()  # which a program of one call does without
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
