@@ -15,15 +15,15 @@ from commanding import DETAILS, command, program
 from scripted import Asked, ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty.cli.main import program as cli
+from cp_thirdparty.cli.main import Program
 
 # The synopsis of awscli.amazonaws.com/v2/documentation/api/latest/reference/codepipeline/
 # get-third-party-job-details.html.
-_PAGE = (
+_PAGE = (  # noqa: SIM905 - as the page has it
     "--job-id --client-token --cli-input-json --cli-input-yaml --generate-cli-skeleton --debug --endpoint-url "
     "--no-verify-ssl --no-paginate --output --query --profile --region --version --color --no-sign-request --ca-bundle "
     "--cli-read-timeout --cli-connect-timeout --cli-binary-format --no-cli-pager --cli-auto-prompt --no-cli-auto-prompt"
-).split()  # noqa: SIM905 - as the page has it
+).split()
 _DOCS = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 
 _JOB = ("--job-id", "job-1", "--client-token", "token")
@@ -57,6 +57,7 @@ def _environment(endpoint_url: str) -> dict[str, str]:
 
 
 def _options() -> set[str]:
+    cli = Program()
     parsed = cli.get_command(click.Context(cli), DETAILS)
     assert parsed is not None
     return {name for param in parsed.params for name in (*param.opts, *param.secondary_opts) if name.startswith("--")}
@@ -85,6 +86,7 @@ def test_the_docs_list_every_option() -> None:
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     """Help says what each command does and gives an example that the parser takes."""
+    cli = Program()
     context = click.Context(cli)
     for name in cli.list_commands(context):
         shown = command(capsys, name, "--help")

@@ -12,7 +12,7 @@ from cp_thirdparty.cli.errors import described
 from cp_thirdparty.cli.output import warn
 from cp_thirdparty.cli.version import version_option
 
-__all__ = ["program", "run"]
+__all__ = ["Program", "run"]
 
 _OPERATIONS = (
     "acknowledge-third-party-job",
@@ -21,11 +21,28 @@ _OPERATIONS = (
     "put-third-party-job-failure-result",
     "put-third-party-job-success-result",
 )
+_HELP = (
+    "Call CodePipeline's third-party (partner) job operations.  Options are those of `aws codepipeline`; secrets are "
+    "masked unless --reveal-secrets is given."
+)
+_EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555"
 _HELPERS = ("completion", "journal", "local", "policy")
 
 
-class _Program(click.Group):
-    """Loads a command when it is used: ``--version`` should not wait for botocore."""
+class Program(click.Group):
+    """
+    All commands.  One is loaded when it is used: ``--version`` should not wait for botocore.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cp-thirdparty",
+            help=_HELP,
+            epilog=_EXAMPLE,
+            params=[version_option()],
+        )
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [*_OPERATIONS, *_HELPERS]
@@ -39,15 +56,6 @@ class _Program(click.Group):
         return None
 
 
-program = _Program(
-    "cp-thirdparty",
-    help="Call CodePipeline's third-party (partner) job operations.  Options are those of `aws codepipeline`; secrets "
-    "are masked unless --reveal-secrets is given.",
-    epilog="Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555",
-    params=[version_option()],
-)
-
-
 def run(arguments: Sequence[str]) -> int:
     """
     Run the program and return its exit code.
@@ -58,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
     .. versionadded:: 0.1.0
     """
     try:
-        result = program.main(list(arguments), "cp-thirdparty", standalone_mode=False)
+        result = Program().main(list(arguments), "cp-thirdparty", standalone_mode=False)
     except ModuleNotFoundError:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in one line, whatever it is
