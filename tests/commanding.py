@@ -28,7 +28,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
     """Run a command in this process."""
     capsys.readouterr()
     code = main(arguments)
-    return Result(code, *capsys.readouterr())
+    shown = capsys.readouterr()
+    return Result(code, shown.out, shown.err)
 
 
 def program(*arguments: str, env: Mapping[str, str | None] | None = None, text: str = "") -> Result:

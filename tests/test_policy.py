@@ -95,7 +95,7 @@ def test_each_partition_has_its_arns(region: str, partition: str) -> None:
 )
 def test_nothing_widens_it(changes: dict[str, Any], parameter: str) -> None:
     """A wildcard in any part is refused by the name of the part."""
-    arguments = {"action_type_id": _TYPE, "region": "us-east-1", "account": _ACCOUNT, **changes}
+    arguments: dict[str, Any] = {"action_type_id": _TYPE, "region": "us-east-1", "account": _ACCOUNT, **changes}
     with pytest.raises(InvalidRequestError) as caught:
         worker_policy(arguments.pop("action_type_id"), **arguments)
     assert caught.value.parameter.endswith(parameter)

@@ -14,7 +14,7 @@ from cp_thirdparty.exceptions import (
     ThirdPartyError,
 )
 
-__all__ = ["ENVIRONMENT", "INTERRUPTED", "OTHER", "SERVICE", "USAGE", "CommandError", "described"]
+__all__ = ["CommandError", "described"]
 
 # The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
 INTERRUPTED = 130

@@ -45,9 +45,27 @@ class Program(click.Group):
         )
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """
+        Name the commands.
+
+        Args:
+            ctx: Of click.
+
+        .. versionadded:: 0.1.0
+        """
         return [*_OPERATIONS, *_HELPERS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """
+        Load a command, or return ``None`` when there is none of this name.
+
+        Args:
+            ctx: Of click.
+
+            cmd_name: The name.
+
+        .. versionadded:: 0.1.0
+        """
         if cmd_name in _HELPERS:
             return cast("click.Command", getattr(import_module("cp_thirdparty.cli.helpers"), cmd_name))
         if cmd_name in _OPERATIONS:
