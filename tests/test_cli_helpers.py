@@ -105,6 +105,8 @@ def test_completion_knows_commands_and_options(words: str, expected: str) -> Non
         (None, "table", ""),
         ("a", "yaml", "a\n"),
         (["a", ["b", ["c"]]], "text", "a\nb\nc\n"),
+        ([["a"], ["b"]], "text", "a\nb\n"),
+        ("a", "table", "| Get |\n"),
         ({"a": {"b": ["c", "d"]}}, "text", "B\tc\nB\td\n"),
         ({"a": [{"b": 1}, {"c": 2}]}, "text", "A\t1\t\nA\t\t2\n"),
         ([{"b": 1}, "x"], "text", "1\nx\n"),

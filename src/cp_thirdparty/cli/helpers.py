@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from cp_thirdparty.cli.errors import OTHER, CommandError
 from cp_thirdparty.cli.formats import FORMATS, formatted
@@ -21,6 +21,7 @@ from cp_thirdparty.models import ActionTypeId
 __all__ = ["completion", "journal", "local", "policy"]
 
 _LAST_PORT = 65535
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command(
@@ -98,11 +99,8 @@ def _shown(entry: Any) -> dict[str, Any]:
 
 
 @click.command(epilog='Example: eval "$(cp-thirdparty completion bash)"')
-@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that completes commands and options in SHELL."""
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise CommandError("SHELL: must be one that click completes", OTHER)
-    write(kind(ctx.find_root().command, {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE").source() + "\n")
+    write(_SHELLS[shell](ctx.find_root().command, {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE").source() + "\n")
