@@ -51,7 +51,8 @@ def _scalars(shape: Any) -> st.SearchStrategy[Any]:
         ages = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(timezone.utc))  # noqa: DTZ001
         return ages.map(lambda time: time.replace(microsecond=0))
     if shape.type_name == "integer":
-        return st.integers(-(1 << 31) if least is None else least, (1 << 31) - 1 if most is None else most)
+        first, last = -(1 << 31) if least is None else least, (1 << 31) - 1 if most is None else most
+        return st.sampled_from([first, last]) | st.integers(first, last)
     assert shape.type_name == "string"
     if getattr(shape, "enum", []):
         return st.sampled_from(shape.enum)
