@@ -8,6 +8,7 @@ what fails.
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -16,7 +17,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, samples
 from cp_thirdparty.testing.faults import LostAnswer
@@ -28,7 +36,7 @@ _WORKERS = 3
 
 _lost = st.sampled_from([False, False, True])
 _workers = st.integers(0, _WORKERS - 1)
-_picks = st.integers(0, 9)
+_picks = st.sampled_from([0, 0, 0, 1, 2, 5])  # of the jobs that are known, the newest first
 
 
 class Workers(RuleBasedStateMachine):
@@ -69,6 +77,16 @@ class Workers(RuleBasedStateMachine):
         """Choose a job that is known, a late one rather than an early one."""
         return self.known[-1 - pick % len(self.known)]
 
+    def pick_to_report(self, pick: int) -> str:
+        """Choose a job to report on: mostly the one that was claimed last."""
+        return next(reversed(self.winners)) if self.winners and pick == 0 else self.pick(pick)
+
+    @initialize()
+    def start_and_poll(self) -> None:
+        """From the first call on there is a job to race for."""
+        self.start()
+        self.poll(1, lost=False)
+
     @rule()
     @precondition(lambda self: len(self.actions) < 4)
     def start(self) -> None:
@@ -103,11 +121,18 @@ class Workers(RuleBasedStateMachine):
         elif answer is not None:
             assert answer["Error"]["Code"] == "InvalidNonceException"
 
+    @rule(lost=_lost)
+    def claim_what_waits(self, lost: bool) -> None:  # noqa: FBT001 - likewise
+        """Time moves, and a worker does at once what it takes to claim the newest job."""
+        self.time_goes_by(_REDELIVERY)
+        self.poll(3, lost=False)
+        self.acknowledge(0, 0, lost=lost)
+
     @rule(pick=_picks, lost=_lost, continues=st.booleans())
     @precondition(lambda self: self.known)
     def succeed(self, pick: int, lost: bool, continues: bool) -> None:  # noqa: FBT001 - likewise
         """A worker reports a success, whether it has claimed the job or not."""
-        job_id = self.pick(pick)
+        job_id = self.pick_to_report(pick)
         action = self.action_of(job_id)
         before = action.jobs
         self.tokens += 1
@@ -127,7 +152,7 @@ class Workers(RuleBasedStateMachine):
     def fail(self, pick: int, lost: bool) -> None:  # noqa: FBT001 - likewise
         """A worker reports a failure, likewise."""
         failure = {"type": "JobFailed", "message": "no"}
-        self.put("PutThirdPartyJobFailureResult", self.pick(pick), lost=lost, failureDetails=failure)
+        self.put("PutThirdPartyJobFailureResult", self.pick_to_report(pick), lost=lost, failureDetails=failure)
 
     def put(self, operation: str, job_id: str, *, lost: bool, **result: Any) -> None:
         """Report, and see that only a job in progress takes it."""
@@ -184,12 +209,20 @@ class Workers(RuleBasedStateMachine):
         self.client.close()
 
 
+@functools.cache
+def _session() -> botocore.session.Session:
+    """One for all, as it reads the service's model."""
+    return botocore.session.get_session()
+
+
 def _client_of(service: LocalCodePipeline) -> Any:
     """Botocore's own client, which tries once, and reaches the service without a socket."""
-    session = botocore.session.get_session()
-    session.set_credentials(service.access_key_id, service.secret_access_key.get_secret_value())
-    client = session.create_client(
-        "codepipeline", region_name=service.region_name, config=Config(retries={"total_max_attempts": 1})
+    client = _session().create_client(
+        "codepipeline",
+        region_name=service.region_name,
+        aws_access_key_id=service.access_key_id,
+        aws_secret_access_key=service.secret_access_key.get_secret_value(),
+        config=Config(retries={"total_max_attempts": 1}),
     )
     service.attach(client)
     return client
@@ -197,7 +230,7 @@ def _client_of(service: LocalCodePipeline) -> Any:
 
 _SEQUENCES = os.environ.get("CP_THIRDPARTY_SEQUENCES")
 _settings = settings(
-    max_examples=int(_SEQUENCES or 60),
+    max_examples=int(_SEQUENCES or 200),
     stateful_step_count=40,
     deadline=None,
     derandomize=_SEQUENCES is None,
