@@ -45,6 +45,7 @@ _MAKERS: dict[type[ThirdPartyError], Callable[[Any], ThirdPartyError]] = {
     ResponseDecodeError: lambda cls: cls(["a: must be a text", "b: must be a list"]),
     ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"]),
     JobFailedError: lambda cls: cls(FailureType.CONFIGURATION_ERROR, "no such project", "run-1"),
+    exceptions.UnsafeArchiveError: lambda cls: cls("../evil", "leaves the tree"),
     ThirdPartyError: lambda cls: cls("something is wrong"),
 }
 
@@ -193,7 +194,7 @@ _TEXTS: list[tuple[ThirdPartyError, str]] = [
     (JobFailedError(FailureType.PERMISSION_ERROR, "no", "run-1"), "PermissionError: no"),
     (CredentialsError("no AWS credentials"), "no AWS credentials"),
     (CredentialsError("no AWS credentials", operation_name="Op"), "Op: no AWS credentials"),
-    (exceptions.UnsafeArchiveError("..: leaves the tree"), "..: leaves the tree"),
+    (exceptions.UnsafeArchiveError("..", "leaves the tree"), "..: leaves the tree"),
 ]
 
 
@@ -210,6 +211,7 @@ _ATTRIBUTES: dict[Any, dict[str, Any]] = {
     ClockSkewError: {"message": "late", "offset": -901.5, **_SERVICE},
     TransportError: {"attempts": 3, "is_retry_safe": True, **_FACTS},
     UntrustedResponseError: {"attempts": 3, "is_retry_safe": True, **_FACTS},
+    exceptions.UnsafeArchiveError: {"entry": "../evil", "rule": "leaves the tree"},
     AccessDeniedError: {"action": "codepipeline:PollForThirdPartyJobs", "resource": "arn:aws:x", **_FACTS},
     CredentialsError: {"attempts": 3, **_FACTS},
     InvalidRequestError: {"parameter": "client_token", "rule": "must have 1 to 256 characters"},
