@@ -42,6 +42,7 @@ class Program(click.Group):
             help=_HELP,
             epilog=_EXAMPLE,
             params=[version_option()],
+            no_args_is_help=False,  # else click 8.1 takes nothing for a call of the help
         )
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
