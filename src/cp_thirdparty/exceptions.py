@@ -421,7 +421,7 @@ class UnsafeArchiveError(ArtifactError):
     """
 
     def __init__(self, entry: str, rule: str) -> None:
-        self.entry = ascii(entry)[1:-1][:200]
+        self.entry: str = ascii(entry)[1:-1][:200]
         self.rule = rule
         super().__init__(f"{self.entry}: {rule}" if entry else rule)
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast
 try:
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError:
     raise ImportError(
         "cp_thirdparty.testing.strategies needs the extra: pip install 'cp-thirdparty[testing]'"
-    ) from missing
+    ) from None
 
 from cp_thirdparty import models
 from cp_thirdparty.enums import (
