@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import botocore
 import botocore.session
 from botocore import UNSIGNED
 from botocore.client import BaseClient
@@ -41,6 +43,12 @@ if TYPE_CHECKING:
 __all__ = ["ThirdPartyJobClient"]
 
 _T = TypeVar("_T")
+
+# Given whole, because botocore puts its own together anew for each request, which was 15 % of a call.
+_USER_AGENT = f"cp-thirdparty/{__version__} Botocore/{botocore.__version__} Python/{platform.python_version()}"
+
+# Threads that may call at once and find a connection that is kept; botocore keeps 10.  Only those in use are made.
+_CONNECTIONS = 64
 
 
 class ThirdPartyJobClient:
@@ -172,7 +180,8 @@ class ThirdPartyJobClient:
             retries={"mode": "standard"},
             tcp_keepalive=True,
             parameter_validation=False,
-            user_agent_extra=f"cp-thirdparty/{__version__}",
+            user_agent=_USER_AGENT,
+            max_pool_connections=_CONNECTIONS,
         )
         if not sign_request:
             settings = settings.merge(Config(signature_version=UNSIGNED))
