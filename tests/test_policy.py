@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +73,22 @@ def test_iam_takes_the_document() -> None:
     broken["Statement"][0]["Effect"] = "allow"
     with pytest.raises(Exception, match="MalformedPolicyDocument"):
         IAMPolicyDocumentValidator(json.dumps(broken)).validate()
+
+
+def _lint(policy: dict[str, Any], path: Path) -> subprocess.CompletedProcess[str]:
+    properties = {"PolicyDocument": policy}
+    template = {"Resources": {"Policy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": properties}}}
+    path.write_text(json.dumps({"AWSTemplateFormatVersion": "2010-09-09", **template}), encoding="utf-8")
+    return subprocess.run([Path(sys.executable).with_name("cfn-lint"), path], capture_output=True, text=True, check=False)
+
+
+def test_a_linter_takes_the_document(tmp_path: Path) -> None:
+    """AWS's own linter of templates finds nothing in it, and finds an ARN that is none."""
+    good = _lint(_policy(), tmp_path / "good.json")
+    assert (good.stdout, good.returncode) == ("", 0)
+    broken = _policy()
+    broken["Statement"][0]["Resource"] = ["actiontype:ThirdParty"]
+    assert "E3510" in _lint(broken, tmp_path / "broken.json").stdout
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_what_a_handler_raises_is_a_failure_without_its_text(
     (outcome,) = make_worker(service, handle).run_once()
     assert action.result == FailureDetails(
         type=FailureType.JOB_FAILED,
-        message=f"The action's worker met a {type(failure).__name__} in job {outcome.job.job_id}.",
+        message=f"The action's worker met {type(failure).__name__} in job {outcome.job.job_id}.",
     )
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "test_worker.py" in record.getMessage()
@@ -238,7 +238,20 @@ def test_a_job_without_credentials_has_no_artifacts(service: LocalCodePipeline) 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID, artifact_credentials=nobody)
     make_worker(service, handle).run_once()
     assert isinstance(action.result, FailureDetails)
-    assert "met a CredentialsError in job" in action.result.message
+    assert "met CredentialsError in job" in action.result.message
+
+
+def test_an_artifact_that_the_job_has_not_fails_it(service: LocalCodePipeline) -> None:
+    """The customer reads the kind of the error; nothing is asked of S3."""
+
+    def handle(job: AnyJob) -> Succeeded:
+        job.artifacts.download("MyApp", to=job.workspace / "MyApp.zip")
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    make_worker(service, handle).run_once()
+    assert isinstance(action.result, FailureDetails)
+    assert "met ArtifactNotFoundError in job" in action.result.message
 
 
 def test_the_artifacts_are_made_with_the_jobs_token(service: LocalCodePipeline) -> None:

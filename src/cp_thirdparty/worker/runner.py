@@ -152,7 +152,7 @@ def _failed(failure: BaseException, offer: ThirdPartyJob) -> Ran:
     name = type(failure).__name__
     was_interrupted = isinstance(failure, KeyboardInterrupt)
     kind = FailureType.SYSTEM_UNAVAILABLE if was_interrupted else FailureType.JOB_FAILED
-    message = f"The action's worker met a {name} in job {offer.job_id}."
+    message = f"The action's worker met {name} in job {offer.job_id}."
     return Ran(
         result=failure_details(JobFailedError(kind, message)),
         failure=f"{name} at {_where(failure)}",
