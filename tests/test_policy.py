@@ -79,7 +79,9 @@ def _lint(policy: dict[str, Any], path: Path) -> subprocess.CompletedProcess[str
     properties = {"PolicyDocument": policy}
     template = {"Resources": {"Policy": {"Type": "AWS::IAM::ManagedPolicy", "Properties": properties}}}
     path.write_text(json.dumps({"AWSTemplateFormatVersion": "2010-09-09", **template}), encoding="utf-8")
-    return subprocess.run([Path(sys.executable).with_name("cfn-lint"), path], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), path], capture_output=True, text=True, check=False
+    )
 
 
 def test_a_linter_takes_the_document(tmp_path: Path) -> None:

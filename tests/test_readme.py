@@ -56,13 +56,18 @@ def test_the_ten_lines_print_what_the_readme_says(monkeypatch: pytest.MonkeyPatc
     assert action.status == "Succeeded"
 
 
-def test_the_other_blocks_run() -> None:
+def test_the_other_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's other blocks run after one another, and the configuration error is the one that it quotes."""
+    monkeypatch.chdir(tmp_path)
+    mine = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
     with LocalCodePipeline() as service, service.client() as client:
         details = _details(service, client, {"ProjectName": "demo", "ApiKey": "k", "TimeoutMinutes": "45"})
-        names: dict[str, Any] = {"details": details, "__name__": "__main__", "ThirdPartyJobClient": ThirdPartyJobClient}
+        names: dict[str, Any] = {"details": details, "mine": mine, "ThirdPartyJobClient": ThirdPartyJobClient}
+        names["__name__"] = "__main__"
         for block in _BLOCKS[1:]:
             exec(_compiled(block), names)
+    names["journal"].close()
+    assert names["worker"].health().state == "stopped"
     assert (names["config"].timeout_minutes, names["config"].fail_on) == (45, "high")
     wrong = attrs.evolve(details.data.action_configuration, configuration={"ApiKey": "k", "TimeoutMinutes": "4_5"})
     with pytest.raises(exceptions.ConfigurationError) as caught:
