@@ -703,6 +703,22 @@ def test_a_bad_action_type_ends_the_loop(service: LocalCodePipeline) -> None:
         worker.run()
 
 
+def test_a_poller_that_dies_is_told(service: LocalCodePipeline) -> None:
+    """An error that nobody has thought of ends the run as an error, after the jobs in work."""
+
+    class Broken(ThirdPartyJobClient):
+        def poll_for_third_party_jobs(self, *_: Any, **__: Any) -> tuple[ThirdPartyJob, ...]:
+            raise ZeroDivisionError
+
+    def connect() -> ThirdPartyJobClient:
+        made = service.client()
+        made.__class__ = Broken
+        return made
+
+    with pytest.raises(ZeroDivisionError):
+        JobWorker(connect, ACTION_TYPE, succeed, client_tokens={}).run()
+
+
 def test_run_once_tells_a_failed_poll(service: LocalCodePipeline) -> None:
     """There is no next poll, so it is raised."""
     service.faults.add("PollForThirdPartyJobs", Throttling(), times=None)

@@ -98,6 +98,21 @@ def test_the_artifacts_are_opened_once_and_closed() -> None:
     assert [store.closed for store in made] == [1]
 
 
+def test_artifacts_that_cannot_be_closed_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The result of the handler counts; the error is told by its type, and the workspace is removed."""
+
+    class Broken(_Store):
+        def close(self) -> None:
+            raise OSError("xMARKERx")
+
+    job = _job(open_artifacts=Broken)
+    assert isinstance(job.artifacts, Broken)
+    workspace = job.workspace
+    job.close()
+    assert [record.getMessage() for record in caplog.records] == ["[job-1] the artifacts could not be closed: OSError"]
+    assert not workspace.exists()
+
+
 def test_a_job_that_asked_for_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a look at it there is no workspace."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -122,7 +122,7 @@ class Run:
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
-        self._fatal: ThirdPartyError | None = None
+        self._fatal: BaseException | None = None
         self._uncertain: deque[str] = deque(maxlen=_REMEMBERED)
         self._undecodable: deque[str] = deque(maxlen=_REMEMBERED)
         self.is_clean = True
@@ -245,6 +245,8 @@ class Run:
                     return
                 if not found:
                     self._pause(failures)
+        except BaseException as failure:  # noqa: BLE001 - a poller that dies in silence would look like a worker at its end
+            self._fatal = failure.with_traceback(None)
         finally:
             self._look.set()
 

@@ -185,8 +185,11 @@ class Job(Generic[_ConfigurationT_co]):
         with self._lock:
             artifacts, workspace = self._artifacts, self._workspace
             self._artifacts = self._workspace = None
-        if artifacts is not None:
-            artifacts.close()
+        try:
+            if artifacts is not None:
+                artifacts.close()
+        except Exception as failure:  # noqa: BLE001 - the work is done; what its end leaves behind must not undo it
+            self._logger.warning("the artifacts could not be closed: %s", type(failure).__name__)
         if workspace is not None:
             shutil.rmtree(workspace, onerror=self._tell_left)
 
