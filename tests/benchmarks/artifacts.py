@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs] - its stubs would be one more dependency
+import boto3
 from botocore.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
