@@ -90,19 +90,14 @@ def built(
     for record in records:
         body += record.before
         offset = len(body)
-        local = {**record.facts(), **record.local}
+        local: dict[str, Any] = {**record.facts(), **record.local}
         body += local_header(**local) + record.data() + record.descriptor
-        central = {**record.facts(), "offset": offset, **record.central}
+        central: dict[str, Any] = {**record.facts(), "offset": offset, **record.central}
         directory += central_header(made_by=record.made_by, attributes=record.attributes, **central)
     body += before_directory
     begin = len(body)
-    return (
-        bytes(body + directory + before_end)
-        + end_record(
-            **{"count": len(records), "length": len(directory), "begin": begin, "comment": comment, **(end or {})}
-        )
-        + after
-    )
+    facts: dict[str, Any] = {"count": len(records), "length": len(directory), "begin": begin, "comment": comment}
+    return bytes(body + directory + before_end) + end_record(**{**facts, **(end or {})}) + after
 
 
 def local_header(*, name: bytes, flags: int, method: int, crc: int, packed: int, size: int, extra: bytes) -> bytes:
