@@ -113,7 +113,7 @@ from cp_thirdparty.converter import structure
 from cp_thirdparty.testing import LocalCodePipeline
 import json
 data = structure(json.loads(sys.argv[1]), JobDetails).data
-with LocalCodePipeline() as service:
+with LocalCodePipeline(verify_signatures=False) as service:
     service.register_client("client", "token")
     action = service.start_action(
         data.action_type_id, client_id="client", configuration=data.action_configuration.configuration,
