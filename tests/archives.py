@@ -90,14 +90,14 @@ def built(
     for record in records:
         body += record.before
         offset = len(body)
-        local: dict[str, Any] = {**record.facts(), **record.local}
+        local = {**record.facts(), **record.local}
         body += local_header(**local) + record.data() + record.descriptor
         central: dict[str, Any] = {**record.facts(), "offset": offset, **record.central}
         directory += central_header(made_by=record.made_by, attributes=record.attributes, **central)
     body += before_directory
     begin = len(body)
-    facts: dict[str, Any] = {"count": len(records), "length": len(directory), "begin": begin, "comment": comment}
-    return bytes(body + directory + before_end) + end_record(**{**facts, **(end or {})}) + after
+    said: dict[str, Any] = {"count": len(records), "length": len(directory), "begin": begin, "comment": comment}
+    return bytes(body + directory + before_end) + end_record(**{**said, **(end or {})}) + after
 
 
 def local_header(*, name: bytes, flags: int, method: int, crc: int, packed: int, size: int, extra: bytes) -> bytes:

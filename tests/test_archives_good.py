@@ -103,6 +103,15 @@ def _by_git(source: Path, archive: Path) -> None:
     shutil.rmtree(source / ".git")
 
 
+def _by_jar(source: Path, archive: Path) -> None:
+    subprocess.run(["jar", "-cfM", str(archive), "."], cwd=source, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+
+
+def _by_info_zip_streaming(source: Path, archive: Path) -> None:
+    made = subprocess.run(["zip", "-q", "-r", "-", "."], cwd=source, check=True, stdout=subprocess.PIPE)
+    archive.write_bytes(made.stdout)
+
+
 def _by_info_zip(source: Path, archive: Path) -> None:
     subprocess.run(["zip", "-q", "-r", str(archive), "."], cwd=source, check=True)
 
@@ -114,13 +123,17 @@ _TOOLS: dict[str, Callable[[Path, Path], None]] = {
     "make_archive": _by_make_archive,
     "git archive": _by_git,
     "zip": _by_info_zip,
+    "zip, streaming": _by_info_zip_streaming,
+    "jar": _by_jar,
 }
+_PROGRAMS = {"git archive": "git", "zip": "zip", "zip, streaming": "zip", "jar": "jar"}
+_WITHOUT_MODES = ("zipfile, ZIP64", "jar")
 
 
 @pytest.mark.parametrize("tool", _TOOLS)
 def test_what_tools_make_is_extracted(tmp_path: Path, tool: str) -> None:
     """Each file comes back byte by byte, and what was executable is."""
-    program = {"git archive": "git", "zip": "zip"}.get(tool)
+    program = _PROGRAMS.get(tool)
     if program is not None and shutil.which(program) is None:
         pytest.skip(f"{program} is not installed; its layout is among those built by hand")
     source = _make(tmp_path / "source")
@@ -128,7 +141,7 @@ def test_what_tools_make_is_extracted(tmp_path: Path, tool: str) -> None:
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     assert _files(tmp_path / "out") == _files(source)
     assert _mode(tmp_path / "out" / "src" / "main.py") == 0o644
-    if tool != "zipfile, ZIP64":
+    if tool not in _WITHOUT_MODES:
         assert _mode(tmp_path / "out" / "run.sh") == 0o755
 
 
@@ -151,6 +164,18 @@ _LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
             ),
         ),
         {"A.class": _TEXT},
+    ),
+    "zip, streaming": (
+        built(
+            Record(
+                flags=8, method=8, descriptor=descriptor(_TEXT, len(_PACKED)), local={"crc": 0, "packed": 0, "size": 8}
+            )
+        ),
+        {"file.txt": _TEXT},
+    ),
+    "directory that is deflated": (
+        built(Record(name=b"d/", content=b"", method=8, attributes=DIRECTORY), Record()),
+        {"file.txt": _TEXT},
     ),
     "descriptor without a signature": (
         built(Record(flags=8, method=8, descriptor=descriptor(_TEXT, len(_PACKED), signature=b""), local=_UNKNOWN)),
@@ -216,6 +241,7 @@ def test_other_layouts_are_extracted(tmp_path: Path, layout: str) -> None:
 def test_modes_are_those_of_source_code(tmp_path: Path) -> None:
     """Only the owner's execution bit counts, whatever the mask of the process is."""
     records = [
+        Record(name=b"p/q/f"),
         Record(name=b"x", attributes=EXECUTABLE),
         Record(name=b"s", attributes=0o104755 << 16),
         Record(name=b"r", attributes=0o100400 << 16),
@@ -227,7 +253,26 @@ def test_modes_are_those_of_source_code(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert [_mode(tmp_path / "out" / name) for name in "xsr"] == [0o755, 0o755, 0o644]
-    assert _mode(tmp_path / "out") == 0o755
+    assert [_mode(tmp_path / "out" / name) for name in ("", "d", "p", "p/q")] == [0o755] * 4
+
+
+@pytest.mark.parametrize("more", [*range(-2, 3), *range(100, 1300, 100)])
+@pytest.mark.parametrize("unit", [b"\0", b"ab"])
+def test_what_is_packed_very_tightly_comes_back(tmp_path: Path, unit: bytes, more: int) -> None:
+    """One byte of an archive may stand for a thousand, also where it is the last and the piece before is full."""
+    content = unit * (((256 << 10) + more) // len(unit))
+    (tmp_path / "a.zip").write_bytes(built(Record(content=content, method=8)))
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out", limits=ArchiveLimits(max_ratio=2000))
+    assert (tmp_path / "out" / "file.txt").read_bytes() == content
+
+
+def test_the_directory_may_have_any_name(tmp_path: Path) -> None:
+    """A name as long as the file system takes leaves room for what is written beside it."""
+    name = "\u65e5" * 84
+    (tmp_path / "source").mkdir()
+    create_archive(tmp_path / "source", to=tmp_path / f"{name}z")
+    assert extract_archive(tmp_path / f"{name}z", to=tmp_path / name).is_dir()
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_links_inside_the_tree_are_made_when_wanted(tmp_path: Path) -> None:
@@ -328,6 +373,10 @@ def _control(source: Path) -> None:
     (source / "a\nb").write_bytes(b"")
 
 
+def _no_utf8(source: Path) -> None:
+    (source / os.fsdecode(b"a\xff")).write_bytes(b"")
+
+
 def _twins(source: Path) -> None:
     (source / "a").write_bytes(b"")
     (source / "A").write_bytes(b"")
@@ -341,7 +390,7 @@ def _absolute(source: Path) -> None:
     (source / "link").symlink_to("/etc/passwd")
 
 
-@pytest.mark.parametrize("make", [_fifo, _reserved, _control, _twins, _leaving, _absolute])
+@pytest.mark.parametrize("make", [_fifo, _reserved, _control, _no_utf8, _twins, _leaving, _absolute])
 def test_what_would_not_be_extracted_is_not_archived(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """The error names the entry and the rule, and there is no archive."""
     source = tmp_path / "source"
@@ -382,7 +431,7 @@ def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path, monkeypatch: pyte
         return fstat(descriptor)
 
     monkeypatch.setattr("os.fstat", change_then_look)
-    with pytest.raises(ArtifactError, match="a file changed while it was read"):
+    with pytest.raises(ArtifactError, match=r"^the archive cannot be made: 'README.md' changed while it was read$"):
         create_archive(source, to=tmp_path / "a.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import random
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -61,6 +62,38 @@ def _overlapping() -> bytes:
     inner_bytes = built(inner)[: 30 + 5 + 100]
     return built(
         Record(name=b"outer", content=inner_bytes, central={"offset": 0}), Record(name=b"inner", central={"offset": 35})
+    )
+
+
+def _outside(packed: int) -> bytes:
+    """Let the descriptor of one entry, and with it the next entry, lie where the archive has ended."""
+    lies = {"packed": 0xFFFFFFFF, "extra": zip64(packed)}
+    offset = {"offset": 0xFFFFFFFF, "extra": zip64(31 + packed + 16)}
+    return built(
+        Record(name=b"a", method=8, flags=8, local={"packed": 0}, central=lies), Record(name=b"b", central=offset)
+    )
+
+
+def _wide() -> bytes:
+    """Tell everything in 64 bits, of two entries with descriptors."""
+    packed = len(deflated(b"content\n"))
+    return built(
+        *(
+            Record(
+                name=name,
+                method=8,
+                flags=8,
+                descriptor=descriptor(b"content\n", packed, wide=True),
+                local={"crc": 0, "packed": 0xFFFFFFFF, "size": 0xFFFFFFFF, "extra": zip64(0, 0)},
+                central={
+                    "packed": 0xFFFFFFFF,
+                    "size": 0xFFFFFFFF,
+                    "offset": 0xFFFFFFFF,
+                    "extra": zip64(8, packed, at * (30 + 1 + 20 + packed + 24)),
+                },
+            )
+            for at, name in enumerate((b"a", b"b"))
+        )
     )
 
 
@@ -122,6 +155,16 @@ _ROWS: dict[str, tuple[bytes, str, str]] = {
         _named("a", content=b"", attributes=DIRECTORY),
         "a",
         "neither a file nor a directory",
+    ),
+    "directory with a checksum": (
+        _named("a/", content=b"", attributes=DIRECTORY, local={"crc": 1}, central={"crc": 1}),
+        "a",
+        "a wrong checksum",
+    ),
+    "directory with hidden bytes": (
+        _named("a/", content=b"", method=8, packed=b"hidden", attributes=DIRECTORY),
+        "a",
+        "packed bytes that are broken",
     ),
     "directory with bytes": (_named("a/", attributes=DIRECTORY), "a/", "a directory with bytes"),
     "link": (_link(b"good.txt"), "link", "a symbolic link"),
@@ -188,6 +231,10 @@ _ROWS: dict[str, tuple[bytes, str, str]] = {
         "a",
         "it overlaps what follows",
     ),
+    "outside": (built(_GOOD, Record(central={"offset": 1 << 20})), "file.txt", "a place outside of the archive"),
+    "a descriptor outside": (_outside(1 << 20), "b", "a place outside of the archive"),
+    "a descriptor beyond all files": (_outside(1 << 63), "b", "a place outside of the archive"),
+    "in the directory": (built(_GOOD, Record(central={"offset": 92})), "file.txt", "a place outside of the archive"),
     "gap": (built(_GOOD, Record(before=b"gap")), "good.txt", "bytes after it that belong to no entry"),
     "gap before the directory": (built(_GOOD, before_directory=b"gap"), "good.txt", "bytes after it"),
     "bytes before": (b"#!/bin/sh\n" + built(_GOOD), "", "a directory that does not end"),
@@ -407,7 +454,7 @@ def mutate(chance: random.Random, data: bytes) -> bytes:
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 5))):
         at = chance.randrange(len(changed))
-        how = chance.randrange(5)
+        how = chance.randrange(6)
         if how == 0:
             changed[at] = chance.randrange(256)
         elif how == 1:
@@ -416,9 +463,23 @@ def mutate(chance: random.Random, data: bytes) -> bytes:
             del changed[at : at + chance.randrange(1, 20)]
         elif how == 3:
             changed[at:at] = changed[at : at + chance.randrange(1, 60)]
+        elif how == 4:
+            _set_number(chance, changed)
         else:
             changed[at] ^= 1 << chance.randrange(8)
     return bytes(changed) or b"x"
+
+
+def _set_number(chance: random.Random, data: bytearray) -> None:
+    """Let one field of one record say another plausible number."""
+    begin = chance.choice(
+        [found.start() for found in re.finditer(rb"PK(\x01\x02|\x03\x04|\x05\x06|\x06\x06|\x06\x07)", data)] or [0]
+    )
+    layout = chance.choice(("<H", "<L", "<L", "<Q"))
+    number = chance.choice((0, 1, len(data), chance.randrange(2 * len(data)), 1 << 31, 1 << 62, 1 << 63, (1 << 64) - 1))
+    raw = struct.pack(layout, number % (1 << 8 * struct.calcsize(layout)))
+    at = begin + 4 + 2 * chance.randrange(24)
+    data[at : at + len(raw)] = raw[: max(0, len(data) - at)]
 
 
 def seeds() -> list[bytes]:
@@ -440,6 +501,7 @@ def seeds() -> list[bytes]:
         ),
         built(Record(name="ä".encode(), flags=1 << 11), Record(name=b"z", extra=b"UT\5\0\3abcd")),
         built(_GOOD, before_end=end64(count=1, length=54, begin=46, at=100)),
+        _wide(),
     ]
 
 
@@ -464,7 +526,7 @@ def _remove(directory: Path) -> None:
     directory.rmdir()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(5))
 def test_mutated_archives_end_in_success_or_one_error(tmp_path: Path, seed: int) -> None:
     """A short form of ``python tests/mutated_archives.py``, which does 10,000."""
     chance = random.Random(seed)

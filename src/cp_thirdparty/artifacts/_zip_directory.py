@@ -124,7 +124,9 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits) -> list[Ent
     if end - begin > _LONGEST_DIRECTORY:
         raise UnsafeArchiveError("", "a directory that is too long")
     records = sorted(_central_records(_bytes_at(file, begin, end - begin), count), key=lambda record: record.offset)
-    names = Names(limits.max_depth)
+    if records and records[-1].offset >= begin:
+        raise UnsafeArchiveError(records[-1].name, "a place outside of the archive")
+    names = Names(max_depth=limits.max_depth, max_directories=limits.max_entries)
     total = 0
     entries: list[Entry] = []
     position = 0
@@ -140,6 +142,8 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits) -> list[Ent
         position = following
     if position != begin:
         raise UnsafeArchiveError("", "bytes before the first record")
+    if total > _SMALL and total > begin * limits.max_ratio:
+        raise UnsafeArchiveError("", f"packed more than {limits.max_ratio} times")
     return entries
 
 
@@ -353,7 +357,7 @@ def _refuse_kind(name: str) -> tuple[str, bool]:
 def _local_length(file: BinaryIO, record: _Central, following: int) -> int:
     """Check the local header and tell how long it is."""
     header = _bytes_at(file, record.offset, _LOCAL.size)
-    if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+    if header[:4] != b"PK\3\4":
         raise UnsafeArchiveError(record.name, "no local header")
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
     length: int = _LOCAL.size + name_length + extra_length
@@ -372,7 +376,8 @@ def _local_length(file: BinaryIO, record: _Central, following: int) -> int:
         raise UnsafeArchiveError(record.name, "two headers that disagree")
     said = (crc, *_widened(record.name, extras, (size, packed, 0))[:2])
     known = (record.crc, record.size, record.packed)
-    if said != known and not (flags & _DESCRIPTOR and not any(said)):
+    # What a descriptor says after the data may be 0 here; Info-ZIP leaves the size in, others nothing.
+    if any(value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(said, known, strict=True)):
         raise UnsafeArchiveError(record.name, "two headers that disagree")
     return length
 
@@ -387,4 +392,7 @@ def _check_descriptor(file: BinaryIO, record: _Central, at: int, length: int) ->
 
 def _bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
     file.seek(at)
-    return file.read(length)
+    data = file.read(length)
+    if len(data) != length:
+        raise UnsafeArchiveError("", "it is cut")
+    return data

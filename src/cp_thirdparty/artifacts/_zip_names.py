@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
-from typing import Final
+from typing import Final, Literal
+
+import attrs
 
 from cp_thirdparty.exceptions import UnsafeArchiveError
 
@@ -12,20 +15,44 @@ from cp_thirdparty.exceptions import UnsafeArchiveError
 _LONGEST_PART: Final = 255
 _LONGEST_NAME: Final = 1024
 
+_TWIN: Final = "the twin of another name, but for case or composition"
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BROKEN: Final = (
+    (re.compile(r"\A\Z"), "an empty name"),
+    (_CONTROL, "a control character in the name"),
+    (re.compile(r"[\ud800-\udfff]"), "a name that is not UTF-8"),  # how Python shows the other bytes of a file's name
+    (re.compile(r"[\\:]"), "a backslash or a colon in the name"),
+    (re.compile(r"\A/"), "an absolute name"),
+)
 # "Naming Files, Paths, and Namespaces" of Windows' documentation; with any extension, too.
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])([ .].*)?", re.IGNORECASE)
 
 
-class Names:
-    """The names of one archive: each is checked by itself, then against all before it."""
+@attrs.define
+class _Place:
+    """What lies at one place of the tree: a file, a directory with an entry, or one that is only part of a name."""
 
-    def __init__(self, max_depth: int) -> None:
+    part: str
+    number: int
+    kind: Literal["file", "directory", "parent"]
+
+
+class Names:
+    """
+    The names of one archive: each is checked by itself, then against all before it.
+
+    Args:
+        max_depth: How many parts a name may have.
+
+        max_directories: How many directories may be there only as parts of names.
+    """
+
+    def __init__(self, *, max_depth: int, max_directories: int = sys.maxsize) -> None:
         self._max_depth = max_depth
-        self._written: dict[str, str] = {}  # folded path -> path as written
-        self._files: set[str] = set()
-        self._directories: set[str] = set()  # those that have an entry
-        self._parents: set[str] = set()
+        self._left = max_directories
+        # By the number of the directory and the folded name in it, so that long paths cost no more than short ones.
+        self._places: dict[tuple[int, str], _Place] = {}
 
     def add(self, name: str, *, is_directory: bool) -> str:
         """
@@ -40,40 +67,47 @@ class Names:
         if rule is None and len(parts) > self._max_depth:
             rule = f"more than {self._max_depth} directories deep"
         if rule is None:
-            rule = self._meeting(path, parts, is_directory=is_directory)
+            rule = self._meeting(parts, is_directory=is_directory)
         if rule is not None:
             raise UnsafeArchiveError(name, rule)
         return path
 
-    def _meeting(self, path: str, parts: list[str], *, is_directory: bool) -> str | None:
-        parents = ["/".join(parts[:count]) for count in range(1, len(parts))]
-        for each in (*parents, path):
-            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", each).casefold())
-            if self._written.setdefault(folded, each) != each:
-                return "the twin of another name, but for case or composition"
-        if path in self._files or (is_directory and path in self._directories):
-            return "there twice" if (path in self._files) != is_directory else "a file and a directory of one name"
-        if not is_directory and (path in self._directories or path in self._parents):
-            return "a file and a directory of one name"
-        if any(parent in self._files for parent in parents):
-            return "below a file"
-        (self._directories if is_directory else self._files).add(path)
-        self._parents.update(parents)
+    def _meeting(self, parts: list[str], *, is_directory: bool) -> str | None:
+        directory = 0
+        for part in parts[:-1]:
+            place, is_new = self._place(directory, part, "parent")
+            self._left -= is_new
+            if self._left < 0:
+                return "too many directories that are only part of a name"
+            if place.part != part or place.kind == "file":
+                return _TWIN if place.part != part else "below a file"
+            directory = place.number
+        kind: Literal["file", "directory"] = "directory" if is_directory else "file"
+        place, is_new = self._place(directory, parts[-1], kind)
+        if place.part != parts[-1]:
+            return _TWIN
+        if place.kind == "parent" and is_directory:
+            self._left += 1
+            place.kind = kind
+        elif not is_new:
+            return "there twice" if place.kind == kind else "a file and a directory of one name"
         return None
+
+    def _place(self, directory: int, part: str, kind: Literal["file", "directory", "parent"]) -> tuple[_Place, bool]:
+        """Find what is there, or put it there; tell also whether it is new."""
+        key = directory, unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold())
+        place = self._places.get(key)
+        if place is not None:
+            return place, False
+        place = self._places[key] = _Place(part, len(self._places) + 1, kind)
+        return place, True
 
 
 def _broken_rule(path: str) -> str | None:
-    if not path:
-        return "an empty name"
-    if _CONTROL.search(path):
-        return "a control character in the name"
-    if "\\" in path or ":" in path:
-        return "a backslash or a colon in the name"
-    if path.startswith("/"):
-        return "an absolute name"
-    if len(_encoded(path)) > _LONGEST_NAME:
-        return f"a name of more than {_LONGEST_NAME:,} bytes"
-    return None
+    for pattern, rule in _BROKEN:
+        if pattern.search(path):
+            return rule
+    return f"a name of more than {_LONGEST_NAME:,} bytes" if len(path.encode()) > _LONGEST_NAME else None
 
 
 def _broken_part(part: str) -> str | None:
@@ -83,13 +117,9 @@ def _broken_part(part: str) -> str | None:
         return "a part that ends in a dot or a blank, which Windows drops"
     if _RESERVED.fullmatch(part):
         return "a name that Windows reserves"
-    if len(_encoded(part)) > _LONGEST_PART:
+    if len(part.encode()) > _LONGEST_PART:
         return f"a part of more than {_LONGEST_PART} bytes"
     return None
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def broken_target(target: str, depth: int) -> str | None:

@@ -63,14 +63,13 @@ def create_archive(directory: Path, *, to: Path) -> Path:
 
 
 def _write(directory: Path, to: Path) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{to.name[:100]}-", dir=to.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".cp-thirdparty-", dir=to.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                for path, found in _tree(directory):
-                    _add(archive, path, found)
-            os.fchmod(file.fileno(), 0o644)
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, found in _tree(directory):
+                _add(archive, path, found)
+        temporary.chmod(0o644)
         temporary.replace(to)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -79,7 +78,7 @@ def _write(directory: Path, to: Path) -> None:
 
 def _tree(directory: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Go through the tree in the order of the names, and check them."""
-    names = Names(_DEEPEST)
+    names = Names(max_depth=_DEEPEST)
     waiting = [("", os.fspath(directory))]
     while waiting:
         prefix, parent = waiting.pop()
@@ -130,4 +129,4 @@ def _add_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> Non
                 left -= len(piece)
         after = os.fstat(source)
     if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        raise ArtifactError("the archive cannot be made: a file changed while it was read")
+        raise ArtifactError(f"the archive cannot be made: {info.filename!a} changed while it was read")

@@ -23,13 +23,14 @@ class ArchiveLimits:
 
     Attributes:
         max_entries: Files, directories and links.  100,000 is CodePipeline's own quota for the files of an artifact.
+            As many directories may be there only as parts of names.
 
         max_total_bytes: Bytes of all files, unpacked.  5 GiB is CodePipeline's quota for a source artifact in S3.
 
         max_entry_bytes: Bytes of one file, unpacked.
 
-        max_ratio: How many times its packed size a file of more than 1 MiB may have.  Source code has about 5, and
-            deflate cannot do more than 1,032.
+        max_ratio: How many times its packed size a file of more than 1 MiB may have, or all files together.  Source
+            code has about 5, and deflate cannot do more than 1,032.
 
         max_depth: Directories within each other, the file itself counted.
 
