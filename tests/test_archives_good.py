@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import os
+import random
 import shutil
 import stat
 import struct
@@ -313,6 +315,32 @@ def test_the_bytes_are_those_of_every_python(tmp_path: Path) -> None:
     create_archive(tmp_path / "d", to=tmp_path / "a.zip")
     digest = hashlib.sha256((tmp_path / "a.zip").read_bytes()).hexdigest()
     assert digest == "d4408929d53b0a5d36bf77e11bec6bc60487031c69a092bdb451379e8fddd20f"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (3_900_000, (20, zipfile.ZIP_DEFLATED, 0)),
+        (3_999_999, (20, zipfile.ZIP_STORED, 0)),
+        (4_000_000, (20, zipfile.ZIP_STORED, 0)),
+        (4_000_001, (45, zipfile.ZIP_DEFLATED, 20)),
+    ],
+)
+def test_the_headers_of_large_files_are_those_of_every_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, expected: tuple[int, int, int]
+) -> None:
+    """Around the size that needs 64 bits, here 4 MB instead of 2 GiB, zipfile would decide by its version."""
+    monkeypatch.setattr("zipfile.ZIP64_LIMIT", 4_000_000)
+    monkeypatch.setattr(importlib.import_module("cp_thirdparty.artifacts.create"), "_LARGE", 4_000_000)
+    (tmp_path / "d").mkdir()
+    content = random.Random(1).randbytes(size)
+    (tmp_path / "d" / "a").write_bytes(content)
+    create_archive(tmp_path / "d", to=tmp_path / "a.zip")
+    header = struct.unpack("<4s5H3L2H", (tmp_path / "a.zip").read_bytes()[:30])
+    version, method, extra = header[1], header[3], header[10]
+    assert (version, method, extra) == expected
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_bytes() == content
 
 
 def test_an_archive_comes_back(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ _UNIX: Final = 3
 # The first moment that zip can tell; the real ones would make each archive another one.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _DIRECTORY: Final = 0x10  # the attribute of DOS
-# From here on zipfile must be told to leave room for the 64-bit sizes.
+# Beyond it zipfile must be told to leave room for the 64-bit sizes.  Where it decides by itself, from 5 % before on,
+# Python 3.10 and 3.13 write different headers.
 _LARGE: Final = (1 << 31) - 1
 _DEEPEST: Final = 1000
 
@@ -111,7 +112,6 @@ def _add(archive: zipfile.ZipFile, path: str, found: os.DirEntry[str]) -> None:
         archive.writestr(info, os.fsencode(target), zipfile.ZIP_STORED)
     elif stat.S_ISREG(status.st_mode):
         info.external_attr = (stat.S_IFREG | (0o755 if status.st_mode & stat.S_IXUSR else 0o644)) << 16
-        info.compress_type = zipfile.ZIP_DEFLATED
         _add_file(archive, info, found.path)
     else:
         raise UnsafeArchiveError(path, "neither a file nor a directory nor a symbolic link")
@@ -121,7 +121,7 @@ def _add_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> Non
     source = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(source, "rb", buffering=0) as file:
         before = os.fstat(source)
-        info.file_size = before.st_size
+        info.compress_type = _method(before.st_size)
         with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
             left = before.st_size
             while left and (piece := file.read(min(left, _PIECE))):
@@ -130,3 +130,8 @@ def _add_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> Non
         after = os.fstat(source)
     if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise ArtifactError(f"the archive cannot be made: {info.filename!a} changed while it was read")
+
+
+def _method(size: int) -> int:
+    """Deflate, unless that could lift a file over the limit: what does not get smaller grows by up to 1/3,000."""
+    return zipfile.ZIP_STORED if size <= _LARGE < size + (size >> 10) else zipfile.ZIP_DEFLATED
