@@ -95,6 +95,15 @@ def _opened(change: Change | None, path: Path) -> Generator[ArtifactStore]:
             yield store
 
 
+def test_an_error_of_a_stream_does_not_show_its_buffer(tmp_path: Path) -> None:
+    """A buffer to read into has what was in memory before, so it is not left for a traceback."""
+    with _opened(_cut, tmp_path) as store, store.open("MyApp") as stream:
+        with pytest.raises(ThirdPartyError) as caught:
+            stream.raw.readinto(bytearray(_STEM.encode()))  # type: ignore[union-attr]
+        assert caught.traceback[-1].name == "readinto"
+        assert _STEM not in with_locals(caught.value) + reachable(caught.value)
+
+
 @pytest.mark.parametrize("change", _CHANGES)
 def test_no_error_shows_a_secret(change: str, tmp_path: Path) -> None:
     """No tool that shows errors finds a marker in any error of any way of moving an artifact."""

@@ -54,6 +54,8 @@ class ArtifactReader(io.RawIOBase):
         """Read some bytes; none at the end."""
         view = memoryview(buffer).cast("B")
         count, error = attempt(lambda: self._read_into(view), self._place)
+        # A buffer of `io` comes with what was in memory before, a secret perhaps: no traceback is to show it.
+        del buffer, view
         if error is not None:
             raise error
         return count or 0
