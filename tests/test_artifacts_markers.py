@@ -8,7 +8,9 @@ import pickle
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import pytest
 import test_markers as markers
@@ -99,7 +101,7 @@ def test_an_error_of_a_stream_does_not_show_its_buffer(tmp_path: Path) -> None:
     """A buffer to read into has what was in memory before, so it is not left for a traceback."""
     with _opened(_cut, tmp_path) as store, store.open("MyApp") as stream:
         with pytest.raises(ThirdPartyError) as caught:
-            stream.raw.readinto(bytearray(_STEM.encode()))  # type: ignore[union-attr]
+            cast("BufferedReader", stream).raw.readinto(bytearray(_STEM.encode()))
         assert caught.traceback[-1].name == "readinto"
         assert _STEM not in with_locals(caught.value) + reachable(caught.value)
 

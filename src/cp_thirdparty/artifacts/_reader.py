@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -52,10 +53,9 @@ class ArtifactReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes; none at the end."""
-        view = memoryview(buffer).cast("B")
-        count, error = attempt(lambda: self._read_into(view), self._place)
+        count, error = attempt(partial(self._read_into, memoryview(buffer).cast("B")), self._place)
         # A buffer of `io` comes with what was in memory before, a secret perhaps: no traceback is to show it.
-        del buffer, view
+        del buffer
         if error is not None:
             raise error
         return count or 0
