@@ -101,7 +101,7 @@ def test_an_error_of_a_stream_does_not_show_its_buffer(tmp_path: Path) -> None:
     """A buffer to read into has what was in memory before, so it is not left for a traceback."""
     with _opened(_cut, tmp_path) as store, store.open("MyApp") as stream:
         with pytest.raises(ThirdPartyError) as caught:
-            cast("BufferedReader", stream).raw.readinto(bytearray(_STEM.encode()))
+            cast("BufferedReader", stream).raw.readinto(bytearray(_STEM.encode()))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         assert caught.traceback[-1].name == "readinto"
         assert _STEM not in with_locals(caught.value) + reachable(caught.value)
 
