@@ -119,6 +119,7 @@ _GOOD: dict[str, tuple[Any, Any, Any]] = {
     "only the required members": (JobDetails, _job(), JobDetails(id="job-1", data=JobData(), nonce="1")),
     "empty texts": (JobDetails, {"id": "", "data": {}, "nonce": ""}, JobDetails(id="", data=JobData(), nonce="")),
     "unknown member": (EncryptionKey, {"id": "k", "type": "KMS", "x": [1]}, EncryptionKey(id="k", type=_KMS)),
+    "unknown members for absent ones": (Artifact, {"name": "MyApp", "x": 1, "y": 2}, Artifact(name="MyApp")),
     "unknown member within": (JobDetails, _job(new={"a": None}), JobDetails(id="job-1", data=JobData(), nonce="1")),
     "field name is no member name": (PipelineContext, {"pipeline_name": 5}, PipelineContext()),
     "null for optional text": (JobData, {"continuationToken": None}, JobData()),

@@ -145,7 +145,7 @@ def _text_or_none(value: Any, _: Any) -> str | None:
 
 
 def _secret_or_none(value: Any, _: Any) -> SecretStr | None:
-    return None if value is None else SecretStr(_text(value))
+    return None if value is None else SecretStr.of_plain(_text(value))
 
 
 _OPTIONAL_LEAVES: dict[Any, Hook] = {str: _text_or_none, SecretStr: _secret_or_none}
@@ -214,32 +214,52 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
     Make the hook of a class; cattrs generates what reads its members.
 
     The members go into a draft, an object of the same slots that is not frozen and becomes a model at the end.  The
-    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the whole time.
+    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the whole time.  A
+    draft takes all members by position, absent ones too, which spares a dictionary of those that are there.
+
+    Where something is absent a value gets the missing members first.  That is told by its length, which an unknown
+    member makes up for: the reading that finds every problem does not go by the length, and so reads that value.
     """
     attrs.resolve_types(model)
     fields = attrs.fields(model)
-    draft = model if any(field.validator for field in fields) else _draft(model)
-    structure_members = make_dict_structure_fn_from_attrs(list(fields), draft, converter, **_renames(model))
+    if any(field.validator for field in fields):
+        return _checked(model, converter)
+    structure_members = _members(_draft(model), converter)
+    absent: dict[str, None] = {member_name(field.name): None for field in fields if field.default is not attrs.NOTHING}
+    complete = -1 if converter.detailed_validation else len(fields)
 
     def structure_object(value: Any, _: Any) -> Any:
-        if isinstance(value, dict):
-            structured: Any = structure_members(value, model)
-            structured.__class__ = model
-            return structured
         if value is None and optional:
             return None
-        raise MismatchError("must be an object")
+        if not isinstance(value, dict):
+            raise MismatchError("must be an object")
+        if absent and len(value) != complete:
+            value = absent | value
+        structured: Any = structure_members(value, model)
+        structured.__class__ = model
+        return structured
+
+    return structure_object
+
+
+def _checked(model: Any, converter: Converter) -> Hook:
+    structure_members = _members(model, converter)
 
     def structure_checked(value: Any, _: Any) -> Any:
         if isinstance(value, dict):
             return structure_members(value, model)
         raise MismatchError("must be an object")
 
-    return structure_checked if draft is model else structure_object
+    return structure_checked
+
+
+def _members(model: Any, converter: Converter) -> Hook:
+    hook: Hook = make_dict_structure_fn_from_attrs(list(attrs.fields(model)), model, converter, **_renames(model))
+    return hook
 
 
 def _draft(model: Any) -> Any:
-    fields = {field.name: attrs.field(default=field.default, kw_only=True) for field in attrs.fields(model)}
+    fields = {field.name: attrs.field(type=field.type) for field in attrs.fields(model)}
     return attrs.make_class(model.__name__, fields, slots=True, weakref_slot=False, eq=False, repr=False)
 
 

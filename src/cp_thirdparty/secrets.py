@@ -50,14 +50,21 @@ class SecretStr:
         # Not __init__, which anyone could call a second time.
         if isinstance(value, str):
             # str.__str__ makes a plain str of a subclass, whose own __str__ could give another text.
-            return cls._of(str.__str__(value))
+            return cls.of_plain(str.__str__(value))
         kind = type(value).__name__
         del value  # it may be the secret in another type, and this frame is in the traceback
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
     @classmethod
-    def _of(cls, value: str) -> SecretStr:
-        """Make one of a text known to be a plain ``str``."""
+    def of_plain(cls, value: str) -> SecretStr:
+        """
+        Make one of a text that is not checked.
+
+        Args:
+            value: It must be a plain ``str``, of no subclass.
+
+        .. versionadded:: 0.1.0
+        """
         self = _new_object(cls)
         _set_reveal(self, value.__str__)
         return self
