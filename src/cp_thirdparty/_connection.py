@@ -12,6 +12,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.client import BaseClient
 
+from cp_thirdparty._botocore import data_loader
 from cp_thirdparty._botocore.call import CURRENT, Call
 from cp_thirdparty._botocore.guard import DOCUMENT
 from cp_thirdparty._errors import configuration_error_of, error_of, struck_out
@@ -111,7 +112,9 @@ def made_client(
 ) -> BaseClient | ThirdPartyError:
     """Make a client of botocore, or return the error."""
     try:
-        session = botocore.session.Session(profile=profile_name) if session is None else session
+        if session is None:
+            session = botocore.session.Session(profile=profile_name)
+            data_loader.install(session)
         return session.create_client("codepipeline", **settings)
     except Exception as failure:  # noqa: BLE001 - told as one of ours
         return configuration_error_of(failure)

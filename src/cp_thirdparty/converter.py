@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import attrs
 
 from cp_thirdparty import models
 from cp_thirdparty._hooks import make_converter
 from cp_thirdparty._reading import read
-from cp_thirdparty.configuration import Key, structure_configuration
 from cp_thirdparty.exceptions import ResponseDecodeError
 from cp_thirdparty.models import JobDetails
 from cp_thirdparty.secrets import SecretStr
+
+if TYPE_CHECKING:
+    from cp_thirdparty.configuration import Key, structure_configuration
 
 __all__ = ["Key", "structure", "structure_configuration", "unstructure"]
 
 _T = TypeVar("_T")
 
 _MODELS = frozenset(getattr(models, name) for name in models.__all__)
+
+if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        # No call needs these two, so that a program's first one does not wait for them.
+        if name in ("Key", "structure_configuration"):
+            return getattr(import_module("cp_thirdparty.configuration"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def structure(data: object, model: type[_T]) -> _T:

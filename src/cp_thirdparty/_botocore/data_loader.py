@@ -1,0 +1,74 @@
+"""
+What loads botocore's data files for a session of our own: as botocore does, in a third of the time.
+
+Botocore asks the component ``data_loader`` of a session for its data, and lets anyone register one.  Two things are
+done otherwise here.  A service is known when its own folder has a model, not when a walk over 400 folders has met it;
+and JSON objects become plain dictionaries, which keep their order, not ``OrderedDict``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import botocore.session
+from botocore.exceptions import DataNotFoundError
+from botocore.loaders import JSONFileLoader, Loader
+
+__all__ = ["install"]
+
+
+def install(session: botocore.session.Session) -> None:
+    """Give a session that nobody else has a faster loader of the same folders."""
+    paths = session.get_component("data_loader").search_paths
+    session.register_component(
+        "data_loader",
+        _DataLoader(extra_search_paths=paths, include_default_search_paths=False, file_loader=_JsonFileLoader()),
+    )
+
+
+class _JsonFileLoader(JSONFileLoader):
+    def load_file(self, file_path: str) -> Any:
+        for path, read in ((Path(f"{file_path}.json"), Path.read_bytes), (Path(f"{file_path}.json.gz"), _unpacked)):
+            with suppress(FileNotFoundError):
+                return json.loads(read(path))
+        return None
+
+
+def _unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes())
+
+
+class _DataLoader(Loader):
+    # Botocore itself looks for one name in it.
+    def list_available_services(self, type_name: str) -> Collection[str]:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Services(self, super().list_available_services, type_name)
+
+
+class _ListServices(Protocol):
+    def __call__(self, type_name: str) -> list[str]: ...
+
+
+class _Services(Collection[str]):
+    """The names of all services, listed only when someone looks at all of them."""
+
+    def __init__(self, loader: Loader, list_services: _ListServices, type_name: str) -> None:
+        self._loader = loader
+        self._list_services = list_services
+        self._type_name = type_name
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return bool(self._loader.list_api_versions(str(name), self._type_name))
+        except DataNotFoundError:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._list_services(type_name=self._type_name))
+
+    def __len__(self) -> int:
+        return len(self._list_services(type_name=self._type_name))

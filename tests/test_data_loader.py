@@ -1,0 +1,97 @@
+"""Sessions of our own load botocore's data as botocore does, without a look at all of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import DataNotFoundError, UnknownServiceError
+from botocore.loaders import Loader
+
+from cp_thirdparty import ThirdPartyJobClient
+from cp_thirdparty._botocore import data_loader
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    data_loader.install(session)
+    return session
+
+
+@pytest.mark.parametrize("type_name", ["service-2", "endpoint-rule-set-1", "paginators-1"])
+def test_knows_the_services_that_botocore_knows(type_name: str) -> None:
+    """The names are botocore's, each is known, and no other is."""
+    theirs = Loader().list_available_services(type_name)
+    ours = _session().get_component("data_loader").list_available_services(type_name)
+    assert (list(ours), len(ours)) == (theirs, len(theirs))
+    assert all(name in ours for name in theirs)
+    assert "codepipelines" not in ours
+
+
+@pytest.mark.parametrize("name", ["endpoints", "partitions", "sdk-default-configuration", "_retry"])
+def test_loads_what_botocore_loads(name: str) -> None:
+    """A file of data has the same members in the same order."""
+    assert json.dumps(_session().get_component("data_loader").load_data(name)) == json.dumps(Loader().load_data(name))
+
+
+@pytest.mark.parametrize("service", ["codepipeline", "sts"])
+def test_loads_the_models_that_botocore_loads(service: str) -> None:
+    """The model of a service has the same members in the same order."""
+    ours, theirs = (loader.load_service_model(service, "service-2") for loader in (_loader(), Loader()))
+    assert json.dumps(ours) == json.dumps(theirs)
+
+
+def _loader() -> Any:
+    return _session().get_component("data_loader")
+
+
+def test_says_what_botocore_says_of_an_unknown_service() -> None:
+    """A service that is not there is refused with the names of all that are."""
+    with pytest.raises(UnknownServiceError) as ours:
+        _session().create_client("codepipelines", region_name="us-east-1")
+    with pytest.raises(UnknownServiceError) as theirs:
+        botocore.session.Session().create_client("codepipelines", region_name="us-east-1")
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_says_what_botocore_says_of_missing_data() -> None:
+    """A file that is in no folder is botocore's error."""
+    with pytest.raises(DataNotFoundError, match="no-such-data"):
+        _loader().load_data("no-such-data")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz"])
+def test_looks_where_botocore_looks(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of models that the AWS configuration names counts, packed or not."""
+    folder = tmp_path / "mine" / "2026-01-01"
+    folder.mkdir(parents=True)
+    text = b'{"metadata": {}, "operations": {}}'
+    (folder / f"service-2{suffix}").write_bytes(gzip.compress(text) if suffix == ".json.gz" else text)
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    assert "mine" in _loader().list_available_services("service-2")
+    assert _loader().load_service_model("mine", "service-2") == {"metadata": {}, "operations": {}}
+
+
+def test_a_client_of_our_own_lists_no_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a client looks at the folder of its service only."""
+
+    def walk(*_: object, **__: object) -> list[str]:
+        raise AssertionError("all folders were listed")
+
+    monkeypatch.setattr(Loader, "list_available_services", walk)
+    with pytest.raises(AssertionError, match="all folders were listed"):
+        botocore.session.Session().create_client("codepipeline", region_name="us-east-1")
+    with ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False) as client:
+        assert client._client.meta.service_model.service_name == "codepipeline"
+
+
+def test_a_session_of_yours_keeps_its_loader() -> None:
+    """A session that is given stays as it is."""
+    session = botocore.session.Session()
+    loader = session.get_component("data_loader")
+    ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False, session=session).close()
+    assert session.get_component("data_loader") is loader
