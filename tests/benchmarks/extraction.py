@@ -1,7 +1,7 @@
 """
 What a safe extraction costs, beside ``zipfile.extractall()``, which checks nearly nothing.
 
-``python tests/benchmarks/archives.py`` extracts 20,000 small files and one of 1 GiB; ``--short`` a hundredth of it.
+``python tests/benchmarks/extraction.py`` extracts 20,000 small files and one of 1 GiB; ``--short`` a hundredth of it.
 The two take turns; the figures are medians.  At least 0.8 x the speed of ``extractall()`` is wanted, and memory that
 does not grow with the size of a file.
 """
