@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -78,7 +78,7 @@ def _register_shapes(converter: Converter) -> None:
         return _secrets
 
     def unstructure_members(model: Any) -> Callable[[Any], Any]:
-        return make_dict_unstructure_fn(model, converter, _cattrs_omit_if_default=True, **_renames(model))
+        return make_dict_unstructure_fn(model, converter, _cattrs_omit_if_default=True, **_renames(attrs.fields(model)))
 
     def unstructure_mapping(_annotation: Any) -> Callable[[Any], Any]:
         return dict
@@ -117,8 +117,8 @@ def _is_mapping(annotation: Any) -> bool:
     return origin is Mapping
 
 
-def _renames(model: type[attrs.AttrsInstance]) -> dict[str, Any]:
-    return {field.name: override(rename=member_name(field.name)) for field in attrs.fields(model)}
+def _renames(fields: Sequence[Any]) -> dict[str, Any]:
+    return {field.name: override(rename=member_name(field.name)) for field in fields}
 
 
 def member_name(field: str) -> str:
@@ -213,20 +213,33 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
     """
     Make the hook of a class; cattrs generates what reads its members.
 
-    The members go into a draft, an object of the same slots that is not frozen and becomes a model at the end.  The
-    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the whole time.  A
-    draft takes all members by position, absent ones too, which spares a dictionary of those that are there.
-
-    Where something is absent a value gets the missing members first.  That is told by its length, which an unknown
-    member makes up for: the reading that finds every problem does not go by the length, and so reads that value.
+    Members that are absent are put in as ``None`` first, so that cattrs need not ask for each whether it is there.
     """
     attrs.resolve_types(model)
     fields = attrs.fields(model)
+    absent: dict[str, None] = {member_name(field.name): None for field in fields if field.default is not attrs.NOTHING}
     if any(field.validator for field in fields):
         return _checked(model, converter)
-    structure_members = _members(_draft(model), converter)
-    absent: dict[str, None] = {member_name(field.name): None for field in fields if field.default is not attrs.NOTHING}
-    complete = -1 if converter.detailed_validation else len(fields)
+    if converter.detailed_validation:
+        return _explained(_members(model, fields, converter), absent, optional=optional)
+    return _fast(model, converter, absent, optional=optional)
+
+
+def _fast(model: Any, converter: Converter, absent: dict[str, None], *, optional: bool) -> Hook:
+    """
+    Make the hook that has no time to explain.
+
+    The members go into a draft, an object of the same slots that is not frozen and becomes a model at the end.  The
+    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the whole time.
+
+    That nothing is absent is told by the length.  An unknown member makes up for one that is absent: then the reading
+    that explains, which does not go by the length, reads the value.
+    """
+    fields = attrs.fields(model)
+    draft = type(model.__name__, (), {"__slots__": [field.name for field in fields]})
+    members = [field.evolve(init=False, default=attrs.NOTHING) for field in fields]
+    structure_members = _members(draft, members, converter, _cattrs_include_init_false=True)
+    complete = len(fields)
 
     def structure_object(value: Any, _: Any) -> Any:
         if value is None and optional:
@@ -242,8 +255,20 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
     return structure_object
 
 
+def _explained(structure_members: Hook, absent: dict[str, None], *, optional: bool) -> Hook:
+    def structure_object(value: Any, annotation: Any) -> Any:
+        if value is None and optional:
+            return None
+        if not isinstance(value, dict):
+            raise MismatchError("must be an object")
+        return structure_members(absent | value if absent else value, annotation)
+
+    return structure_object
+
+
 def _checked(model: Any, converter: Converter) -> Hook:
-    structure_members = _members(model, converter)
+    """Make the hook of a class that we send, whose own ``__init__`` knows the rules."""
+    structure_members = _members(model, attrs.fields(model), converter)
 
     def structure_checked(value: Any, _: Any) -> Any:
         if isinstance(value, dict):
@@ -253,14 +278,9 @@ def _checked(model: Any, converter: Converter) -> Hook:
     return structure_checked
 
 
-def _members(model: Any, converter: Converter) -> Hook:
-    hook: Hook = make_dict_structure_fn_from_attrs(list(attrs.fields(model)), model, converter, **_renames(model))
+def _members(cls: Any, fields: Sequence[Any], converter: Converter, **options: Any) -> Hook:
+    hook: Hook = make_dict_structure_fn_from_attrs(list(fields), cls, converter, **options, **_renames(fields))
     return hook
-
-
-def _draft(model: Any) -> Any:
-    fields = {field.name: attrs.field(type=field.type) for field in attrs.fields(model)}
-    return attrs.make_class(model.__name__, fields, slots=True, weakref_slot=False, eq=False, repr=False)
 
 
 def _list(item: Any, converter: Converter) -> Hook:
