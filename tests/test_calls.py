@@ -147,11 +147,11 @@ def test_what_is_raised_while_an_answer_is_read_is_returned(kind: type[BaseExcep
 
     request: Any = _operations.get_third_party_job_details("job-1", client_token=_MARKER)
     raw = _raw(server.endpoint_url)
-    value, failure, metadata = answered(raw, attrs.evolve(request, decode=decode), Call(ends_at=None, wire_logs=False))
+    outcome = answered(raw, attrs.evolve(request, decode=decode), Call(ends_at=None, wire_logs=False))
     raw.close()
-    assert (value, metadata) == (None, {})
-    assert isinstance(failure, exceptions.UntrustedResponseError if kind is LookupError else kind)
-    assert failure.__traceback__ is None
+    assert (outcome.value, outcome.status_code, outcome.request_id) == (None, None, None)
+    assert isinstance(outcome.error, exceptions.UntrustedResponseError if kind is LookupError else kind)
+    assert outcome.error.__traceback__ is None
 
 
 # --- wire logs -------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ _FLOORS: dict[str, int] = {
     "_botocore/": 5,
     "_errors": 6,
     "_connection": 7,
+    "_settings": 7,
     "client": 8,
     "artifacts/": 9,
     "worker/": 10,

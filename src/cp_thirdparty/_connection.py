@@ -1,63 +1,104 @@
-"""What faces botocore's public side: settings to a client of it, and a request to an answer."""
+"""One call: from a request to what became of it, and what both clients do before and after."""
 
 from __future__ import annotations
 
-import os
+import inspect
+import time
 import traceback
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, cast
 
-import botocore.session
+import attrs
 from botocore import xform_name
 from botocore.client import BaseClient
 
-from cp_thirdparty._botocore import data_loader
+from cp_thirdparty import _limits
+from cp_thirdparty._botocore import redaction
 from cp_thirdparty._botocore.call import CURRENT, Call
 from cp_thirdparty._botocore.guard import DOCUMENT
-from cp_thirdparty._errors import configuration_error_of, error_of, struck_out
+from cp_thirdparty._errors import error_of, struck_out
 from cp_thirdparty._operations import Request
-from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
+from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
 _T = TypeVar("_T")
 
-# A socket takes a time-out of no more than 2**31 milliseconds.
-_MOST_SECONDS = 1_000_000
+
+@attrs.frozen
+class Answered(Generic[_T]):
+    """
+    What became of a call: a value, or the error to raise.
+
+    Attributes:
+        value: The model; ``None`` where there is an error, and for a result.
+
+        error: What to raise, in a frame that never held a secret.
+
+        status_code: HTTP status of the answer; ``None`` where an error tells it, or where none came.
+
+        request_id: What AWS Support asks for, likewise.
+    """
+
+    value: _T | None
+    error: BaseException | None
+    status_code: int | None = None
+    request_id: str | None = None
 
 
-def answered(
-    client: BaseClient, request: Request[_T], call: Call
-) -> tuple[_T | None, BaseException | None, Mapping[str, Any]]:
+def answered(client: BaseClient, request: Request[_T], call: Call) -> Answered[_T]:
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
-    secrets = [value for value in request.parameters.values() if isinstance(value, SecretStr)]
-    parameters = {
+    current = CURRENT.set(call)
+    try:
+        return read(request, method(client, request)(**plain_parameters(request)))
+    except BaseException as failure:  # noqa: BLE001 - Ctrl-C too is raised again by the caller
+        return failed(request, call, failure)
+    finally:
+        CURRENT.reset(current)
+
+
+def method(client: BaseClient, request: Request[Any]) -> Callable[..., Any]:
+    """Get the method of botocore's client that sends the request."""
+    sending: Callable[..., Any] = getattr(client, xform_name(request.operation_name))
+    return sending
+
+
+def plain_parameters(request: Request[Any]) -> dict[str, Any]:
+    """Take the secrets out of their wrapping, for botocore to send."""
+    return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in request.parameters.items()
     }
-    current = CURRENT.set(call)
-    try:
-        answer: dict[str, Any] = getattr(client, xform_name(request.operation_name))(**parameters)
-        # A stubbed client brings what botocore would have parsed.
-        outcome = request.decode(answer.get(DOCUMENT, answer) or {})
-    except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
+
+
+def read(request: Request[_T], answer: Mapping[str, Any]) -> Answered[_T]:
+    """Make the model, or the error, of botocore's answer."""
+    # A stubbed client brings what botocore would have parsed.
+    value, error = request.decode(answer.get(DOCUMENT, answer) or {})
+    metadata: Mapping[str, Any] = answer.get("ResponseMetadata", {})
+    # The header is the peer's: it may say a secret back.
+    request_id = struck_out(metadata.get("RequestId", ""), _secrets(request)) or None
+    return Answered(value, error, metadata.get("HTTPStatusCode"), request_id)
+
+
+def failed(request: Request[_T], call: Call, failure: BaseException) -> Answered[_T]:
+    """Make our error of what was raised, and let go of all that it leads to."""
+    error = failure
+    if isinstance(failure, Exception):
         error = error_of(
             failure,
             operation_name=request.operation_name,
-            secrets=secrets,
+            secrets=_secrets(request),
             is_repeatable=request.is_repeatable,
             call=call,
         )
-        forget(failure)
-        return None, error, {}
-    except BaseException as interruption:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        forget(interruption)
-        return None, interruption, {}
-    finally:
-        CURRENT.reset(current)
-    metadata: Mapping[str, Any] = answer.get("ResponseMetadata", {})
-    # The header is the peer's: it may say a secret back.
-    return *outcome, {**metadata, "RequestId": struck_out(metadata.get("RequestId", ""), secrets) or None}
+    forget(failure)
+    return Answered(None, error)
+
+
+def _secrets(request: Request[Any]) -> list[SecretStr]:
+    return [value for value in request.parameters.values() if isinstance(value, SecretStr)]
 
 
 def forget(failure: BaseException | None) -> None:
@@ -69,52 +110,71 @@ def forget(failure: BaseException | None) -> None:
         failure = cause
 
 
-def refused_seconds(name: str, seconds: object) -> InvalidRequestError | None:
-    """Tell what is wrong with a number of seconds, or ``None``."""
-    if seconds is None or (isinstance(seconds, (int, float)) and 0 < seconds <= _MOST_SECONDS):
-        return None
-    return InvalidRequestError(name, "must be more than 0 and at most 1,000,000 seconds, or None for no limit")
+class JobClientBase:
+    """What the two clients share: the settings of calls, and what is done around each of them."""
+
+    def __init__(
+        self, *, deadline: float | None, wire_logs: bool, on_call: Callable[[CallRecord], object] | None
+    ) -> None:
+        rule = _limits.seconds(deadline)
+        if rule is not None:
+            raise InvalidRequestError("deadline", rule)
+        self._deadline = deadline
+        self._wire_logs = wire_logs
+        self._on_call = on_call
+
+    @abstractmethod
+    def _opened(self) -> BaseClient:
+        """Give the client of botocore, if it may be used here and now."""
+
+    @property
+    def region_name(self) -> str:
+        """
+        The AWS region that it calls.
+
+        .. versionadded:: 0.1.0
+        """
+        region_name: str = self._opened().meta.region_name
+        return region_name
+
+    def __getstate__(self) -> None:
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled, because it holds connections and credentials; "
+            "make one in each process"
+        )
+
+    def _begun(self, request: Request[Any]) -> Call:
+        """Refuse what must not be sent, else begin a call."""
+        if request.refused is not None:
+            raise request.refused
+        redaction.install()
+        call = Call(ends_at=None, wire_logs=self._wire_logs)
+        if self._deadline is not None:
+            call.ends_at = call.began_at + self._deadline
+        return call
+
+    def _ended(self, request: Request[_T], call: Call, answered: Answered[_T]) -> _T:
+        """Tell of a call, and return its value or raise its error."""
+        error = answered.error
+        if is_wanted(self._on_call):
+            record = CallRecord(
+                operation_name=request.operation_name,
+                job_id=request.job_id,
+                status_code=getattr(error, "status_code", None) or answered.status_code,
+                request_id=getattr(error, "request_id", None) or answered.request_id,
+                attempts=call.attempts,
+                seconds=time.monotonic() - call.began_at,
+                error=None if error is None else type(error).__name__,
+            )
+            tell(record, self._on_call)
+        if error is not None:
+            # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
+            raise error
+        return cast("_T", answered.value)
 
 
-def refused_setting(
-    *,
-    endpoint_url: str | None,
-    verify: object,
-    connect_timeout: float | None,
-    read_timeout: float | None,
-    profile_name: str | None,
-    session: object,
-) -> InvalidRequestError | None:
-    """Tell what is wrong with the settings of a client, or ``None``."""
-    if endpoint_url is not None and not _is_url(endpoint_url):
-        return InvalidRequestError("endpoint_url", "must be an http:// or https:// URL with a host")
-    if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
-        return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
-    for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
-        refused = refused_seconds(name, seconds)
-        if refused is not None:
-            return refused
-    if profile_name is not None and session is not None:
-        return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
-    return None
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
+def is_codepipeline(client: object, *, is_async: bool) -> bool:
+    """Tell whether it is a CodePipeline client of botocore, or of aiobotocore."""
+    if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
         return False
-
-
-def made_client(
-    session: botocore.session.Session | None, profile_name: str | None, **settings: Any
-) -> BaseClient | ThirdPartyError:
-    """Make a client of botocore, or return the error."""
-    try:
-        if session is None:
-            session = botocore.session.Session(profile=profile_name)
-            data_loader.install(session)
-        return session.create_client("codepipeline", **settings)
-    except Exception as failure:  # noqa: BLE001 - told as one of ours
-        return configuration_error_of(failure)
+    return inspect.iscoroutinefunction(getattr(client, "_make_api_call", None)) is is_async

@@ -25,6 +25,9 @@ EXTERNAL_EXECUTION_ID = 1500
 FAILURE_MESSAGE = 5000
 MAX_PERCENT = 100
 
+# A socket takes a time-out of no more than 2**31 milliseconds.
+MAX_SECONDS = 1_000_000
+
 _NAME = re.compile(r"[0-9A-Za-z_-]+")  # pattern of ActionProvider and Version
 
 
@@ -54,6 +57,13 @@ def whole_number(value: object, minimum: int, maximum: int | None = None) -> str
     if maximum is None:
         return None if value >= minimum else f"must be at least {minimum}"
     return None if minimum <= value <= maximum else f"must be from {minimum} to {maximum}"
+
+
+def seconds(value: object) -> str | None:
+    """Check a number of seconds, or ``None`` for no limit."""
+    if value is None or (isinstance(value, (int, float)) and 0 < value <= MAX_SECONDS):
+        return None
+    return f"must be more than 0 and at most {MAX_SECONDS:,} seconds, or None for no limit"
 
 
 def aware_datetime(value: object) -> str | None:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
-import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
-import botocore
 import botocore.session
-from botocore import UNSIGNED
 from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty import _operations
 from cp_thirdparty._botocore import deadline as deadlines
-from cp_thirdparty._botocore import guard, redaction
-from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._connection import answered, made_client, refused_seconds, refused_setting
+from cp_thirdparty._botocore import guard
+from cp_thirdparty._connection import JobClientBase, answered, is_codepipeline
 from cp_thirdparty._operations import Request
-from cp_thirdparty._version import __version__
+from cp_thirdparty._settings import made_client, own_config, refused_setting
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -33,7 +28,7 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
+from cp_thirdparty.telemetry import CallRecord
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,14 +39,8 @@ __all__ = ["ThirdPartyJobClient"]
 
 _T = TypeVar("_T")
 
-# Given whole, because botocore puts its own together anew for each request, which was 15 % of a call.
-_USER_AGENT = f"cp-thirdparty/{__version__} Botocore/{botocore.__version__} Python/{platform.python_version()}"
 
-# Threads that may call at once and find a connection that is kept; botocore keeps 10.  Only those in use are made.
-_CONNECTIONS = 64
-
-
-class ThirdPartyJobClient:
+class ThirdPartyJobClient(JobClientBase):
     """
     Calls the five operations of CodePipeline's third-party jobs.
 
@@ -94,15 +83,10 @@ class ThirdPartyJobClient:
         wire_logs: bool = False,
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> None:
-        if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
+        if not is_codepipeline(client, is_async=False):
             raise InvalidRequestError("client", "must be a CodePipeline client of botocore or boto3")
-        refused = refused_seconds("deadline", deadline)
-        if refused is not None:
-            raise refused
+        super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
         self._client = client
-        self._deadline = deadline
-        self._wire_logs = wire_logs
-        self._on_call = on_call
         self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
         self._process_id = os.getpid()
         guard.install(client)
@@ -174,17 +158,7 @@ class ThirdPartyJobClient:
         )
         if refused is not None:
             raise refused
-        settings = Config(
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            retries={"mode": "standard"},
-            tcp_keepalive=True,
-            parameter_validation=False,
-            user_agent=_USER_AGENT,
-            max_pool_connections=_CONNECTIONS,
-        )
-        if not sign_request:
-            settings = settings.merge(Config(signature_version=UNSIGNED))
+        settings = own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
         make = functools.partial(
             made_client,
             session,
@@ -200,16 +174,6 @@ class ThirdPartyJobClient:
         self = cls(client, deadline=deadline, wire_logs=wire_logs, on_call=on_call)
         self._rebuild = make
         return self
-
-    @property
-    def region_name(self) -> str:
-        """
-        The AWS region that it calls.
-
-        .. versionadded:: 0.1.0
-        """
-        region_name: str = self._client.meta.region_name
-        return region_name
 
     def poll_for_third_party_jobs(
         self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None
@@ -383,26 +347,14 @@ class ThirdPartyJobClient:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._client.meta.endpoint_url}>"
 
-    def __getstate__(self) -> None:
-        raise TypeError(
-            "a ThirdPartyJobClient cannot be pickled, because it holds connections and credentials; "
-            "make one in each process"
-        )
-
     def _call(self, request: Request[_T]) -> _T:
-        if request.refused is not None:
-            raise request.refused
+        call = self._begun(request)
+        return self._ended(request, call, answered(self._opened(), request, call))
+
+    def _opened(self) -> BaseClient:
         if self._process_id != os.getpid():
             self._leave_parent()
-        redaction.install()
-        begin = time.monotonic()
-        call = Call(ends_at=None if self._deadline is None else begin + self._deadline, wire_logs=self._wire_logs)
-        value, error, metadata = answered(self._client, request, call)
-        self._tell(request, error, metadata, call, time.monotonic() - begin)
-        if error is not None:
-            # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
-            raise error
-        return cast("_T", value)
+        return self._client
 
     def _leave_parent(self) -> None:
         """In the child of a fork: the connections belong to the parent, so get others."""
@@ -414,24 +366,3 @@ class ThirdPartyJobClient:
         else:
             self._client.close()
         self._process_id = os.getpid()
-
-    def _tell(
-        self,
-        request: Request[Any],
-        error: BaseException | None,
-        metadata: Mapping[str, Any],
-        call: Call,
-        seconds: float,
-    ) -> None:
-        if not is_wanted(self._on_call):
-            return
-        record = CallRecord(
-            operation_name=request.operation_name,
-            job_id=request.job_id,
-            status_code=getattr(error, "status_code", None) or metadata.get("HTTPStatusCode"),
-            request_id=getattr(error, "request_id", None) or metadata.get("RequestId"),
-            attempts=call.attempts,
-            seconds=seconds,
-            error=None if error is None else type(error).__name__,
-        )
-        tell(record, self._on_call)

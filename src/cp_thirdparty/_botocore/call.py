@@ -18,6 +18,8 @@ class Call:
     Attributes:
         ends_at: When it must be over, by `time.monotonic`; ``None`` for never.
 
+        began_at: When it began, by the same clock.
+
         wire_logs: Whether botocore may log what it sends and receives.
 
         attempts: How often the request was sent so far.
@@ -27,6 +29,7 @@ class Call:
 
     ends_at: float | None
     wire_logs: bool
+    began_at: float = attrs.field(factory=time.monotonic)
     attempts: int = 0
     # The longest answer of the service's model is far below 1 MiB; configurations have grown to 50 kB a value since.
     bytes_left: int = 32 << 20
