@@ -22,6 +22,7 @@ _FLOORS: dict[str, int] = {
     "_hooks": 1,
     "models": 2,
     "_reading": 2,
+    "_polling": 2,
     "configuration": 3,
     "converter": 4,
     "_operations": 5,

@@ -13,15 +13,10 @@ from typing import Final
 
 import attrs
 
+from cp_thirdparty._polling import FATAL, pause_before_poll
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.exceptions import (
-    AccessDeniedError,
-    ActionTypeNotFoundException,
-    InvalidRequestError,
-    JournalError,
-    ThirdPartyError,
-)
+from cp_thirdparty.exceptions import JournalError, ThirdPartyError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._engine import Engine, LostError
 from cp_thirdparty.worker._lifecycle import Flight, Lifecycle
@@ -40,12 +35,6 @@ _LAST_WORDS: Final = 5.0
 
 # Seconds between two looks for jobs that a dead worker of the same journal has left.
 _RECOVERY_INTERVAL: Final = 30.0
-
-# Seconds to which the pause after failed polls grows.
-_LONGEST_PAUSE: Final = 60.0
-
-# Errors of a poll that do not go away by themselves.
-_FATAL: Final = (ActionTypeNotFoundException, AccessDeniedError, InvalidRequestError)
 
 _REMEMBERED: Final = 1000
 
@@ -272,7 +261,7 @@ class Run:
             found = self._clients[0].poll_for_third_party_jobs(self._settings.action_type_id, max_batch_size=free)
         except ThirdPartyError as failure:
             self._poll_error = type(failure).__name__
-            if isinstance(failure, _FATAL) or not is_patient:
+            if isinstance(failure, FATAL) or not is_patient:
                 self._fatal = failure.with_traceback(None)
             _log.warning("poll failed: %s", failure)
             return None
@@ -302,9 +291,7 @@ class Run:
         self._work_queue.put(slot)
 
     def _pause(self, failures: int) -> None:
-        pause = self._settings.poll_interval * self._settings.jitter.uniform(0.8, 1.2)
-        if failures:
-            pause = max(min(pause * 2**failures, _LONGEST_PAUSE) * self._settings.jitter.uniform(0.5, 1), pause)
+        pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
         ends_at = self._settings.clock() + pause
         with self._changed:
             while not self._is_stopping():
