@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cp_thirdparty import exceptions
     from cp_thirdparty._version import __version__
     from cp_thirdparty.artifacts.store import ArtifactStore
+    from cp_thirdparty.async_client import AsyncThirdPartyJobClient
     from cp_thirdparty.client import ThirdPartyJobClient
     from cp_thirdparty.configuration import Key, structure_configuration
     from cp_thirdparty.enums import (
@@ -54,6 +55,7 @@ __all__ = [
     "ArtifactLocation",
     "ArtifactLocationType",
     "ArtifactStore",
+    "AsyncThirdPartyJobClient",
     "Continued",
     "CurrentRevision",
     "EncryptionKey",
@@ -92,6 +94,7 @@ _HOMES = {
     "ArtifactLocation": "models",
     "ArtifactLocationType": "enums",
     "ArtifactStore": "artifacts.store",
+    "AsyncThirdPartyJobClient": "async_client",
     "Continued": "worker",
     "CurrentRevision": "models",
     "EncryptionKey": "models",

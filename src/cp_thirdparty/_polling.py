@@ -34,4 +34,5 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
     pause = interval * jitter.uniform(0.8, 1.2)
     if not failures:
         return pause
-    return max(min(pause * 2 ** min(failures, _MOST_DOUBLINGS), LONGEST_PAUSE) * jitter.uniform(0.5, 1), pause)
+    longer = min(pause * float(2 ** min(failures, _MOST_DOUBLINGS)), LONGEST_PAUSE)
+    return max(longer * jitter.uniform(0.5, 1), pause)

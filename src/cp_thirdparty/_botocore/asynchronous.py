@@ -1,0 +1,93 @@
+"""
+What must be otherwise in aiobotocore's use of aiohttp during a call of ours.
+
+It follows redirects, and so would send a client token and a session token to wherever a proxy says.  It reads an answer
+to its end however long it is.  It takes a connection that broke for one that was never made, so that a result which may
+have been accepted would seem safe to send again.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.client import BaseClient
+
+from cp_thirdparty._botocore.call import CURRENT, Call
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout
+else:
+    from async_timeout import timeout
+
+__all__ = ["install", "timeout"]
+
+
+def install(client: BaseClient) -> bool:
+    """Prepare a client for our calls; tell whether it could be done.  A second time changes nothing."""
+    session: Any = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - no public way
+    get = getattr(session, "_get_session", None)
+    if not isinstance(session, AIOHTTPSession) or get is None:
+        return False
+    if not isinstance(get, _GetSession):
+        vars(session)["_get_session"] = _GetSession(get)
+    return True
+
+
+class _GetSession:
+    """Stands before the method that gives aiohttp's session."""
+
+    def __init__(self, get: Any) -> None:
+        self._get = get
+
+    async def __call__(self, proxy_url: str | None) -> Any:
+        session = await self._get(proxy_url)
+        call = CURRENT.get()
+        return session if call is None else _Session(session, call)
+
+
+class _Session:
+    """What aiobotocore needs of aiohttp's session, for one request."""
+
+    def __init__(self, session: aiohttp.ClientSession, call: Call) -> None:
+        self._session = session
+        self._call = call
+
+    async def request(self, *arguments: Any, **settings: Any) -> aiohttp.ClientResponse:
+        self._call.attempts += 1
+        with _telling_what_broke():
+            answer = await self._session.request(*arguments, allow_redirects=False, **settings)
+        vars(answer)["read"] = functools.partial(_body, answer, self._call)
+        return answer
+
+
+async def _body(answer: aiohttp.ClientResponse, call: Call) -> bytes:
+    try:
+        with _telling_what_broke():
+            return b"".join([_counted(piece, call) async for piece in answer.content.iter_any()])
+    except BaseException:
+        answer.close()  # so that nobody gets a connection with the rest of this answer in it
+        raise
+
+
+def _counted(piece: bytes, call: Call) -> bytes:
+    call.bytes_left -= len(piece)
+    if call.bytes_left < 0:
+        raise aiohttp.ClientPayloadError("the answer is too long")
+    return piece
+
+
+@contextmanager
+def _telling_what_broke() -> Generator[None]:
+    """Make another error of a connection that was made and broke."""
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ServerConnectionError):
+        raise
+    except aiohttp.ClientConnectionError:
+        raise aiohttp.ServerDisconnectedError from None

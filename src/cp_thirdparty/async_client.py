@@ -1,0 +1,443 @@
+"""`AsyncThirdPartyJobClient`: the five operations for asyncio, over aiobotocore."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import random
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import attrs
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
+
+from cp_thirdparty import _limits, _operations
+from cp_thirdparty._botocore import guard
+from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._connection import (
+    Answered,
+    JobClientBase,
+    failed,
+    forget,
+    is_codepipeline,
+    method,
+    plain_parameters,
+    read,
+)
+from cp_thirdparty._errors import configuration_error_of
+from cp_thirdparty._operations import Request
+from cp_thirdparty._polling import FATAL, pause_before_poll
+from cp_thirdparty._settings import own_config, refused_setting
+from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
+from cp_thirdparty.models import (
+    ActionTypeId,
+    CurrentRevision,
+    ExecutionDetails,
+    FailureDetails,
+    JobDetails,
+    ThirdPartyJob,
+)
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.telemetry import CallRecord
+
+try:
+    from aiobotocore.client import AioBaseClient
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
+    from cp_thirdparty._botocore import asynchronous
+except ImportError:
+    raise ImportError("the client for asyncio needs aiobotocore: pip install 'cp-thirdparty[async]'") from None
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["AsyncThirdPartyJobClient"]
+
+_T = TypeVar("_T")
+_Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, object]])
+
+_log = logging.getLogger("cp_thirdparty")
+
+
+def _like_async_def(function: _Method) -> _Method:
+    """
+    Mark a function that returns a coroutine as one, for `unittest.mock` and others who ask.
+
+    The methods are no ``async def``: their coroutine would hold a plain client token until it first runs, and a task
+    that is cancelled before shows it in its traceback.
+    """
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    vars(function)["_is_coroutine"] = vars(asyncio.coroutines)["_is_coroutine"]
+    return function
+
+
+class AsyncThirdPartyJobClient(JobClientBase):
+    """
+    Calls the five operations of CodePipeline's third-party jobs, for asyncio.
+
+    Make one with `create()`, or wrap a client of aiobotocore that you have entered.  Parameters, answers and errors are
+    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of answers, what is logged, and what is not.
+
+    It belongs to the event loop in which it was made: any number of tasks there may call it at once, of which 64 have a
+    connection and the others wait for one.  It is not thread-safe.  A call that is cancelled ends at once, and its
+    connection is closed; whether the service has acted on it is not known.
+
+    Every method also raises `cp_thirdparty.exceptions.InvalidRequestError` when the client is not open, or is used in
+    another event loop.
+
+    Args:
+        client: A CodePipeline client of aiobotocore, on aiohttp.  Its own configuration stays in force, and who made it
+            closes it.  Its five third-party operations get the checks of answers that this library's own clients have;
+            nothing else of it changes.
+
+        deadline: Seconds, more than 0, that a call may take with all its attempts, from the look-up of the host's name
+            on; ``None`` for no limit.
+
+        wire_logs: ``True`` to let botocore write the requests and answers of this client, secrets included, into its
+            DEBUG log.
+
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
+            call.  It is no coroutine function and must not block.  What it raises is logged and dropped.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client of aiobotocore on aiohttp, or a
+            setting breaks a rule.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        client: AioBaseClient,
+        *,
+        deadline: float | None = 60.0,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> None:
+        super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+        self._recipe = client if isinstance(client, _Recipe) else None
+        self._client: AioBaseClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if not isinstance(client, _Recipe):
+            self._adopt(client)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        region_name: str | None = None,
+        profile_name: str | None = None,
+        endpoint_url: str | None = None,
+        verify: bool | str | os.PathLike[str] | None = None,
+        sign_request: bool = True,
+        connect_timeout: float | None = 5.0,
+        read_timeout: float | None = 20.0,
+        deadline: float | None = 60.0,
+        session: AioSession | None = None,
+        config: Config | None = None,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> Self:
+        """
+        Describe a client with an aiobotocore client of its own, which ``async with`` makes and closes.
+
+        ``async with AsyncThirdPartyJobClient.create(...) as client:`` is how it is used.  After it was closed it may be
+        entered again, in another event loop too.
+
+        Args:
+            region_name: As for `cp_thirdparty.ThirdPartyJobClient.create`, like all that is not described here.
+
+            profile_name: As above.
+
+            endpoint_url: As above.
+
+            verify: As above.
+
+            sign_request: As above.
+
+            connect_timeout: As above.
+
+            read_timeout: As above.
+
+            deadline: As for the class.
+
+            session: An aiobotocore session to use instead of a new one.
+
+            config: Settings of botocore or aiobotocore that override all others of this list.
+
+            wire_logs: As for the class.
+
+            on_call: As for the class.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  That no region is known is told by
+                ``async with``.
+
+            cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials are incomplete.
+
+        .. versionadded:: 0.1.0
+        """
+        refused = refused_setting(
+            endpoint_url=endpoint_url,
+            verify=verify,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            profile_name=profile_name,
+            session=session,
+        )
+        if refused is not None:
+            raise refused
+        recipe = _Recipe(
+            session=session,
+            profile_name=profile_name,
+            config=_merged(
+                own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request),
+                config,
+            ),
+            settings={
+                "region_name": region_name,
+                "endpoint_url": endpoint_url,
+                "verify": os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
+            },
+        )
+        return cls(cast("AioBaseClient", recipe), deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+
+    @_like_async_def
+    def poll_for_third_party_jobs(
+        self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None
+    ) -> Coroutine[Any, Any, tuple[ThirdPartyJob, ...]]:
+        """
+        Ask for jobs that wait for a worker: `cp_thirdparty.ThirdPartyJobClient.poll_for_third_party_jobs`.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._call(_operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
+
+    @_like_async_def
+    def get_third_party_job_details(
+        self, job_id: str, *, client_token: str | SecretStr
+    ) -> Coroutine[Any, Any, JobDetails]:
+        """
+        Read the details of a job: `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._call(_operations.get_third_party_job_details(job_id, client_token=client_token))
+
+    @_like_async_def
+    def acknowledge_third_party_job(
+        self, job_id: str, *, nonce: str, client_token: str | SecretStr
+    ) -> Coroutine[Any, Any, JobStatus]:
+        """
+        Claim a job: `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
+
+        Work on it only when the answer is `JobStatus.IN_PROGRESS`.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._call(_operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token))
+
+    @_like_async_def
+    def put_third_party_job_success_result(
+        self,
+        job_id: str,
+        *,
+        client_token: str | SecretStr,
+        continuation_token: str | None = None,
+        current_revision: CurrentRevision | None = None,
+        execution_details: ExecutionDetails | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        """
+        Report that a job has succeeded: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_success_result`.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._call(
+            _operations.put_third_party_job_success_result(
+                job_id,
+                client_token=client_token,
+                continuation_token=continuation_token,
+                current_revision=current_revision,
+                execution_details=execution_details,
+            )
+        )
+
+    @_like_async_def
+    def put_third_party_job_failure_result(
+        self, job_id: str, *, client_token: str | SecretStr, failure_details: FailureDetails
+    ) -> Coroutine[Any, Any, None]:
+        """
+        Report that a job has failed: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_failure_result`.
+
+        .. versionadded:: 0.1.0
+        """
+        return self._call(
+            _operations.put_third_party_job_failure_result(
+                job_id, client_token=client_token, failure_details=failure_details
+            )
+        )
+
+    async def iter_third_party_jobs(
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float = 5.0
+    ) -> AsyncGenerator[ThirdPartyJob, None]:
+        """
+        Poll for ever, and give each job as it comes.
+
+        ``async for job in client.iter_third_party_jobs(mine):`` polls when the next job is asked for and those of the
+        last poll are used up, so nothing is polled while the loop is busy.  It pauses after a poll that brought no job,
+        and for longer, up to a minute, while polls fail; each failure is logged as a warning.  A job that is not
+        acknowledged comes again.  ``break``, or a cancellation of the task, ends it.
+
+        Args:
+            action_type_id: The action type whose jobs are wanted.
+
+            max_batch_size: The most jobs of one poll, at least 1.  Those that are not taken at once are offered to
+                other workers after a while, so ask for as many as you can begin.
+
+            poll_interval: Seconds, more than 0, between two polls when no job waits; each is up to a fifth shorter or
+                longer, so that many workers do not poll at once.
+
+        Raises:
+            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
+
+            cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
+
+            cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client is not open.
+
+        .. versionadded:: 0.1.0
+        """
+        rule = _limits.seconds(poll_interval)
+        if rule is not None:
+            raise InvalidRequestError("poll_interval", rule)
+        failures, jitter = 0, random.Random()  # noqa: S311 - jitter
+        while True:
+            try:
+                jobs = await self.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size)
+                failures = 0
+            except FATAL:
+                raise
+            except ThirdPartyError as failure:
+                _log.warning("poll failed: %s", failure)
+                jobs, failures = (), failures + 1
+            for job in jobs[:max_batch_size]:
+                yield job
+            if not jobs:
+                await asyncio.sleep(pause_before_poll(poll_interval, failures, jitter))
+
+    async def close(self) -> None:
+        """
+        Close the connections of a client that `create()` made; leave a wrapped client alone.
+
+        Calls that are under way fail with a `cp_thirdparty.exceptions.TransportError`.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: It was entered in another event loop.
+
+        .. versionadded:: 0.1.0
+        """
+        if self._recipe is None or self._client is None:
+            return
+        client = self._opened()
+        self._client = self._loop = None
+        await client.close()
+
+    async def __aenter__(self) -> Self:
+        if self._recipe is None:
+            return self
+        if self._client is not None:
+            raise InvalidRequestError("client", "must not be entered again before it is closed")
+        client = await self._recipe.made()
+        if isinstance(client, ThirdPartyError):
+            raise client
+        try:
+            self._adopt(client)
+        except InvalidRequestError:
+            await client.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'not open' if self._client is None else self._client.meta.endpoint_url}>"
+
+    def _adopt(self, client: AioBaseClient) -> None:
+        if not is_codepipeline(client, is_async=True) or not asynchronous.install(client):
+            raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
+        guard.install(client)
+        self._client = client
+        self._loop = _running_loop()
+
+    def _opened(self) -> AioBaseClient:
+        if self._client is None:
+            raise InvalidRequestError("client", "must be open: use it inside `async with`")
+        loop = _running_loop()
+        self._loop = self._loop or loop
+        if loop is not self._loop:
+            raise InvalidRequestError("client", "must be used in the event loop in which it was made")
+        return self._client
+
+    async def _call(self, request: Request[_T]) -> _T:
+        client, call = self._opened(), self._begun(request)
+        return self._ended(request, call, await _answered(client, request, call))
+
+
+async def _answered(client: AioBaseClient, request: Request[_T], call: Call) -> Answered[_T]:
+    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
+    current = CURRENT.set(call)
+    try:
+        async with asynchronous.timeout(call.seconds_left()):
+            answer = await method(client, request)(**plain_parameters(request))
+        return read(request, answer)
+    except asyncio.TimeoutError as failure:
+        forget(failure)
+        return failed(request, call, ReadTimeoutError(endpoint_url=""))
+    except BaseException as failure:  # noqa: BLE001 - a cancellation too is raised again by the caller
+        return failed(request, call, failure)
+    finally:
+        CURRENT.reset(current)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _merged(settings: Config, others: Config | None) -> AioConfig:
+    # Aiobotocore before 3.1 takes its own part, such as ``connector_args``, from the first alone.
+    merged: Any = others if isinstance(others, AioConfig) else AioConfig()
+    for each in (settings, others or settings):
+        merged = merged.merge(each)  # its stubs ask for an AioConfig, and it takes any
+    return cast("AioConfig", merged)
+
+
+@attrs.frozen(kw_only=True)
+class _Recipe:
+    """What a client is made of when it is entered."""
+
+    session: AioSession | None
+    profile_name: str | None
+    config: AioConfig
+    settings: Mapping[str, Any]
+
+    async def made(self) -> AioBaseClient | ThirdPartyError:
+        """Make a client of aiobotocore, or return the error."""
+        try:
+            session = AioSession(profile=self.profile_name) if self.session is None else self.session
+            return await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
+        except Exception as failure:  # noqa: BLE001 - told as one of ours
+            return configuration_error_of(failure)
