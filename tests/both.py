@@ -8,44 +8,41 @@ aiobotocore, which asks for a botocore of its own, so it is there in the environ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, cast
 
 import botocore.session
+import pytest
 
 from cp_thirdparty import ThirdPartyJobClient
 
 KINDS = ["blocking", *(["asyncio"] if find_spec("aiobotocore") else [])]
+each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 class _Face:
     """A client for asyncio that blocks: it has a loop of its own, which runs while a call does."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        loop = asyncio.new_event_loop()
-        client = make()
-        loop.run_until_complete(client.__aenter__())
-        vars(self).update(_loop=loop, _asynchronous=client)
+    __slots__ = ("__dict__", "_asynchronous", "_runner")
+
+    def __init__(self, client: Any) -> None:
+        self._runner = asyncio.new_event_loop()
+        self._asynchronous = client
+        self.__dict__ = client.__dict__  # tests look into it, and change it
+        self._runner.run_until_complete(client.__aenter__())
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._asynchronous, name)
-        if not asyncio.iscoroutinefunction(value):
+        if not callable(value):
             return value
 
         def call(*arguments: Any, **more: Any) -> Any:
             coroutine = value(*arguments, **more)
             del arguments, more  # this frame is in the traceback
-            return self._loop.run_until_complete(coroutine)
+            return self._runner.run_until_complete(coroutine)
 
         return call
-
-    def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._asynchronous, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._asynchronous, name)
 
     def __enter__(self) -> Any:
         return self
@@ -53,10 +50,21 @@ class _Face:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # it was never made
-            self._loop.run_until_complete(self._asynchronous.close())
-            self._loop.close()
+    def end(self) -> None:
+        """Close the client and its loop."""
+        self.close()
+        self._runner.close()
+
+
+_OPEN: list[_Face] = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _closed() -> Iterator[None]:
+    """Close all that the tests of a file have made."""
+    yield
+    while _OPEN:
+        _OPEN.pop().end()
 
 
 def session(kind: str, *credentials: str) -> Any:
@@ -77,4 +85,5 @@ def create(kind: str, **settings: Any) -> ThirdPartyJobClient:
         return ThirdPartyJobClient.create(**settings)
     from cp_thirdparty import AsyncThirdPartyJobClient  # noqa: PLC0415 - likewise
 
-    return cast("ThirdPartyJobClient", _Face(lambda: AsyncThirdPartyJobClient.create(**settings)))
+    _OPEN.append(_Face(AsyncThirdPartyJobClient.create(**settings)))
+    return cast("ThirdPartyJobClient", _OPEN[-1])

@@ -1,3 +1,3 @@
 """What all tests share; helpers beside this file are imported by their names."""
 
-pytest_plugins = ["pytester", "seaweed"]
+pytest_plugins = ["both", "pytester", "seaweed"]

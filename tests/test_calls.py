@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import attrs
-import botocore.session
+import both
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
@@ -34,18 +34,17 @@ _MARKER = "xMARKERx"
 _LEAKING = tuple(f"botocore.{name}" for name in ("endpoint", "parsers", "auth", "httpsession", "retryhandler"))
 
 
-def _session() -> botocore.session.Session:
-    session = botocore.session.Session()
-    session.set_credentials("AKIDEXAMPLE", "example", _MARKER)
-    return session
+def _session(kind: str = "blocking") -> Any:
+    return both.session(kind, "AKIDEXAMPLE", "example", _MARKER)
 
 
-def _client(endpoint_url: str, **settings: Any) -> ThirdPartyJobClient:
-    return ThirdPartyJobClient.create(
+def _client(endpoint_url: str, *, kind: str = "blocking", attempts: int = 1, **settings: Any) -> ThirdPartyJobClient:
+    return both.create(
+        kind,
         region_name="us-east-1",
         endpoint_url=endpoint_url,
-        session=_session(),
-        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+        session=_session(kind),
+        config=Config(retries={"mode": "standard", "total_max_attempts": attempts}),
         **settings,
     )
 
@@ -75,10 +74,11 @@ def _text(caplog: pytest.LogCaptureFixture) -> str:
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
-def test_each_call_tells_its_facts(server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+@both.each_kind
+def test_each_call_tells_its_facts(kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
     """The hook and one DEBUG record get operation, job, status, request id, attempts and time."""
     records: list[CallRecord] = []
-    _client(server.endpoint_url, on_call=records.append).poll_for_third_party_jobs(_ACTION_TYPE)
+    _client(server.endpoint_url, kind=kind, on_call=records.append).poll_for_third_party_jobs(_ACTION_TYPE)
     (record,) = records
     facts = (record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts, record.error)
     assert facts == ("PollForThirdPartyJobs", None, 200, "req-0001", 1, None)
@@ -88,11 +88,12 @@ def test_each_call_tells_its_facts(server: ScriptedServer, debug: pytest.LogCapt
     assert line.endswith(" ms")
 
 
-def test_a_failed_call_tells_its_facts() -> None:
+@both.each_kind
+def test_a_failed_call_tells_its_facts(kind: str) -> None:
     """A call that ends in an error tells which."""
     records: list[CallRecord] = []
     with ScriptedServer(lambda _: error("JobNotFoundException")) as server:
-        client = _client(server.endpoint_url, on_call=records.append)
+        client = _client(server.endpoint_url, kind=kind, on_call=records.append)
         with pytest.raises(exceptions.JobNotFoundException):
             client.get_third_party_job_details("job-1", client_token="t")
     (record,) = records
@@ -104,36 +105,42 @@ def test_a_failed_call_tells_its_facts() -> None:
     )
 
 
-def test_a_refused_call_tells_nothing(server: ScriptedServer) -> None:
+@both.each_kind
+def test_a_refused_call_tells_nothing(kind: str, server: ScriptedServer) -> None:
     """What was not sent is no call."""
     records: list[CallRecord] = []
     with pytest.raises(exceptions.InvalidRequestError):
-        _client(server.endpoint_url, on_call=records.append).get_third_party_job_details("", client_token="t")
+        _client(server.endpoint_url, kind=kind, on_call=records.append).get_third_party_job_details(
+            "", client_token="t"
+        )
     assert records == []
 
 
-def test_a_broken_hook_costs_no_result(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+@both.each_kind
+def test_a_broken_hook_costs_no_result(kind: str, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     """What the hook raises is logged by its type and dropped."""
 
     def broken(_: CallRecord) -> None:
         raise LookupError(_MARKER)
 
-    assert _client(server.endpoint_url, on_call=broken).poll_for_third_party_jobs(_ACTION_TYPE) == ()
+    assert _client(server.endpoint_url, kind=kind, on_call=broken).poll_for_third_party_jobs(_ACTION_TYPE) == ()
     assert [record.getMessage() for record in caplog.records] == ["on_call raised LookupError"]
 
 
+@both.each_kind
 @pytest.mark.parametrize("seconds", [0, -1.0, "5", 1_000_001, float("inf"), float("nan")])
-def test_a_bad_deadline_is_refused(seconds: Any) -> None:
+def test_a_bad_deadline_is_refused(kind: str, seconds: Any) -> None:
     """A deadline must be more than 0 seconds, and what a socket takes."""
     with pytest.raises(exceptions.InvalidRequestError, match="deadline: must be more than 0"):
-        _client("http://127.0.0.1:9", deadline=seconds)
+        _client("http://127.0.0.1:9", kind=kind, deadline=seconds)
 
 
+@both.each_kind
 @pytest.mark.parametrize("settings", [{"deadline": 1_000_000, "read_timeout": None}, {"read_timeout": 1_000_000}])
-def test_the_longest_deadline_works(settings: dict[str, Any], server: ScriptedServer) -> None:
+def test_the_longest_deadline_works(kind: str, settings: dict[str, Any], server: ScriptedServer) -> None:
     """A socket takes the longest time-out that is not refused."""
-    with ThirdPartyJobClient.create(
-        region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(), **settings
+    with both.create(
+        kind, region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(kind), **settings
     ) as client:
         assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
@@ -157,27 +164,34 @@ def test_what_is_raised_while_an_answer_is_read_is_returned(kind: type[BaseExcep
 # --- wire logs -------------------------------------------------------------------------------------------------------
 
 
-def test_wire_logs_keep_their_templates_only(server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+@both.each_kind
+def test_wire_logs_keep_their_templates_only(
+    kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture
+) -> None:
     """At DEBUG botocore's records are there, without what was sent and received."""
     with pytest.raises(exceptions.ResponseDecodeError):
-        _client(server.endpoint_url).get_third_party_job_details("job-1", client_token=_MARKER)
+        _client(server.endpoint_url, kind=kind).get_third_party_job_details("job-1", client_token=_MARKER)
     leaking = [record.getMessage() for record in debug.records if record.name in _LEAKING]
     assert "Making request for %s with params: %s [withheld]" in leaking
     assert _MARKER not in _text(debug)
 
 
-def test_wire_logs_can_be_turned_on(server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+@both.each_kind
+def test_wire_logs_can_be_turned_on(kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
     """The harness finds the token when one client asks for its wire logs, and another client stays silent."""
-    _client(server.endpoint_url, wire_logs=True).poll_for_third_party_jobs(_ACTION_TYPE)
+    _client(server.endpoint_url, kind=kind, wire_logs=True).poll_for_third_party_jobs(_ACTION_TYPE)
     assert _MARKER in _text(debug)
     debug.clear()
-    _client(server.endpoint_url).poll_for_third_party_jobs(_ACTION_TYPE)
+    _client(server.endpoint_url, kind=kind).poll_for_third_party_jobs(_ACTION_TYPE)
     assert _MARKER not in _text(debug)
 
 
-def test_a_text_without_arguments_is_withheld_whole(server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+@both.each_kind
+def test_a_text_without_arguments_is_withheld_whole(
+    kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture
+) -> None:
     """A record that was put together before it was logged has no template to keep."""
-    client = _client(server.endpoint_url)
+    client = _client(server.endpoint_url, kind=kind)
 
     def log(**_: object) -> None:
         logging.getLogger("botocore.endpoint").debug(f"sending {_MARKER}")  # noqa: G004 - it is the case
@@ -188,7 +202,8 @@ def test_a_text_without_arguments_is_withheld_whole(server: ScriptedServer, debu
     assert _MARKER not in _text(debug)
 
 
-def test_a_traceback_is_withheld_too(debug: pytest.LogCaptureFixture) -> None:
+@both.each_kind
+def test_a_traceback_is_withheld_too(kind: str, debug: pytest.LogCaptureFixture) -> None:
     """Botocore logs some failures with their traceback, whose frames hold everything."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -196,7 +211,7 @@ def test_a_traceback_is_withheld_too(debug: pytest.LogCaptureFixture) -> None:
             listening.accept()[0].close()
 
         threading.Thread(target=hang_up).start()
-        client = _client(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        client = _client(f"http://127.0.0.1:{listening.getsockname()[1]}", kind=kind)
         with pytest.raises(exceptions.TransportError):
             client.get_third_party_job_details("job-1", client_token=_MARKER)
     assert [record for record in debug.records if record.name in _LEAKING and record.exc_info] == []
@@ -211,10 +226,11 @@ def test_others_keep_their_wire_logs(server: ScriptedServer, debug: pytest.LogCa
     assert _MARKER in _text(debug)
 
 
+@both.each_kind
 @pytest.mark.parametrize("how", ["dictConfig", "basicConfig", "cleared"])
-def test_the_filter_survives(how: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+def test_the_filter_survives(kind: str, how: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
     """Configuring logging anew, or taking all filters off, does not bring the secrets back."""
-    client = _client(server.endpoint_url)
+    client = _client(server.endpoint_url, kind=kind)
     client.poll_for_third_party_jobs(_ACTION_TYPE)
     root = logging.getLogger()
     handlers = list(root.handlers)
@@ -264,18 +280,20 @@ def _drip(connection: socket.socket) -> None:
             return
 
 
-def test_a_slow_peer_cannot_outlive_the_deadline(drip: str) -> None:
+@both.each_kind
+def test_a_slow_peer_cannot_outlive_the_deadline(kind: str, drip: str) -> None:
     """A peer that sends byte after byte beats every read time-out, and not the deadline."""
     begin = time.monotonic()
     with pytest.raises(exceptions.TransportError, match="no answer before the deadline"):
-        _client(drip, deadline=0.5).poll_for_third_party_jobs(_ACTION_TYPE)
+        _client(drip, kind=kind, deadline=0.5).poll_for_third_party_jobs(_ACTION_TYPE)
     assert 0.4 < time.monotonic() - begin < 3.5  # the peer goes on for 4 seconds
 
 
-def test_no_attempt_begins_when_no_time_is_left(drip: str) -> None:
+@both.each_kind
+def test_no_attempt_begins_when_no_time_is_left(kind: str, drip: str) -> None:
     """Botocore's retries end with the deadline."""
-    client = ThirdPartyJobClient.create(
-        region_name="us-east-1", endpoint_url=drip, session=_session(), deadline=0.5, read_timeout=None
+    client = both.create(
+        kind, region_name="us-east-1", endpoint_url=drip, session=_session(kind), deadline=0.5, read_timeout=None
     )
     begin = time.monotonic()
     with pytest.raises(exceptions.TransportError) as caught:
@@ -283,46 +301,51 @@ def test_no_attempt_begins_when_no_time_is_left(drip: str) -> None:
     assert (caught.value.attempts, time.monotonic() - begin < 2) == (1, True)
 
 
-def test_a_busy_service_is_not_asked_again_without_time() -> None:
+@both.each_kind
+def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
     """An error that botocore would retry is raised at once when its pause may outlast the deadline."""
     with ScriptedServer(lambda _: error("InternalFailure", status=500)) as server:
-        client = ThirdPartyJobClient.create(
-            region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(), deadline=0.9
+        client = both.create(
+            kind, region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(kind), deadline=0.9
         )
         with pytest.raises(exceptions.ServiceError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert (caught.value.status_code, caught.value.attempts, len(server.asked)) == (500, 1, 1)
 
 
+@both.each_kind
 @pytest.mark.parametrize(("headers", "attempts"), [({}, 2), ({"x-amz-retry-after": "4000"}, 1)], ids=["own", "asked"])
-def test_a_pause_that_is_asked_for_counts(headers: dict[str, str], attempts: int) -> None:
+def test_a_pause_that_is_asked_for_counts(kind: str, headers: dict[str, str], attempts: int) -> None:
     """Botocore waits up to five seconds more when an answer asks for it: not beyond the deadline."""
     answers = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
     told: list[CallRecord] = []
     with ScriptedServer(lambda _: answers.pop(0)) as server, suppress(exceptions.ServiceError):
-        ThirdPartyJobClient.create(
+        both.create(
+            kind,
             region_name="us-east-1",
             endpoint_url=server.endpoint_url,
-            session=_session(),
+            session=_session(kind),
             deadline=5.5,
             on_call=told.append,
         ).poll_for_third_party_jobs(_ACTION_TYPE)
     assert [record.attempts for record in told] == [attempts]
 
 
-def test_a_connection_after_the_deadline_is_not_made(server: ScriptedServer) -> None:
+@both.each_kind
+def test_a_connection_after_the_deadline_is_not_made(kind: str, server: ScriptedServer) -> None:
     """When looking for credentials took all the time, nothing is sent."""
-    client = _client(server.endpoint_url, deadline=0.05)
+    client = _client(server.endpoint_url, kind=kind, deadline=0.05)
     client._client.meta.events.register("before-send.codepipeline", lambda **_: time.sleep(0.1))
     with pytest.raises(exceptions.TransportError):
         client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert server.asked == []
 
 
-def test_without_a_deadline_there_is_none(drip: str) -> None:
+@both.each_kind
+def test_without_a_deadline_there_is_none(kind: str, drip: str) -> None:
     """``deadline=None`` lets the peer take its time, which here ends in a short answer."""
     with pytest.raises(exceptions.ThirdPartyError) as caught:
-        _client(drip, deadline=None, read_timeout=None).poll_for_third_party_jobs(_ACTION_TYPE)
+        _client(drip, kind=kind, deadline=None, read_timeout=None).poll_for_third_party_jobs(_ACTION_TYPE)
     assert "deadline" not in str(caught.value)
 
 
@@ -336,10 +359,11 @@ def test_a_call_of_somebody_else_has_no_deadline(drip: str) -> None:
     assert time.monotonic() - begin > 1
 
 
-def test_an_endless_answer_is_refused() -> None:
+@both.each_kind
+def test_an_endless_answer_is_refused(kind: str) -> None:
     """An answer of 64 MB is not read to its end."""
     with ScriptedServer(lambda _: Answer(body=b" " * (64 << 20))) as server:
-        client = _client(server.endpoint_url)
+        client = _client(server.endpoint_url, kind=kind)
         with pytest.raises(exceptions.UntrustedResponseError, match="the answer is too long") as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert caught.value.attempts == 1

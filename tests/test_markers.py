@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import botocore.session
+import both
 import pytest
 import rich.console
 import rich.traceback
@@ -131,21 +131,23 @@ def endpoint_url() -> Iterator[str]:
         yield server.endpoint_url
 
 
-def _session() -> botocore.session.Session:
-    session = botocore.session.Session()
-    session.set_credentials("AKIDEXAMPLE", _CALLER, _CALLER_TOKEN)
-    return session
+def _session(kind: str = "blocking") -> Any:
+    return both.session(kind, "AKIDEXAMPLE", _CALLER, _CALLER_TOKEN)
 
 
 _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
 
 
+@pytest.fixture(scope="module", params=both.KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Give each kind of client."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def client(endpoint_url: str) -> ThirdPartyJobClient:
+def client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
     """Give a client with markers in its own credentials."""
-    return ThirdPartyJobClient.create(
-        region_name="us-east-1", endpoint_url=endpoint_url, session=_session(), config=_ONCE
-    )
+    return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=_session(kind), config=_ONCE)
 
 
 def _with_rich(raised: BaseException) -> str:
@@ -278,14 +280,12 @@ def _current() -> BaseException:
 
 @pytest.mark.parametrize("secret", [*_MARKERS, "caller"])
 def test_the_harness_finds_a_secret_in_wire_logs(
-    secret: str, endpoint_url: str, caplog: pytest.LogCaptureFixture
+    secret: str, kind: str, endpoint_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With ``wire_logs=True`` the log has every secret."""
     caplog.set_level(logging.DEBUG)
     _Answers.now = staticmethod(_always(ok(_GOOD)))
-    loud = ThirdPartyJobClient.create(
-        region_name="us-east-1", endpoint_url=endpoint_url, session=_session(), wire_logs=True
-    )
+    loud = both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=_session(kind), wire_logs=True)
     _CALLS["get"](loud)
     shown = logged(caplog.records)
     assert _CALLER_TOKEN in shown if secret == "caller" else _is_in(secret, shown)
