@@ -1,0 +1,202 @@
+"""
+What a warm call costs: typed details over loopback with 1, 8 and 32 threads, or as many tasks.
+
+``python tests/benchmarks/calls.py``; ``--short`` makes a tenth of the calls.  The server answers from constants, in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import botocore.session
+from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool
+from botocore.config import Config
+from constant_service import CREDENTIALS, DOCUMENT, Server
+from measure import microseconds, table, turns
+
+from cp_thirdparty import ThirdPartyJobClient
+from cp_thirdparty._botocore import guard
+from cp_thirdparty._botocore.call import Call
+from cp_thirdparty._connection import answered
+from cp_thirdparty._operations import get_third_party_job_details
+
+_ID = DOCUMENT["jobDetails"]["id"]
+_Call = Callable[[], object]
+# How to open a client, and how to call it.
+_Opened = tuple[Callable[[], Any], Callable[[Any], Awaitable[object]]]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a tenth of the calls")
+    run(short=parser.parse_args().short)
+
+
+def run(*, short: bool) -> None:
+    """Print the tables."""
+    server = Server()
+    rounds, calls = (3, 100) if short else (11, 1000)
+    trust(server, rounds=3 if short else 30)
+    loop = asyncio.new_event_loop()
+    for width in (1, 8, 32):
+        candidates: dict[str, Callable[[], float]] = {
+            # capo's sync client waits 40 ms in each call: it sends a request in two pieces, with Nagle's algorithm on.
+            name: partial(_threaded, call, width, calls // 10 if name == "capo" else calls)
+            for name, call in _blocking(server).items()
+        }
+        for name, client in _asynchronous(server).items():
+            candidates[name] = partial(_tasked, loop, client, width, calls)
+        figures = turns(candidates, rounds)
+        wanted = {
+            "cp-thirdparty": (">=", 1.0),
+            "cp-thirdparty, asyncio": (">=", figures["aiobotocore"] / figures["boto3"]),
+        }
+        table(f"calls a second, {width} at a time", "boto3", figures, wanted)
+    loop.close()
+    server.close()
+
+
+def trust(server: Server, *, rounds: int) -> None:
+    """Compare a call with one whose botocore client has no guard, no deadline and no redaction."""
+    with server.client(1) as trusting, server.client(1) as client:
+        _take_trust_away(trusting._client)
+        unlimited = Call(ends_at=None, wire_logs=True)
+        request = partial(get_third_party_job_details, _ID, client_token="t")
+        figures = turns(
+            {
+                "without": microseconds(lambda: answered(trusting._client, request(), unlimited), 50),
+                "with": microseconds(lambda: client.get_third_party_job_details(_ID, client_token="t"), 50),
+            },
+            rounds,
+        )
+    table("a call with and without guard, deadline and redaction, µs", "without", figures, {"with": ("<=", 1.05)})
+
+
+def _take_trust_away(client: Any) -> None:
+    for operation in guard._OPERATIONS:
+        for event, handler in (("before-parse", guard._look_at_answer), ("needs-retry", guard._tell_status)):
+            client.meta.events.unregister(
+                f"{event}.codepipeline.{operation}", handler, unique_id=f"cp_thirdparty.{event}.{operation}"
+            )
+    client._endpoint.http_session._pool_classes_by_scheme.update(
+        http=AWSHTTPConnectionPool, https=AWSHTTPSConnectionPool
+    )
+
+
+# --- the libraries; each gets details once per call
+
+
+def _blocking(server: Server) -> dict[str, _Call]:
+    boto3 = importlib.import_module("boto3")
+    validator = importlib.import_module("aws_resource_validator.pydantic_models.codepipeline.codepipeline_classes")
+    dataclass = importlib.import_module("boto3_dataclass_codepipeline.type_defs").ThirdPartyJobDetails
+    capo = importlib.import_module("capo_codepipeline")
+    raw = boto3.session.Session(*CREDENTIALS).client(
+        "codepipeline",
+        region_name="us-east-1",
+        endpoint_url=server.endpoint_url,
+        config=Config(proxies={}, max_pool_connections=64),
+    )
+    ours = ThirdPartyJobClient.create(
+        region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(), config=Config(proxies={})
+    )
+    other = capo.CodePipelineClient(region="us-east-1", endpoint=server.endpoint_url, credentials=_capo_credentials())
+
+    def details() -> Any:
+        return raw.get_third_party_job_details(jobId=_ID, clientToken="t")["jobDetails"]
+
+    return {
+        "boto3": details,
+        "cp-thirdparty": lambda: ours.get_third_party_job_details(_ID, client_token="t"),
+        "boto3 and aws-resource-validator": lambda: validator.ThirdPartyJobDetailsTypeDef.model_validate(details()),
+        "boto3-dataclass, not read": lambda: dataclass(boto3_raw_data=details()),
+        "capo": lambda: other.get_third_party_job_details(_ID, "t"),
+    }
+
+
+def _asynchronous(server: Server) -> dict[str, _Opened]:
+    """Tell how to open a client of each, and how to call it."""
+    aiobotocore = importlib.import_module("aiobotocore.session")
+    capo = importlib.import_module("capo_codepipeline")
+    where = {"region_name": "us-east-1", "endpoint_url": server.endpoint_url}
+
+    def theirs() -> Any:
+        key, secret = CREDENTIALS
+        config = importlib.import_module("aiobotocore.config").AioConfig(proxies={}, max_pool_connections=64)
+        return aiobotocore.get_session().create_client(
+            "codepipeline", **where, aws_access_key_id=key, aws_secret_access_key=secret, config=config
+        )
+
+    def ours() -> Any:
+        session = aiobotocore.get_session()
+        session.set_credentials(*CREDENTIALS)
+        client = importlib.import_module("cp_thirdparty").AsyncThirdPartyJobClient
+        return client.create(**where, session=session, config=Config(proxies={}))
+
+    def other() -> Any:
+        return capo.AsyncCodePipelineClient(
+            region="us-east-1", endpoint=server.endpoint_url, credentials=_capo_credentials()
+        )
+
+    return {
+        "aiobotocore": (theirs, lambda client: client.get_third_party_job_details(jobId=_ID, clientToken="t")),
+        "cp-thirdparty, asyncio": (ours, lambda client: client.get_third_party_job_details(_ID, client_token="t")),
+        "capo, asyncio": (other, lambda client: client.get_third_party_job_details(_ID, "t")),
+    }
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    session.set_credentials(*CREDENTIALS)
+    return session
+
+
+def _capo_credentials() -> Any:
+    key, secret = CREDENTIALS
+    return importlib.import_module("capo_codepipeline._auth._identity").Credentials(access_key=key, secret_key=secret)
+
+
+# --- how many in a second
+
+
+def _threaded(call: _Call, threads: int, calls: int) -> float:
+    def several() -> None:
+        for _ in range(calls // threads):
+            call()
+
+    with ThreadPoolExecutor(threads) as pool:
+        begin = time.perf_counter()
+        for done in [pool.submit(several) for _ in range(threads)]:
+            done.result()
+        return calls // threads * threads / (time.perf_counter() - begin)
+
+
+def _tasked(loop: asyncio.AbstractEventLoop, opened: _Opened, tasks: int, calls: int) -> float:
+    make, call = opened
+
+    async def main() -> float:
+        async with make() as client:
+            await call(client)
+
+            async def several() -> None:
+                for _ in range(calls // tasks):
+                    await call(client)
+
+            begin = time.perf_counter()
+            await asyncio.gather(*(several() for _ in range(tasks)))
+            return calls // tasks * tasks / (time.perf_counter() - begin)
+
+    return loop.run_until_complete(main())
+
+
+if __name__ == "__main__":
+    main()
