@@ -19,6 +19,7 @@ _FLOORS: dict[str, int] = {
     "_limits": 0,
     "telemetry": 0,
     "exceptions": 1,
+    "_display": 1,
     "_hooks": 1,
     "models": 2,
     "_reading": 2,

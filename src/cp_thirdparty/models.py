@@ -103,6 +103,26 @@ def _failure_type(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
 
 
+def _shown(model: type[_T]) -> type[_T]:
+    """Let a model show itself in Jupyter and in rich: no base class, which drafts that answers are read into lack."""
+    for name, show in (("_repr_html_", _html), ("__rich__", _rich_tree)):
+        setattr(model, name, show)
+    return model
+
+
+def _html(model: object) -> str:
+    from cp_thirdparty._display import html  # noqa: PLC0415 - workers never need it
+
+    return html(model)
+
+
+def _rich_tree(model: object) -> object:
+    from cp_thirdparty._display import rich_tree  # noqa: PLC0415 - likewise
+
+    return rich_tree(model)
+
+
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
     """
@@ -120,6 +140,7 @@ class S3Location:
     object_key: str
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
@@ -137,6 +158,7 @@ class ArtifactLocation:
     s3_location: S3Location | None = None
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
     """
@@ -157,6 +179,7 @@ class Artifact:
     location: ArtifactLocation | None = None
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
     """
@@ -182,6 +205,7 @@ class ArtifactCredentials:
     session_token: SecretStr | None = attrs.field(default=None, converter=_wrapped)
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class EncryptionKey:
     """
@@ -199,6 +223,7 @@ class EncryptionKey:
     type: EncryptionKeyType
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionTypeId:
     """
@@ -222,6 +247,7 @@ class ActionTypeId:
     version: str
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionConfiguration:
     """
@@ -242,6 +268,7 @@ class ActionConfiguration:
     configuration: Mapping[str, SecretStr] = attrs.field(factory=_no_entries, converter=_wrapped_values)
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class StageContext:
     """
@@ -256,6 +283,7 @@ class StageContext:
     name: str | None = None
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionContext:
     """
@@ -273,6 +301,7 @@ class ActionContext:
     action_execution_id: str | None = None
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class PipelineContext:
     """
@@ -299,6 +328,7 @@ class PipelineContext:
     pipeline_execution_id: str | None = None
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
     """
@@ -335,6 +365,7 @@ class JobData:
     encryption_key: EncryptionKey | None = None
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobDetails:
     """
@@ -355,6 +386,7 @@ class JobDetails:
     nonce: str
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ThirdPartyJob:
     """
@@ -372,6 +404,7 @@ class ThirdPartyJob:
     job_id: str
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CurrentRevision:
     """
@@ -398,6 +431,7 @@ class CurrentRevision:
     revision_summary: str | None = attrs.field(default=None, validator=_checked(_limits.text, _limits.REVISION_SUMMARY))
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ExecutionDetails:
     """
@@ -425,6 +459,7 @@ class ExecutionDetails:
     )
 
 
+@_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class FailureDetails:
     """

@@ -1,0 +1,273 @@
+"""
+How a model shows itself in a notebook and in rich: one tree, written twice, with every secret masked.
+
+Names come from strangers, so what does not print is escaped and what is long is cut.  What is neither a model nor one
+of the types that models are made of shows its type alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import attrs
+
+from cp_thirdparty.secrets import SecretMapping, SecretStr
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+    from rich.tree import Tree as RichTree
+
+__all__ = ["html", "rich_tree"]
+
+# Characters of a value, and entries of a list, that are shown.  All ids and ARNs and most keys of S3 are shorter.
+_LONGEST = 200
+_MOST = 50
+
+
+# --- the tree --------------------------------------------------------------------------------------------------------
+
+
+class _Part(NamedTuple):
+    """A value as text that is safe to show; ``note`` is ours."""
+
+    text: str
+    kind: Literal["value", "secret", "absent"] = "value"
+    note: str = ""
+
+
+class _Line(NamedTuple):
+    parts: Sequence[_Part]
+    between: str = ""
+
+
+class _Table(NamedTuple):
+    headings: Sequence[str]
+    rows: Sequence[Sequence[_Line]]
+
+
+class _Tree(NamedTuple):
+    label: _Part
+    line: _Line | None = None
+    rows: Sequence[_Tree] = ()
+    table: _Table | None = None
+    note: str = ""
+
+
+def _tree(label: str, value: Any) -> _Tree:
+    name = _text(label)
+    if type(value).__name__ == "ActionConfiguration":
+        value = value.configuration
+    if isinstance(value, SecretMapping) and value:
+        rows = [_Tree(_text(key), _SECRET) for key in list(value)[:_MOST]]
+        return _Tree(name, rows=rows, note=_more(value))
+    if isinstance(value, tuple) and value and all(attrs.has(type(item)) for item in value):
+        return _Tree(name, table=_table(value), note=_more(value))
+    if attrs.has(type(value)) and type(value).__name__ not in _LINES:
+        return _Tree(name, rows=_rows(value))
+    return _Tree(name, _line(value), _further_rows(value))
+
+
+def _rows(model: Any) -> list[_Tree]:
+    return [_tree(field.name, getattr(model, field.name)) for field in attrs.fields(type(model)) if field.repr]
+
+
+def _further_rows(value: Any) -> list[_Tree]:
+    """Make rows of what a pipeline has beside its path, which is most often one id."""
+    if type(value).__name__ != "PipelineContext":
+        return []
+    further = {
+        "action_execution_id": getattr(value.action, "action_execution_id", None),
+        "pipeline_arn": value.pipeline_arn,
+        "pipeline_execution_id": value.pipeline_execution_id,
+    }
+    return [_tree(name, each) for name, each in further.items() if each is not None]
+
+
+def _table(items: Sequence[Any]) -> _Table:
+    headings = [field.name for field in attrs.fields(type(items[0])) if field.repr]
+    rows = [[_line(getattr(item, name, None)) for name in headings] for item in items[:_MOST]]
+    return _Table(headings, rows)
+
+
+def _more(items: Any) -> str:
+    return f"… {len(items) - _MOST:,} more" if len(items) > _MOST else ""
+
+
+def _line(value: Any) -> _Line:
+    """Show a value in one line, whatever it is."""
+    own = _LINES.get(type(value).__name__)
+    return own(value) if own is not None else _Line([_part(value)])
+
+
+def _part(value: object) -> _Part:
+    if isinstance(value, SecretStr):
+        return _SECRET.parts[0]
+    if isinstance(value, str) and value:
+        return _text(value)
+    if isinstance(value, (datetime, int)):
+        return _text(str(value))
+    for nothing in (None, "", (), SecretMapping({})):
+        if type(value) is type(nothing) and value == nothing:
+            return _Part("{}" if isinstance(value, SecretMapping) else repr(value), "absent")
+    return _Part(_text(f"<{type(value).__name__}>").text, "absent")
+
+
+def _text(value: str) -> _Part:
+    # str.__str__: an enumeration is a str too, whose value it gives.
+    whole = str.__str__(value)
+    printed = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in whole[:_LONGEST]
+    )
+    return _Part(printed, note=f"… {len(whole):,} characters" if len(whole) > _LONGEST else "")
+
+
+def _path(context: Any) -> _Line:
+    places = (context.pipeline_name, getattr(context.stage, "name", None), getattr(context.action, "name", None))
+    return _Line([_part(place) for place in places if place is not None] or [_part(None)], " → ")
+
+
+def _address(location: Any) -> _Line:
+    return _Line([_part(f"s3://{location.bucket_name}/{location.object_key}")])
+
+
+def _place(location: Any) -> _Line:
+    if location.s3_location is None:
+        return _Line([_part(location.type)])
+    if location.type in (None, "S3"):
+        return _line(location.s3_location)
+    return _Line([_part(location.type), *_line(location.s3_location).parts], " ")
+
+
+def _four_parts(action_type: Any) -> _Line:
+    parts = (action_type.category, action_type.owner, action_type.provider, action_type.version)
+    return _Line([_part(part) for part in parts], " / ")
+
+
+# Models that one line shows, by name: they stand on a higher floor.
+_LINES: dict[str, Callable[[Any], _Line]] = {
+    "ActionTypeId": _four_parts,
+    "ArtifactLocation": _place,
+    "EncryptionKey": lambda key: _Line([_part(key.type), _part(key.id)], " "),
+    "PipelineContext": _path,
+    "S3Location": _address,
+}
+_SECRET = _Line([_Part(repr(SecretStr("")), "secret")])
+
+
+# --- a notebook ------------------------------------------------------------------------------------------------------
+
+# All colours are the page's own, more or less of them, so that it is readable on any.  Pages have rules for tables and
+# lists in notebooks, such as striped rows: hence !important.
+_STYLE = """<style>
+.cp-thirdparty { color: inherit; background: transparent; line-height: 1.5; overflow-wrap: anywhere; text-align: left }
+.cp-thirdparty summary { display: list-item; cursor: pointer; margin: 0; padding: 0 }
+.cp-thirdparty details > :not(summary) { border-left: 1px solid currentColor;
+  border-left-color: color-mix(in srgb, currentColor 25%, transparent) }
+.cp-thirdparty ul { list-style: none !important; margin: 0 0 0 .3em !important; padding: 0 0 0 1em !important }
+.cp-thirdparty li { margin: 0 !important; padding: 0 }
+.cp-thirdparty li > div { padding-left: 1em }
+.cp-thirdparty div.cp-table { margin: 0 0 0 .3em; padding: 0 0 .2em 1em; overflow-x: auto }
+.cp-thirdparty table { width: auto !important; margin: 0 !important; border: none !important;
+  border-collapse: collapse; table-layout: auto !important; font-size: inherit !important }
+.cp-thirdparty :is(table, thead, tbody, tr, th, td) { color: inherit !important; background: transparent !important }
+.cp-thirdparty :is(th, td) { padding: .1em 1.2em .1em 0 !important; border: none !important; max-width: none !important;
+  text-align: left !important; vertical-align: top !important; white-space: normal !important; min-width: 5em }
+.cp-thirdparty tbody tr { border-top: 1px solid currentColor !important;
+  border-top-color: color-mix(in srgb, currentColor 25%, transparent) !important }
+.cp-thirdparty th, .cp-thirdparty .cp-name { font-weight: 600 }
+.cp-thirdparty bdi { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .93em }
+.cp-thirdparty :is(.cp-absent, .cp-secret, .cp-note) { color: color-mix(in srgb, currentColor 70%, transparent) }
+.cp-thirdparty .cp-note { font-style: italic }
+</style>"""
+
+
+def html(model: object) -> str:
+    """Return the tree of a model as HTML of its own: no script, nothing that is fetched."""
+    return f'<div class="cp-thirdparty">{_STYLE}{_html_tree(_tree(type(model).__name__, model))}</div>'
+
+
+def _html_tree(tree: _Tree) -> str:
+    head = _html_part(tree.label, "cp-name")
+    if tree.line is not None:
+        head += f": {_html_line(tree.line)}"
+    body = "".join(f"<li>{_html_tree(row)}</li>" for row in tree.rows)
+    body = f"<ul>{body}{_html_note(tree.note, 'li')}</ul>" if body else ""
+    if tree.table is not None:
+        body = f'<div class="cp-table">{_html_table(tree.table)}{_html_note(tree.note, "div")}</div>'
+    return f"<details open><summary>{head}</summary>{body}</details>" if body else f"<div>{head}</div>"
+
+
+def _html_table(table: _Table) -> str:
+    headings = "".join(f"<th>{escape(heading)}</th>" for heading in table.headings)
+    rows = ("".join(f"<td>{_html_line(cell)}</td>" for cell in row) for row in table.rows)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><thead><tr>{headings}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _html_line(line: _Line) -> str:
+    return line.between.join(map(_html_part, line.parts))
+
+
+def _html_part(part: _Part, style: str = "") -> str:
+    # <bdi>: a name that is written from right to left turns nothing beside it around.
+    note = f" {_html_note(part.note, 'span')}" if part.note else ""
+    return f'<bdi class="{style or f"cp-{part.kind}"}">{escape(part.text)}</bdi>{note}'
+
+
+def _html_note(note: str, tag: str) -> str:
+    return f'<{tag} class="cp-note">{escape(note)}</{tag}>' if note else ""
+
+
+# --- rich ------------------------------------------------------------------------------------------------------------
+
+_STYLES = {"value": "", "secret": "yellow", "absent": "dim"}
+
+
+def rich_tree(model: object) -> RichTree:
+    """Return the tree of a model as rich's."""
+    from rich.tree import Tree as RichTree  # noqa: PLC0415 - only rich asks for it, so it is there
+
+    def grow(branch: RichTree, tree: _Tree) -> RichTree:
+        for row in tree.rows:
+            grow(branch.add(_rich_head(row)), row)
+        if tree.table is not None:
+            branch.add(_rich_table(tree.table))
+        if tree.note:
+            branch.add(_rich_line(_Line([_Part("", note=tree.note)])))
+        return branch
+
+    tree = _tree(type(model).__name__, model)
+    return grow(RichTree(_rich_head(tree)), tree)
+
+
+def _rich_head(tree: _Tree) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    head = Text().append_text(_rich_line(_Line([tree.label])))
+    head.stylize("bold")
+    return head if tree.line is None else Text.assemble(head, ": ", _rich_line(tree.line))
+
+
+def _rich_line(line: _Line) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    # Text and not markup: a name may hold "[red]".
+    return Text(line.between).join(
+        Text.assemble((part.text, _STYLES[part.kind]), (" " * bool(part.text and part.note) + part.note, "italic"))
+        for part in line.parts
+    )
+
+
+def _rich_table(table: _Table) -> RichTable:
+    from rich.table import Table as RichTable  # noqa: PLC0415 - likewise
+
+    drawn = RichTable(box=None)
+    for heading in table.headings:
+        drawn.add_column(heading, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*map(_rich_line, row))
+    return drawn
