@@ -31,6 +31,7 @@ import rich
 import rich.console
 import rich.pretty
 import rich.traceback
+from IPython.core.formatters import DisplayFormatter
 
 from cp_thirdparty import JobDetails, SecretStr
 from cp_thirdparty.converter import structure, unstructure
@@ -161,7 +162,7 @@ _SURFACES: dict[str, Callable[[Any], str]] = {
     "logging %s": _logged,
     "logging %r": lambda value: _logged(value, "%r"),
     "rich": _printed_by_rich,
-    "Jupyter": lambda value: repr([getattr(value, name, None) for name in ("_repr_html_", "_repr_mimebundle_")]),
+    "Jupyter": lambda value: repr(DisplayFormatter().format(value)),
     "asyncio": lambda value: asyncio.run(_in_task(value)),
     "partial": lambda value: repr(functools.partial(print, value)),
     "warning": _warned,

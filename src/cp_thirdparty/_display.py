@@ -175,11 +175,13 @@ _STYLE = """<style>
   border-collapse: collapse; table-layout: auto !important; font-size: inherit !important }
 .cp-thirdparty :is(table, thead, tbody, tr, th, td) { color: inherit !important; background: transparent !important }
 .cp-thirdparty :is(th, td) { padding: .1em 1.2em .1em 0 !important; border: none !important; max-width: none !important;
-  text-align: left !important; vertical-align: top !important; white-space: normal !important; min-width: 5em }
+  text-align: left !important; vertical-align: top !important; white-space: normal !important;
+  overflow-wrap: break-word }
+.cp-thirdparty td:last-child { overflow-wrap: anywhere; min-width: 9em }
 .cp-thirdparty tbody tr { border-top: 1px solid currentColor !important;
   border-top-color: color-mix(in srgb, currentColor 25%, transparent) !important }
 .cp-thirdparty th, .cp-thirdparty .cp-name { font-weight: 600 }
-.cp-thirdparty bdi { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .93em }
+.cp-thirdparty :is(bdi, th) { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .93em !important }
 .cp-thirdparty :is(.cp-absent, .cp-secret, .cp-note) { color: color-mix(in srgb, currentColor 70%, transparent) }
 .cp-thirdparty .cp-note { font-style: italic }
 </style>"""
