@@ -1,4 +1,4 @@
-"""`python -m cp_thirdparty`, and what the console script ``cp-thirdparty`` calls."""
+"""``python -m cp_thirdparty``, and what the console script ``cp-thirdparty`` calls."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-`python -m cp_thirdparty.testing`: the local CodePipeline for clients in any language.
+``python -m cp_thirdparty.testing``: the local CodePipeline for clients in any language.
 
 It prints one line of JSON, in which everything is that a client needs: the one place where made-up secrets are shown,
 on purpose.

@@ -1,4 +1,4 @@
-"""A scenario for `python -m cp_thirdparty.testing`: a JSON file of settings, clients and actions."""
+"""A scenario for ``python -m cp_thirdparty.testing``: a JSON file of settings, clients and actions."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import attrs
 __all__ = ["WorkerHealth", "WorkerState"]
 
 WorkerState: TypeAlias = Literal["stopped", "running", "draining"]
-"""What a worker does: nothing, everything, or finishing what it has."""
+"""What a worker does, which is nothing, everything, or finishing what it has."""
 
 
 @attrs.frozen(kw_only=True)

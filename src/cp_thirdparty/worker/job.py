@@ -103,7 +103,7 @@ class Job(Generic[_ConfigurationT_co]):
     @property
     def configuration(self) -> _ConfigurationT_co:
         """
-        The action configuration: the partner's own class, or the service's texts, or ``None`` when there are none.
+        The action configuration, as the partner's own class or as the service's texts; ``None`` when there are none.
 
         .. versionadded:: 0.1.0
         """
@@ -150,7 +150,7 @@ class Job(Generic[_ConfigurationT_co]):
     @property
     def deadline(self) -> float:
         """
-        When the job's time is over, in seconds since 1970 (`time.time`).
+        When the job's time is over, in seconds since 1970 (``time.time``).
 
         .. versionadded:: 0.1.0
         """
@@ -159,7 +159,7 @@ class Job(Generic[_ConfigurationT_co]):
     @property
     def cancelled(self) -> bool:
         """
-        Whether the result is no longer wanted: the time is over, or the worker stops at once.
+        Whether the result is no longer wanted, because the time is over or the worker stops at once.
 
         Look at it in long loops and return when it is true.  It is never true in another process than the worker's.
 

@@ -36,7 +36,7 @@ Handler: TypeAlias = Callable[["Job[_ConfigurationT]"], "Succeeded | Continued |
 """A function, or an ``async def``, from a job to its result."""
 
 ArtifactsFactory: TypeAlias = Callable[..., "ArtifactStore"]
-"""Makes the artifact store of a job: `ArtifactStore.for_job`, or a `functools.partial` of it with more settings."""
+"""`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, makes the artifact store of a job."""
 
 _log = logging.getLogger("cp_thirdparty.worker")
 

@@ -1,0 +1,95 @@
+"""How Sphinx makes the site: ``python -m sphinx -n -W docs docs/_build``, without a network."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cp_thirdparty import __version__
+
+project = "cp-thirdparty"
+author = "The cp-thirdparty authors"
+copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name
+version = release = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+default_role = "py:obj"  # `JobDetails` in a docstring is a link
+html_theme = "furo"
+html_title = f"cp-thirdparty {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# Each page with cells runs from its first to its last, and one that fails fails the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 60
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True, "inherited-members": "Exception,Mapping,str", "show-inheritance": True}
+napoleon_numpy_docstring = False
+
+# Names of other packages: their inventories are on the network, and this build has none.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(aiobotocore|asyncio|attr|attrs|boto3|botocore|cattrs|click|collections|concurrent|contextlib)\b.*"),
+    (r"py:.*", r"(datetime|distributed|enum|http|hypothesis|io|json|logging|moto|numbers|os|pathlib|pytest|rich)\b.*"),
+    (r"py:.*", r"(socket|sqlite3|ssl|tqdm|threading|types|typing|typing_extensions|unittest|urllib|urllib3)\b.*"),
+    # Builtins, and names that a signature shows without their module.
+    (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|memoryview|object|set|str|tuple|type)"),
+    (r"py:.*", r"\w*(Error|Exception|Interrupt|Warning)"),
+    (r"py:.*", r"_?[A-Z]\w*"),
+    # Type variables, and classes that share what public ones do; each method is shown where it is inherited.
+    (r"py:.*", r"cp_thirdparty\..*\b_\w+"),
+    (r"py:.*", r"cp_thirdparty\._.*"),
+]
+# A signature's `type` is the builtin, not one of the three members of that name.
+suppress_warnings = ["ref.python"]
+
+
+def setup(app: Sphinx) -> None:
+    """Register what is ours."""
+    app.connect("missing-reference", _by_last_name)
+    app.connect("autodoc-skip-member", _skip)
+
+
+def _by_last_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
+) -> nodes.Element | None:
+    """Let a docstring name an object by its last name, when only one has it."""
+    if node.get("refdomain") != "py":
+        return None
+    name = str(node["reftarget"]).removesuffix("()").removeprefix("cp_thirdparty.")
+    objects = env.domains["py"].objects  # type: ignore[attr-defined] # Sphinx types the base class only
+    found = sorted((len(full), full) for full in objects if full == name or full.endswith(f".{name}"))
+    if not found:
+        return None
+    full = found[0][1]
+    entry = objects[full]
+    builder: Any = app.builder
+    uri = f"{builder.get_relative_uri(str(node['refdoc']), entry.docname)}#{entry.node_id}"
+    return nodes.reference("", "", content, internal=True, refuri=uri, reftitle=full)
+
+
+def _skip(_: Sphinx, what: str, __: str, member: object, skip: bool, ___: object) -> bool | None:  # noqa: FBT001
+    """Leave out what attrs makes."""
+    return True if what == "class" and inspect.ismemberdescriptor(member) else skip or None
