@@ -20,7 +20,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from cp_thirdparty import _display, models
 from cp_thirdparty.converter import structure
-from cp_thirdparty.enums import ActionCategory, ArtifactLocationType
+from cp_thirdparty.enums import ActionCategory, ArtifactLocationType, EncryptionKeyType
 from cp_thirdparty.models import (
     ActionConfiguration,
     ActionTypeId,
@@ -96,7 +96,17 @@ class _Read(HTMLParser):
         """Refuse what is neither a tag nor a text."""
         raise AssertionError(data)
 
-    handle_comment = handle_decl = handle_pi = unknown_decl
+    def handle_comment(self, data: str) -> typing.NoReturn:
+        """Refuse it."""
+        raise AssertionError(data)
+
+    def handle_decl(self, decl: str) -> typing.NoReturn:
+        """Refuse it."""
+        raise AssertionError(decl)
+
+    def handle_pi(self, data: str) -> typing.NoReturn:
+        """Refuse it."""
+        raise AssertionError(data)
 
 
 def _html(model: Any) -> str:
@@ -131,7 +141,7 @@ def _marked() -> JobDetails:
 _JOB = samples.job_details(
     configuration={"ApiKey": "k"},
     output_artifacts=[samples.artifact("Report", bucket_name="b", object_key="Report/1", revision="7")],
-    encryption_key=EncryptionKey(id="alias/demo", type=models.EncryptionKeyType.KMS),
+    encryption_key=EncryptionKey(id="alias/demo", type=EncryptionKeyType.KMS),
 )
 _TREE = """\
 JobDetails
@@ -257,7 +267,7 @@ def test_showing_loads_no_rich_and_reading_loads_nothing() -> None:
 
 def _mime_bundle(value: Any) -> dict[str, str]:
     """Tell what IPython sends to a front end."""
-    formatter = DisplayFormatter()
+    formatter: Any = DisplayFormatter()
     formatter.active_types = formatter.format_types
     data: dict[str, str] = formatter.format(value)[0]
     return data
@@ -334,6 +344,7 @@ def test_what_is_long_is_cut() -> None:
         assert text.count("… 50 more") == 1
         assert text.count("… 1,001 more") == 1
         assert text.count("\\x00") == 200
+        assert text.count(_MASK) == 50 + 3
 
 
 _anything = st.text(st.characters(), max_size=300)
@@ -372,7 +383,7 @@ def test_the_style_fetches_nothing() -> None:
 def test_a_model_holds_nothing_more() -> None:
     """The methods are on the class: an instance has the slots of its fields and no other, read or made."""
     for job in (_JOB, structure({"id": "i", "data": {}, "nonce": "1"}, JobDetails)):
-        assert JobDetails.__slots__ == ("id", "data", "nonce")
+        assert vars(JobDetails)["__slots__"] == ("id", "data", "nonce")
         assert JobDetails.__mro__ == (JobDetails, object)
         assert set(attrs.asdict(job, recurse=False)) == {"id", "data", "nonce"}
     assert ActionCategory.TEST in attrs.asdict(samples.action_type_id()).values()

@@ -175,9 +175,9 @@ _STYLE = """<style>
   border-collapse: collapse; table-layout: auto !important; font-size: inherit !important }
 .cp-thirdparty :is(table, thead, tbody, tr, th, td) { color: inherit !important; background: transparent !important }
 .cp-thirdparty :is(th, td) { padding: .1em 1.2em .1em 0 !important; border: none !important; max-width: none !important;
-  text-align: left !important; vertical-align: top !important; white-space: normal !important;
-  overflow-wrap: break-word }
-.cp-thirdparty td:last-child { overflow-wrap: anywhere; min-width: 9em }
+  text-align: left !important; vertical-align: top !important; white-space: normal !important }
+.cp-thirdparty th { white-space: nowrap !important }
+.cp-thirdparty :is(td:first-child, td:last-child) { min-width: 6em }
 .cp-thirdparty tbody tr { border-top: 1px solid currentColor !important;
   border-top-color: color-mix(in srgb, currentColor 25%, transparent) !important }
 .cp-thirdparty th, .cp-thirdparty .cp-name { font-weight: 600 }
