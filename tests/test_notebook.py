@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import notebooks
+import picture
 import pytest
 
 pytestmark = pytest.mark.skipif(notebooks.CHROMIUM is None, reason=notebooks.NO_CHROMIUM)
@@ -146,3 +147,21 @@ def test_a_tree_folds(opened: tuple[str, Any]) -> None:
     """A click on a summary folds what is below it."""
     _, seen = opened
     assert seen["folded"] < 60 < seen["tall"]
+
+
+def test_the_command_that_makes_the_pictures_works(tmp_path: Path) -> None:
+    """The command makes both pictures anew, as wide as those that are kept, and notes the same of what is on them."""
+    picture.make(tmp_path)
+    made, kept = ({path.name: path.read_bytes() for path in where.iterdir()} for where in (tmp_path, picture.PICTURES))
+    assert made["notebook.sha256"] == kept["notebook.sha256"]
+    assert made["notebook-light.png"] != made["notebook-dark.png"]
+    assert sorted(made) == sorted(kept)
+    for name in ("notebook-light.png", "notebook-dark.png"):
+        assert _size(made[name])[0] == _size(kept[name])[0] == picture.WIDTH * picture.SCALE
+        assert _size(made[name])[1] > 500
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Tell width and height, which stand first in a PNG."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")

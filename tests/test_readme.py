@@ -12,6 +12,7 @@ from types import CodeType
 from typing import Any
 
 import attrs
+import picture
 import pytest
 
 from cp_thirdparty import (
@@ -94,12 +95,20 @@ def _details(service: LocalCodePipeline, client: ThirdPartyJobClient, configurat
 
 def test_the_errors_of_the_readme_exist() -> None:
     """Each error that the README names is one of ours, and each that a caller may meet is named."""
-    named = set(re.findall(r"`(\w+(?:Exception|Error))`", _README)) - {"TypeError"}
+    named = set(re.findall(r"`(\w+(?:Exception|Error))`", _README)) - {"ClientError", "JSONDecodeError", "TypeError"}
     assert named <= set(exceptions.__all__)
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:
     """Each local link of the README is a file."""
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", _README) if not link.startswith("http")]
+    found = re.findall(r"\]\(([^)]+)\)|src(?:set)?=\"([^\"]+)\"", _README)
+    links = [link for each in found for link in each if link and not link.startswith("http")]
     assert links
     assert [link for link in links if not (_ROOT / link).exists()] == []
+
+
+def test_the_pictures_show_what_the_library_shows(tmp_path: Path) -> None:
+    """The notebook on the README's pictures gives what it gave; else they are to be made anew: .ci/dev picture."""
+    kept = (picture.PICTURES / "notebook.sha256").read_text(encoding="ascii").strip()
+    assert picture.fingerprint(picture.executed(tmp_path)) == kept
+    assert all(f"docs/pictures/notebook-{theme}.png" in _README for theme in picture.THEMES)

@@ -143,6 +143,12 @@ def _state(value: object) -> str:
         return repr(refused)
 
 
+def _in_jupyter(value: object) -> str:
+    formatter: Any = DisplayFormatter()
+    formatter.active_types = formatter.format_types
+    return repr(formatter.format(value))
+
+
 async def _in_task(value: object) -> str:
     task = asyncio.get_running_loop().create_task(asyncio.sleep(0, value))
     await task
@@ -162,7 +168,7 @@ _SURFACES: dict[str, Callable[[Any], str]] = {
     "logging %s": _logged,
     "logging %r": lambda value: _logged(value, "%r"),
     "rich": _printed_by_rich,
-    "Jupyter": lambda value: repr(DisplayFormatter().format(value)),
+    "Jupyter": _in_jupyter,
     "asyncio": lambda value: asyncio.run(_in_task(value)),
     "partial": lambda value: repr(functools.partial(print, value)),
     "warning": _warned,

@@ -172,12 +172,13 @@ _STYLE = """<style>
 .cp-thirdparty li > div { padding-left: 1em }
 .cp-thirdparty div.cp-table { margin: 0 0 0 .3em; padding: 0 0 .2em 1em; overflow-x: auto }
 .cp-thirdparty table { width: auto !important; margin: 0 !important; border: none !important;
-  border-collapse: collapse; table-layout: auto !important; font-size: inherit !important }
+  border-collapse: collapse; table-layout: auto !important; font-size: .9em !important }
 .cp-thirdparty :is(table, thead, tbody, tr, th, td) { color: inherit !important; background: transparent !important }
-.cp-thirdparty :is(th, td) { padding: .1em 1.2em .1em 0 !important; border: none !important; max-width: none !important;
+.cp-thirdparty :is(th, td) { padding: .1em .8em .1em 0 !important; border: none !important; max-width: none !important;
   text-align: left !important; vertical-align: top !important; white-space: normal !important }
 .cp-thirdparty th { white-space: nowrap !important }
-.cp-thirdparty :is(td:first-child, td:last-child) { min-width: 6em }
+.cp-thirdparty td:first-child { min-width: 7em }
+.cp-thirdparty td:last-child { min-width: 6em; padding-right: 0 !important }
 .cp-thirdparty tbody tr { border-top: 1px solid currentColor !important;
   border-top-color: color-mix(in srgb, currentColor 25%, transparent) !important }
 .cp-thirdparty th, .cp-thirdparty .cp-name { font-weight: 600 }
