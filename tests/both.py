@@ -21,6 +21,12 @@ KINDS = ["blocking", *(["asyncio"] if find_spec("aiobotocore") else [])]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Give each kind of client."""
+    return str(request.param)
+
+
 class _Face:
     """A client for asyncio that blocks: it has a loop of its own, which runs while a call does."""
 

@@ -338,12 +338,6 @@ def server() -> Iterator[RawServer]:
     running.close()
 
 
-@pytest.fixture(scope="module", params=both.KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    """Give each kind of client."""
-    return str(request.param)
-
-
 def _connect(kind: str, server: RawServer, attempts: int) -> ThirdPartyJobClient:
     return both.create(
         kind,

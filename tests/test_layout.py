@@ -31,6 +31,7 @@ _FLOORS: dict[str, int] = {
     "_errors": 6,
     "_connection": 7,
     "_settings": 7,
+    "async_client": 8,
     "client": 8,
     "artifacts/": 9,
     "worker/": 10,

@@ -138,12 +138,6 @@ def _session(kind: str = "blocking") -> Any:
 _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
 
 
-@pytest.fixture(scope="module", params=both.KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    """Give each kind of client."""
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
     """Give a client with markers in its own credentials."""

@@ -76,8 +76,15 @@ _WITHHELD = (
 _FAILURES = "urllib3.connectionpool"
 _LEAKING = (*_WITHHELD, _FAILURES)
 
-# Those of S3 and s3transfer, which the tests of artifacts look at.
+# Those of S3 and s3transfer, which the tests of artifacts look at, and those of aiobotocore, which have their own.
 _ARTIFACTS = ("botocore.handlers", "s3transfer.download", "s3transfer.futures", "s3transfer.tasks", "s3transfer.utils")
+_ASYNCHRONOUS = (
+    "aiobotocore.credentials",
+    "aiobotocore.tokens",
+    "aiobotocore.utils",
+    "aiohttp.client",
+    "aiohttp.internal",
+)
 
 
 # --- what is called --------------------------------------------------------------------------------------------------
@@ -444,7 +451,7 @@ def test_no_other_logger_has_a_filter(client: ThirdPartyJobClient) -> None:
                 importlib.import_module(module.name)
     _get(client)
     loggers = [each for each in logging.Logger.manager.loggerDict.values() if isinstance(each, logging.Logger)]
-    assert sorted(each.name for each in loggers if _ours(each)) == sorted((*_LEAKING, *_ARTIFACTS))
+    assert sorted(each.name for each in loggers if _ours(each)) == sorted((*_LEAKING, *_ARTIFACTS, *_ASYNCHRONOUS))
     assert _ours(logging.getLogger()) == []
 
 

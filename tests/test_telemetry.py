@@ -98,12 +98,6 @@ def server(script: _Script) -> Iterator[ScriptedServer]:
         yield running
 
 
-@pytest.fixture(scope="module", params=both.KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    """Give each kind of client."""
-    return str(request.param)
-
-
 def _connect(kind: str, endpoint_url: str, attempts: int = 1, **settings: Any) -> ThirdPartyJobClient:
     return both.create(
         kind,
@@ -412,11 +406,11 @@ def test_a_failing_hook_leaves_the_error_as_it_is(
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
 @pytest.mark.parametrize("outcome", ["success", "service error"])
 def test_a_hook_may_end_the_program(
     outcome: str,
-    kind: type[BaseException],
+    raised: type[BaseException],
     script: _Script,
     shared: ThirdPartyJobClient,
     monkeypatch: pytest.MonkeyPatch,
@@ -424,11 +418,11 @@ def test_a_hook_may_end_the_program(
     """What is no `Exception` goes through: Ctrl-C does not wait for a hook to end."""
 
     def hook(_: CallRecord) -> None:
-        raise kind
+        raise raised
 
     monkeypatch.setattr(shared, "_on_call", hook)
     script.answers = [_OUTCOMES[outcome][0]]
-    with pytest.raises(kind):
+    with pytest.raises(raised):
         _get(shared)
 
 
@@ -441,14 +435,14 @@ def test_without_a_reader_no_record_is_made(
     _get(shared)
 
 
-@pytest.mark.parametrize("kind", [UntrustedResponseError, AccessDeniedError])
+@pytest.mark.parametrize("error_kind", [UntrustedResponseError, AccessDeniedError])
 def test_the_errors_agree_with_the_facts(
-    kind: type[ThirdPartyError], script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
+    error_kind: type[ThirdPartyError], script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
 ) -> None:
     """Where an error has a status, a request id and attempts, they are those of the record."""
-    (answer,) = [each[0] for name, each in _OUTCOMES.items() if each[3] == kind.__name__ and name != "403 page"]
+    (answer,) = [each[0] for name, each in _OUTCOMES.items() if each[3] == error_kind.__name__ and name != "403 page"]
     script.answers = [answer]
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error_kind) as caught:
         _get(shared)
     for name in ("operation_name", "status_code", "request_id", "attempts"):
         assert getattr(caught.value, name, getattr(told[0], name)) == getattr(told[0], name)

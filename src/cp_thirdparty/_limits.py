@@ -59,11 +59,11 @@ def whole_number(value: object, minimum: int, maximum: int | None = None) -> str
     return None if minimum <= value <= maximum else f"must be from {minimum} to {maximum}"
 
 
-def seconds(value: object) -> str | None:
-    """Check a number of seconds, or ``None`` for no limit."""
-    if value is None or (isinstance(value, (int, float)) and 0 < value <= MAX_SECONDS):
+def seconds(value: object, *, is_optional: bool = True) -> str | None:
+    """Check a number of seconds; ``None``, where it may be given, is for no limit."""
+    if (value is None and is_optional) or (isinstance(value, (int, float)) and 0 < value <= MAX_SECONDS):
         return None
-    return f"must be more than 0 and at most {MAX_SECONDS:,} seconds, or None for no limit"
+    return f"must be more than 0 and at most {MAX_SECONDS:,} seconds" + is_optional * ", or None for no limit"
 
 
 def aware_datetime(value: object) -> str | None:

@@ -65,6 +65,7 @@ _T = TypeVar("_T")
 _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, object]])
 
 _log = logging.getLogger("cp_thirdparty")
+_sleep = asyncio.sleep
 
 
 def _like_async_def(function: _Method) -> _Method:
@@ -315,9 +316,12 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        rule = _limits.seconds(poll_interval)
-        if rule is not None:
-            raise InvalidRequestError("poll_interval", rule)
+        for name, rule in (
+            ("max_batch_size", _limits.whole_number(max_batch_size, 1)),
+            ("poll_interval", _limits.seconds(poll_interval, is_optional=False)),
+        ):
+            if rule is not None:
+                raise InvalidRequestError(name, rule)
         failures, jitter = 0, random.Random()  # noqa: S311 - jitter
         while True:
             try:
@@ -331,7 +335,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
             for job in jobs[:max_batch_size]:
                 yield job
             if not jobs:
-                await asyncio.sleep(pause_before_poll(poll_interval, failures, jitter))
+                await _sleep(pause_before_poll(poll_interval, failures, jitter))
 
     async def close(self) -> None:
         """

@@ -36,6 +36,11 @@ _LOGGERS: Final = tuple(
         "s3transfer.futures",
         "s3transfer.tasks",
         "s3transfer.utils",
+        "aiobotocore.credentials",  # what its copies of botocore's modules log
+        "aiobotocore.tokens",
+        "aiobotocore.utils",
+        "aiohttp.client",  # cookies that cannot be read
+        "aiohttp.internal",
     )
 )
 # The same headers in urllib3 1.26, with a traceback; its other records hold method, host, path and status.
