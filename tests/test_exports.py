@@ -8,6 +8,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -21,11 +22,13 @@ _MODULES = [
     path.relative_to(_SOURCE).with_suffix("").as_posix().removesuffix("/__init__")
     for path in sorted(_SOURCE.rglob("*.py"))
 ]
+# Without the extra `async` there is no client for asyncio.
+_MISSING = [] if find_spec("aiobotocore") else ["AsyncThirdPartyJobClient", "async_client"]
 # A module is public when it and the packages that it is in are.
 _PUBLIC_MODULES = [
     f"cp_thirdparty.{module.replace('/', '.')}"
     for module in _MODULES
-    if not any(part.startswith("_") for part in module.split("/"))
+    if not any(part.startswith("_") for part in module.split("/")) and module not in _MISSING
 ]
 
 
@@ -41,7 +44,7 @@ def test_all_is_sorted_and_unique() -> None:
     assert cp_thirdparty.__all__ == sorted(set(cp_thirdparty.__all__))
 
 
-@pytest.mark.parametrize("name", cp_thirdparty.__all__)
+@pytest.mark.parametrize("name", [name for name in cp_thirdparty.__all__ if name not in _MISSING])
 def test_each_root_name_loads(name: str) -> None:
     """Each name of the root can be used, twice as well as once."""
     assert getattr(cp_thirdparty, name) is getattr(cp_thirdparty, name)
@@ -144,6 +147,19 @@ def test_a_name_of_a_missing_extra_says_which(module: str) -> None:
     assert "ArtifactStore" in result.stdout
     assert result.stderr.strip().split("\n")[-1] == (
         "ImportError: artifacts in S3 need s3transfer: pip install 'cp-thirdparty[artifacts]'"
+    )
+
+
+def test_without_the_extra_async_its_name_says_so() -> None:
+    """Without aiobotocore the client for asyncio is an ImportError that names the extra, and all else works."""
+    blocked = "import sys; sys.modules['aiobotocore'] = sys.modules['aiobotocore.client'] = None"
+    program = (
+        f"{blocked}; import cp_thirdparty; print(cp_thirdparty.JobDetails); cp_thirdparty.AsyncThirdPartyJobClient"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "JobDetails" in result.stdout
+    assert result.stderr.strip().split("\n")[-1] == (
+        "ImportError: the client for asyncio needs aiobotocore: pip install 'cp-thirdparty[async]'"
     )
 
 

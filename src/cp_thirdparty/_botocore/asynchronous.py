@@ -22,7 +22,7 @@ from cp_thirdparty._botocore.call import CURRENT, Call
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
-else:
+else:  # pragma: no cover - measured with a newer one
     from async_timeout import timeout
 
 __all__ = ["install", "timeout"]
