@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,13 @@ def as_page(notebook: Path, theme: str) -> Path:
 
 def _nbconvert(directory: Path, *arguments: str) -> None:
     own = {name: str(directory / "jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
-    command = [sys.executable, "-m", "nbconvert", *arguments]
-    done = subprocess.run(
-        command, cwd=directory, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=_SECONDS
-    )
+    # Sockets of the file system rather than ports that another test may take in between; their paths must be short.
+    command = [sys.executable, "-m", "nbconvert", "--KernelManager.transport=ipc", *arguments]
+    with tempfile.TemporaryDirectory() as runtime:
+        environment = {**os.environ, **own, "JUPYTER_RUNTIME_DIR": runtime}
+        done = subprocess.run(
+            command, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
     assert done.returncode == 0, done.stderr
 
 
