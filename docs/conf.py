@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: ``python -m sphinx -n -W docs docs/_build``, without a network."""
+"""How Sphinx makes the site: ``python -m sphinx -n -W docs docs/_build/html``, without a network."""
 
 from __future__ import annotations
 

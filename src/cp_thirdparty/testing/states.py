@@ -195,7 +195,12 @@ class States:
     # --- the worker's side: the five operations
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
-        """Offer jobs of this action type that nobody has claimed, oldest first."""
+        """
+        Offer jobs of this action type that nobody has claimed, oldest first.
+
+        Raises:
+            RefusedError: There is no such action type.
+        """
         if not self._has(action_type_id):
             raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
         with self._changed:
@@ -211,7 +216,12 @@ class States:
             return tuple(ThirdPartyJob(client_id=entry.client_id, job_id=entry.job.id) for entry in offered)
 
     def details(self, job_id: str, client_token: SecretStr) -> JobDetails:
-        """Return the details of a job, with credentials that hold from now on."""
+        """
+        Return the details of a job, with credentials that hold from now on.
+
+        Raises:
+            RefusedError: There is no such job, the token is not its client's, or it cannot be read any more.
+        """
         with self._changed:
             entry = self._entry(job_id, client_token)
             if not (
@@ -227,7 +237,12 @@ class States:
         return JobDetails(id=job_id, data=attrs.evolve(data, artifact_credentials=credentials), nonce=nonce)
 
     def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr) -> JobStatus:
-        """Give the job to the first caller that has its nonce."""
+        """
+        Give the job to the first caller that has its nonce.
+
+        Raises:
+            RefusedError: There is no such job, the token is not its client's, or the nonce does not claim it.
+        """
         with self._changed:
             entry = self._entry(job_id, client_token)
             if nonce != entry.job.nonce or not entry.job.is_unclaimed:
