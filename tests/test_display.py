@@ -248,6 +248,8 @@ def test_what_is_no_model_shows_its_type_alone() -> None:
         odd_list: Any = (_STEM,)
 
     assert _STEM not in _html(Mine()) + _in_rich(Mine())
+    odd: Any = {"token": _STEM}
+    assert _text(S3Location(bucket_name=odd, object_key=odd)) == "S3Location: s3://<dict>/<dict>"
     assert _text(Mine()).endswith("odd: <dict>odd_list: <tuple>")
 
 

@@ -131,7 +131,7 @@ def _path(context: Any) -> _Line:
 
 
 def _address(location: Any) -> _Line:
-    return _Line([_part(f"s3://{location.bucket_name}/{location.object_key}")])
+    return _Line([_Part("s3://"), _part(location.bucket_name), _Part("/"), _part(location.object_key)])
 
 
 def _place(location: Any) -> _Line:
@@ -139,7 +139,7 @@ def _place(location: Any) -> _Line:
         return _Line([_part(location.type)])
     if location.type in (None, "S3"):
         return _line(location.s3_location)
-    return _Line([_part(location.type), *_line(location.s3_location).parts], " ")
+    return _Line([_part(location.type), _Part(" "), *_line(location.s3_location).parts])
 
 
 def _four_parts(action_type: Any) -> _Line:
