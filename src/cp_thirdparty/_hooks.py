@@ -121,6 +121,7 @@ def _renames(fields: Sequence[Any]) -> dict[str, Any]:
     return {field.name: override(rename=member_name(field.name)) for field in fields}
 
 
+@functools.cache
 def member_name(field: str) -> str:
     """Tell the service's name of a field: camelCase, the one rule for all shapes."""
     head, *tail = field.split("_")

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -60,18 +58,21 @@ class _Session:
 
     async def request(self, *arguments: Any, **settings: Any) -> aiohttp.ClientResponse:
         self._call.attempts += 1
-        with _telling_what_broke():
+        try:
             answer = await self._session.request(*arguments, allow_redirects=False, **settings)
+        except aiohttp.ClientConnectionError as failure:
+            raise _told(failure) from None
         vars(answer)["read"] = functools.partial(_body, answer, self._call)
         return answer
 
 
 async def _body(answer: aiohttp.ClientResponse, call: Call) -> bytes:
     try:
-        with _telling_what_broke():
-            return b"".join([_counted(piece, call) async for piece in answer.content.iter_any()])
-    except BaseException:
+        return b"".join([_counted(piece, call) async for piece in answer.content.iter_any()])
+    except BaseException as failure:
         answer.close()  # so that nobody gets a connection with the rest of this answer in it
+        if isinstance(failure, aiohttp.ClientConnectionError):
+            raise _told(failure) from None
         raise
 
 
@@ -82,12 +83,7 @@ def _counted(piece: bytes, call: Call) -> bytes:
     return piece
 
 
-@contextmanager
-def _telling_what_broke() -> Generator[None]:
+def _told(failure: aiohttp.ClientConnectionError) -> aiohttp.ClientConnectionError:
     """Make another error of a connection that was made and broke."""
-    try:
-        yield
-    except (aiohttp.ClientConnectorError, aiohttp.ServerConnectionError):
-        raise
-    except aiohttp.ClientConnectionError:
-        raise aiohttp.ServerDisconnectedError from None
+    is_known = isinstance(failure, (aiohttp.ClientConnectorError, aiohttp.ServerConnectionError))
+    return failure if is_known else aiohttp.ServerDisconnectedError()
