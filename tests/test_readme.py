@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -27,7 +28,8 @@ from cp_thirdparty.testing import LocalCodePipeline
 _ROOT = Path(__file__).parents[1]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
 _BLOCKS = re.findall(r"```python\n(.*?)```", _README, flags=re.DOTALL)
-_EXAMPLES = sorted((_ROOT / "examples").glob("*.py"))
+_HAS_ASYNCIO = find_spec("aiobotocore") is not None
+_EXAMPLES = [path for path in sorted((_ROOT / "examples").glob("*.py")) if _HAS_ASYNCIO or "async" not in path.name]
 
 
 @pytest.mark.parametrize("path", _EXAMPLES, ids=lambda path: path.name)

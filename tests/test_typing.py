@@ -25,7 +25,7 @@ import cp_thirdparty
 
 _TYPING = Path(__file__).parent / "typing"
 _PACKAGE = Path(cp_thirdparty.__file__).parent
-_STUBS = re.compile(r"(botocore|boto3)[-_]stubs|types[-_](aiobotocore|boto3)|mypy[-_]boto3")
+_STUBS = re.compile(r"(aiobotocore|botocore|boto3)[-_]stubs|types[-_](aiobotocore|boto3)|mypy[-_]boto3")
 _MARK = re.compile(r"# E: (?P<checkers>[a-z ]+)$")
 _MYPY_ERROR = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: (?P<message>.*)$")
 
@@ -148,6 +148,14 @@ def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -
 
 
 @each_checker
+def test_the_client_for_asyncio_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
+    """With the stubs of aiobotocore installed, its clients and sessions are accepted, and the answers have types."""
+    reason = "types-aiobotocore is not installed: it comes with the dependency group types"
+    pytest.importorskip("types_aiobotocore_codepipeline", reason=reason)
+    assert _errors(checker, with_stubs, "async_api.py", "async_wrapped.py") == []
+
+
+@each_checker
 def test_misuse_does_not_type_check(checker: str, with_stubs: Environment) -> None:
     """Each line that is marked for a checker is refused by it, and no other line is."""
     lines = (_TYPING / "misuse.py").read_text().splitlines()
@@ -168,4 +176,9 @@ def test_every_public_name_has_a_known_type(with_stubs: Environment) -> None:
     assert unknown == []
     assert report["completenessScore"] == 1
     names = {symbol["name"].rpartition(".")[2] for symbol in report["symbols"]}
-    assert {"ThirdPartyJobClient", "JobDetails", "structure_configuration"} <= names  # it has looked at the package
+    assert {
+        "AsyncThirdPartyJobClient",
+        "ThirdPartyJobClient",
+        "JobDetails",
+        "structure_configuration",
+    } <= names  # it has looked at the package
