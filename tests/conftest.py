@@ -8,3 +8,10 @@ if find_spec("aiobotocore"):
     pytest_plugins += ["async_scripted"]
 else:
     collect_ignore_glob = ["test_async_*.py"]
+
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # No test is about time: a busy machine takes as long as it takes.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")

@@ -31,9 +31,9 @@ _ANSWERS = {
 @pytest.mark.parametrize("name", _ANSWERS)
 def test_a_call_is_sent_once(name: str, kind: str) -> None:
     """Inside the block a bad answer is raised at once, and the error tells of one attempt."""
-    answer, kind = _ANSWERS[name]
+    answer, raised = _ANSWERS[name]
     with ScriptedServer(lambda _: answer) as server, client_of(server, kind) as client:
-        with single_attempt(), pytest.raises(kind) as caught:
+        with single_attempt(), pytest.raises(raised) as caught:
             client.put_third_party_job_success_result("job", client_token="token")
         assert len(server.asked) == 1
     assert isinstance(caught.value, (ServiceError, TransportError))
