@@ -126,8 +126,8 @@ def test_a_result_that_cannot_be_sent_in_time_is_unsent(
     monkeypatch.setattr("cp_thirdparty.worker.processor.time", clock)
     offer = _offer(service)
     service.faults.add("PutThirdPartyJobSuccessResult", ServerError(), times=None)
-    outcome = _processor(service).process(offer, seconds_left=40)
-    assert sum(slept) <= 40
+    outcome = _processor(service).process(offer, seconds_left=20)
+    assert sum(slept) <= 20
     assert outcome == Unsent(job=offer, result=Succeeded(), error="ServiceError")
 
 
