@@ -39,12 +39,12 @@ class _Face:
         self._runner.run_until_complete(client.__aenter__())
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._asynchronous, name)
+        value: Any = getattr(self._asynchronous, name)
         if not callable(value):
             return value
 
         def call(*arguments: Any, **more: Any) -> Any:
-            coroutine = value(*arguments, **more)
+            coroutine: Any = value(*arguments, **more)
             del arguments, more  # this frame is in the traceback
             return self._runner.run_until_complete(coroutine)
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest import mock
 
+import both
 import botocore.session
 import pytest
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
 from async_scripted import STEM, TOKEN, TYPE, Script, client_of, get, late, raw_client, session
 from botocore.config import Config
 from scripted import Answer, ScriptedServer, ok
@@ -193,6 +193,7 @@ def test_only_a_client_of_aiobotocore_is_wrapped(server: ScriptedServer) -> None
     async def main() -> None:
         of_botocore: Any = botocore.session.Session().create_client("codepipeline", region_name="us-east-1")
         async with raw_client(server.endpoint_url, "sts") as sts, raw_client(server.endpoint_url) as raw:
+            wrong: Any
             for wrong in (of_botocore, sts, "codepipeline"):
                 with pytest.raises(
                     exceptions.InvalidRequestError, match="client: must be a CodePipeline client of aio"
@@ -323,10 +324,11 @@ def test_the_five_operations_against_the_local_service() -> None:
     action_type = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 
     async def main(service: LocalCodePipeline) -> None:
-        session = AioSession()  # type: ignore[no-untyped-call] # without its stubs
-        session.set_credentials(service.access_key_id, service.secret_access_key.get_secret_value())
+        credentials = (service.access_key_id, service.secret_access_key.get_secret_value())
         async with AsyncThirdPartyJobClient.create(
-            region_name=service.region_name, endpoint_url=service.endpoint_url, session=session
+            region_name=service.region_name,
+            endpoint_url=service.endpoint_url,
+            session=both.session("asyncio", *credentials),
         ) as client:
             first, second = await client.poll_for_third_party_jobs(action_type, max_batch_size=2)
             for job in (first, second):

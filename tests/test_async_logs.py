@@ -29,8 +29,9 @@ def _fails() -> Awaitable[dict[str, str]]:
 
 
 def _sign_in() -> Awaitable[dict[str, str]]:
-    token: Any = AioDeferredRefreshableToken("made-up", _fails)  # type: ignore[no-untyped-call] # without stubs
-    return token.get_frozen_token()  # type: ignore[no-any-return] # likewise
+    kind: Any = AioDeferredRefreshableToken
+    token: Awaitable[dict[str, str]] = kind("made-up", _fails).get_frozen_token()
+    return token
 
 
 async def _container() -> dict[str, str]:
@@ -46,17 +47,19 @@ async def _container() -> dict[str, str]:
     async def no_pause(_: float) -> None:
         """Do not wait."""
 
-    fetcher: Any = AioContainerMetadataFetcher(sleep=no_pause)  # type: ignore[no-untyped-call] # without stubs
+    kind: Any = AioContainerMetadataFetcher
     async with await asyncio.start_server(answer, "127.0.0.1") as agent:
         port = agent.sockets[0].getsockname()[1]
-        return await fetcher.retrieve_full_uri(f"http://127.0.0.1:{port}/")  # type: ignore[no-any-return] # likewise
+        told: dict[str, str] = await kind(sleep=no_pause).retrieve_full_uri(f"http://127.0.0.1:{port}/")
+        return told
 
 
 def _expired(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:
     """Make a session whose credentials have expired and must be fetched by the next call, which fails."""
     made = session()
     past = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    made._credentials = AioRefreshableCredentials("a", "b", "c", past, fetch, "made-up")
+    kind: Any = AioRefreshableCredentials
+    made._credentials = kind("a", "b", "c", past, fetch, "made-up")
     return made
 
 

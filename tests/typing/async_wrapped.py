@@ -1,5 +1,7 @@
 """A client and a session of aiobotocore in ours, with its stubs.  Checked by mypy and pyright, never run."""
 
+# pyright: reportMissingModuleSource=false
+
 from __future__ import annotations
 
 from aiobotocore.config import AioConfig
