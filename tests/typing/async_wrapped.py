@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession, get_session
+from aiobotocore.session import AioSession
 from types_aiobotocore_codepipeline import CodePipelineClient
 from typing_extensions import assert_type
 
@@ -16,7 +16,5 @@ async def wrapped(of_aiobotocore: CodePipelineClient, session: AioSession) -> No
     """Wrap what a session of aiobotocore gives, and give it one."""
     assert_type(AsyncThirdPartyJobClient(of_aiobotocore), AsyncThirdPartyJobClient)
     assert_type(AsyncThirdPartyJobClient(of_aiobotocore, deadline=None, on_call=print), AsyncThirdPartyJobClient)
-    async with get_session().create_client("codepipeline") as client:
-        assert_type(AsyncThirdPartyJobClient(client), AsyncThirdPartyJobClient)
     config = AioConfig(max_pool_connections=2)
     assert_type(AsyncThirdPartyJobClient.create(session=session, config=config), AsyncThirdPartyJobClient)
