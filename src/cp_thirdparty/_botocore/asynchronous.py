@@ -69,11 +69,9 @@ class _Session:
 async def _body(answer: aiohttp.ClientResponse, call: Call) -> bytes:
     try:
         return b"".join([_counted(piece, call) async for piece in answer.content.iter_any()])
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001 - raised again below
         answer.close()  # so that nobody gets a connection with the rest of this answer in it
-        if isinstance(failure, aiohttp.ClientConnectionError):
-            raise _told(failure) from None
-        raise
+        raise _told(failure) from None
 
 
 def _counted(piece: bytes, call: Call) -> bytes:
@@ -83,7 +81,8 @@ def _counted(piece: bytes, call: Call) -> bytes:
     return piece
 
 
-def _told(failure: aiohttp.ClientConnectionError) -> aiohttp.ClientConnectionError:
+def _told(failure: BaseException) -> BaseException:
     """Make another error of a connection that was made and broke."""
     is_known = isinstance(failure, (aiohttp.ClientConnectorError, aiohttp.ServerConnectionError))
-    return failure if is_known else aiohttp.ServerDisconnectedError()
+    has_broken = isinstance(failure, aiohttp.ClientConnectionError) and not is_known
+    return aiohttp.ServerDisconnectedError() if has_broken else failure
