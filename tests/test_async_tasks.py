@@ -423,7 +423,8 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
 
         async def main() -> None:
             async with raw_client(server.endpoint_url) as raw:
-                AsyncThirdPartyJobClient(raw)
+                with pytest.raises(ThirdPartyError):  # and a call of ours, before it in this task, changes nothing
+                    await AsyncThirdPartyJobClient(raw, deadline=0.5).poll_for_third_party_jobs(TYPE)
                 await raw.get_third_party_job_details(jobId="job-1", clientToken=TOKEN.get_secret_value())
 
         asyncio.run(main())

@@ -22,7 +22,6 @@ from cp_thirdparty._connection import (
     Answered,
     JobClientBase,
     failed,
-    forget,
     is_codepipeline,
     method,
     plain_parameters,
@@ -406,8 +405,7 @@ async def _answered(client: AioBaseClient, request: Request[_T], call: Call) -> 
         async with asynchronous.timeout(call.seconds_left()):
             answer = await method(client, request)(**plain_parameters(request))
         return read(request, answer)
-    except asyncio.TimeoutError as failure:
-        forget(failure)
+    except asyncio.TimeoutError:
         return failed(request, call, ReadTimeoutError(endpoint_url=""))
     except BaseException as failure:  # noqa: BLE001 - a cancellation too is raised again by the caller
         return failed(request, call, failure)
