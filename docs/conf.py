@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -22,7 +24,7 @@ copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]  # what builds leave behind
 default_role = "py:obj"  # `JobDetails` in a docstring is a link
 html_theme = "furo"
 html_title = f"cp-thirdparty {__version__}"
@@ -46,7 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "inherited-members": "Exception,Mapping,str", "show-inheritance": True}
+autodoc_default_options = {"members": True, "inherited-members": "Exception,Mapping,str"}
 napoleon_numpy_docstring = False
 
 # Names of other packages: their inventories are on the network, and this build has none.
@@ -54,10 +56,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(aiobotocore|asyncio|attr|attrs|boto3|botocore|cattrs|click|collections|concurrent|contextlib)\b.*"),
     (r"py:.*", r"(datetime|distributed|enum|http|hypothesis|io|json|logging|moto|numbers|os|pathlib|pytest|rich)\b.*"),
     (r"py:.*", r"(socket|sqlite3|ssl|tqdm|threading|types|typing|typing_extensions|unittest|urllib|urllib3)\b.*"),
-    # Builtins, and names that a signature shows without their module.
-    (r"py:.*", r"(bool|bytes|dict|float|frozenset|int|list|memoryview|object|set|str|tuple|type)"),
-    (r"py:.*", r"\w*(Error|Exception|Interrupt|Warning)"),
-    (r"py:.*", r"_?[A-Z]\w*"),
+    # Names that a signature shows without their module.
+    (r"py:class", r"AioSession|Config|_\w+"),
     # Type variables, and classes that share what public ones do; each method is shown where it is inherited.
     (r"py:.*", r"cp_thirdparty\..*\b_\w+"),
     (r"py:.*", r"cp_thirdparty\._.*"),
@@ -70,12 +70,13 @@ def setup(app: Sphinx) -> None:
     """Register what is ours."""
     app.connect("missing-reference", _by_last_name)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-signature", _with_defaults)
 
 
 def _by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
-    """Let a docstring name an object by its last name, when only one has it."""
+    """Let a docstring name an object by its last name; of several the one with the shortest path is meant."""
     if node.get("refdomain") != "py":
         return None
     name = str(node["reftarget"]).removesuffix("()").removeprefix("cp_thirdparty.")
@@ -93,3 +94,14 @@ def _by_last_name(
 def _skip(_: Sphinx, what: str, __: str, member: object, skip: bool, ___: object) -> bool | None:  # noqa: FBT001
     """Leave out what attrs makes."""
     return True if what == "class" and inspect.ismemberdescriptor(member) else skip or None
+
+
+def _with_defaults(
+    _: Sphinx, __: str, ___: str, member: object, ____: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Show the defaults of an attrs class, where its own ``__init__`` has the names that attrs gives them."""
+    if signature is None or not isinstance(member, type) or not attrs.has(member):
+        return signature, returns
+    fields = attrs.fields_dict(member)
+    shown = re.sub(r"attr_dict\['(\w+)'\]\.default", lambda found: repr(fields[found[1]].default), signature)
+    return re.sub(r"= NOTHING\b", "= ...", shown), returns

@@ -11,8 +11,8 @@ from cp_thirdparty.models import ArtifactCredentials
 
 __all__ = ["CredentialDesk", "CredentialSource"]
 
-# Fixed ones, something that makes new ones (or leaves them out) at each reading, or None for made-up ones.
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
+"""Fixed credentials, a function that makes new ones at each reading or leaves them out, or ``None`` for made-up ones."""
 
 
 class CredentialDesk:

@@ -18,6 +18,7 @@ __all__ = ["IN_PROCESS_URL", "connect"]
 
 # No resolver knows names that end so (RFC 2606): a request that came past the event would reach nobody.
 IN_PROCESS_URL = "http://local-codepipeline.invalid"
+"""The endpoint of clients that reach the service without HTTP; no host has this name."""
 
 
 def connect(client: BaseClient | Session, exchange: Exchange) -> None:

@@ -1,5 +1,5 @@
 """
-Signature Version 4 as the local CodePipeline checks it, by botocore's own `SigV4Auth` over what was received.
+Signature Version 4 as the local CodePipeline checks it, by botocore's own ``SigV4Auth`` over what was received.
 
 The codes are those that AWS's JSON services answer with, each with status 400.  AWS documents them only as common
 errors of older front ends, under other names, so their use by CodePipeline is an assumption, as is the order of checks.

@@ -33,6 +33,7 @@ __all__ = ["ArtifactsFactory", "Handler", "Ran", "Runner", "run_elsewhere"]
 _ConfigurationT = TypeVar("_ConfigurationT")
 
 Handler: TypeAlias = Callable[["Job[_ConfigurationT]"], "Succeeded | Continued | Awaitable[Succeeded | Continued]"]
+"""The partner's function, or ``async def``, that does the work of one job."""
 """A function, or an ``async def``, from a job to its result."""
 
 ArtifactsFactory: TypeAlias = Callable[..., "ArtifactStore"]
