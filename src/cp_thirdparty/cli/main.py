@@ -82,6 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: Without the program's name.
 
+    Raises:
+        ModuleNotFoundError: The extra ``cli`` is not installed.
+
     .. versionadded:: 0.1.0
     """
     try:

@@ -12,7 +12,7 @@ from cp_thirdparty.models import ArtifactCredentials
 __all__ = ["CredentialDesk", "CredentialSource"]
 
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
-"""Fixed credentials, a function that makes new ones at each reading or leaves them out, or ``None`` for made-up ones."""
+"""Fixed credentials, a function that makes (or leaves out) new ones at each reading, or ``None`` for made-up ones."""
 
 
 class CredentialDesk:
