@@ -144,6 +144,17 @@ def test_the_code_of_each_page_runs(path: Path) -> None:
         assert (path.parent / included).resolve().parent == _ROOT / "examples"
 
 
+def test_every_numbered_example_is_on_a_page() -> None:
+    """Each numbered example is shown by a page that includes its file."""
+    examples = {path.name for path in (_ROOT / "examples").glob("[0-9]*.py")}
+    shown = [
+        name
+        for path in _PAGES
+        for name in re.findall(r"\{literalinclude\} \S+/(\S+)", path.read_text(encoding="utf-8"))
+    ]
+    assert examples == set(shown)
+
+
 @pytest.mark.parametrize("path", sorted(_SITE.rglob("*.html")), ids=lambda path: path.relative_to(_SITE).as_posix())
 def test_a_page_loads_nothing_from_elsewhere(path: Path) -> None:
     """No page loads a script, a font, a picture or a style from another host."""
