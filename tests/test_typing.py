@@ -28,7 +28,10 @@ _TYPING = Path(__file__).parent / "typing"
 _PACKAGE = Path(cp_thirdparty.__file__).parent
 _STUBS = re.compile(r"(aiobotocore|botocore|boto3)[-_]stubs|types[-_](aiobotocore|boto3)|mypy[-_]boto3")
 _MARK = re.compile(r"# E: (?P<checkers>[a-z ]+)$")
+_TY_ERROR = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+):\d+: error(?P<message>.*)$")
 _MYPY_ERROR = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: (?P<message>.*)$")
+
+_SURFACE = ("api.py", "partner.py", "testing_api.py", "worker_api.py")
 
 # File, line, message.
 _Error = tuple[str, int, str]
@@ -94,9 +97,18 @@ def _pyright_errors(environment: Environment, files: list[str]) -> list[_Error]:
     return [(Path(one["file"]).name, one["range"]["start"]["line"] + 1, one["message"]) for one in found]
 
 
+def _ty_errors(environment: Environment, files: list[str]) -> list[_Error]:
+    python = str(environment.directory / "env")
+    output = environment.run("ty", "check", "--python", python, "--output-format", "concise", *files)
+    assert "diagnostic" in output or "All checks passed" in output, output
+    found = [match for line in output.splitlines() if (match := _TY_ERROR.match(line))]
+    return [(match["file"], int(match["line"]), match["message"]) for match in found]
+
+
 _CHECKERS: dict[str, Callable[[Environment, list[str]], list[_Error]]] = {
     "mypy": _mypy_errors,
     "pyright": _pyright_errors,
+    "ty": _ty_errors,
 }
 each_checker = pytest.mark.parametrize("checker", _CHECKERS)
 
@@ -129,7 +141,7 @@ def without_stubs(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 @each_checker
 def test_the_public_surface_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
     """The types of all that is public are what api.py says, and a partner's program needs no cast and no ignore."""
-    assert _errors(checker, with_stubs, "api.py", "partner.py") == []
+    assert _errors(checker, with_stubs, *_SURFACE) == []
 
 
 @each_checker
@@ -137,7 +149,7 @@ def test_the_types_are_exact_without_the_stubs_of_boto(checker: str, without_stu
     """Who has no stubs of boto installed sees the same types of `create()`, of the operations and of all else."""
     (without_stubs.directory / "untyped.py").write_text("from botocore.client import BaseClient as BaseClient\n")
     assert {file for file, _, _ in _CHECKERS[checker](without_stubs, ["untyped.py"])} == {"untyped.py"}
-    assert _errors(checker, without_stubs, "api.py", "partner.py") == []
+    assert _errors(checker, without_stubs, *_SURFACE) == []
 
 
 @each_checker
@@ -168,6 +180,13 @@ def test_misuse_does_not_type_check(checker: str, with_stubs: Environment) -> No
     assert [(line, message) for _, line, message in errors if line not in marked] == []
     assert sum(line.count("# E:") for line in lines) == len(marks)  # none is misspelt
     assert {name for names in marks.values() for name in names} == set(_CHECKERS)
+
+
+@pytest.mark.parametrize("module", public_modules())
+def test_every_public_name_is_used_where_types_are_checked(module: str) -> None:
+    """Each public name stands in one of the files whose types are checked, so none is forgotten."""
+    words = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in _TYPING.glob("*.py"))))
+    assert [name for name in importlib.import_module(module).__all__ if name not in words] == []
 
 
 def test_every_public_name_has_a_known_type(with_stubs: Environment) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-import attrs
-
 from cp_thirdparty import models
 from cp_thirdparty._hooks import make_converter
 from cp_thirdparty._reading import read
@@ -23,6 +21,15 @@ __all__ = ["Key", "structure", "structure_configuration", "unstructure"]
 _T = TypeVar("_T")
 
 _MODELS = frozenset(getattr(models, name) for name in models.__all__)
+
+if TYPE_CHECKING:
+    # One by one: to some type checkers `attrs.AttrsInstance` is any object.
+    _Model = (
+        models.ActionConfiguration | models.ActionContext | models.ActionTypeId | models.Artifact
+        | models.ArtifactCredentials | models.ArtifactLocation | models.CurrentRevision | models.EncryptionKey
+        | models.ExecutionDetails | models.FailureDetails | models.JobData | models.JobDetails
+        | models.PipelineContext | models.S3Location | models.StageContext | models.ThirdPartyJob
+    )
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
 
@@ -64,7 +71,7 @@ def structure(data: object, model: type[_T]) -> _T:
     return value
 
 
-def unstructure(model: attrs.AttrsInstance, *, secrets: Literal["mask", "reveal"] = "mask") -> dict[str, Any]:
+def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -> dict[str, Any]:
     """
     Write a model as a dictionary with the service's member names, ready for `json.dumps`.
 

@@ -38,116 +38,116 @@ def takes_text(text: str) -> None:
 
 def secrets(secret: SecretStr) -> None:
     """Take a secret for a text."""
-    takes_text(secret)  # E: mypy pyright
-    text: str = secret  # E: mypy pyright
-    "token=" + secret  # E: mypy pyright
-    ",".join([secret])  # E: mypy pyright
-    os.environ["TOKEN"] = secret  # E: mypy pyright
-    len(secret)  # E: mypy pyright
-    secret < secret  # E: mypy pyright
-    "x" in secret  # E: mypy pyright
-    list(secret)  # E: mypy pyright
-    SecretStr(5)  # E: mypy pyright
-    SecretStr(b"bytes")  # E: mypy pyright
-    SecretStr()  # E: mypy pyright
-    SecretStr.wrap(None)  # E: mypy pyright
+    takes_text(secret)  # E: mypy pyright ty
+    text: str = secret  # E: mypy pyright ty
+    "token=" + secret  # E: mypy pyright ty
+    ",".join([secret])  # E: mypy pyright ty
+    os.environ["TOKEN"] = secret  # E: mypy pyright ty
+    len(secret)  # E: mypy pyright ty
+    secret < secret  # E: mypy pyright ty
+    "x" in secret  # E: mypy pyright ty
+    list(secret)  # E: mypy pyright ty
+    SecretStr(5)  # E: mypy pyright ty
+    SecretStr(b"bytes")  # E: mypy pyright ty
+    SecretStr()  # E: mypy pyright ty
+    SecretStr.wrap(None)  # E: mypy pyright ty
     takes_text(text)
 
 
 def optional_fields(details: JobDetails, artifact: Artifact) -> None:
     """Use what may be absent without a look."""
-    details.data.action_configuration.configuration  # E: mypy pyright
-    details.data.artifact_credentials.access_key_id  # E: mypy pyright
-    takes_text(details.data.continuation_token)  # E: mypy pyright
-    takes_text(artifact.name)  # E: mypy pyright
-    artifact.location.s3_location.bucket_name  # E: mypy pyright
-    structure_configuration(details, ActionConfiguration)  # E: mypy pyright
+    details.data.action_configuration.configuration  # E: mypy pyright ty
+    details.data.artifact_credentials.access_key_id  # E: mypy pyright ty
+    takes_text(details.data.continuation_token)  # E: mypy pyright ty
+    takes_text(artifact.name)  # E: mypy pyright ty
+    artifact.location.s3_location.bucket_name  # E: mypy pyright ty
+    structure_configuration(details, ActionConfiguration)  # E: mypy pyright ty
 
 
 def frozen_fields(details: JobDetails, secret: SecretStr, configuration: ActionConfiguration) -> None:
     """Change what is frozen."""
-    details.nonce = "2"  # E: mypy pyright
-    details.data.continuation_token = None  # E: mypy pyright
-    details.data.input_artifacts[0] = Artifact()  # E: mypy pyright
-    details.data.input_artifacts.append(Artifact())  # E: mypy pyright
-    configuration.configuration["A"] = secret  # E: mypy pyright
-    Key("A").name = "B"  # E: mypy pyright
+    details.nonce = "2"  # E: mypy pyright ty
+    details.data.continuation_token = None  # E: mypy pyright ty
+    details.data.input_artifacts[0] = Artifact()  # E: mypy pyright ty
+    details.data.input_artifacts.append(Artifact())  # E: mypy pyright ty
+    configuration.configuration["A"] = secret  # E: mypy pyright ty
+    Key("A").name = "B"  # E: mypy pyright ty
 
 
 def constructors() -> None:
     """Make models of the wrong parts."""
-    ActionTypeId(category=1, owner="ThirdParty", provider="p", version="1")  # E: mypy pyright
-    ActionTypeId(category="Test", owner=None, provider="p", version="1")  # E: mypy pyright
-    ActionTypeId(category="Test", owner="ThirdParty", provider="p", version=1)  # E: mypy pyright
-    ActionTypeId(category="Test", owner="ThirdParty", provider="p")  # E: mypy pyright
-    ActionTypeId("Test", "ThirdParty", "p", "1")  # E: mypy pyright
-    FailureDetails(type="JobFailed", message="m")  # E: mypy pyright
-    FailureDetails(type=FailureType.JOB_FAILED)  # E: mypy pyright
-    FailureDetails(type=JobStatus.FAILED, message="m")  # E: mypy pyright
-    ExecutionDetails(percent_complete="50")  # E: mypy pyright
-    ExecutionDetails(percent_complete=0.5)  # E: mypy pyright
-    ExecutionDetails(externalExecutionId="e")  # E: mypy pyright
-    ActionConfiguration(configuration={"A": 1})  # E: mypy pyright
-    ActionConfiguration(configuration={"A": None})  # E: mypy pyright
-    S3Location("bucket", "key")  # E: mypy pyright
-    ThirdPartyJob(client_id=SecretStr("c"), job_id="j")  # E: mypy pyright
-    JobFailedError("JobFailed", "m")  # E: mypy pyright
-    Key(5)  # E: mypy pyright
+    ActionTypeId(category=1, owner="ThirdParty", provider="p", version="1")  # E: mypy pyright ty
+    ActionTypeId(category="Test", owner=None, provider="p", version="1")  # E: mypy pyright ty
+    ActionTypeId(category="Test", owner="ThirdParty", provider="p", version=1)  # E: mypy pyright ty
+    ActionTypeId(category="Test", owner="ThirdParty", provider="p")  # E: mypy pyright ty
+    ActionTypeId("Test", "ThirdParty", "p", "1")  # E: mypy pyright ty
+    FailureDetails(type="JobFailed", message="m")  # E: mypy pyright ty
+    FailureDetails(type=FailureType.JOB_FAILED)  # E: mypy pyright ty
+    FailureDetails(type=JobStatus.FAILED, message="m")  # E: mypy pyright ty
+    ExecutionDetails(percent_complete="50")  # E: mypy pyright ty
+    ExecutionDetails(percent_complete=0.5)  # E: mypy pyright ty
+    ExecutionDetails(externalExecutionId="e")  # E: mypy pyright ty
+    ActionConfiguration(configuration={"A": 1})  # E: mypy pyright ty
+    ActionConfiguration(configuration={"A": None})  # E: mypy pyright ty
+    S3Location("bucket", "key")  # E: mypy pyright ty
+    ThirdPartyJob(client_id=SecretStr("c"), job_id="j")  # E: mypy pyright ty
+    JobFailedError("JobFailed", "m")  # E: mypy pyright ty
+    Key(5)  # E: mypy pyright ty
 
 
 def calls(client: ThirdPartyJobClient, action: ActionTypeId, token: SecretStr, failure: FailureDetails) -> None:
     """Call the operations in wrong ways."""
-    client.poll_for_third_party_jobs()  # E: mypy pyright
-    client.poll_for_third_party_jobs("Test")  # E: mypy pyright
-    client.poll_for_third_party_jobs(action, 5)  # E: mypy pyright
-    client.poll_for_third_party_jobs(action, max_batch_size="5")  # E: mypy pyright
-    client.get_third_party_job_details("j", token)  # E: mypy pyright
-    client.get_third_party_job_details("j")  # E: mypy pyright
-    client.get_third_party_job_details("j", clientToken=token)  # E: mypy pyright
-    client.get_third_party_job_details("j", client_token=None)  # E: mypy pyright
-    client.acknowledge_third_party_job("j", client_token=token)  # E: mypy pyright
-    client.acknowledge_third_party_job("j", nonce=1, client_token=token)  # E: mypy pyright
-    client.acknowledge_third_party_job("j", "1", token)  # E: mypy pyright
-    client.acknowledge_third_party_job("j", nonce=token, client_token=token)  # E: mypy pyright
-    client.put_third_party_job_success_result("j", client_token=token, continuation_token=token)  # E: mypy pyright
-    client.put_third_party_job_success_result("j", client_token=token, execution_details={})  # E: mypy pyright
-    client.put_third_party_job_success_result("j", token)  # E: mypy pyright
-    client.put_third_party_job_failure_result("j", client_token=token)  # E: mypy pyright
-    client.put_third_party_job_failure_result("j", client_token=token, failure_details="m")  # E: mypy pyright
-    client.put_third_party_job_failure_result("j", token, failure)  # E: mypy pyright
-    client.get_job("j")  # E: mypy pyright
+    client.poll_for_third_party_jobs()  # E: mypy pyright ty
+    client.poll_for_third_party_jobs("Test")  # E: mypy pyright ty
+    client.poll_for_third_party_jobs(action, 5)  # E: mypy pyright ty
+    client.poll_for_third_party_jobs(action, max_batch_size="5")  # E: mypy pyright ty
+    client.get_third_party_job_details("j", token)  # E: mypy pyright ty
+    client.get_third_party_job_details("j")  # E: mypy pyright ty
+    client.get_third_party_job_details("j", clientToken=token)  # E: mypy pyright ty
+    client.get_third_party_job_details("j", client_token=None)  # E: mypy pyright ty
+    client.acknowledge_third_party_job("j", client_token=token)  # E: mypy pyright ty
+    client.acknowledge_third_party_job("j", nonce=1, client_token=token)  # E: mypy pyright ty
+    client.acknowledge_third_party_job("j", "1", token)  # E: mypy pyright ty
+    client.acknowledge_third_party_job("j", nonce=token, client_token=token)  # E: mypy pyright ty
+    client.put_third_party_job_success_result("j", client_token=token, continuation_token=token)  # E: mypy pyright ty
+    client.put_third_party_job_success_result("j", client_token=token, execution_details={})  # E: mypy pyright ty
+    client.put_third_party_job_success_result("j", token)  # E: mypy pyright ty
+    client.put_third_party_job_failure_result("j", client_token=token)  # E: mypy pyright ty
+    client.put_third_party_job_failure_result("j", client_token=token, failure_details="m")  # E: mypy pyright ty
+    client.put_third_party_job_failure_result("j", token, failure)  # E: mypy pyright ty
+    client.get_job("j")  # E: mypy pyright ty
 
 
 def clients() -> None:
     """Make clients in wrong ways."""
-    ThirdPartyJobClient("us-east-1")  # E: mypy pyright
-    ThirdPartyJobClient()  # E: mypy pyright
-    ThirdPartyJobClient.create("us-east-1")  # E: mypy pyright
-    ThirdPartyJobClient.create(region="us-east-1")  # E: mypy pyright
-    ThirdPartyJobClient.create(verify=1.5)  # E: mypy pyright
-    ThirdPartyJobClient.create(read_timeout="20")  # E: mypy pyright
-    ThirdPartyJobClient.create(sign_request=None)  # E: mypy pyright
+    ThirdPartyJobClient("us-east-1")  # E: mypy pyright ty
+    ThirdPartyJobClient()  # E: mypy pyright ty
+    ThirdPartyJobClient.create("us-east-1")  # E: mypy pyright ty
+    ThirdPartyJobClient.create(region="us-east-1")  # E: mypy pyright ty
+    ThirdPartyJobClient.create(verify=1.5)  # E: mypy pyright ty
+    ThirdPartyJobClient.create(read_timeout="20")  # E: mypy pyright ty
+    ThirdPartyJobClient.create(sign_request=None)  # E: mypy pyright ty
 
 
 def documents(details: JobDetails) -> None:
     """Read and write in wrong ways."""
-    takes_text(structure({}, JobDetails))  # E: mypy pyright
-    structure({}, "JobDetails")  # E: mypy pyright
-    unstructure(details, "reveal")  # E: mypy pyright
-    unstructure(details, secrets="show")  # E: mypy pyright
-    unstructure(details, secrets=True)  # E: mypy pyright
-    unstructure({"id": "j"})  # E: mypy
-    structure_configuration({"A": "1"}, ActionTypeId)  # E: mypy pyright
-    structure_configuration(details.data.action_configuration)  # E: mypy pyright
+    takes_text(structure({}, JobDetails))  # E: mypy pyright ty
+    structure({}, "JobDetails")  # E: mypy pyright ty
+    unstructure(details, "reveal")  # E: mypy pyright ty
+    unstructure(details, secrets="show")  # E: mypy pyright ty
+    unstructure(details, secrets=True)  # E: mypy pyright ty
+    unstructure({"id": "j"})  # E: mypy pyright ty
+    structure_configuration({"A": "1"}, ActionTypeId)  # E: mypy pyright ty
+    structure_configuration(details.data.action_configuration)  # E: mypy pyright ty
 
 
 def errors(error: exceptions.ServiceError, invalid: exceptions.InvalidRequestError) -> None:
     """Read what an error does not have, or has not surely."""
-    takes_text(error.status_code)  # E: mypy pyright
-    takes_text(error.request_id)  # E: mypy pyright
-    error.response  # E: mypy pyright
-    invalid.value  # E: mypy pyright
-    exceptions.NoSuchError  # E: mypy pyright
+    takes_text(error.status_code)  # E: mypy pyright ty
+    takes_text(error.request_id)  # E: mypy pyright ty
+    error.response  # E: mypy pyright ty
+    invalid.value  # E: mypy pyright ty
+    exceptions.NoSuchError  # E: mypy pyright ty
 
 
 def right(client: ThirdPartyJobClient, details: JobDetails, secret: SecretStr) -> str:

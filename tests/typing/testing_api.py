@@ -1,0 +1,573 @@
+"""The types of the local CodePipeline and of telemetry.  Checked by the type checkers, all strict; never run."""
+# pyright: reportUnusedFunction=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from botocore.client import BaseClient
+from botocore.session import Session
+from typing_extensions import assert_type
+
+from cp_thirdparty import (
+    ActionTypeId,
+    Artifact,
+    ArtifactCredentials,
+    CurrentRevision,
+    EncryptionKey,
+    ExecutionDetails,
+    FailureDetails,
+    JobDetails,
+    JobStatus,
+    PipelineContext,
+    SecretStr,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
+from cp_thirdparty.secrets import SecretMapping
+from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
+from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success
+from cp_thirdparty.testing.artifact_credentials import CredentialDesk, CredentialSource
+from cp_thirdparty.testing.exchange import Exchange
+from cp_thirdparty.testing.faults import (
+    Delay,
+    ExpiredCredentials,
+    Fault,
+    Faults,
+    HtmlPage,
+    LostAnswer,
+    ServerError,
+    Throttling,
+    TruncatedBody,
+)
+from cp_thirdparty.testing.http_server import HttpServer
+from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
+from cp_thirdparty.testing.journal import Journal
+from cp_thirdparty.testing.samples import (
+    action_type_id,
+    artifact,
+    artifact_credentials,
+    job_details,
+    pipeline_context,
+    third_party_job,
+)
+from cp_thirdparty.testing.scenario import Introduction, Scenario, ScenarioError, load
+from cp_thirdparty.testing.signature import SignatureCheck
+from cp_thirdparty.testing.states import RefusedError, States
+from cp_thirdparty.testing.wire import (
+    Answer,
+    BadRequestError,
+    HttpRequest,
+    failed,
+    ok,
+    operation_name_of,
+    parameters_of,
+    parse_request,
+)
+
+TEXT: str = IN_PROCESS_URL
+
+
+def _secret_mapping(one: SecretMapping, entries: Mapping[str, str | SecretStr]) -> None:
+    assert_type(SecretMapping(entries), SecretMapping)
+    assert_type(one["key"], SecretStr)
+
+
+# --- telemetry
+
+
+def _call_record(
+    one: CallRecord,
+    operation_name: str,
+    job_id: str | None,
+    status_code: int | None,
+    request_id: str | None,
+    attempts: int,
+    seconds: float,
+    error: str | None,
+) -> None:
+    assert_type(
+        CallRecord(
+            operation_name=operation_name,
+            job_id=job_id,
+            status_code=status_code,
+            request_id=request_id,
+            attempts=attempts,
+            seconds=seconds,
+            error=error,
+        ),
+        CallRecord,
+    )
+    assert_type(one.attempts, int)
+    assert_type(one.error, str | None)
+    assert_type(one.job_id, str | None)
+    assert_type(one.operation_name, str)
+    assert_type(one.request_id, str | None)
+    assert_type(one.seconds, float)
+    assert_type(one.status_code, int | None)
+
+
+def _is_wanted(on_call: Callable[[CallRecord], object] | None) -> None:
+    assert_type(is_wanted(on_call), bool)
+
+
+def _tell(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
+    tell(record, on_call)
+
+
+# --- actions
+
+
+def _action(
+    one: Action, status: JobStatus | str | None, until: Callable[[Action], object] | None, timeout: float
+) -> None:
+    assert_type(one.jobs, tuple[Job, ...])
+    assert_type(one.status, JobStatus)
+    assert_type(one.result, Success | FailureDetails | None)
+    assert_type(one.wait(status, until=until, timeout=timeout), JobStatus)
+
+
+def _job(
+    one: Job,
+    id: str,
+    nonce: str,
+    status: JobStatus,
+    continuation_token: str | None,
+    result: Success | FailureDetails | None,
+) -> None:
+    assert_type(Job(id=id, nonce=nonce, status=status, continuation_token=continuation_token, result=result), Job)
+    assert_type(one.is_unclaimed, bool)
+    assert_type(one.has_ended, bool)
+    assert_type(one.continuation_token, str | None)
+    assert_type(one.id, str)
+    assert_type(one.nonce, str)
+    assert_type(one.result, Success | FailureDetails | None)
+    assert_type(one.status, JobStatus)
+
+
+def _success(
+    one: Success,
+    continuation_token: str | None,
+    current_revision: CurrentRevision | None,
+    execution_details: ExecutionDetails | None,
+) -> None:
+    assert_type(
+        Success(
+            continuation_token=continuation_token,
+            current_revision=current_revision,
+            execution_details=execution_details,
+        ),
+        Success,
+    )
+    assert_type(one.continuation_token, str | None)
+    assert_type(one.current_revision, CurrentRevision | None)
+    assert_type(one.execution_details, ExecutionDetails | None)
+
+
+# --- artifact_credentials
+
+
+def _credential_desk(
+    one: CredentialDesk,
+    clock: Callable[[], float],
+    lifetime: float,
+    source: CredentialSource,
+    credentials: ArtifactCredentials,
+) -> None:
+    assert_type(CredentialDesk(clock=clock, lifetime=lifetime), CredentialDesk)
+    assert_type(one.hand_out(source), ArtifactCredentials | None)
+    assert_type(one.is_valid(credentials), bool)
+
+
+# --- clock
+
+
+def _manual_clock(one: ManualClock, now: float, seconds: float, listener: Callable[[], object]) -> None:
+    assert_type(ManualClock(now), ManualClock)
+    one.advance(seconds)
+    one.listen(listener)
+
+
+# --- exchange
+
+
+def _exchange(
+    one: Exchange,
+    states: States,
+    faults: Faults,
+    journal: Journal,
+    signature: SignatureCheck | None,
+    clock: Callable[[], float],
+    request: HttpRequest,
+    code: str,
+    message: str,
+    status: int,
+) -> None:
+    assert_type(Exchange(states=states, faults=faults, journal=journal, signature=signature, clock=clock), Exchange)
+    assert_type(one.answer(request), Answer)
+    assert_type(one.refuse(code, message, status=status), Answer)
+    assert_type(one.clock, Callable[[], float])
+    assert_type(one.faults, Faults)
+    assert_type(one.journal, Journal)
+    assert_type(one.signature, SignatureCheck | None)
+    assert_type(one.states, States)
+
+
+# --- faults
+
+
+def _delay(one: Delay, seconds: float, serve: Callable[[], Answer]) -> None:
+    assert_type(Delay(seconds), Delay)
+    assert_type(one.play(serve), Answer)
+    assert_type(one.seconds, float)
+
+
+def _expired_credentials(one: ExpiredCredentials, serve: Callable[[], Answer]) -> None:
+    assert_type(ExpiredCredentials(), ExpiredCredentials)
+    assert_type(one.play(serve), Answer)
+
+
+def _fault(one: Fault, serve: Callable[[], Answer]) -> None:
+    assert_type(one.play(serve), Answer)
+
+
+def _faults(one: Faults, operation_name: str, fault: Fault, times: int | None) -> None:
+    assert_type(Faults(), Faults)
+    one.add(operation_name, fault, times)
+    one.clear()
+    assert_type(one.take(operation_name), Fault | None)
+
+
+def _html_page(one: HtmlPage, status: int, page: str, serve: Callable[[], Answer]) -> None:
+    assert_type(HtmlPage(status=status, page=page), HtmlPage)
+    assert_type(one.play(serve), Answer)
+    assert_type(one.page, str)
+    assert_type(one.status, int)
+
+
+def _lost_answer(one: LostAnswer, serve: Callable[[], Answer]) -> None:
+    assert_type(LostAnswer(), LostAnswer)
+    assert_type(one.play(serve), Answer)
+
+
+def _server_error(one: ServerError, status: int, code: str, serve: Callable[[], Answer]) -> None:
+    assert_type(ServerError(status=status, code=code), ServerError)
+    assert_type(one.play(serve), Answer)
+    assert_type(one.code, str)
+    assert_type(one.status, int)
+
+
+def _throttling(one: Throttling, code: str, status: int, serve: Callable[[], Answer]) -> None:
+    assert_type(Throttling(code=code, status=status), Throttling)
+    assert_type(one.play(serve), Answer)
+    assert_type(one.code, str)
+    assert_type(one.status, int)
+
+
+def _truncated_body(
+    one: TruncatedBody, length: int, content_length: Literal["whole", "cut"], serve: Callable[[], Answer]
+) -> None:
+    assert_type(TruncatedBody(length=length, content_length=content_length), TruncatedBody)
+    assert_type(one.play(serve), Answer)
+    assert_type(one.content_length, Literal["whole", "cut"])
+    assert_type(one.length, int)
+
+
+# --- http_server
+
+
+def _http_server(one: HttpServer) -> None:
+    assert_type(one, HttpServer)
+
+
+# --- in_process
+
+
+def _connect(client: BaseClient | Session, exchange: Exchange) -> None:
+    connect(client, exchange)
+
+
+# --- journal
+
+
+def _journal(one: Journal, size: int, record: RequestRecord) -> None:
+    assert_type(Journal(size), Journal)
+    one.add(record)
+    assert_type(one.records, tuple[RequestRecord, ...])
+
+
+def _request_record(
+    one: RequestRecord,
+    operation_name: str | None,
+    parameters: Mapping[str, Any] | None,
+    accepted: bool,
+    status_code: int | None,
+    error_code: str | None,
+    fault: Fault | None,
+) -> None:
+    assert_type(
+        RequestRecord(
+            operation_name=operation_name,
+            parameters=parameters,
+            accepted=accepted,
+            status_code=status_code,
+            error_code=error_code,
+            fault=fault,
+        ),
+        RequestRecord,
+    )
+    assert_type(one.accepted, bool)
+    assert_type(one.error_code, str | None)
+    assert_type(one.fault, Fault | None)
+    assert_type(one.operation_name, str | None)
+    assert_type(one.parameters, Mapping[str, Any] | None)
+    assert_type(one.status_code, int | None)
+
+
+# --- samples
+
+
+def _action_type_id(category: str, owner: str, provider: str, version: str) -> None:
+    assert_type(action_type_id(category=category, owner=owner, provider=provider, version=version), ActionTypeId)
+
+
+def _artifact(name: str, bucket_name: str, object_key: str | None, revision: str | None) -> None:
+    assert_type(artifact(name, bucket_name=bucket_name, object_key=object_key, revision=revision), Artifact)
+
+
+def _artifact_credentials(
+    access_key_id: str, secret_access_key: str | SecretStr, session_token: str | SecretStr
+) -> None:
+    assert_type(
+        artifact_credentials(
+            access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token
+        ),
+        ArtifactCredentials,
+    )
+
+
+def _job_details(
+    id: str,
+    nonce: str,
+    configuration: Mapping[str, str | SecretStr] | None,
+    action_type: ActionTypeId | None,
+    context: PipelineContext | None,
+    input_artifacts: Iterable[Artifact] | None,
+    output_artifacts: Iterable[Artifact],
+    credentials: ArtifactCredentials | None,
+    continuation_token: str | None,
+    encryption_key: EncryptionKey | None,
+) -> None:
+    assert_type(
+        job_details(
+            id=id,
+            nonce=nonce,
+            configuration=configuration,
+            action_type=action_type,
+            context=context,
+            input_artifacts=input_artifacts,
+            output_artifacts=output_artifacts,
+            credentials=credentials,
+            continuation_token=continuation_token,
+            encryption_key=encryption_key,
+        ),
+        JobDetails,
+    )
+
+
+def _pipeline_context(pipeline_name: str, stage_name: str, action_name: str) -> None:
+    assert_type(
+        pipeline_context(pipeline_name=pipeline_name, stage_name=stage_name, action_name=action_name), PipelineContext
+    )
+
+
+def _third_party_job(client_id: str, job_id: str) -> None:
+    assert_type(third_party_job(client_id=client_id, job_id=job_id), ThirdPartyJob)
+
+
+# --- scenario
+
+
+def _introduction(one: Introduction, client_id: str, client_token: SecretStr, action_type_id: ActionTypeId) -> None:
+    assert_type(
+        Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id), Introduction
+    )
+    assert_type(one.action_type_id, ActionTypeId)
+    assert_type(one.client_id, str)
+    assert_type(one.client_token, SecretStr)
+
+
+def _scenario(
+    one: Scenario,
+    service: LocalCodePipeline,
+) -> None:
+    assert_type(Scenario.made_up(), Scenario)
+    assert_type(one.play(service), Introduction)
+    assert_type(len(one.actions), int)
+    assert_type(one.clients, Mapping[str, SecretStr])
+    assert_type(one.settings, Mapping[str, Any])
+
+
+def _scenario_error(one: ScenarioError) -> None:
+    assert_type(one, ScenarioError)
+
+
+def _load(path: Path) -> None:
+    assert_type(load(path), Scenario)
+
+
+# --- server
+
+
+def _local_code_pipeline(
+    one: LocalCodePipeline,
+    client_id: str,
+    client_token: str | SecretStr,
+    action_type_id: ActionTypeId,
+    artifact_credentials: ArtifactCredentials,
+    in_process: bool,
+    client: BaseClient,
+) -> None:
+    assert_type(LocalCodePipeline(), LocalCodePipeline)
+    assert_type(one.endpoint_url, str)
+    assert_type(one.requests, tuple[RequestRecord, ...])
+    one.register_client(client_id, client_token)
+    assert_type(one.start_action(action_type_id, client_id=client_id), Action)
+    assert_type(one.credentials_are_valid(artifact_credentials), bool)
+    assert_type(one.environment(), dict[str, str])
+    assert_type(one.client(in_process=in_process), ThirdPartyJobClient)
+    one.attach(client)
+    one.start()
+    one.close()
+
+
+# --- signature
+
+
+def _signature_check(
+    one: SignatureCheck,
+    access_key_id: str,
+    secret_access_key: SecretStr,
+    session_token: SecretStr | None,
+    region_name: str,
+    clock: Callable[[], float],
+    request: HttpRequest,
+) -> None:
+    assert_type(
+        SignatureCheck(
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            session_token=session_token,
+            region_name=region_name,
+            clock=clock,
+        ),
+        SignatureCheck,
+    )
+    one.check(request)
+    assert_type(one.access_key_id, str)
+    assert_type(one.clock, Callable[[], float])
+    assert_type(one.region_name, str)
+    assert_type(one.secret_access_key, SecretStr)
+    assert_type(one.session_token, SecretStr | None)
+
+
+# --- states
+
+
+def _refused_error(one: RefusedError) -> None:
+    assert_type(one, RefusedError)
+
+
+def _states(
+    one: States,
+    clock: Callable[[], float],
+    client_id: str,
+    client_token: str | SecretStr,
+    action_type_id: ActionTypeId,
+    configuration: Mapping[str, str | SecretStr] | None,
+    input_artifacts: Iterable[Artifact],
+    output_artifacts: Iterable[Artifact],
+    artifact_credentials: CredentialSource,
+    encryption_key: EncryptionKey | None,
+    pipeline_context: PipelineContext | None,
+    action: Action,
+    credentials: ArtifactCredentials,
+    version: int,
+    timeout: float,
+    max_batch_size: int | None,
+    job_id: str,
+    other_client_token: SecretStr,
+    nonce: str,
+    success: Success,
+    failure: FailureDetails,
+) -> None:
+    assert_type(States(clock=clock), States)
+    one.register_client(client_id, client_token)
+    assert_type(
+        one.start_action(
+            action_type_id,
+            client_id=client_id,
+            configuration=configuration,
+            input_artifacts=input_artifacts,
+            output_artifacts=output_artifacts,
+            artifact_credentials=artifact_credentials,
+            encryption_key=encryption_key,
+            pipeline_context=pipeline_context,
+        ),
+        Action,
+    )
+    assert_type(one.jobs_of(action), tuple[Job, ...])
+    assert_type(one.credentials_are_valid(credentials), bool)
+    one.wait_for_change(action, version, timeout)
+    assert_type(one.poll(action_type_id, max_batch_size), tuple[ThirdPartyJob, ...])
+    assert_type(one.details(job_id, other_client_token), JobDetails)
+    assert_type(one.acknowledge(job_id, nonce, other_client_token), JobStatus)
+    one.put_success(job_id, other_client_token, success)
+    one.put_failure(job_id, other_client_token, failure)
+
+
+# --- wire
+
+
+def _answer(
+    one: Answer, status: int, headers: Mapping[str, str], body: bytes, ending: Literal["keep", "close", "lost"]
+) -> None:
+    assert_type(Answer(status=status, headers=headers, body=body, ending=ending), Answer)
+    assert_type(one.body, bytes)
+    assert_type(one.ending, Literal["keep", "close", "lost"])
+    assert_type(one.headers, Mapping[str, str])
+    assert_type(one.status, int)
+
+
+def _bad_request_error(one: BadRequestError) -> None:
+    assert_type(one, BadRequestError)
+
+
+def _http_request(one: HttpRequest, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+    assert_type(HttpRequest(method=method, target=target, headers=headers, body=body), HttpRequest)
+    assert_type(one.body, bytes)
+    assert_type(one.headers, Mapping[str, str])
+    assert_type(one.method, str)
+    assert_type(one.target, str)
+
+
+def _failed(code: str, message: str, status: int) -> None:
+    assert_type(failed(code, message, status=status), Answer)
+
+
+def _ok(document: Mapping[str, Any] | None) -> None:
+    assert_type(ok(document), Answer)
+
+
+def _operation_name_of(headers: Mapping[str, str]) -> None:
+    assert_type(operation_name_of(headers), str)
+
+
+def _parameters_of(operation_name: str, body: bytes) -> None:
+    assert_type(parameters_of(operation_name, body), dict[str, Any])
+
+
+def _parse_request(headers: Mapping[str, str], body: bytes) -> None:
+    assert_type(parse_request(headers, body), tuple[str, dict[str, Any]])

@@ -1,0 +1,485 @@
+"""The types of artifacts and of the worker.  Checked by the type checkers, all strict; never run."""
+# pyright: reportUnusedFunction=false
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+from typing_extensions import assert_type
+
+from cp_thirdparty import (
+    ActionTypeId,
+    Artifact,
+    ArtifactStore,
+    Continued,
+    CurrentRevision,
+    ExecutionDetails,
+    FailureDetails,
+    Job,
+    JobDetails,
+    JobFailedError,
+    JobWorker,
+    SecretStr,
+    Succeeded,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
+from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.worker import (
+    ClientTokens,
+    EnvironmentTokens,
+    Gone,
+    HandedBack,
+    Handler,
+    JobEvent,
+    JobProcessor,
+    Journal,
+    JournalEntry,
+    JournalState,
+    LostRace,
+    MemoryJournal,
+    Outcome,
+    RefreshingTokens,
+    Rejected,
+    Reported,
+    Result,
+    SecretsManagerTokens,
+    SqliteJournal,
+    Uncertain,
+    Unsent,
+    WorkerHealth,
+    worker_policy,
+)
+from cp_thirdparty.worker.events import EventHook, tell
+from cp_thirdparty.worker.health import WorkerState
+from cp_thirdparty.worker.results import failure_details
+from cp_thirdparty.worker.runner import ArtifactsFactory, Ran, Runner, run_elsewhere
+from cp_thirdparty.worker.tokens import TokenLookup
+
+Progress = Callable[[int], object]
+
+
+@attrs.frozen
+class Scan:
+    """A partner's configuration."""
+
+    project_name: str
+
+
+def _journal_error(error: JournalError) -> None:
+    assert_type(error, JournalError)
+
+
+# --- create
+
+
+def _create_archive(directory: Path, to: Path) -> None:
+    assert_type(create_archive(directory, to=to), Path)
+
+
+# --- extract
+
+
+def _extract_archive(archive: Path, to: Path, limits: ArchiveLimits, symlinks: bool) -> None:
+    assert_type(extract_archive(archive, to=to, limits=limits, symlinks=symlinks), Path)
+
+
+# --- limits
+
+
+def _archive_limits(one: ArchiveLimits) -> None:
+    assert_type(ArchiveLimits(), ArchiveLimits)
+    assert_type(one.max_depth, int)
+    assert_type(one.max_entries, int)
+    assert_type(one.max_entry_bytes, int)
+    assert_type(one.max_ratio, int)
+    assert_type(one.max_total_bytes, int)
+
+
+# --- store
+
+
+def _artifact_store(
+    one: ArtifactStore,
+    client: ThirdPartyJobClient,
+    details: JobDetails,
+    client_token: str | SecretStr,
+    name: str,
+    to: Path,
+    progress: Progress | None,
+    limits: ArchiveLimits | None,
+    directory: Path,
+    path: Path,
+) -> None:
+    assert_type(ArtifactStore.for_job(client, details, client_token=client_token), ArtifactStore)
+    assert_type(one.inputs, Mapping[str, Artifact])
+    assert_type(one.outputs, Mapping[str, Artifact])
+    assert_type(one.open(name), BinaryIO)
+    assert_type(one.download(name, to=to, progress=progress), Path)
+    assert_type(one.extract(name, to=to, limits=limits), Path)
+    one.archive(name, directory, progress=progress)
+    one.upload(name, path, progress=progress)
+    one.close()
+
+
+# --- events
+
+
+def _job_event(one: JobEvent, name: str, job_id: str, client_id: str) -> None:
+    assert_type(JobEvent(name=name, job_id=job_id, client_id=client_id), JobEvent)
+    assert_type(one.client_id, str)
+    assert_type(one.detail, str)
+    assert_type(one.job_id, str)
+    assert_type(one.name, str)
+    assert_type(one.seconds, float | None)
+
+
+def _tell(name: str, job: ThirdPartyJob, detail: str, seconds: float | None, hook: EventHook | None) -> None:
+    tell(name, job, detail, seconds=seconds, hook=hook)
+
+
+# --- health
+
+
+def _worker_health(
+    one: WorkerHealth,
+    state: WorkerState,
+    in_flight: int,
+    seconds_since_poll: float | None,
+    poll_error: str | None,
+    oldest_unsent_result: float | None,
+    uncertain: tuple[str, ...],
+    undecodable: tuple[str, ...],
+    overdue: tuple[str, ...],
+) -> None:
+    assert_type(
+        WorkerHealth(
+            state=state,
+            in_flight=in_flight,
+            seconds_since_poll=seconds_since_poll,
+            poll_error=poll_error,
+            oldest_unsent_result=oldest_unsent_result,
+            uncertain=uncertain,
+            undecodable=undecodable,
+            overdue=overdue,
+        ),
+        WorkerHealth,
+    )
+    assert_type(one.in_flight, int)
+    assert_type(one.oldest_unsent_result, float | None)
+    assert_type(one.overdue, tuple[str, ...])
+    assert_type(one.poll_error, str | None)
+    assert_type(one.seconds_since_poll, float | None)
+    assert_type(one.state, WorkerState)
+    assert_type(one.uncertain, tuple[str, ...])
+    assert_type(one.undecodable, tuple[str, ...])
+
+
+# --- job
+
+
+def _job(
+    one: Job[Scan],
+    offer: ThirdPartyJob,
+    details: JobDetails,
+    configuration: Scan,
+    open_artifacts: Callable[[], ArtifactStore],
+    seconds_left: float,
+    cancelled: threading.Event,
+) -> None:
+    assert_type(
+        Job[Scan](
+            offer, details, configuration, open_artifacts=open_artifacts, seconds_left=seconds_left, cancelled=cancelled
+        ),
+        Job[Scan],
+    )
+    assert_type(one.id, str)
+    assert_type(one.client_id, str)
+    assert_type(one.details, JobDetails)
+    assert_type(one.configuration, Scan)
+    assert_type(one.continuation_token, str | None)
+    assert_type(one.artifacts, ArtifactStore)
+    assert_type(one.workspace, Path)
+    assert_type(one.deadline, float)
+    assert_type(one.cancelled, bool)
+    assert_type(one.logger, logging.LoggerAdapter[logging.Logger])
+    one.close()
+
+
+# --- journal
+
+
+def _journal(
+    one: Journal, job: ThirdPartyJob, job_id: str, result: Result, outcome: str, unfinished_only: bool
+) -> None:
+    assert_type(one.claim(job), bool)
+    one.withdraw(job_id)
+    one.running(job_id)
+    one.result(job_id, result)
+    one.uncertain(job_id)
+    one.finish(job_id, outcome)
+    one.release(job_id)
+    assert_type(one.recover(), tuple[JournalEntry, ...])
+    assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    one.close()
+
+
+def _journal_entry(one: JournalEntry, job: ThirdPartyJob, state: JournalState, changed_at: float) -> None:
+    assert_type(JournalEntry(job=job, state=state, changed_at=changed_at), JournalEntry)
+    assert_type(one.changed_at, float)
+    assert_type(one.crashes, int)
+    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.outcome, str | None)
+    assert_type(one.result, Result | None)
+    assert_type(one.state, JournalState)
+
+
+assert_type(JournalState("CLAIMING"), JournalState)
+
+
+def _memory_journal(
+    one: MemoryJournal,
+    clock: Callable[[], float],
+    job: ThirdPartyJob,
+    job_id: str,
+    result: Result,
+    outcome: str,
+    unfinished_only: bool,
+) -> None:
+    assert_type(MemoryJournal(clock=clock), MemoryJournal)
+    assert_type(one.claim(job), bool)
+    one.withdraw(job_id)
+    one.running(job_id)
+    one.result(job_id, result)
+    one.uncertain(job_id)
+    one.finish(job_id, outcome)
+    one.release(job_id)
+    assert_type(one.recover(), tuple[JournalEntry, ...])
+    assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    one.close()
+
+
+# --- outcomes
+
+
+def _gone(one: Gone, job: ThirdPartyJob, error: str) -> None:
+    assert_type(Gone(job=job, error=error), Gone)
+    assert_type(one.error, str)
+    assert_type(one.job, ThirdPartyJob)
+
+
+def _handed_back(one: HandedBack, job: ThirdPartyJob) -> None:
+    assert_type(HandedBack(job=job), HandedBack)
+    assert_type(one.job, ThirdPartyJob)
+
+
+def _lost_race(one: LostRace, job: ThirdPartyJob) -> None:
+    assert_type(LostRace(job=job), LostRace)
+    assert_type(one.job, ThirdPartyJob)
+
+
+def _rejected(one: Rejected, job: ThirdPartyJob, reason: str, error: str | None) -> None:
+    assert_type(Rejected(job=job, reason=reason, error=error), Rejected)
+    assert_type(one.error, str | None)
+    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.reason, str)
+
+
+def _reported(one: Reported, job: ThirdPartyJob, result: Result, is_confirmed: bool) -> None:
+    assert_type(Reported(job=job, result=result, is_confirmed=is_confirmed), Reported)
+    assert_type(one.is_confirmed, bool)
+    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.result, Result)
+
+
+def _uncertain(one: Uncertain, job: ThirdPartyJob) -> None:
+    assert_type(Uncertain(job=job), Uncertain)
+    assert_type(one.job, ThirdPartyJob)
+
+
+def _unsent(one: Unsent, job: ThirdPartyJob, result: Result, error: str) -> None:
+    assert_type(Unsent(job=job, result=result, error=error), Unsent)
+    assert_type(one.error, str)
+    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.result, Result)
+
+
+# --- policy
+
+
+def _worker_policy(action_type_id: ActionTypeId, region: str, account: str) -> None:
+    assert_type(worker_policy(action_type_id, region=region, account=account), dict[str, Any])
+
+
+# --- processor
+
+
+def _job_processor(
+    one: JobProcessor[Scan],
+    connect: Callable[[], ThirdPartyJobClient],
+    handler: Handler[Any],
+    client_tokens: ClientTokens,
+    job: ThirdPartyJob,
+    seconds_left: float | None,
+    action_type_id: ActionTypeId,
+    max_batch_size: int,
+) -> None:
+    assert_type(JobProcessor(connect, handler, configuration=Scan, client_tokens=client_tokens), JobProcessor[Scan])
+    assert_type(one.process(job, seconds_left=seconds_left), Outcome)
+    assert_type(one.poll(action_type_id, max_batch_size=max_batch_size, seconds_left=seconds_left), Iterator[Outcome])
+
+
+# --- results
+
+
+def _continued(
+    one: Continued,
+    continuation_token: str,
+    current_revision: CurrentRevision | None,
+    execution_details: ExecutionDetails | None,
+) -> None:
+    assert_type(
+        Continued(
+            continuation_token=continuation_token,
+            current_revision=current_revision,
+            execution_details=execution_details,
+        ),
+        Continued,
+    )
+    assert_type(one.continuation_token, str)
+    assert_type(one.current_revision, CurrentRevision | None)
+    assert_type(one.execution_details, ExecutionDetails | None)
+
+
+def _succeeded(
+    one: Succeeded, current_revision: CurrentRevision | None, execution_details: ExecutionDetails | None
+) -> None:
+    assert_type(Succeeded(current_revision=current_revision, execution_details=execution_details), Succeeded)
+    assert_type(one.current_revision, CurrentRevision | None)
+    assert_type(one.execution_details, ExecutionDetails | None)
+
+
+def _failure_details(failure: JobFailedError) -> None:
+    assert_type(failure_details(failure), FailureDetails)
+
+
+# --- runner
+
+
+def _ran(one: Ran, result: Result, failure: str, was_interrupted: bool) -> None:
+    assert_type(Ran(result=result, failure=failure, was_interrupted=was_interrupted), Ran)
+    assert_type(one.failure, str)
+    assert_type(one.result, Result)
+    assert_type(one.was_interrupted, bool)
+
+
+def _runner(
+    one: Runner[Scan],
+    connect: Callable[[], ThirdPartyJobClient],
+    handler: Handler[Scan],
+    configuration: type[Scan] | None,
+    tokens: TokenLookup,
+    offer: ThirdPartyJob,
+    details: JobDetails,
+    client: ThirdPartyJobClient,
+    client_token: SecretStr,
+    seconds_left: float,
+    cancelled: threading.Event,
+) -> None:
+    assert_type(
+        Runner[Scan](connect=connect, handler=handler, configuration=configuration, tokens=tokens), Runner[Scan]
+    )
+    assert_type(
+        one.run(
+            offer, details, client=client, client_token=client_token, seconds_left=seconds_left, cancelled=cancelled
+        ),
+        Ran,
+    )
+    assert_type(one.artifacts, ArtifactsFactory | None)
+    assert_type(one.configuration, type[Scan] | None)
+    assert_type(one.connect, Callable[[], ThirdPartyJobClient])
+    assert_type(one.handler, Handler[Scan])
+    assert_type(one.tokens, TokenLookup)
+
+
+def _run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> None:
+    assert_type(run_elsewhere(runner, offer, deadline), Ran)
+
+
+# --- sqlite_journal
+
+
+def _sqlite_journal(
+    one: SqliteJournal,
+    path: str | os.PathLike[str],
+    clock: Callable[[], float],
+    job: ThirdPartyJob,
+    job_id: str,
+    result: Result,
+    outcome: str,
+    unfinished_only: bool,
+    older_than: float,
+) -> None:
+    assert_type(SqliteJournal(path, clock=clock), SqliteJournal)
+    assert_type(one.claim(job), bool)
+    one.withdraw(job_id)
+    one.running(job_id)
+    one.result(job_id, result)
+    one.uncertain(job_id)
+    one.finish(job_id, outcome)
+    one.release(job_id)
+    assert_type(one.recover(), tuple[JournalEntry, ...])
+    assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    assert_type(one.forget(older_than=older_than), int)
+    one.close()
+
+
+# --- token_sources
+
+
+def _environment_tokens(one: EnvironmentTokens, prefix: str) -> None:
+    assert_type(EnvironmentTokens(prefix), EnvironmentTokens)
+    assert_type(one.prefix, str)
+
+
+def _secrets_manager_tokens(one: SecretsManagerTokens, prefix: str, client_id: str) -> None:
+    assert_type(SecretsManagerTokens(prefix), SecretsManagerTokens)
+    one.refresh(client_id)
+
+
+# --- tokens
+
+
+def _refreshing_tokens(one: RefreshingTokens, client_id: str) -> None:
+    one.refresh(client_id)
+
+
+def _token_lookup(one: TokenLookup, tokens: ClientTokens, client_id: str) -> None:
+    assert_type(TokenLookup(tokens), TokenLookup)
+    assert_type(one.refresh(client_id), bool)
+
+
+# --- worker
+
+
+def _job_worker(
+    one: JobWorker[Scan],
+    connect: Callable[[], ThirdPartyJobClient],
+    action_type_id: ActionTypeId,
+    handler: Handler[Any],
+    client_tokens: ClientTokens,
+    handle_signals: bool,
+) -> None:
+    given = JobWorker(connect, action_type_id, handler, configuration=Scan, client_tokens=client_tokens)
+    assert_type(given, JobWorker[Scan])
+    assert_type(one.run(handle_signals=handle_signals), bool)
+    assert_type(one.run_once(), tuple[Outcome, ...])
+    one.stop()
+    assert_type(one.health(), WorkerHealth)
