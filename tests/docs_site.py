@@ -163,6 +163,13 @@ def test_a_page_loads_nothing_from_elsewhere(path: Path) -> None:
     assert [each for each in loaded if re.match(r"(https?:)?//", each)] == []
 
 
+@pytest.mark.parametrize("path", sorted(_SITE.rglob("*.html")), ids=lambda path: path.relative_to(_SITE).as_posix())
+def test_a_page_does_not_tell_where_it_was_made(path: Path) -> None:
+    """No page shows a folder of the machine that made it, such as a traceback would."""
+    html = path.read_text(encoding="utf-8")
+    assert [folder for folder in (str(_ROOT), str(_SOURCE.parent), "site-packages") if folder in html] == []
+
+
 def test_the_notebook_shows_masks() -> None:
     """The executed notebook shows its secrets as masks."""
     page = (_SITE / "tutorials" / "explore-a-job.html").read_text(encoding="utf-8")
