@@ -6,6 +6,7 @@ They look from outside: the package is installed in an environment of its own, w
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -148,8 +149,10 @@ def test_the_public_surface_has_the_types_that_it_should(checker: str, with_stub
 def test_the_types_are_exact_without_the_stubs_of_boto(checker: str, without_stubs: Environment) -> None:
     """Who has no stubs of boto installed sees the same types of `create()`, of the operations and of all else."""
     (without_stubs.directory / "untyped.py").write_text("from botocore.client import BaseClient as BaseClient\n")
-    assert {file for file, _, _ in _CHECKERS[checker](without_stubs, ["untyped.py"])} == {"untyped.py"}
-    assert _errors(checker, without_stubs, *_SURFACE) == []
+    untyped = {file for file, _, _ in _CHECKERS[checker](without_stubs, ["untyped.py"])}
+    assert untyped == (set() if checker == "ty" else {"untyped.py"})  # ty reads the source of botocore
+    own = [file for file in _SURFACE if file != "testing_api.py"]  # it takes a client of botocore
+    assert _errors(checker, without_stubs, *own) == []
 
 
 @each_checker
@@ -182,11 +185,23 @@ def test_misuse_does_not_type_check(checker: str, with_stubs: Environment) -> No
     assert {name for names in marks.values() for name in names} == set(_CHECKERS)
 
 
-@pytest.mark.parametrize("module", public_modules())
-def test_every_public_name_is_used_where_types_are_checked(module: str) -> None:
+def test_every_public_name_is_used_where_types_are_checked() -> None:
     """Each public name stands in one of the files whose types are checked, so none is forgotten."""
     words = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in _TYPING.glob("*.py"))))
-    assert [name for name in importlib.import_module(module).__all__ if name not in words] == []
+    names = {name for path in _PACKAGE.rglob("*.py") for name in _public_names(path)}
+    assert len(names) > 100
+    assert sorted(names - words) == []
+
+
+def _public_names(path: Path) -> list[str]:
+    """Tell ``__all__`` of a public module; what is public of the command line is its commands."""
+    parts = path.relative_to(_PACKAGE).parts
+    if parts[0] == "cli" or any(part.startswith("_") and part != "__init__.py" for part in parts):
+        return []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
 
 
 def test_every_public_name_has_a_known_type(with_stubs: Environment) -> None:

@@ -25,10 +25,22 @@ _MODELS = frozenset(getattr(models, name) for name in models.__all__)
 if TYPE_CHECKING:
     # One by one: to some type checkers `attrs.AttrsInstance` is any object.
     _Model = (
-        models.ActionConfiguration | models.ActionContext | models.ActionTypeId | models.Artifact
-        | models.ArtifactCredentials | models.ArtifactLocation | models.CurrentRevision | models.EncryptionKey
-        | models.ExecutionDetails | models.FailureDetails | models.JobData | models.JobDetails
-        | models.PipelineContext | models.S3Location | models.StageContext | models.ThirdPartyJob
+        models.ActionConfiguration
+        | models.ActionContext
+        | models.ActionTypeId
+        | models.Artifact
+        | models.ArtifactCredentials
+        | models.ArtifactLocation
+        | models.CurrentRevision
+        | models.EncryptionKey
+        | models.ExecutionDetails
+        | models.FailureDetails
+        | models.JobData
+        | models.JobDetails
+        | models.PipelineContext
+        | models.S3Location
+        | models.StageContext
+        | models.ThirdPartyJob
     )
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from botocore.client import BaseClient
 from botocore.session import Session
+from hypothesis.strategies import SearchStrategy
 from typing_extensions import assert_type
 
 from cp_thirdparty import (
@@ -28,7 +29,7 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.secrets import SecretMapping
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
-from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success
+from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success, plugin
 from cp_thirdparty.testing.artifact_credentials import CredentialDesk, CredentialSource
 from cp_thirdparty.testing.exchange import Exchange
 from cp_thirdparty.testing.faults import (
@@ -56,6 +57,7 @@ from cp_thirdparty.testing.samples import (
 from cp_thirdparty.testing.scenario import Introduction, Scenario, ScenarioError, load
 from cp_thirdparty.testing.signature import SignatureCheck
 from cp_thirdparty.testing.states import RefusedError, States
+from cp_thirdparty.testing.strategies import instances
 from cp_thirdparty.testing.wire import (
     Answer,
     BadRequestError,
@@ -68,6 +70,7 @@ from cp_thirdparty.testing.wire import (
 )
 
 TEXT: str = IN_PROCESS_URL
+FIXTURES: tuple[object, ...] = (plugin.local_codepipeline, plugin.local_codepipeline_settings)
 
 
 def _secret_mapping(one: SecretMapping, entries: Mapping[str, str | SecretStr]) -> None:
@@ -571,3 +574,7 @@ def _parameters_of(operation_name: str, body: bytes) -> None:
 
 def _parse_request(headers: Mapping[str, str], body: bytes) -> None:
     assert_type(parse_request(headers, body), tuple[str, dict[str, Any]])
+
+
+def _strategies() -> None:
+    assert_type(instances(JobDetails), SearchStrategy[JobDetails])
