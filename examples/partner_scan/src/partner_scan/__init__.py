@@ -1,0 +1,1 @@
+"""The job worker of ExampleScan for AWS CodePipeline."""
