@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cp_thirdparty import models
+from cp_thirdparty.converter import unstructure
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionOwner,
@@ -358,6 +359,17 @@ def test_an_action_type_refuses_what_is_no_text(field: str, value: object) -> No
         ActionTypeId(**arguments)
     expected = {"category": "must be an ActionCategory or a str", "owner": "must be an ActionOwner or a str"}
     assert (field, expected[field]) == (caught.value.parameter, caught.value.rule)
+
+
+def test_kinds_may_be_given_as_text() -> None:
+    """A kind of store or key in a test or a notebook may be a text, which becomes the member."""
+    location, key = ArtifactLocation(type="S3"), EncryptionKey(id="alias/demo", type="KMS")
+    assert (location.type, key.type) == (ArtifactLocationType.S3, EncryptionKeyType.KMS)
+    assert unstructure(location) == {"type": "S3"}
+    refused: dict[Any, dict[str, Any]] = {ArtifactLocation: {"type": 5}, EncryptionKey: {"id": "x", "type": 5}}
+    for model, arguments in refused.items():
+        with pytest.raises(InvalidRequestError, match=f"^type: must be an {model.__name__}Type or a str$"):
+            model(**arguments)
 
 
 @pytest.mark.parametrize("length", [0, 100_000])

@@ -71,7 +71,15 @@ def _owner(value: ActionOwner | str) -> ActionOwner:
     return _member(ActionOwner, value, "owner")
 
 
-_OpenEnumT = TypeVar("_OpenEnumT", ActionCategory, ActionOwner)
+def _location_type(value: ArtifactLocationType | str | None) -> ArtifactLocationType | None:
+    return None if value is None else _member(ArtifactLocationType, value, "type")
+
+
+def _key_type(value: EncryptionKeyType | str) -> EncryptionKeyType:
+    return _member(EncryptionKeyType, value, "type")
+
+
+_OpenEnumT = TypeVar("_OpenEnumT", ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType)
 
 
 def _member(enum: type[_OpenEnumT], value: object, field: str) -> _OpenEnumT:
@@ -147,14 +155,14 @@ class ArtifactLocation:
     Where an artifact lies.
 
     Attributes:
-        type: The kind of store, or ``None``.
+        type: The kind of store, or ``None``.  It may be given as text.
 
         s3_location: The place in S3, or ``None``.
 
     .. versionadded:: 0.1.0
     """
 
-    type: ArtifactLocationType | None = None
+    type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
     s3_location: S3Location | None = None
 
 
@@ -214,13 +222,13 @@ class EncryptionKey:
     Attributes:
         id: A key id, a key ARN or an alias ARN.  An alias is known only in the account that made the key.
 
-        type: The kind of key.
+        type: The kind of key.  It may be given as text.
 
     .. versionadded:: 0.1.0
     """
 
     id: str
-    type: EncryptionKeyType
+    type: EncryptionKeyType = attrs.field(converter=_key_type)
 
 
 @_shown
