@@ -259,6 +259,22 @@ def enums(status: JobStatus, category: ActionCategory, owner: ActionOwner, failu
     assert_type(list(FailureType), list[FailureType])
 
 
+def members() -> None:
+    """Name each member that the service, or we, have today."""
+    built = [ActionCategory.SOURCE, ActionCategory.BUILD, ActionCategory.COMPUTE, ActionCategory.TEST]
+    others = [ActionCategory.DEPLOY, ActionCategory.INVOKE, ActionCategory.APPROVAL]
+    assert_type((built, others), tuple[list[ActionCategory], list[ActionCategory]])
+    assert_type([ActionOwner.AWS, ActionOwner.CUSTOM, ActionOwner.THIRD_PARTY], list[ActionOwner])
+    assert_type([JobStatus.CREATED, JobStatus.QUEUED, JobStatus.DISPATCHED, JobStatus.IN_PROGRESS], list[JobStatus])
+    assert_type([JobStatus.TIMED_OUT, JobStatus.SUCCEEDED, JobStatus.FAILED], list[JobStatus])
+    locations: list[ArtifactLocationType] = [ArtifactLocationType.S3]
+    keys: list[EncryptionKeyType] = [EncryptionKeyType.KMS]
+    assert_type((locations[0], keys[0]), tuple[ArtifactLocationType, EncryptionKeyType])
+    theirs = [FailureType.CONFIGURATION_ERROR, FailureType.PERMISSION_ERROR, FailureType.REVISION_OUT_OF_SYNC]
+    ours = [FailureType.JOB_FAILED, FailureType.REVISION_UNAVAILABLE, FailureType.SYSTEM_UNAVAILABLE]
+    assert_type((theirs, ours), tuple[list[FailureType], list[FailureType]])
+
+
 def job_status(status: JobStatus) -> str:
     """Treat each member, with a branch for those to come."""
     if status is JobStatus.IN_PROGRESS:
@@ -271,6 +287,7 @@ def job_status(status: JobStatus) -> str:
 def secrets(secret: SecretStr, optional: SecretStr | None) -> None:
     """Hide and show texts."""
     assert_type(SecretStr("value"), SecretStr)
+    assert_type(SecretStr.of_plain("value"), SecretStr)
     assert_type(SecretStr.wrap("value"), SecretStr)
     assert_type(SecretStr.wrap(secret), SecretStr)
     assert_type(secret.get_secret_value(), str)

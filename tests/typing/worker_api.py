@@ -242,6 +242,8 @@ def _journal_entry(one: JournalEntry, job: ThirdPartyJob, state: JournalState, c
 
 
 assert_type(JournalState("CLAIMING"), JournalState)
+assert_type([JournalState.CLAIMING, JournalState.RUNNING, JournalState.RESULT], list[JournalState])
+assert_type([JournalState.UNCERTAIN, JournalState.DONE], list[JournalState])
 
 
 def _memory_journal(
