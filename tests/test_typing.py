@@ -223,7 +223,7 @@ def _public_names(path: Path) -> Iterator[str]:
 
 def _members(node: ast.ClassDef) -> set[str]:
     """Tell fields and methods of a class, without those that are the standard library's."""
-    targets = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
+    targets: list[ast.expr] = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
     targets += [target for one in node.body if isinstance(one, ast.Assign) for target in one.targets]
     names = {ast.unparse(target) for target in targets}
     names |= {one.name for one in node.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}
