@@ -2,8 +2,8 @@
 Prints how long the command line takes, as ratios to the AWS CLI in one run.
 
 ``python tests/benchmarks/cli.py`` compares with the AWS CLI that ``.ci/dev clients`` installs, or with that of
-``CP_THIRDPARTY_AWS``; ``--short`` takes fewer rounds.  The two take turns, and the figures are medians.  It fails when
-``--version`` takes more than 0.5 x, or a whole call more than 0.7 x, of the AWS CLI's time.
+``CP_THIRDPARTY_AWS``; ``--short`` takes fewer rounds.  The two take turns, and the figures are medians.  A long run
+fails when ``--version`` takes more than 0.5 x, or a whole call more than 0.7 x, of the AWS CLI's time.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan"
 
 
 def main() -> int:
-    """Run both benchmarks; return 1 when one is too slow."""
+    """Run both benchmarks; return 1 when one is too slow, which a short run on a busy machine cannot tell."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="5 rounds rather than 21")
-    rounds = 5 if parser.parse_args().short else 21
+    parser.add_argument("--short", action="store_true", help="5 rounds rather than 21, and only errors fail")
+    short = parser.parse_args().short
+    rounds = 5 if short else 21
     with LocalCodePipeline() as service:
         service.register_client(_CLIENT_ID, "token")
         job = service.start_action(_TYPE, client_id=_CLIENT_ID, configuration={"ProjectName": "demo"}).jobs[0]
@@ -43,7 +44,7 @@ def main() -> int:
             _compare("--version", [_AWS, "--version"], [_OURS, "--version"], 0.5, rounds=rounds, env=env),
             _compare("a whole call", [_AWS, "codepipeline", *call], [_OURS, *call], 0.7, rounds=rounds, env=env),
         ]
-    return 0 if all(held) else 1
+    return 0 if short or all(held) else 1
 
 
 def _compare(
