@@ -25,12 +25,14 @@ from cp_thirdparty import (
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.testing import LocalCodePipeline
 
-ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+ACTION_TYPE = ActionTypeId(
+    category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
+)
 
 
 @attrs.frozen
 class ScanConfiguration:
-    """What the customer enters for the action: only what is typed as something else than SecretStr comes out plain."""
+    """What the customer enters; only a field that is no SecretStr comes out plain."""
 
     project_name: str
     api_key: SecretStr
@@ -44,18 +46,27 @@ def start_action(service: LocalCodePipeline) -> None:
     service.start_action(
         ACTION_TYPE,
         client_id="client-1",
-        configuration={"ProjectName": "demo", "ApiKey": "not for your eyes", "TimeoutMinutes": "45"},
+        configuration={
+            "ProjectName": "demo",
+            "ApiKey": "not for your eyes",
+            "TimeoutMinutes": "45",
+        },
         input_artifacts=[
             Artifact(
                 name="MyApp",
                 location=ArtifactLocation(
                     type=ArtifactLocationType.S3,
-                    s3_location=S3Location(bucket_name="codepipeline-us-east-1-1", object_key="demo/MyApp/a1b2c3.zip"),
+                    s3_location=S3Location(
+                        bucket_name="codepipeline-us-east-1-1",
+                        object_key="demo/MyApp/a1b2c3.zip",
+                    ),
                 ),
             )
         ],
         artifact_credentials=ArtifactCredentials(
-            access_key_id="ASIAEXAMPLE", secret_access_key="not for your eyes either", session_token="nor this"
+            access_key_id="ASIAEXAMPLE",
+            secret_access_key="not for your eyes either",
+            session_token="nor this",
         ),
         encryption_key=EncryptionKey(id="alias/demo", type=EncryptionKeyType.KMS),
     )
@@ -63,18 +74,27 @@ def start_action(service: LocalCodePipeline) -> None:
 
 def main() -> None:
     """Poll, read, acknowledge, report."""
-    tokens = {"client-1": SecretStr("the token that belongs to client-1")}  # what a partner keeps for its customers
+    # What a partner keeps for its customers.
+    tokens = {"client-1": SecretStr("the token that belongs to client-1")}
     with LocalCodePipeline() as service, service.client() as client:
         start_action(service)
         for job in client.poll_for_third_party_jobs(ACTION_TYPE, max_batch_size=1):
             token = tokens[job.client_id]
             details = client.get_third_party_job_details(job.job_id, client_token=token)
             pprint.pp(unstructure(details), width=100)
-            print(structure_configuration(details.data.action_configuration, ScanConfiguration))
+            print(
+                structure_configuration(
+                    details.data.action_configuration, ScanConfiguration
+                )
+            )
 
-            status = client.acknowledge_third_party_job(job.job_id, nonce=details.nonce, client_token=token)
+            status = client.acknowledge_third_party_job(
+                job.job_id, nonce=details.nonce, client_token=token
+            )
             if status == JobStatus.IN_PROGRESS:
-                client.put_third_party_job_success_result(job.job_id, client_token=token)
+                client.put_third_party_job_success_result(
+                    job.job_id, client_token=token
+                )
                 print(f"job {job.job_id} is done")
 
 

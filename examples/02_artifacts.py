@@ -1,8 +1,9 @@
 """
-Take a job's source from S3 and put a report there, encrypted, with the job's own credentials.
+Take a job's source from S3 and put an encrypted report there, with its credentials.
 
-Runs offline: the local CodePipeline plays the service, and SeaweedFS plays S3, STS and KMS.  A role is assumed for the
-job, as CodePipeline does; it may use one bucket and lives 15 minutes.
+Runs offline: the local CodePipeline plays the service, and SeaweedFS plays S3, STS and
+KMS.  A role is assumed for the job, as CodePipeline does; it may use one bucket and
+lives 15 minutes.
 """
 
 import io
@@ -25,20 +26,28 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.testing import LocalCodePipeline
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where the S3 of the tests is
+# Where the S3 of the tests is.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from seaweed import BUCKET, Seaweed
 
-ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+ACTION_TYPE = ActionTypeId(
+    category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
+)
 TOKEN = SecretStr("the token that belongs to client-1")
 
 
 def start_action(service: LocalCodePipeline, seaweed: Seaweed) -> None:
-    """Let a pipeline of a customer reach the partner's action, with a source that an earlier action has stored."""
+    """Let a pipeline reach the partner's action, with a source that is stored."""
     source = io.BytesIO()
     with zipfile.ZipFile(source, "w") as archive:
         archive.writestr("app/main.py", "print('hello')\n")
-    seaweed.put("demo/MyApp/a1b2c3", source.getvalue(), ServerSideEncryption="aws:kms", SSEKMSKeyId="alias/demo")
+    seaweed.put(
+        "demo/MyApp/a1b2c3",
+        source.getvalue(),
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId="alias/demo",
+    )
     service.register_client("client-1", TOKEN)
     service.start_action(
         ACTION_TYPE,
@@ -53,7 +62,10 @@ def start_action(service: LocalCodePipeline, seaweed: Seaweed) -> None:
 def at(name: str, key: str) -> Artifact:
     """Make an artifact that lies in the pipeline's bucket."""
     location = S3Location(bucket_name=BUCKET, object_key=key)
-    return Artifact(name=name, location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location))
+    return Artifact(
+        name=name,
+        location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location),
+    )
 
 
 def work(artifacts: ArtifactStore, workspace: Path) -> None:
@@ -64,7 +76,9 @@ def work(artifacts: ArtifactStore, workspace: Path) -> None:
 
     report = workspace / "report"
     report.mkdir()
-    (report / "findings.txt").write_text(f"{len(files)} file, no findings\n", encoding="utf-8")
+    (report / "findings.txt").write_text(
+        f"{len(files)} file, no findings\n", encoding="utf-8"
+    )
     artifacts.archive("Report", report)
 
 
@@ -79,15 +93,27 @@ def main() -> None:
         start_action(service, seaweed)
         for job in client.poll_for_third_party_jobs(ACTION_TYPE, max_batch_size=1):
             details = client.get_third_party_job_details(job.job_id, client_token=TOKEN)
-            status = client.acknowledge_third_party_job(job.job_id, nonce=details.nonce, client_token=TOKEN)
+            status = client.acknowledge_third_party_job(
+                job.job_id, nonce=details.nonce, client_token=TOKEN
+            )
             if status == JobStatus.IN_PROGRESS:
                 with ArtifactStore.for_job(
-                    client, details, client_token=TOKEN, endpoint_url=seaweed.endpoint_url
+                    client,
+                    details,
+                    client_token=TOKEN,
+                    endpoint_url=seaweed.endpoint_url,
                 ) as artifacts:
                     work(artifacts, Path(workspace))
-                client.put_third_party_job_success_result(job.job_id, client_token=TOKEN)
+                client.put_third_party_job_success_result(
+                    job.job_id, client_token=TOKEN
+                )
         stored = seaweed.get("demo/Report/d4e5f6")
-        print("the report is stored with", stored["ServerSideEncryption"], "under", stored["SSEKMSKeyId"])
+        print(
+            "the report is stored with",
+            stored["ServerSideEncryption"],
+            "under",
+            stored["SSEKMSKeyId"],
+        )
 
 
 if __name__ == "__main__":

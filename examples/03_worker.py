@@ -1,7 +1,8 @@
 """
-A worker: poll, claim, run a handler with typed configuration and artifacts, and report, until SIGTERM or Ctrl-C.
+A worker: poll, claim, run a handler with typed configuration and artifacts, report.
 
-Runs offline: the local CodePipeline plays the service, and SeaweedFS plays S3, STS and KMS.
+Runs offline: the local CodePipeline plays the service, and SeaweedFS plays S3, STS and
+KMS.
 """
 
 import io
@@ -35,11 +36,14 @@ from cp_thirdparty import (
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.worker import SqliteJournal
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where the S3 of the tests is
+# Where the S3 of the tests is.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from seaweed import BUCKET, Seaweed
 
-ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+ACTION_TYPE = ActionTypeId(
+    category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
+)
 TOKENS = {"client-1": "the token that belongs to client-1"}
 
 
@@ -60,30 +64,46 @@ def handle(job: Job[ScanConfiguration]) -> Succeeded | Continued:
         job.logger.info("the scan has begun")
         return Continued(
             continuation_token=run_id,
-            execution_details=ExecutionDetails(external_execution_id=run_id, percent_complete=0),
+            execution_details=ExecutionDetails(
+                external_execution_id=run_id, percent_complete=0
+            ),
         )
     findings = int(job.continuation_token.rpartition("-")[2])
     if findings > job.configuration.max_findings:
-        raise JobFailedError(FailureType.JOB_FAILED, f"{findings} findings, {job.configuration.max_findings} allowed")
+        raise JobFailedError(
+            FailureType.JOB_FAILED,
+            f"{findings} findings, {job.configuration.max_findings} allowed",
+        )
     report = job.workspace / "report"
     report.mkdir()
     (report / "findings.txt").write_text(f"{findings} findings\n", encoding="utf-8")
     job.artifacts.archive("Report", report)
-    return Succeeded(execution_details=ExecutionDetails(summary="no findings", percent_complete=100))
+    return Succeeded(
+        execution_details=ExecutionDetails(summary="no findings", percent_complete=100)
+    )
 
 
 def start_scan(source: Path, configuration: ScanConfiguration) -> str:
-    """Play the partner's own service: it finds each line that says TODO, and has its result in its id."""
-    findings = sum(path.read_text(encoding="utf-8").count("TODO") for path in source.rglob("*.py"))
+    """Play the partner's own service: it finds each TODO, and its id has the result."""
+    findings = sum(
+        path.read_text(encoding="utf-8").count("TODO") for path in source.rglob("*.py")
+    )
     return f"{configuration.project_name}-{findings}"
 
 
-def start_action(service: LocalCodePipeline, seaweed: Seaweed, name: str, source: str) -> Action:
+def start_action(
+    service: LocalCodePipeline, seaweed: Seaweed, name: str, source: str
+) -> Action:
     """Let a pipeline of a customer reach the partner's action."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("app/main.py", source)
-    seaweed.put(f"{name}/MyApp", archive.getvalue(), ServerSideEncryption="aws:kms", SSEKMSKeyId="alias/demo")
+    seaweed.put(
+        f"{name}/MyApp",
+        archive.getvalue(),
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId="alias/demo",
+    )
     return service.start_action(
         ACTION_TYPE,
         client_id="client-1",
@@ -98,7 +118,10 @@ def start_action(service: LocalCodePipeline, seaweed: Seaweed, name: str, source
 def at(name: str, key: str) -> Artifact:
     """Make an artifact that lies in the pipeline's bucket."""
     location = S3Location(bucket_name=BUCKET, object_key=key)
-    return Artifact(name=name, location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location))
+    return Artifact(
+        name=name,
+        location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location),
+    )
 
 
 def main() -> None:
@@ -115,7 +138,8 @@ def main() -> None:
         ]
         journal = SqliteJournal(Path(directory) / "jobs.db")
         worker = JobWorker(
-            service.client,  # in production: partial(ThirdPartyJobClient.create, region_name="us-east-1")
+            # In production partial(ThirdPartyJobClient.create, region_name="us-east-1")
+            service.client,
             ACTION_TYPE,
             handle,
             configuration=ScanConfiguration,
@@ -125,8 +149,10 @@ def main() -> None:
             artifacts=partial(ArtifactStore.for_job, endpoint_url=seaweed.endpoint_url),
         )
         threading.Thread(target=stop_after, args=(worker, actions)).start()
-        is_clean = worker.run()  # in production, in the main thread: worker.run(handle_signals=True)
-        print(f"the worker has ended, and has {'nothing' if is_clean else 'something'} left to report")
+        # In production, in the main thread: worker.run(handle_signals=True).
+        is_clean = worker.run()
+        left = "nothing" if is_clean else "something"
+        print(f"the worker has ended, and has {left} left to report")
         for action in actions:
             print(f"{action.status} after {len(action.jobs)} jobs: {action.result}")
         print("the journal has", sorted(entry.state.value for entry in journal.jobs()))

@@ -1,8 +1,9 @@
 """
-Run handlers on a Dask cluster: one worker process that polls and reports, and as many machines as the work needs.
+Run handlers on a Dask cluster: one process that polls and reports, many that work.
 
-Runs offline: a local CodePipeline plays the service, and the cluster is two processes of this machine.  Only the ids of
-jobs go to the cluster; each process there reads the details, and looks the client token up, itself.
+Runs offline: a local CodePipeline plays the service, and the cluster is two processes
+of this machine.  Only the ids of jobs go to the cluster; each process there reads the
+details, and looks the client token up, itself.
 """
 
 import os
@@ -11,19 +12,30 @@ from functools import partial
 import dask.config
 from distributed import Client, LocalCluster
 
-from cp_thirdparty import ActionTypeId, ExecutionDetails, Job, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import (
+    ActionTypeId,
+    ExecutionDetails,
+    Job,
+    JobWorker,
+    Succeeded,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import EnvironmentTokens
 
-ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+ACTION_TYPE = ActionTypeId(
+    category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
+)
 
 
 def handle(job: Job[ActionConfiguration | None]) -> Succeeded:
     """Do the work, in a process of the cluster."""
     total = sum(number * number for number in range(200_000))
     return Succeeded(
-        execution_details=ExecutionDetails(summary=f"{total} in process {os.getpid()} for {job.client_id}")
+        execution_details=ExecutionDetails(
+            summary=f"{total} in process {os.getpid()} for {job.client_id}"
+        )
     )
 
 
@@ -33,13 +45,19 @@ def main() -> None:
         service.register_client("client-1", "the token that belongs to client-1")
         os.environ.update(service.environment())
         os.environ["CP_CLIENT_TOKEN_CLIENT_1"] = "the token that belongs to client-1"
-        actions = [service.start_action(ACTION_TYPE, client_id="client-1") for _ in range(8)]
+        actions = [
+            service.start_action(ACTION_TYPE, client_id="client-1") for _ in range(8)
+        ]
 
-        # A handler that has not been declared idempotent must not run twice: Dask may not repeat it by itself.
+        # A handler that has not been declared idempotent must not run twice, so Dask
+        # may not repeat it by itself.
         dask.config.set({"distributed.scheduler.allowed-failures": 0})
         with (
             LocalCluster(
-                n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+                n_workers=2,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
             ) as cluster,
             Client(cluster) as client,
         ):
@@ -52,9 +70,14 @@ def main() -> None:
                 concurrency=8,
             )
             outcomes = worker.run_once()
-        print(f"{len(outcomes)} jobs: {sorted({type(outcome).__name__ for outcome in outcomes})}")
-        processes = {str(action.result).partition("process ")[2].partition(" ")[0] for action in actions}
-        print(f"They ran in {len(processes)} processes, none of which is this one: {str(os.getpid()) not in processes}")
+        names = sorted({type(outcome).__name__ for outcome in outcomes})
+        print(f"{len(outcomes)} jobs: {names}")
+        processes = {
+            str(action.result).partition("process ")[2].partition(" ")[0]
+            for action in actions
+        }
+        is_elsewhere = str(os.getpid()) not in processes
+        print(f"They ran in {len(processes)} processes, none this one: {is_elsewhere}")
 
 
 if __name__ == "__main__":

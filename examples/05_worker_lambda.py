@@ -1,43 +1,62 @@
 """
-Run jobs in a Lambda function that a schedule invokes: poll once, and process what that brings while there is time.
+Run jobs in a Lambda function: poll once, and process jobs while there is time.
 
-Runs offline: a local CodePipeline plays the service, and `main()` plays the schedule and Lambda's context.
+Runs offline: a local CodePipeline plays the service, and `main()` plays the schedule
+and Lambda's context.
 """
 
 import functools
 import os
 from typing import Any
 
-from cp_thirdparty import ActionTypeId, Continued, ExecutionDetails, Job, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import (
+    ActionTypeId,
+    Continued,
+    ExecutionDetails,
+    Job,
+    Succeeded,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import EnvironmentTokens, JobProcessor
 
-ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+ACTION_TYPE = ActionTypeId(
+    category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
+)
 
 
 def handle(job: Job[ActionConfiguration | None]) -> Succeeded | Continued:
-    """Begin the work at the first job of an action, and ask for its end at the next ones; nothing waits for it."""
+    """Begin the work at an action's first job, and ask for its end at the next ones."""
     if job.continuation_token is None:
         run_id = f"run-of-{job.id[:8]}"
         return Continued(
             continuation_token=run_id,
-            execution_details=ExecutionDetails(external_execution_id=run_id, percent_complete=0),
+            execution_details=ExecutionDetails(
+                external_execution_id=run_id, percent_complete=0
+            ),
         )
-    return Succeeded(execution_details=ExecutionDetails(summary=f"{job.continuation_token} is done"))
+    return Succeeded(
+        execution_details=ExecutionDetails(summary=f"{job.continuation_token} is done")
+    )
 
 
 @functools.cache
 def processor() -> JobProcessor[ActionConfiguration | None]:
-    """Make the processor once for each execution environment: its connections are used by the next invocation, too."""
+    """Make it once: the next invocation uses its connections too."""
     # In production: SecretsManagerTokens("partner/client-tokens/").
-    return JobProcessor(ThirdPartyJobClient.create, handle, client_tokens=EnvironmentTokens())
+    return JobProcessor(
+        ThirdPartyJobClient.create, handle, client_tokens=EnvironmentTokens()
+    )
 
 
 def lambda_handler(_event: object, context: Any) -> list[str]:
     """Poll once, as a rule of EventBridge says, such as once a minute."""
-    seconds_left = context.get_remaining_time_in_millis() / 1000 - 5  # for what Lambda itself does at the end
-    outcomes = processor().poll(ACTION_TYPE, max_batch_size=10, seconds_left=seconds_left)
+    # Five seconds are for what Lambda itself does at the end.
+    seconds_left = context.get_remaining_time_in_millis() / 1000 - 5
+    outcomes = processor().poll(
+        ACTION_TYPE, max_batch_size=10, seconds_left=seconds_left
+    )
     return [type(outcome).__name__ for outcome in outcomes]
 
 
@@ -57,7 +76,8 @@ def main() -> None:
         os.environ["CP_CLIENT_TOKEN_CLIENT_1"] = "the token that belongs to client-1"
         action = service.start_action(ACTION_TYPE, client_id="client-1")
         for invocation in range(1, 3):
-            print(f"invocation {invocation}: {lambda_handler({}, _Context())}, the action is {action.status}")
+            done = lambda_handler({}, _Context())
+            print(f"invocation {invocation}: {done}, the action is {action.status}")
 
 
 if __name__ == "__main__":

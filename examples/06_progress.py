@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from cp_thirdparty import ArtifactStore
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where the S3 of the tests is
+# Where the S3 of the tests is.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from artifact_jobs import artifact, store
 from seaweed import BUCKET, Seaweed
@@ -31,7 +32,9 @@ def with_rich(artifacts: ArtifactStore, to: Path) -> None:
     """Rich wants to know which of its bars."""
     with Progress() as progress:
         bar = progress.add_task("rich", total=32 * MIB)
-        artifacts.download("MyApp", to=to, progress=lambda count: progress.advance(bar, count))
+        artifacts.download(
+            "MyApp", to=to, progress=lambda count: progress.advance(bar, count)
+        )
 
 
 def main() -> None:
@@ -39,7 +42,9 @@ def main() -> None:
     with Seaweed() as seaweed, tempfile.TemporaryDirectory() as directory:
         seaweed.put("demo/MyApp", bytes(32 * MIB))
         inputs = [artifact("MyApp", "demo/MyApp", bucket=BUCKET)]
-        with store(seaweed.assume_role, seaweed.endpoint_url, inputs=inputs) as artifacts:
+        with store(
+            seaweed.assume_role, seaweed.endpoint_url, inputs=inputs
+        ) as artifacts:
             with_tqdm(artifacts, Path(directory) / "MyApp.zip")
             with_rich(artifacts, Path(directory) / "MyApp.zip")
 

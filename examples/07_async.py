@@ -17,19 +17,25 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.testing import LocalCodePipeline
 
-ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+ACTION_TYPE = ActionTypeId(
+    category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
+)
 TOKEN = SecretStr("the token that belongs to client-1")
 
 
 async def work_on(job: ThirdPartyJob, client: AsyncThirdPartyJobClient) -> None:
     """Read, claim, do the work and report; other jobs go on while this one waits."""
     details = await client.get_third_party_job_details(job.job_id, client_token=TOKEN)
-    status = await client.acknowledge_third_party_job(job.job_id, nonce=details.nonce, client_token=TOKEN)
+    status = await client.acknowledge_third_party_job(
+        job.job_id, nonce=details.nonce, client_token=TOKEN
+    )
     if status != JobStatus.IN_PROGRESS:
         return
     await asyncio.sleep(0.1)  # the partner's own service works on it
     done = ExecutionDetails(summary="no findings", percent_complete=100)
-    await client.put_third_party_job_success_result(job.job_id, client_token=TOKEN, execution_details=done)
+    await client.put_third_party_job_success_result(
+        job.job_id, client_token=TOKEN, execution_details=done
+    )
 
 
 async def main(count: int) -> None:
@@ -46,7 +52,11 @@ async def main(count: int) -> None:
 if __name__ == "__main__":
     with LocalCodePipeline() as service:
         service.register_client("client-1", TOKEN)
-        actions = [service.start_action(ACTION_TYPE, client_id="client-1") for _ in range(10)]
-        os.environ.update(service.environment())  # where the service is, and the credentials for it
+        actions = [
+            service.start_action(ACTION_TYPE, client_id="client-1") for _ in range(10)
+        ]
+        # Where the service is, and the credentials for it.
+        os.environ.update(service.environment())
         asyncio.run(main(len(actions)))
-        print(f"{sum(action.status == 'Succeeded' for action in actions)} of {len(actions)} actions have succeeded")
+        succeeded = sum(action.status == "Succeeded" for action in actions)
+        print(f"{succeeded} of {len(actions)} actions have succeeded")

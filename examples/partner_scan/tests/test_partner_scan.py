@@ -24,22 +24,38 @@ class Folder(ArtifactStore):
         super().__init__(None, details)
         self._folder = folder
 
-    def extract(self, name: str, *, to: Path, limits: ArchiveLimits | None = None) -> Path:
+    def extract(
+        self, name: str, *, to: Path, limits: ArchiveLimits | None = None
+    ) -> Path:
         """Extract the zip of that name."""
-        return extract_archive(self._folder / f"{name}.zip", to=to, limits=limits or ArchiveLimits())
+        return extract_archive(
+            self._folder / f"{name}.zip", to=to, limits=limits or ArchiveLimits()
+        )
 
-    def archive(self, name: str, directory: Path, *, progress: Callable[[int], object] | None = None) -> None:
+    def archive(
+        self,
+        name: str,
+        directory: Path,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
         """Make the zip of that name."""
         create_archive(directory, to=self._folder / f"{name}.zip")
 
 
 @pytest.fixture
-def run(local_codepipeline: LocalCodePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    local_codepipeline: LocalCodePipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
     """Let a pipeline reach the action with a source, and let the worker do it."""
     monkeypatch.setenv("CP_CLIENT_TOKEN_CLIENT_1", "the token of client-1")
     local_codepipeline.register_client("client-1", "the token of client-1")
 
-    def open_artifacts(_: ThirdPartyJobClient, details: JobDetails, *, client_token: SecretStr) -> ArtifactStore:
+    def open_artifacts(
+        _: ThirdPartyJobClient, details: JobDetails, *, client_token: SecretStr
+    ) -> ArtifactStore:
         assert client_token.get_secret_value() == "the token of client-1"
         return Folder(tmp_path, details)
 
@@ -55,7 +71,9 @@ def run(local_codepipeline: LocalCodePipeline, tmp_path: Path, monkeypatch: pyte
             output_artifacts=[samples.artifact("Report")],
         )
         journal = MemoryJournal()
-        worker = make_worker(local_codepipeline.client, "ExampleScan", journal, artifacts=open_artifacts)
+        worker = make_worker(
+            local_codepipeline.client, "ExampleScan", journal, artifacts=open_artifacts
+        )
         (outcome,) = worker.run_once()
         assert isinstance(outcome, Reported)
         return action
@@ -71,7 +89,7 @@ def test_a_clean_source_succeeds(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_key_fails_the_action(run: Run, tmp_path: Path) -> None:
-    """The customer reads where it is, the report is there, and the key is in neither."""
+    """The customer reads where it is, the report too, and the key is in neither."""
     action = run({"app.py": "x = 1\nkey = 'AKIAIOSFODNN7EXAMPLE'\n"})
     assert action.status == "Failed"
     assert "an AWS access key in app.py, line 2" in str(action.result)
@@ -81,7 +99,9 @@ def test_a_key_fails_the_action(run: Run, tmp_path: Path) -> None:
     assert "AKIAIOSFODNN7EXAMPLE" not in text + str(action.result)
 
 
-@pytest.mark.parametrize(("fail_on", "status"), [("high", "Succeeded"), ("low", "Failed")])
+@pytest.mark.parametrize(
+    ("fail_on", "status"), [("high", "Succeeded"), ("low", "Failed")]
+)
 def test_the_customer_says_what_counts(run: Run, fail_on: str, status: str) -> None:
     """A weak finding fails the action only when the customer wants that."""
     assert run({"app.py": 'password = "hunter2"\n'}, FailOn=fail_on).status == status

@@ -20,10 +20,12 @@ def make_worker(
     *,
     artifacts: ArtifactsFactory | None = None,
 ) -> JobWorker[ScanConfiguration]:
-    """Put the worker together; tests give it a local CodePipeline and another place for artifacts."""
+    """Put the worker together; tests give it another service and another store."""
     return JobWorker(
         connect,
-        ActionTypeId(category="Test", owner="ThirdParty", provider=provider, version="1"),
+        ActionTypeId(
+            category="Test", owner="ThirdParty", provider=provider, version="1"
+        ),
         handle,
         configuration=ScanConfiguration,
         client_tokens=EnvironmentTokens(),
@@ -35,7 +37,9 @@ def make_worker(
 
 def main() -> int:
     """Work until SIGTERM; return 1 when something is left to report."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     journal = SqliteJournal(os.environ["PARTNER_SCAN_JOURNAL"])
     worker = make_worker(
         partial(ThirdPartyJobClient.create, region_name=os.environ["AWS_REGION"]),

@@ -1,4 +1,4 @@
-"""The partner's own work: it looks for secrets that were committed by mistake.  It knows nothing of CodePipeline."""
+"""The partner's own work: it looks for secrets.  It knows nothing of CodePipeline."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,11 @@ import attrs
 _RULES: Final[tuple[tuple[str, Literal["low", "high"], re.Pattern[str]], ...]] = (
     ("an AWS access key", "high", re.compile(r"\bA(?:KIA|SIA)[A-Z0-9]{16}\b")),
     ("a private key", "high", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
-    ("a password in the code", "low", re.compile(r"password\s*=\s*[\"'][^\"']+[\"']", re.IGNORECASE)),
+    (
+        "a password in the code",
+        "low",
+        re.compile(r"password\s*=\s*[\"'][^\"']+[\"']", re.IGNORECASE),
+    ),
 )
 
 
@@ -32,4 +36,6 @@ def scan(source: Path) -> Iterator[Finding]:
             for number, line in enumerate(text.splitlines(), 1):
                 for rule, severity, pattern in _RULES:
                     if pattern.search(line):
-                        yield Finding(path.relative_to(source).as_posix(), number, rule, severity)
+                        yield Finding(
+                            path.relative_to(source).as_posix(), number, rule, severity
+                        )
