@@ -48,7 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "inherited-members": "Exception,Mapping,str"}
+autodoc_default_options = {"members": True, "inherited-members": "BaseException,Mapping,str"}
 napoleon_numpy_docstring = False
 
 # Names of other packages: their inventories are on the network, and this build has none.
@@ -70,7 +70,7 @@ def setup(app: Sphinx) -> None:
     """Register what is ours."""
     app.connect("missing-reference", _by_last_name)
     app.connect("autodoc-skip-member", _skip)
-    app.connect("autodoc-process-signature", _with_defaults)
+    app.connect("autodoc-process-signature", _signature)
 
 
 def _by_last_name(
@@ -96,10 +96,16 @@ def _skip(_: Sphinx, what: str, __: str, member: object, skip: bool, ___: object
     return True if what == "class" and inspect.ismemberdescriptor(member) else skip or None
 
 
-def _with_defaults(
+def _signature(
     _: Sphinx, __: str, ___: str, member: object, ____: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Show the defaults of an attrs class, where its own ``__init__`` has the names that attrs gives them."""
+    """
+    Show how a class is made.
+
+    A protocol is not made, and the ``__init__`` of an attrs class has the names that attrs gives to its defaults.
+    """
+    if getattr(member, "_is_protocol", False):
+        return None, None
     if signature is None or not isinstance(member, type) or not attrs.has(member):
         return signature, returns
     fields = attrs.fields_dict(member)
