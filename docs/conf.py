@@ -105,7 +105,7 @@ def _signature(
     A protocol is not made, and the ``__init__`` of an attrs class has the names that attrs gives to its defaults.
     """
     if getattr(member, "_is_protocol", False):
-        return None, None
+        return "", None
     if signature is None or not isinstance(member, type) or not attrs.has(member):
         return signature, returns
     fields = attrs.fields_dict(member)
