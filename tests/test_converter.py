@@ -477,6 +477,14 @@ def test_tells_each_of_ten_thousand_problems() -> None:
     assert str(refused).endswith("data.inputArtifacts[9].name: must be a text; and 9990 more")
 
 
+@pytest.mark.parametrize(("good", "bad", "told"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
+def test_explains_no_million_of_problems(good: int, bad: int, told: int) -> None:
+    """Problems of a long list have the right places, and are no more than memory has room for."""
+    refused = _refused(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
+    expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a text" for index in range(told))
+    assert expected == refused.problems
+
+
 def test_refuses_a_document_of_great_depth() -> None:
     """A document nested deeper than any stack is refused like another."""
     deep: Any = _MARKER

@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 import attrs
 from cattrs import Converter
+from cattrs.errors import IterableValidationError
 from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_fn, override
 
 from cp_thirdparty._limits import is_unicode
@@ -31,6 +32,9 @@ from cp_thirdparty.secrets import SecretMapping, SecretStr
 
 # A structure hook of cattrs: (value, type) -> structured value.
 Hook = Callable[[Any, Any], Any]
+
+# Items of a list that are explained at once: an answer may have millions, and each takes a kilobyte and 9 µs.
+_MOST_EXPLAINED = 10_000
 
 
 class MismatchError(ValueError):
@@ -284,6 +288,18 @@ def _members(cls: Any, fields: Sequence[Any], converter: Converter, **options: A
     return hook
 
 
+def _explained_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
+    """Read a list in parts, and explain no more than the first part that has a fault."""
+    start = 0
+    try:
+        for start in range(0, len(items), _MOST_EXPLAINED):
+            yield from explain(items[start : start + _MOST_EXPLAINED], list[item])
+    except IterableValidationError as failure:
+        for _, place in failure.group_exceptions()[0]:
+            place.index = start + int(place.index)
+        raise
+
+
 def _list(item: Any, converter: Converter) -> Hook:
     structure_item = converter.get_structure_hook(item)
     explain = converter.get_structure_hook(list[item]) if converter.detailed_validation else None
@@ -294,7 +310,7 @@ def _list(item: Any, converter: Converter) -> Hook:
         if not isinstance(value, list):
             raise MismatchError("must be a list")
         if explain is not None:
-            return tuple(explain(value, list[item]))
+            return tuple(_explained_in_parts(explain, value, item))
         return tuple([structure_item(element, item) for element in value])
 
     return structure_list

@@ -349,7 +349,7 @@ class InvalidRequestError(ThirdPartyError):
         return f"{self.parameter}: {self.rule}"
 
 
-# The message stays readable when each of 10,000 artifacts has a problem; ``problems`` has them all.
+# The message stays readable when each artifact has a problem.
 _PROBLEMS_SHOWN = 10
 
 
@@ -366,7 +366,8 @@ class ResponseDecodeError(_ProblemsError):
 
     Attributes:
         problems: Each problem with its path in the service's names, such as
-            ``"required field missing: data.actionTypeId.provider"``.  Never a value.
+            ``"required field missing: data.actionTypeId.provider"``.  Of a list, the problems of at most 10,000
+            items are told.  Never a value.
 
     .. versionadded:: 0.1.0
     """
