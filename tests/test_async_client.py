@@ -13,6 +13,7 @@ import both
 import botocore.session
 import pytest
 from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
 from async_scripted import STEM, TOKEN, TYPE, Script, client_of, get, late, raw_client, session
 from botocore.config import Config
 from scripted import Answer, ScriptedServer, ok
@@ -94,6 +95,41 @@ def test_a_client_may_be_entered_again(server: ScriptedServer) -> None:
     assert len(server.asked) == 4
 
 
+def test_of_two_tasks_one_enters(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a client is being made another task may enter it; one gets it, and the other leaves nothing open."""
+    opened: list[Any] = []
+    made = AioSession.create_client
+
+    def create_client(*arguments: Any, **settings: Any) -> Any:
+        return _Slowly(made(*arguments, **settings), opened)
+
+    async def main() -> None:
+        client = client_of(server.endpoint_url)
+        entered = await asyncio.gather(client.__aenter__(), client.__aenter__(), return_exceptions=True)
+        (refused,) = (each for each in entered if isinstance(each, Exception))
+        assert str(refused) == "client: must not be entered again before it is closed"
+        assert client in entered
+        assert await client.poll_for_third_party_jobs(TYPE) == ()
+        await client.close()
+
+    monkeypatch.setattr(AioSession, "create_client", create_client)
+    asyncio.run(main())
+    assert [raw._endpoint.http_session._sessions for raw in opened] == [None, None]
+
+
+class _Slowly:
+    """A client of aiobotocore that takes its time to be entered, as one does that asks for credentials."""
+
+    def __init__(self, made: Any, opened: list[Any]) -> None:
+        self._made = made
+        self._opened = opened
+
+    async def __aenter__(self) -> Any:
+        await asyncio.sleep(0.05)
+        self._opened.append(await self._made.__aenter__())
+        return self._opened[-1]
+
+
 @pytest.mark.parametrize("kind", ["created", "wrapped"])
 def test_a_client_belongs_to_one_loop(kind: str, server: ScriptedServer) -> None:
     """In another event loop a call and closing are an InvalidRequestError, and nothing is sent."""
@@ -148,6 +184,31 @@ def test_closing_ends_calls_that_are_under_way(server: ScriptedServer, script: S
         with pytest.raises(exceptions.TransportError) as caught:
             await asyncio.wait_for(call, 0.9)
         assert STEM not in reachable(caught.value)
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task tells whether it was cancelled since Python 3.11")
+def test_closing_cancels_no_task(server: ScriptedServer, script: Script) -> None:
+    """A call that waits for a connection when the client is closed is a TransportError; a cancelled one stays so."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+        script.answer = late(asked, 1.0)
+        config = Config(max_pool_connections=1, retries={"mode": "standard", "total_max_attempts": 1})
+        async with client_of(server.endpoint_url, config=config) as client:
+            first, waiting, cancelled = (asyncio.create_task(_in_task(client)) for _ in range(3))
+            await asked.wait()
+            await asyncio.sleep(0.05)  # until the others wait for the connection
+            cancelled.cancel()
+        done = await asyncio.wait_for(asyncio.gather(first, waiting, cancelled, return_exceptions=True), 0.9)
+        assert [type(each) for each in done] == [
+            exceptions.TransportError,
+            exceptions.TransportError,
+            asyncio.CancelledError,
+        ]
+        assert STEM not in "".join(reachable(each) for each in done[:2] if isinstance(each, BaseException))
+        assert not waiting.cancelled()
 
     asyncio.run(main())
 

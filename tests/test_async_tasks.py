@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from async_scripted import GOOD, STEM, TOKEN, TYPE, Script, client_of, get, good, late, raw_client
+from botocore.config import Config
 from scripted import Answer, Asked, ScriptedServer, error, ok
 from surfaces import ERROR_SURFACES, logged, reachable, with_locals
 
@@ -196,6 +197,37 @@ def _half(connection: socket.socket, loop: asyncio.AbstractEventLoop, half: asyn
                 loop.call_soon_threadsafe(half.set)
             else:
                 connection.sendall(_HEAD % len(body) + body)
+
+
+@pytest.mark.parametrize(
+    ("head", "error"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nX-Bad: \xff\r\nContent-Length: 1000\r\n\r\n", TransportError),
+        (b"HTTP/1.1 101 Switching\r\nx-amzn-RequestId: r\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", None),
+    ],
+    ids=["header in no encoding", "101"],
+)
+def test_no_answer_takes_a_connection_away(head: bytes, error: type[Exception] | None) -> None:
+    """What aiobotocore cannot read, or does not release, leaves the connections free for the next calls."""
+
+    def play(connection: socket.socket) -> None:
+        with connection:
+            while connection.recv(65536):
+                connection.sendall(head)
+
+    async def main() -> None:
+        config = Config(max_pool_connections=1, retries={"mode": "standard", "total_max_attempts": 1})
+        with _peer(play) as endpoint_url:
+            async with client_of(endpoint_url, config=config, deadline=2.0) as client:
+                for _ in range(3):
+                    begin = time.monotonic()
+                    with contextlib.nullcontext() if error is None else pytest.raises(error) as caught:
+                        await _CALLS["succeed"](client)
+                    assert time.monotonic() - begin < 1.5
+                    if caught is not None:
+                        assert "is_retry_safe=True" not in repr(vars(caught.value))
+
+    _run(main())
 
 
 # --- cut by the clock ------------------------------------------------------------------------------------------------
@@ -445,3 +477,19 @@ def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: 
     script.answer = answer
     _run(main())
     assert "withheld" in seen()
+
+
+def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> None:
+    """Whoever answered once, such as a proxy, is not in later requests."""
+
+    def answer(_: Asked) -> Answer:
+        return Answer(body=ok(GOOD).body, headers={"x-amzn-RequestId": "r", "Set-Cookie": "proxy=1"})
+
+    async def main() -> None:
+        async with client_of(server.endpoint_url.replace("127.0.0.1", "localhost")) as client:
+            await get(client)
+            await get(client)
+
+    script.answer = answer
+    _run(main())
+    assert [asked.headers.get("cookie") for asked in server.asked] == [None, None]

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -16,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
 from cp_thirdparty import _limits, _operations
-from cp_thirdparty._botocore import guard
+from cp_thirdparty._botocore import data_loader, guard
 from cp_thirdparty._botocore.call import CURRENT, Call
 from cp_thirdparty._connection import (
     Answered,
@@ -180,8 +181,8 @@ class AsyncThirdPartyJobClient(JobClientBase):
             on_call: As for the class.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  That no region is known is told by
-                ``async with``.
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can tell, such as
+                an unknown profile or that no region is known, is told by ``async with``.
 
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials are incomplete.
 
@@ -362,6 +363,9 @@ class AsyncThirdPartyJobClient(JobClientBase):
         client = await self._recipe.made()
         if isinstance(client, ThirdPartyError):
             raise client
+        if self._client is not None:  # another task was faster
+            await client.close()
+            raise InvalidRequestError("client", "must not be entered again before it is closed")
         try:
             self._adopt(client)
         except InvalidRequestError:
@@ -410,7 +414,8 @@ async def _answered(client: AioBaseClient, request: Request[_T], call: Call) -> 
     except BaseException as failure:  # noqa: BLE001 - a cancellation too is raised again by the caller
         return failed(request, call, failure)
     finally:
-        CURRENT.reset(current)
+        with suppress(ValueError):  # a task whose loop is gone ends in another context
+            CURRENT.reset(current)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -440,7 +445,10 @@ class _Recipe:
     async def made(self) -> AioBaseClient | ThirdPartyError:
         """Make a client of aiobotocore, or return the error."""
         try:
-            session = AioSession(profile=self.profile_name) if self.session is None else self.session
+            session = self.session
+            if session is None:
+                session = AioSession(profile=self.profile_name)
+                data_loader.install(session)
             return await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
         except Exception as failure:  # noqa: BLE001 - told as one of ours
             return configuration_error_of(failure)
