@@ -36,7 +36,9 @@ def refused_setting(
 ) -> InvalidRequestError | None:
     """Tell what is wrong with the settings of a client, or ``None``."""
     if endpoint_url is not None and not _is_url(endpoint_url):
-        return InvalidRequestError("endpoint_url", "must be an http:// or https:// URL with a host")
+        return InvalidRequestError(
+            "endpoint_url", "must be an http:// or https:// URL with a host and without a password"
+        )
     if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
         return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
     for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
@@ -48,12 +50,13 @@ def refused_setting(
     return None
 
 
-def _is_url(text: str) -> bool:
+def _is_url(text: object) -> bool:
     try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
+        parts = urlsplit(text if isinstance(text, str) else "")
+        is_place = bool(parts.hostname) and parts.port != 0 and parts.username is None
     except ValueError:
         return False
+    return is_place and parts.scheme in ("http", "https")
 
 
 def own_config(*, connect_timeout: float | None, read_timeout: float | None, sign_request: bool) -> Config:
