@@ -60,7 +60,8 @@ _TAGS = {
     "tr",
     "ul",
 }
-_CLASSES = {"cp-absent", "cp-name", "cp-note", "cp-secret", "cp-table", "cp-thirdparty", "cp-value"}
+_ROOT_CLASS = "cp-thirdparty tex2jax_ignore mathjax_ignore"
+_CLASSES = {"cp-absent", "cp-name", "cp-note", "cp-secret", "cp-table", "cp-value", _ROOT_CLASS}
 
 
 class _Read(HTMLParser):
@@ -372,6 +373,14 @@ def test_any_model_is_well_formed(model: Any) -> None:
     assert text.isprintable()
     assert _words(_in_rich(model, width=40_000)) == _words(text)
     assert _STEM not in text
+
+
+def test_a_strangers_name_is_no_mathematics() -> None:
+    """Pages of notebooks typeset ``$a and $b`` unless a class says no, and would join spaces."""
+    shown = _html(S3Location(bucket_name="b", object_key="build$1  and $2"))
+    assert f'<div class="{_ROOT_CLASS}">' in shown
+    assert "build$1  and $2" in "".join(_Read(shown).texts)
+    assert ".cp-thirdparty bdi { white-space: pre-wrap }" in shown
 
 
 def test_the_style_fetches_nothing() -> None:

@@ -184,13 +184,16 @@ _STYLE = """<style>
 .cp-thirdparty th, .cp-thirdparty .cp-name { font-weight: 600 }
 .cp-thirdparty :is(bdi, th) { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .93em !important }
 .cp-thirdparty :is(.cp-absent, .cp-secret, .cp-note) { color: color-mix(in srgb, currentColor 70%, transparent) }
+.cp-thirdparty bdi { white-space: pre-wrap }
 .cp-thirdparty .cp-note { font-style: italic }
 </style>"""
 
 
 def html(model: object) -> str:
     """Return the tree of a model as HTML of its own: no script, nothing that is fetched."""
-    return f'<div class="cp-thirdparty">{_STYLE}{_html_tree(_tree(type(model).__name__, model))}</div>'
+    tree = _html_tree(_tree(type(model).__name__, model))
+    # A page of nbconvert would typeset ``$1 and $2`` of a file's name: the classes tell MathJax 2 and 3 not to.
+    return f'<div class="cp-thirdparty tex2jax_ignore mathjax_ignore">{_STYLE}{tree}</div>'
 
 
 def _html_tree(tree: _Tree) -> str:
