@@ -76,6 +76,13 @@ def test_looks_where_botocore_looks(suffix: str, tmp_path: Path, monkeypatch: py
     assert _loader().load_service_model("mine", "service-2") == {"metadata": {}, "operations": {}}
 
 
+def test_looks_past_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the name of a file is not read, and the search goes on, as botocore's does."""
+    (tmp_path / "endpoints.json").mkdir()
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    assert _loader().load_data("endpoints") == Loader().load_data("endpoints")
+
+
 def test_a_client_of_our_own_lists_no_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """Making a client looks at the folder of its service only."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+import os
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import botocore.session
 from botocore.exceptions import DataNotFoundError
@@ -34,7 +34,7 @@ def install(session: botocore.session.Session) -> None:
 class _JsonFileLoader(JSONFileLoader):
     def load_file(self, file_path: str) -> Any:
         for path, read in ((Path(f"{file_path}.json"), Path.read_bytes), (Path(f"{file_path}.json.gz"), _unpacked)):
-            with suppress(FileNotFoundError):
+            if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where botocore goes on
                 return json.loads(read(path))
         return None
 
@@ -49,14 +49,10 @@ class _DataLoader(Loader):
         return _Services(self, super().list_available_services, type_name)
 
 
-class _ListServices(Protocol):
-    def __call__(self, type_name: str) -> list[str]: ...
-
-
 class _Services(Collection[str]):
     """The names of all services, listed only when someone looks at all of them."""
 
-    def __init__(self, loader: Loader, list_services: _ListServices, type_name: str) -> None:
+    def __init__(self, loader: Loader, list_services: Callable[[str], list[str]], type_name: str) -> None:
         self._loader = loader
         self._list_services = list_services
         self._type_name = type_name
@@ -68,7 +64,7 @@ class _Services(Collection[str]):
             return False
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._list_services(type_name=self._type_name))
+        return iter(self._list_services(self._type_name))
 
     def __len__(self) -> int:
-        return len(self._list_services(type_name=self._type_name))
+        return len(self._list_services(self._type_name))
