@@ -58,11 +58,6 @@ def _wrapped_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, Secret
     return value if isinstance(value, SecretMapping) else SecretMapping(value)
 
 
-def _no_entries() -> Mapping[str, SecretStr]:
-    # Not left to the converter: the drafts that answers are read into have none.
-    return SecretMapping({})
-
-
 def _category(value: ActionCategory | str) -> ActionCategory:
     return _member(ActionCategory, value, "category")
 
@@ -159,6 +154,9 @@ class ArtifactLocation:
 
         s3_location: The place in S3, or ``None``.
 
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
+
     .. versionadded:: 0.1.0
     """
 
@@ -224,6 +222,9 @@ class EncryptionKey:
 
         type: The kind of key.  It may be given as text.
 
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
+
     .. versionadded:: 0.1.0
     """
 
@@ -245,6 +246,9 @@ class ActionTypeId:
         provider: The partner's name of the action.
 
         version: The version, a text such as ``"1"``.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is no text.
 
     .. versionadded:: 0.1.0
     """
@@ -273,7 +277,7 @@ class ActionConfiguration:
     .. versionadded:: 0.1.0
     """
 
-    configuration: Mapping[str, SecretStr] = attrs.field(factory=_no_entries, converter=_wrapped_values)
+    configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrapped_values)
 
 
 @_shown

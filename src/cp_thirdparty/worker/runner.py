@@ -34,7 +34,6 @@ _ConfigurationT = TypeVar("_ConfigurationT")
 
 Handler: TypeAlias = Callable[["Job[_ConfigurationT]"], "Succeeded | Continued | Awaitable[Succeeded | Continued]"]
 """The partner's function, or ``async def``, that does the work of one job."""
-"""A function, or an ``async def``, from a job to its result."""
 
 ArtifactsFactory: TypeAlias = Callable[..., "ArtifactStore"]
 """`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, makes the artifact store of a job."""
