@@ -192,7 +192,7 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path) -> Soaked:
     clock = _Shifted()
     done: Counter[str] = Counter()
     lost: list[str] = []
-    before = 0
+    before = after = 0
     with LocalCodePipeline(redelivery_delay=0.5, clock=clock, journal_size=1) as service:
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         child = start_child(
@@ -206,12 +206,13 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path) -> Soaked:
             done.update(action.status for action in actions if _is_right(action))
             if begin + _ROUND >= min(2000, jobs // 5):
                 before = before or _resident(child.pid)
+            if begin < 10_000:
+                after = _resident(child.pid)
             print(f"  {begin + len(actions)} jobs, {_resident(child.pid) / 2**20:.1f} MiB", flush=True)
-        growth = _resident(child.pid) - before
         service.faults.clear()
         code = end(child)
     seen = Seen(succeeded=done["Succeeded"], failed=done["Failed"], uncertain=0, accepted_twice=(), lost=tuple(lost))
-    return Soaked(seen=seen, events=json.loads(told.read_text(encoding="utf-8")), exit_code=code, growth=growth)
+    return Soaked(seen=seen, events=json.loads(told.read_text(encoding="utf-8")), exit_code=code, growth=after - before)
 
 
 def _let_go_wrong(service: LocalCodePipeline, chance: random.Random) -> None:
