@@ -13,7 +13,7 @@ from seaweed import BUCKET, Seaweed
 
 from cp_thirdparty import ArtifactStore
 from cp_thirdparty.artifacts import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactNotFoundError, ArtifactTooLargeError, UnsafeArchiveError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, ArtifactTooLargeError, UnsafeArchiveError
 
 
 @pytest.fixture
@@ -43,6 +43,18 @@ def test_a_source_is_extracted(opened: ArtifactStore, seaweed: Seaweed, tmp_path
     source = opened.extract("MyApp", to=tmp_path / "src")
     assert (source / "app" / "main.py").read_text(encoding="utf-8") == "print()"
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_directory_that_exists_is_refused_before_the_download(seaweed: Seaweed, tmp_path: Path) -> None:
+    """What is there stays, and S3, which has no such object, is not asked."""
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    missing = artifact("Missing", "archives/Missing", bucket=BUCKET)
+    with store(seaweed.assume_role, seaweed.endpoint_url, inputs=[missing]) as opened:
+        with pytest.raises(ArtifactNotFoundError):
+            opened.extract("Missing", to=tmp_path / "src")
+        with pytest.raises(ArtifactError, match="to: must not exist"):
+            opened.extract("Missing", to=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_unsafe_source_leaves_nothing(opened: ArtifactStore, seaweed: Seaweed, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import re
 import secrets
 import tempfile
@@ -211,8 +212,12 @@ class ArtifactStore:
 
             cp_thirdparty.exceptions.ArtifactTooLargeError: The archive or what is in it exceeds a limit.
 
+            cp_thirdparty.exceptions.ArtifactError: ``to`` exists, which is seen before the download.
+
         .. versionadded:: 0.1.0
         """
+        if os.path.lexists(to):
+            raise ArtifactError("to: must not exist")
         limits = ArchiveLimits() if limits is None else limits
         place = _found(self._inputs, name, "input")
         archive = to.parent / f".{secrets.token_hex(8)}.zip"
