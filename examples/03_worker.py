@@ -39,7 +39,7 @@ from cp_thirdparty.worker import SqliteJournal
 # Where the S3 of the tests is.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from seaweed import BUCKET, Seaweed
+from support.seaweedfs import BUCKET, Seaweed
 
 ACTION_TYPE = ActionTypeId(
     category="Test", owner="ThirdParty", provider="ExampleScan", version="1"

@@ -16,8 +16,8 @@ from cp_thirdparty import ArtifactStore
 # Where the S3 of the tests is.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from artifact_jobs import artifact, store
-from seaweed import BUCKET, Seaweed
+from support.artifact_jobs import artifact, store
+from support.seaweedfs import BUCKET, Seaweed
 
 MIB = 1 << 20
 

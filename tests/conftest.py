@@ -1,13 +1,13 @@
-"""What all tests share; helpers beside this file are imported by their names."""
+"""What all tests share; `support` has the helpers."""
 
 from importlib.util import find_spec
 
-pytest_plugins = ["both", "pytester", "seaweed"]
+pytest_plugins = ["support.both_clients", "pytester", "support.seaweedfs"]
 
 if find_spec("aiobotocore"):
-    pytest_plugins += ["async_scripted"]
+    pytest_plugins += ["support.async_scripted_server"]
 else:
-    collect_ignore_glob = ["test_async_*.py"]
+    collect_ignore_glob = ["client/test_async_*.py"]
 
 if find_spec("hypothesis"):
     from hypothesis import settings

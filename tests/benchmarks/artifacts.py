@@ -27,8 +27,8 @@ from botocore.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from artifact_jobs import artifact, kms_key, store
-from seaweed import BUCKET, Seaweed
+from support.artifact_jobs import artifact, kms_key, store
+from support.seaweedfs import BUCKET, Seaweed
 
 from cp_thirdparty import ArtifactCredentials
 

@@ -1,0 +1,446 @@
+"""Each fault of S3 and of what stands between ends in the right bytes or in one typed error, never in a short file."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+from botocore.config import Config
+from support.artifact_jobs import artifact, kms_key, store
+from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, crc32, etag, failed
+
+from cp_thirdparty import ArtifactCredentials, ArtifactStore
+from cp_thirdparty.artifacts._download import Facts
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._reader import ArtifactReader
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ArtifactNotFoundError,
+    ArtifactTransferError,
+    ClockSkewError,
+    CredentialsError,
+    ThirdPartyError,
+    ThrottledError,
+)
+
+_BUCKET = "codepipeline-us-east-1-1"
+_PATH = f"/{_BUCKET}/MyApp"
+# One that comes at once, and one that comes in two ranges.
+_SMALL = bytes(range(256)) * 8
+_LARGE = bytes(range(251)) * 34_000
+_CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
+# For the faults that are silences.
+_IMPATIENT = 0.3
+
+
+@contextmanager
+def _opened(
+    s3: ScriptedS3, *, key_id: str | None = "test-key-1", read_timeout: float = 20.0
+) -> Generator[ArtifactStore]:
+    with store(
+        _CREDENTIALS,
+        s3.endpoint_url,
+        inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],
+        outputs=[artifact("Report", "Report", bucket=_BUCKET)],
+        encryption_key=None if key_id is None else kms_key(key_id),
+        options={"config": Config(read_timeout=read_timeout, proxies={})},
+    ) as opened:
+        yield opened
+
+
+def _on(method: str, change: Change, *, times: int | None = None) -> Change:
+    """Change the answers to one method: the first few, or all."""
+    counter = itertools.count()
+
+    def changed(asked: Asked, right: Answer) -> Answer:
+        if asked.method != method or (times is not None and next(counter) >= times):
+            return right
+        return change(asked, right)
+
+    return changed
+
+
+def _instead(answer: Answer) -> Change:
+    return lambda _, __: answer.with_headers(x_amz_request_id="req-0001")
+
+
+_PAGE = Answer(body=b"<html><body>Please log in</body></html>", headers={"content-type": "text/html"})
+
+_Change = Callable[[Asked, Answer], Answer]
+
+
+def _cut(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, sent=len(right.body) // 2, then="close")
+
+
+def _stall(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, sent=len(right.body) // 2, then="stall")
+
+
+def _short(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, body=right.body[:-1])
+
+
+def _chunked(_: Asked, right: Answer) -> Answer:
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(right.body), right.body)
+    return attrs.evolve(right, body=body).with_headers(content_length="-", transfer_encoding="chunked")
+
+
+def _no_length(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, then="close").with_headers(content_length="-")
+
+
+def _page(_: Asked, __: Answer) -> Answer:
+    return _PAGE
+
+
+def _page_of_its_own(_: Asked, __: Answer) -> Answer:
+    return _PAGE.with_headers(x_amz_request_id="req-0001")
+
+
+def _error_with_200(_: Asked, __: Answer) -> Answer:
+    return failed("InternalError", 200).with_headers(x_amz_request_id="req-0001")
+
+
+def _other_etag(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(etag='"another"')
+
+
+def _no_etag(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(etag=None)
+
+
+def _no_request_id(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(x_amz_request_id=None)
+
+
+def _garbled(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, body=right.body[:-1] + b"?")
+
+
+def _reset(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, status=0)
+
+
+# What may happen once and costs nothing but time.
+_PASSING: dict[str, _Change] = {
+    "cut": _cut,
+    "stall": _stall,
+    "page": _page,
+    "page with a request id": _page_of_its_own,
+    "error body with 200": _error_with_200,
+    "no request id": _no_request_id,
+    "no length": _no_length,
+    "chunked": _chunked,
+    "500": _instead(failed("InternalError", 500)),
+    "503": _instead(failed("SlowDown", 503)),
+    "connection closed": _reset,
+}
+
+_WAYS: dict[str, Callable[[ArtifactStore, Path], bytes]] = {
+    "download": lambda opened, to: opened.download("MyApp", to=to).read_bytes(),
+    "open": lambda opened, _: _read(opened),
+}
+
+
+def _read(opened: ArtifactStore) -> bytes:
+    with opened.open("MyApp") as stream:
+        return stream.read()
+
+
+def _fitting(s3: ScriptedS3, fault: str) -> AbstractContextManager[ArtifactStore]:
+    return _opened(s3, read_timeout=_IMPATIENT) if fault == "stall" else _opened(s3)
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("fault", _PASSING)
+def test_a_passing_fault_costs_no_byte(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
+    """After a fault that passes the bytes are right."""
+    with ScriptedS3({_PATH: body}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as opened:
+        assert _WAYS[way](opened, tmp_path / "MyApp") == body
+        assert len(s3.asked) > 2
+
+
+# What stays, and what it is told as.
+_TRANSFER = ArtifactTransferError
+_STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
+    "cut": ("GET", _cut, _TRANSFER, "the connection was closed before the end|the connection failed"),
+    "stall": ("GET", _stall, _TRANSFER, "no answer within the time-out|the connection was closed before the end"),
+    "a byte too few": ("GET", _short, _TRANSFER, "checksum|not send the part"),
+    "page": ("GET", _page, _TRANSFER, "an answer without a request id is not S3's"),
+    "page with a request id": ("GET", _page_of_its_own, _TRANSFER, "not about the object that was asked for"),
+    "error body with 200": ("GET", _error_with_200, _TRANSFER, "not about the object that was asked for"),
+    "no length": ("GET", _no_length, _TRANSFER, "an answer without a length could end anywhere"),
+    "chunked": ("GET", _chunked, _TRANSFER, "an answer without a length could end anywhere"),
+    "another object": ("GET", _other_etag, _TRANSFER, "not about the object that was asked for"),
+    "replaced": ("GET", _instead(failed("PreconditionFailed", 412)), _TRANSFER, "the object was replaced"),
+    "garbled": ("GET", _garbled, _TRANSFER, "the bytes do not have the checksum that S3 tells"),
+    "connection closed": ("GET", _reset, _TRANSFER, "closed before an answer|the connection failed"),
+    "page for HEAD": ("HEAD", _page, _TRANSFER, "an answer without a request id is not S3's"),
+    "HEAD without ETag": ("HEAD", _no_etag, _TRANSFER, "not about the object that was asked for"),
+    "HEAD without length": ("HEAD", _no_length, _TRANSFER, "an answer without a length could end anywhere"),
+    "500": ("GET", _instead(failed("InternalError", 500)), _TRANSFER, "S3 answered InternalError with status 500"),
+    "unknown code": ("GET", _instead(failed("xMARK", 418)), _TRANSFER, "S3 answered status 418"),
+    "no code": ("GET", _instead(Answer(status=400)), _TRANSFER, "S3 answered status 400"),
+    "KMS": ("GET", _instead(failed("KMS.DisabledException")), _TRANSFER, "KMS.DisabledException with status 400"),
+    "throttled": ("GET", _instead(failed("SlowDown", 503)), ThrottledError, "GetObject: SlowDown"),
+    "gone": ("HEAD", _instead(failed("NoSuchKey", 404)), ArtifactNotFoundError, "S3 has no such object"),
+    "gone in between": ("GET", _instead(failed("NoSuchKey", 404)), ArtifactNotFoundError, "S3 has no such object"),
+    "denied": ("GET", _instead(failed("AccessDenied", 403)), AccessDeniedError, f"s3:GetObject on .*{_BUCKET}/MyApp"),
+    "denied by HEAD": ("HEAD", _instead(failed("AccessDenied", 403)), AccessDeniedError, "allow s3:GetObject"),
+    "expired": ("GET", _instead(failed("ExpiredToken")), CredentialsError, "S3 does not accept the credentials"),
+    "unknown key": ("GET", _instead(failed("InvalidAccessKeyId", 403)), CredentialsError, "does not accept"),
+    "bad signature": ("GET", _instead(failed("SignatureDoesNotMatch", 403)), CredentialsError, "does not accept"),
+    "elsewhere": ("GET", _instead(failed("PermanentRedirect", 301)), _TRANSFER, "the bucket is in another region"),
+    "elsewhere for now": ("GET", _instead(failed("TemporaryRedirect", 307)), _TRANSFER, "in another region"),
+}
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("fault", _STAYING)
+def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
+    """After a fault that stays there is one error of this library, without a cause, and no file."""
+    method, change, expected, text = _STAYING[fault]
+    with ScriptedS3({_PATH: body}, _on(method, change)) as s3, _fitting(s3, fault) as opened:
+        with pytest.raises(expected, match=text) as caught:
+            _WAYS[way](opened, tmp_path / "MyApp")
+        assert type(caught.value) is expected
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _whole(_: Asked, right: Answer) -> Answer:
+    return attrs.evolve(right, status=200).with_headers(content_range=None)
+
+
+def _another_part(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(content_range=f"bytes 1-{len(right.body)}/{len(_LARGE)}")
+
+
+def _no_part(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(content_range=None)
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("change", [_whole, _another_part, _no_part])
+def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tmp_path: Path) -> None:
+    """An answer to a range is that range, or an error."""
+    with (
+        ScriptedS3({_PATH: _LARGE}, _on("GET", change)) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match="S3 did not send the part of the object that was asked for"),
+    ):
+        _WAYS[way](opened, tmp_path / "x")
+
+
+def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
+    """An answer with a part of the object, where all of it was asked for, is an error."""
+
+    def part(_: Asked, right: Answer) -> Answer:
+        return attrs.evolve(right, status=206)
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, _on("GET", part)) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match="S3 sent a part of the object instead of all of it"),
+    ):
+        opened.download("MyApp", to=tmp_path / "x")
+
+
+def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
+    """An answer that botocore's parser falls over is told by the kind of failure."""
+
+    def undated(_: Asked, right: Answer) -> Answer:
+        return right.with_headers(last_modified="never")
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, _on("HEAD", undated)) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match=r"the answer could not be read \([A-Za-z]+Error\)"),
+    ):
+        opened.download("MyApp", to=tmp_path / "x")
+
+
+def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
+    """Where S3 tells no checksum the bytes count by their length and ETag."""
+
+    def without(_: Asked, right: Answer) -> Answer:
+        return right.with_headers(x_amz_checksum_crc32=None)
+
+    for way in _WAYS.values():
+        with ScriptedS3({_PATH: _LARGE}, without) as s3, _opened(s3) as opened:
+            assert way(opened, tmp_path / "x") == _LARGE
+
+
+def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
+    """A refused time stamp tells by how much the clock is off."""
+    skewed = failed("RequestTimeTooSkewed", 403, Date="Mon, 01 Jan 2024 00:00:00 GMT")
+    with (
+        ScriptedS3({_PATH: _SMALL}, _on("GET", _instead(skewed))) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ClockSkewError) as caught,
+    ):
+        opened.download("MyApp", to=tmp_path / "x")
+    assert caught.value.offset > 365 * 24 * 3600
+
+
+@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+def test_a_composite_checksum_says_nothing(body: bytes, tmp_path: Path) -> None:
+    """A checksum of checksums of parts is no reason to refuse the bytes."""
+
+    def composite(_: Asked, right: Answer) -> Answer:
+        return right.with_headers(x_amz_checksum_crc32=f"{crc32(b'other')}-2", x_amz_checksum_type="COMPOSITE")
+
+    for way in _WAYS.values():
+        with ScriptedS3({_PATH: body}, composite) as s3, _opened(s3) as opened:
+            assert way(opened, tmp_path / "x") == body
+
+
+def test_a_cut_stream_goes_on_where_it_was() -> None:
+    """After a cut only the rest is asked for, of the same version of the object."""
+    with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
+        assert _read(opened) == _LARGE
+    ranges = [asked.headers["range"] for asked in s3.asked if asked.method == "GET"]
+    assert ranges == ["bytes=0-", f"bytes={len(_LARGE) // 2}-"]
+    assert {asked.headers["if-match"] for asked in s3.asked if asked.method == "GET"} == {etag(_LARGE)}
+
+
+def test_a_stream_that_says_nothing_is_no_end() -> None:
+    """A body that ends early without an error is gone on with, and is an error when it stays so."""
+    bodies = [b"", b"by", b"", b"tes"]
+
+    class Silent:
+        def get_object(self, **_: object) -> dict[str, object]:
+            return {"Body": io.BytesIO(bodies.pop(0))} if bodies else {"Body": io.BytesIO()}
+
+    place = Place("input", "MyApp", _BUCKET, "MyApp")
+    assert ArtifactReader(Silent(), place, Facts(5, "etag", None)).read() == b"bytes"
+    with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
+        ArtifactReader(Silent(), place, Facts(5, "etag", None)).read()
+
+
+def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:
+    """After a cut the progress goes back, so that its sum is the size."""
+    counted: list[int] = []
+    with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
+        opened.download("MyApp", to=tmp_path / "x", progress=counted.append)
+    assert sum(counted) == len(_LARGE)
+    assert min(counted) < 0
+    assert {asked.headers["if-match"] for asked in s3.asked if asked.method == "GET"} == {etag(_LARGE)}
+
+
+def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
+    """When S3 tells the bucket's region, the requests are signed for that."""
+
+    def elsewhere(asked: Asked, right: Answer) -> Answer:
+        if "/eu-west-1/s3/aws4_request" in asked.headers["authorization"]:
+            return right
+        moved = failed("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
+        return moved.with_headers(x_amz_request_id="req-0001")
+
+    with ScriptedS3({_PATH: _SMALL}, elsewhere) as s3, _opened(s3) as opened:
+        assert opened.download("MyApp", to=tmp_path / "x").read_bytes() == _SMALL
+
+
+def test_an_object_that_grows_is_not_read_into_the_file(tmp_path: Path) -> None:
+    """A length that is not that of the object at the beginning is an error."""
+
+    def longer(asked: Asked, right: Answer) -> Answer:
+        return (
+            right
+            if asked.method == "HEAD"
+            else attrs.evolve(right, body=right.body + b"1").with_headers(x_amz_checksum_crc32=None)
+        )
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, longer) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match="the file is not as long as the object"),
+    ):
+        opened.download("MyApp", to=tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- uploads ---------------------------------------------------------------------------------------------------------
+
+_REPORT = f"/{_BUCKET}/Report"
+
+
+def _plain(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(x_amz_server_side_encryption="AES256")
+
+
+def _other_key(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(x_amz_server_side_encryption_aws_kms_key_id="arn:aws:kms:us-east-1:1:key/other")
+
+
+_NOT_STORED: dict[str, tuple[_Change, type[ThirdPartyError], str]] = {
+    "no request id": (_no_request_id, _TRANSFER, "an answer without a request id is not S3's"),
+    "page": (_page, _TRANSFER, "an answer without a request id is not S3's"),
+    "no ETag": (_no_etag, _TRANSFER, "S3 did not tell the ETag of what it has stored"),
+    "not encrypted": (_plain, _TRANSFER, "S3 did not encrypt with KMS"),
+    "another key": (_other_key, _TRANSFER, "S3 did not encrypt with the key of the job"),
+    "denied": (_instead(failed("AccessDenied", 403)), AccessDeniedError, f"s3:PutObject on .*{_BUCKET}/Report"),
+    "expired": (_instead(failed("ExpiredToken")), CredentialsError, "S3 does not accept the credentials"),
+    "bad digest": (_instead(failed("BadDigest")), _TRANSFER, "BadDigest with status 400"),
+    "closed": (_reset, _TRANSFER, "closed before an answer|the connection failed"),
+}
+
+
+@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("fault", _NOT_STORED)
+def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp_path: Path) -> None:
+    """An upload whose answer does not show that it is stored and encrypted is an error; parts are removed."""
+    path = tmp_path / "report"
+    path.write_bytes(body)
+    change, expected, text = _NOT_STORED[fault]
+    with ScriptedS3(change=_on("PUT", change)) as s3, _opened(s3) as opened:
+        with pytest.raises(expected, match=text) as caught:
+            opened.upload("Report", path)
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        assert ("DELETE uploadId" in s3.operations()) == (body is _LARGE)
+
+
+def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
+    """S3 may say 200 and then that it has failed: the upload is completed again, or aborted."""
+    path = tmp_path / "report"
+    path.write_bytes(_LARGE)
+
+    def change(asked: Asked, right: Answer) -> Answer:
+        return _error_with_200(asked, right) if "uploadId" in asked.query and asked.method == "POST" else right
+
+    with ScriptedS3(change=change) as s3, _opened(s3) as opened:
+        with pytest.raises(ArtifactTransferError, match="S3 answered InternalError"):
+            opened.upload("Report", path)
+        assert s3.operations()[-1] == "DELETE uploadId"
+
+
+@pytest.mark.parametrize("key_id", ["test-key-1", "arn:aws:kms:us-east-1:123456789012:key/test-key-1", "alias/a", None])
+@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+def test_an_upload_asks_for_encryption(body: bytes, key_id: str | None, tmp_path: Path) -> None:
+    """Every upload asks for KMS, with the key of the job when it has one, by id, ARN or alias."""
+    path = tmp_path / "report"
+    path.write_bytes(body)
+    with ScriptedS3() as s3, _opened(s3, key_id=key_id) as opened:
+        opened.upload("Report", path)
+    asking = next(asked for asked in s3.asked if asked.method in ("PUT", "POST"))
+    assert asking.headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert asking.headers.get("x-amz-server-side-encryption-aws-kms-key-id") == key_id
+    assert s3.objects[_REPORT] == body
+    sent = [asked for asked in s3.asked if asked.method == "PUT"]
+    assert [asked.headers["x-amz-checksum-crc32"] for asked in sent] == [crc32(asked.body) for asked in sent]
+
+
+def test_a_stream_is_one_of_bytes() -> None:
+    """An opened artifact can be read in pieces, cannot be written, and can be closed before its end."""
+    with ScriptedS3({_PATH: _SMALL}) as s3, _opened(s3) as opened, opened.open("MyApp") as stream:
+        assert isinstance(stream, io.BufferedReader)
+        assert stream.read(3) == _SMALL[:3]
+        assert (stream.readable(), stream.writable(), stream.seekable()) == (True, False, False)

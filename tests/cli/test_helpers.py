@@ -1,0 +1,138 @@
+"""The commands beside the operations, and the formats of documents that no operation gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from support.command_line import command
+
+from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
+from cp_thirdparty.cli.errors import described
+from cp_thirdparty.cli.formats import formatted
+from cp_thirdparty.worker import SqliteJournal, worker_policy
+
+_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+_PLACE = ("--region", "us-east-1", "--account", "123456789012")
+
+
+def test_policy_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy of the library comes out as JSON."""
+    shown = command(
+        capsys, "policy", "--action-type-id", "category=Test,owner=ThirdParty,provider=ExampleScan,version=1", *_PLACE
+    )
+    assert json.loads(shown.out) == worker_policy(_TYPE, region="us-east-1", account="123456789012")
+    assert command(capsys, "policy", "--action-type-id", "category=Test", *_PLACE).code == 252
+    assert command(capsys, "policy", *_PLACE).err == "cp-thirdparty: error: --action-type-id: is needed\n"
+
+
+def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The state of each job is there, in every format, or of the unfinished ones only."""
+    path = tmp_path / "jobs.db"
+    journal = SqliteJournal(path)
+    for name in ("done", "running"):
+        journal.claim(ThirdPartyJob(client_id="c", job_id=name))
+        journal.running(name)
+    journal.result("done", Succeeded())
+    journal.finish("done", "reported")
+    journal.close()
+    shown = command(capsys, "journal", str(path), "--output", "json")
+    jobs = {job["jobId"]: job for job in json.loads(shown.out)["jobs"]}
+    assert {name: (job["state"], job["outcome"]) for name, job in jobs.items()} == {
+        "done": ("DONE", "reported"),
+        "running": ("RUNNING", ""),
+    }
+    left = command(capsys, "journal", str(path), "--unfinished").out
+    assert "running" in left
+    assert "done" not in left
+
+
+def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A missing file is not made, and a file of another kind is an error."""
+    path = tmp_path / "jobs.db"
+    assert command(capsys, "journal", str(path)).code == 255
+    assert not path.exists()
+    path.write_text("no journal", encoding="utf-8")
+    assert command(capsys, "journal", str(path)).code == 255
+    assert command(capsys, "journal").code == 252
+
+
+def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """`local` says that it cannot listen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        shown = command(capsys, "local", "--port", str(taken.getsockname()[1]))
+    assert (shown.code, shown.err) == (255, "cp-thirdparty: error: Address already in use\n")
+    assert command(capsys, "local", "--port", "65536").err.endswith("--port: must be a whole number from 0 to 65535\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script comes out that calls the program."""
+    assert "_CP_THIRDPARTY_COMPLETE=" in command(capsys, "completion", shell).out
+    assert command(capsys, "completion", "other").code == 252
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("cp-thirdparty get", "get-third-party-job-details"), ("cp-thirdparty policy --acc", "--account")],
+)
+def test_completion_knows_commands_and_options(words: str, expected: str) -> None:
+    """What is begun is completed."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_CP_THIRDPARTY_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cp_thirdparty"], env={**os.environ, **asked}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"plain,{expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "output", "expected"),
+    [
+        ({}, "json", ""),
+        ({}, "yaml", ""),
+        ({}, "text", ""),
+        ({}, "table", ""),
+        (None, "json", "null\n"),
+        (None, "text", "None\n"),
+        (None, "table", ""),
+        ("a", "yaml", "a\n"),
+        (["a", ["b", ["c"]]], "text", "a\nb\nc\n"),
+        ([["a"], ["b"]], "text", "a\nb\n"),
+        ("a", "table", "| Get |\n"),
+        ({"a": {"b": ["c", "d"]}}, "text", "B\tc\nB\td\n"),
+        ({"a": [{"b": 1}, {"c": 2}]}, "text", "A\t1\t\nA\t\t2\n"),
+        ([{"b": 1}, "x"], "text", "1\nx\n"),
+    ],
+)
+def test_formats_of_odd_documents(document: object, output: str, expected: str) -> None:
+    """What a query can leave of an answer is written as the AWS CLI writes it."""
+    assert formatted(document, output, title="Get") == expected
+
+
+def test_a_table_keeps_what_the_aws_cli_drops() -> None:
+    """Lists of lists of structures have a section for each list; the AWS CLI fails or shows their names only."""
+    shown = formatted([[{"a": 1}], "x", [{"b": [2, {"c": 3}]}]], "table", title="Get")
+    assert [word for word in ("Get", "x", "a", "1", "b", "2", "c", "3") if word not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (click.BadParameter("xMARK"), (252, "a parameter: must be of another form; see --help")),
+        (click.BadParameter("x", param=click.Option(["--a"])), (252, "--a: must be of another form; see --help")),
+        (click.NoSuchOption("--xMARK"), (252, "there is no such option; see --help")),
+        (OSError("xMARK"), (255, "unexpected error (OSError)")),
+        (KeyboardInterrupt(), (130, "interrupted")),
+    ],
+)
+def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -> None:
+    """What click and Python say of a value is left out."""
+    assert described(error) == expected

@@ -1,0 +1,138 @@
+"""Whatever options are combined, no secret comes out unless it was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from support.command_line import DETAILS
+from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+
+from cp_thirdparty.__main__ import main
+
+_STEM = "xMARK"
+_NAMES = ("client_token", "access_key_id", "secret_access_key", "session_token", "configuration", "caller")
+_MARKERS = {name: f'{_STEM}/"{name}"' for name in _NAMES}
+_DETAILS = {
+    "jobDetails": {
+        "id": "job-1",
+        "data": {
+            "actionConfiguration": {"configuration": {"ApiKey": _MARKERS["configuration"]}},
+            "artifactCredentials": {
+                "accessKeyId": _MARKERS["access_key_id"],
+                "secretAccessKey": _MARKERS["secret_access_key"],
+                "sessionToken": _MARKERS["session_token"],
+            },
+        },
+        "nonce": "1",
+    }
+}
+_ANSWERS = {
+    "good": ok({**_DETAILS, "status": "InProgress", "jobs": []}),
+    "echo": error("ValidationException", f"Value '{_MARKERS['client_token']}' at 'clientToken' failed"),
+    "page": Answer(body=f"<html>{_STEM}</html>".encode()),
+    "denied": error("AccessDeniedException", _MARKERS["client_token"]),
+    "shapes": ok({"jobDetails": {**_DETAILS["jobDetails"], "nonce": [_STEM]}, "status": {}, "jobs": [_STEM]}),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[ScriptedServer, dict[str, Answer]]]:
+    """Answer what a test says."""
+    now = {"answer": _ANSWERS["good"]}
+
+    def answer(_: Asked) -> Answer:
+        return now["answer"]
+
+    with ScriptedServer(answer) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL_CODEPIPELINE": server.endpoint_url,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": _MARKERS["caller"],
+            "AWS_SESSION_TOKEN": f"{_STEM}-caller-token",
+            "AWS_MAX_ATTEMPTS": "1",
+            "NO_PROXY": "127.0.0.1",
+            "CP_THIRDPARTY_CLIENT_TOKEN": _MARKERS["client_token"],
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield server, now
+
+
+_QUERIES = st.sampled_from(
+    [
+        "@",
+        "jobDetails.data",
+        "jobDetails.data.artifactCredentials.*",
+        "values(jobDetails.data.actionConfiguration.configuration)",
+        "to_string(@)",
+        "jobDetails.data.artifactCredentials.secretAccessKey | reverse(@)",
+        "sum(jobDetails.data.artifactCredentials.*)",
+        "sort_by(values(jobDetails.data.actionConfiguration.configuration), &@)",
+        "contains(jobDetails.data.artifactCredentials.sessionToken, 'xMAR')",
+        "jobDetails[",
+    ]
+)
+_OPTIONS = st.lists(
+    st.one_of(
+        st.just(["--debug"]),
+        st.sampled_from(["json", "text", "table", "yaml", "yaml-stream", _STEM]).map(lambda name: ["--output", name]),
+        _QUERIES.map(lambda query: ["--query", query]),
+        st.sampled_from(["on", "off", "auto"]).map(lambda color: ["--color", color]),
+        st.sampled_from(["--no-verify-ssl", "--no-paginate", "--no-sign-request", "--no-cli-pager"]).map(lambda o: [o]),
+        st.sampled_from(["--cli-auto-prompt", "--no-cli-auto-prompt"]).map(lambda option: [option]),
+        st.sampled_from(["input", "yaml-input", "output"]).map(lambda kind: ["--generate-cli-skeleton", kind]),
+        st.just(["--client-token", _MARKERS["client_token"]]),
+        st.just(["--cli-input-json", json.dumps({"clientToken": _MARKERS["client_token"]})]),
+        st.just(["--cli-input-yaml", f"clientToken: {_STEM}"]),
+        st.just(["--cli-input-json", f'{{"clientToken": "{_STEM}']),
+        st.sampled_from([f"--{_STEM}", _STEM, f"-{_STEM}"]).map(lambda word: [word]),
+        st.just(["--cli-read-timeout", "5", "--cli-connect-timeout", "5"]),
+    ),
+    max_size=5,
+)
+
+
+def _command(*arguments: str) -> str:
+    """Run a command, and return all that it writes."""
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
+        main(arguments)
+    return written.getvalue()
+
+
+@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.given(
+    options=_OPTIONS,
+    operation=st.sampled_from(
+        [
+            (DETAILS,),
+            (DETAILS,),
+            ("acknowledge-third-party-job", "--nonce", "1"),
+            ("put-third-party-job-success-result",),
+            ("put-third-party-job-failure-result", "--failure-details", "type=JobFailed,message=no"),
+        ]
+    ),
+    answer=st.sampled_from(sorted(_ANSWERS)),
+)
+def test_no_combination_shows_a_secret(
+    server: tuple[ScriptedServer, dict[str, Answer]], options: list[list[str]], operation: tuple[str, ...], answer: str
+) -> None:
+    """Output, errors and the debug log of every command have no marker, whatever the service answers."""
+    server[1]["answer"] = _ANSWERS[answer]
+    words = [word for option in options for word in option]
+    assert _STEM not in _command(*operation, "--job-id", "job-1", *words)
+
+
+def test_the_harness_finds_a_secret(server: tuple[ScriptedServer, dict[str, Answer]]) -> None:
+    """Revealed, every secret of the answer is found."""
+    server[1]["answer"] = _ANSWERS["good"]
+    shown = _command(DETAILS, "--job-id", "job-1", "--output", "text", "--reveal-secrets")
+    assert [name for name in _NAMES if _MARKERS[name] in shown] == list(_NAMES[1:5])

@@ -1,0 +1,207 @@
+"""The iterator that polls for ever: when it polls, for how much, how long it waits, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from support.async_scripted_server import TYPE, Script, client_of
+from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+
+from cp_thirdparty import async_client, exceptions
+from cp_thirdparty._polling import LONGEST_PAUSE
+
+
+class _Queue:
+    """Answers polls with jobs, each of which it gives once; or with an error, as often as it is told to."""
+
+    def __init__(self, count: int, *, failures: int = 0, answer: Answer | None = None) -> None:
+        self.jobs = [{"clientId": "c", "jobId": str(number)} for number in range(count)]
+        self.failures = failures
+        self.answer = error("InternalFailure", status=500) if answer is None else answer
+
+    def __call__(self, asked: Asked) -> Answer:
+        if self.failures:
+            self.failures -= 1
+            return self.answer
+        count = asked.parameters["maxBatchSize"]
+        found, self.jobs = self.jobs[:count], self.jobs[count:]
+        return ok({"jobs": found})
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let no pause take time, and tell how long each should have been."""
+    told: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        told.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(async_client, "_sleep", sleep)
+    return told
+
+
+def _taken(server: ScriptedServer, count: int, **settings: Any) -> list[str]:
+    """Take so many jobs of the iterator."""
+
+    async def main() -> list[str]:
+        taken: list[str] = []
+        async with client_of(server.endpoint_url) as client:
+            async for job in client.iter_third_party_jobs(TYPE, **settings):
+                taken.append(job.job_id)
+                if len(taken) == count:
+                    break
+        return taken
+
+    return asyncio.run(main())
+
+
+def test_it_gives_each_job_as_it_comes(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
+    """Jobs come in their order, one a poll, and there is no pause while they do."""
+    script.answer = _Queue(5)
+    assert _taken(server, 5) == ["0", "1", "2", "3", "4"]
+    assert [asked.parameters["maxBatchSize"] for asked in server.asked] == [1] * 5
+    assert pauses == []
+
+
+def test_it_polls_when_a_batch_is_used_up(server: ScriptedServer, script: Script) -> None:
+    """Nothing is asked for while the loop is busy, or has jobs of the last poll."""
+    script.answer = _Queue(4)
+
+    async def main() -> None:
+        async with (
+            client_of(server.endpoint_url) as client,
+            aclosing(client.iter_third_party_jobs(TYPE, max_batch_size=2)) as jobs,
+        ):
+            for number in range(4):
+                assert (await jobs.__anext__()).job_id == str(number)
+                await asyncio.sleep(0.01)
+                assert len(server.asked) == number // 2 + 1
+
+    asyncio.run(main())
+
+
+def test_it_takes_no_more_than_it_asked_for(server: ScriptedServer, script: Script) -> None:
+    """A service that sends too many jobs has the others back: they are not acknowledged, so it offers them again."""
+    sent = [{"clientId": "c", "jobId": str(number)} for number in range(5)]
+    script.answer = lambda _: ok({"jobs": sent})
+    assert _taken(server, 4, max_batch_size=2) == ["0", "1", "0", "1"]
+
+
+def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
+    """After a poll that brought nothing it pauses for the interval, a fifth more or less."""
+    empty, queue = 20, _Queue(1)
+
+    def answer(asked: Asked) -> Answer:
+        return ok({"jobs": []}) if len(server.asked) <= empty else queue(asked)
+
+    script.answer = answer
+    assert _taken(server, 1, poll_interval=10.0) == ["0"]
+    assert len(pauses) == empty
+    assert all(8.0 <= pause <= 12.0 for pause in pauses)
+    assert len(set(pauses)) == empty
+
+
+_PASSING: dict[str, Answer] = {
+    "500": error("InternalFailure", status=500),
+    "throttled": error("ThrottlingException"),
+    "page": Answer(body=b"<html>"),
+    "expired": error("ExpiredTokenException"),
+    "wrong shape": ok({}),
+}
+
+
+@pytest.mark.parametrize("failure", _PASSING)
+def test_it_outlives_what_passes(
+    failure: str, server: ScriptedServer, script: Script, pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A poll that fails is logged as a warning, and the pauses grow up to a minute, until a poll goes well."""
+    script.answer = _Queue(1, failures=8, answer=_PASSING[failure])
+    assert _taken(server, 1, poll_interval=1.0) == ["0"]
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.name for record in warnings] == ["cp_thirdparty"] * 8
+    assert all(record.getMessage().startswith("poll failed: ") for record in warnings)
+    assert len(pauses) == 8
+    assert pauses[0] <= 2.4
+    assert LONGEST_PAUSE / 2 <= pauses[-1] <= LONGEST_PAUSE
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ActionTypeNotFoundException", exceptions.ActionTypeNotFoundException),
+        ("AccessDeniedException", exceptions.AccessDeniedError),
+    ],
+)
+def test_it_ends_with_what_does_not_pass(
+    code: str, kind: type[exceptions.ThirdPartyError], server: ScriptedServer, script: Script
+) -> None:
+    """An action type that is not there, or that the caller may not poll, is raised, without cause and context."""
+    script.answer = lambda _: error(code)
+    with pytest.raises(kind) as caught:
+        _taken(server, 1)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameter"),
+    [
+        ({"poll_interval": 0}, "poll_interval"),
+        ({"poll_interval": -1.0}, "poll_interval"),
+        ({"poll_interval": None}, "poll_interval"),
+        ({"poll_interval": float("nan")}, "poll_interval"),
+        ({"max_batch_size": 0}, "max_batch_size"),
+        ({"max_batch_size": None}, "max_batch_size"),
+    ],
+)
+def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str, server: ScriptedServer) -> None:
+    """It asks for at least one job, and pauses for more than no time."""
+    with pytest.raises(exceptions.InvalidRequestError) as caught:
+        _taken(server, 1, **settings)
+    assert (caught.value.parameter, server.asked) == (parameter, [])
+
+
+def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is cancelled while the iterator pauses ends with CancelledError, and polls no more."""
+    script.answer = _Queue(0)
+
+    async def main() -> None:
+        pausing = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            pausing.set()
+            await asyncio.sleep(seconds)
+
+        monkeypatch.setattr(async_client, "_sleep", sleep)
+        async with client_of(server.endpoint_url) as client:
+            jobs = client.iter_third_party_jobs(TYPE, poll_interval=1000.0)
+            task = asyncio.ensure_future(jobs.__anext__())
+            await pausing.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert [job async for job in jobs] == []  # it is over
+
+    asyncio.run(main())
+    assert len(server.asked) == 1
+
+
+def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
+    """An iterator that goes on after its client was closed says so, and does not poll for ever."""
+    script.answer = _Queue(1)
+
+    async def main() -> None:
+        async with client_of(server.endpoint_url) as client:
+            jobs = client.iter_third_party_jobs(TYPE)
+            await jobs.__anext__()
+        with pytest.raises(exceptions.InvalidRequestError, match="client: must be open"):
+            await jobs.__anext__()
+
+    asyncio.run(main())
+    assert pauses == []

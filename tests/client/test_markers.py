@@ -1,0 +1,285 @@
+"""
+A planted marker in each secret of a call, and each place in which it must not appear afterwards.
+
+DEBUG is on everywhere.  The calls succeed, fail in each modelled way, and meet faults; then no log, no error and no
+traceback tool shows a marker.  The last tests show that the harness finds them where redaction is off.  Every fault of
+`test_answers` is held against the surfaces that cost little; here the costly ones are, too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import rich.console
+import rich.traceback
+import sentry_sdk
+from botocore.config import Config
+from IPython.core import ultratb
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+from support import both_clients as both
+from support.marker_surfaces import ERROR_SURFACES, logged, reachable, with_locals
+from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+
+from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
+from cp_thirdparty.exceptions import ThirdPartyError
+
+_STEM = "xMARK"
+# The marker of each secret; the slash and the quote must be escaped in URLs and in JSON.
+_MARKERS = {
+    name: f'{_STEM}/"{name}"'
+    for name in ("client_token", "access_key_id", "secret_access_key", "session_token", "configuration")
+}
+_CALLER = f"{_STEM}callersecret"
+_CALLER_TOKEN = f"{_STEM}callertoken"
+
+_DETAILS = {
+    "jobDetails": {
+        "id": "job-1",
+        "data": {
+            "actionConfiguration": {"configuration": {"ApiKey": _MARKERS["configuration"]}},
+            "artifactCredentials": {
+                "accessKeyId": _MARKERS["access_key_id"],
+                "secretAccessKey": _MARKERS["secret_access_key"],
+                "sessionToken": _MARKERS["session_token"],
+            },
+        },
+        "nonce": "1",
+    }
+}
+_GOOD = {**_DETAILS, "jobs": [], "status": "InProgress"}
+_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
+_TOKEN = SecretStr(_MARKERS["client_token"])
+
+# Functions of no argument but the client, so that no frame of the test holds a marker in clear.
+_CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
+    "poll": lambda client: client.poll_for_third_party_jobs(_TYPE),
+    "get": lambda client: client.get_third_party_job_details("job-1", client_token=_TOKEN),
+    "get with a str": lambda client: client.get_third_party_job_details(
+        "job-1", client_token=_TOKEN.get_secret_value()
+    ),
+    "acknowledge": lambda client: client.acknowledge_third_party_job("job-1", nonce="1", client_token=_TOKEN),
+    "succeed": lambda client: client.put_third_party_job_success_result("job-1", client_token=_TOKEN),
+    "fail": lambda client: client.put_third_party_job_failure_result(
+        "job-1", client_token=_TOKEN, failure_details=FailureDetails(type=FailureType.JOB_FAILED, message="no")
+    ),
+}
+
+
+def _echo(asked: Asked) -> Answer:
+    """Say the token back in every way of writing it."""
+    token = str(asked.parameters.get("clientToken", ""))
+    quoted = token.replace("/", "%2F").replace('"', "%22")
+    return error("ValidationException", f"Value '{token}' or {json.dumps(token)} or {quoted} at 'clientToken' failed")
+
+
+def _always(answer: Answer) -> Callable[[Asked], Answer]:
+    return lambda _: answer
+
+
+_WRONG = {"jobDetails": {**_DETAILS["jobDetails"], "nonce": [_MARKERS["session_token"]]}, "jobs": [_STEM], "status": {}}
+_FAILURES: dict[str, Callable[[Asked], Answer]] = {
+    **{
+        code: _always(error(code, "no"))
+        for code in (
+            "ActionTypeNotFoundException",
+            "InvalidClientTokenException",
+            "InvalidJobException",
+            "InvalidJobStateException",
+            "InvalidNonceException",
+            "JobNotFoundException",
+            "AccessDeniedException",
+            "ExpiredTokenException",
+            "ThrottlingException",
+        )
+    },
+    "echo": _echo,
+    "skewed clock": _always(
+        error("InvalidSignatureException", _CALLER_TOKEN, headers={"Date": "Mon, 01 Jan 2024 00:00:00 GMT"})
+    ),
+    "HTML": _always(Answer(body=f"<html>{_STEM}</html>".encode())),
+    "cut": _always(Answer(body=json.dumps(_GOOD).encode()[:250])),
+    "403 page": _always(Answer(body=f"<html>{_STEM}</html>".encode(), status=403, headers={})),
+    "502": _always(Answer(body=b"", status=502)),
+    "wrong shapes": _always(ok(_WRONG)),
+}
+
+
+class _Answers:
+    """What the server answers now."""
+
+    now: Callable[[Asked], Answer] = staticmethod(_always(ok(_GOOD)))
+
+
+@pytest.fixture(scope="module")
+def endpoint_url() -> Iterator[str]:
+    """Give a server that answers what `_Answers` says."""
+
+    def answer(asked: Asked) -> Answer:
+        return _Answers.now(asked)
+
+    with ScriptedServer(answer) as server:
+        yield server.endpoint_url
+
+
+def _session(kind: str = "blocking") -> Any:
+    return both.session(kind, "AKIDEXAMPLE", _CALLER, _CALLER_TOKEN)
+
+
+_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
+
+
+@pytest.fixture(scope="module")
+def client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
+    """Give a client with markers in its own credentials."""
+    return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=_session(kind), config=_ONCE)
+
+
+def _with_rich(raised: BaseException) -> str:
+    console = rich.console.Console(file=io.StringIO(), width=300)
+    shown = rich.traceback.Traceback.from_exception(
+        type(raised), raised, raised.__traceback__, show_locals=True, locals_max_string=10_000, locals_max_length=1000
+    )
+    console.print(shown)
+    return str(console.file.getvalue())  # type: ignore[attr-defined] # a StringIO
+
+
+class _Kept(Transport):
+    """A transport of Sentry that keeps what it would send."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.sent: list[str] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Keep it."""
+        self.sent.append(envelope.serialize().decode())
+
+
+def _with_sentry(raised: BaseException) -> str:
+    kept = _Kept()
+    with sentry_sdk.new_scope() as scope:
+        scope.set_client(sentry_sdk.Client(dsn="http://key@127.0.0.1:9/1", transport=kept))
+        scope.capture_exception(raised)
+        logging.getLogger("surface").error("job failed", exc_info=raised)
+    assert kept.sent
+    return "".join(kept.sent)
+
+
+def _with_ipython(raised: BaseException) -> str:
+    # IPython 9 calls the colour scheme a theme.
+    names = inspect.signature(ultratb.VerboseTB.__init__).parameters
+    colours = {"theme_name": "nocolor"} if "theme_name" in names else {"color_scheme": "NoColor"}
+    shower: Any = ultratb.VerboseTB(**colours)  # type: ignore[arg-type] # of either generation
+    return str(shower.text(type(raised), raised, raised.__traceback__))
+
+
+_EXPENSIVE: dict[str, Callable[[BaseException], str]] = {
+    "rich": _with_rich,
+    "Sentry": _with_sentry,
+    "IPython": _with_ipython,
+}
+_SURFACES = {**ERROR_SURFACES, **_EXPENSIVE}
+
+
+def _raised(call: Callable[[], object]) -> BaseException | None:
+    try:
+        call()
+    except ThirdPartyError as raised:
+        return raised
+    return None
+
+
+def _is_in(name: str, text: str) -> bool:
+    """Tell whether a text has the marker of a secret, however it is quoted, escaped and quoted again."""
+    return re.search(rf"{_STEM}(/|%2F)[\\\"']*(%22)?{name}", text) is not None
+
+
+@pytest.mark.parametrize("surface", _SURFACES)
+@pytest.mark.parametrize("failure", _FAILURES)
+def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJobClient) -> None:
+    """No tool that shows errors finds a marker in any error of any operation."""
+    _Answers.now = staticmethod(_FAILURES[failure])
+    shown: list[str] = []
+    for name, call in _CALLS.items():
+        if surface in _EXPENSIVE and name not in ("get with a str", "succeed"):
+            continue
+        raised = _raised(lambda call=call: call(client))  # type: ignore[misc]
+        shown += [] if raised is None else [_SURFACES[surface](raised)]
+    assert [text for text in shown if _STEM in text] == []
+
+
+@pytest.mark.parametrize("secret", [*_MARKERS, "caller"])
+def test_no_log_and_no_output_shows_a_secret(
+    secret: str, client: ThirdPartyJobClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With DEBUG on everywhere, neither log nor output nor warnings have a marker, in success and in failure."""
+    caplog.set_level(logging.DEBUG)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for answer in (_always(ok(_GOOD)), *_FAILURES.values()):
+            _Answers.now = staticmethod(answer)
+            for call in _CALLS.values():
+                _raised(lambda call=call: call(client))  # type: ignore[misc]
+    shown = logged(caplog.records) + "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
+    assert len(caplog.records) > 100
+    if secret == "caller":
+        assert [part for part in (_CALLER, _CALLER_TOKEN) if part in shown] == []
+    else:
+        assert not _is_in(secret, shown)
+
+
+def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interruption comes out of a call without the frames of the call."""
+    _Answers.now = staticmethod(_always(ok(_GOOD)))
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    raw: Any = client._client
+    monkeypatch.setattr(raw._endpoint.http_session, "send", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        _CALLS["get"](client)
+    assert _STEM not in with_locals(caught.value) + reachable(caught.value)
+
+
+# --- the harness finds markers where redaction is off ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("surface", ["traceback with locals", "rich", "Sentry", "IPython", "reachable locals"])
+def test_the_harness_finds_a_secret_of_botocore(surface: str, endpoint_url: str) -> None:
+    """The same error of botocore alone shows the token on every surface that shows frames."""
+    _Answers.now = staticmethod(_FAILURES["JobNotFoundException"])
+    raw: Any = _session().create_client("codepipeline", region_name="us-east-1", endpoint_url=endpoint_url)
+    try:
+        raw.get_third_party_job_details(jobId="job-1", clientToken=_TOKEN.get_secret_value())
+    except raw.exceptions.ClientError:
+        assert _STEM in _SURFACES[surface](_current())
+
+
+def _current() -> BaseException:
+    raised = sys.exc_info()[1]
+    assert raised is not None
+    return raised
+
+
+@pytest.mark.parametrize("secret", [*_MARKERS, "caller"])
+def test_the_harness_finds_a_secret_in_wire_logs(
+    secret: str, kind: str, endpoint_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ``wire_logs=True`` the log has every secret."""
+    caplog.set_level(logging.DEBUG)
+    _Answers.now = staticmethod(_always(ok(_GOOD)))
+    loud = both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=_session(kind), wire_logs=True)
+    _CALLS["get"](loud)
+    shown = logged(caplog.records)
+    assert _CALLER_TOKEN in shown if secret == "caller" else _is_in(secret, shown)

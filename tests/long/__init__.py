@@ -1,0 +1,1 @@
+"""Long runs; the tests run short forms of them."""

@@ -1,0 +1,95 @@
+"""What the release task makes of the answers of pip-audit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SCRIPT = Path(__file__).parents[2] / ".ci" / "release"
+_GOOD = {"name": "attrs", "version": "26.1.0", "vulns": []}
+_WEAK = {"name": "urllib3", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}
+_UNKNOWN = {"name": "attrs", "skip_reason": "Dependency not found on PyPI and could not be audited"}
+_OURS = {"name": "cp-thirdparty", "skip_reason": "Dependency not found on PyPI and could not be audited"}
+
+pytestmark = [
+    pytest.mark.skipif(not _SCRIPT.exists(), reason="the sdist has no .ci"),
+    pytest.mark.skipif(sys.platform == "win32", reason="the release is made on Linux"),
+]
+
+
+@pytest.fixture(name="release")
+def _release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Load the script, with programs of ours in the place of those of its dependency group."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader = SourceFileLoader("release_script", str(_SCRIPT))
+    spec = spec_from_loader("release_script", loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    vars(module)["program"] = lambda name: str(tmp_path / name)
+    return module
+
+
+def _pip_audit_says(directory: Path, *answers: dict[str, Any], status: int = 0, error: str = "") -> None:
+    text = json.dumps({"dependencies": answers}) if answers else ""
+    script = directory / "pip-audit"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nprint({text!r})\nprint({error!r}, file=sys.stderr)\nsys.exit({status})\n"
+    )
+    script.chmod(0o755)
+
+
+def test_nothing_known_passes(release: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is known to be good passes, although the service has not heard of a version that is not published yet."""
+    _pip_audit_says(tmp_path, _OURS, _GOOD)
+    release.audit(tmp_path)
+    assert capsys.readouterr().out == "pip-audit: nothing known of 1 distributions\n"
+
+
+@pytest.mark.parametrize("others", [(), (_UNKNOWN,)])
+def test_a_weakness_fails(release: Any, tmp_path: Path, others: tuple[dict[str, Any], ...]) -> None:
+    """A known weakness fails the release by its id, whatever is said of other distributions."""
+    _pip_audit_says(tmp_path, _GOOD, _WEAK, *others, status=1)
+    with pytest.raises(SystemExit, match=r"urllib3.*PYSEC-1"):
+        release.audit(tmp_path)
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+@pytest.mark.parametrize(
+    ("answers", "error", "told"),
+    [((_OURS, _UNKNOWN), "", "no answer about attrs"), ((), "usage\nCould not connect", "Could not connect")],
+)
+def test_no_answer_is_told(
+    *,
+    release: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    hosted: bool,
+    answers: tuple[dict[str, Any], ...],
+    error: str,
+    told: str,
+) -> None:
+    """Where no service answers the release says that nothing was audited, and on a hosted runner it fails."""
+    _pip_audit_says(tmp_path, *answers, status=1 if error else 0, error=error)
+    if hosted:
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        with pytest.raises(SystemExit, match="hosted runner"):
+            release.audit(tmp_path)
+    else:
+        release.audit(tmp_path)
+    assert capsys.readouterr().out == f"pip-audit: NOT AUDITED: {told}\n"
+
+
+def test_a_wrong_call_fails(release: Any, tmp_path: Path) -> None:
+    """An option that pip-audit no longer has is no missing answer."""
+    _pip_audit_says(tmp_path, status=2, error="unrecognized arguments")
+    with pytest.raises(SystemExit, match="unrecognized arguments"):
+        release.audit(tmp_path)

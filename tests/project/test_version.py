@@ -1,0 +1,47 @@
+"""The version is told in one place, and the changelog and the lower bounds agree with what is tested."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cp_thirdparty import __version__
+
+_ROOT = Path(__file__).parents[2]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """The top entry of CHANGELOG.md is this version."""
+    versions = re.findall(r"^## \[([^\]]+)\]", (_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert versions[0] == __version__
+
+
+def test_the_installed_version_is_this_one() -> None:
+    """What pip shows is ``__version__``."""
+    assert importlib.metadata.version("cp-thirdparty") == __version__
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the parser came with Python 3.11")
+def test_the_lower_bounds_are_those_that_are_tested() -> None:
+    """Each lower bound of a dependency is the version in which the matrix runs the tests."""
+    tomllib: Any = importlib.import_module("tomllib")
+    project: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *extras["artifacts"]]  # the other extras have no old version to hold
+    bounds = dict(re.findall(r"([a-z0-9-]+)>=([0-9.]+)", " ".join(wanted)))
+    for name in ("3.10-lowest", "3.13-lowest"):
+        tested = dict(dependency.split("==") for dependency in project["tool"]["tox"]["env"][name]["deps"])
+        assert {dependency: _padded(version) for dependency, version in tested.items()} == {
+            dependency: _padded(version) for dependency, version in bounds.items()
+        }
+
+
+def _padded(version: str) -> tuple[int, ...]:
+    numbers = [int(part) for part in version.split(".")]
+    return tuple(numbers + [0] * (3 - len(numbers)))

@@ -1,0 +1,1 @@
+"""Fixtures, servers, builders and helpers that the tests share."""

@@ -1,0 +1,244 @@
+"""`python -m cp_thirdparty.testing`: one line of JSON, clients in any process, a clean end, and scenarios."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.config import Config
+
+from cp_thirdparty import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, EncryptionKeyType
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing import __main__ as program
+from cp_thirdparty.testing.scenario import _SETTINGS, Scenario, ScenarioError, load
+
+_CLIENT_ID = "00000000-0000-4000-8000-000000000001"
+_TYPE_ID = {"category": "Build", "owner": "ThirdParty", "provider": "ExampleBuild", "version": "2"}
+_ACTION: dict[str, Any] = {"clientId": _CLIENT_ID, "actionTypeId": _TYPE_ID}
+_CLIENTS = [{"clientId": _CLIENT_ID, "clientToken": "xMARKERx-token"}]
+
+
+@pytest.fixture(autouse=True)
+def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a bad file that passes fail its test at once, instead of being served for ever in this process."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was served")
+
+    monkeypatch.setattr(program, "_serve", refuse)
+
+
+@contextmanager
+def _served(*arguments: str) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """Run the program, and give what it says of itself."""
+    command = [sys.executable, "-m", "cp_thirdparty.testing", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            yield child, json.loads(child.stdout.readline())
+        finally:
+            child.kill()
+
+
+def _client(line: dict[str, Any]) -> Any:
+    return botocore.session.Session().create_client(
+        "codepipeline",
+        endpoint_url=line["endpointUrl"],
+        region_name=line["region"],
+        aws_access_key_id=line["accessKeyId"],
+        aws_secret_access_key=line["secretAccessKey"],
+        aws_session_token=line["sessionToken"],
+        config=Config(proxies={}),
+    )
+
+
+def _file(tmp_path: Path, content: object) -> Path:
+    path = tmp_path / "scenario.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.Signals) -> None:
+    """What one line tells is enough for a whole job, and SIGTERM and Ctrl-C end the program without a word."""
+    with _served() as (child, line):
+        raw = _client(line)
+        (job,) = raw.poll_for_third_party_jobs(actionTypeId=line["actionTypeId"])["jobs"]
+        assert job["clientId"] == line["clientId"]
+        who = {"jobId": job["jobId"], "clientToken": line["clientToken"]}
+        details = raw.get_third_party_job_details(**who)["jobDetails"]
+        assert raw.acknowledge_third_party_job(nonce=details["nonce"], **who)["status"] == "InProgress"
+        raw.put_third_party_job_success_result(**who)
+        raw.close()
+        os.kill(child.pid, number)
+        assert child.communicate(timeout=60) == ("", "")
+        assert child.returncode == 0
+
+
+def test_the_port_can_be_chosen() -> None:
+    """The program listens where it is told to, and a second one on the same port says so in a line and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with _served("--port", str(port)) as (_, line):
+        assert line["endpointUrl"] == f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "cp_thirdparty.testing", "--port", str(port)]
+        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == "cp_thirdparty.testing: cannot listen: Address already in use\n"
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong port ends with code 2 and a word on the option."""
+    with pytest.raises(SystemExit) as caught:
+        program.main([f"--port={port}"])
+    assert caught.value.code == 2
+    assert "argument --port: " in capsys.readouterr().err
+
+
+def test_a_scenario_is_played(tmp_path: Path) -> None:
+    """The clients, actions and settings of a file are there for any client."""
+    scenario = {
+        "settings": {"redeliveryDelay": 0, "defaultBatchSize": 1},
+        "clients": _CLIENTS,
+        "actions": [{**_ACTION, "configuration": {"ApiKey": "xMARKERx-key"}}, _ACTION],
+    }
+    with _served("--scenario", str(_file(tmp_path, scenario))) as (_, line):
+        assert (line["clientId"], line["clientToken"]) == (_CLIENT_ID, "xMARKERx-token")
+        assert line["actionTypeId"] == _TYPE_ID
+        raw = _client(line)
+        polls = [raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)["jobs"] for _ in range(2)]
+        assert (len(polls[0]), polls[0]) == (1, polls[1])
+        details = raw.get_third_party_job_details(jobId=polls[0][0]["jobId"], clientToken=line["clientToken"])
+        configuration = details["jobDetails"]["data"]["actionConfiguration"]["configuration"]
+        assert configuration == {"ApiKey": "xMARKERx-key"}
+        raw.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("xMARKERx", "must be a JSON object"),
+        (["xMARKERx"], "must be a JSON object"),
+        ("[" * 100_000, "must be a JSON object"),
+        ({"clients": "xMARKERx"}, "clients: must be a list"),
+        ({"clients": [{"clientToken": "xMARKERx"}]}, "required field missing: clients[0].clientId"),
+        ({"clients": [{"clientId": "c", "clientToken": None}]}, "clients[0].clientToken: must be a text"),
+        (
+            {"clients": [{"clientId": "c", "token": "xMARKERx", "clientToken": "t"}]},
+            "clients[0]: there are clientId, clientToken only",
+        ),
+        ({"action": []}, "the document: there are clients, actions, settings only"),
+        (
+            {"clients": _CLIENTS, "actions": [{**_ACTION, "clientId": "xMARKERx"}]},
+            "actions[0].client_id: must be registered by register_client() first",
+        ),
+        (
+            {"clients": _CLIENTS, "actions": [{**_ACTION, "inputArtifacts": "xMARKERx"}]},
+            "actions[0].inputArtifacts: must be a list",
+        ),
+        ({"settings": ["xMARKERx"]}, "settings: must be an object"),
+        ({"settings": {"redeliveryDelay": -1}}, "settings.redeliveryDelay: must be a number of at least 0"),
+        ({"settings": {"redeliveryDelay": True}}, "settings.redeliveryDelay: must be a number of at least 0"),
+        ({"settings": {"defaultBatchSize": 0}}, "settings.defaultBatchSize: must be a whole number of at least 1"),
+        ({"settings": {"defaultBatchSize": 1.5}}, "settings.defaultBatchSize: must be a whole number of at least 1"),
+        ('{"settings": {"jobTimeout": NaN}}', "settings.jobTimeout: must be a number of at least 0"),
+        ({"settings": {"stableNonce": 1}}, "settings.stableNonce: must be true or false"),
+        (
+            {"settings": {"stableNonce": "xMARKERx"}, "actions": [{"clientId": "c"}]},
+            "settings.stableNonce: must be true or false; required field missing: actions[0].actionTypeId",
+        ),
+    ],
+)
+def test_a_bad_file_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
+) -> None:
+    """A file that cannot be used ends with code 2 and one line that tells each problem, and no value of the file."""
+    path = _file(tmp_path, content)
+    assert program.main(["--scenario", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"cp_thirdparty.testing: {path}: {message}\n")
+
+
+def test_a_misspelt_setting_gets_the_list_of_them(tmp_path: Path) -> None:
+    """A setting that there is not is refused with the names of those that there are."""
+    with pytest.raises(ScenarioError, match=r"^settings: there are redeliveryDelay, .*, verifySignatures only$"):
+        load(_file(tmp_path, {"settings": {"redelivery_delay": 1}}))
+
+
+def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing file is told by the system's own words."""
+    assert program.main(["--scenario", str(tmp_path / "nothing.json")]) == 2
+    assert capsys.readouterr().err.endswith("nothing.json: cannot be read: No such file or directory\n")
+
+
+def test_the_error_of_a_bad_file_leads_to_no_value(tmp_path: Path) -> None:
+    """No frame and no cause of the error holds what is in the file."""
+    path = _file(tmp_path, {"clients": _CLIENTS, "actions": ["xMARKERx"]})
+    with pytest.raises(ScenarioError) as caught:
+        load(path)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    frames = [entry.frame.f_locals for entry in caught.traceback if entry.frame.code.path != Path(__file__)]
+    assert frames
+    assert "xMARKERx" not in repr(frames)
+
+
+def test_all_that_an_action_can_have_may_be_in_the_file(tmp_path: Path) -> None:
+    """An action of a file has what an action of a test has."""
+    more = {
+        "inputArtifacts": [{"name": "In"}],
+        "outputArtifacts": [{"name": "Out"}],
+        "artifactCredentials": {"accessKeyId": "a", "secretAccessKey": "xMARKERx", "sessionToken": "t"},
+        "encryptionKey": {"id": "k", "type": "KMS"},
+        "pipelineContext": {"pipelineName": "mine"},
+    }
+    scenario = load(_file(tmp_path, {"clients": _CLIENTS, "actions": [{**_ACTION, **more}]}))
+    assert "xMARKERx" not in repr(scenario)
+    service = LocalCodePipeline(**scenario.settings)
+    introduction = scenario.play(service)
+    assert introduction.action_type_id == ActionTypeId(
+        category="Build", owner="ThirdParty", provider="ExampleBuild", version="2"
+    )
+    with service.client(in_process=True) as client:
+        (job,) = client.poll_for_third_party_jobs(introduction.action_type_id)
+        data = client.get_third_party_job_details(job.job_id, client_token=introduction.client_token).data
+    assert (data.input_artifacts, data.output_artifacts) == ((Artifact(name="In"),), (Artifact(name="Out"),))
+    expected = ArtifactCredentials(access_key_id="a", secret_access_key="xMARKERx", session_token="t")
+    assert data.artifact_credentials == expected
+    assert data.encryption_key == EncryptionKey(id="k", type=EncryptionKeyType.KMS)
+    assert data.pipeline_context is not None
+    assert data.pipeline_context.pipeline_name == "mine"
+
+
+@pytest.mark.parametrize("content", [{}, {"actions": None}, {"settings": {"verifySignatures": False}}])
+def test_a_file_without_clients_gets_one(tmp_path: Path, content: object) -> None:
+    """A client with a token is made up, new each time, and no action is started."""
+    scenario = load(_file(tmp_path, content))
+    service = LocalCodePipeline(**scenario.settings)
+    introduction = scenario.play(service)
+    assert introduction.client_token != Scenario.made_up().play(LocalCodePipeline()).client_token
+    with service.client(in_process=True) as client:
+        assert client.poll_for_third_party_jobs(introduction.action_type_id) == ()
+
+
+def test_the_scenario_of_the_page_is_one(tmp_path: Path) -> None:
+    """The example of the documentation can be played as it stands, and settings are those of the page's table."""
+    page = (Path(__file__).parents[2] / "docs/explanation/local-codepipeline.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+    scenario = load(_file(tmp_path, example))
+    assert scenario.settings == {"redelivery_delay": 1, "continuation_delay": 0}
+    introduction = scenario.play(LocalCodePipeline(**scenario.settings))
+    assert introduction.client_token.get_secret_value() == "a token for tests"
+    table = set(re.findall(r"^\| `(\w+)` \| `", page, flags=re.MULTILINE))
+    assert table - {"action_types"} == _SETTINGS.keys() - {"verify_signatures"}

@@ -1,0 +1,207 @@
+"""Workers whose handlers run in other processes: nothing secret crosses, and a process that dies loses no job."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import handlers
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, make_worker, running, succeed, until
+
+from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty.testing import LocalCodePipeline, Success
+from cp_thirdparty.worker import JobEvent, Reported
+
+_POOL = partial(ProcessPoolExecutor, max_workers=2, mp_context=get_context("spawn"))
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCodePipeline]:
+    """Give a running service with one customer, which the environment tells of."""
+    with LocalCodePipeline(redelivery_delay=1000.0, continuation_delay=0.0) as made:
+        for name in made.environment():
+            monkeypatch.setenv(name, "")  # so that the test's own changes are taken back
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+def _worker(service: LocalCodePipeline, handler: Any, executor: Any = _POOL, **settings: Any) -> JobWorker[Any]:
+    every: dict[str, Any] = {"client_tokens": handlers.token_of, "poll_interval": 0.05, "concurrency": 4, **settings}
+    return JobWorker(handlers.connect_to(service), ACTION_TYPE, handler, executor=executor, **every)
+
+
+def test_handlers_run_in_other_processes(service: LocalCodePipeline) -> None:
+    """Results come back as those of threads do: success, continuation and failure."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(4)]
+    outcomes = _worker(service, handlers.tell_process).run_once()
+    assert len(outcomes) == 4
+    for action in actions:
+        assert isinstance(action.result, Success)
+        assert action.result.execution_details is not None
+        assert action.result.execution_details.external_execution_id != str(os.getpid())
+
+
+@pytest.mark.parametrize(("handler", "status"), [(handlers.in_steps, "Succeeded"), (handlers.fail, "Failed")])
+def test_every_result_crosses(service: LocalCodePipeline, handler: Any, status: str) -> None:
+    """A continuation goes on, and a failure keeps its words."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(_worker(service, handler)):
+        until(lambda: action.status == status)
+
+
+def test_a_process_that_dies_fails_its_job(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """The pool is made anew, the job is reported, and the next job is done."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = _worker(service, handlers.die)
+    with running(worker):
+        until(lambda: action.status == "Failed")
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
+    assert "executor_failed job=" in caplog.text
+
+
+def test_an_idempotent_handler_runs_again_after_a_death(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """Each job that a dead process had is run again in a new pool."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
+    handler = partial(handlers.die_once, directory=str(tmp_path))
+    with running(_worker(service, handler, is_idempotent=True, max_crashes=10)):
+        until(lambda: all(action.status == "Succeeded" for action in actions))
+
+
+def test_a_job_that_kills_each_process_is_failed(service: LocalCodePipeline) -> None:
+    """After so many deaths even an idempotent handler is not run again."""
+    events: list[JobEvent] = []
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(_worker(service, handlers.die, is_idempotent=True, max_crashes=2, on_event=events.append)):
+        until(lambda: action.status == "Failed")
+    assert [event.name for event in events].count("executor_failed") == 2
+
+
+def test_without_a_token_there_the_job_is_failed(service: LocalCodePipeline) -> None:
+    """A process that cannot read the job tells so, and the worker reports it."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    tokens = partial(handlers.token_in_this_process, process_id=os.getpid())
+    events: list[JobEvent] = []
+    _worker(service, succeed, client_tokens=tokens, on_event=events.append).run_once()
+    assert action.status == "Failed"
+    assert [(event.name, event.detail) for event in events][1] == ("executor_failed", "LookupError")
+
+
+def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodePipeline) -> None:
+    """The job is failed at its deadline, and one that has not begun is cancelled."""
+    service.register_client("client-2", "t")
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
+    made: list[_Held] = []
+
+    def make() -> Executor:
+        made.append(_Held())
+        return made[-1]
+
+    outcomes = _worker(service, succeed, make, job_timeout=0.3).run_once()
+    assert [type(outcome) for outcome in outcomes] == [Reported] * 3
+    assert [action.status for action in actions] == ["Failed"] * 3
+    until(lambda: all(future.cancelled() for future in made[0].futures))
+    assert made[0].was_shut_down
+
+
+def test_a_loss_after_the_deadline_is_nobodys(service: LocalCodePipeline) -> None:
+    """A job that was given up is not run again when its executor dies later."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    made = _Held(begins=True)
+    worker = _worker(service, succeed, lambda: made, job_timeout=0.2, is_idempotent=True)
+    with running(worker):
+        until(lambda: action.status == "Failed")
+        made.futures[0].set_exception(MemoryError())
+        until(lambda: worker.health().overdue == ())
+    assert len(made.sent) == 1
+
+
+class _Held(Executor):
+    """An executor that never begins, and keeps what it was sent."""
+
+    def __init__(self, *, begins: bool = False) -> None:
+        self.begins = begins
+        self.futures: list[Future[Any]] = []
+        self.sent: list[bytes] = []
+        self.was_shut_down = False
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
+        self.sent.append(pickle.dumps((function, arguments, more)))
+        self.futures.append(Future())
+        if self.begins:
+            self.futures[-1].set_running_or_notify_cancel()
+        return self.futures[-1]
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002 - as its parent
+        self.was_shut_down = True
+
+
+def test_nothing_secret_crosses(service: LocalCodePipeline) -> None:
+    """What is sent holds the job's ids; no token, credential or configuration value."""
+    made = _Held()
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"ApiKey": "xMARKERx-value"})
+    (outcome,) = _worker(service, succeed, lambda: made, job_timeout=0.3).run_once()
+    (sent,) = made.sent
+    assert outcome.job.job_id.encode() in sent
+    assert b"xMARKERx" not in sent
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"handler": lambda _: Succeeded()}, "handler: cannot go to another process"),
+        ({"client_tokens": TOKENS}, "client_tokens: cannot go to another process .*; give a callable"),
+        ({"artifacts": lambda: None}, "artifacts: cannot go to another process"),
+        ({"connect": lambda: None}, r"connect: cannot go to another process .*ThirdPartyJobClient\.create"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_cross_is_told_at_the_start(settings: dict[str, Any], problem: str) -> None:
+    """The error names the argument and what to do instead."""
+    every: dict[str, Any] = {
+        "connect": ThirdPartyJobClient.create,
+        "action_type_id": ACTION_TYPE,
+        "handler": succeed,
+        "client_tokens": handlers.token_of,
+        "executor": _POOL,
+        **settings,
+    }
+    with pytest.raises(TypeError, match=f"^{problem}") as caught:
+        JobWorker(**every)
+    assert CLIENT_TOKEN not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_pool_that_another_thread_has_shut_down_is_made_anew(service: LocalCodePipeline) -> None:
+    """Two jobs that meet a broken pool make one new one."""
+    pools: list[Executor] = []
+
+    def make() -> Executor:
+        pools.append(_POOL())
+        return pools[-1]
+
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(4)]
+    with running(_worker(service, handlers.die, make)):
+        until(lambda: all(action.status == "Failed" for action in actions))
+    assert 2 <= len(pools) <= 5
+
+
+def test_threads_are_the_default(service: LocalCodePipeline) -> None:
+    """Without an executor a handler sees this process."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    seen: list[str] = []
+
+    def handle(_job: Any) -> Succeeded:
+        seen.append(threading.current_thread().name)
+        return Succeeded()
+
+    make_worker(service, handle).run_once()
+    assert seen == [f"cp-thirdparty-{action.jobs[0].id}"]

@@ -1,0 +1,174 @@
+"""`JobProcessor`: all steps of one job in the calling thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, AnyJob, Before, claim, succeed
+
+from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
+from cp_thirdparty.exceptions import ActionTypeNotFoundException
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing.faults import ServerError
+from cp_thirdparty.testing.wire import failed
+from cp_thirdparty.worker import (
+    HandedBack,
+    JobEvent,
+    JobProcessor,
+    LostRace,
+    Outcome,
+    Rejected,
+    Reported,
+    Unsent,
+    _lifecycle,
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with one customer."""
+    with LocalCodePipeline() as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+def _processor(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobProcessor[Any]:
+    every: dict[str, Any] = {"client_tokens": TOKENS, **settings}
+    return JobProcessor(service.client, handler, **every)
+
+
+def _offer(service: LocalCodePipeline) -> ThirdPartyJob:
+    (job,) = service.start_action(ACTION_TYPE, client_id=CLIENT_ID).jobs
+    return ThirdPartyJob(client_id=CLIENT_ID, job_id=job.id)
+
+
+def test_a_job_is_processed(service: LocalCodePipeline) -> None:
+    """One call goes from the offer to the accepted result."""
+    offer = _offer(service)
+    assert _processor(service).process(offer) == Reported(job=offer, result=Succeeded())
+
+
+def test_polling_processes_what_it_brings(service: LocalCodePipeline) -> None:
+    """Each job of the batch has its outcome; there are no more than were asked for."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
+    outcomes = list(_processor(service).poll(ACTION_TYPE, max_batch_size=2))
+    assert [type(outcome) for outcome in outcomes] == [Reported, Reported]
+    assert [action.status for action in actions] == ["Succeeded", "Succeeded", "Queued"]
+
+
+def test_a_failed_poll_is_raised(service: LocalCodePipeline) -> None:
+    """There is no job to tell it by."""
+    service.faults.add("PollForThirdPartyJobs", _instead("ActionTypeNotFoundException"))
+    with pytest.raises(ActionTypeNotFoundException):
+        list(_processor(service).poll(ACTION_TYPE))
+
+
+def _instead(code: str) -> Any:
+    class Fault:
+        def play(self, serve: object) -> Any:  # noqa: ARG002 - it takes no effect
+            return failed(code, "no")
+
+    return Fault()
+
+
+def test_a_rejected_job_is_an_outcome(service: LocalCodePipeline) -> None:
+    """Nothing that the service does is raised."""
+    offer = _offer(service)
+    assert _processor(service, client_tokens={}).process(offer) == Rejected(job=offer, reason="no client token")
+
+
+def test_a_lost_race_is_an_outcome(service: LocalCodePipeline) -> None:
+    """Another worker has the job: nothing is run."""
+    offer = _offer(service)
+    with service.client() as other:
+        service.faults.add("AcknowledgeThirdPartyJob", Before(lambda: claim(other, offer.job_id)))
+        assert _processor(service, lambda _: pytest.fail("it ran")).process(offer) == LostRace(job=offer)
+
+
+def test_without_time_a_job_is_handed_back(service: LocalCodePipeline) -> None:
+    """Less than a second is not enough to begin."""
+    offer = _offer(service)
+    assert _processor(service).process(offer, seconds_left=0.9) == HandedBack(job=offer)
+    assert list(_processor(service).poll(ACTION_TYPE, seconds_left=0.5)) == [HandedBack(job=offer)]
+
+
+def test_the_handler_is_told_how_long_it_has(service: LocalCodePipeline) -> None:
+    """Its deadline is the end of the process, or the job's own time-out when that comes first."""
+    left: list[float] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        left.append(job.deadline - time.time())
+        return Succeeded()
+
+    _processor(service, handle).process(_offer(service), seconds_left=1000)
+    _processor(service, handle, job_timeout=100).process(_offer(service), seconds_left=1000)
+    _processor(service, handle).process(_offer(service))
+    # Some seconds may have gone by since.
+    assert [limit - 60 < seconds <= limit for seconds, limit in zip(left, (1000, 100, 3600), strict=True)] == [True] * 3
+
+
+def test_a_result_that_cannot_be_sent_in_time_is_unsent(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the caller's to keep: there is no journal."""
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept), sleep=slept.append, time=time.time)
+    monkeypatch.setattr("cp_thirdparty.worker.processor.time", clock)
+    offer = _offer(service)
+    service.faults.add("PutThirdPartyJobSuccessResult", ServerError(), times=None)
+    outcome = _processor(service).process(offer, seconds_left=20)
+    assert sum(slept) <= 20
+    assert outcome == Unsent(job=offer, result=Succeeded(), error="ServiceError")
+
+
+def test_an_interrupt_fails_the_job_and_goes_on(service: LocalCodePipeline) -> None:
+    """Ctrl-C in the handler is reported to the customer, and then raised."""
+
+    def handle(_job: AnyJob) -> Succeeded:
+        raise KeyboardInterrupt
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    with pytest.raises(KeyboardInterrupt):
+        _processor(service, handle).process(offer)
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
+
+
+def test_its_clients_are_made_once(service: LocalCodePipeline) -> None:
+    """A second job uses the clients of the first: one to read and one to report."""
+    made: list[Any] = []
+
+    def connect() -> Any:
+        made.append(service.client())
+        return made[-1]
+
+    processor: JobProcessor[Any] = JobProcessor(connect, succeed, client_tokens=TOKENS)
+    assert made == []
+    outcomes: list[Outcome] = [processor.process(_offer(service)) for _ in range(2)]
+    assert [type(outcome) for outcome in outcomes] == [Reported, Reported]
+    assert len(made) == 2
+
+
+def test_it_tells_its_events(service: LocalCodePipeline) -> None:
+    """The hook gets what a worker's gets."""
+    events: list[JobEvent] = []
+    _processor(service, lambda _: None, on_event=events.append).process(_offer(service))
+    assert [event.name for event in events] == ["claimed", "handler_failed", "reported"]
+
+
+@pytest.mark.parametrize("setting", [{"job_timeout": 0}, {"client_tokens": 7}], ids=str)
+def test_a_bad_setting_is_refused(service: LocalCodePipeline, setting: dict[str, Any]) -> None:
+    """The error names the setting."""
+    with pytest.raises((TypeError, ValueError), match=f"^{next(iter(setting))}: must be "):
+        _processor(service, **setting)

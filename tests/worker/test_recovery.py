@@ -1,0 +1,238 @@
+"""What a worker does with the jobs that an earlier one has left in the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    AnyJob,
+    Instead,
+    claim,
+    make_worker,
+    running,
+    until,
+)
+
+from cp_thirdparty import FailureDetails, FailureType, JobDetails, Succeeded, ThirdPartyJob
+from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing.faults import LostAnswer
+from cp_thirdparty.testing.wire import failed
+from cp_thirdparty.worker import (
+    Gone,
+    JournalState,
+    MemoryJournal,
+    Outcome,
+    Rejected,
+    Reported,
+    Uncertain,
+    Unsent,
+    _lifecycle,
+    _run,
+)
+
+_DETAILS = "GetThirdPartyJobDetails"
+_ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service that never offers a job again, so that only the journal brings it back."""
+    with LocalCodePipeline(redelivery_delay=1000.0) as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+class _Left:
+    """An action whose job another worker has brought to some state, with the journal that it has left."""
+
+    def __init__(self, service: LocalCodePipeline) -> None:
+        self.service = service
+        self.action: Action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        self.offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=self.action.jobs[0].id)
+        self.journal = MemoryJournal()
+        self.journal.claim(self.offer)
+        with service.client() as client:
+            client.poll_for_third_party_jobs(ACTION_TYPE)
+
+    def acknowledge(self) -> None:
+        with self.service.client() as client:
+            claim(client, self.offer.job_id)
+
+    def put(self) -> None:
+        with self.service.client() as client:
+            client.put_third_party_job_success_result(self.offer.job_id, client_token=CLIENT_TOKEN)
+
+    def run_once(self, handler: Any = lambda _: Succeeded(), **settings: Any) -> Outcome:
+        self.journal.release(self.offer.job_id)
+        (outcome,) = make_worker(self.service, handler, journal=self.journal, **settings).run_once()
+        assert outcome.job == self.offer
+        return outcome
+
+    @property
+    def state(self) -> JournalState:
+        (entry,) = self.journal.jobs()
+        return entry.state
+
+
+@pytest.fixture
+def left(service: LocalCodePipeline) -> _Left:
+    """Give a job that was about to be acknowledged."""
+    return _Left(service)
+
+
+def _never(_job: AnyJob) -> Succeeded:
+    pytest.fail("it ran")
+
+
+def test_a_claim_that_was_not_sent_is_sent(left: _Left) -> None:
+    """The acknowledgement is accepted, so the job is run."""
+    assert isinstance(left.run_once(), Reported)
+    assert (left.action.status, left.state) == ("Succeeded", JournalState.DONE)
+
+
+def test_a_claim_that_was_taken_is_uncertain(left: _Left) -> None:
+    """An invalid nonce may be our own claim or another's: nothing is run and nothing reported."""
+    left.acknowledge()
+    assert left.run_once(_never) == Uncertain(job=left.offer)
+    assert (left.action.status, left.state) == ("InProgress", JournalState.UNCERTAIN)
+
+
+def test_an_uncertain_job_stays_and_is_told_at_each_start(left: _Left) -> None:
+    """Only an operator ends it."""
+    left.acknowledge()
+    left.journal.uncertain(left.offer.job_id)
+    for _ in range(2):
+        assert left.run_once(_never) == Uncertain(job=left.offer)
+        assert left.state is JournalState.UNCERTAIN
+
+
+def test_health_names_uncertain_jobs(left: _Left) -> None:
+    """A worker that goes on shows what an operator should look at, and its end is not clean."""
+    left.acknowledge()
+    left.journal.release(left.offer.job_id)
+    worker = make_worker(left.service, journal=left.journal)
+    with running(worker) as it:
+        until(lambda: worker.health().uncertain == (left.offer.job_id,))
+    assert it.is_clean is False
+
+
+def test_a_claim_of_a_job_that_is_gone_ends(left: _Left) -> None:
+    """What the service does not know any more is done."""
+    left.service.faults.add(_DETAILS, Instead(failed("JobNotFoundException", "no")))
+    assert left.run_once(_never) == Gone(job=left.offer, error="JobNotFoundException")
+    assert left.state is JournalState.DONE
+
+
+def test_a_claim_that_the_service_calls_gone_ends(left: _Left) -> None:
+    """The same, when it is the acknowledgement that says so."""
+    left.service.faults.add(_ACKNOWLEDGE, Instead(failed("JobNotFoundException", "no")))
+    assert left.run_once(_never) == Gone(job=left.offer, error="JobNotFoundException")
+    assert left.state is JournalState.DONE
+
+
+@pytest.mark.parametrize("operation_name", [_DETAILS, _ACKNOWLEDGE])
+def test_a_claim_that_cannot_be_sent_now_is_left_for_later(left: _Left, operation_name: str) -> None:
+    """An error that says nothing about the job leaves it in the journal."""
+    left.service.faults.add(operation_name, Instead(failed("AccessDeniedException", "no")))
+    assert isinstance(left.run_once(_never), Rejected)
+    assert left.state is JournalState.CLAIMING
+    assert isinstance(left.run_once(), Reported)
+
+
+def test_a_job_that_was_running_is_failed(left: _Left) -> None:
+    """A handler that is not idempotent is not run again; the customer reads why."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    assert isinstance(left.run_once(_never), Reported)
+    assert left.action.result == FailureDetails(
+        type=FailureType.SYSTEM_UNAVAILABLE,
+        message=f"The action's worker was lost in the middle of job {left.offer.job_id}.",
+    )
+
+
+def test_an_idempotent_handler_runs_again(left: _Left) -> None:
+    """A job that was running is run from its start."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    seen: list[JobDetails] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        seen.append(job.details)
+        return Succeeded()
+
+    assert isinstance(left.run_once(handle, is_idempotent=True), Reported)
+    assert [details.id for details in seen] == [left.offer.job_id]
+    assert left.action.status == "Succeeded"
+
+
+def test_a_job_that_kills_its_workers_is_failed(left: _Left) -> None:
+    """After so many crashes even an idempotent handler is not run again."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    assert isinstance(left.run_once(_never, is_idempotent=True, max_crashes=1), Reported)
+    assert left.action.status == "Failed"
+
+
+def test_a_running_job_whose_details_cannot_be_read_now_is_left_for_later(left: _Left) -> None:
+    """It is run again when they can, and the run that could not is not clean."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    left.service.faults.add(_DETAILS, Instead(failed("AccessDeniedException", "no")))
+    assert isinstance(left.run_once(_never, is_idempotent=True), Rejected)
+    assert left.state is JournalState.RUNNING
+    assert isinstance(left.run_once(is_idempotent=True), Reported)
+
+
+def test_a_result_is_put_again(left: _Left) -> None:
+    """What the journal has is what is reported."""
+    left.acknowledge()
+    failure = FailureDetails(type=FailureType.JOB_FAILED, message="as it was")
+    left.journal.result(left.offer.job_id, failure)
+    assert left.run_once(_never) == Reported(job=left.offer, result=failure)
+    assert (left.action.result, left.state) == (failure, JournalState.DONE)
+
+
+def test_a_result_that_had_arrived_is_reported(left: _Left) -> None:
+    """A worker that died after its put was accepted has reported; nobody can tell for sure."""
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded())
+    left.put()
+    assert left.run_once(_never) == Reported(job=left.offer, result=Succeeded(), is_confirmed=False)
+
+
+def test_a_result_without_a_token_stays(left: _Left) -> None:
+    """A token that is missing now may be there at the next start."""
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded())
+    assert left.run_once(client_tokens={}) == Unsent(job=left.offer, result=Succeeded(), error="LookupError")
+    assert left.state is JournalState.RESULT
+    assert isinstance(left.run_once(), Reported)
+
+
+def test_a_worker_takes_over_while_it_works(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another worker of the journal leaves is found without a restart."""
+    monkeypatch.setattr(_run, "_RECOVERY_INTERVAL", 0.01)
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded())
+    worker = make_worker(left.service, _never, journal=left.journal)
+    with running(worker):
+        until(lambda: worker.health().seconds_since_poll is not None)
+        left.journal.release(left.offer.job_id)
+        until(lambda: left.action.status == "Succeeded")
+
+
+def test_a_lost_answer_of_a_recovered_claim_is_uncertain(left: _Left) -> None:
+    """Its own attempt may have been accepted; but so may that of the worker before, or another's."""
+    left.service.faults.add(_ACKNOWLEDGE, LostAnswer())
+    assert isinstance(left.run_once(), Reported)  # the nonce was good until this very call

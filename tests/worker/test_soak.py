@@ -1,0 +1,140 @@
+"""Short forms of the long runs in ``soak.py``, and workers as processes: killed, stopped, several at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from long import soak
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Before, until
+
+from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.worker import JournalState, SqliteJournal
+
+_JOBS = 6
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with one customer, which soon offers a job again."""
+    with LocalCodePipeline(redelivery_delay=0.3) as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+def _states(path: Path) -> dict[str, JournalState]:
+    journal = SqliteJournal(path)
+    states = {entry.job.job_id: entry.state for entry in journal.jobs()}
+    journal.close()
+    return states
+
+
+def _is_final(action: Action) -> bool:
+    return action.status in ("Succeeded", "Failed")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["claim", "running", "result", "finish"])
+def test_a_worker_killed_at_a_step_loses_no_job(
+    service: LocalCodePipeline, tmp_path: Path, when: str, step: str
+) -> None:
+    """Whatever was acknowledged, and seen to be, has one result after the restart; the rest is uncertain and told."""
+    journal = tmp_path / "j.db"
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(_JOBS)]
+    assert soak.start_child(service, journal, f"kill={when}:{step}:3").wait(60) == -9
+    claimed = {
+        job_id
+        for job_id, state in _states(journal).items()
+        if state in (JournalState.RUNNING, JournalState.RESULT, JournalState.DONE)
+    }
+    child = soak.start_child(service, journal)
+    soak.wait_for_end(actions, journal, lambda: child.poll() is None, 60)
+    code = soak.end(child)
+    seen = soak.look(service, actions, journal)
+    assert (seen.lost, seen.accepted_twice) == ((), ())
+    assert seen.succeeded + seen.failed + seen.uncertain == _JOBS
+    assert claimed <= {action.jobs[-1].id for action in actions if _is_final(action)}
+    assert code == (1 if seen.uncertain else 0)
+
+
+def test_workers_killed_at_random_lose_no_job(tmp_path: Path) -> None:
+    """A short form of 200 kills over 2,000 jobs."""
+    seen = soak.kills(jobs=60, kills=4, seed=7, directory=tmp_path)
+    assert (seen.lost, seen.accepted_twice) == ((), ())
+    assert seen.succeeded + seen.failed + seen.uncertain == 60
+
+
+def test_everything_goes_wrong_and_no_job_is_lost(tmp_path: Path) -> None:
+    """A short form of 10,000 jobs: each has its one result, and each event has its reason."""
+    soaked = soak.faults(jobs=200, slots=16, seed=3, directory=tmp_path)
+    assert soaked.seen.succeeded + soaked.seen.failed == 200
+    assert (soaked.seen.lost, soaked.unexplained, soaked.exit_code) == ((), {}, 0)
+    assert soaked.events["call_failed"] > 0
+
+
+def test_several_workers_share_an_action_type(tmp_path: Path) -> None:
+    """Each job has one result, and a lost race is no failure."""
+    seen, _ = soak.race(jobs=60, workers=3, directory=tmp_path)
+    assert seen == soak.Seen(succeeded=60, failed=0, uncertain=0, accepted_twice=(), lost=())
+
+
+# --- SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("operation_name", "status"),
+    [
+        ("PollForThirdPartyJobs", "Dispatched"),
+        ("GetThirdPartyJobDetails", "Dispatched"),
+        ("AcknowledgeThirdPartyJob", "Succeeded"),
+        ("PutThirdPartyJobSuccessResult", "Succeeded"),
+    ],
+)
+def test_sigterm_drains_or_hands_back(
+    service: LocalCodePipeline, tmp_path: Path, operation_name: str, status: str
+) -> None:
+    """Before the claim the job goes back to the service, after it the job is finished; the exit code is 0."""
+    journal = tmp_path / "j.db"
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    child = soak.start_child(service, journal)
+
+    def stop() -> None:
+        child.terminate()
+        time.sleep(1.0)  # the process has seen the signal by then, or the test fails
+
+    service.faults.add(operation_name, Before(stop))
+    assert child.wait(60) == 0
+    assert action.status == status
+    assert set(_states(journal).values()) <= {JournalState.DONE}
+
+
+def test_sigterm_lets_a_handler_end(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """A job in work is finished within the grace."""
+    journal = tmp_path / "j.db"
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    child = soak.start_child(service, journal, "handler=hang")
+    until(lambda: action.status == "InProgress")
+    child.terminate()
+    (tmp_path / "release").touch()
+    assert child.wait(60) == 0
+    assert action.status == "Succeeded"
+
+
+@pytest.mark.parametrize("settings", [("grace=0.2",), ("grace=1000", "again")], ids=str)
+def test_after_the_grace_a_handler_is_given_up(
+    service: LocalCodePipeline, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    """When the grace ends, or with a second signal, the job is failed and the process ends; nothing is left."""
+    journal = tmp_path / "j.db"
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    child = soak.start_child(service, journal, "handler=hang", settings[0])
+    until(lambda: action.status == "InProgress")
+    child.terminate()
+    if len(settings) > 1:
+        time.sleep(1.0)
+        child.terminate()
+    assert child.wait(60) == 0
+    assert action.status == "Failed"
+    assert list(_states(journal).values()) == [JournalState.DONE]

@@ -1,0 +1,174 @@
+"""Where client tokens are kept: the environment, and AWS Secrets Manager as moto plays it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from moto import mock_aws
+from support.scripted_server import Answer, ScriptedServer
+
+from cp_thirdparty import SecretStr
+from cp_thirdparty.exceptions import AccessDeniedError, CredentialsError, ThirdPartyError, TransportError
+from cp_thirdparty.worker import EnvironmentTokens, RefreshingTokens, SecretsManagerTokens
+
+_MARKER = "xMARKERx-token"
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "xMARKERx-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+
+@pytest.fixture
+def manager() -> Iterator[Any]:
+    """Give Secrets Manager."""
+    with mock_aws():
+        yield botocore.session.Session().create_client("secretsmanager")
+
+
+# --- the environment
+
+
+@pytest.mark.parametrize("client_id", ["7c9e6679-7425-40de-944b-e07fc1f90ae7", "client 1", "ä"])
+def test_a_token_is_in_the_environment(monkeypatch: pytest.MonkeyPatch, client_id: str) -> None:
+    """The name is made by one rule from any client id, and the token is hidden."""
+    name = {"7c9e6679-7425-40de-944b-e07fc1f90ae7": "7C9E6679_7425_40DE_944B_E07FC1F90AE7", "client 1": "CLIENT_1"}
+    monkeypatch.setenv(f"CP_CLIENT_TOKEN_{name.get(client_id, '_')}", _MARKER)
+    token = EnvironmentTokens()(client_id)
+    assert token == SecretStr(_MARKER)
+    assert _MARKER not in repr(token)
+
+
+def test_another_prefix_is_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sources with two prefixes know different tokens."""
+    monkeypatch.setenv("SCAN_C", _MARKER)
+    assert EnvironmentTokens(prefix="SCAN_")("c") == SecretStr(_MARKER)
+    assert EnvironmentTokens()("c") is None
+
+
+def test_an_empty_variable_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty text cannot be a token."""
+    monkeypatch.setenv("CP_CLIENT_TOKEN_C", "")
+    assert EnvironmentTokens()("c") is None
+
+
+def test_the_environment_goes_to_other_processes() -> None:
+    """The source holds no token, so it can be pickled."""
+    assert pickle.loads(pickle.dumps(EnvironmentTokens("A_"))) == EnvironmentTokens("A_")
+
+
+# --- Secrets Manager
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_token_is_a_secret_of_its_own(manager: Any) -> None:
+    """The name is the prefix and the client id; a client without a secret has no token."""
+    manager.create_secret(Name="partner/client-1", SecretString=_MARKER)
+    tokens = SecretsManagerTokens("partner/")
+    assert tokens("client-1") == SecretStr(_MARKER)
+    assert tokens("client-2") is None
+
+
+def test_a_secret_without_a_text_is_no_token(manager: Any) -> None:
+    """Bytes are no token."""
+    manager.create_secret(Name="partner/client-1", SecretBinary=b"bytes")
+    assert SecretsManagerTokens("partner/")("client-1") is None
+
+
+def test_a_token_is_kept_for_a_while(manager: Any) -> None:
+    """It is fetched again when its time is over, or when it is refreshed."""
+    clock = _Clock()
+    manager.create_secret(Name="client-1", SecretString="old")
+    tokens = SecretsManagerTokens("", keep=60, clock=clock)
+    assert tokens("client-1") == SecretStr("old")
+    manager.put_secret_value(SecretId="client-1", SecretString="new")
+    clock.now = 59.9
+    assert tokens("client-1") == SecretStr("old")
+    clock.now = 60.0
+    assert tokens("client-1") == SecretStr("new")
+    manager.put_secret_value(SecretId="client-1", SecretString="newer")
+    assert tokens("client-1") == SecretStr("new")
+    tokens.refresh("client-1")
+    assert tokens("client-1") == SecretStr("newer")
+    assert isinstance(tokens, RefreshingTokens)
+
+
+def test_it_goes_to_other_processes_without_its_tokens(manager: Any) -> None:
+    """What is pickled are the settings; the other side asks for itself."""
+    manager.create_secret(Name="client-1", SecretString=_MARKER)
+    tokens = SecretsManagerTokens("", region_name="us-east-1")
+    tokens("client-1")
+    pickled = pickle.dumps(tokens)
+    assert b"xMARKERx" not in pickled
+    assert pickle.loads(pickled)("client-1") == SecretStr(_MARKER)
+
+
+def test_a_fork_gets_its_own_client(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections of a parent are not used in its child."""
+    manager.create_secret(Name="client-1", SecretString=_MARKER)
+    tokens = SecretsManagerTokens("", keep=0)
+    tokens("client-1")
+    made = tokens._client()
+    process_id = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: process_id + 1)
+    assert tokens._client() is not made
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(body=b'{"__type": "AccessDeniedException", "message": "no"}', status=400), AccessDeniedError),
+        (Answer(body=b'{"__type": "ExpiredTokenException", "message": "no"}', status=400), CredentialsError),
+        (Answer(body=b'{"__type": "DecryptionFailure", "message": "no"}', status=400), ThirdPartyError),
+    ],
+    ids=["denied", "expired", "other"],
+)
+def test_a_refusal_is_a_typed_error(answer: Answer, kind: type[ThirdPartyError]) -> None:
+    """Errors of Secrets Manager are ours, without a cause or a frame that leads to a secret."""
+    with ScriptedServer(lambda _: answer) as server:
+        tokens = SecretsManagerTokens("xMARKERx/", endpoint_url=server.endpoint_url)
+        with pytest.raises(kind) as caught:
+            tokens("client-1")
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "xMARKERx-secret" not in shown
+
+
+def test_no_answer_is_a_transport_error() -> None:
+    """A closed port is told as such."""
+    with ScriptedServer(lambda _: Answer(body=b"")) as server:
+        endpoint_url = server.endpoint_url
+    with pytest.raises(TransportError):
+        SecretsManagerTokens("", endpoint_url=endpoint_url)("client-1")
+
+
+def test_the_log_holds_no_token(caplog: pytest.LogCaptureFixture) -> None:
+    """Botocore's DEBUG log of the call is withheld."""
+    caplog.set_level(logging.DEBUG)
+    answer = Answer(body=b'{"Name": "client-1", "SecretString": "%s"}' % _MARKER.encode())
+    with ScriptedServer(lambda _: answer) as server:
+        assert SecretsManagerTokens("", endpoint_url=server.endpoint_url)("client-1") == SecretStr(_MARKER)
+    assert any(record.name == "botocore.parsers" for record in caplog.records)
+    assert "xMARKERx" not in "".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+
+
+def test_bad_seconds_are_refused() -> None:
+    """A token cannot be kept for less than no time."""
+    with pytest.raises(ValueError, match=r"^keep: must be at least 0 seconds$"):
+        SecretsManagerTokens("", keep=-1)
