@@ -16,10 +16,13 @@ import attrs
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from cp_thirdparty import _limits, _operations
-from cp_thirdparty._botocore import data_loader, guard
-from cp_thirdparty._botocore.call import CURRENT, Call
-from cp_thirdparty._connection import (
+from cp_thirdparty import _limits
+from cp_thirdparty._core import data_loader, guard, operations
+from cp_thirdparty._core.backoff import FATAL, pause_before_poll
+from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.operations import Request
+from cp_thirdparty._core.send import (
     Answered,
     JobClientBase,
     failed,
@@ -28,10 +31,7 @@ from cp_thirdparty._connection import (
     plain_parameters,
     read,
 )
-from cp_thirdparty._errors import configuration_error_of
-from cp_thirdparty._operations import Request
-from cp_thirdparty._polling import FATAL, pause_before_poll
-from cp_thirdparty._settings import own_config, refused_setting
+from cp_thirdparty._core.settings import own_config, refused_setting
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -50,7 +50,7 @@ try:
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
-    from cp_thirdparty._botocore import asynchronous
+    from cp_thirdparty._core import aio
 except ImportError:
     raise ImportError("the client for asyncio needs aiobotocore: pip install 'cp-thirdparty[async]'") from None
 
@@ -222,7 +222,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        return self._call(_operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
+        return self._call(operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
 
     @_like_async_def
     def get_third_party_job_details(
@@ -233,7 +233,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        return self._call(_operations.get_third_party_job_details(job_id, client_token=client_token))
+        return self._call(operations.get_third_party_job_details(job_id, client_token=client_token))
 
     @_like_async_def
     def acknowledge_third_party_job(
@@ -246,7 +246,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        return self._call(_operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token))
+        return self._call(operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token))
 
     @_like_async_def
     def put_third_party_job_success_result(
@@ -264,7 +264,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         .. versionadded:: 0.1.0
         """
         return self._call(
-            _operations.put_third_party_job_success_result(
+            operations.put_third_party_job_success_result(
                 job_id,
                 client_token=client_token,
                 continuation_token=continuation_token,
@@ -283,7 +283,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         .. versionadded:: 0.1.0
         """
         return self._call(
-            _operations.put_third_party_job_failure_result(
+            operations.put_third_party_job_failure_result(
                 job_id, client_token=client_token, failure_details=failure_details
             )
         )
@@ -382,7 +382,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         return f"<{type(self).__name__} {'not open' if self._client is None else self._client.meta.endpoint_url}>"
 
     def _adopt(self, client: AioBaseClient) -> None:
-        if not is_codepipeline(client, is_async=True) or not asynchronous.install(client):
+        if not is_codepipeline(client, is_async=True) or not aio.install(client):
             raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
         guard.install(client)
         self._client = client
@@ -406,7 +406,7 @@ async def _answered(client: AioBaseClient, request: Request[_T], call: Call) -> 
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
     current = CURRENT.set(call)
     try:
-        async with asynchronous.timeout(call.seconds_left()):
+        async with aio.timeout(call.seconds_left()):
             answer = await method(client, request)(**plain_parameters(request))
         return read(request, answer)
     except asyncio.TimeoutError:

@@ -11,12 +11,11 @@ import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
 
-from cp_thirdparty import _operations
-from cp_thirdparty._botocore import deadline as deadlines
-from cp_thirdparty._botocore import guard
-from cp_thirdparty._connection import JobClientBase, answered, is_codepipeline
-from cp_thirdparty._operations import Request
-from cp_thirdparty._settings import made_client, own_config, refused_setting
+from cp_thirdparty._core import deadline as deadlines
+from cp_thirdparty._core import guard, operations
+from cp_thirdparty._core.operations import Request
+from cp_thirdparty._core.send import JobClientBase, answered, is_codepipeline
+from cp_thirdparty._core.settings import made_client, own_config, refused_setting
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -199,7 +198,7 @@ class ThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        return self._call(_operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
+        return self._call(operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
 
     def get_third_party_job_details(self, job_id: str, *, client_token: str | SecretStr) -> JobDetails:
         """
@@ -223,7 +222,7 @@ class ThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        request = _operations.get_third_party_job_details(job_id, client_token=client_token)
+        request = operations.get_third_party_job_details(job_id, client_token=client_token)
         del client_token  # from here on only `request` has it, hidden: this frame is in every traceback
         return self._call(request)
 
@@ -249,7 +248,7 @@ class ThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        request = _operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token)
+        request = operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token)
         del client_token  # as above
         return self._call(request)
 
@@ -289,7 +288,7 @@ class ThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        request = _operations.put_third_party_job_success_result(
+        request = operations.put_third_party_job_success_result(
             job_id,
             client_token=client_token,
             continuation_token=continuation_token,
@@ -321,7 +320,7 @@ class ThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        request = _operations.put_third_party_job_failure_result(
+        request = operations.put_third_party_job_failure_result(
             job_id, client_token=client_token, failure_details=failure_details
         )
         del client_token  # as above

@@ -23,10 +23,10 @@ from constant_service import CREDENTIALS, DOCUMENT, Server
 from measure import microseconds, table, turns
 
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty._botocore import guard
-from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._connection import answered
-from cp_thirdparty._operations import get_third_party_job_details
+from cp_thirdparty._core import guard
+from cp_thirdparty._core.call import Call
+from cp_thirdparty._core.operations import get_third_party_job_details
+from cp_thirdparty._core.send import answered
 
 _ID = DOCUMENT["jobDetails"]["id"]
 _Call = Callable[[], object]

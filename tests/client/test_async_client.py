@@ -28,7 +28,7 @@ from cp_thirdparty import (
     ThirdPartyJobClient,
     exceptions,
 )
-from cp_thirdparty._botocore import asynchronous
+from cp_thirdparty._core import aio
 from cp_thirdparty.testing import LocalCodePipeline
 
 # --- open and closed -------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_only_a_client_of_aiobotocore_is_wrapped(server: ScriptedServer) -> None
 
 def test_an_aiobotocore_that_is_not_known_is_refused(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where aiobotocore does not use aiohttp, redirects and sizes could not be guarded, so nothing is called."""
-    monkeypatch.setattr(asynchronous, "AIOHTTPSession", str)
+    monkeypatch.setattr(aio, "AIOHTTPSession", str)
 
     async def main() -> None:
         client = client_of(server.endpoint_url)

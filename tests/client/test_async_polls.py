@@ -12,7 +12,7 @@ from support.async_scripted_server import TYPE, Script, client_of
 from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
 
 from cp_thirdparty import async_client, exceptions
-from cp_thirdparty._polling import LONGEST_PAUSE
+from cp_thirdparty._core.backoff import LONGEST_PAUSE
 
 
 class _Queue:

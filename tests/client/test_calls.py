@@ -22,10 +22,10 @@ from botocore.stub import Stubber
 from support import both_clients as both
 from support.scripted_server import Answer, ScriptedServer, error, ok
 
-from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, _operations, exceptions
-from cp_thirdparty._botocore import deadline, guard
-from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._connection import answered
+from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
+from cp_thirdparty._core import deadline, guard, operations
+from cp_thirdparty._core.call import Call
+from cp_thirdparty._core.send import answered
 from cp_thirdparty.telemetry import CallRecord
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -152,7 +152,7 @@ def test_what_is_raised_while_an_answer_is_read_is_returned(kind: type[BaseExcep
     def decode(_: object) -> Any:
         raise kind
 
-    request: Any = _operations.get_third_party_job_details("job-1", client_token=_MARKER)
+    request: Any = operations.get_third_party_job_details("job-1", client_token=_MARKER)
     raw = _raw(server.endpoint_url)
     outcome = answered(raw, attrs.evolve(request, decode=decode), Call(ends_at=None, wire_logs=False))
     raw.close()

@@ -13,7 +13,7 @@ from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.loaders import Loader
 
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty._botocore import data_loader
+from cp_thirdparty._core import data_loader
 
 
 def _session() -> botocore.session.Session:

@@ -9,8 +9,8 @@ import pytest
 from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import SecretStr
-from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._errors import configuration_error_of, error_of, struck_out
+from cp_thirdparty._core.call import Call
+from cp_thirdparty._core.errors import configuration_error_of, error_of, struck_out
 from cp_thirdparty.exceptions import (
     CredentialsError,
     InvalidRequestError,
@@ -118,7 +118,7 @@ def test_the_limits_of_a_call_are_named(
     seconds: float | None, bytes_left: int, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that has used up its time or its bytes says so, and not what botocore made of it."""
-    monkeypatch.setattr("cp_thirdparty._botocore.call.time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr("cp_thirdparty._core.call.time", SimpleNamespace(monotonic=lambda: 100.0))
     call = Call(ends_at=None if seconds is None else 100.0 + seconds, wire_logs=False, bytes_left=bytes_left)
     error = _error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)
     assert str(error) == f"GetThirdPartyJobDetails: {text}"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cp_thirdparty._polling import LONGEST_PAUSE, pause_before_poll
+from cp_thirdparty._core.backoff import LONGEST_PAUSE, pause_before_poll
 
 
 def _pauses(interval: float, failures: int) -> list[float]:

@@ -7,7 +7,7 @@ from botocore.config import Config
 from support import both_clients as both
 from support.scripted_server import Answer, Asked, ScriptedServer, error
 
-from cp_thirdparty._botocore.call import single_attempt
+from cp_thirdparty._core.call import single_attempt
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ServiceError, ThrottledError, TransportError, UntrustedResponseError
 

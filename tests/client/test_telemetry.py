@@ -430,7 +430,7 @@ def test_without_a_reader_no_record_is_made(
     script: _Script, shared: ThirdPartyJobClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a hook and without DEBUG a call does no work for it."""
-    monkeypatch.setattr("cp_thirdparty._connection.CallRecord", None)
+    monkeypatch.setattr("cp_thirdparty._core.send.CallRecord", None)
     script.answers = [ok(_GOOD)]
     _get(shared)
 

@@ -41,7 +41,7 @@ _CLASS_NAMES = {
     "ThirdPartyJobData": "JobData",
 }
 
-# What `cp_thirdparty._operations` reads of each answer.
+# What `cp_thirdparty._core.operations` reads of each answer.
 _ANSWERS = {
     "PollForThirdPartyJobs": {"jobs"},
     "GetThirdPartyJobDetails": {"jobDetails"},

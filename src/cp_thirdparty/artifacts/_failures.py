@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 
 from botocore import exceptions as botocore_exceptions
 
-from cp_thirdparty._botocore import redaction
-from cp_thirdparty._botocore.call import CURRENT, Call
-from cp_thirdparty._connection import forget
-from cp_thirdparty._errors import clock_offset
+from cp_thirdparty._core import redaction
+from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.errors import clock_offset
+from cp_thirdparty._core.send import forget
 from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._transfer import RetriesExceededError

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.loaders import Loader
 
-from cp_thirdparty._errors import configuration_error_of, struck_out
+from cp_thirdparty._core.errors import configuration_error_of, struck_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
 from cp_thirdparty.artifacts._credentials import JobCredentials

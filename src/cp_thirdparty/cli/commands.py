@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from cp_thirdparty._botocore import redaction
-from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._core import redaction
+from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty.cli.formats import compiled, formatted
 from cp_thirdparty.cli.operations import Operation
 from cp_thirdparty.cli.options import Settings, options_of

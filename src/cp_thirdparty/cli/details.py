@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
-from cp_thirdparty import _operations
-from cp_thirdparty._operations import Outcome
+from cp_thirdparty._core import operations
+from cp_thirdparty._core.operations import Outcome
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import JobDetails
@@ -51,7 +51,7 @@ def details_document(
 
     .. versionadded:: 0.1.0
     """
-    request = _operations.get_third_party_job_details(job_id, client_token=client_token)
+    request = operations.get_third_party_job_details(job_id, client_token=client_token)
     decode = request.decode
     empty: list[str] = []
 

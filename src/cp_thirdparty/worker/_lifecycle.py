@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty._botocore.call import single_attempt
+from cp_thirdparty._core.call import single_attempt
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import (

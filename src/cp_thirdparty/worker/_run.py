@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty._polling import FATAL, pause_before_poll
+from cp_thirdparty._core.backoff import FATAL, pause_before_poll
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError

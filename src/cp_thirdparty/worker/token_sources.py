@@ -13,10 +13,10 @@ import attrs
 import botocore.session
 from botocore.exceptions import ClientError
 
-from cp_thirdparty._botocore import redaction
-from cp_thirdparty._botocore.call import CURRENT, Call
-from cp_thirdparty._connection import forget
-from cp_thirdparty._errors import error_of
+from cp_thirdparty._core import redaction
+from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.errors import error_of
+from cp_thirdparty._core.send import forget
 from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 

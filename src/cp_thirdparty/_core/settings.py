@@ -13,8 +13,8 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty import _limits
-from cp_thirdparty._botocore import data_loader
-from cp_thirdparty._errors import configuration_error_of
+from cp_thirdparty._core import data_loader
+from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._version import __version__
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 

@@ -14,11 +14,11 @@ from botocore import xform_name
 from botocore.client import BaseClient
 
 from cp_thirdparty import _limits
-from cp_thirdparty._botocore import redaction
-from cp_thirdparty._botocore.call import CURRENT, Call
-from cp_thirdparty._botocore.guard import DOCUMENT
-from cp_thirdparty._errors import error_of, struck_out
-from cp_thirdparty._operations import Request
+from cp_thirdparty._core import redaction
+from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.errors import error_of, struck_out
+from cp_thirdparty._core.guard import DOCUMENT
+from cp_thirdparty._core.operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from cp_thirdparty._botocore.call import CURRENT, Call, is_single_attempt
+from cp_thirdparty._core.call import CURRENT, Call, is_single_attempt
 
 # Where a parsed answer says why it was not believed, and which status it had.
 UNTRUSTED: Final = "cp_thirdparty.untrusted"

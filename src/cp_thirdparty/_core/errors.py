@@ -13,8 +13,8 @@ from urllib.parse import quote, quote_plus
 from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import exceptions
-from cp_thirdparty._botocore.call import Call
-from cp_thirdparty._botocore.guard import REQUEST_ID, UNTRUSTED
+from cp_thirdparty._core.call import Call
+from cp_thirdparty._core.guard import REQUEST_ID, UNTRUSTED
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,

@@ -13,7 +13,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-from cp_thirdparty._botocore.call import CURRENT
+from cp_thirdparty._core.call import CURRENT
 
 # What botocore 1.35 to 1.44 were seen to log there, for the call itself or to fetch what it is signed with.
 _LOGGERS: Final = tuple(

@@ -18,7 +18,7 @@ import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.client import BaseClient
 
-from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._core.call import CURRENT, Call
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout

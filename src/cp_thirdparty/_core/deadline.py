@@ -17,7 +17,7 @@ from typing import Any
 from botocore import awsrequest
 from botocore.client import BaseClient
 
-from cp_thirdparty._botocore.call import CURRENT, Call
+from cp_thirdparty._core.call import CURRENT, Call
 
 # As much as urllib3 asks for at once, so that a body is not read in small pieces.
 _BUFFER_BYTES = 64 << 10
