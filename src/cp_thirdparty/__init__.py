@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         FailureType,
         JobStatus,
     )
-    from cp_thirdparty.exceptions import JobFailedError, ThirdPartyError
+    from cp_thirdparty.exceptions import CodePipelineJobError, JobFailedError, ThirdPartyError
     from cp_thirdparty.models import (
         ActionConfiguration,
         ActionContext,
@@ -56,6 +56,7 @@ __all__ = [
     "ArtifactLocationType",
     "ArtifactStore",
     "AsyncThirdPartyJobClient",
+    "CodePipelineJobError",
     "Continued",
     "CurrentRevision",
     "EncryptionKey",
@@ -95,6 +96,7 @@ _HOMES = {
     "ArtifactLocationType": "enums",
     "ArtifactStore": "artifacts.store",
     "AsyncThirdPartyJobClient": "async_client",
+    "CodePipelineJobError": "exceptions",
     "Continued": "worker",
     "CurrentRevision": "models",
     "EncryptionKey": "models",

@@ -33,7 +33,7 @@ from cp_thirdparty._core.send import (
 )
 from cp_thirdparty._core.settings import own_config, refused_setting
 from cp_thirdparty.enums import JobStatus
-from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
+from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
     ActionTypeId,
     CurrentRevision,
@@ -57,7 +57,7 @@ except ImportError:
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 __all__ = ["AsyncThirdPartyJobClient"]
 
@@ -388,17 +388,20 @@ class AsyncThirdPartyJobClient(JobClientBase):
         self._client = client
         self._loop = _running_loop()
 
-    def _opened(self) -> AioBaseClient:
+    def _opened(self, **facts: Unpack[CallFacts]) -> AioBaseClient:
         if self._client is None:
-            raise InvalidRequestError("client", "must be open: use it inside `async with`")
+            raise InvalidRequestError("client", "must be open: use it inside `async with`", **facts)
         loop = _running_loop()
         self._loop = self._loop or loop
         if loop is not self._loop:
-            raise InvalidRequestError("client", "must be used in the event loop in which it was made")
+            raise InvalidRequestError("client", "must be used in the event loop in which it was made", **facts)
         return self._client
 
     async def _call(self, request: Request[_T]) -> _T:
-        client, call = self._opened(), self._begun(request)
+        client, call = (
+            self._opened(**operations.not_sent(request.operation_name, request.job_id)),
+            self._begun(request),
+        )
         return self._ended(request, call, await _answered(client, request, call))
 
 

@@ -3,8 +3,9 @@ Every error that this library raises.
 
 .. code-block:: text
 
-    ThirdPartyError
+    CodePipelineJobError        root of all errors of this library; ThirdPartyError is the same class
     ├─ ServiceError             CodePipeline answered with an error
+    │  ├─ AccessDeniedError     the caller may not do this
     │  ├─ ActionTypeNotFoundException
     │  ├─ InvalidClientTokenException
     │  ├─ InvalidJobException
@@ -17,7 +18,6 @@ Every error that this library raises.
     ├─ TransportError           no usable answer arrived
     │  └─ UntrustedResponseError   something answered that is not CodePipeline
     ├─ CredentialsError         no, partial or expired AWS credentials
-    ├─ AccessDeniedError        the caller may not do this
     ├─ InvalidRequestError      refused before sending
     ├─ ResponseDecodeError      an answer that does not have the service's shape
     ├─ ConfigurationError       an action configuration that does not fit the partner's class
@@ -26,8 +26,12 @@ Every error that this library raises.
     │  ├─ ArtifactTransferError
     │  ├─ UnsafeArchiveError
     │  └─ ArtifactTooLargeError
-    ├─ JournalError             the journal of a worker cannot be used
-    └─ JobFailedError           raised by a handler to fail its job
+    └─ JournalError             the journal of a worker cannot be used
+    JobFailedError              raised by a handler to fail its job; not an error of this library
+
+Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
+
+In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
 
 No error holds a payload value: not in its message, not in an attribute, not in a cause.  All can be pickled, so they
 travel between processes.
@@ -35,12 +39,16 @@ travel between processes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from cp_thirdparty.enums import FailureType
 
-    from cp_thirdparty.enums import FailureType
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:  # pragma: no cover - coverage is measured on a newer Python
+    from typing_extensions import Unpack
 
 __all__ = [
     "AccessDeniedError",
@@ -49,7 +57,9 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactTooLargeError",
     "ArtifactTransferError",
+    "CallFacts",
     "ClockSkewError",
+    "CodePipelineJobError",
     "ConfigurationError",
     "CredentialsError",
     "InvalidClientTokenException",
@@ -71,67 +81,107 @@ __all__ = [
 ]
 
 
-class ThirdPartyError(Exception):
+class CallFacts(TypedDict, total=False):
     """
-    The root of all errors of this library.
+    Keyword arguments of errors: what is known about the call that failed.  Each is an attribute of the error.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 0.2.0
     """
+
+    operation_name: str | None
+    job_id: str | None
+    status_code: int | None
+    request_id: str | None
+    attempts: int | None
+    is_retry_safe: bool | None
+
+
+class CodePipelineJobError(Exception):
+    """
+    The root of all errors of this library, except `JobFailedError`.
+
+    Args:
+        args: The message, or its parts.
+
+        facts: What is known about the call that failed.
+
+    Raises:
+        TypeError: A keyword argument is not one of `CallFacts`.
+
+    .. versionadded:: 0.2.0
+    """
+
+    operation_name: str | None = None
+    """The operation as the service spells it, such as ``"GetThirdPartyJobDetails"``; ``None`` outside of a call."""
+
+    job_id: str | None = None
+    """The job that the call is about, or ``None``."""
+
+    status_code: int | None = None
+    """HTTP status of the response, or ``None`` when there is none."""
+
+    request_id: str | None = None
+    """The request id that AWS Support asks for, or ``None``."""
+
+    attempts: int | None = None
+    """How many times the request was sent; 0 when it was not sent, ``None`` when that is not known."""
+
+    is_retry_safe: bool | None = None
+    """
+    Whether sending the same request again is safe and can succeed; ``None`` when the service may have acted on it.
+
+    ``False`` when the same request would fail in the same way.
+    """
+
+    def __init__(self, *args: object, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(*args)
+        unknown = facts.keys() - CallFacts.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__}() has no argument {', '.join(sorted(unknown))}")
+        self.__dict__.update(facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own way calls the class with ``args`` alone, which keyword-only parameters refuse.
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
+        return _reduce(self)
 
 
-def _rebuild(cls: type[ThirdPartyError], args: tuple[object, ...], state: dict[str, Any]) -> ThirdPartyError:
+ThirdPartyError = CodePipelineJobError
+"""The name of `CodePipelineJobError` in version 0.1.  It is the same class and stays."""
+
+
+def _reduce(error: BaseException) -> tuple[Any, ...]:
+    # `Exception` would call the class with ``args`` alone, which keyword-only parameters refuse.
+    return _rebuild, (type(error), error.args, error.__dict__.copy())
+
+
+def _rebuild(cls: type[BaseException], args: tuple[object, ...], state: dict[str, Any]) -> BaseException:
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     return error
 
 
-class ServiceError(ThirdPartyError):
-    """
-    CodePipeline answered with an error.
+def _after_operation(text: str, facts: CallFacts) -> str:
+    operation_name = facts.get("operation_name")
+    return f"{operation_name}: {text}" if operation_name else text
 
-    Its own text is kept in `message`, after every secret of the call has been struck out.
+
+class ServiceError(CodePipelineJobError):
+    """
+    The service answered with an error.
+
+    Its own message is kept in `message`, after every secret of the call has been removed from it.
 
     Attributes:
         code: The service's error code, such as ``"JobNotFoundException"``.
 
-        message: The service's text, or an empty one.
-
-        operation_name: The operation as the service spells it, such as ``"GetThirdPartyJobDetails"``.
-
-        status_code: HTTP status, or ``None`` when it is not known.
-
-        request_id: What AWS Support asks for, or ``None``.
-
-        attempts: How many times the request was sent, at least 1.
-
-        is_retry_safe: Whether sending the same request again can do no harm; ``None`` when that is not known.
+        message: The service's message, or an empty one.
 
     .. versionadded:: 0.1.0
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str,
-        operation_name: str,
-        status_code: int | None = None,
-        request_id: str | None = None,
-        attempts: int = 1,
-        is_retry_safe: bool | None = None,
-    ) -> None:
-        super().__init__(f"{operation_name}: {code}: {message}" if message else f"{operation_name}: {code}")
+    def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(_after_operation(f"{code}: {message}" if message else code, facts), **facts)
         self.message = message
         self.code = code
-        self.operation_name = operation_name
-        self.status_code = status_code
-        self.request_id = request_id
-        self.attempts = attempts
-        self.is_retry_safe = is_retry_safe
 
 
 # The names of the modelled errors are the service's: users search for them.
@@ -206,51 +256,60 @@ class ClockSkewError(ServiceError):
     Attributes:
         offset: Seconds that this machine's clock is ahead of the service's; negative when behind.
 
+        code: The service's error code, such as ``"RequestExpired"``.
+
     .. versionadded:: 0.1.0
     """
 
-    def __init__(self, message: str, *, offset: float, **facts: Any) -> None:
-        super().__init__(message, **facts)
+    def __init__(self, message: str, *, code: str, offset: float, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(message, code=code, **facts)
         self.offset = offset
 
     def __str__(self) -> str:
         return f"{super().__str__()} (this clock is {self.offset:+.0f} s off)"
 
 
-class TransportError(ThirdPartyError):
+class AccessDeniedError(ServiceError):
     """
-    No usable answer arrived.  Whether the service has acted on the request is not known.
+    The caller may not do this.
 
     Attributes:
-        operation_name: The operation as the service spells it.
+        action: The IAM action to allow, such as ``"codepipeline:PollForThirdPartyJobs"``.
 
-        status_code: HTTP status of what arrived, or ``None`` when nothing did.
+        resource: The ARN to allow it on, or ``None`` when the service did not name one.
 
-        request_id: What AWS Support asks for, or ``None``.
-
-        attempts: How many times the request was sent, at least 1.
-
-        is_retry_safe: Whether sending the same request again can do no harm; ``None`` when that is not known.
+        code: The service's error code, such as ``"AccessDeniedException"``.
 
     .. versionadded:: 0.1.0
     """
 
     def __init__(
         self,
-        message: str,
+        message: str = "",
         *,
-        operation_name: str,
-        status_code: int | None = None,
-        request_id: str | None = None,
-        attempts: int = 1,
-        is_retry_safe: bool | None = None,
+        action: str,
+        resource: str | None,
+        code: str = "AccessDeniedException",
+        **facts: Unpack[CallFacts],
     ) -> None:
-        super().__init__(f"{operation_name}: {message}")
-        self.operation_name = operation_name
-        self.status_code = status_code
-        self.request_id = request_id
-        self.attempts = attempts
-        self.is_retry_safe = is_retry_safe
+        super().__init__(message, code=code, **facts)
+        self.action = action
+        self.resource = resource
+
+    def __str__(self) -> str:
+        text = f"not allowed; allow {self.action} on {self.resource or 'the action type'}"
+        return _after_operation(text, {"operation_name": self.operation_name})
+
+
+class TransportError(CodePipelineJobError):
+    """
+    No usable response arrived.  `is_retry_safe` is ``None`` when the service may have acted on the request.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(_after_operation(message, facts), **facts)
 
 
 class UntrustedResponseError(TransportError):
@@ -261,74 +320,20 @@ class UntrustedResponseError(TransportError):
     """
 
 
-class CredentialsError(ThirdPartyError):
+class CredentialsError(CodePipelineJobError):
     """
     The AWS credentials are missing, partial, expired or not known to AWS.
 
-    Attributes:
-        operation_name: The operation as the service spells it, or ``None`` when a client could not be made.
-
-        status_code: HTTP status of the answer that refused them, or ``None`` when the service was not asked.
-
-        request_id: What AWS Support asks for, or ``None``.
-
-        attempts: How many times the request was sent; 0 when there was nothing to sign it with.
+    `status_code` is ``None`` when the service was not asked.
 
     .. versionadded:: 0.1.0
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        operation_name: str | None = None,
-        status_code: int | None = None,
-        request_id: str | None = None,
-        attempts: int = 0,
-    ) -> None:
-        super().__init__(message if operation_name is None else f"{operation_name}: {message}")
-        self.operation_name = operation_name
-        self.status_code = status_code
-        self.request_id = request_id
-        self.attempts = attempts
+    def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(_after_operation(message, facts), **facts)
 
 
-class AccessDeniedError(ThirdPartyError):
-    """
-    The caller may not do this.
-
-    Attributes:
-        action: The IAM action to allow, such as ``"codepipeline:PollForThirdPartyJobs"``.
-
-        resource: The ARN to allow it on, or ``None`` when the service did not name one.
-
-        operation_name: The operation as the service spells it.
-
-        status_code: HTTP status, or ``None`` when it is not known.
-
-        request_id: What AWS Support asks for, or ``None``.
-
-    .. versionadded:: 0.1.0
-    """
-
-    def __init__(
-        self,
-        *,
-        action: str,
-        resource: str | None,
-        operation_name: str,
-        status_code: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        super().__init__(f"{operation_name}: not allowed; allow {action} on {resource or 'the action type'}")
-        self.action = action
-        self.resource = resource
-        self.operation_name = operation_name
-        self.status_code = status_code
-        self.request_id = request_id
-
-
-class InvalidRequestError(ThirdPartyError):
+class InvalidRequestError(CodePipelineJobError):
     """
     A parameter was refused before anything was sent.
 
@@ -340,8 +345,8 @@ class InvalidRequestError(ThirdPartyError):
     .. versionadded:: 0.1.0
     """
 
-    def __init__(self, parameter: str, rule: str) -> None:
-        super().__init__(parameter, rule)
+    def __init__(self, parameter: str, rule: str, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(parameter, rule, **facts)
         self.parameter = parameter
         self.rule = rule
 
@@ -353,11 +358,11 @@ class InvalidRequestError(ThirdPartyError):
 _PROBLEMS_SHOWN = 10
 
 
-class _ProblemsError(ThirdPartyError):
-    def __init__(self, problems: Iterable[str]) -> None:
+class _ProblemsError(CodePipelineJobError):
+    def __init__(self, problems: Iterable[str], **facts: Unpack[CallFacts]) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
         shown, hidden = self.problems[:_PROBLEMS_SHOWN], len(self.problems) - _PROBLEMS_SHOWN
-        super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""))
+        super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""), **facts)
 
 
 class ResponseDecodeError(_ProblemsError):
@@ -385,7 +390,7 @@ class ConfigurationError(_ProblemsError):
     """
 
 
-class ArtifactError(ThirdPartyError):
+class ArtifactError(CodePipelineJobError):
     """
     Something is wrong with an artifact of the job.
 
@@ -435,7 +440,7 @@ class ArtifactTooLargeError(ArtifactError):
     """
 
 
-class JournalError(ThirdPartyError):
+class JournalError(CodePipelineJobError):
     """
     The journal of a worker could not be opened, read or written.
 
@@ -443,9 +448,11 @@ class JournalError(ThirdPartyError):
     """
 
 
-class JobFailedError(ThirdPartyError):
+class JobFailedError(Exception):
     """
     Raised by a handler to fail its job in its own words, which the customer reads in the console.
+
+    It is not a `CodePipelineJobError`, so ``except ThirdPartyError`` in a handler catches errors of calls only.
 
     Args:
         failure_type: Why the job failed.
@@ -462,6 +469,9 @@ class JobFailedError(ThirdPartyError):
         self.failure_type = failure_type
         self.message = message
         self.external_execution_id = external_execution_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reduce(self)
 
     def __str__(self) -> str:
         return f"{self.failure_type}: {self.message}"

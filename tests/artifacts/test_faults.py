@@ -23,6 +23,7 @@ from cp_thirdparty.exceptions import (
     ArtifactNotFoundError,
     ArtifactTransferError,
     ClockSkewError,
+    CodePipelineJobError,
     CredentialsError,
     ThirdPartyError,
     ThrottledError,
@@ -216,6 +217,47 @@ def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, t
     assert list(tmp_path.iterdir()) == []
 
 
+# Fault -> operation, status, attempts and safety of a resend, as an error of reading has them.
+# botocore sends HEAD twice after 400, because the bucket may be in another region, and three times after 5xx.
+_FACTS: dict[str, tuple[Answer, str | None, int | None, int | None, bool | None]] = {
+    "gone": (failed("NoSuchKey", 404), "HeadObject", 404, 1, False),
+    "denied": (failed("AccessDenied", 403), "HeadObject", 403, 1, False),
+    "expired": (failed("ExpiredToken"), "HeadObject", 400, 2, False),
+    "throttled": (failed("SlowDown", 503), "HeadObject", 503, 3, True),
+    "500": (failed("InternalError", 500), "HeadObject", 500, 3, True),
+    "400": (failed("InvalidRequest", 400), "HeadObject", 400, 2, False),
+    "page": (_PAGE, None, None, None, True),
+}
+
+
+def _job_id(opened: ArtifactStore) -> str:
+    return repr(opened).split()[-1].rstrip(">")
+
+
+@pytest.mark.parametrize("fault", _FACTS)
+def test_an_error_of_s3_has_the_facts_of_its_call(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operation, job, status, attempts and the safety of a resend are on errors of S3 too."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    answer, operation_name, status_code, attempts, is_retry_safe = _FACTS[fault]
+    with (
+        ScriptedS3({_PATH: _SMALL}, lambda _, __: answer) as s3,
+        _opened(s3) as opened,
+        pytest.raises(CodePipelineJobError) as caught,
+    ):
+        opened.open("MyApp")
+    error = caught.value
+    assert (error.operation_name, error.status_code) == (operation_name, status_code)
+    assert (error.attempts, error.is_retry_safe) == (attempts, is_retry_safe)
+    assert error.job_id == _job_id(opened)
+
+
+def test_an_artifact_that_the_job_does_not_have_names_the_job() -> None:
+    """An error before any call has the job, and nothing of a call."""
+    with ScriptedS3() as s3, _opened(s3) as opened, pytest.raises(ArtifactNotFoundError) as caught:
+        opened.open("Nothing")
+    assert (caught.value.job_id, caught.value.operation_name, caught.value.attempts) == (_job_id(opened), None, None)
+
+
 def _whole(_: Asked, right: Answer) -> Answer:
     return attrs.evolve(right, status=200).with_headers(content_range=None)
 
@@ -320,7 +362,7 @@ def test_a_stream_that_says_nothing_is_no_end() -> None:
         def get_object(self, **_: object) -> dict[str, object]:
             return {"Body": io.BytesIO(bodies.pop(0))} if bodies else {"Body": io.BytesIO()}
 
-    place = Place("input", "MyApp", _BUCKET, "MyApp")
+    place = Place("input", "MyApp", _BUCKET, "MyApp", "job-1")
     assert ArtifactReader(Silent(), place, Facts(5, "etag", None)).read() == b"bytes"
     with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
         ArtifactReader(Silent(), place, Facts(5, "etag", None)).read()

@@ -6,15 +6,18 @@ import copy
 import pickle
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
+import cp_thirdparty
 from cp_thirdparty import exceptions
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
+    CallFacts,
     ClockSkewError,
+    CodePipelineJobError,
     ConfigurationError,
     CredentialsError,
     InvalidRequestError,
@@ -28,29 +31,41 @@ from cp_thirdparty.exceptions import (
     ValidationException,
 )
 
-_CLASSES: dict[str, type[ThirdPartyError]] = {name: getattr(exceptions, name) for name in exceptions.__all__}
+# Name of the class -> the class.  An alias is not a class of its own.
+_CLASSES: dict[str, type[Exception]] = {
+    name: cls
+    for name, cls in ((name, getattr(exceptions, name)) for name in exceptions.__all__)
+    if issubclass(cls, Exception) and cls.__name__ == name
+}
+_OF_CALLS = {name: cls for name, cls in _CLASSES.items() if issubclass(cls, CodePipelineJobError)}
 
-_FACTS: dict[str, Any] = {"operation_name": "GetThirdPartyJobDetails", "status_code": 503, "request_id": "r-1"}
-_SERVICE: dict[str, Any] = {**_FACTS, "code": "SomeCode", "attempts": 3, "is_retry_safe": False}
+_FACTS: CallFacts = {
+    "operation_name": "GetThirdPartyJobDetails",
+    "job_id": "job-1",
+    "status_code": 503,
+    "request_id": "r-1",
+    "attempts": 3,
+    "is_retry_safe": False,
+}
+_UNKNOWN = dict.fromkeys(_FACTS)
+_SERVICE: dict[str, Any] = {**_FACTS, "code": "SomeCode"}
 
 
 # Class -> makes an error of it or of a class below it; the first that fits is used.
-_MAKERS: dict[type[ThirdPartyError], Callable[[Any], ThirdPartyError]] = {
+_MAKERS: dict[type[Exception], Callable[[Any], Exception]] = {
+    AccessDeniedError: lambda cls: cls("no", action="codepipeline:PollForThirdPartyJobs", resource="arn:x", **_SERVICE),
     ClockSkewError: lambda cls: cls("late", offset=-901.5, **_SERVICE),
     ServiceError: lambda cls: cls("gone", **_SERVICE),
-    TransportError: lambda cls: cls("reset", attempts=3, is_retry_safe=True, **_FACTS),
-    AccessDeniedError: lambda cls: cls(action="codepipeline:PollForThirdPartyJobs", resource="arn:aws:x", **_FACTS),
-    CredentialsError: lambda cls: cls("no AWS credentials", attempts=3, **_FACTS),
-    InvalidRequestError: lambda cls: cls("client_token", "must have 1 to 256 characters"),
-    ResponseDecodeError: lambda cls: cls(["a: must be a text", "b: must be a list"]),
-    ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"]),
+    InvalidRequestError: lambda cls: cls("client_token", "must have 1 to 256 characters", **_FACTS),
+    ResponseDecodeError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
+    ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
     JobFailedError: lambda cls: cls(FailureType.CONFIGURATION_ERROR, "no such project", "run-1"),
     exceptions.UnsafeArchiveError: lambda cls: cls("../evil", "leaves the tree"),
-    ThirdPartyError: lambda cls: cls("something is wrong"),
+    CodePipelineJobError: lambda cls: cls("something is wrong", **_FACTS),
 }
 
 
-def _made(cls: Any) -> ThirdPartyError:
+def _made(cls: Any) -> Any:
     """Make an error of a class with a value for each of its attributes."""
     for base, make in _MAKERS.items():
         if issubclass(cls, base):
@@ -109,15 +124,29 @@ def test_the_drawing_is_read_as_a_tree(drawing: str, tree: dict[str, str | None]
 
 
 def test_every_error_has_one_root() -> None:
-    """``except ThirdPartyError`` catches all, and is no error of Python's own but Exception."""
-    assert all(issubclass(cls, ThirdPartyError) for cls in _CLASSES.values())
-    assert ThirdPartyError.__bases__ == (Exception,)
+    """The root catches every error except JobFailedError, under its name of version 0.1 too."""
+    assert CodePipelineJobError is ThirdPartyError is cp_thirdparty.ThirdPartyError
+    assert set(_CLASSES) - set(_OF_CALLS) == {"JobFailedError"}
+    assert CodePipelineJobError.__bases__ == JobFailedError.__bases__ == (Exception,)
+
+
+def test_a_handler_that_catches_errors_of_calls_fails_its_job_in_its_own_words() -> None:
+    """``except ThirdPartyError`` in a handler leaves the handler's own JobFailedError alone."""
+
+    def handler() -> None:
+        try:
+            raise JobFailedError(FailureType.JOB_FAILED, "3 findings")
+        except ThirdPartyError:
+            raise AssertionError from None
+
+    with pytest.raises(JobFailedError, match="3 findings"):
+        handler()
 
 
 # --- pickles and copies ----------------------------------------------------------------------------------------------
 
 
-def _pickled(error: ThirdPartyError, *, protocol: int) -> Any:
+def _pickled(error: Exception, *, protocol: int) -> Any:
     return pickle.loads(pickle.dumps(error, protocol))
 
 
@@ -168,7 +197,12 @@ class OwnError(JobFailedError):
 # --- attributes and texts --------------------------------------------------------------------------------------------
 
 # Error -> its text.
-_TEXTS: list[tuple[ThirdPartyError, str]] = [
+_TEXTS: list[tuple[Exception, str]] = [
+    (ServiceError("gone", code="C"), "C: gone"),
+    (
+        AccessDeniedError("not in its message", action="codepipeline:Op", resource="arn:aws:x"),
+        "not allowed; allow codepipeline:Op on arn:aws:x",
+    ),
     (ServiceError("gone", code="C", operation_name="Op"), "Op: C: gone"),
     (ServiceError("", code="C", operation_name="Op"), "Op: C"),
     (
@@ -199,7 +233,7 @@ _TEXTS: list[tuple[ThirdPartyError, str]] = [
 
 
 @pytest.mark.parametrize(("error", "text"), _TEXTS, ids=[text for _, text in _TEXTS])
-def test_errors_read_well(error: ThirdPartyError, text: str) -> None:
+def test_errors_read_well(error: Exception, text: str) -> None:
     """The text says what was done and what is wrong."""
     assert text == str(error)
 
@@ -209,14 +243,19 @@ _ATTRIBUTES: dict[Any, dict[str, Any]] = {
     ServiceError: {"message": "gone", **_SERVICE},
     ThrottledError: {"message": "gone", **_SERVICE},
     ClockSkewError: {"message": "late", "offset": -901.5, **_SERVICE},
-    TransportError: {"attempts": 3, "is_retry_safe": True, **_FACTS},
-    UntrustedResponseError: {"attempts": 3, "is_retry_safe": True, **_FACTS},
+    AccessDeniedError: {
+        "message": "no",
+        "action": "codepipeline:PollForThirdPartyJobs",
+        "resource": "arn:x",
+        **_SERVICE,
+    },
+    TransportError: {**_FACTS},
+    UntrustedResponseError: {**_FACTS},
     exceptions.UnsafeArchiveError: {"entry": "../evil", "rule": "leaves the tree"},
-    AccessDeniedError: {"action": "codepipeline:PollForThirdPartyJobs", "resource": "arn:aws:x", **_FACTS},
-    CredentialsError: {"attempts": 3, **_FACTS},
-    InvalidRequestError: {"parameter": "client_token", "rule": "must have 1 to 256 characters"},
-    ResponseDecodeError: {"problems": ("a: must be a text", "b: must be a list")},
-    ConfigurationError: {"problems": ("a: must be a text", "b: must be a list")},
+    CredentialsError: {**_FACTS},
+    InvalidRequestError: {"parameter": "client_token", "rule": "must have 1 to 256 characters", **_FACTS},
+    ResponseDecodeError: {"problems": ("a: must be a text", "b: must be a list"), **_FACTS},
+    ConfigurationError: {"problems": ("a: must be a text", "b: must be a list"), **_FACTS},
     JobFailedError: {
         "failure_type": FailureType.CONFIGURATION_ERROR,
         "message": "no such project",
@@ -231,27 +270,59 @@ def test_errors_keep_their_facts(cls: Any) -> None:
     assert _ATTRIBUTES[cls] == vars(_made(cls))
 
 
-@pytest.mark.parametrize("cls", [ServiceError, TransportError, AccessDeniedError], ids=lambda cls: cls.__name__)
-def test_what_is_not_known_is_none(cls: Any) -> None:
-    """Facts that an answer did not bring are None, and there was one attempt."""
-    errors: dict[Any, ThirdPartyError] = {
-        ServiceError: ServiceError("m", code="C", operation_name="Op"),
-        TransportError: TransportError("m", operation_name="Op"),
-        AccessDeniedError: AccessDeniedError(action="a", resource=None, operation_name="Op"),
-    }
-    facts = vars(errors[cls])
-    assert facts["status_code"] is facts["request_id"] is facts.get("is_retry_safe") is None
-    assert facts.get("attempts", 1) == 1
+# Errors made without facts.
+_WITHOUT_FACTS: list[CodePipelineJobError] = [
+    CodePipelineJobError("m"),
+    ServiceError("m", code="C"),
+    ClockSkewError("m", code="C", offset=1.0),
+    AccessDeniedError(action="a", resource=None),
+    TransportError("m"),
+    CredentialsError("m"),
+    InvalidRequestError("p", "r"),
+    ResponseDecodeError(["p"]),
+    ConfigurationError(["p"]),
+    exceptions.ArtifactError("m"),
+    exceptions.UnsafeArchiveError("e", "r"),
+    exceptions.JournalError("m"),
+]
 
 
-def test_missing_credentials_were_never_sent() -> None:
-    """Without credentials nothing is known but that there are none."""
-    assert vars(CredentialsError("no AWS credentials")) == {
-        "operation_name": None,
-        "status_code": None,
-        "request_id": None,
-        "attempts": 0,
-    }
+@pytest.mark.parametrize("error", _WITHOUT_FACTS, ids=lambda error: type(error).__name__)
+def test_a_fact_that_is_not_known_is_none(error: CodePipelineJobError) -> None:
+    """Every error has all facts; those that it was made without are None."""
+    assert {name: getattr(error, name) for name in _FACTS} == _UNKNOWN
+
+
+@pytest.mark.parametrize("cls", _OF_CALLS.values(), ids=_OF_CALLS)
+def test_every_error_of_a_call_takes_the_facts(cls: Any) -> None:
+    """The facts that an error was made with are its attributes, by the same names."""
+    error = _made(cls)
+    expected = _UNKNOWN if cls is exceptions.UnsafeArchiveError else _FACTS  # an archive is read without a call
+    assert {name: getattr(error, name) for name in _FACTS} == expected
+
+
+def test_the_facts_are_attributes_with_a_description() -> None:
+    """`CallFacts` names the attributes of the root, with the same types."""
+    assert list(CallFacts.__annotations__) == list(_FACTS)
+    assert get_type_hints(CallFacts) == get_type_hints(CodePipelineJobError)
+
+
+def test_an_unknown_fact_is_a_type_error() -> None:
+    """A misspelt fact is refused by name, not kept as an attribute."""
+    facts: Any = {"attempt": 1, "operation": "Op"}
+    with pytest.raises(TypeError, match=r"^TransportError\(\) has no argument attempt, operation$"):
+        TransportError("m", **facts)
+
+
+def test_an_error_pickled_by_version_0_1_can_be_read() -> None:
+    """An error in a pickle of version 0.1 arrives with the facts that it had; the others are None."""
+    old = (
+        b"\x80\x04\x8c\x18cp_thirdparty.exceptions\x8c\x08_rebuild\x93\x8c\x18cp_thirdparty.exceptions"
+        b"\x8c\x0fThirdPartyError\x93\x8c\x05wrong\x85}\x8c\x08attempts\x4b\x02s\x87R."
+    )
+    arrived = pickle.loads(old)
+    assert (type(arrived), str(arrived), arrived.attempts) == (CodePipelineJobError, "wrong", 2)
+    assert arrived.job_id is None
 
 
 def test_a_failed_job_needs_no_external_id() -> None:

@@ -107,9 +107,10 @@ def test_all_is_what_a_module_defines(name: str) -> None:
 
 
 def test_the_errors_load_alone() -> None:
-    """``cp_thirdparty.exceptions`` loads the errors and nothing of what is above them."""
+    """``cp_thirdparty.exceptions`` loads the errors, the enumerations that they name, and nothing above them."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
-    assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {"cp_thirdparty.exceptions"}
+    expected = {"cp_thirdparty.enums", "cp_thirdparty.exceptions"}
+    assert {name for name in loaded if name.startswith("cp_thirdparty.")} == expected
 
 
 def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:

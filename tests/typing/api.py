@@ -23,6 +23,7 @@ from cp_thirdparty import (
     ArtifactLocation,
     ArtifactLocationType,
     ArtifactStore,
+    CodePipelineJobError,
     CurrentRevision,
     EncryptionKey,
     EncryptionKeyType,
@@ -355,34 +356,42 @@ def service_errors(
     """Read what CodePipeline said."""
     assert_type(error.code, str)
     assert_type(error.message, str)
-    assert_type(error.operation_name, str)
-    assert_type(error.status_code, int | None)
-    assert_type(error.request_id, str | None)
-    assert_type(error.attempts, int)
-    assert_type(error.is_retry_safe, bool | None)
     assert_type(skew.offset, float)
     assert_type(nonce.code, str)
 
 
+def facts_of_a_call(error: CodePipelineJobError) -> None:
+    """Read what every error says about its call."""
+    assert_type(error.operation_name, str | None)
+    assert_type(error.job_id, str | None)
+    assert_type(error.status_code, int | None)
+    assert_type(error.request_id, str | None)
+    assert_type(error.attempts, int | None)
+    assert_type(error.is_retry_safe, bool | None)
+
+
+def made_errors(facts: exceptions.CallFacts) -> list[ThirdPartyError]:
+    """Make errors, as a test of a partner does."""
+    return [
+        exceptions.ServiceError("m", code="C", operation_name="PollForThirdPartyJobs", attempts=1),
+        exceptions.AccessDeniedError(action="codepipeline:PollForThirdPartyJobs", resource=None, **facts),
+        exceptions.TransportError("m", is_retry_safe=None),
+        exceptions.InvalidRequestError("nonce", "must be a str", job_id="job-1"),
+        exceptions.ResponseDecodeError(["id: must be a str"], **facts),
+    ]
+
+
 def other_errors(
-    transport: exceptions.TransportError,
     untrusted: exceptions.UntrustedResponseError,
     denied: exceptions.AccessDeniedError,
     request: exceptions.InvalidRequestError,
     failed: JobFailedError,
 ) -> None:
     """Read what went wrong elsewhere."""
-    assert_type(transport.operation_name, str)
-    assert_type(transport.status_code, int | None)
-    assert_type(transport.request_id, str | None)
-    assert_type(transport.attempts, int)
-    assert_type(transport.is_retry_safe, bool | None)
     assert_type(untrusted.is_retry_safe, bool | None)
     assert_type(denied.action, str)
     assert_type(denied.resource, str | None)
-    assert_type(denied.operation_name, str)
-    assert_type(denied.status_code, int | None)
-    assert_type(denied.request_id, str | None)
+    assert_type(denied.code, str)
     assert_type(request.parameter, str)
     assert_type(request.rule, str)
     assert_type(failed.failure_type, FailureType)
@@ -409,7 +418,9 @@ def caught(client: ThirdPartyJobClient) -> tuple[str, ...]:
     raise JobFailedError(FailureType.SYSTEM_UNAVAILABLE, "no details")
 
 
+ROOT: type[CodePipelineJobError] = ThirdPartyError
 ROOTS: list[type[ThirdPartyError]] = [
+    exceptions.CodePipelineJobError,
     exceptions.ThirdPartyError,
     exceptions.ServiceError,
     exceptions.ActionTypeNotFoundException,
@@ -433,5 +444,4 @@ ROOTS: list[type[ThirdPartyError]] = [
     exceptions.ArtifactTransferError,
     exceptions.UnsafeArchiveError,
     exceptions.ArtifactTooLargeError,
-    JobFailedError,
 ]

@@ -15,6 +15,7 @@ from botocore import exceptions as botocore_exceptions
 from cp_thirdparty import exceptions
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.guard import REQUEST_ID, UNTRUSTED
+from cp_thirdparty._core.operations import not_sent
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,
@@ -116,15 +117,15 @@ def error_of(
 ) -> ThirdPartyError:
     """Make our error of what botocore raised.  Nothing of the failure itself is kept."""
     if isinstance(failure, botocore_exceptions.ParamValidationError):
-        return InvalidRequestError("parameters", "botocore refused one of them")
+        return InvalidRequestError("parameters", "botocore refused one of them", **not_sent(operation_name, None))
     for kind, text in _CREDENTIALS_MISSING:
         if isinstance(failure, kind):
-            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts)
+            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts, is_retry_safe=False)
     facts: dict[str, Any] = {"operation_name": operation_name, "attempts": max(call.attempts, 1)}
     if isinstance(failure, botocore_exceptions.ClientError):
         if failure.operation_name != operation_name:  # assuming a role, for example
             text = "the AWS credentials could not be fetched"
-            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts)
+            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts, is_retry_safe=False)
         return _answered(failure.response, secrets, {**facts, "is_retry_safe": is_repeatable or None})
     return _transport_error(failure, call, {**facts, "is_retry_safe": is_repeatable or None})
 
@@ -179,9 +180,9 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
         # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
         return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
     if code in _CREDENTIALS:
-        return CredentialsError(f"{code}: AWS does not accept the credentials", **facts)
+        return CredentialsError(f"{code}: AWS does not accept the credentials", is_retry_safe=False, **facts)
     if code in _ACCESS_DENIED:
-        return _access_denied(message, facts)
+        return _access_denied(message, {"code": code, **facts})
     if code not in _KNOWN:
         code = struck_out(code, secrets)
     return _service_error(message, {"code": code, **facts})
@@ -190,11 +191,11 @@ def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: 
 def _access_denied(message: str, facts: Mapping[str, Any]) -> AccessDeniedError:
     resource = _RESOURCE.search(message)
     return AccessDeniedError(
+        message,
         action=f"codepipeline:{facts['operation_name']}",
         resource=resource.group(1) if resource else None,
-        operation_name=facts["operation_name"],
-        status_code=facts["status_code"],
-        request_id=facts["request_id"],
+        is_retry_safe=False,
+        **facts,
     )
 
 

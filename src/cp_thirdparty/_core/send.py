@@ -19,7 +19,7 @@ from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.errors import error_of, struck_out
 from cp_thirdparty._core.guard import DOCUMENT
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty.exceptions import InvalidRequestError
+from cp_thirdparty.exceptions import CodePipelineJobError, InvalidRequestError, ResponseDecodeError
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
@@ -167,10 +167,22 @@ class JobClientBase:
                 error=None if error is None else type(error).__name__,
             )
             tell(record, self._on_call)
+        if isinstance(error, CodePipelineJobError):
+            _add_facts(error, request, call, answered)
         if error is not None:
             # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
             raise error
         return cast("_T", answered.value)
+
+
+def _add_facts(error: CodePipelineJobError, request: Request[Any], call: Call, answered: Answered[Any]) -> None:
+    """Add to an error what its maker does not know of the call."""
+    error.job_id = request.job_id
+    if isinstance(error, ResponseDecodeError):
+        error.operation_name = request.operation_name
+        error.status_code, error.request_id = answered.status_code, answered.request_id
+        error.attempts = call.attempts
+        error.is_retry_safe = request.is_repeatable or None
 
 
 def is_codepipeline(client: object, *, is_async: bool) -> bool:

@@ -23,7 +23,9 @@ from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
     ArtifactTransferError,
+    CallFacts,
     ClockSkewError,
+    CodePipelineJobError,
     CredentialsError,
     ThirdPartyError,
     ThrottledError,
@@ -77,6 +79,8 @@ _ANSWERS: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] =
     (_ELSEWHERE, ArtifactTransferError, "the bucket is in another region; give its region_name"),
 )
 
+_SERVER_ERROR: Final = 500
+
 _READS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 
 _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -108,6 +112,8 @@ def attempt(work: Callable[[], _T], place: Place) -> tuple[_T | None, BaseExcept
         return work(), None
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
         error = _error_of(failure, place)
+        if isinstance(error, CodePipelineJobError):
+            error.job_id = place.job_id
         forget(failure)
         return None, error
     finally:
@@ -122,10 +128,10 @@ def _error_of(failure: BaseException, place: Place) -> BaseException:
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
     if isinstance(failure, AnswerRefused):
-        return ArtifactTransferError(f"{place}: {failure}")
+        return ArtifactTransferError(f"{place}: {failure}", is_retry_safe=True)
     for kind, text in _TRANSPORT:
         if isinstance(failure, kind):
-            return ArtifactTransferError(f"{place}: {text}")
+            return ArtifactTransferError(f"{place}: {text}", is_retry_safe=True)
     if isinstance(failure, OSError):
         return failure  # of the local file
     return ArtifactTransferError(f"{place}: the answer could not be read ({type(failure).__name__})")
@@ -135,21 +141,29 @@ def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPa
     response: Mapping[str, Any] = failure.response
     code = str(response.get("Error", {}).get("Code", ""))
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
-    facts: dict[str, Any] = {
+    retries = metadata.get("RetryAttempts")
+    facts: CallFacts = {
         "operation_name": failure.operation_name,
         "status_code": metadata.get("HTTPStatusCode"),
         "request_id": metadata.get("RequestId"),
+        "attempts": None if retries is None else retries + 1,
+        "is_retry_safe": False,
     }
     if code in _DENIED:
         action = "s3:GetObject" if failure.operation_name in _READS else "s3:PutObject"
-        return AccessDeniedError(action=action, resource=f"arn:aws:s3:::{place.bucket}/{place.key}", **facts)
+        resource = f"arn:aws:s3:::{place.bucket}/{place.key}"
+        return AccessDeniedError(action=action, resource=resource, code=code, **facts)
     if code in _CLOCK:
         offset = clock_offset(metadata.get("HTTPHeaders", {})) or 0.0
-        return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
+        return ClockSkewError("", code=code, offset=offset, **facts)
     if code in _THROTTLING:
-        return ThrottledError("", code=code, is_retry_safe=True, **facts)
+        facts["is_retry_safe"] = True
+        return ThrottledError("", code=code, **facts)
     for codes, kind, text in _ANSWERS:
         if code in codes:
-            return kind(f"{place}: {text}")
+            return kind(f"{place}: {text}", **facts)
+    facts["is_retry_safe"] = metadata.get("HTTPStatusCode", 0) >= _SERVER_ERROR
     told = f"{code} with status" if code in _TOLD else "status"
-    return ArtifactTransferError(f"{place}: {failure.operation_name}: S3 answered {told} {facts['status_code']}")
+    return ArtifactTransferError(
+        f"{place}: {failure.operation_name}: S3 answered {told} {metadata.get('HTTPStatusCode')}", **facts
+    )

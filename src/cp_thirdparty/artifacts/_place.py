@@ -34,30 +34,33 @@ class Place:
         bucket: Name of the bucket.
 
         key: Key of the object; never a local path.
+
+        job_id: The job that has the artifact.
     """
 
     direction: str
     name: str
     bucket: str
     key: str
+    job_id: str
 
     def __str__(self) -> str:
         return f"{self.direction} artifact {self.name!r}"
 
 
-def place_of(artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place | ArtifactError:
+def place_of(artifacts: Mapping[str, Artifact], name: str, direction: str, job_id: str) -> Place | ArtifactError:
     """Find an artifact by its name, or return the error."""
     artifact = artifacts.get(name)
     if artifact is None:
         names = ", ".join(map(repr, artifacts)) or "none"
-        return ArtifactNotFoundError(f"the job has no {direction} artifact {name!r}; it has {names}")
+        return ArtifactNotFoundError(f"the job has no {direction} artifact {name!r}; it has {names}", job_id=job_id)
     location = None if artifact.location is None else artifact.location.s3_location
     if location is None:
-        return ArtifactNotFoundError(f"{direction} artifact {name!r} has no place in S3")
+        return ArtifactNotFoundError(f"{direction} artifact {name!r} has no place in S3", job_id=job_id)
     rule = _broken_rule(location.bucket_name, location.object_key)
     if rule is not None:
-        return ArtifactError(f"{direction} artifact {name!r}: {rule}")
-    return Place(direction, name, location.bucket_name, location.object_key)
+        return ArtifactError(f"{direction} artifact {name!r}: {rule}", job_id=job_id)
+    return Place(direction, name, location.bucket_name, location.object_key, job_id)
 
 
 def _broken_rule(bucket: str, key: str) -> str | None:

@@ -171,7 +171,7 @@ class ArtifactStore:
 
         .. versionadded:: 0.1.0
         """
-        place = _found(self._inputs, name, "input")
+        place = self._found(self._inputs, name, "input")
         raw = self._do(lambda: ArtifactReader.opened(self._s3, place), place)
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
@@ -191,7 +191,7 @@ class ArtifactStore:
 
         .. versionadded:: 0.1.0
         """
-        place = _found(self._inputs, name, "input")
+        place = self._found(self._inputs, name, "input")
         reporter = Reporter(progress)
         return self._do(lambda: downloaded(self._s3, place, to, reporter), place, reporter)
 
@@ -219,7 +219,7 @@ class ArtifactStore:
         if os.path.lexists(to):
             raise ArtifactError("to: must not exist")
         limits = ArchiveLimits() if limits is None else limits
-        place = _found(self._inputs, name, "input")
+        place = self._found(self._inputs, name, "input")
         archive = to.parent / f".{secrets.token_hex(8)}.zip"
         try:
             self._do(
@@ -248,7 +248,7 @@ class ArtifactStore:
 
         .. versionadded:: 0.1.0
         """
-        _found(self._outputs, name, "output")
+        self._found(self._outputs, name, "output")
         with tempfile.TemporaryDirectory(prefix="cp-thirdparty-") as temporary:
             archive = Path(temporary) / "artifact.zip"
             create_archive(directory, to=archive)
@@ -269,7 +269,7 @@ class ArtifactStore:
 
         .. versionadded:: 0.1.0
         """
-        place = _found(self._outputs, name, "output")
+        place = self._found(self._outputs, name, "output")
         reporter = Reporter(progress)
         self._do(lambda: upload(self._s3, place, path, self._key_id, reporter), place, reporter)
 
@@ -298,6 +298,12 @@ class ArtifactStore:
             "send the ThirdPartyJob, and make one in each process"
         )
 
+    def _found(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
+        place = place_of(artifacts, name, direction, self._job_id)
+        if isinstance(place, ThirdPartyError):
+            raise place
+        return place
+
     def _do(self, work: Callable[[], _T], place: Place, reporter: Reporter | None = None) -> _T:
         value, error = attempt(work, place)
         if reporter is not None and reporter.failure is not None:
@@ -325,10 +331,3 @@ def _refused_owner(expected_bucket_owner: str | None) -> InvalidRequestError | N
     if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
         return None
     return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
-
-
-def _found(artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
-    place = place_of(artifacts, name, direction)
-    if isinstance(place, ThirdPartyError):
-        raise place
-    return place

@@ -7,7 +7,6 @@ import difflib
 import click
 
 from cp_thirdparty.exceptions import (
-    AccessDeniedError,
     CredentialsError,
     InvalidRequestError,
     ServiceError,
@@ -77,7 +76,7 @@ def _code_of(error: ThirdPartyError) -> int:
         return ENVIRONMENT if error.parameter in _OF_ENVIRONMENT else USAGE
     if isinstance(error, CredentialsError):
         return ENVIRONMENT if error.status_code is None else SERVICE
-    return SERVICE if isinstance(error, (ServiceError, AccessDeniedError)) else OTHER
+    return SERVICE if isinstance(error, ServiceError) else OTHER
 
 
 def _usage(error: click.UsageError) -> str:
