@@ -1,7 +1,7 @@
 """
 Prints how long the command line takes, as ratios to the AWS CLI in one run.
 
-``python tests/benchmarks/cli.py`` compares with the AWS CLI that ``.ci/dev clients`` installs, or with that of
+``python tests/benchmarks/cli.py`` compares with the AWS CLI that ``nox -s clients`` installs, or with that of
 ``CP_THIRDPARTY_AWS``; ``--short`` takes fewer rounds.  The two take turns, and the figures are medians.  A long run
 fails when ``--version`` takes more than 0.5 x, or a whole call more than 0.7 x, of the AWS CLI's time.
 """
@@ -22,7 +22,7 @@ from cp_thirdparty import ActionTypeId
 from cp_thirdparty.testing import LocalCodePipeline
 
 _ROOT = Path(__file__).parents[2]
-_AWS = os.environ.get("CP_THIRDPARTY_AWS", str(_ROOT / ".venv-clients" / "awscli" / "bin" / "aws"))
+_AWS = os.environ.get("CP_THIRDPARTY_AWS", str(_ROOT / ".nox" / "clients" / "beside" / "awscli" / "bin" / "aws"))
 _OURS = str(Path(sysconfig.get_path("scripts")) / "cp-thirdparty")
 _CLIENT_ID = "00000000-0000-4000-8000-000000000001"
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")

@@ -1,7 +1,7 @@
 """
 The command line against the AWS CLI: the same answer, the same bytes.
 
-Run by ``.ci/dev clients``, which makes the environment of the AWS CLI.  Version 1 of it comes from PyPI; of the formats
+``nox -s clients`` runs this file and installs the AWS CLI.  Version 1 of it comes from PyPI; of the formats
 that only version 2 has, the documents are compared.
 """
 
@@ -20,9 +20,8 @@ import yaml
 from cp_thirdparty import ActionTypeId, Artifact, ArtifactLocation, ArtifactLocationType, S3Location
 from cp_thirdparty.testing import LocalCodePipeline
 
-_AWS = Path(
-    os.environ.get("CP_THIRDPARTY_AWS", str(Path(__file__).parents[2] / ".venv-clients" / "awscli" / "bin" / "aws"))
-)
+_ENVIRONMENTS = Path(__file__).parents[2] / ".nox" / "clients" / "beside"
+_AWS = Path(os.environ.get("CP_THIRDPARTY_AWS", str(_ENVIRONMENTS / "awscli" / "bin" / "aws")))
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _SHORTHAND = "category=Test,owner=ThirdParty,provider=ExampleScan,version=1"
 _CLIENT_ID = "00000000-0000-4000-8000-000000000001"

@@ -1,8 +1,8 @@
 """
 Clients that nobody here wrote drive a whole life of an action against the local CodePipeline, over HTTP.
 
-``python3 .ci/dev clients`` makes an environment for each (aiobotocore and the AWS CLI ask for a botocore of their own)
-and runs this file; pytest does not find it by itself.
+``nox -s clients`` creates an environment for each client (aiobotocore and the AWS CLI require their own versions of
+botocore) and runs this file.  pytest does not collect it by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cp_thirdparty import ActionTypeId, ExecutionDetails, FailureDetails, Failur
 from cp_thirdparty.testing import Action, LocalCodePipeline, Success, samples
 
 _HERE = Path(__file__).parent
-_ENVIRONMENTS = _HERE.parents[1] / ".venv-clients"
+_ENVIRONMENTS = _HERE.parents[1] / ".nox" / "clients" / "beside"
 _BIN = "Scripts" if os.name == "nt" else "bin"
 _COMMANDS: dict[str, list[Path | str]] = {
     **{name: [_ENVIRONMENTS / name / _BIN / "python", _HERE / f"with_{name}.py"] for name in ("boto3", "awscli")},

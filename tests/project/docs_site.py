@@ -1,4 +1,4 @@
-"""What the site must have; ``.ci/dev docs`` makes it first.  Not a part of the ordinary tests, which need no Sphinx."""
+"""Check the site that ``nox -s docs`` builds.  pytest does not collect this file by default: it requires Sphinx."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _MODULES = [
     f"cp_thirdparty.{module.replace('/', '.')}"
     for module in (path.relative_to(_SOURCE).with_suffix("").as_posix() for path in sorted(_SOURCE.rglob("*.py")))
     if not any(part.startswith("_") for part in module.split("/"))
-    and (module != "async_client" or find_spec("aiobotocore"))  # `.ci/dev docs` has the extra `async`
+    and (module != "async_client" or find_spec("aiobotocore"))  # `nox -s docs` installs the extra `async`
 ]
 
 # The library makes its errors itself: these two of their parameters are no attributes of their own.

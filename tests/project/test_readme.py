@@ -110,7 +110,7 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
 
 
 def test_the_pictures_show_what_the_library_shows(tmp_path: Path) -> None:
-    """The notebook on the README's pictures gives what it gave; else they are to be made anew: .ci/dev picture."""
+    """The README's pictures show what the notebook shows now; otherwise `nox -s picture` must create them again."""
     kept = (picture.PICTURES / "notebook.sha256").read_text(encoding="ascii").strip()
     assert picture.fingerprint(picture.executed(tmp_path)) == kept
     assert all(f"docs/pictures/notebook-{theme}.png" in _README for theme in picture.THEMES)

@@ -35,11 +35,23 @@ def test_the_lower_bounds_are_those_that_are_tested() -> None:
     extras = project["project"]["optional-dependencies"]
     wanted = [*project["project"]["dependencies"], *extras["artifacts"]]  # the other extras have no old version to hold
     bounds = dict(re.findall(r"([a-z0-9-]+)>=([0-9.]+)", " ".join(wanted)))
-    for name in ("3.10-lowest", "3.13-lowest"):
-        tested = dict(dependency.split("==") for dependency in project["tool"]["tox"]["env"][name]["deps"])
-        assert {dependency: _padded(version) for dependency, version in tested.items()} == {
-            dependency: _padded(version) for dependency, version in bounds.items()
-        }
+    tested = dict(dependency.split("==") for dependency in project["dependency-groups"]["lowest"])
+    assert {dependency: _padded(version) for dependency, version in tested.items()} == {
+        dependency: _padded(version) for dependency, version in bounds.items()
+    }
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the parser came with Python 3.11")
+def test_the_matrix_has_the_oldest_and_the_newest_python() -> None:
+    """Each Python of the matrix is declared, and the oldest and the newest declared ones are in the matrix."""
+    tomllib: Any = importlib.import_module("tomllib")
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    declared = sorted(classifiers, key=_padded)
+    tested = set(re.findall(r"Case\(\"(3\.\d+)\"", (_ROOT / "noxfile.py").read_text(encoding="utf-8")))
+    assert tested <= set(declared)
+    assert {declared[0], declared[-1]} <= tested
+    assert project["requires-python"] == f">={declared[0]}"
 
 
 def _padded(version: str) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 Both kinds of client behind one face: what is true of the one must be true of the other.
 
 A test that takes the kind of client from `KINDS` runs for each that is installed here.  The client for asyncio needs
-aiobotocore, which asks for a botocore of its own, so it is there in the environment of tox's ``3.13-async`` only.
+aiobotocore, which requires its own version of botocore, so only ``nox -s matrix`` installs it.
 """
 
 from __future__ import annotations

