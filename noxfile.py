@@ -34,7 +34,7 @@ def install_nox() -> Path:
     query = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     target = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
     # Debian's Python may have no ensurepip, and only pip 22.3 and newer have --python, so pip installs into a folder.
-    settings = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    settings = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     install = [sys.executable if has_pip else str(python), "-m", "pip", "-q", "install", "--target", target, NOX]
     if subprocess.run(install, env={**os.environ, **settings}, check=False).returncode:
         sys.exit("noxfile.py could not install nox; the lines above give pip's reason")
