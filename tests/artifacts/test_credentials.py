@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Generator
@@ -16,6 +17,7 @@ from botocore.config import Config
 from support.artifact_jobs import TOKEN, artifact, job, kms_key
 from support.scripted_s3 import Answer, Asked, ScriptedS3, failed
 from support.seaweedfs import BUCKET, Seaweed
+from support.worker_service import until
 
 from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactStore, JobDetails, ThirdPartyJobClient
 from cp_thirdparty.artifacts._credentials import JobCredentials
@@ -138,15 +140,16 @@ def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_p
         assert service.reads == 1
 
 
+def _expire_first(asked: Asked, right: Answer) -> Answer:
+    """Refuse to send an object to the first credentials."""
+    if asked.method == "GET" and asked.headers["x-amz-security-token"] == "token0":
+        return failed("ExpiredToken").with_headers(x_amz_request_id="req-0001")
+    return right
+
+
 def test_ten_threads_renew_once(tmp_path: Path) -> None:
     """Credentials that expire under many requests at a time are read once."""
-
-    def expire(asked: Asked, right: Answer) -> Answer:
-        if asked.method == "GET" and asked.headers["x-amz-security-token"] == "token0":
-            return failed("ExpiredToken").with_headers(x_amz_request_id="req-0001")
-        return right
-
-    with ScriptedS3({_PATH: _LARGE * 8}, expire) as s3, _opened(s3, _Clock()) as (store, service):
+    with ScriptedS3({_PATH: _LARGE * 8}, _expire_first) as s3, _opened(s3, _Clock()) as (store, service):
         threads = [
             threading.Thread(target=lambda number=number: store.download("MyApp", to=tmp_path / str(number)))
             for number in range(3)
@@ -156,6 +159,39 @@ def test_ten_threads_renew_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert [(tmp_path / str(number)).read_bytes() == _LARGE * 8 for number in range(3)] == [True] * 3
+        assert service.reads == 1
+
+
+class _InterruptedClock(_Clock):
+    """Runs a function once, at the first question for the time after a condition holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_time: Callable[[], bool] = lambda: False
+        self.run: Callable[[], object] = lambda: None
+
+    def __call__(self) -> float:
+        if self.is_time():
+            self.is_time = lambda: False
+            self.run()
+        return self.now
+
+
+def test_a_request_during_a_renewal_renews_nothing(tmp_path: Path) -> None:
+    """Credentials are read once when a request is signed with the old ones while the new ones are put in place."""
+    clock = _InterruptedClock()
+
+    def send_another() -> None:
+        sent_before = len(s3.asked)
+        other.start()
+        until(lambda: len(s3.asked) >= sent_before + 2)  # HEAD, and the GET that S3 refuses
+
+    with ScriptedS3({_PATH: b"bytes"}, _expire_first) as s3, _opened(s3, clock) as (store, service):
+        other = threading.Thread(target=lambda: store.download("MyApp", to=tmp_path / "other"))
+        clock.is_time, clock.run = (lambda: service.reads == 1), send_another
+        store.download("MyApp", to=tmp_path / "x")
+        other.join()
+        assert (tmp_path / "x").read_bytes() == (tmp_path / "other").read_bytes() == b"bytes"
         assert service.reads == 1
 
 
@@ -464,10 +500,15 @@ def test_two_artifacts_of_one_name_are_refused() -> None:
 
 def test_credentials_know_how_often_they_were_renewed() -> None:
     """A thread that saw an older generation does not renew again."""
-    with job(_credentials(0)) as (client, details):
+    numbers = itertools.count()
+    with job(lambda: _credentials(next(numbers))) as (client, details):
         credentials = JobCredentials(
             details, lambda: client.get_third_party_job_details(details.id, client_token=TOKEN), _Clock()
         )
         credentials.renew(0)
         credentials.renew(0)
         assert credentials.generation == 1
+        assert [each.get_secret_value() for each in credentials.secrets()] == [
+            *("ASIA0", "secret0", "token0"),
+            *("ASIA1", "secret1", "token1"),
+        ]

@@ -40,10 +40,11 @@ class JobCredentials(RefreshableCredentials):
     """
 
     def __init__(self, details: JobDetails, read: Callable[[], JobDetails], clock: Callable[[], float]) -> None:
-        self._details = self._current = details
+        self._details = details
         self._read = read
         self._clock = clock
         self._refused: ThirdPartyError | None = None
+        self._secrets = _secrets(details)
         self.generation = 0
         first = self._metadata(details)
         super().__init__(
@@ -77,9 +78,8 @@ class JobCredentials(RefreshableCredentials):
             raise copy.copy(self._refused)
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Tell the texts that must not be shown."""
-        given: Any = self._current.data.artifact_credentials
-        return (given.access_key_id, given.secret_access_key, given.session_token)
+        """Return the secrets of all generations: S3 may still answer a request that an older generation signed."""
+        return self._secrets
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=timezone.utc)
@@ -89,9 +89,14 @@ class JobCredentials(RefreshableCredentials):
         self._refused = _difference(self._details, details) or refused_credentials(details)
         if self._refused is not None:
             raise copy.copy(self._refused)
-        self.generation += 1
-        self._current = details
+        self._secrets += _secrets(details)
         return self._metadata(details)
+
+    def _publish_refresh(self) -> None:
+        """Replace the credentials, then count: a request must not record a newer generation than the one that signs."""
+        inside: Any = super()  # botocore has no public hook between the two
+        inside._publish_refresh()  # noqa: SLF001 - it is the only place where both can change together
+        self.generation += 1
 
     def _metadata(self, details: JobDetails) -> dict[str, str]:
         given: Any = details.data.artifact_credentials  # complete: refused_credentials() has looked
@@ -101,6 +106,11 @@ class JobCredentials(RefreshableCredentials):
             "token": given.session_token.get_secret_value(),
             "expiry_time": (self._now() + _LIFETIME).isoformat(),
         }
+
+
+def _secrets(details: JobDetails) -> tuple[SecretStr, ...]:
+    given: Any = details.data.artifact_credentials  # complete: refused_credentials() has looked
+    return (given.access_key_id, given.secret_access_key, given.session_token)
 
 
 def refused_credentials(details: JobDetails) -> CredentialsError | None:

@@ -175,6 +175,7 @@ class _Handlers:
     def look_at_credentials(self, request: Any, **_: object) -> None:
         """See to it that the credentials are good, and note which they are."""
         self._credentials.hold()
+        # botocore signs after this line: with this generation, or with a newer one.
         request.context[_GENERATION] = self._credentials.generation
 
     def look_at_answer(
