@@ -14,6 +14,8 @@ from botocore.loaders import Loader
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import data_loader
+from cp_thirdparty.exceptions import InvalidRequestError
+from cp_thirdparty.testing import LocalCodePipeline
 
 
 def _session() -> botocore.session.Session:
@@ -38,7 +40,7 @@ def test_loads_what_botocore_loads(name: str) -> None:
     assert json.dumps(_session().get_component("data_loader").load_data(name)) == json.dumps(Loader().load_data(name))
 
 
-@pytest.mark.parametrize("service", ["codepipeline", "sts"])
+@pytest.mark.parametrize("service", ["codepipeline", "s3", "sts"])
 def test_loads_the_models_that_botocore_loads(service: str) -> None:
     """The model of a service has the same members in the same order."""
     ours, theirs = (loader.load_service_model(service, "service-2") for loader in (_loader(), Loader()))
@@ -102,3 +104,29 @@ def test_a_session_of_yours_keeps_its_loader() -> None:
     loader = session.get_component("data_loader")
     ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False, session=session).close()
     assert session.get_component("data_loader") is loader
+
+
+def test_sessions_share_a_loader_of_the_same_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sessions share what was parsed, and a session with other folders does not see it."""
+    first, second, third = (botocore.session.Session() for _ in range(3))
+    data_loader.share(first)
+    data_loader.share(second)
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    data_loader.share(third)
+    loaders = [session.get_component("data_loader") for session in (first, second, third)]
+    assert loaders[0] is loaders[1]
+    assert loaders[2].search_paths == [str(tmp_path), *loaders[0].search_paths]
+
+
+def test_a_second_client_of_the_local_service_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first client of a process parses botocore's data."""
+
+    def read(*_: object) -> object:
+        raise AssertionError("a file was read")
+
+    with LocalCodePipeline() as service:
+        service.client().close()
+        monkeypatch.setattr(data_loader._JsonFileLoader, "load_file", read)
+        service.client().close()
+        with pytest.raises(InvalidRequestError, match="AssertionError"):
+            ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False)

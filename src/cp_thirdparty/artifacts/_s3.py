@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,8 +11,8 @@ from typing import Any, Final
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.loaders import Loader
 
+from cp_thirdparty._core import data_loader
 from cp_thirdparty._core.errors import configuration_error_of, struck_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
@@ -98,7 +97,7 @@ def made_s3(
         # In place of botocore's own, which look through environment, files and metadata services.
         session.register_component("credential_provider", _OnlyTheJobs(credentials))
         session.register_component("token_provider", _NoToken())
-        session.register_component("data_loader", _loader())
+        data_loader.share(session)  # S3's large model is parsed once for all jobs
         client: Any = session.create_client(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
         )
@@ -109,12 +108,6 @@ def made_s3(
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
     client.meta.events.register_first("needs-retry.s3", handlers.look_at_answer)
     return client
-
-
-@functools.cache
-def _loader() -> Loader:
-    """Give all jobs one loader, which keeps S3's large model in memory: without it a client takes 0.1 s."""
-    return botocore.session.Session().get_component("data_loader")  # type: ignore[no-any-return]
 
 
 class _OnlyTheJobs:

@@ -12,6 +12,7 @@ import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
 
+from cp_thirdparty._core import data_loader
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
@@ -315,6 +316,7 @@ class LocalCodePipeline:
         .. versionadded:: 0.1.0
         """
         session = botocore.session.Session()
+        data_loader.share(session)  # tests make many clients
         token = None if self.session_token is None else self.session_token.get_secret_value()
         session.set_credentials(self.access_key_id, self.secret_access_key.get_secret_value(), token)
         if in_process:

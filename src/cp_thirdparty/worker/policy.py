@@ -9,6 +9,7 @@ import botocore.session
 from botocore.exceptions import BotoCoreError
 
 from cp_thirdparty import _limits
+from cp_thirdparty._core import data_loader
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
@@ -82,8 +83,10 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
 
 
 def _partition(region: str) -> str | None:
+    session = botocore.session.Session()
+    data_loader.share(session)
     try:
-        partition: str = botocore.session.Session().get_partition_for_region(region)
+        partition: str = session.get_partition_for_region(region)
     except BotoCoreError:
         return None
     return partition
