@@ -447,6 +447,7 @@ def test_a_bucket_is_in_the_path_of_a_given_endpoint(
 # --- the real server -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_seaweed_sees_renewed_credentials(seaweed: Seaweed, tmp_path: Path) -> None:
     """With a real STS, a store goes on with credentials of a second role session when the first ages."""
     seaweed.put("renewed", _LARGE)

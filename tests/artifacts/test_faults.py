@@ -35,6 +35,7 @@ _PATH = f"/{_BUCKET}/MyApp"
 _SMALL = bytes(range(256)) * 8
 _LARGE = bytes(range(251)) * 34_000
 _CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
+_SMALL_OR_LARGE = [pytest.param(_SMALL, id="small"), pytest.param(_LARGE, id="large", marks=pytest.mark.slow)]
 # For the faults that are silences.
 _IMPATIENT = 0.3
 
@@ -159,7 +160,7 @@ def _fitting(s3: ScriptedS3, fault: str) -> AbstractContextManager[ArtifactStore
 
 
 @pytest.mark.parametrize("way", _WAYS)
-@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _PASSING)
 def test_a_passing_fault_costs_no_byte(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
     """After a fault that passes the bytes are right."""
@@ -204,7 +205,7 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
 
 
 @pytest.mark.parametrize("way", _WAYS)
-@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _STAYING)
 def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
     """After a fault that stays there is one error of this library, without a cause, and no file."""
@@ -333,7 +334,7 @@ def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
     assert caught.value.offset > 365 * 24 * 3600
 
 
-@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 def test_a_composite_checksum_says_nothing(body: bytes, tmp_path: Path) -> None:
     """A checksum of checksums of parts is no reason to refuse the bytes."""
 
@@ -436,7 +437,7 @@ _NOT_STORED: dict[str, tuple[_Change, type[ThirdPartyError], str]] = {
 }
 
 
-@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _NOT_STORED)
 def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp_path: Path) -> None:
     """An upload whose answer does not show that it is stored and encrypted is an error; parts are removed."""
@@ -465,7 +466,7 @@ def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key_id", ["test-key-1", "arn:aws:kms:us-east-1:123456789012:key/test-key-1", "alias/a", None])
-@pytest.mark.parametrize("body", [_SMALL, _LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 def test_an_upload_asks_for_encryption(body: bytes, key_id: str | None, tmp_path: Path) -> None:
     """Every upload asks for KMS, with the key of the job when it has one, by id, ARN or alias."""
     path = tmp_path / "report"

@@ -18,7 +18,11 @@ from cp_thirdparty.exceptions import (
 
 _MIB = 1 << 20
 # Around the part that a multipart upload must have, and around what is moved in eight parts.
-_SIZES = [0, 1, 5 * _MIB - 1, 5 * _MIB, 5 * _MIB + 1, 64 * _MIB - 1, 64 * _MIB, 64 * _MIB + 1]
+_SIZES = [
+    *(0, 1, 5 * _MIB),
+    *(pytest.param(size, marks=pytest.mark.slow) for size in (5 * _MIB - 1, 5 * _MIB + 1)),
+    *(pytest.param(64 * _MIB + difference, marks=pytest.mark.slow) for difference in (-1, 0, 1)),
+]
 
 
 def _bytes(size: int) -> bytes:

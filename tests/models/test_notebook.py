@@ -9,7 +9,7 @@ import pytest
 from support import notebooks
 from support import readme_pictures as picture
 
-pytestmark = pytest.mark.skipif(notebooks.CHROMIUM is None, reason=notebooks.NO_CHROMIUM)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(notebooks.CHROMIUM is None, reason=notebooks.NO_CHROMIUM)]
 
 # In the source of a cell the marker is in two parts, so that it is on the page only if a model shows it.
 _MARKER = "xMARKERx"

@@ -29,6 +29,7 @@ from cp_thirdparty.worker import MemoryJournal
 _FOLDER = Path(__file__).parents[2] / "examples" / "partner_scan"
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(tmp_path: Path) -> None:
     """A partner who copies the folder and runs pytest there sees its tests pass."""
     options = ["-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "temp"), str(_FOLDER)]
@@ -45,6 +46,7 @@ def test_its_own_tests_pass(tmp_path: Path) -> None:
     assert "6 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_it_works_with_a_real_s3(
     seaweed: Seaweed, local_codepipeline: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ _HAS_ASYNCIO = find_spec("aiobotocore") is not None
 _EXAMPLES = [path for path in sorted((_ROOT / "examples").glob("*.py")) if _HAS_ASYNCIO or "async" not in path.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", _EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs(path: Path) -> None:
     """Each example runs offline, prints something, and shows no secret but its mask."""
@@ -109,6 +110,7 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
     assert [link for link in links if not (_ROOT / link).exists()] == []
 
 
+@pytest.mark.slow
 def test_the_pictures_show_what_the_library_shows(tmp_path: Path) -> None:
     """The README's pictures show what the notebook shows now; otherwise `nox -s picture` must create them again."""
     kept = (picture.PICTURES / "notebook.sha256").read_text(encoding="ascii").strip()

@@ -140,12 +140,14 @@ def without_stubs(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return Environment.make(tmp_path_factory.mktemp("without_stubs"), has_stubs=False)
 
 
+@pytest.mark.slow
 @each_checker
 def test_the_public_surface_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
     """The types of all that is public are what api.py says, and a partner's program needs no cast and no ignore."""
     assert _errors(checker, with_stubs, *_SURFACE) == []
 
 
+@pytest.mark.slow
 @each_checker
 def test_the_types_are_exact_without_the_stubs_of_boto(checker: str, without_stubs: Environment) -> None:
     """Who has no stubs of boto installed sees the same types of `create()`, of the operations and of all else."""
@@ -156,6 +158,7 @@ def test_the_types_are_exact_without_the_stubs_of_boto(checker: str, without_stu
     assert _errors(checker, without_stubs, *own) == []
 
 
+@pytest.mark.slow
 @each_checker
 def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -> None:
     """With their stubs installed, clients of botocore and boto3 are accepted."""
@@ -164,6 +167,7 @@ def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -
     assert _errors(checker, with_stubs, "wrapped.py") == []
 
 
+@pytest.mark.slow
 @each_checker
 def test_the_client_for_asyncio_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
     """With the stubs of aiobotocore installed, its clients and sessions are accepted, and the answers have types."""
@@ -172,6 +176,7 @@ def test_the_client_for_asyncio_has_the_types_that_it_should(checker: str, with_
     assert _errors(checker, with_stubs, "async_api.py", "async_wrapped.py") == []
 
 
+@pytest.mark.slow
 @each_checker
 def test_misuse_does_not_type_check(checker: str, with_stubs: Environment) -> None:
     """Each line that is marked for a checker is refused by it, and no other line is."""
@@ -231,6 +236,7 @@ def _members(node: ast.ClassDef) -> set[str]:
     return names - set(dir(ThreadingHTTPServer)) if "ThreadingHTTPServer" in bases else names
 
 
+@pytest.mark.slow
 def test_every_public_name_has_a_known_type(with_stubs: Environment) -> None:
     """Pyright knows the type of every symbol of the package."""
     report = with_stubs.pyright("--verifytypes", "cp_thirdparty", "--ignoreexternal")["typeCompleteness"]

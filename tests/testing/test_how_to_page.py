@@ -17,6 +17,7 @@ def test_the_page_has_a_handler_and_its_tests() -> None:
     assert _PAGE.count("```python") == len(_FILES)
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_page_pass(pytester: pytest.Pytester) -> None:
     """A partner's own test file passes, in a process of its own."""
     for name, text in _FILES.items():
@@ -24,6 +25,7 @@ def test_the_tests_of_the_page_pass(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "cp_thirdparty.testing.plugin").assert_outcomes(passed=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["return Succeeded()", "raise JobFailedError("])
 def test_the_tests_of_the_page_find_a_broken_handler(pytester: pytest.Pytester, broken: str) -> None:
     """The tests of the page fail when the handler does the opposite."""

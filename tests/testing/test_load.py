@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from cp_thirdparty import ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline, samples
 
@@ -17,6 +19,7 @@ def _work(client: ThirdPartyJobClient, job: ThirdPartyJob) -> None:
     client.put_third_party_job_success_result(job.job_id, client_token=_TOKEN)
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_by_32_threads() -> None:
     """Each of a thousand jobs succeeds at the first try, whatever the threads do at once; no call fails."""
     with LocalCodePipeline() as service:

@@ -84,6 +84,7 @@ def _lint(policy: dict[str, Any], path: Path) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_a_linter_takes_the_document(tmp_path: Path) -> None:
     """AWS's own linter of templates finds nothing in it, and finds an ARN that is none."""
     good = _lint(_policy(), tmp_path / "good.json")

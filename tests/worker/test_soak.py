@@ -13,6 +13,8 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Before,
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.worker import JournalState, SqliteJournal
 
+pytestmark = pytest.mark.slow
+
 _JOBS = 6
 
 
