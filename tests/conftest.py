@@ -10,8 +10,12 @@ else:
     collect_ignore_glob = ["client/test_async_*.py"]
 
 if find_spec("hypothesis"):
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
     # No test is about time: a busy machine takes as long as it takes.
-    settings.register_profile("untimed", deadline=None)
-    settings.load_profile("untimed")
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    # The default run has the same few examples each time.  `--hypothesis-profile=slow` tries many new ones.
+    settings.register_profile("fast", settings.get_profile("untimed"), max_examples=20, derandomize=True)
+    settings.register_profile("slow", settings.get_profile("untimed"), max_examples=200)
+    settings.register_profile("fuzz", settings.get_profile("untimed"), max_examples=5_000)
+    settings.load_profile("fast")

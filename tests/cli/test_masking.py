@@ -108,7 +108,6 @@ def _command(*arguments: str) -> str:
     return written.getvalue()
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(
     options=_OPTIONS,
     operation=st.sampled_from(

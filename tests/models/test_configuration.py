@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Option
 import attrs
 import cattrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import cp_thirdparty
@@ -155,7 +155,6 @@ def test_refuses(annotation: Any, text: str, rule: str) -> None:
 
 @pytest.mark.parametrize("annotation", [int, float, bool, Level, Literal["low"]], ids=str)
 @given(text=st.text() | st.from_regex(r"\s?[+-]?\d*[._]?\d*([eE][+-]?\d+)?\s?", fullmatch=True))
-@settings(max_examples=150, deadline=None)
 def test_any_text_is_a_value_or_refused(annotation: Any, text: str) -> None:
     """Any text gives a value of the type or a `ConfigurationError`, and nothing else."""
     try:

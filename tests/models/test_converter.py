@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.json_strategies import JSON_VALUES
 
@@ -47,7 +47,6 @@ _MASK = "**********"
 _SURROGATE = "\ud800"
 
 _any_class: st.SearchStrategy[Any] = st.sampled_from(list(MODELS))
-few_examples = settings(max_examples=150, deadline=None)
 
 
 def _saved_answer() -> Any:
@@ -630,7 +629,6 @@ def test_writes_without_what_is_absent(model: Any, document: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("secrets", ["mask", "reveal"])
 @given(model=_any_class.flatmap(MODELS.__getitem__))
-@settings(max_examples=100, deadline=None)
 def test_what_is_written_is_plain(secrets: Any, model: Any) -> None:
     """A written document has only objects, lists, texts and numbers, of exactly those types."""
 
@@ -698,7 +696,6 @@ def test_unstructure_takes_two_words_for_secrets(secrets: Any) -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
 def test_what_was_written_is_read_as_it_was(model: type[Any], data: st.DataObject) -> None:
     """A model written with its secrets and read again is equal to what it was, also by way of JSON."""
     original = data.draw(MODELS[model])
@@ -709,14 +706,12 @@ def test_what_was_written_is_read_as_it_was(model: type[Any], data: st.DataObjec
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 @given(document=JSON_VALUES)
-@settings(max_examples=40, deadline=None)
 def test_any_document_is_a_model_or_refused(model: type[Any], document: Any) -> None:
     """Whatever JSON can say becomes a model or a `ResponseDecodeError`, and nothing else."""
     _read_or_refused(document, model)
 
 
 @given(model=_any_class, data=st.data())
-@few_examples
 def test_any_members_are_a_model_or_refused(model: type[Any], data: st.DataObject) -> None:
     """The same holds for an object with the right members and any values."""
     names = [_member(field.name) for field in attrs.fields(model)]
@@ -758,7 +753,6 @@ _PLACES = list(_places(_saved_answer()))
 
 
 @given(path=st.sampled_from(_PLACES), value=JSON_VALUES)
-@few_examples
 def test_any_changed_answer_is_a_model_or_refused(path: tuple[Any, ...], value: Any) -> None:
     """The saved answer with one member replaced is read or refused, and nothing else."""
     _read_or_refused(_mutated(_saved_answer(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails)

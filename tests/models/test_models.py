@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cp_thirdparty import models
@@ -48,7 +48,6 @@ from cp_thirdparty.testing.strategies import MODELS
 _CLASSES: list[Any] = [getattr(models, name) for name in models.__all__]
 each_class = pytest.mark.parametrize("model", _CLASSES, ids=models.__all__)
 _model = st.one_of(*MODELS.values())
-few_examples = settings(max_examples=60, deadline=None)
 
 
 def test_every_class_has_a_strategy() -> None:
@@ -146,7 +145,6 @@ def test_models_are_frozen(model: Any) -> None:
     assert not hasattr(made, "__dict__")
 
 
-@few_examples
 @given(_model)
 def test_models_are_values(model: Any) -> None:
     """A model rebuilt of its fields is equal and hashes alike, and one of another class is not equal."""
@@ -157,7 +155,6 @@ def test_models_are_values(model: Any) -> None:
     assert {model: 1}[rebuilt] == 1
 
 
-@few_examples
 @given(_model)
 def test_models_copy(model: Any) -> None:
     """``copy``, ``deepcopy`` and ``attrs.evolve`` give an equal model of the same class."""
@@ -167,7 +164,6 @@ def test_models_copy(model: Any) -> None:
         assert hash(model) == hash(copied)
 
 
-@few_examples
 @given(_model)
 def test_models_without_secrets_pickle(model: Any) -> None:
     """A model comes back from a pickle exactly when it holds no secret; one that does refuses."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cp_thirdparty import models
@@ -83,7 +83,6 @@ def test_strategies_without_hypothesis_name_the_extra() -> None:
 
 @pytest.mark.parametrize("model", [getattr(models, name) for name in models.__all__], ids=lambda model: model.__name__)
 @given(data=st.data())
-@settings(max_examples=10, deadline=None)
 def test_there_is_a_strategy_for_each_model(model: type[Any], data: st.DataObject) -> None:
     """`instances` makes valid instances of every model."""
     assert type(data.draw(instances(model))) is model

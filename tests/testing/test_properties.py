@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cp_thirdparty import JobStatus
@@ -24,7 +24,6 @@ from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.wire import OPERATIONS
 
 _SERVICE = ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline")
-_examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # The service is one for all examples: what they look at is the latest request only.
 _characters = st.characters(exclude_categories=["Cs"])
@@ -108,7 +107,6 @@ def _seconds(value: Any) -> Any:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @given(data=st.data())
-@_examples
 def test_inputs_arrive_as_they_were_sent(
     service: LocalCodePipeline, client: BaseClient, operation: str, data: st.DataObject
 ) -> None:
@@ -127,7 +125,6 @@ def _served(shape_of: str) -> st.SearchStrategy[Any]:
 
 
 @given(answer=_served("GetThirdPartyJobDetails").filter(lambda answer: _is_whole(answer.get("jobDetails"))))
-@_examples
 def test_details_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, answer: Any) -> None:
     """Details that the model allows reach botocore's caller as the states have them."""
     details = structure(answer["jobDetails"], JobDetails)
@@ -142,7 +139,6 @@ def _is_whole(details: Any) -> bool:
 
 
 @given(answer=_served("PollForThirdPartyJobs"))
-@_examples
 def test_jobs_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, answer: Any) -> None:
     """The jobs of a poll reach botocore's caller as the states have them."""
     jobs = tuple(

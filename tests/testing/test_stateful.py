@@ -1,21 +1,19 @@
 """
 Several workers, lost answers and moving time: what holds of the local CodePipeline after any sequence of calls.
 
-The same sequences each time, and a failure is told as it was found, to be quick.
-``CP_THIRDPARTY_SEQUENCES=5000 python -m pytest tests/testing/test_stateful.py`` tries that many new ones, and shortens
-what fails.
+``python -m pytest --hypothesis-profile=fuzz tests/testing/test_stateful.py`` tries 5,000 sequences.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import botocore.session
+import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -228,16 +226,7 @@ def _client_of(service: LocalCodePipeline) -> Any:
     return client
 
 
-_SEQUENCES = os.environ.get("CP_THIRDPARTY_SEQUENCES")
-_settings = settings(
-    max_examples=int(_SEQUENCES or 200),
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=_SEQUENCES is None,
-    phases=[Phase.generate] if _SEQUENCES is None else list(Phase),
-)
-
-
+@pytest.mark.hypothesis
 def test_workers_that_race() -> None:
     """At most one winner a job, no job lost, each accepted result final, one new job for each continuation."""
-    run_state_machine_as_test(Workers, settings=_settings)
+    run_state_machine_as_test(Workers, settings=settings(stateful_step_count=40))
