@@ -259,11 +259,11 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Extract 10,000 mutated archives and race workers through 5,000 sequences of calls; after `--`, another count."""
+    """Extract mutated archives and race workers through 5,000 sequences of calls; after `--`, a count of archives."""
     install(session, "-e", ".", "--group", "test")
-    archives, sequences = (session.posargs * 2 or ["10000", "5000"])[:2]
+    (archives,) = session.posargs or ("10000",)
     session.run("python", "-m", "long.mutated_archives", "--count", archives, env={"PYTHONPATH": "tests"})
-    session.run("python", *PYTEST, "tests/testing/test_stateful.py", env={"CP_THIRDPARTY_SEQUENCES": sequences})
+    session.run("python", *PYTEST, "--hypothesis-profile=fuzz", "tests/testing/test_stateful.py")
 
 
 @nox.session
