@@ -1,139 +1,131 @@
-"""The floors: a file imports only from lower ones, and every file has its place."""
+"""The layout of the source: layers and circles of imports, and the length of modules."""
 
 from __future__ import annotations
 
 import ast
-import re
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-_SOURCE = Path(__file__).parents[2] / "src" / "cp_thirdparty"
-
-# A name with a slash is a package: imports within it are free.  CONTRIBUTING.md says what each is for.
-_FLOORS: dict[str, int] = {
-    "_version": 0,
-    "secrets": 0,
-    "enums": 0,
-    "_limits": 0,
-    "telemetry": 0,
-    "exceptions": 1,
-    "_display": 1,
-    "_hooks": 1,
-    "models": 2,
-    "_reading": 2,
-    "configuration": 3,
-    "converter": 4,
-    "_core/": 5,
-    "async_client": 8,
-    "client": 8,
-    "artifacts/": 9,
-    "worker/": 10,
-    "testing/": 11,
-    "cli/": 12,
-    "__main__": 13,
-}
+_ROOT = Path(__file__).parents[2]
+_SOURCE = _ROOT / "src" / "cp_thirdparty"
 
 # Most of the longest, models.py and exceptions.py, is docstrings.
 _MAX_LINES = 500
 
+_LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
-def _unit(parts: tuple[str, ...]) -> str:
-    """Tell the row of the table that a module belongs to."""
-    return f"{parts[0]}/" if f"{parts[0]}/" in _FLOORS else parts[0]
+_ADDITIONS = [
+    ("models.py", "from cp_thirdparty.client import X", "models is not allowed to import cp_thirdparty.client:"),
+    ("models.py", "import cp_thirdparty.converter", "models is not allowed to import cp_thirdparty.converter:"),
+    ("models.py", "from cp_thirdparty import JobWorker", "models is not allowed to import cp_thirdparty.worker:"),
+    (
+        "models.py",
+        "def f():\n from cp_thirdparty import client",
+        "models is not allowed to import cp_thirdparty.client:",
+    ),
+    ("models.py", "if TYPE_CHECKING:\n import cp_thirdparty.cli", "models is not allowed to import cp_thirdparty.cli:"),
+    ("secrets.py", "from cp_thirdparty.enums import X", "secrets is not allowed to import cp_thirdparty.enums:"),
+    ("worker/new.py", "from cp_thirdparty.testing import X", "worker is not allowed to import cp_thirdparty.testing:"),
+    ("new.py", "", "The following modules are not listed as layers: - cp_thirdparty.new"),
+    ("new/__init__.py", "", "The following modules are not listed as layers: - cp_thirdparty.new"),
+    ("testing/wire.py", "import cp_thirdparty.testing.server", "No cycles are allowed in cp_thirdparty.testing."),
+]
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[str, ...]]:
-    for node in ast.walk(tree):
+def _lint_imports(directory: Path) -> tuple[int, str]:
+    """Run import-linter on the package in a directory, with the project's contracts."""
+    pytest.importorskip("importlinter", reason="import-linter comes with the dependency group lint")
+    done = subprocess.run(
+        [sys.executable, "-c", _LINT_IMPORTS, "--no-cache", _ROOT / "pyproject.toml"],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(directory), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def _copy_source(directory: Path) -> Path:
+    return shutil.copytree(_SOURCE, directory / "cp_thirdparty", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_source_keeps_the_layers() -> None:
+    """The source imports only from lower layers, lists every module, and has no circle."""
+    code, output = _lint_imports(_SOURCE.parent)
+    assert (code, "Contracts: 2 kept, 0 broken." in output) == (0, True), output
+
+
+@pytest.mark.parametrize(("file", "code", "expected"), _ADDITIONS)
+def test_wrong_import_breaks_a_contract(tmp_path: Path, file: str, code: str, expected: str) -> None:
+    """An import from a higher or the same layer, a module without a layer and a circle make import-linter fail."""
+    path = _copy_source(tmp_path) / file
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"\n{code}\n")
+    status, output = _lint_imports(tmp_path)
+    assert (status, expected in output) == (1, True), output
+
+
+def test_layer_without_a_module_breaks_the_contract(tmp_path: Path) -> None:
+    """A layer whose module was removed must leave the list."""
+    (_copy_source(tmp_path) / "telemetry.py").unlink()
+    status, output = _lint_imports(tmp_path)
+    assert (status, "module cp_thirdparty.telemetry does not exist" in output) == (1, True), output
+
+
+def _modules(source: Path) -> dict[str, Path]:
+    names = {path: ".".join(path.relative_to(source.parent).with_suffix("").parts) for path in source.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for path, name in sorted(names.items())}
+
+
+def _imported_modules(path: Path, modules: dict[str, Path]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "cp_thirdparty":
-            names = [f"cp_thirdparty.{alias.name}" for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            names = [str(node.module)]
-        else:
-            continue
-        for name in names:
-            root, *parts = name.split(".")
-            if root == "cp_thirdparty" and parts:
-                yield tuple(parts)
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in modules else str(node.module) for name in names)
 
 
-def _problems(module: str, source: str) -> list[str]:
-    parts = tuple(module.split("/"))
-    unit = _unit(parts)
-    if unit not in _FLOORS:
-        return [f"{module} is on no floor"]
-    found: list[str] = []
-    for imported in _imports(ast.parse(source)):
-        other = _unit(imported)
-        if other != unit and _FLOORS.get(other, 99) >= _FLOORS[unit]:
-            found.append(f"{module} imports {'.'.join(imported)}, which is not on a lower floor")
-    return found
+def _imports_of_own_package(source: Path) -> list[str]:
+    """Return the imports that import-linter cannot forbid in general: a module's import of a package around it."""
+    modules = _modules(source)
+    return [
+        f"{name} imports {imported}"
+        for name, path in modules.items()
+        for imported in _imported_modules(path, modules)
+        if name.startswith(f"{imported}.")
+    ]
 
 
-def _modules() -> dict[str, str]:
-    return {
-        path.relative_to(_SOURCE).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
-        for path in sorted(_SOURCE.rglob("*.py"))
-        if path != _SOURCE / "__init__.py"
-    }
-
-
-def test_imports_lead_downwards() -> None:
-    """No module imports from its own floor or a higher one."""
-    assert [problem for module, source in _modules().items() for problem in _problems(module, source)] == []
+def test_no_module_imports_its_own_package() -> None:
+    """A package may import its modules, so a module that imports its package would close a circle."""
+    assert _imports_of_own_package(_SOURCE) == []
 
 
 @pytest.mark.parametrize(
-    ("module", "source", "expected"),
+    ("code", "imported"),
     [
-        ("models", "from cp_thirdparty.client import X", ["models imports client, which is not on a lower floor"]),
-        ("models", "import cp_thirdparty.converter", ["models imports converter, which is not on a lower floor"]),
-        (
-            "models",
-            "def f():\n from cp_thirdparty import client",
-            ["models imports client, which is not on a lower floor"],
-        ),
-        ("secrets", "from cp_thirdparty.enums import X", ["secrets imports enums, which is not on a lower floor"]),
-        ("testing/wire", "from cp_thirdparty.testing.states import X", []),
-        ("client", "from cp_thirdparty.new import X", ["client imports new, which is not on a lower floor"]),
-        ("new", "", ["new is on no floor"]),
+        ("from cp_thirdparty.worker import JobWorker", "cp_thirdparty.worker"),
+        ("from cp_thirdparty import worker", "cp_thirdparty.worker"),
+        ("def f():\n import cp_thirdparty", "cp_thirdparty"),
     ],
 )
-def test_a_wrong_import_is_found(module: str, source: str, expected: list[str]) -> None:
-    """The check sees an import upwards, sideways, inside a function, and a file without a floor."""
-    assert _problems(module, source) == expected
+def test_import_of_own_package_is_found(tmp_path: Path, code: str, imported: str) -> None:
+    """The search reports a package by either kind of import, also inside a function."""
+    source = _copy_source(tmp_path)
+    (source / "worker" / "new.py").write_text(code, encoding="utf-8")
+    assert _imports_of_own_package(source) == [f"cp_thirdparty.worker.new imports {imported}"]
 
 
-def test_every_floor_has_its_file() -> None:
-    """The table names nothing that is not there."""
-    assert {_unit(tuple(module.split("/"))) for module in _modules()} == set(_FLOORS)
-
-
-def test_contributing_lists_the_floors() -> None:
-    """CONTRIBUTING.md has each file with its floor."""
-    text = (_SOURCE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| `([^`]+)` \|", text, flags=re.MULTILINE)
-    assert {name.removesuffix(".py"): int(floor) for floor, name in rows} == _FLOORS
-
-
-def test_no_module_outgrows_one_idea() -> None:
-    """Modules stay short enough to read."""
-    assert [name for name, source in _modules().items() if source.count("\n") > _MAX_LINES] == []
-
-
-def test_every_exemption_has_a_code() -> None:
-    """Each ``noqa`` and ``type: ignore`` says which rule it means."""
-    bare = re.compile(r"#\s*(noqa(?!:)|type:\s*ignore(?!\[))")
-    root = _SOURCE.parents[1]
-    found = [
-        f"{path.relative_to(root)}: {line}"
-        for directory in (_SOURCE, root / "tests", root / "examples")
-        for path in sorted(directory.rglob("*.py"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if bare.search(line)
-    ]
-    assert found == []
+def test_modules_stay_short() -> None:
+    """No module has more lines than one idea needs."""
+    lengths = {name: path.read_text(encoding="utf-8").count("\n") for name, path in _modules(_SOURCE).items()}
+    assert {name: lines for name, lines in lengths.items() if lines > _MAX_LINES} == {}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from botocore.config import Config
 
-from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
 from cp_thirdparty.artifacts._download import downloaded
 from cp_thirdparty.artifacts._failures import attempt
@@ -25,6 +24,9 @@ from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._s3 import made_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts._upload import upload
+from cp_thirdparty.artifacts.create import create_archive
+from cp_thirdparty.artifacts.extract import extract_archive
+from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import Artifact, JobDetails

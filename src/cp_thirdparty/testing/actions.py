@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
 
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
-
-if TYPE_CHECKING:
-    from cp_thirdparty.testing.states import States
 
 __all__ = ["Action", "Job", "Success"]
 
@@ -77,6 +74,20 @@ class Success:
     execution_details: ExecutionDetails | None
 
 
+class _JobSource(Protocol):
+    """What an `Action` reads. `States` provides it and creates actions, so an import of it here would be a circle."""
+
+    version: int
+
+    def jobs_of(self, action: Action) -> tuple[Job, ...]:
+        """Return the jobs of an action, oldest first."""
+        ...
+
+    def wait_for_change(self, action: Action, version: int, timeout: float) -> None:
+        """Wait until the version changes or the timeout in seconds ends."""
+        ...
+
+
 class Action:
     """
     An action that a pipeline runs: it has one job, and one more for each continuation.
@@ -86,7 +97,7 @@ class Action:
     .. versionadded:: 0.1.0
     """
 
-    def __init__(self, states: States) -> None:
+    def __init__(self, states: _JobSource) -> None:
         self._states = states
 
     @property
