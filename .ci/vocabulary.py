@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""
+Report words that the project does not use, with the words to write instead.
+
+python3 .ci/vocabulary.py                  count all, and fail when there are more than .ci/vocabulary-count allows
+python3 .ci/vocabulary.py --list [PATH...] print each one of the project or of some files
+python3 .ci/vocabulary.py --changed [REV]  print those in lines changed since REV (default HEAD), and fail when the
+                                           changed files have more than before
+
+.ci/vocabulary.md has the words. codespell and Vale do not fit: codespell checks names in code too, and misses a phrase
+that a line break divides; the package of Vale on PyPI downloads a program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import string
+import subprocess
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = Path(__file__).with_suffix(".md")
+COUNT = Path(__file__).with_name("vocabulary-count")
+
+# Takes the place of everything that is not prose. It is not white space, so no phrase is found across it.
+CODE = "\0"
+
+_ROW = re.compile(r"^\| (?!write \||---)(?P<write>.+) \| (?P<phrases>.+) \|$", re.MULTILINE)
+_ALLOWED = re.compile(r"^\* (?P<phrases>.+)$", re.MULTILINE)
+_SUFFIXES = {".md", ".py", ".svg", ".toml", ".yaml", ".yml"}
+_FENCE = re.compile(
+    r"^(?P<indent> *)(?P<marks>```+|~~~+)(?P<info>[^\n]*)\n(?P<body>.*?)^ *(?P=marks)[`~]* *$", re.MULTILINE | re.DOTALL
+)
+_NOT_PROSE = re.compile(
+    r"(?P<ticks>`+)(?:(?!\n\s*\n)[^`\0])+?(?P=ticks)"  # code
+    r"|\]\([^)\n]*\)"  # the address of a link
+    r"|\bhttps?://\S+"
+    r"|<[^<>\n]+>"  # a tag
+)
+_LOWER = str.maketrans(f"{string.ascii_uppercase}\N{RIGHT SINGLE QUOTATION MARK}", f"{string.ascii_lowercase}'")
+_ESCAPE = re.compile(r"\\.")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
+_STRING = re.compile(r"(?P<prefix>\w*)(?P<quote>\"\"\"|'''|\"|')(?P<body>.*)(?P=quote)", re.DOTALL)
+_START_OF_STATEMENT = {tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+
+
+class Finding(NamedTuple):
+    """A phrase that is not used here."""
+
+    path: str
+    line: int
+    phrase: str
+    write: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: '{self.phrase}': write {self.write}"
+
+
+class Vocabulary:
+    """The phrases of the table and one pattern that finds them all."""
+
+    def __init__(self, table: str) -> None:
+        self._write = {phrase: row["write"] for row in _ROW.finditer(table) for phrase in row["phrases"].split(", ")}
+        allowed = [phrase for row in _ALLOWED.finditer(table) for phrase in row["phrases"].split(", ")]
+        # The longest first, so that an allowed phrase hides the shorter one in it.
+        phrases = sorted([*self._write, *allowed], key=len, reverse=True)
+        words = "|".join(_expression(phrase) for phrase in phrases if not phrase.startswith("*"))
+        endings = "|".join(_expression(phrase[1:]) for phrase in phrases if phrase.startswith("*"))
+        self._pattern = re.compile(rf"(?:(?<![\w./-])(?:{words})|(?<=\w)(?:{endings}))(?![\w(=-]|[./]\w)")
+
+    def find(self, path: str, text: str) -> Iterator[Finding]:
+        """Yield the findings of one file."""
+        prose = read_prose(path, text).translate(_LOWER)
+        for match in self._pattern.finditer(prose):
+            phrase = " ".join(match[0].split())
+            phrase = phrase if phrase in self._write else f"*{phrase}"
+            if phrase in self._write:
+                yield Finding(path, prose.count("\n", 0, match.start()) + 1, phrase, self._write[phrase])
+
+
+def _expression(phrase: str) -> str:
+    return r"\s+".join(re.escape(word) for word in phrase.split())
+
+
+def read_prose(path: str, text: str) -> str:
+    """Return the text of a file with `CODE` in place of each character that is not prose."""
+    if path.endswith(".py") or text.startswith("#!/usr/bin/env python"):
+        # The strings of tests repeat messages, or are data.
+        prose = _read_python(text, has_messages="tests" not in Path(path).parts)
+    elif path.endswith(".md"):
+        prose = _FENCE.sub(_read_block, text)
+    else:
+        prose = text
+    return _NOT_PROSE.sub(lambda match: _hide(match[0]), prose)
+
+
+def _hide(text: str) -> str:
+    return re.sub(r"\S", CODE, text)
+
+
+def _read_block(match: re.Match[str]) -> str:
+    """Keep the prose of a directive and of Python; hide other languages."""
+    info, start = match["info"].strip(), match.start()
+    head, tail = match[0][: match.start("body") - start], match[0][match.end("body") - start :]
+    if info.startswith(("python", "{code-cell}")):
+        try:
+            body = _read_python(match["body"], has_messages=True)
+        except (tokenize.TokenError, SyntaxError):  # an excerpt need not be Python from its first to its last line
+            body = _hide(match["body"])
+    elif info.startswith("{") and "code" not in info and "include" not in info:
+        body = match["body"]
+    else:
+        body = _hide(match["body"])
+    return _hide(head) + body + _hide(tail)
+
+
+def _read_python(text: str, *, has_messages: bool) -> str:
+    """Keep comments, docstrings and, if wanted, strings with a space, which are messages."""
+    pieces, position = [], 0
+    for start, end, is_docstring in _find_strings_and_comments(text):
+        token = text[start:end]
+        if is_docstring or token.startswith("#") or (has_messages and " " in token):
+            pieces += [_hide(text[position:start]), _read_token(token)]
+            position = end
+    return "".join([*pieces, _hide(text[position:])])
+
+
+def _find_strings_and_comments(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield start, end and whether it is a docstring; an f-string counts as one token, as before Python 3.12."""
+    lines = [0]
+    for line in text.splitlines(keepends=True):
+        lines.append(lines[-1] + len(line))
+    previous, depth, start = tokenize.ENCODING, 0, 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        name = tokenize.tok_name[token.type]
+        begin, end = (lines[row - 1] + column for row, column in (token.start, token.end))
+        if name.endswith("STRING_START"):
+            start = start if depth else begin
+            depth += 1
+        elif name.endswith("STRING_END"):
+            depth -= 1
+        if not depth and (name in {"COMMENT", "STRING"} or name.endswith("STRING_END")):
+            is_statement = previous in _START_OF_STATEMENT and name == "STRING"
+            yield start if name.endswith("STRING_END") else begin, end, is_statement
+        if token.type not in {tokenize.COMMENT, tokenize.NL}:
+            previous = token.type
+
+
+def _read_token(token: str) -> str:
+    """Replace marks, quotes and escapes by spaces, and placeholders by `CODE`."""
+    match = _STRING.fullmatch(token)
+    if match is None:
+        return token.replace("#", " ")
+    body = match["body"]
+    if "r" not in match["prefix"].lower():
+        body = _ESCAPE.sub("  ", body)
+    if "f" in match["prefix"].lower():
+        body = _PLACEHOLDER.sub(lambda found: _hide(found[0]), body)
+    return " " * match.start("body") + body + " " * len(match["quote"])
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", root, *arguments], check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout
+
+
+def _is_checked(path: str) -> bool:
+    suffix = Path(path).suffix
+    return path != ".ci/vocabulary.md" and (suffix in _SUFFIXES or (path.startswith(".ci/") and not suffix))
+
+
+def list_files(root: Path) -> list[str]:
+    """Return the files of the working tree that have prose."""
+    paths = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return [path for path in sorted(set(paths)) if path and _is_checked(path) and (root / path).is_file()]
+
+
+def find_in_files(vocabulary: Vocabulary, root: Path, paths: Iterable[str]) -> list[Finding]:
+    """Return the findings of files in the working tree; a removed file has none."""
+    return [
+        finding
+        for path in paths
+        if (root / path).is_file()
+        for finding in vocabulary.find(path, (root / path).read_text(encoding="utf-8"))
+    ]
+
+
+def _find_in_revision(vocabulary: Vocabulary, root: Path, revision: str, paths: list[str]) -> list[Finding]:
+    known = _git(root, "ls-tree", "-r", "-z", "--name-only", revision).split("\0")
+    return [
+        finding
+        for path in sorted(set(paths) & set(known))
+        for finding in vocabulary.find(path, _git(root, "show", f"{revision}:{path}"))
+    ]
+
+
+def _list_changed_lines(root: Path, revision: str) -> set[tuple[str, int]]:
+    changed: set[tuple[str, int]] = set()
+    path = ""
+    options = ("--unified=0", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
+    for line in _git(root, "-c", "core.quotePath=false", "diff", *options, revision).splitlines():
+        if line.startswith("+++ "):
+            path = line.removeprefix("+++ b/").rstrip("\t")  # git ends a name that has a space with a tab
+        elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
+            first, length = int(match[1]), int(match[2] or 1)
+            changed.update((path, number) for number in range(first, first + length))
+    return changed
+
+
+def check_changed(vocabulary: Vocabulary, root: Path, revision: str) -> int:
+    """Print the findings in changed lines; fail when the changed files have more findings than before."""
+    names = _git(root, "diff", "-z", "--name-only", "--no-renames", revision).split("\0")
+    paths = [path for path in names if path and _is_checked(path)]
+    lines = _list_changed_lines(root, revision)
+    after = find_in_files(vocabulary, root, paths)
+    before = len(_find_in_revision(vocabulary, root, revision, paths))
+    for finding in after:
+        if (finding.path, finding.line) in lines:
+            print(f"warning: {finding}")
+    if len(after) > before:
+        print(f"error: the changed files have {len(after)} such phrases, and had {before}. Replace those you added.")
+    return int(len(after) > before)
+
+
+def check_all(vocabulary: Vocabulary, root: Path, allowed: int) -> int:
+    """Print counts; fail when there are more findings than the stored number."""
+    findings = find_in_files(vocabulary, root, list_files(root))
+    total = len(findings)
+    for name, counts in (
+        ("phrase", Counter(finding.phrase for finding in findings)),
+        ("file", Counter(finding.path for finding in findings)),
+    ):
+        print(f"warning: by {name}: " + ", ".join(f"{key} {count}" for key, count in counts.most_common(12)))
+    print(f"warning: {total} phrases that .ci/vocabulary.md replaces; .ci/vocabulary-count allows {allowed}")
+    if total > allowed:
+        print("error: there are more than allowed. `python3 .ci/vocabulary.py --changed main` lists those you added.")
+    elif total < allowed:
+        print(f"Write {total} into .ci/vocabulary-count, so that the number cannot grow again.")
+    return int(total > allowed)
+
+
+def main(arguments: list[str], root: Path = ROOT, allowed: int | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--list", nargs="*", metavar="PATH")
+    group.add_argument("--changed", nargs="?", const="HEAD", metavar="REV")
+    options = parser.parse_args(arguments)
+    vocabulary = Vocabulary(TABLE.read_text(encoding="utf-8"))
+    if options.changed is not None:
+        return check_changed(vocabulary, root, options.changed)
+    if options.list is not None:
+        for finding in find_in_files(vocabulary, root, options.list or list_files(root)):
+            print(finding)
+        return 0
+    return check_all(vocabulary, root, int(COUNT.read_text(encoding="utf-8")) if allowed is None else allowed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
