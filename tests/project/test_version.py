@@ -54,6 +54,16 @@ def test_the_matrix_has_the_oldest_and_the_newest_python() -> None:
     assert project["requires-python"] == f">={declared[0]}"
 
 
+@pytest.mark.skipif(not (_ROOT / ".pre-commit-config.yaml").exists(), reason="the sdist has no hooks")
+def test_hooks_and_group_lint_use_the_same_versions() -> None:
+    """Each tool of the pre-commit hooks has the version range of the dependency group ``lint``."""
+    requirement = re.compile(r'"([a-z-]+>=[0-9.]+)"')
+    hooks = requirement.findall((_ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    project = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    group = requirement.findall(project.partition("\nlint = [")[2].partition("\n]")[0])
+    assert set(hooks) == set(group) - {requirement for requirement in group if requirement.startswith("pre-commit>=")}
+
+
 def _padded(version: str) -> tuple[int, ...]:
     numbers = [int(part) for part in version.split(".")]
     return tuple(numbers + [0] * (3 - len(numbers)))
