@@ -1,33 +1,27 @@
-"""The README and the examples say what is true: their code runs against the local service."""
+"""The code of the README and the examples runs, and prints what the README shows."""
 
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import attrs
 import pytest
 from support import readme_pictures as picture
 
-from cp_thirdparty import (
-    ActionTypeId,
-    ArtifactCredentials,
-    ThirdPartyJobClient,
-    exceptions,
-    structure_configuration,
-)
-from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty import JobStatus, ThirdPartyJobClient, exceptions, structure_configuration
 
 _ROOT = Path(__file__).parents[2]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
-_BLOCKS = re.findall(r"```python\n(.*?)```", _README, flags=re.DOTALL)
+# Each block of Python, with the block of its output if there is one before the next block or heading.
+_BLOCKS = re.findall(r"^```python\n(.*?)^```$(?:[^#`]*^```text\n(.*?)^```$)?", _README, re.DOTALL | re.MULTILINE)
 _HAS_ASYNCIO = find_spec("aiobotocore") is not None
 _EXAMPLES = [path for path in sorted((_ROOT / "examples").glob("*.py")) if _HAS_ASYNCIO or "async" not in path.name]
 
@@ -42,72 +36,70 @@ def test_an_example_runs(path: Path) -> None:
     assert "not for your eyes" not in result.stdout + result.stderr
 
 
-def test_the_ten_lines_print_what_the_readme_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's first block runs as it is against the local service and prints the README's output."""
-    with LocalCodePipeline() as service:
-        for name, value in service.environment().items():
-            monkeypatch.setenv(name, value)
-        service.register_client("client-1", "the token that belongs to client-1")
-        action = service.start_action(
-            ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1"),
-            client_id="client-1",
-            configuration={"ProjectName": "demo", "ApiKey": "secret"},
-        )
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            exec(_compiled(_BLOCKS[0]), {})
-    assert printed.getvalue() in _README
-    assert action.status == "Succeeded"
+@pytest.mark.parametrize("options", [(), ("-i", "-q")], ids=["program", "pasted"])
+def test_the_first_block_prints_its_output(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """The README's first block prints the block below it, as a program and pasted into Python's prompt."""
+    code, output = _BLOCKS[0]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+    environment |= {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}  # nothing listens there
+    result = subprocess.run(
+        [sys.executable, *options, "-"],
+        input=code.encode(),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert result.stdout.decode().splitlines() == output.splitlines() != []
+    assert b"Error" not in result.stderr
 
 
-def test_the_other_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's other blocks run after one another, and the configuration error is the one that it quotes."""
+def test_the_site_starts_with_the_first_block() -> None:
+    """The first page of the site runs the same code as the README."""
+    page = (_ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^```{code-cell} ipython3\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert cells == [_BLOCKS[0][0]]
+
+
+def test_the_first_block_reports_only_a_claimed_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's first block reports no result if the acknowledgement returns another status than `IN_PROGRESS`."""
+    monkeypatch.setattr(ThirdPartyJobClient, "acknowledge_third_party_job", lambda *_, **__: JobStatus.TIMED_OUT)
+    code, output = _BLOCKS[0]
+    names: dict[str, Any] = {"__name__": "__main__"}
+    assert _run(code, names).splitlines() == [*output.splitlines()[:-1], "Dispatched"]
+    assert names["status"] is JobStatus.TIMED_OUT
+
+
+def test_the_blocks_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's blocks continue one another and print their outputs, and the quoted error is the real one."""
     monkeypatch.chdir(tmp_path)
-    mine = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
-    with LocalCodePipeline() as service, service.client() as client:
-        details = _details(service, client, {"ProjectName": "demo", "ApiKey": "k", "TimeoutMinutes": "45"})
-        names: dict[str, Any] = {"details": details, "mine": mine, "ThirdPartyJobClient": ThirdPartyJobClient}
-        names["__name__"] = "__main__"
-        for block in _BLOCKS[1:]:
-            exec(_compiled(block), names)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for code, output in _BLOCKS:
+        assert _run(code, names) == output
+    assert _README.count("```text") == len([output for _, output in _BLOCKS if output])
+    names["client"].close()
     names["journal"].close()
     assert names["worker"].health().state == "stopped"
-    assert (names["config"].timeout_minutes, names["config"].fail_on) == (45, "high")
-    wrong = attrs.evolve(details.data.action_configuration, configuration={"ApiKey": "k", "TimeoutMinutes": "4_5"})
+    read = names["details"].data.action_configuration
+    wrong = attrs.evolve(read, configuration={"ApiKey": "k", "TimeoutMinutes": "4_5"})
     with pytest.raises(exceptions.ConfigurationError) as caught:
         structure_configuration(wrong, names["ScanConfiguration"])
-    assert f"ConfigurationError: {caught.value}" in _README
+    assert f"`ConfigurationError: {caught.value}`" in _README
 
 
-def _compiled(block: str) -> CodeType:
-    return compile(block, "README.md", "exec", dont_inherit=True)
-
-
-def _details(service: LocalCodePipeline, client: ThirdPartyJobClient, configuration: dict[str, str]) -> Any:
-    action_type_id = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
-    service.register_client("client-1", "token")
-    service.start_action(
-        action_type_id,
-        client_id="client-1",
-        configuration=configuration,
-        artifact_credentials=ArtifactCredentials(secret_access_key="s"),
-    )
-    (job,) = client.poll_for_third_party_jobs(action_type_id)
-    return client.get_third_party_job_details(job.job_id, client_token="token")
+def _run(code: str, names: dict[str, Any]) -> str:
+    """Run a block with these names, and return what it prints."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    return printed.getvalue()
 
 
 def test_the_errors_of_the_readme_exist() -> None:
-    """Each error that the README names is one of ours, and each that a caller may meet is named."""
+    """Each error that the README names is one of the library's."""
     named = set(re.findall(r"`(\w+(?:Exception|Error))`", _README)) - {"ClientError", "JSONDecodeError", "TypeError"}
     assert named <= set(exceptions.__all__)
-
-
-def test_the_links_of_the_readme_lead_somewhere() -> None:
-    """Each local link of the README is a file."""
-    found = re.findall(r"\]\(([^)]+)\)|src(?:set)?=\"([^\"]+)\"", _README)
-    links = [link for each in found for link in each if link and not link.startswith("http")]
-    assert links
-    assert [link for link in links if not (_ROOT / link).exists()] == []
 
 
 @pytest.mark.slow
