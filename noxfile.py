@@ -135,10 +135,12 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check lint and format; after `--`, options of `ruff check`."""
+    """Check lint, format, layers of imports and vocabulary; after `--`, options of `ruff check`."""
     install(session, "-e", ".", "--group", "lint")
     session.run("python", "-m", "ruff", "check", *session.posargs)
     session.run("python", "-m", "ruff", "format", "--check", "-q")
+    session.run("lint-imports", "--no-cache", "--no-logo")
+    session.run("python", ".ci/vocabulary.py")
 
 
 @nox.session
@@ -206,7 +208,8 @@ class Case(NamedTuple):
 TEST = ("-e", ".", "--group", "test")
 ASYNC = ("-e", ".[async]", "--group", "async")
 ASYNC_TESTS = (
-    *("-k", "async", "tests/client/test_answers.py", "tests/client/test_async_client.py"),
+    *("-m", "", "-k", "async"),  # also the slow test that runs the example for asyncio
+    *("tests/client/test_answers.py", "tests/client/test_async_client.py"),
     *("tests/client/test_async_logs.py", "tests/client/test_async_polls.py", "tests/client/test_async_tasks.py"),
     *("tests/client/test_calls.py", "tests/client/test_markers.py", "tests/client/test_single_attempt.py"),
     *("tests/client/test_telemetry.py", "tests/project/test_exports.py", "tests/project/test_readme.py"),

@@ -87,7 +87,7 @@ def test_a_failed_installation_is_reported(project: Path, wheels: Path) -> None:
 
 
 def test_a_python_without_pip_is_reported(project: Path) -> None:
-    """A Python with neither pip nor ensurepip gets one sentence that says what to install."""
+    """A Python with neither pip nor ensurepip gets one sentence that names the package to install."""
     code, _, error = _run(project, without=("pip", "ensurepip"))
     assert code == 1
     assert error.startswith("noxfile.py needs pip")
