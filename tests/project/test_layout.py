@@ -40,7 +40,7 @@ _ADDITIONS = [
 
 def _lint_imports(directory: Path) -> tuple[int, str]:
     """Run import-linter on the package in a directory, with the project's contracts."""
-    pytest.importorskip("importlinter", reason="import-linter comes with the dependency group lint")
+    pytest.importorskip("importlinter", reason="import-linter comes with the dependency groups lint and types")
     done = subprocess.run(
         [sys.executable, "-c", _LINT_IMPORTS, "--no-cache", _ROOT / "pyproject.toml"],
         cwd=directory,
@@ -56,12 +56,14 @@ def _copy_source(directory: Path) -> Path:
     return shutil.copytree(_SOURCE, directory / "cp_thirdparty", ignore=shutil.ignore_patterns("__pycache__"))
 
 
+@pytest.mark.slow
 def test_source_keeps_the_layers() -> None:
     """The source imports only from lower layers, lists every module, and has no circle."""
     code, output = _lint_imports(_SOURCE.parent)
     assert (code, "Contracts: 2 kept, 0 broken." in output) == (0, True), output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "code", "expected"), _ADDITIONS)
 def test_wrong_import_breaks_a_contract(tmp_path: Path, file: str, code: str, expected: str) -> None:
     """An import from a higher or the same layer, a module without a layer and a circle make import-linter fail."""
@@ -73,6 +75,7 @@ def test_wrong_import_breaks_a_contract(tmp_path: Path, file: str, code: str, ex
     assert (status, expected in output) == (1, True), output
 
 
+@pytest.mark.slow
 def test_layer_without_a_module_breaks_the_contract(tmp_path: Path) -> None:
     """A layer whose module was removed must leave the list."""
     (_copy_source(tmp_path) / "telemetry.py").unlink()
