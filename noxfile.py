@@ -179,7 +179,6 @@ def clients(session: nox.Session) -> None:
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     session.run_install(*npm, "@aws-sdk/client-codepipeline", env={"PATH": path}, external=True)
     session.run("python", *PYTEST, "tests/clients/whole_life.py", "tests/clients/aws_cli_output.py", *session.posargs)
-    session.run("python", "tests/benchmarks/cli.py", "--short")
 
 
 @nox.session

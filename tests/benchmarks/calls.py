@@ -1,13 +1,11 @@
 """
-What a warm call costs: typed details over loopback with 1, 8 and 32 threads, or as many tasks.
+Measure a call on an open connection: typed details over loopback with 1, 8 and 32 threads, or as many tasks.
 
-``python tests/benchmarks/calls.py``; ``--short`` makes a tenth of the calls.  The server answers from constants, in a
-process of its own.
+The server sends constant responses from a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib
 import time
@@ -19,9 +17,9 @@ from typing import Any
 import botocore.session
 from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool
 from botocore.config import Config
-from constant_service import CREDENTIALS, DOCUMENT, Server
-from measure import microseconds, table, turns
 
+from benchmarks.constant_service import CREDENTIALS, DOCUMENT, Server
+from benchmarks.measure import Target, choose_pairs, main, microseconds, print_table, take_turns
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import guard
 from cp_thirdparty._core.call import Call
@@ -34,51 +32,42 @@ _Call = Callable[[], object]
 _Opened = tuple[Callable[[], Any], Callable[[Any], Awaitable[object]]]
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a tenth of the calls")
-    run(short=parser.parse_args().short)
-
-
 def run(*, short: bool) -> None:
     """Print the tables."""
     server = Server()
-    rounds, calls = (3, 100) if short else (11, 1000)
-    trust(server, rounds=3 if short else 30)
+    pairs, calls = choose_pairs(12, short=short), 64 if short else 1024
+    trust(server, pairs=choose_pairs(30, short=short))
     loop = asyncio.new_event_loop()
     for width in (1, 8, 32):
         candidates: dict[str, Callable[[], float]] = {
             # capo's sync client waits 40 ms in each call: it sends a request in two pieces, with Nagle's algorithm on.
-            name: partial(_threaded, call, width, calls // 10 if name == "capo" else calls)
+            name: partial(_threaded, call, width, max(calls // 16, width) if name == "capo" else calls)
             for name, call in _blocking(server).items()
         }
         for name, client in _asynchronous(server).items():
             candidates[name] = partial(_tasked, loop, client, width, calls)
-        figures = turns(candidates, rounds)
-        wanted = {
-            "cp-thirdparty": (">=", 1.0),
-            "cp-thirdparty, asyncio": (">=", figures["aiobotocore"] / figures["boto3"]),
-        }
-        table(f"calls a second, {width} at a time", "boto3", figures, wanted)
+        targets = {"cp-thirdparty": Target(">=", 1.0), "cp-thirdparty, asyncio": Target(">=", 1.0, to="aiobotocore")}
+        samples = take_turns(candidates, pairs=pairs)
+        print_table(f"calls a second, {width} at a time", "boto3", samples, targets)
     loop.close()
     server.close()
 
 
-def trust(server: Server, *, rounds: int) -> None:
+def trust(server: Server, *, pairs: int) -> None:
     """Compare a call with one whose botocore client has no guard, no deadline and no redaction."""
     with server.client(1) as trusting, server.client(1) as client:
         _take_trust_away(trusting._client)
         unlimited = Call(ends_at=None, wire_logs=True)
         request = partial(get_third_party_job_details, _ID, client_token="t")
-        figures = turns(
+        samples = take_turns(
             {
                 "without": microseconds(lambda: answered(trusting._client, request(), unlimited), 50),
                 "with": microseconds(lambda: client.get_third_party_job_details(_ID, client_token="t"), 50),
             },
-            rounds,
+            pairs=pairs,
         )
-    table("a call with and without guard, deadline and redaction, µs", "without", figures, {"with": ("<=", 1.05)})
+    title = "a call with and without guard, deadline and redaction, µs"
+    print_table(title, "without", samples, {"with": Target("<=", 1.05)})
 
 
 def _take_trust_away(client: Any) -> None:
@@ -124,7 +113,7 @@ def _blocking(server: Server) -> dict[str, _Call]:
 
 
 def _asynchronous(server: Server) -> dict[str, _Opened]:
-    """Tell how to open a client of each, and how to call it."""
+    """Return how to open a client of each library, and how to call it."""
     aiobotocore = importlib.import_module("aiobotocore.session")
     capo = importlib.import_module("capo_codepipeline")
     where = {"region_name": "us-east-1", "endpoint_url": server.endpoint_url}
@@ -199,4 +188,4 @@ def _tasked(loop: asyncio.AbstractEventLoop, opened: _Opened, tasks: int, calls:
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

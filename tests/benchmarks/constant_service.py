@@ -1,4 +1,4 @@
-"""A server that answers from constants, in a process of its own: the local CodePipeline would be the limit."""
+"""A server with constant responses, in a process of its own: the local CodePipeline would be the limit."""
 
 from __future__ import annotations
 
@@ -87,32 +87,32 @@ class Server:
         self.endpoint_url = f"http://127.0.0.1:{self._pipe.recv()}"
 
     def offer(self, jobs: int) -> None:
-        """Have so many jobs wait."""
+        """Set the number of jobs that wait."""
         self._pipe.send(jobs)
         self._pipe.recv()
 
     def puts(self) -> int:
-        """Tell how many results came since."""
+        """Return the number of results since the last `offer()`."""
         self._pipe.send("puts")
         return int(self._pipe.recv())
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the process."""
         self._pipe.send(None)
         self._process.join(10)
 
     def config(self, threads: int) -> Config:
-        """Make settings that let so many threads call at a time."""
+        """Return settings that let a number of threads call at a time."""
         return Config(proxies={}, max_pool_connections=threads + 2)
 
     def client(self, threads: int) -> ThirdPartyJobClient:
-        """Make a client of this library."""
+        """Create a client of this library."""
         return ThirdPartyJobClient.create(
             region_name="us-east-1", endpoint_url=self.endpoint_url, session=_session(), config=self.config(threads)
         )
 
     def raw(self, threads: int) -> Any:
-        """Make a client of botocore."""
+        """Create a client of botocore."""
         return _session().create_client(
             "codepipeline", region_name="us-east-1", endpoint_url=self.endpoint_url, config=self.config(threads)
         )

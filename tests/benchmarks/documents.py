@@ -1,12 +1,7 @@
-"""
-What a typed document costs: time and memory from a dictionary to each library's model.
-
-``python tests/benchmarks/documents.py``; ``--short`` takes a tenth of the rounds.
-"""
+"""Measure the time and memory that each library's model of a job-details document takes."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import enum
 import functools
@@ -19,9 +14,9 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 import attrs
-from constant_service import DOCUMENT
-from measure import bytes_each, microseconds, table, turns
 
+from benchmarks.constant_service import DOCUMENT
+from benchmarks.measure import Target, bytes_each, choose_pairs, main, microseconds, print_table, take_turns
 from cp_thirdparty import JobDetails, SecretStr
 from cp_thirdparty.converter import structure
 
@@ -30,35 +25,35 @@ _PYDANTIC = "pydantic, as strict, same secrets"
 _Make = Callable[[Any], object]
 
 
-def main() -> None:
-    """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a tenth of the rounds")
-    run(short=parser.parse_args().short)
-
-
 def run(*, short: bool) -> None:
     """Print both tables."""
     document = json.loads(_TEXT)
     makers = _makers()
     timed = {"json.loads": microseconds(lambda: json.loads(_TEXT), 200)}
     timed.update({name: microseconds(lambda make=make: make(document), 200) for name, make in makers.items()})  # type: ignore[misc]
-    times = turns(timed, 6 if short else 60)
-    ours = times["cp-thirdparty"] / times["json.loads"]
-    table(
+    print_table(
         f"structuring {len(_TEXT):,} characters, µs",
         "json.loads",
-        times,
-        {"cp-thirdparty": ("<=", 1.6), _PYDANTIC: (">=", ours), "aws-resource-validator": (">=", ours)},
+        take_turns(timed, pairs=choose_pairs(60, short=short)),
+        {
+            "cp-thirdparty": Target("<=", 1.6),
+            _PYDANTIC: Target(">=", 1.0, to="cp-thirdparty"),
+            "aws-resource-validator": Target(">=", 1.0, to="cp-thirdparty"),
+        },
     )
     sizes = {"dictionary": bytes_each(lambda: json.loads(_TEXT))}
     for name, make in makers.items():
         sizes[name] = bytes_each(lambda make=make: make(json.loads(_TEXT)))  # type: ignore[misc]
-    table("memory of one document, bytes", "dictionary", sizes, {"cp-thirdparty": ("<=", 0.65)})
+    print_table(
+        "memory of one document, bytes",
+        "dictionary",
+        take_turns(sizes, pairs=choose_pairs(0, short=short)),
+        {"cp-thirdparty": Target("<=", 0.65)},
+    )
 
 
 def _makers() -> dict[str, _Make]:
-    """Tell how each library makes its model of a dictionary."""
+    """Return how each library makes its model of a dictionary."""
     validator = importlib.import_module("aws_resource_validator.pydantic_models.codepipeline.codepipeline_classes")
     capo = importlib.import_module("capo_codepipeline.types.third_party_job_details")
     dataclass = importlib.import_module("boto3_dataclass_codepipeline.type_defs").ThirdPartyJobDetails
@@ -149,4 +144,4 @@ def _mirrored(annotation: Any, leaf: Any, make: Any, many: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

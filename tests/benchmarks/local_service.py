@@ -1,21 +1,18 @@
 """
-Shows what limits a client of the local CodePipeline: 1,000 jobs by 32 threads, and what the pytest plugin costs.
+Measure what limits a client of the local CodePipeline, and the import time that the pytest plugin adds.
 
-``python tests/benchmarks/local_service.py`` runs everything; ``--short`` does so with a tenth of the jobs.  The
-baseline is the same server that answers each request with the same bytes and looks at nothing.  The service runs in a
-process of its own, as its clients do elsewhere.
+The baseline is the same server without the service in it: it sends the same bytes for each request.  Both run in a
+process of their own, so that the client does not share an interpreter with them.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
-import statistics
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +20,7 @@ from unittest.mock import patch
 import botocore.session
 from botocore.config import Config
 
+from benchmarks.measure import choose_pairs, judge, main, print_table, seconds, take_turns
 from cp_thirdparty.testing import LocalCodePipeline, samples
 from cp_thirdparty.testing.exchange import Exchange
 from cp_thirdparty.testing.wire import Answer, HttpRequest, ok
@@ -35,25 +33,20 @@ _DETAILS = ok(
 )
 
 
-def main() -> None:
-    """Run all benchmarks and print their tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a tenth of the jobs")
-    short = parser.parse_args().short
-    calls_per_second(100 if short else 1000, rounds=1 if short else 3)
-    plugin(5 if short else 40)
+def run(*, short: bool) -> None:
+    """Run both benchmarks and print their tables."""
+    calls_per_second(100 if short else 1000, pairs=choose_pairs(8, short=short))
+    plugin(pairs=choose_pairs(40, short=short))
 
 
-def calls_per_second(jobs: int, rounds: int) -> None:
-    """Calls of botocore's client for details; beside the same client and server without the service in it."""
-    rates: dict[str, list[float]] = {"bytes": [], "service": []}
-    for _ in range(rounds):
-        for name, found in rates.items():
-            found.append(_rate(jobs, answers_bytes=name == "bytes"))
-    static, service = (statistics.median(found) for found in rates.values())
-    print(f"\n{jobs} jobs by {_THREADS} threads: details, calls/s")
-    print(f"  the same bytes each time  {static:8.0f}")
-    print(f"  the local CodePipeline    {service:8.0f}   {service / static:.2f} x")
+def calls_per_second(jobs: int, *, pairs: int) -> None:
+    """Compare the local CodePipeline with the same server that only sends bytes."""
+    candidates = {
+        "the same bytes each time": partial(_rate, jobs, answers_bytes=True),
+        "the local CodePipeline": partial(_rate, jobs, answers_bytes=False),
+    }
+    title = f"details of {jobs:,} jobs by {_THREADS} threads, calls a second"
+    print_table(title, "the same bytes each time", take_turns(candidates, pairs=pairs))
 
 
 def _rate(jobs: int, *, answers_bytes: bool) -> float:
@@ -72,12 +65,10 @@ def _rate(jobs: int, *, answers_bytes: bool) -> float:
 
     with closing(client), ThreadPoolExecutor(_THREADS) as threads:
         list(threads.map(read, job_ids[:_THREADS]))  # open the connections
-        begin = time.perf_counter()
-        list(threads.map(read, job_ids))  # raises the error of a call
-        seconds = time.perf_counter() - begin
+        elapsed = seconds(lambda: list(threads.map(read, job_ids)))()  # list() raises the error of a call
     ours.send(None)
     process.join()
-    return jobs / seconds
+    return jobs / elapsed
 
 
 def _serve(pipe: Connection, jobs: int, answers_bytes: bool) -> None:  # noqa: FBT001 - goes to another process
@@ -97,19 +88,17 @@ def _same_bytes(_exchange: Any, _request: HttpRequest) -> Answer:
     return _DETAILS
 
 
-def plugin(rounds: int) -> None:
-    """Time that the plugin adds to the start of pytest; at most 30 ms are wanted."""
-    seconds: dict[str, list[float]] = {"import pytest": [], "import pytest, cp_thirdparty.testing.plugin": []}
-    for _ in range(rounds):
-        for code, found in seconds.items():
-            begin = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
-            found.append(time.perf_counter() - begin)
-    without, with_plugin = (statistics.median(found) * 1000 for found in seconds.values())
-    print("\nstart of pytest, milliseconds")
-    print(f"  without the plugin        {without:8.1f}")
-    print(f"  with the plugin           {with_plugin:8.1f}   {with_plugin - without:+.1f} ms")
+def plugin(*, pairs: int) -> None:
+    """Measure the time that the plugin adds to the start of pytest."""
+    codes = {"without the plugin": "import pytest", "with the plugin": "import pytest, cp_thirdparty.testing.plugin"}
+    measured = take_turns({name: partial(_milliseconds, code) for name, code in codes.items()}, pairs=pairs)
+    print_table("start of pytest, ms", "without the plugin", measured)
+    judge("the plugin, ms more", measured.difference("with the plugin", "without the plugin"), "<=", 30)
+
+
+def _milliseconds(code: str) -> float:
+    return seconds(partial(subprocess.run, [sys.executable, "-c", code], check=True))() * 1000
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -1,14 +1,13 @@
 """
-How many workers and calls so many customers need: a simulation on the states and the clock of the local CodePipeline.
+Simulate how many workers and calls a number of customers needs, with the states of the local CodePipeline.
 
-``python tests/benchmarks/scale.py`` prints the table of ``docs/explanation/scale.md``; ``--short`` a little of it.
-Nothing waits: an hour passes in seconds.  Workers poll as `JobWorker` does: for their free slots, at once again after a
-poll that brought something, else after the interval with a fifth of jitter.
+It prints the table of ``docs/explanation/scale.md``.  Nothing is measured, so two runs print the same: the clock is
+the local CodePipeline's, and an hour passes in seconds.  Workers poll as `JobWorker` does: for their free slots,
+immediately after a poll that returned jobs, otherwise after the interval with a fifth of jitter.
 """
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import itertools
 import random
@@ -18,6 +17,7 @@ from functools import partial
 
 import attrs
 
+from benchmarks.measure import main
 from cp_thirdparty import ActionTypeId, SecretStr, ThirdPartyJob
 from cp_thirdparty.testing import ManualClock, Success
 from cp_thirdparty.testing.states import States
@@ -156,11 +156,8 @@ _LOADS = (
 )
 
 
-def main() -> None:
+def run(*, short: bool) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a little of it")
-    short = parser.parse_args().short
     titles = "customers", "workers x slots", "jobs/h", "busiest", "polls/s", "empty polls", "calls/job", "calls/s"
     print(f"| {' | '.join(titles)} | wait, median | wait, 99 % |\n|{' --- |' * 10}")
     for load in _LOADS[:2] if short else _LOADS:
@@ -186,4 +183,4 @@ def _row(load: Load, seen: Seen, hours: float) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

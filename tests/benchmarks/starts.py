@@ -1,25 +1,19 @@
-"""
-What a start costs: a new process up to the first details printed, and the import alone.
-
-``python tests/benchmarks/starts.py``; ``--short`` takes 3 rounds rather than 25.
-"""
+"""Measure a new process up to the first details printed, and the import alone."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from constant_service import CREDENTIALS, Server
-from measure import table, turns
+from benchmarks.constant_service import CREDENTIALS, Server
+from benchmarks.measure import Target, choose_pairs, main, print_table, seconds, take_turns
 
-# A program in each library that prints the id of the job; it is told the endpoint.
+# A program in each library that prints the id of the job; its argument is the endpoint.
 _PROGRAMS = {
     "boto3": """
 import sys, boto3
@@ -71,46 +65,45 @@ _IMPORT = "import time; begin = time.perf_counter(); import {}; print(time.perf_
 _IMPORTED = ("botocore.session", "cp_thirdparty", "boto3", "pydantic", "aiobotocore.session", "capo_codepipeline")
 
 
-def main() -> None:
-    """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="3 rounds")
-    run(short=parser.parse_args().short)
-
-
 def run(*, short: bool) -> None:
     """Print both tables."""
     server = Server()
-    rounds = 3 if short else 25
+    pairs = choose_pairs(25, short=short)
     starts = {
-        name: partial(_seconds, [sys.executable, "-c", program, server.endpoint_url])
+        name: partial(_milliseconds, [sys.executable, "-c", program, server.endpoint_url])
         for name, program in _PROGRAMS.items()
     }
     aws = Path(sysconfig.get_path("scripts")) / "aws"
     call = ["codepipeline", "get-third-party-job-details", "--job-id", "job-1", "--client-token", "t"]
     starts["AWS CLI"] = partial(
-        _seconds, [str(aws), *call, "--endpoint-url", server.endpoint_url, "--query", "jobDetails.id"]
+        _milliseconds, [str(aws), *call, "--endpoint-url", server.endpoint_url, "--query", "jobDetails.id"]
     )
-    table("process start to first details printed, ms", "boto3", turns(starts, rounds), {"cp-thirdparty": ("<=", 0.95)})
-    imports = {name: partial(_printed, [sys.executable, "-c", _IMPORT.format(name)]) for name in _IMPORTED}
-    table("import, ms", "botocore.session", turns(imports, rounds), {"cp_thirdparty": ("<=", 0.35)})
+    print_table(
+        "process start to first details printed, ms",
+        "boto3",
+        take_turns(starts, pairs=pairs),
+        {"cp-thirdparty": Target("<=", 0.95)},
+    )
+    imports = {name: partial(_import_milliseconds, name) for name in _IMPORTED}
+    print_table(
+        "import, ms", "botocore.session", take_turns(imports, pairs=pairs), {"cp_thirdparty": Target("<=", 0.35)}
+    )
     server.close()
 
 
-def _seconds(command: Sequence[str]) -> float:
-    """Tell the milliseconds of a process."""
-    begin = time.perf_counter()
-    subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, check=True)
-    return (time.perf_counter() - begin) * 1000
+def _milliseconds(command: Sequence[str]) -> float:
+    run_process = partial(subprocess.run, command, env=_environment(), stdout=subprocess.DEVNULL, check=True)
+    return seconds(run_process)() * 1000
 
 
-def _printed(command: Sequence[str]) -> float:
-    """Tell the milliseconds that a process prints as seconds."""
+def _import_milliseconds(name: str) -> float:
+    """Return the time that a new process needs to import a module, without the start of Python."""
+    command = [sys.executable, "-c", _IMPORT.format(name)]
     return float(subprocess.run(command, env=_environment(), capture_output=True, check=True).stdout) * 1000
 
 
 def _environment() -> Mapping[str, str]:
-    """Make an environment in which all libraries find credentials and compiled files, and no network is asked."""
+    """Return an environment with credentials for all libraries, in which none asks the network for them."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     return {
         **environment,
@@ -123,4 +116,4 @@ def _environment() -> Mapping[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)

@@ -1,31 +1,38 @@
 """
-What the worker costs: beside a loop without any safety, when it idles, and what its journal costs.
+Measure the worker beside a loop without any safety, an idle worker, and the journal.
 
-``python tests/benchmarks/worker.py`` runs everything in some minutes; ``--short`` runs a little of each.  A server that
-answers from constants, in a process of its own, stands for the service: the local CodePipeline would be the limit.
+A server with constant responses, in a process of its own, stands for the service: the local CodePipeline would be the
+limit.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import sqlite3
-import statistics
-import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from constant_service import CREDENTIALS, Server
 from distributed import Client, LocalCluster
 
+from benchmarks.constant_service import CREDENTIALS, Server
+from benchmarks.measure import (
+    Target,
+    choose_pairs,
+    judge,
+    main,
+    print_table,
+    seconds,
+    take_turns,
+)
 from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.worker import Journal, MemoryJournal, SqliteJournal
 
@@ -36,7 +43,7 @@ _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Examp
 
 
 def _by_hand(server: Server, jobs: int, threads: int) -> None:
-    """Poll, read, acknowledge and put with botocore, and hope."""
+    """Poll, read, acknowledge and put with botocore, and handle no error."""
     client = server.raw(threads)
     free = threading.Semaphore(threads)
 
@@ -85,29 +92,36 @@ def _by_worker(server: Server, jobs: int, threads: int, journal: Callable[[], Jo
     opened.close()
 
 
-def throughput(server: Server, *, jobs: int, rounds: int, threads: int) -> None:
-    """Jobs a second with a handler that does nothing; at least 0.9 x the loop by hand is wanted."""
+def throughput(server: Server, *, short: bool) -> None:
+    """Compare the jobs a second with a loop by hand, with a handler that does nothing."""
+    jobs, threads = 200 if short else 2000, 8
     with tempfile.TemporaryDirectory() as directory:
         numbers = iter(range(1000))
-        candidates: dict[str, Callable[[], None]] = {
+
+        def journal_file() -> SqliteJournal:
+            return SqliteJournal(Path(directory) / f"{next(numbers)}.db")
+
+        works: dict[str, Callable[[], None]] = {
             "by hand, no safety": lambda: _by_hand(server, jobs, threads),
             "worker, journal in memory": lambda: _by_worker(server, jobs, threads, MemoryJournal),
-            "worker, journal in SQLite": lambda: _by_worker(
-                server, jobs, threads, lambda: SqliteJournal(Path(directory) / f"{next(numbers)}.db")
-            ),
+            "worker, journal in SQLite": lambda: _by_worker(server, jobs, threads, journal_file),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in candidates}
-        for _ in range(rounds):
-            for name, run in candidates.items():
+
+        def speed_of(work: Callable[[], None]) -> Callable[[], float]:
+            def measure() -> float:
                 server.offer(jobs)
-                begin = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - begin)
-    base = statistics.median(seconds["by hand, no safety"])
-    print(f"\nthroughput, jobs a second, {threads} threads, {jobs} jobs, median of {rounds}")
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
-        print(f"  {name:28} {jobs / median:8.0f}  {base / median:5.2f} x")
+                return jobs / seconds(work)()
+
+            return measure
+
+        samples = take_turns({name: speed_of(work) for name, work in works.items()}, pairs=choose_pairs(8, short=short))
+    print_table(
+        f"{jobs:,} jobs by {threads} threads, jobs a second",
+        "by hand, no safety",
+        samples,
+        {"worker, journal in memory": Target(">=", 0.9)},
+        is_judged=not short,
+    )
 
 
 # --- processes
@@ -127,12 +141,12 @@ def nothing(_job: Job[Any]) -> Succeeded:
 
 
 def no_secret(_client_id: str) -> str:
-    """Tell the token of any client."""
+    """Return the token of any client."""
     return "t"
 
 
-def _elsewhere(server: Server, jobs: int, handler: Any, executor: Callable[[], Executor] | None) -> float:
-    """Tell the seconds that so many jobs take, from the first one's report: processes take their time to start."""
+def _measure_jobs(server: Server, jobs: int, handler: Any, executor: Callable[[], Executor] | None) -> float:
+    """Return the jobs a second after the first eight, during which the processes start."""
     done = threading.Semaphore(0)
     connect = partial(ThirdPartyJobClient.create, region_name="us-east-1", endpoint_url=server.endpoint_url)
     worker = JobWorker(
@@ -152,66 +166,65 @@ def _elsewhere(server: Server, jobs: int, handler: Any, executor: Callable[[], E
     begin = time.perf_counter()
     for _ in range(jobs):
         done.acquire()
-    seconds = time.perf_counter() - begin
+    elapsed = time.perf_counter() - begin
     worker.stop()
     thread.join()
-    return seconds
+    return jobs / elapsed
 
 
-def processes(server: Server, *, jobs: int, rounds: int) -> None:
-    """Jobs a second of one and of two processes that compute; 1.7 x is wanted.  And what Dask costs a job."""
+def processes(server: Server, *, short: bool) -> None:
+    """Compare one process with two that compute, and the executors with handlers that do nothing."""
     os.environ.update(AWS_ACCESS_KEY_ID=CREDENTIALS[0], AWS_SECRET_ACCESS_KEY=CREDENTIALS[1], NO_PROXY="127.0.0.1")
+    jobs, pairs = 20 if short else 100, choose_pairs(8, short=short)
     pools = {
-        count: partial(ProcessPoolExecutor, max_workers=count, mp_context=multiprocessing.get_context("spawn"))
-        for count in (1, 2)
+        name: partial(ProcessPoolExecutor, max_workers=count, mp_context=multiprocessing.get_context("spawn"))
+        for name, count in (("one process", 1), ("two processes", 2))
     }
-    taken: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for count, pool in pools.items():
-            taken[count].append(_elsewhere(server, jobs, compute, pool))
-    one, two = (statistics.median(taken[count]) for count in (1, 2))
-    print(f"\nhandlers of 50 ms: {jobs / one:.1f} jobs/s in one process, {jobs / two:.1f} in two: {one / two:.2f} x")
+    measure = partial(_measure_jobs, server)
+    samples = take_turns({name: partial(measure, jobs, compute, pool) for name, pool in pools.items()}, pairs=pairs)
+    targets = {"two processes": Target(">=", 1.7)}
+    print_table("handlers of 50 ms, jobs a second", "one process", samples, targets, is_judged=not short)
     with (
         LocalCluster(n_workers=1, threads_per_worker=4, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         executors: dict[str, Callable[[], Executor] | None] = {
             "threads": None,
-            "process pool": pools[1],
+            "process pool": pools["one process"],
             "Dask": client.get_executor,
         }
-        costs: dict[str, list[float]] = {name: [] for name in executors}
-        for _ in range(rounds):
-            for name, executor in executors.items():
-                costs[name].append(_elsewhere(server, jobs * 4, nothing, executor) / jobs / 4)
-    print("a job with a handler that does nothing, ms, four at a time")
-    for name, seconds in costs.items():
-        print(f"  {name:14} {statistics.median(seconds) * 1000:6.2f}")
+        candidates = {name: partial(measure, jobs * 4, nothing, executor) for name, executor in executors.items()}
+        samples = take_turns(candidates, pairs=pairs)
+    print_table("handlers that do nothing, four at a time, jobs a second", "threads", samples)
 
 
 # --- idling
 
 
-def idling(server: Server, seconds: float) -> None:
-    """Processor time of a worker that finds nothing, at the default interval; under 0.5 % of a core is wanted."""
+def idling(server: Server, *, short: bool) -> None:
+    """Measure the processor time of a worker that finds no job, at the default interval."""
     server.offer(0)
     worker = JobWorker(partial(server.client, 10), _ACTION_TYPE, lambda _: Succeeded(), client_tokens={})
     thread = threading.Thread(target=worker.run)
     thread.start()
-    time.sleep(2)  # the first poll makes connections
-    cpu, begin = time.process_time(), time.perf_counter()
-    time.sleep(seconds)
-    cpu, elapsed = time.process_time() - cpu, time.perf_counter() - begin
+    time.sleep(2)  # the first poll opens connections
+
+    def measure() -> float:
+        cpu, begin = time.process_time(), time.perf_counter()
+        time.sleep(1 if short else 15)
+        return (time.process_time() - cpu) / (time.perf_counter() - begin) * 100
+
+    samples = take_turns({"idle": measure}, pairs=choose_pairs(8, short=short))
     worker.stop()
     thread.join()
-    print(f"\nidle worker: {cpu / elapsed:.2%} of a core over {elapsed:.0f} s")
+    judge("idle worker, % of a core", samples.estimate("idle"), "<=", 0.5, is_judged=not short)
 
 
 # --- the journal
 
 
-def _past(path: Path, jobs: int) -> None:
-    """Make a journal with so many finished jobs."""
+def _create_journal(path: Path, jobs: int) -> None:
+    """Create a journal with finished jobs."""
     SqliteJournal(path).close()
     connection = sqlite3.connect(path)
     rows = ((str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(jobs))
@@ -224,45 +237,47 @@ def _past(path: Path, jobs: int) -> None:
     connection.close()
 
 
-def journals(sizes: tuple[int, ...], rounds: int) -> None:
-    """Cost of one job's four steps, and of the recovery at a start, with so many past jobs."""
-    print("\njournal in SQLite                past jobs   file, MB   a job, ms   recovery, ms")
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "j.db"
-            _past(path, size)
-            journal = SqliteJournal(path)
-            steps, recoveries = [], []
-            for _ in range(rounds):
-                job = ThirdPartyJob(client_id=str(uuid.uuid4()), job_id=str(uuid.uuid4()))
-                begin = time.perf_counter()
-                journal.claim(job)
-                journal.running(job.job_id)
-                journal.result(job.job_id, Succeeded())
-                journal.finish(job.job_id, "reported")
-                steps.append(time.perf_counter() - begin)
-                begin = time.perf_counter()
-                journal.recover()
-                recoveries.append(time.perf_counter() - begin)
-            journal.close()
-            megabytes = path.stat().st_size / 1e6
-        step, recovery = statistics.median(steps) * 1000, statistics.median(recoveries) * 1000
-        print(f"{'':30} {size:11,} {megabytes:10.1f} {step:11.2f} {recovery:14.2f}")
+def journals(*, short: bool) -> None:
+    """Measure one job's four steps, and the recovery at a start, with few and with many past jobs."""
+    sizes = (1_000, 10_000) if short else (10_000, 100_000, 1_000_000)
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        opened: dict[str, SqliteJournal] = {}
+        for size in sizes:
+            path = Path(directory) / f"{size}.db"
+            _create_journal(path, size)
+            name = f"{size:,} past jobs, {path.stat().st_size / 1e6:.1f} MB"
+            opened[name] = SqliteJournal(path)
+            stack.callback(opened[name].close)
+        for title, work in (("one job, ms", _record_job), ("recovery, ms", _recover)):
+            candidates = {name: partial(_milliseconds, work, journal) for name, journal in opened.items()}
+            samples = take_turns(candidates, pairs=choose_pairs(200, short=short))
+            print_table(f"journal in SQLite, {title}", next(iter(opened)), samples)
 
 
-def main() -> None:
+def _milliseconds(work: Callable[[SqliteJournal], None], journal: SqliteJournal) -> float:
+    return seconds(partial(work, journal))() * 1000
+
+
+def _record_job(journal: SqliteJournal) -> None:
+    job = ThirdPartyJob(client_id=str(uuid.uuid4()), job_id=str(uuid.uuid4()))
+    journal.claim(job)
+    journal.running(job.job_id)
+    journal.result(job.job_id, Succeeded())
+    journal.finish(job.job_id, "reported")
+
+
+def _recover(journal: SqliteJournal) -> None:
+    journal.recover()
+
+
+def run(*, short: bool) -> None:
     """Run all and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a little of each")
-    short = parser.parse_args().short
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors")
     server = Server()
-    throughput(server, jobs=200 if short else 2000, rounds=1 if short else 5, threads=8)
-    processes(server, jobs=20 if short else 100, rounds=1 if short else 3)
-    idling(server, 5 if short else 60)
-    journals((1_000,) if short else (10_000, 100_000, 1_000_000), 10 if short else 200)
+    for benchmark in (throughput, processes, idling):
+        benchmark(server, short=short)
+    journals(short=short)
     server.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)
