@@ -4,11 +4,23 @@ Typed AWS CodePipeline third-party (partner) actions.
 Every name is loaded when it is first used, so importing the package costs next to nothing.
 """
 
-# Not typing's: importing that would be most of the cost.  Type checkers know the name.
-TYPE_CHECKING = False
+# Not typing's: importing that would be most of the cost.  Type checkers know the name; the annotation keeps jedi, which
+# completes names in editors, from leaving the imports out.
+TYPE_CHECKING: bool = False
 
 if TYPE_CHECKING:
-    from cp_thirdparty import exceptions
+    from cp_thirdparty import artifacts as artifacts
+    from cp_thirdparty import async_client as async_client
+    from cp_thirdparty import client as client
+    from cp_thirdparty import configuration as configuration
+    from cp_thirdparty import converter as converter
+    from cp_thirdparty import enums as enums
+    from cp_thirdparty import exceptions as exceptions
+    from cp_thirdparty import models as models
+    from cp_thirdparty import secrets as secrets
+    from cp_thirdparty import telemetry as telemetry
+    from cp_thirdparty import testing as testing
+    from cp_thirdparty import worker as worker
     from cp_thirdparty._version import __version__
     from cp_thirdparty.artifacts.store import ArtifactStore
     from cp_thirdparty.async_client import AsyncThirdPartyJobClient
@@ -123,20 +135,30 @@ _HOMES = {
     "structure_configuration": "configuration",
 }
 
+# Public modules, which are attributes after ``import cp_thirdparty`` alone.
+_MODULES = (
+    "artifacts",
+    "async_client",
+    "client",
+    "configuration",
+    "converter",
+    "enums",
+    "exceptions",
+    "models",
+    "secrets",
+    "telemetry",
+    "testing",
+    "worker",
+)
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+    from cp_thirdparty import _lazy
 
-    def __getattr__(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here
-
-        if name == "exceptions":
-            return import_module("cp_thirdparty.exceptions")
-        if name not in _HOMES:
-            raise AttributeError(f"module 'cp_thirdparty' has no attribute {name!r}")
-        value = getattr(import_module(f"cp_thirdparty.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__ = _lazy.attach(
+        __name__,
+        __all__,
+        _HOMES,
+        modules=_MODULES,
+        needs={"ArtifactStore": "s3transfer", "AsyncThirdPartyJobClient": "aiobotocore", "async_client": "aiobotocore"},
+    )
+    del __all__  # `__getattr__` gives it, without the names whose extra is not installed: star import loads each name

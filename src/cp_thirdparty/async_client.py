@@ -10,11 +10,13 @@ import random
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import TracebackType
+from typing import Any, TypeVar, cast
 
 import attrs
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
+from typing_extensions import Self, Unpack
 
 from cp_thirdparty import _limits
 from cp_thirdparty._core import data_loader, guard, operations
@@ -32,6 +34,7 @@ from cp_thirdparty._core.send import (
     read,
 )
 from cp_thirdparty._core.settings import own_config, refused_setting
+from cp_thirdparty._lazy import missing_extra
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -52,12 +55,7 @@ try:
 
     from cp_thirdparty._core import aio
 except ImportError:
-    raise ImportError("the client for asyncio needs aiobotocore: pip install 'cp-thirdparty[async]'") from None
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self, Unpack
+    raise missing_extra("aiobotocore") from None
 
 __all__ = ["AsyncThirdPartyJobClient"]
 

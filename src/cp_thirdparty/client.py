@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from types import TracebackType
+from typing import TypeVar
 
 import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
+from typing_extensions import Self
 
 from cp_thirdparty._core import deadline as deadlines
 from cp_thirdparty._core import guard, operations
@@ -28,11 +30,6 @@ from cp_thirdparty.models import (
 )
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 __all__ = ["ThirdPartyJobClient"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from cp_thirdparty import models
@@ -22,34 +21,33 @@ _T = TypeVar("_T")
 
 _MODELS = frozenset(getattr(models, name) for name in models.__all__)
 
-if TYPE_CHECKING:
-    # One by one: to some type checkers `attrs.AttrsInstance` is any object.
-    _Model = (
-        models.ActionConfiguration
-        | models.ActionContext
-        | models.ActionTypeId
-        | models.Artifact
-        | models.ArtifactCredentials
-        | models.ArtifactLocation
-        | models.CurrentRevision
-        | models.EncryptionKey
-        | models.ExecutionDetails
-        | models.FailureDetails
-        | models.JobData
-        | models.JobDetails
-        | models.PipelineContext
-        | models.S3Location
-        | models.StageContext
-        | models.ThirdPartyJob
-    )
+# One by one: to some type checkers `attrs.AttrsInstance` is any object.
+_Model = (
+    models.ActionConfiguration
+    | models.ActionContext
+    | models.ActionTypeId
+    | models.Artifact
+    | models.ArtifactCredentials
+    | models.ArtifactLocation
+    | models.CurrentRevision
+    | models.EncryptionKey
+    | models.ExecutionDetails
+    | models.FailureDetails
+    | models.JobData
+    | models.JobDetails
+    | models.PipelineContext
+    | models.S3Location
+    | models.StageContext
+    | models.ThirdPartyJob
+)
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+    from cp_thirdparty import _lazy
 
-    def __getattr__(name: str) -> object:
-        # No call needs these two, so that a program's first one does not wait for them.
-        if name in ("Key", "structure_configuration"):
-            return getattr(import_module("cp_thirdparty.configuration"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # No call needs these two, so that a program's first one does not wait for them.
+    __getattr__, __dir__ = _lazy.attach(
+        __name__, __all__, {"Key": "configuration", "structure_configuration": "configuration"}
+    )
 
 
 def structure(data: object, model: type[_T]) -> _T:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["ActionCategory", "ActionOwner", "ArtifactLocationType", "EncryptionKeyType", "FailureType", "JobStatus"]
 
@@ -22,7 +18,7 @@ class _OpenEnum(str, Enum):
     """
 
     @classmethod
-    def _missing_(cls, value: object) -> Self | None:
+    def _missing_(cls, value: object) -> _OpenEnum | None:
         if not isinstance(value, str):
             return None
         member = str.__new__(cls, value)

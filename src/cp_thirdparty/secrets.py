@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["SecretMapping", "SecretStr"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
+from support.introspection import written_names
 
 import cp_thirdparty
 from cp_thirdparty import artifacts
@@ -40,19 +41,21 @@ def _loaded_by(code: str) -> set[str]:
 
 
 def test_all_is_sorted_and_unique() -> None:
-    """The root's ``__all__`` is in order."""
-    assert cp_thirdparty.__all__ == sorted(set(cp_thirdparty.__all__))
+    """The root's ``__all__`` is in order, as it is written and as a star import sees it."""
+    for names in (written_names(cp_thirdparty), cp_thirdparty.__all__):
+        assert names == sorted(set(names))
 
 
-@pytest.mark.parametrize("name", [name for name in cp_thirdparty.__all__ if name not in _MISSING])
+@pytest.mark.parametrize("name", cp_thirdparty.__all__)
 def test_each_root_name_loads(name: str) -> None:
     """Each name of the root can be used, twice as well as once."""
     assert getattr(cp_thirdparty, name) is getattr(cp_thirdparty, name)
 
 
 def test_the_root_shows_its_names() -> None:
-    """``dir()`` lists what completion should offer, and a wrong name is an AttributeError that names it."""
-    assert dir(cp_thirdparty) == cp_thirdparty.__all__
+    """``dir()`` lists the names and the public modules, and a wrong name is an AttributeError that names it."""
+    modules = {name for name in cp_thirdparty._MODULES if name not in _MISSING}
+    assert dir(cp_thirdparty) == sorted({*cp_thirdparty.__all__, *modules})
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         cp_thirdparty.nothing  # type: ignore[attr-defined] # noqa: B018 - on purpose
 
@@ -61,25 +64,26 @@ def test_type_checkers_see_what_is_loaded() -> None:
     """The imports for type checkers, the table of lazy names and ``__all__`` are the same."""
     tree = ast.parse((_SOURCE / "__init__.py").read_text(encoding="utf-8"))
     typed = {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module != "importlib"
-        for alias in node.names
+        alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert typed.pop("exceptions") == "cp_thirdparty"
-    assert typed == {name: f"cp_thirdparty.{home}" for name, home in cp_thirdparty._HOMES.items()}
-    assert {*typed, "exceptions"} == set(cp_thirdparty.__all__)
+    assert typed.pop("_lazy") == "cp_thirdparty"
+    assert typed == {
+        **{name: f"cp_thirdparty.{home}" for name, home in cp_thirdparty._HOMES.items()},
+        **dict.fromkeys(cp_thirdparty._MODULES, "cp_thirdparty"),
+    }
+    assert {*cp_thirdparty._HOMES, "exceptions"} == set(written_names(cp_thirdparty))
 
 
 def test_importing_the_root_loads_nothing_else() -> None:
-    """``import cp_thirdparty`` loads the root and nothing else."""
-    assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty"}
+    """``import cp_thirdparty`` loads the root and what loads names later, and nothing of the standard library."""
+    assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty", "cp_thirdparty._lazy"}
 
 
 def test_a_model_loads_neither_botocore_nor_a_higher_floor() -> None:
     """``cp_thirdparty.JobDetails`` loads no botocore, no cattrs, and nothing above the models."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.JobDetails")
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
+        "cp_thirdparty._lazy",
         "cp_thirdparty._limits",
         "cp_thirdparty.enums",
         "cp_thirdparty.exceptions",
@@ -109,7 +113,7 @@ def test_all_is_what_a_module_defines(name: str) -> None:
 def test_the_errors_load_alone() -> None:
     """``cp_thirdparty.exceptions`` loads the errors, the enumerations that they name, and nothing above them."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
-    expected = {"cp_thirdparty.enums", "cp_thirdparty.exceptions"}
+    expected = {"cp_thirdparty._lazy", "cp_thirdparty.enums", "cp_thirdparty.exceptions"}
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == expected
 
 
@@ -137,31 +141,6 @@ def test_each_public_name_says_since_when_it_is_there(name: str) -> None:
     """Each exported class and function says in which version it came."""
     exported = _exported(importlib.import_module(name))
     assert [each for each, value in exported if "." not in each and ".. versionadded::" not in str(value.__doc__)] == []
-
-
-@pytest.mark.parametrize("module", ["cp_thirdparty", "cp_thirdparty.artifacts"])
-def test_a_name_of_a_missing_extra_says_which(module: str) -> None:
-    """Without s3transfer the store is an ImportError that names the extra, and all else works."""
-    blocked = "import sys; sys.modules['s3transfer'] = sys.modules['s3transfer.exceptions'] = None"
-    program = f"{blocked}; import {module} as module; print(module.__all__); module.ArtifactStore"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "ArtifactStore" in result.stdout
-    assert result.stderr.strip().split("\n")[-1] == (
-        "ImportError: artifacts in S3 need s3transfer: pip install 'cp-thirdparty[artifacts]'"
-    )
-
-
-def test_without_the_extra_async_its_name_says_so() -> None:
-    """Without aiobotocore the client for asyncio is an ImportError that names the extra, and all else works."""
-    blocked = "import sys; sys.modules['aiobotocore'] = sys.modules['aiobotocore.client'] = None"
-    program = (
-        f"{blocked}; import cp_thirdparty; print(cp_thirdparty.JobDetails); cp_thirdparty.AsyncThirdPartyJobClient"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "JobDetails" in result.stdout
-    assert result.stderr.strip().split("\n")[-1] == (
-        "ImportError: the client for asyncio needs aiobotocore: pip install 'cp-thirdparty[async]'"
-    )
 
 
 def test_a_package_has_no_other_names() -> None:

@@ -1,26 +1,28 @@
 """
 Artifacts: in and out of S3 with the job's own credentials, in and out of archives.
 
-`ArtifactStore` needs the extra ``artifacts``, so it is loaded when it is first used.
+`ArtifactStore` needs the extra ``artifacts``.  Every name is loaded when it is first used.
 """
 
 from typing import TYPE_CHECKING
 
-from cp_thirdparty.artifacts.create import create_archive
-from cp_thirdparty.artifacts.extract import extract_archive
-from cp_thirdparty.artifacts.limits import ArchiveLimits
-
 if TYPE_CHECKING:
+    from cp_thirdparty.artifacts.create import create_archive
+    from cp_thirdparty.artifacts.extract import extract_archive
+    from cp_thirdparty.artifacts.limits import ArchiveLimits
     from cp_thirdparty.artifacts.store import ArtifactStore
 
 __all__ = ["ArchiveLimits", "ArtifactStore", "create_archive", "extract_archive"]
 
+_HOMES = {
+    "ArchiveLimits": "artifacts.limits",
+    "ArtifactStore": "artifacts.store",
+    "create_archive": "artifacts.create",
+    "extract_archive": "artifacts.extract",
+}
+
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+    from cp_thirdparty import _lazy
 
-    def __getattr__(name: str) -> object:
-        if name != "ArtifactStore":
-            raise AttributeError(f"module 'cp_thirdparty.artifacts' has no attribute {name!r}")
-        from cp_thirdparty.artifacts.store import ArtifactStore  # noqa: PLC0415 - as the docstring says
-
-        globals()[name] = ArtifactStore
-        return ArtifactStore
+    __getattr__, __dir__ = _lazy.attach(__name__, __all__, _HOMES, needs={"ArtifactStore": "s3transfer"})
+    del __all__  # `__getattr__` gives it, without the name whose extra is not installed

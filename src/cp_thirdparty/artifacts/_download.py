@@ -11,7 +11,7 @@ import attrs
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._s3 import closing_answers, pinned
-from cp_thirdparty.artifacts._transfer import PART_BYTES, BaseSubscriber, Reporter, transfers
+from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
 __all__ = ["Facts", "downloaded", "facts_of"]
@@ -62,11 +62,10 @@ def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter, *, max_bytes
     return to
 
 
-class _Known(BaseSubscriber):
-    """Saves s3transfer from asking again."""
+class _Known:
+    """A subscriber of s3transfer that saves it from asking again."""
 
     def __init__(self, facts: Facts) -> None:
-        super().__init__()
         self._facts = facts
 
     def on_queued(self, future: Any, **_: object) -> None:

@@ -18,7 +18,6 @@ from cp_thirdparty._core.errors import clock_offset
 from cp_thirdparty._core.send import forget
 from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._place import Place
-from cp_thirdparty.artifacts._transfer import RetriesExceededError
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -121,6 +120,8 @@ def attempt(work: Callable[[], _T], place: Place) -> tuple[_T | None, BaseExcept
 
 
 def _error_of(failure: BaseException, place: Place) -> BaseException:
+    from s3transfer.exceptions import RetriesExceededError  # noqa: PLC0415 - of an extra
+
     if isinstance(failure, RetriesExceededError):
         failure = failure.last_exception
     if isinstance(failure, botocore_exceptions.ClientError):

@@ -9,15 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-try:
-    from s3transfer.exceptions import RetriesExceededError
-    from s3transfer.manager import TransferConfig, TransferManager
-    from s3transfer.subscribers import BaseSubscriber
-except ModuleNotFoundError:
-    raise ImportError("artifacts in S3 need s3transfer: pip install 'cp-thirdparty[artifacts]'") from None
-
-# The other modules have s3transfer's names from here, so that one place says what is missing.
-__all__ = ["PART_BYTES", "BaseSubscriber", "Progress", "Reporter", "RetriesExceededError", "transfers"]
+__all__ = ["PART_BYTES", "Progress", "Reporter", "transfers"]
 
 _T = TypeVar("_T")
 
@@ -47,6 +39,8 @@ class _ContextExecutor(ThreadPoolExecutor):
 @contextmanager
 def transfers(s3: Any) -> Generator[Any]:
     """Give a manager of transfers whose threads are over when the block is."""
+    from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - of an extra
+
     with TransferManager(s3, TransferConfig(**_SETTINGS), executor_cls=_ContextExecutor) as manager:
         yield manager
 
@@ -55,16 +49,15 @@ class _CallbackFailed(Exception):  # noqa: N818 - a signal to s3transfer, which 
     """Says that the caller's callback has raised; the reporter has what."""
 
 
-class Reporter(BaseSubscriber):
+class Reporter:
     """
-    Calls the caller's callback from s3transfer's threads, never from two at once.
+    A subscriber of s3transfer that calls the caller's callback from s3transfer's threads, never from two at once.
 
     Attributes:
         failure: What the callback has raised, with the traceback of the callback alone.
     """
 
     def __init__(self, progress: Progress | None) -> None:
-        super().__init__()
         self._progress = progress
         self._lock = threading.Lock()
         self.failure: BaseException | None = None

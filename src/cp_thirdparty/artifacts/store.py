@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from types import MappingProxyType, TracebackType
+from typing import Any, BinaryIO, TypeVar, cast
 
 from botocore.config import Config
+from typing_extensions import Self
 
+from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
 from cp_thirdparty.artifacts._download import downloaded
 from cp_thirdparty.artifacts._failures import attempt
@@ -31,11 +33,6 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import Artifact, JobDetails
 from cp_thirdparty.secrets import SecretStr
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 __all__ = ["ArtifactStore"]
 
@@ -116,6 +113,8 @@ class ArtifactStore:
             clock: Tells the time in seconds since the epoch.
 
         Raises:
+            ImportError: The extra ``artifacts`` is not installed.
+
             cp_thirdparty.exceptions.CredentialsError: The job has no credentials, or not all three.
 
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.
@@ -124,6 +123,9 @@ class ArtifactStore:
 
         .. versionadded:: 0.1.0
         """
+        if not is_installed("s3transfer"):
+            del client_token
+            raise missing_extra("s3transfer")
         token = SecretStr.wrap(client_token)
         del client_token  # from here on it is hidden: this frame is in every traceback
         refused = refused_credentials(details) or _refused_owner(expected_bucket_owner) or _refused_names(details)

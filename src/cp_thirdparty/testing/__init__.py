@@ -7,6 +7,10 @@ Every name is loaded when it is first used, so importing the package costs next 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cp_thirdparty.testing import faults as faults
+    from cp_thirdparty.testing import plugin as plugin
+    from cp_thirdparty.testing import samples as samples
+    from cp_thirdparty.testing import strategies as strategies
     from cp_thirdparty.testing.actions import Action, Job, Success
     from cp_thirdparty.testing.clock import ManualClock
     from cp_thirdparty.testing.journal import RequestRecord
@@ -15,26 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["Action", "Job", "LocalCodePipeline", "ManualClock", "RequestRecord", "Success"]
 
 _HOMES = {
-    "Action": "actions",
-    "Job": "actions",
-    "LocalCodePipeline": "server",
-    "ManualClock": "clock",
-    "RequestRecord": "journal",
-    "Success": "actions",
+    "Action": "testing.actions",
+    "Job": "testing.actions",
+    "LocalCodePipeline": "testing.server",
+    "ManualClock": "testing.clock",
+    "RequestRecord": "testing.journal",
+    "Success": "testing.actions",
 }
 
+# Public modules, which are attributes after ``import cp_thirdparty`` alone.
+_MODULES = ("faults", "plugin", "samples", "strategies")
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+    from cp_thirdparty import _lazy
 
-    def __getattr__(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here
-
-        if name not in _HOMES:
-            raise AttributeError(f"module 'cp_thirdparty.testing' has no attribute {name!r}")
-        value = getattr(import_module(f"cp_thirdparty.testing.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__ = _lazy.attach(
+        __name__, __all__, _HOMES, modules=_MODULES, needs={"plugin": "pytest", "strategies": "hypothesis"}
+    )

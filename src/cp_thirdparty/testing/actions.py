@@ -18,6 +18,26 @@ _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.TIMED_OUT)
 
 
 @attrs.frozen(kw_only=True)
+class Success:
+    """
+    What a worker reported of a job that succeeded.
+
+    Attributes:
+        continuation_token: For the next job of the action, or ``None`` when the action has ended.
+
+        current_revision: The revision, or ``None``.
+
+        execution_details: What the console shows, or ``None``.
+
+    .. versionadded:: 0.1.0
+    """
+
+    continuation_token: str | None
+    current_revision: CurrentRevision | None
+    execution_details: ExecutionDetails | None
+
+
+@attrs.frozen(kw_only=True)
 class Job:
     """
     One job of an action, as it was when it was asked for.
@@ -52,26 +72,6 @@ class Job:
     def has_ended(self) -> bool:
         """Whether nothing will change it any more."""
         return self.status in _ENDED
-
-
-@attrs.frozen(kw_only=True)
-class Success:
-    """
-    What a worker reported of a job that succeeded.
-
-    Attributes:
-        continuation_token: For the next job of the action, or ``None`` when the action has ended.
-
-        current_revision: The revision, or ``None``.
-
-        execution_details: What the console shows, or ``None``.
-
-    .. versionadded:: 0.1.0
-    """
-
-    continuation_token: str | None
-    current_revision: CurrentRevision | None
-    execution_details: ExecutionDetails | None
 
 
 class _JobSource(Protocol):

@@ -1,19 +1,22 @@
 """
 The pytest plugin: the fixture `local_codepipeline`.
 
-Pytest loads it by its entry point into every run where the library is installed, so it imports nothing of the library
+Pytest loads it by its entry point into every run where the library is installed, so it loads nothing of the library
 until a fixture is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
+from cp_thirdparty import testing
+from cp_thirdparty._lazy import missing_extra
 
-if TYPE_CHECKING:
-    from cp_thirdparty.testing.server import LocalCodePipeline
+try:
+    import pytest
+except ModuleNotFoundError:
+    raise missing_extra("pytest") from None
 
 __all__ = ["local_codepipeline", "local_codepipeline_settings"]
 
@@ -31,13 +34,11 @@ def local_codepipeline_settings() -> Mapping[str, Any]:
 
 
 @pytest.fixture
-def local_codepipeline(local_codepipeline_settings: Mapping[str, Any]) -> Iterator[LocalCodePipeline]:
+def local_codepipeline(local_codepipeline_settings: Mapping[str, Any]) -> Iterator[testing.LocalCodePipeline]:
     """
     A local CodePipeline that listens on 127.0.0.1 for one test.
 
     .. versionadded:: 0.1.0
     """
-    from cp_thirdparty.testing.server import LocalCodePipeline  # noqa: PLC0415 - only for a test that asks for it
-
-    with LocalCodePipeline(**local_codepipeline_settings) as service:
+    with testing.LocalCodePipeline(**local_codepipeline_settings) as service:
         yield service

@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from threading import Thread
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
+from typing_extensions import Self
 
 from cp_thirdparty._core import data_loader
 from cp_thirdparty.client import ThirdPartyJobClient
@@ -25,11 +26,6 @@ from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
 from cp_thirdparty.testing.journal import Journal, RequestRecord
 from cp_thirdparty.testing.signature import SignatureCheck
 from cp_thirdparty.testing.states import States
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 __all__ = ["LocalCodePipeline"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar, cast
 
+from cp_thirdparty._lazy import missing_extra
+
 try:
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
 except ModuleNotFoundError:
-    raise ImportError(
-        "cp_thirdparty.testing.strategies needs the extra: pip install 'cp-thirdparty[testing]'"
-    ) from None
+    raise missing_extra("hypothesis") from None
 
 from cp_thirdparty import models
 from cp_thirdparty.enums import (

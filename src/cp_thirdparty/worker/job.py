@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
 
 if TYPE_CHECKING:
-    from cp_thirdparty.artifacts.store import ArtifactStore
-
     _LoggerAdapter = logging.LoggerAdapter[logging.Logger]
 else:
     _LoggerAdapter = logging.LoggerAdapter  # no generic before Python 3.11

@@ -11,10 +11,11 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
+from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.enums import FailureType
@@ -25,17 +26,14 @@ from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Continued, Result, Succeeded, failure_details
 from cp_thirdparty.worker.tokens import TokenLookup
 
-if TYPE_CHECKING:
-    from cp_thirdparty.artifacts.store import ArtifactStore
-
 __all__ = ["ArtifactsFactory", "Handler", "Ran", "Runner", "run_elsewhere"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
-Handler: TypeAlias = Callable[["Job[_ConfigurationT]"], "Succeeded | Continued | Awaitable[Succeeded | Continued]"]
+Handler: TypeAlias = Callable[[Job[_ConfigurationT]], Succeeded | Continued | Awaitable[Succeeded | Continued]]
 """The partner's function, or ``async def``, that does the work of one job."""
 
-ArtifactsFactory: TypeAlias = Callable[..., "ArtifactStore"]
+ArtifactsFactory: TypeAlias = Callable[..., ArtifactStore]
 """`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, makes the artifact store of a job."""
 
 _log = logging.getLogger("cp_thirdparty.worker")
@@ -132,11 +130,8 @@ class Runner(Generic[_ConfigurationT]):
     def _open_artifacts(
         self, client: ThirdPartyJobClient, details: JobDetails, client_token: SecretStr
     ) -> ArtifactStore:
-        if self.artifacts is not None:
-            return self.artifacts(client, details, client_token=client_token)
-        from cp_thirdparty.artifacts.store import ArtifactStore  # noqa: PLC0415 - not every worker has the extra
-
-        return ArtifactStore.for_job(client, details, client_token=client_token)
+        make = ArtifactStore.for_job if self.artifacts is None else self.artifacts
+        return make(client, details, client_token=client_token)
 
 
 async def _awaited(result: Awaitable[Succeeded | Continued]) -> Succeeded | Continued:

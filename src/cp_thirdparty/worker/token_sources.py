@@ -7,10 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import botocore.session
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from cp_thirdparty._core import redaction
@@ -19,9 +20,6 @@ from cp_thirdparty._core.errors import error_of
 from cp_thirdparty._core.send import forget
 from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
-
-if TYPE_CHECKING:
-    from botocore.client import BaseClient
 
 __all__ = ["EnvironmentTokens", "SecretsManagerTokens"]
 

@@ -1,0 +1,100 @@
+"""Names of a package that are loaded at their first use, and absent while their extra is not installed."""
+
+import sys
+
+# Not typing's: importing that would be most of the cost of `import cp_thirdparty`.
+TYPE_CHECKING: bool = False
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+# Package of an extra -> the extra, and what needs the package.
+_EXTRAS = {
+    "aiobotocore": ("async", "the client for asyncio needs aiobotocore"),
+    "hypothesis": ("testing", "cp_thirdparty.testing.strategies needs hypothesis"),
+    "pytest": ("testing", "cp_thirdparty.testing.plugin needs pytest"),
+    "s3transfer": ("artifacts", "artifacts in S3 need s3transfer"),
+}
+
+# What code that names an attribute runs; `hasattr`, `getattr` and `inspect` run none of them.
+_USES = ("IMPORT_FROM", "LOAD_ATTR", "LOAD_METHOD")
+
+
+def missing_extra(package: str) -> ImportError:
+    """Return the error for a name that needs a package of an extra, which is not installed."""
+    extra, need = _EXTRAS[package]
+    return ImportError(f"{need}: pip install 'cp-thirdparty[{extra}]'", name=package)
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed, without loading it."""
+    from importlib.util import find_spec  # noqa: PLC0415 - most programs never ask
+
+    if sys.modules.get(package) is not None:
+        return True
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # an import hook refuses it
+        return False
+
+
+def attach(
+    module: str,
+    exported: "Collection[str]",
+    homes: "Mapping[str, str]",
+    *,
+    modules: "Collection[str]" = (),
+    needs: "Mapping[str, str] | None" = None,
+) -> "tuple[Callable[[str], object], Callable[[], list[str]]]":
+    """
+    Return ``__getattr__`` and ``__dir__`` for a module.
+
+    ``hasattr``, ``getattr`` with a default and `inspect` see an AttributeError for a name whose extra is not installed,
+    as for any name that is not there.  Code that uses the name gets an ImportError that names the extra.  No exception
+    can be both: the two classes have different layouts.
+
+    Args:
+        module: Name of the module.
+
+        exported: Its ``__all__``, with the names of extras.
+
+        homes: Name -> the module that defines it, below the package ``cp_thirdparty``.
+
+        modules: Public submodules, which are attributes without an import of their own.
+
+        needs: Name or submodule -> the package of an extra that it needs.
+    """
+    needed = needs or {}
+
+    def visible(names: "Collection[str]") -> list[str]:
+        missing = {package for package in set(needed.values()) if not is_installed(package)}
+        return sorted(name for name in names if needed.get(name) not in missing)
+
+    def get(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here
+
+        if name == "__all__":
+            return visible(exported)
+        if name not in homes and name not in modules:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        if name in needed and not is_installed(needed[name]):
+            missing = missing_extra(needed[name])
+            raise missing if _is_use() else AttributeError(f"{module}.{name}: {missing}")
+        if name in modules:
+            return import_module(f"{module}.{name}")
+        value = getattr(import_module(f"cp_thirdparty.{homes[name]}"), name)
+        setattr(sys.modules[module], name, value)
+        return value
+
+    def names() -> list[str]:
+        return visible({*exported, *modules})
+
+    return get, names
+
+
+def _is_use() -> bool:
+    """Return whether the code that asked for an attribute names it, and does not only try it."""
+    from opcode import opname  # noqa: PLC0415 - only for a name whose extra is missing
+
+    frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the code that asked
+    return opname[frame.f_code.co_code[frame.f_lasti]] in _USES
