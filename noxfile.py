@@ -178,7 +178,8 @@ def clients(session: nox.Session) -> None:
     )
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     session.run_install(*npm, "@aws-sdk/client-codepipeline", env={"PATH": path}, external=True)
-    session.run("python", *PYTEST, "tests/clients/whole_life.py", "tests/clients/aws_cli_output.py", *session.posargs)
+    files = [f"tests/clients/{name}.py" for name in ("whole_life", "aws_cli_output", "aws_cli_input")]
+    session.run("python", *PYTEST, *files, *session.posargs)
 
 
 @nox.session

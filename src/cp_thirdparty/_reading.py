@@ -13,9 +13,9 @@ from cp_thirdparty.exceptions import InvalidRequestError
 _T = TypeVar("_T")
 
 
-def read(data: Any, model: type[_T]) -> tuple[_T | None, tuple[str, ...]]:
+def read(data: Any, model: type[_T], path: str = "") -> tuple[_T | None, tuple[str, ...]]:
     """
-    Return the model and no problems, or ``None`` and the problems.
+    Return the model and no problems, or ``None`` and the problems, whose paths start with ``path``.
 
     It raises nothing: the frames, arguments and notes of what it catches hold the data.
     """
@@ -26,7 +26,7 @@ def read(data: Any, model: type[_T]) -> tuple[_T | None, tuple[str, ...]]:
     try:
         return make_converter(detailed=True).structure(data, model), ()
     except Exception as error:  # noqa: BLE001 - told as problems
-        return None, tuple(_problems(error, ""))
+        return None, tuple(_problems(error, path))
 
 
 def _problems(error: BaseException, path: str) -> Iterator[str]:

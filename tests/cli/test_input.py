@@ -124,29 +124,33 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
         ([DETAILS, *_JOB, "--cli-read-timeout", "xMARK"], 252, "--cli-read-timeout: must be a whole number of at lea"),
         ([DETAILS, *_JOB, "--cli-read-timeout", "-1"], 252, "--cli-read-timeout: must be a whole number of at least"),
         ([DETAILS, *_JOB, "--query", "xMARK["], 252, "--query: must be a JMESPath expression"),
-        ([DETAILS, "--cli-input-json", f'{{"clientToken": "{_TOKEN}'], 252, "--cli-input-json: is malformed"),
-        ([DETAILS, "--cli-input-json", "[" * 100_000], 252, "--cli-input-json: is malformed"),
-        ([DETAILS, "--cli-input-yaml", f"a: [{_TOKEN}"], 252, "--cli-input-yaml: is malformed"),
-        ([DETAILS, "--cli-input-yaml", "2026-99-99"], 252, "--cli-input-yaml: is malformed"),
-        ([DETAILS, "--cli-input-yaml", _NO_YAML], 252, "--cli-input-yaml: is malformed"),
+        ([DETAILS, "--cli-input-json", f'{{"clientToken": "{_TOKEN}'], 252, "--cli-input-json: must be valid JSON"),
+        ([DETAILS, "--cli-input-json", "[" * 100_000], 252, "--cli-input-json: must be valid JSON"),
+        ([DETAILS, "--cli-input-yaml", f"a: [{_TOKEN}"], 252, "--cli-input-yaml: must be valid YAML"),
+        ([DETAILS, "--cli-input-yaml", "2026-99-99"], 252, "--cli-input-yaml: must be valid YAML"),
+        ([DETAILS, "--cli-input-yaml", _NO_YAML], 252, "--cli-input-yaml: must be valid YAML"),
         ([DETAILS, "--cli-input-json", "{}", "--cli-input-yaml", "{}"], 252, "there can be only one"),
-        ([DETAILS, "--cli-input-json", '["xMARK"]'], 252, "must be an object with nothing but jobId, clientToken"),
-        ([DETAILS, "--cli-input-json", '{"xMARK": 1}'], 252, "must be an object with nothing but jobId, clientToken"),
-        ([DETAILS, *_JOB[2:], "--cli-input-json", '{"jobId": 5}'], 252, "job_id: must be a str"),
-        ([DETAILS, *_JOB[:2], "--cli-input-json", '{"clientToken": 5}'], 252, "client_token: must be a str"),
+        ([DETAILS, "--cli-input-json", '["xMARK"]'], 252, "--cli-input-json: must be an object"),
+        ([DETAILS, "--cli-input-json", '{"jobID": "xMARK"}'], 252, "--cli-input-json: unknown member 'jobID'; did you"),
+        ([DETAILS, *_JOB[2:], "--cli-input-json", '{"jobId": 5}'], 252, "--cli-input-json: jobId: must be a text"),
+        (
+            [DETAILS, *_JOB[:2], "--cli-input-json", '{"clientToken": 5}'],
+            252,
+            "--cli-input-json: clientToken: must be a t",
+        ),
         ([DETAILS, "--cli-input-json", "file:///nothing/xMARK"], 252, "the file cannot be read: No such file"),
         ([DETAILS, "--cli-input-json", "file:///"], 252, "the file cannot be read: Is a directory"),
         ([DETAILS, "--cli-input-json", "file://~xMARKnobody/a"], 252, "the file cannot be read"),
-        ([DETAILS, *_JOB[2:], "--job-id", "x" * 513], 252, "job_id: must have 1 to 512 characters"),
+        ([DETAILS, *_JOB[2:], "--job-id", "x" * 513], 252, "--job-id: must have 1 to 512 characters"),
         ([DETAILS, *_JOB, "--endpoint-url", "xMARK"], 252, "endpoint_url: must be"),
         ([DETAILS, *_JOB, "--ca-bundle", "/nothing/xMARK"], 252, "verify: must be"),
         ([DETAILS, *_JOB, "--region", "x MARK"], 253, "region_name: must be"),
         ([DETAILS, *_JOB, "--profile", "xMARK"], 253, "profile_name: must be"),
         ([_POLL, "--action-type-id", "xMARK"], 252, "--action-type-id: must be JSON or NAME=VALUE"),
         ([_POLL, "--action-type-id", 'a="xMARK'], 252, "--action-type-id: must be JSON or NAME=VALUE"),
-        ([_POLL, "--action-type-id", '{"xMARK'], 252, "--action-type-id: is malformed JSON"),
+        ([_POLL, "--action-type-id", '{"xMARK'], 252, "--action-type-id: must be valid JSON"),
         ([_POLL, "--action-type-id", "category=Test"], 252, "--action-type-id: required field missing: owner"),
-        ([_POLL, "--cli-input-json", '{"actionTypeId": ["xMARK"]}'], 252, "--action-type-id: "),
+        ([_POLL, "--cli-input-json", '{"actionTypeId": ["xMARK"]}'], 252, "--cli-input-json: actionTypeId: "),
         ([_PUT, *_JOB, "--execution-details", "percentComplete=xMARK"], 252, "--execution-details: percentComplete"),
         ([_PUT, *_JOB, "--execution-details", "percentComplete=1000"], 252, "--execution-details: "),
     ],
@@ -222,7 +226,7 @@ def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(_TOKEN)
 
-    monkeypatch.setattr("cp_thirdparty.cli.commands.values_of", broken)
+    monkeypatch.setattr("cp_thirdparty.cli.commands.inputs_of", broken)
     shown = command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.err) == (255, "cp-thirdparty: error: unexpected error (RuntimeError)\n")
 

@@ -63,6 +63,10 @@ def _client(line: dict[str, Any]) -> Any:
     )
 
 
+def _acting(**members: object) -> dict[str, Any]:
+    return {"clients": _CLIENTS, "actions": [{**_ACTION, **members}]}
+
+
 def _file(tmp_path: Path, content: object) -> Path:
     path = tmp_path / "scenario.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
@@ -129,17 +133,56 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("xMARKERx", "must be a JSON object"),
+        ("xMARKERx", "must be valid JSON"),
         (["xMARKERx"], "must be a JSON object"),
-        ("[" * 100_000, "must be a JSON object"),
+        ("[" * 100_000, "must be valid JSON"),
+        ('{"clients": [], "actions": [], "clients": []}', "the member 'clients' is given more than once"),
         ({"clients": "xMARKERx"}, "clients: must be a list"),
         ({"clients": [{"clientToken": "xMARKERx"}]}, "required field missing: clients[0].clientId"),
         ({"clients": [{"clientId": "c", "clientToken": None}]}, "clients[0].clientToken: must be a text"),
         (
             {"clients": [{"clientId": "c", "token": "xMARKERx", "clientToken": "t"}]},
-            "clients[0]: there are clientId, clientToken only",
+            "clients[0]: unknown member 'token'; must be one of clientId, clientToken",
         ),
-        ({"action": []}, "the document: there are clients, actions, settings only"),
+        ({"action": []}, "unknown member 'action'; did you mean 'actions'?"),
+        ({"setings": {}}, "unknown member 'setings'; did you mean 'settings'?"),
+        ({"pipelines": []}, "unknown member 'pipelines'; must be one of settings, clients, actions"),
+        (
+            {"settings": {"redelivery_delay": 1}},
+            "settings: unknown member 'redelivery_delay'; did you mean 'redeliveryDelay'?",
+        ),
+        (
+            {"actions": [_ACTION, {**_ACTION, "inputArtefacts": []}]},
+            "actions[1]: unknown member 'inputArtefacts'; did you mean 'inputArtifacts'?",
+        ),
+        (
+            _acting(actionTypeId={**_TYPE_ID, "provder": "P"}),
+            "actions[0].actionTypeId: unknown member 'provder'; did you mean 'provider'?",
+        ),
+        (
+            _acting(actionTypeId={**_TYPE_ID, "category": "build"}),
+            "actions[0].actionTypeId.category: unknown value; did you mean 'Build'?",
+        ),
+        (
+            _acting(inputArtifacts=[{}, {"Name": "In"}]),
+            "actions[0].inputArtifacts[1]: unknown member 'Name'; did you mean 'name'?",
+        ),
+        (
+            _acting(outputArtifacts=[{"location": {"s3location": {}}}]),
+            "actions[0].outputArtifacts[0].location: unknown member 's3location'; did you mean 's3Location'?",
+        ),
+        (
+            _acting(artifactCredentials={"sesionToken": "xMARKERx"}),
+            "actions[0].artifactCredentials: unknown member 'sesionToken'; did you mean 'sessionToken'?",
+        ),
+        (
+            _acting(encryptionKey={"id": "k", "type": "kms"}),
+            "actions[0].encryptionKey.type: unknown value; did you mean 'KMS'?",
+        ),
+        (
+            _acting(pipelineContext={"stage": {"nam": "s"}}),
+            "actions[0].pipelineContext.stage: unknown member 'nam'; did you mean 'name'?",
+        ),
         (
             {"clients": _CLIENTS, "actions": [{**_ACTION, "clientId": "xMARKERx"}]},
             "actions[0].client_id: must be registered by register_client() first",
@@ -171,10 +214,12 @@ def test_a_bad_file_gets_one_line(
     assert (printed.out, printed.err) == ("", f"cp_thirdparty.testing: {path}: {message}\n")
 
 
-def test_a_misspelt_setting_gets_the_list_of_them(tmp_path: Path) -> None:
-    """A setting that there is not is refused with the names of those that there are."""
-    with pytest.raises(ScenarioError, match=r"^settings: there are redeliveryDelay, .*, verifySignatures only$"):
-        load(_file(tmp_path, {"settings": {"redelivery_delay": 1}}))
+def test_an_unknown_setting_gets_the_list_of_them(tmp_path: Path) -> None:
+    """A setting that is like no other is refused with the names of all."""
+    with pytest.raises(
+        ScenarioError, match=r"^settings: unknown member 'faults'; must be one of redeliveryDelay, .*, ver"
+    ):
+        load(_file(tmp_path, {"settings": {"faults": 1}}))
 
 
 def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,7 +266,9 @@ def test_all_that_an_action_can_have_may_be_in_the_file(tmp_path: Path) -> None:
     assert data.pipeline_context.pipeline_name == "mine"
 
 
-@pytest.mark.parametrize("content", [{}, {"actions": None}, {"settings": {"verifySignatures": False}}])
+@pytest.mark.parametrize(
+    "content", [{}, {"actions": None, "settings": None}, {"settings": {"verifySignatures": False}}]
+)
 def test_a_file_without_clients_gets_one(tmp_path: Path, content: object) -> None:
     """A client with a token is made up, new each time, and no action is started."""
     scenario = load(_file(tmp_path, content))

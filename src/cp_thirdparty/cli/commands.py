@@ -11,12 +11,16 @@ import click
 
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._hooks import member_name
+from cp_thirdparty.cli.documents import document_of
+from cp_thirdparty.cli.errors import CommandError
 from cp_thirdparty.cli.formats import compiled, formatted
 from cp_thirdparty.cli.operations import Operation
 from cp_thirdparty.cli.options import Settings, options_of
 from cp_thirdparty.cli.output import is_colored, terminal_width, warn, write
-from cp_thirdparty.cli.parameters import document_of, values_of
+from cp_thirdparty.cli.parameters import Inputs, inputs_of
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.exceptions import InvalidRequestError
 
 __all__ = ["command_of", "connected"]
 
@@ -62,13 +66,13 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
         return
     query = compiled(settings.query)
     document = document_of(settings.cli_input_json, settings.cli_input_yaml)
-    values = values_of(operation, given, document=document, prompt=settings.cli_auto_prompt)
+    inputs = inputs_of(operation, given, document=document, prompt=settings.cli_auto_prompt)
     if settings.generate_cli_skeleton == "output":
         from cp_thirdparty.cli.skeleton import output_skeleton  # noqa: PLC0415 - likewise
 
         answer = output_skeleton(operation.name)
     else:
-        answer = _answer(operation, settings, values)
+        answer = _answer(operation, settings, inputs)
     text = formatted(
         query(answer),
         settings.output,
@@ -100,11 +104,15 @@ def _quiet(*, debug: bool) -> Generator[None, None, None]:
         root.setLevel(level)
 
 
-def _answer(operation: Operation, settings: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(operation: Operation, settings: Settings, inputs: Inputs) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
     with _quiet(debug=settings.debug), connected(settings) as client:
-        return operation.call(client, values, "reveal" if settings.reveal_secrets else "mask")
+        try:
+            return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")
+        except InvalidRequestError as error:
+            name, rule = inputs.names.get(member_name(error.parameter), error.parameter), error.rule
+        raise CommandError(f"{name}: {rule}")
 
 
 def connected(settings: Settings) -> ThirdPartyJobClient:

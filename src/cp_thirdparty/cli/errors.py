@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 from cp_thirdparty.exceptions import (
@@ -93,9 +91,11 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _meant(error: click.NoSuchOption) -> str:
+    from cp_thirdparty._input import near_miss  # noqa: PLC0415 - it loads cattrs, which only errors need here
+
     known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
-    near = difflib.get_close_matches(error.option_name, known, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else "; see --help"
+    near = near_miss(error.option_name, known)
+    return "; see --help" if near is None else f"; did you mean {near}?"
 
 
 def _name(param: click.Parameter | None) -> str:

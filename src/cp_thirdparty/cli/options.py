@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 import click
 
+from cp_thirdparty.cli.errors import CommandError
 from cp_thirdparty.cli.formats import FORMATS
 from cp_thirdparty.cli.operations import Operation
 from cp_thirdparty.cli.version import version_option
@@ -60,10 +61,23 @@ def options_of(operation: Operation) -> list[click.Parameter]:
             type=click.IntRange(min=1) if parameter.kind is int else str,
             metavar="INTEGER" if parameter.kind is int else "TEXT",
             help=parameter.help,
+            multiple=True,
+            callback=_single,
         )
         for parameter in operation.parameters
     ]
     return [*own, *(make() for make in _COMMON), version_option()]
+
+
+def _single(_context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:
+    """Return the value of an option; click would drop all but the last one without a word."""
+    if len(values) > 1:
+        raise CommandError(f"{option.opts[0]}: is given more than once")
+    return values[0] if values else None
+
+
+def _document(name: str, text: str) -> Callable[[], click.Option]:
+    return lambda: click.Option([name], metavar="TEXT", help=text, multiple=True, callback=_single)
 
 
 def _text(name: str, text: str, metavar: str = "TEXT") -> Callable[[], click.Option]:
@@ -97,8 +111,8 @@ def _auto_prompt() -> click.Option:
 
 
 _COMMON: tuple[Callable[[], click.Option], ...] = (
-    _text("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
-    _text("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
+    _document("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
+    _document("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
     _skeleton,
     _flag("--debug", "Write botocore's log, with secrets withheld, to standard error."),
     _text("--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"),

@@ -1,87 +1,101 @@
-"""What the user has given, from the command line, documents, files, the environment and the terminal, to values."""
+"""The parameters of a call, from the command line, the input document, the environment and the terminal."""
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import click
 
+from cp_thirdparty._input import read_input, unknown_member
+from cp_thirdparty.cli.documents import structure_of, text_of
 from cp_thirdparty.cli.errors import CommandError
 from cp_thirdparty.cli.operations import Operation, Parameter
-from cp_thirdparty.converter import structure
-from cp_thirdparty.exceptions import ResponseDecodeError
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["TOKEN_VARIABLE", "document_of", "model_of", "text_of", "values_of"]
+__all__ = ["TOKEN_VARIABLE", "Inputs", "inputs_of", "model_of"]
 
 TOKEN_VARIABLE = "CP_THIRDPARTY_CLIENT_TOKEN"  # noqa: S105 - a name
 
-_FILE = "file://"
+# An error stays readable on one line.
+_MOST_PROBLEMS = 5
 
-_DIGITS = 3  # of a percentage: Python refuses to read a number of thousands
 
-
-def values_of(operation: Operation, given: Mapping[str, Any], *, document: Any, prompt: bool | None) -> dict[str, Any]:
+@attrs.frozen(kw_only=True)
+class Inputs:
     """
-    Gather the parameters of a call.  What the command line has overrides the document.
+    The parameters of a call.
+
+    Attributes:
+        values: The values by the service's names.
+
+        names: What the user wrote to give each of them, by the service's names: an option, or a place in a document.
+
+    .. versionadded:: 0.2.0
+    """
+
+    values: Mapping[str, Any]
+    names: Mapping[str, str]
+
+
+def inputs_of(
+    operation: Operation, given: Mapping[str, Any], *, document: tuple[str, Any] | None, prompt: bool | None
+) -> Inputs:
+    """
+    Return the parameters of a call.  The command line overrides the document.
 
     Args:
         operation: The operation.
 
-        given: Texts and numbers of the command line by the service's names; ``None`` where there was none.
+        given: Strings and numbers of the command line by the service's names; ``None`` where there was none.
 
-        document: The input document, or ``None``.
+        document: The option that gives the input document and the document, or ``None``.
 
         prompt: Whether to ask for what is missing; ``None`` to ask for a client token only, if there is a terminal.
 
     Raises:
-        CommandError: A parameter is missing or cannot be read.
+        CommandError: A parameter is missing or cannot be read, or there is an unknown one.
 
-    .. versionadded:: 0.1.0
+    .. versionadded:: 0.2.0
     """
-    known = {parameter.member: parameter for parameter in operation.parameters}
-    document = {} if document is None else document
-    if not isinstance(document, dict) or not document.keys() <= known.keys():
-        raise CommandError(f"the input document must be an object with nothing but {', '.join(known)}")
-    values = {name: value for name, value in document.items() if value is not None}
-    values |= {name: _read(known[name], value) for name, value in given.items() if value is not None}
+    option, content = document or ("", {})
+    values = _document_values(operation, content, option)
+    names = {member: f"{option}: {member}" for member in values}
     for parameter in operation.parameters:
-        if parameter.member not in values:
+        member, typed = parameter.member, given.get(parameter.member)
+        value = _read(parameter, typed) if typed is not None else None
+        if value is None and member not in values:
             value = _missing(parameter, prompt=prompt)
-            if value is not None:
-                values[parameter.member] = value
-    return {name: _value(known[name], value) for name, value in values.items()}
+        if value is not None:
+            values[member], names[member] = value, parameter.option
+    return Inputs(values=values, names=names)
 
 
-def text_of(value: str, name: str) -> str:
-    """
-    Return a text, or what is in the file that it names by ``file://``.
+def _document_values(operation: Operation, document: Any, option: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise CommandError(f"{option}: must be an object")
+    known = {parameter.member: parameter for parameter in operation.parameters}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, content in document.items():
+        if name in known:
+            value, found = read_input(content, known[name].kind, name)
+            values[name] = SecretStr(value) if known[name].is_secret and not found else value
+            problems.extend(found)
+        else:
+            problems.append(unknown_member(name, list(known)))
+    _check(option, problems)
+    return values
 
-    Args:
-        value: What the user has given.
 
-        name: The option, for errors.
-
-    Raises:
-        CommandError: The file cannot be read.
-
-    .. versionadded:: 0.1.0
-    """
-    if not value.startswith(_FILE):
-        return value
-    try:
-        return Path(value[len(_FILE) :]).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or "no such file"
-    except (ValueError, RuntimeError):
-        reason = "it is no UTF-8 text, or there is no such file"
-    raise CommandError(f"{name}: the file cannot be read: {reason}")
+def _check(name: str, problems: Sequence[str]) -> None:
+    if problems:
+        more = len(problems) - _MOST_PROBLEMS
+        shown = [*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+        raise CommandError(f"{name}: {'; '.join(shown)}")
 
 
 def model_of(kind: type[Any], value: str, name: str) -> Any:
@@ -100,7 +114,9 @@ def model_of(kind: type[Any], value: str, name: str) -> Any:
 
     .. versionadded:: 0.1.0
     """
-    return _model(kind, _structure(value, name), name)
+    model, problems = read_input(structure_of(value, kind, name), kind)
+    _check(name, problems)
+    return model
 
 
 def _read(parameter: Parameter, value: Any) -> Any:
@@ -109,7 +125,7 @@ def _read(parameter: Parameter, value: Any) -> Any:
     if parameter.kind is int:
         return value
     text = text_of(value, parameter.option)
-    return text if parameter.kind is str else _structure(text, parameter.option)
+    return text if parameter.kind is str else model_of(parameter.kind, text, parameter.option)
 
 
 def _line(value: str, name: str) -> str:
@@ -128,84 +144,3 @@ def _missing(parameter: Parameter, *, prompt: bool | None) -> Any:
     if not sys.stdin.isatty():
         raise CommandError(f"{parameter.option}: is needed, and there is no terminal to ask")
     return _read(parameter, click.prompt(parameter.option, hide_input=parameter.is_secret, err=True))
-
-
-def _value(parameter: Parameter, value: Any) -> Any:
-    if parameter.is_secret and isinstance(value, str):
-        return SecretStr(value)
-    if parameter.kind in (str, int):
-        return value  # the client checks it
-    return _model(parameter.kind, value, parameter.option)
-
-
-def _model(kind: type[Any], value: Any, name: str) -> Any:
-    try:
-        return structure(value, kind)
-    except ResponseDecodeError as error:
-        problems = error.problems
-    raise CommandError(f"{name}: {'; '.join(problems)}")
-
-
-def _structure(text: str, name: str) -> Any:
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            raise CommandError(f"{name}: is malformed JSON") from None
-    words = shlex.shlex(text, posix=True)
-    words.whitespace, words.whitespace_split, words.commenters = ",", True, ""
-    try:
-        pairs = [word.partition("=") for word in words]
-    except ValueError:
-        pairs = []
-    if not pairs or not all(equals and key for key, equals, _ in pairs):
-        raise CommandError(f"{name}: must be JSON or NAME=VALUE,NAME=VALUE")
-    return {key: _number(key, value) for key, _, value in pairs}
-
-
-def _number(key: str, value: str) -> str | int:
-    """Return the one member that is a number as one."""
-    return int(value) if key == "percentComplete" and value.isdecimal() and len(value) <= _DIGITS else value
-
-
-def document_of(as_json: str | None, as_yaml: str | None) -> Any:
-    """
-    Read an input document.
-
-    Args:
-        as_json: JSON, or ``file://PATH``.
-
-        as_yaml: Likewise YAML.
-
-    Raises:
-        CommandError: It is malformed, cannot be read, or there are two.
-
-    .. versionadded:: 0.1.0
-    """
-    if as_json is not None and as_yaml is not None:
-        raise CommandError("--cli-input-json and --cli-input-yaml: there can be only one of them")
-    if as_json is not None:
-        document, is_read = _json(text_of(as_json, "--cli-input-json"))
-    elif as_yaml is not None:
-        document, is_read = _yaml(text_of(as_yaml, "--cli-input-yaml"))
-    else:
-        return None
-    if not is_read:
-        raise CommandError(f"--cli-input-{'json' if as_yaml is None else 'yaml'}: is malformed")
-    return document
-
-
-def _json(text: str) -> tuple[Any, bool]:
-    try:
-        return json.loads(text), True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _yaml(text: str) -> tuple[Any, bool]:
-    import yaml  # noqa: PLC0415 - few calls need it
-
-    try:
-        return yaml.safe_load(text), True
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return None, False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import attrs
 
 from cp_thirdparty._hooks import member_name
-from cp_thirdparty._reading import read
+from cp_thirdparty._input import parse_json, read_input, unknown_member
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing.server import LocalCodePipeline
@@ -69,6 +68,7 @@ class _Action:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class _Content:
+    settings: Any = None
     clients: tuple[_Client, ...] = ()
     actions: tuple[_Action, ...] = ()
 
@@ -154,7 +154,8 @@ def load(path: Path) -> Scenario:
       ``pipelineContext``.
 
     Raises:
-        ScenarioError: The file cannot be read, is no JSON, or does not have this form.  It tells every problem.
+        ScenarioError: The file cannot be read, is no JSON, or does not have this form.  The error names each
+            unknown member; if there is none, it names every other problem.
 
     .. versionadded:: 0.1.0
     """
@@ -167,19 +168,20 @@ def load(path: Path) -> Scenario:
 
 def _read(path: Path) -> tuple[Scenario | None, list[str]]:
     try:
-        document: object = json.loads(path.read_bytes())
+        document, problem = parse_json(path.read_bytes())
     except OSError as error:
         return None, [f"cannot be read: {error.strerror}"]
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        return None, ["must be a JSON object"]
-    settings: object = document.pop("settings", {})
-    content, problems = read(document, _Content)
-    named = {member_name(name): name for name in _SETTINGS}
-    problems = (*_settings_problems(settings), *_unknown(document), *problems)
-    if content is None or problems or not isinstance(settings, dict):
+    if problem is None and not isinstance(document, dict):
+        problem = "must be a JSON object"
+    if problem is not None:
+        return None, [problem]
+    content, problems = read_input(document, _Content, allow_null=True)
+    settings: Any = document.get("settings")
+    settings = {} if settings is None else settings
+    problems = (*_settings_problems(settings), *problems)
+    if content is None or problems:
         return None, list(problems)
+    named = {member_name(name): name for name in _SETTINGS}
     clients = {client.client_id: SecretStr(client.client_token) for client in content.clients}
     settings = {named[name]: value for name, value in settings.items()}
     return Scenario(settings=settings, clients=clients or _made_up_client(), actions=content.actions), []
@@ -192,7 +194,7 @@ def _settings_problems(settings: object) -> Iterator[str]:
     known = {member_name(name): kind for name, kind in _SETTINGS.items()}
     for name, value in settings.items():
         if name not in known:
-            yield f"settings: there are {', '.join(known)} only"
+            yield f"settings: {unknown_member(name, list(known))}"
         elif not _is_of(value, known[name]):
             yield f"settings.{name}: must be {_RULES[known[name]]}"
 
@@ -201,21 +203,6 @@ def _is_of(value: object, kind: type[float | int | bool]) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     return isinstance(value, (int, kind)) and value >= (1 if kind is int else 0)
-
-
-def _unknown(document: Mapping[str, Any]) -> Iterator[str]:
-    """Tell members that nobody would look at: they are misspelt."""
-    yield from _unknown_of(document, _Content, "the document", {"settings"})
-    for name, model in (("clients", _Client), ("actions", _Action)):
-        items = document.get(name)
-        for index, item in enumerate(items if isinstance(items, list) else ()):
-            yield from _unknown_of(item, model, f"{name}[{index}]", set())
-
-
-def _unknown_of(item: object, model: type[attrs.AttrsInstance], path: str, others: set[str]) -> Iterator[str]:
-    known = [member_name(field.name) for field in attrs.fields(model)]
-    if isinstance(item, dict) and not item.keys() <= {*known, *others}:
-        yield f"{path}: there are {', '.join([*known, *sorted(others)])} only"
 
 
 def _made_up_client() -> dict[str, SecretStr]:

@@ -1,0 +1,133 @@
+"""Strict reading of what a person wrote, such as options and scenario files: nothing in it is ignored."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from cp_thirdparty._hooks import member_name
+from cp_thirdparty._reading import read
+
+# Names of members are letters.  Anything else may be a secret that was written in the wrong place.
+_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
+
+
+class DuplicateMemberError(ValueError):
+    """An object has a member twice.  The error holds the problem and never the value."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.problem = f"the member{_shown(name)} is given more than once"
+
+
+def check_unique(names: Iterable[str]) -> None:
+    """Raise `DuplicateMemberError` for the first name that is there twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DuplicateMemberError(name)
+        seen.add(name)
+
+
+def parse_json(text: str | bytes) -> tuple[Any, str | None]:
+    """Return the document and no problem, or ``None`` and the problem."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique_members), None
+    except DuplicateMemberError as error:
+        return None, error.problem
+    except (ValueError, RecursionError):
+        return None, "must be valid JSON"
+
+
+def read_input(data: Any, kind: Any, path: str = "", *, allow_null: bool = False) -> tuple[Any, tuple[str, ...]]:
+    """
+    Return the value and no problems, or ``None`` and the problems.
+
+    `read` ignores unknown members and keeps unknown enum values, because the service may send more than this version
+    knows.  In what a person wrote they are mistakes.
+
+    Args:
+        data: Plain values, as `json.loads` returns them.
+
+        kind: The class or type to read.
+
+        path: The place of the data in the document, for the problems.
+
+        allow_null: Whether null means that a member is absent, and an object may be empty.
+    """
+    mistakes = tuple(_mistakes(data, kind, path, allow_null=allow_null))
+    return (None, mistakes) if mistakes else read(data, kind, path)
+
+
+def unknown_member(name: object, known: Sequence[str]) -> str:
+    """Return the problem of a name that is not known."""
+    near = near_miss(name, known) if isinstance(name, str) else None
+    if near is not None:
+        return f"unknown member {name!a}; did you mean {near!r}?"
+    return f"unknown member{_shown(name)}; must be one of {', '.join(known)}"
+
+
+def near_miss(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like this one, or ``None``.  Case, hyphens and underscores do not count."""
+    by_letters = {_letters(each): each for each in known}
+    near = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.7)
+    return by_letters[near[0]] if near else None
+
+
+def _letters(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")
+
+
+def _shown(name: object) -> str:
+    return f" {name!r}" if isinstance(name, str) and _NAME.fullmatch(name) else ""
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    check_unique(name for name, _ in pairs)
+    return dict(pairs)
+
+
+def _mistakes(value: Any, kind: Any, path: str, *, allow_null: bool) -> Iterator[str]:
+    """Yield what `read` would let pass."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if value is None or (value == {} and attrs.has(kind)):
+        if not allow_null:
+            yield _at(path, f"must not be {'null' if value is None else 'empty'}")
+    elif origin in (types.UnionType, typing.Union):
+        yield from _mistakes(value, arguments[0], path, allow_null=allow_null)
+    elif origin is tuple and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _mistakes(item, arguments[0], f"{path}[{index}]", allow_null=allow_null)
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        yield from _unknown_value(value, [str(member.value) for member in kind], path)
+    elif attrs.has(kind) and isinstance(value, dict):
+        yield from _member_mistakes(value, kind, path, allow_null=allow_null)
+
+
+def _member_mistakes(members: Mapping[Any, Any], kind: Any, path: str, *, allow_null: bool) -> Iterator[str]:
+    known = {member_name(field.name): field.type for field in attrs.fields(attrs.resolve_types(kind))}
+    for name, value in members.items():
+        if name in known:
+            yield from _mistakes(value, known[name], f"{path}.{name}" if path else name, allow_null=allow_null)
+        else:
+            yield _at(path, unknown_member(name, list(known)))
+
+
+def _unknown_value(value: Any, known: Sequence[str], path: str) -> Iterator[str]:
+    if isinstance(value, str) and value not in known:
+        near = near_miss(value, known)
+        yield _at(
+            path, f"must be one of {', '.join(known)}" if near is None else f"unknown value; did you mean {near!r}?"
+        )
+
+
+def _at(path: str, problem: str) -> str:
+    return f"{path}: {problem}" if path else problem

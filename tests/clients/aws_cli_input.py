@@ -1,0 +1,54 @@
+"""
+What the AWS CLI does with the inputs of `support.typed_inputs`: what it refuses, our command line refuses too.
+
+Run by ``.ci/dev clients``, which makes the environment of the AWS CLI.  Our side of the same table is in
+``tests/cli/test_strict_input.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.typed_inputs import ACCEPTED, REFUSED, Accepted, Refused
+
+from cp_thirdparty.testing import LocalCodePipeline
+
+_AWS = Path(
+    os.environ.get("CP_THIRDPARTY_AWS", str(Path(__file__).parents[2] / ".venv-clients" / "awscli" / "bin" / "aws"))
+)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[LocalCodePipeline]:
+    """Serve a local CodePipeline without jobs."""
+    with LocalCodePipeline() as service:
+        yield service
+
+
+def _call(service: LocalCodePipeline, arguments: tuple[str, ...]) -> None:
+    env = {**os.environ, **service.environment(), "AWS_PAGER": ""}
+    env.pop("AWS_PROFILE", None)
+    subprocess.run([_AWS, "codepipeline", *arguments], env=env, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("row", [row for row in REFUSED if row.aws_refuses is not None], ids=lambda row: row.error)
+def test_the_aws_cli_refuses_what_the_table_says(row: Refused, service: LocalCodePipeline) -> None:
+    """The AWS CLI sends the input exactly when the table says so."""
+    before = len(service.requests)
+    _call(service, row.arguments)
+    assert (len(service.requests) == before) == row.aws_refuses
+
+
+@pytest.mark.parametrize("row", [row for row in ACCEPTED if row.aws_sends_the_same is not None], ids=str)
+def test_the_aws_cli_sends_what_we_send(row: Accepted, service: LocalCodePipeline) -> None:
+    """The AWS CLI sends the same parameters exactly when the table says so."""
+    before = len(service.requests)
+    _call(service, row.arguments)
+    assert len(service.requests) == before + 1
+    parameters = service.requests[-1].parameters or {}
+    sent = {name: value for name, value in parameters.items() if name not in ("jobId", "clientToken")}
+    assert (sent == row.sent) == row.aws_sends_the_same
