@@ -91,6 +91,7 @@ def test_a_client_of_our_own_lists_no_services(monkeypatch: pytest.MonkeyPatch) 
     def walk(*_: object, **__: object) -> list[str]:
         raise AssertionError("all folders were listed")
 
+    data_loader._loader.cache_clear()
     monkeypatch.setattr(Loader, "list_available_services", walk)
     with pytest.raises(AssertionError, match="all folders were listed"):
         botocore.session.Session().create_client("codepipeline", region_name="us-east-1")
@@ -109,24 +110,27 @@ def test_a_session_of_yours_keeps_its_loader() -> None:
 def test_sessions_share_a_loader_of_the_same_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sessions share what was parsed, and a session with other folders does not see it."""
     first, second, third = (botocore.session.Session() for _ in range(3))
-    data_loader.share(first)
-    data_loader.share(second)
+    data_loader.install(first)
+    data_loader.install(second)
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
-    data_loader.share(third)
+    data_loader.install(third)
     loaders = [session.get_component("data_loader") for session in (first, second, third)]
     assert loaders[0] is loaders[1]
     assert loaders[2].search_paths == [str(tmp_path), *loaders[0].search_paths]
 
 
-def test_a_second_client_of_the_local_service_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the first client of a process parses botocore's data."""
+def test_a_second_client_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first client of a process parses botocore's data, whoever makes the second one."""
+    ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False).close()
 
     def read(*_: object) -> object:
         raise AssertionError("a file was read")
 
+    monkeypatch.setattr(data_loader._JsonFileLoader, "load_file", read)
+    ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False).close()
     with LocalCodePipeline() as service:
         service.client().close()
-        monkeypatch.setattr(data_loader._JsonFileLoader, "load_file", read)
-        service.client().close()
-        with pytest.raises(InvalidRequestError, match="AssertionError"):
-            ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False)
+    data_loader._loader.cache_clear()
+    with pytest.raises(InvalidRequestError, match="AssertionError"):
+        ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False)
+    data_loader._loader.cache_clear()

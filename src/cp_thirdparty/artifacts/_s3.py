@@ -97,7 +97,7 @@ def made_s3(
         # In place of botocore's own, which look through environment, files and metadata services.
         session.register_component("credential_provider", _OnlyTheJobs(credentials))
         session.register_component("token_provider", _NoToken())
-        data_loader.share(session)  # S3's large model is parsed once for all jobs
+        data_loader.install(session)  # S3's large model is parsed once for all jobs
         client: Any = session.create_client(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
         )

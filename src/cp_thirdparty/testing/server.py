@@ -312,7 +312,7 @@ class LocalCodePipeline:
         .. versionadded:: 0.1.0
         """
         session = botocore.session.Session()
-        data_loader.share(session)  # tests make many clients
+        data_loader.install(session)
         token = None if self.session_token is None else self.session_token.get_secret_value()
         session.set_credentials(self.access_key_id, self.secret_access_key.get_secret_value(), token)
         if in_process:

@@ -84,7 +84,7 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
 
 def _partition(region: str) -> str | None:
     session = botocore.session.Session()
-    data_loader.share(session)
+    data_loader.install(session)
     try:
         partition: str = session.get_partition_for_region(region)
     except BotoCoreError:
