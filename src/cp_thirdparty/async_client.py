@@ -15,23 +15,23 @@ from typing import Any, TypeVar, cast
 
 import attrs
 from botocore.config import Config
-from botocore.exceptions import ReadTimeoutError
 from typing_extensions import Self, Unpack
 
 from cp_thirdparty import _limits
-from cp_thirdparty._core import data_loader, guard, operations
+from cp_thirdparty._core import data_loader, events, operations
 from cp_thirdparty._core.backoff import FATAL, pause_before_poll
-from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
+from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.send import (
-    Answered,
     JobClientBase,
-    failed,
+    Result,
+    decode_response,
+    find_method,
     is_codepipeline,
-    method,
     plain_parameters,
-    read,
+    result_of_failure,
 )
 from cp_thirdparty._core.settings import own_config, refused_setting
 from cp_thirdparty._lazy import missing_extra
@@ -349,7 +349,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         """
         if self._recipe is None or self._client is None:
             return
-        client = self._opened()
+        client = self._open_client()
         self._client = self._loop = None
         await client.close()
 
@@ -382,11 +382,11 @@ class AsyncThirdPartyJobClient(JobClientBase):
     def _adopt(self, client: AioBaseClient) -> None:
         if not is_codepipeline(client, is_async=True) or not aio.install(client):
             raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
-        guard.install(client)
+        events.install(client)
         self._client = client
         self._loop = _running_loop()
 
-    def _opened(self, **facts: Unpack[CallFacts]) -> AioBaseClient:
+    def _open_client(self, **facts: Unpack[CallFacts]) -> AioBaseClient:
         if self._client is None:
             raise InvalidRequestError("client", "must be open: use it inside `async with`", **facts)
         loop = _running_loop()
@@ -396,25 +396,25 @@ class AsyncThirdPartyJobClient(JobClientBase):
         return self._client
 
     async def _call(self, request: Request[_T]) -> _T:
-        client, call = (
-            self._opened(**operations.not_sent(request.operation_name, request.job_id)),
-            self._begun(request),
-        )
-        return self._ended(request, call, await _answered(client, request, call))
+        client = self._open_client(**operations.not_sent(request.operation_name, request.job_id))
+        call = self._start_call(request)
+        return self._finish_call(request, call, await _send_request(client, request, call))
 
 
-async def _answered(client: AioBaseClient, request: Request[_T], call: Call) -> Answered[_T]:
+async def _send_request(client: AioBaseClient, request: Request[_T], call: Call) -> Result[_T]:
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
     current = CURRENT.set(call)
     try:
         async with aio.timeout(call.seconds_left()):
-            answer = await method(client, request)(**plain_parameters(request))
-        return read(request, answer)
-    except asyncio.TimeoutError:
-        return failed(request, call, ReadTimeoutError(endpoint_url=""))
+            parsed = await find_method(client, request)(**plain_parameters(request))
+        return decode_response(request, call, parsed)
     except BaseException as failure:  # noqa: BLE001 - a cancellation too is raised again by the caller
-        return failed(request, call, failure)
+        if isinstance(failure, asyncio.TimeoutError) and call.is_over():
+            forget(failure)
+            return result_of_failure(request, call, CallStoppedError())
+        return result_of_failure(request, call, failure)
     finally:
+        call.forget_response()
         with suppress(ValueError):  # a task whose loop is gone ends in another context
             CURRENT.reset(current)
 

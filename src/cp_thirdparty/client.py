@@ -13,10 +13,9 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from typing_extensions import Self
 
-from cp_thirdparty._core import deadline as deadlines
-from cp_thirdparty._core import guard, operations
+from cp_thirdparty._core import events, operations
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty._core.send import JobClientBase, answered, is_codepipeline
+from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
 from cp_thirdparty._core.settings import made_client, own_config, refused_setting
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
@@ -85,8 +84,7 @@ class ThirdPartyJobClient(JobClientBase):
         self._client = client
         self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
         self._process_id = os.getpid()
-        guard.install(client)
-        deadlines.install(client)
+        events.install(client)
 
     @classmethod
     def create(
@@ -344,10 +342,10 @@ class ThirdPartyJobClient(JobClientBase):
         return f"<{type(self).__name__} {self._client.meta.endpoint_url}>"
 
     def _call(self, request: Request[_T]) -> _T:
-        call = self._begun(request)
-        return self._ended(request, call, answered(self._opened(), request, call))
+        call = self._start_call(request)
+        return self._finish_call(request, call, send_request(self._open_client(), request, call))
 
-    def _opened(self) -> BaseClient:
+    def _open_client(self) -> BaseClient:
         if self._process_id != os.getpid():
             self._leave_parent()
         return self._client
@@ -356,8 +354,7 @@ class ThirdPartyJobClient(JobClientBase):
         """In the child of a fork: the connections belong to the parent, so get others."""
         client = None if self._rebuild is None else self._rebuild()
         if isinstance(client, BaseClient):
-            guard.install(client)
-            deadlines.install(client)
+            events.install(client)
             self._client = client
         else:
             self._client.close()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["ActionCategory", "ActionOwner", "ArtifactLocationType", "EncryptionKeyType", "FailureType", "JobStatus"]
+__all__ = [
+    "ActionCategory",
+    "ActionOwner",
+    "ArtifactLocationType",
+    "Delivery",
+    "EncryptionKeyType",
+    "FailureType",
+    "JobStatus",
+]
 
 _UNKNOWN = "UNKNOWN"
 
@@ -119,3 +127,21 @@ class FailureType(str, Enum):
 
     __str__ = str.__str__
     __format__ = str.__format__  # type: ignore[assignment] # typeshed names the parameter of one and not of the other
+
+
+class Delivery(Enum):
+    """
+    What was observed of a request on its connection.
+
+    A call may have several attempts.  Its delivery is the worst of theirs: `SENT` is worse than `RESPONDED`, which is
+    worse than `NOT_SENT`.
+
+    .. versionadded:: 0.2.0
+    """
+
+    NOT_SENT = "not sent"
+    """No byte of the request has left this machine."""
+    SENT = "sent"
+    """At least one byte has left, and no complete response has arrived: the service may have acted on the request."""
+    RESPONDED = "responded"
+    """A complete response has arrived."""

@@ -43,7 +43,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-from cp_thirdparty.enums import FailureType
+from cp_thirdparty.enums import Delivery, FailureType
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -78,6 +78,7 @@ __all__ = [
     "UnsafeArchiveError",
     "UntrustedResponseError",
     "ValidationException",
+    "is_already_reported",
 ]
 
 
@@ -93,6 +94,7 @@ class CallFacts(TypedDict, total=False):
     status_code: int | None
     request_id: str | None
     attempts: int | None
+    delivery: Delivery | None
     is_retry_safe: bool | None
 
 
@@ -124,7 +126,10 @@ class CodePipelineJobError(Exception):
     """The request id that AWS Support asks for, or ``None``."""
 
     attempts: int | None = None
-    """How many times the request was sent; 0 when it was not sent, ``None`` when that is not known."""
+    """How many times the request was sent; 0 when no byte of it has left, ``None`` outside of a call."""
+
+    delivery: Delivery | None = None
+    """What was observed of the request on its connection; ``None`` outside of a call."""
 
     is_retry_safe: bool | None = None
     """
@@ -475,3 +480,25 @@ class JobFailedError(Exception):
 
     def __str__(self) -> str:
         return f"{self.failure_type}: {self.message}"
+
+
+def is_already_reported(error: BaseException, previous: BaseException | None) -> bool:
+    """
+    Return whether a result was accepted although the call that reported it failed.
+
+    When ``is_retry_safe`` of an error is ``None``, CodePipeline may have accepted the result.  Report it again: if an
+    `InvalidJobStateException` follows, it was accepted the first time.
+
+    Args:
+        error: The error of the latest attempt to report the result.
+
+        previous: An error of an earlier attempt whose ``is_retry_safe`` was ``None``, or ``None`` if there was none.
+
+    .. versionadded:: 0.2.0
+    """
+    is_unknown = (
+        isinstance(previous, CodePipelineJobError)
+        and previous.delivery in (Delivery.SENT, Delivery.RESPONDED)
+        and previous.is_retry_safe is None
+    )
+    return is_unknown and isinstance(error, InvalidJobStateException)

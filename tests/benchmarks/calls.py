@@ -15,16 +15,11 @@ from functools import partial
 from typing import Any
 
 import botocore.session
-from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool
 from botocore.config import Config
 
 from benchmarks.constant_service import CREDENTIALS, DOCUMENT, Server
-from benchmarks.measure import Target, choose_pairs, main, microseconds, print_table, take_turns
+from benchmarks.measure import Target, choose_pairs, main, print_table, take_turns
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty._core import guard
-from cp_thirdparty._core.call import Call
-from cp_thirdparty._core.operations import get_third_party_job_details
-from cp_thirdparty._core.send import answered
 
 _ID = DOCUMENT["jobDetails"]["id"]
 _Call = Callable[[], object]
@@ -36,7 +31,6 @@ def run(*, short: bool) -> None:
     """Print the tables."""
     server = Server()
     pairs, calls = choose_pairs(12, short=short), 64 if short else 1024
-    trust(server, pairs=choose_pairs(30, short=short))
     loop = asyncio.new_event_loop()
     for width in (1, 8, 32):
         candidates: dict[str, Callable[[], float]] = {
@@ -51,34 +45,6 @@ def run(*, short: bool) -> None:
         print_table(f"calls a second, {width} at a time", "boto3", samples, targets)
     loop.close()
     server.close()
-
-
-def trust(server: Server, *, pairs: int) -> None:
-    """Compare a call with one whose botocore client has no guard, no deadline and no redaction."""
-    with server.client(1) as trusting, server.client(1) as client:
-        _take_trust_away(trusting._client)
-        unlimited = Call(ends_at=None, wire_logs=True)
-        request = partial(get_third_party_job_details, _ID, client_token="t")
-        samples = take_turns(
-            {
-                "without": microseconds(lambda: answered(trusting._client, request(), unlimited), 50),
-                "with": microseconds(lambda: client.get_third_party_job_details(_ID, client_token="t"), 50),
-            },
-            pairs=pairs,
-        )
-    title = "a call with and without guard, deadline and redaction, µs"
-    print_table(title, "without", samples, {"with": Target("<=", 1.05)})
-
-
-def _take_trust_away(client: Any) -> None:
-    for operation in guard._OPERATIONS:
-        for event, handler in (("before-parse", guard._look_at_answer), ("needs-retry", guard._tell_status)):
-            client.meta.events.unregister(
-                f"{event}.codepipeline.{operation}", handler, unique_id=f"cp_thirdparty.{event}.{operation}"
-            )
-    client._endpoint.http_session._pool_classes_by_scheme.update(
-        http=AWSHTTPConnectionPool, https=AWSHTTPSConnectionPool
-    )
 
 
 # --- the libraries; each gets details once per call

@@ -28,6 +28,7 @@ from cp_thirdparty import (
     FailureType,
     ThirdPartyJobClient,
 )
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,
@@ -41,6 +42,7 @@ from cp_thirdparty.exceptions import (
     TransportError,
     UntrustedResponseError,
     ValidationException,
+    is_already_reported,
 )
 
 _DEADLINE = 1.0
@@ -423,26 +425,40 @@ def test_a_wrong_length_is_no_answer(
 
 
 @pytest.mark.parametrize("operation", _CALLS)
-@pytest.mark.parametrize("fault", ["HTML page", "array", "good without request id", "closed at once", "500"])
-def test_a_bad_answer_is_asked_for_again(fault: str, operation: str, kind: str, server: RawServer) -> None:
-    """What was no answer is sent again, and the good answer counts."""
-    server.faults = [_OUTCOMES[fault][0], _http(_GOOD)]
+@pytest.mark.parametrize(
+    "fault", ["HTML page", "array", "good without request id", "closed at once", "500", "throttling"]
+)
+def test_a_bad_response_is_resent_only_if_that_is_safe(
+    fault: str, operation: str, kind: str, server: RawServer
+) -> None:
+    """Reads are resent; acknowledgements and results only if CodePipeline has throttled them."""
+    played, expected = _OUTCOMES[fault]
+    server.faults = [played, _http(_GOOD)]
     records: list[Any] = []
     client = _connect(kind, server, 2)
     client._on_call = records.append
     client._deadline = 10.0
-    _CALLS[operation](client)
-    assert [record.attempts for record in records] == [2]
+    error: Any = None
+    try:
+        _CALLS[operation](client)
+    except ThirdPartyError as raised:
+        error = raised
+    is_resent = operation in _READS or fault == "throttling"
+    assert [record.attempts for record in records] == [2 if is_resent else 1]
+    if is_resent:
+        assert error is None
+    else:
+        assert (type(error), error.is_retry_safe) == (expected, None)
 
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("good without request id", "an answer without a request id is not CodePipeline's"),
-        ("request id of two lines", "an answer without a request id is not CodePipeline's"),
-        ("negative length", "the answer is not as long as it says"),
-        ("HTML page", "the answer is not what the protocol asks for"),
-        ("error type that is a number", "the answer has an error type that is no text"),
+        ("good without request id", "a response without a request id does not come from CodePipeline"),
+        ("request id of two lines", "a response without a request id does not come from CodePipeline"),
+        ("negative length", "the response does not have the length that it declares"),
+        ("HTML page", "the response does not have the form that the protocol requires"),
+        ("error type that is a number", "the response has an error type that is not a string"),
     ],
 )
 def test_an_answer_that_is_not_believed_says_why(
@@ -458,14 +474,20 @@ def test_an_answer_that_is_not_believed_says_why(
     assert (str(caught.value), caught.value.status_code) == (f"GetThirdPartyJobDetails: {reason}", 200)
 
 
-def test_a_result_whose_answer_was_lost(kind: str, server: RawServer) -> None:
-    """A result that was accepted, its answer lost and sent again, is told as the service tells it."""
+def test_a_result_whose_response_was_lost(kind: str, server: RawServer) -> None:
+    """A result whose response is lost is not resent; reported again, the service's error shows that it was accepted."""
     server.faults = [b"", _error("InvalidJobStateException")]
     client = _connect(kind, server, 2)
     client._deadline = 10.0
-    with pytest.raises(InvalidJobStateException) as caught:
+    with pytest.raises(TransportError) as lost:
         _CALLS["succeed"](client)
-    assert caught.value.attempts == 2
+    assert (lost.value.attempts, lost.value.is_retry_safe, lost.value.delivery) == (1, None, Delivery.SENT)
+    with pytest.raises(InvalidJobStateException) as second:
+        _CALLS["succeed"](client)
+    assert second.value.attempts == 1
+    assert is_already_reported(second.value, lost.value)
+    assert not is_already_reported(second.value, None)
+    assert not is_already_reported(lost.value, lost.value)
 
 
 def test_the_table_is_large_enough() -> None:

@@ -254,7 +254,7 @@ def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[
     async def main() -> None:
         with _peer(_drip) as endpoint_url:
             async with client_of(endpoint_url, deadline=0.2, on_call=told.append) as client:
-                with pytest.raises(TransportError, match="no answer before the deadline") as caught:
+                with pytest.raises(TransportError, match="no response before the deadline") as caught:
                     await _CALLS[operation](client)
         assert (caught.value.__cause__, caught.value.__context__, caught.value.attempts) == (None, None, 1)
         assert caught.value.is_retry_safe is (True if operation in ("poll", "get") else None)

@@ -23,9 +23,9 @@ from support import both_clients as both
 from support.scripted_server import Answer, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
-from cp_thirdparty._core import deadline, guard, operations
+from cp_thirdparty._core import guard, operations
 from cp_thirdparty._core.call import Call
-from cp_thirdparty._core.send import answered
+from cp_thirdparty._core.send import send_request
 from cp_thirdparty.telemetry import CallRecord
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -145,20 +145,19 @@ def test_the_longest_deadline_works(kind: str, settings: dict[str, Any], server:
         assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, LookupError])
-def test_what_is_raised_while_an_answer_is_read_is_returned(kind: type[BaseException], server: ScriptedServer) -> None:
-    """The frame that holds the parameters in clear is gone before anything is raised, Ctrl-C too."""
+def test_an_interruption_while_a_response_is_decoded_is_returned(server: ScriptedServer) -> None:
+    """The frame that holds the parameters in plain is gone before anything is raised, Ctrl-C too."""
 
     def decode(_: object) -> Any:
-        raise kind
+        raise KeyboardInterrupt
 
     request: Any = operations.get_third_party_job_details("job-1", client_token=_MARKER)
+    request = attrs.evolve(request, decode=decode)
     raw = _raw(server.endpoint_url)
-    outcome = answered(raw, attrs.evolve(request, decode=decode), Call(ends_at=None, wire_logs=False))
+    result = send_request(raw, request, Call(request=request))
     raw.close()
-    assert (outcome.value, outcome.status_code, outcome.request_id) == (None, None, None)
-    assert isinstance(outcome.error, exceptions.UntrustedResponseError if kind is LookupError else kind)
-    assert outcome.error.__traceback__ is None
+    assert (result.value, result.status_code, result.request_id) == (None, None, None)
+    assert isinstance(result.error, KeyboardInterrupt)
 
 
 # --- wire logs -------------------------------------------------------------------------------------------------------
@@ -284,7 +283,7 @@ def _drip(connection: socket.socket) -> None:
 def test_a_slow_peer_cannot_outlive_the_deadline(kind: str, drip: str) -> None:
     """A peer that sends byte after byte beats every read time-out, and not the deadline."""
     begin = time.monotonic()
-    with pytest.raises(exceptions.TransportError, match="no answer before the deadline"):
+    with pytest.raises(exceptions.TransportError, match="no response before the deadline"):
         _client(drip, kind=kind, deadline=0.5).poll_for_third_party_jobs(_ACTION_TYPE)
     assert 0.4 < time.monotonic() - begin < 3.5  # the peer goes on for 4 seconds
 
@@ -364,37 +363,31 @@ def test_an_endless_answer_is_refused(kind: str) -> None:
     """An answer of 64 MB is not read to its end."""
     with ScriptedServer(lambda _: Answer(body=b" " * (64 << 20))) as server:
         client = _client(server.endpoint_url, kind=kind)
-        with pytest.raises(exceptions.UntrustedResponseError, match="the answer is too long") as caught:
+        with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long") as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert caught.value.attempts == 1
-
-
-def test_an_unknown_botocore_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When botocore has changed where connections are made, a warning tells that a deadline bounds less."""
-    raw = _raw("http://127.0.0.1:9")
-    monkeypatch.delattr(raw._endpoint.http_session, "_pool_classes_by_scheme")
-    with pytest.warns(RuntimeWarning, match="this botocore is not known"):
-        deadline.install(raw)
 
 
 # --- wrapped clients -------------------------------------------------------------------------------------------------
 
 
-def test_the_guard_is_installed_once(server: ScriptedServer) -> None:
-    """Wrapping a client twice looks at each answer once."""
+def test_the_handlers_are_installed_once(server: ScriptedServer) -> None:
+    """Wrapping a client twice looks at each response once."""
     raw = _raw(server.endpoint_url)
     ThirdPartyJobClient(raw)
     ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE)
-    before = raw.meta.events.emit("before-parse.codepipeline.PollForThirdPartyJobs", **_parsing(raw))
-    assert len([handler for handler, _ in before if handler is guard._look_at_answer]) == 1
+    for event in ("request-created", "before-send", "response-received", "needs-retry"):
+        handlers = raw.meta.events._emitter._handlers.prefix_search(f"{event}.codepipeline.PollForThirdPartyJobs")
+        assert len([each for each in handlers if each.__module__ == "cp_thirdparty._core.events"]) == 1
 
 
-def _parsing(raw: Any) -> dict[str, Any]:
-    return {
-        "operation_model": raw.meta.service_model.operation_model("PollForThirdPartyJobs"),
-        "response_dict": {"status_code": 200, "headers": {"x-amzn-requestid": "r"}, "body": b"{}"},
-        "customized_response_dict": {},
-    }
+def test_direct_calls_of_a_wrapped_client_are_left_alone() -> None:
+    """What does not go through this library takes a strange response as it always did."""
+    with ScriptedServer(lambda _: Answer(body=b"{}", headers={})) as server:
+        raw = _raw(server.endpoint_url)
+        ThirdPartyJobClient(raw)
+        response = raw.put_third_party_job_success_result(jobId="job-1", clientToken="t")
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
 def test_other_operations_of_a_wrapped_client_are_left_alone() -> None:
@@ -443,30 +436,24 @@ def test_a_stub_before_sending_needs_a_request_id() -> None:
     assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "expected"),
-    [
-        (b"\xa1\x64jobs\x80", 200, 200),
-        (b"\xbf\xff", 200, 200),
-        (b"<html>", 200, 502),
-        (b"", 200, 502),
-        (b"\xa1\x66__type\x63abc", 200, 400),
-        (b"\x80", 500, 500),
-    ],
-)
-def test_cbor_is_looked_at_as_cbor(body: bytes, status: int, expected: int) -> None:
-    """When botocore has resolved CBOR, an answer must be a CBOR map, and botocore parses it."""
+# Body, status -> whether it is trusted, and whether it is an error.
+_CBOR: list[tuple[bytes, int, bool, bool]] = [
+    (b"\xa1\x64jobs\x80", 200, True, False),
+    (b"\xbf\xff", 200, True, False),
+    (b"<html>", 200, False, False),
+    (b"", 200, False, False),
+    (b"\xa1\x66__type\x63abc", 200, True, True),
+    (b"\x80", 500, False, True),
+    (b"", 500, True, True),
+]
 
-    class Service:
-        resolved_protocol = "smithy-rpc-v2-cbor"
 
-    class Operation:
-        service_model = Service
-        output_shape = object()
-
+@pytest.mark.parametrize(("body", "status", "is_trusted", "is_error"), _CBOR)
+def test_cbor_is_judged_as_cbor(body: bytes, status: int, *, is_trusted: bool, is_error: bool) -> None:
+    """When botocore has resolved CBOR, a response must be a CBOR map, and botocore parses it."""
     response: dict[str, Any] = {"status_code": status, "headers": {"x-amzn-requestid": "r"}, "body": body}
-    guard._look_at_answer(Operation, response, {})
-    assert response["status_code"] == expected
+    verdict = guard.judge(response, is_cbor=True, has_output=True)
+    assert (verdict.fault is None, verdict.is_error, verdict.document) == (is_trusted, is_error, None)
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -511,23 +498,28 @@ def test_after_a_fork_both_processes_work(server: ScriptedServer) -> None:
     assert done.stdout.split(maxsplit=1) == ["0", "[False, False]\n"]
 
 
-def test_a_reader_whose_time_is_up_reads_nothing() -> None:
-    """Between two pieces of an answer the time may run out; then nothing more is read."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, deadline._TimedReader(ours, Call(ends_at=time.monotonic() - 1, wire_logs=False)) as reader:
-        theirs.sendall(b"late")
-        with pytest.raises(TimeoutError):
-            reader.read(4)
-
-
 def test_what_botocore_falls_over_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever botocore lets through becomes an UntrustedResponseError that names its type only."""
+    """Whatever botocore raises about an error response becomes an UntrustedResponseError that names its type only."""
+
+    def fall_over(*_: object) -> None:
+        raise AttributeError(_MARKER)
+
+    monkeypatch.setattr("botocore.endpoint.Endpoint._add_modeled_error_fields", fall_over)
+    with ScriptedServer(lambda _: error("ValidationException")) as server:
+        raw = _raw(server.endpoint_url)
+        with pytest.raises(exceptions.UntrustedResponseError) as caught:
+            ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE)
+    assert str(caught.value) == "PollForThirdPartyJobs: the response could not be read (AttributeError)"
+
+
+def test_what_stands_in_for_a_method_of_botocore_raises_what_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception of code that replaces a method of the wrapped client leaves as itself, with its own traceback."""
     raw = _raw("http://127.0.0.1:9")
 
     def fall_over(**_: object) -> None:
         raise AttributeError(_MARKER)
 
     monkeypatch.setattr(raw, "poll_for_third_party_jobs", fall_over)
-    with pytest.raises(exceptions.UntrustedResponseError) as caught:
+    with pytest.raises(AttributeError, match=_MARKER) as caught:
         ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert str(caught.value) == "PollForThirdPartyJobs: the answer could not be read (AttributeError)"
+    assert caught.traceback[-1].name == "fall_over"

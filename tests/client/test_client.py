@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ParamValidationError
 from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
 
 from cp_thirdparty import (
@@ -35,6 +35,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty.converter import structure
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.models import JobDetails
 
 _DOCUMENT = json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text(encoding="utf-8"))
@@ -341,8 +342,13 @@ _SERVICE_ERRORS: list[tuple[str, Answer, type[Exception], dict[str, Any]]] = [
     ),
     ("throttling code", error("ThrottlingException"), exceptions.ThrottledError, {"is_retry_safe": True}),
     ("429", error("Slow", status=429), exceptions.ThrottledError, {"status_code": 429}),
-    ("500", error("InternalFailure", status=500), exceptions.ServiceError, {"is_retry_safe": None}),
-    ("unknown code", error("Brandnew"), exceptions.ServiceError, {"code": "Brandnew", "status_code": 400}),
+    ("500", error("InternalFailure", status=500), exceptions.ServiceError, {"is_retry_safe": "by operation"}),
+    (
+        "unknown code",
+        error("Brandnew"),
+        exceptions.ServiceError,
+        {"code": "Brandnew", "status_code": 400, "is_retry_safe": False},
+    ),
     ("expired token", error("ExpiredTokenException"), exceptions.CredentialsError, {}),
     ("bad signature", error("InvalidSignatureException"), exceptions.CredentialsError, {}),
     (
@@ -386,7 +392,10 @@ def test_an_error_of_the_service_has_its_class(
         _CALLS[operation][0](_client(server))
     raised = caught.value
     assert type(raised) is kind
+    if facts.get("is_retry_safe") == "by operation":
+        facts = {**facts, "is_retry_safe": operation.startswith(("Poll", "Get")) or None}
     assert {name: getattr(raised, name) for name in facts} == facts
+    assert raised.delivery is Delivery.RESPONDED
     assert (raised.__cause__, raised.__context__) == (None, None)
     if isinstance(raised, (exceptions.ServiceError, exceptions.AccessDeniedError)):
         assert (raised.operation_name, raised.request_id) == (operation, "req-0001")
@@ -518,10 +527,10 @@ def test_a_refused_role_is_a_matter_of_credentials(tmp_path: Path) -> None:
 def test_an_interruption_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
     """Ctrl-C during a call comes through, without the frames of the call."""
 
-    def interrupt(**_: object) -> None:
+    def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(raw, "get_third_party_job_details", interrupt)
+    monkeypatch.setattr(raw._endpoint.http_session, "send", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         ThirdPartyJobClient(raw).get_third_party_job_details("j", client_token=_TOKEN)
     assert "interrupt" not in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
@@ -529,14 +538,12 @@ def test_an_interruption_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch, raw
 
 def test_what_botocore_refuses_is_an_invalid_request(monkeypatch: pytest.MonkeyPatch, raw: Any) -> None:
     """A wrapped client that validates parameters more strictly than we do cannot leak their values."""
-
-    def refuse(**_: object) -> None:
-        raise ParamValidationError(report=_TOKEN)
-
-    monkeypatch.setattr(raw, "get_third_party_job_details", refuse)
+    report = SimpleNamespace(has_errors=lambda: True, generate_report=lambda: _TOKEN)
+    monkeypatch.setattr("botocore.validate.ParamValidator.validate", lambda *_: report)
     with pytest.raises(exceptions.InvalidRequestError) as caught:
         ThirdPartyJobClient(raw).get_third_party_job_details("j", client_token=_TOKEN)
-    assert _TOKEN not in str(caught.value)
+    assert str(caught.value) == "parameters: botocore refused one of them"
+    assert caught.value.delivery is Delivery.NOT_SENT
 
 
 # --- making clients --------------------------------------------------------------------------------------------------

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import SecretStr
-from cp_thirdparty._core.call import Call
-from cp_thirdparty._core.errors import configuration_error_of, error_of, struck_out
+from cp_thirdparty._core.call import Call, Step, now
+from cp_thirdparty._core.errors import configuration_error_of, error_of
+from cp_thirdparty._core.operations import get_third_party_job_details
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,
     InvalidRequestError,
@@ -24,9 +25,8 @@ from cp_thirdparty.exceptions import (
 _TOKEN = SecretStr("xMARKERx")
 
 
-def _error_of(failure: Exception, call: Call | None = None) -> Any:
-    call = Call(ends_at=None, wire_logs=False, attempts=2) if call is None else call
-    return error_of(failure, operation_name="GetThirdPartyJobDetails", secrets=[_TOKEN], is_repeatable=True, call=call)
+def _call(step: Step = Step.PREPARING, **facts: Any) -> Call:
+    return Call(request=get_third_party_job_details("job-1", client_token=_TOKEN), step=step, **facts)
 
 
 def _answer(code: str, *, status: int = 400, operation: str = "GetThirdPartyJobDetails") -> Exception:
@@ -70,56 +70,65 @@ _ANSWERS: list[tuple[str, int, type[ThirdPartyError], str]] = [
 
 
 @pytest.mark.parametrize(("code", "status", "kind", "text"), _ANSWERS)
-def test_an_answer_keeps_its_text(code: str, status: int, kind: type[ThirdPartyError], text: str) -> None:
-    """The service's text is kept without the secret, with status, request id and attempts."""
-    error = _error_of(_answer(code, status=status))
+def test_the_text_of_a_service_error_is_kept(code: str, status: int, kind: type[ThirdPartyError], text: str) -> None:
+    """The service's text is kept without the secret, with status and request id; a stub counts as an attempt."""
+    error: Any = error_of(_answer(code, status=status), _call())
     assert (type(error), str(error)) == (kind, f"GetThirdPartyJobDetails: {text}")
-    assert (error.status_code, error.request_id, error.attempts) == (status, "req-1", 2)
+    assert (error.status_code, error.request_id, error.attempts) == (status, "req-1", 1)
+    assert error.delivery is Delivery.RESPONDED
 
 
-@pytest.mark.parametrize(
-    ("failure", "text"),
-    [
-        (botocore_exceptions.NoCredentialsError(), "no AWS credentials were found"),
-        (_answer("AccessDenied", operation="AssumeRole"), "the AWS credentials could not be fetched"),
-    ],
-    ids=["missing", "role"],
-)
-def test_credentials_that_were_not_found_have_no_answer(failure: Exception, text: str) -> None:
-    """Nothing was answered by CodePipeline, so there is neither status nor request id."""
-    error = _error_of(failure)
+# Step at which botocore failed, its failure -> the text of the CredentialsError.
+_CREDENTIALS: dict[str, tuple[Step, Exception, str]] = {
+    "missing": (Step.SIGNING, botocore_exceptions.NoCredentialsError(), "no AWS credentials were found"),
+    "role": (Step.SIGNING, _answer("AccessDenied", operation="AssumeRole"), "the AWS credentials could not be fetched"),
+    "endpoint of an account": (
+        Step.PREPARING,
+        botocore_exceptions.NoCredentialsError(),
+        "no AWS credentials were found",
+    ),
+    "unknown class": (Step.SIGNING, LookupError("xMARKERx"), "the AWS credentials could not be fetched"),
+}
+
+
+@pytest.mark.parametrize("what", _CREDENTIALS)
+def test_credentials_that_cannot_be_loaded_have_no_response(what: str) -> None:
+    """CodePipeline was not asked, so there is neither status nor request id, and nothing was sent."""
+    step, failure, text = _CREDENTIALS[what]
+    error: Any = error_of(failure, _call(step))
     assert (type(error), str(error)) == (CredentialsError, f"GetThirdPartyJobDetails: {text}")
-    assert (error.operation_name, error.attempts) == ("GetThirdPartyJobDetails", 2)
+    assert (error.operation_name, error.attempts, error.delivery) == ("GetThirdPartyJobDetails", 0, Delivery.NOT_SENT)
     assert (error.status_code, error.request_id) == (None, None)
 
 
-@pytest.mark.parametrize(
-    "written",
-    ['é"/ x', 'é\\"/ x', '\\u00e9\\"/ x', "%C3%A9%22%2F%20x", "%C3%A9%22/%20x", "%C3%A9%22%2F+x", "%C3%A9%22/+x"],
-)
-def test_a_secret_is_struck_out_however_it_is_written(written: str) -> None:
-    """Plain, in JSON with and without escapes, in a URL, in its path and in its query."""
-    assert struck_out(f"a {written} b", [SecretStr('é"/ x')]) == "a ********** b"
+def test_a_failure_before_anything_is_sent_is_an_invalid_request() -> None:
+    """What botocore raises while it prepares a request is about the client, not about a response."""
+    error = error_of(LookupError("xMARKERx"), _call())
+    assert (type(error), str(error)) == (
+        InvalidRequestError,
+        "client: botocore could not prepare the request (LookupError)",
+    )
+    assert error.delivery is Delivery.NOT_SENT
 
 
-# Seconds and bytes left -> the text.
-_LEFT: list[tuple[float | None, int, str]] = [
-    (None, 0, "no answer within the time-out"),
-    (0.5, 0, "no answer within the time-out"),
-    (0.0, 0, "no answer before the deadline"),
-    (-1.0, 0, "no answer before the deadline"),
-    (None, -1, "the answer is too long"),
-    (0.0, -1, "the answer is too long"),
+# Step, seconds and bytes left -> the class of the error and its text.
+_LIMITS: list[tuple[Step, float | None, int, type[ThirdPartyError], str]] = [
+    (Step.SENT, None, 0, TransportError, "no response within the timeout"),
+    (Step.SENT, 60.0, 0, TransportError, "no response within the timeout"),
+    (Step.SENT, -1.0, 0, TransportError, "no response before the deadline"),
+    (Step.SENT, None, -1, UntrustedResponseError, "the response is too long"),
+    (Step.SENT, -1.0, -1, UntrustedResponseError, "the response is too long"),
+    (Step.UNSENT, None, 0, TransportError, "no connection to the endpoint"),
+    (Step.UNSENT, -1.0, 0, TransportError, "no connection before the deadline"),
+    (Step.SIGNING, -1.0, 0, CredentialsError, "the AWS credentials could not be loaded before the deadline"),
 ]
 
 
-@pytest.mark.parametrize(("seconds", "bytes_left", "text"), _LEFT)
+@pytest.mark.parametrize(("step", "seconds", "bytes_left", "kind", "text"), _LIMITS)
 def test_the_limits_of_a_call_are_named(
-    seconds: float | None, bytes_left: int, text: str, monkeypatch: pytest.MonkeyPatch
+    step: Step, seconds: float | None, bytes_left: int, kind: type[ThirdPartyError], text: str
 ) -> None:
     """A call that has used up its time or its bytes says so, and not what botocore made of it."""
-    monkeypatch.setattr("cp_thirdparty._core.call.time", SimpleNamespace(monotonic=lambda: 100.0))
-    call = Call(ends_at=None if seconds is None else 100.0 + seconds, wire_logs=False, bytes_left=bytes_left)
-    error = _error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)
-    assert str(error) == f"GetThirdPartyJobDetails: {text}"
-    assert type(error) is (TransportError if bytes_left == 0 else UntrustedResponseError)
+    call = _call(step, ends_at=None if seconds is None else now() + seconds, bytes_left=bytes_left)
+    error = error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)
+    assert (type(error), str(error)) == (kind, f"GetThirdPartyJobDetails: {text}")

@@ -215,6 +215,7 @@ def test_a_failed_connection_tells_its_facts(kind: str, lines: Callable[[], list
 
         def reset() -> None:
             connection, _ = listening.accept()
+            connection.recv(1 << 16)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
 

@@ -12,7 +12,7 @@ import pytest
 
 import cp_thirdparty
 from cp_thirdparty import exceptions
-from cp_thirdparty.enums import FailureType
+from cp_thirdparty.enums import Delivery, FailureType
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     CallFacts,
@@ -35,7 +35,7 @@ from cp_thirdparty.exceptions import (
 _CLASSES: dict[str, type[Exception]] = {
     name: cls
     for name, cls in ((name, getattr(exceptions, name)) for name in exceptions.__all__)
-    if issubclass(cls, Exception) and cls.__name__ == name
+    if isinstance(cls, type) and issubclass(cls, Exception) and cls.__name__ == name
 }
 _OF_CALLS = {name: cls for name, cls in _CLASSES.items() if issubclass(cls, CodePipelineJobError)}
 
@@ -45,6 +45,7 @@ _FACTS: CallFacts = {
     "status_code": 503,
     "request_id": "r-1",
     "attempts": 3,
+    "delivery": Delivery.RESPONDED,
     "is_retry_safe": False,
 }
 _UNKNOWN = dict.fromkeys(_FACTS)

@@ -40,6 +40,7 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
@@ -411,7 +412,9 @@ def test_a_claim_without_an_answer_is_uncertain(
 
 
 def _always_lost(_self: object, _flight: object) -> Any:
-    return ServiceError("", code="InternalFailure", operation_name=_ACKNOWLEDGE, status_code=500)
+    error = ServiceError("", code="InternalFailure", operation_name=_ACKNOWLEDGE, status_code=500)
+    error.delivery = Delivery.RESPONDED
+    return error
 
 
 def test_a_claim_that_is_refused_rejects_the_job(service: LocalCodePipeline) -> None:

@@ -1,24 +1,30 @@
 """
-What must be otherwise in aiobotocore's use of aiohttp during a call of ours.
+What is different in aiobotocore's use of aiohttp during a call of ours.
 
-It follows redirects, and so would send a client token and a session token to wherever a proxy says.  It reads an answer
-to its end however long it is.  It takes a connection that broke for one that was never made, so that a result which may
-have been accepted would seem safe to send again.  It sends the cookies of whoever answered before, and leaves a
-connection taken whose answer has headers that it cannot read.
+It follows redirects, and so would send a client token and a session token to wherever a proxy says.  It reads a
+response to its end however long that is.  It sends the cookies of whoever responded before, and does not release a
+connection whose response has headers that it cannot read.
+
+As for botocore's connections, the bytes that leave are observed where aiohttp writes them, and a proxy's status where
+aiohttp reads it: two methods are wrapped once for the process, and do what they did before unless a call of ours runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import ssl
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
+from aiohttp.http_writer import StreamWriter
 from botocore.client import BaseClient
 
-from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.call import CURRENT, Call, Obstacle, Step
+from cp_thirdparty._core.connection import handshake_obstacle
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
@@ -28,15 +34,56 @@ else:  # pragma: no cover - measured with a newer one
 __all__ = ["install", "timeout"]
 
 
+_OK: Final = 200
+
+
 def install(client: BaseClient) -> bool:
-    """Prepare a client for our calls; tell whether it could be done.  A second time changes nothing."""
+    """Prepare a client for our calls; return whether it could be done.  A second time changes nothing."""
     session: Any = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     get = getattr(session, "_get_session", None)
     if not isinstance(session, AIOHTTPSession) or get is None:
         return False
     if not isinstance(get, _GetSession):
         vars(session)["_get_session"] = _GetSession(get)
+    _observe_aiohttp()
     return True
+
+
+def _observe_aiohttp() -> None:
+    for name in ("_write", "_writelines"):
+        original = vars(StreamWriter).get(name)  # older versions of aiohttp have only the first
+        if original is not None and not hasattr(original, "is_cp_thirdparty"):
+            setattr(StreamWriter, name, _observe_writes(original))
+    if not hasattr(aiohttp.ClientResponse.start, "is_cp_thirdparty"):
+        setattr(aiohttp.ClientResponse, "start", _observe_proxy(aiohttp.ClientResponse.start))  # noqa: B010 - typed
+
+
+def _observe_writes(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def write(self: Any, data: Any) -> None:
+        call = CURRENT.get()
+        if call is not None and call.step is Step.SENDING:
+            first = data if isinstance(data, (bytes, bytearray, memoryview)) else next(iter(data), b"")
+            is_open = self.transport is not None and not self.transport.is_closing()
+            if is_open and bytes(first[:8]) != b"CONNECT ":  # which is a request for a proxy
+                call.note_sent()
+        original(self, data)
+
+    vars(write)["is_cp_thirdparty"] = True
+    return write
+
+
+def _observe_proxy(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def start(self: Any, connection: Any) -> Any:
+        response = await original(self, connection)
+        call = CURRENT.get()
+        if call is not None and self.method == "CONNECT" and self.status != _OK:
+            call.proxy_status = self.status
+        return response
+
+    vars(start)["is_cp_thirdparty"] = True
+    return start
 
 
 class _GetSession:
@@ -59,57 +106,64 @@ class _Session:
         self._call = call
 
     async def request(self, *arguments: Any, **settings: Any) -> aiohttp.ClientResponse:
-        self._call.attempts += 1
         self._session.cookie_jar.clear()
         try:
-            answer = await self._session.request(*arguments, allow_redirects=False, **settings)
-        except aiohttp.ClientConnectionError as failure:
-            raise _told(failure) from None
+            response = await self._session.request(*arguments, allow_redirects=False, **settings)
+        except Exception as failure:
+            self._call.obstacle = _find_obstacle(failure, self._call, settings.get("proxy"))
+            raise
         except asyncio.CancelledError:
             # To close the session cancels what waits for a connection, in a task that nobody has cancelled.
             if self._session.closed and not _is_cancelled():
                 raise aiohttp.ClientConnectionError("the client was closed") from None
             raise
-        if not _is_readable(answer):
-            answer.close()
+        if not _is_readable(response):
+            response.close()
             raise aiohttp.ClientPayloadError("the headers are not UTF-8")
-        vars(answer)["read"] = functools.partial(_body, answer, self._call)
-        return answer
+        vars(response)["read"] = functools.partial(_read_body, response, self._call)
+        return response
+
+
+def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
+    """Return why nothing could be sent; aiohttp's own errors have that of Python as their cause."""
+    if call.proxy_status is not None:
+        return Obstacle.PROXY_REFUSAL
+    for each in _causes(failure):
+        if isinstance(each, (ssl.SSLError, TimeoutError, asyncio.TimeoutError)):
+            return handshake_obstacle(each)
+    return Obstacle.PROXY if proxy else Obstacle.CONNECT
+
+
+def _causes(failure: BaseException | None) -> Iterator[BaseException]:
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__
 
 
 def _is_cancelled() -> bool:
-    """Tell whether the task was cancelled: before Python 3.11 it may have been, and no cancellation may be lost."""
+    """Whether the task was cancelled: before Python 3.11 it may have been, and no cancellation must be lost."""
     task: Any = asyncio.current_task()
     return sys.version_info < (3, 11) or bool(task.cancelling())
 
 
-def _is_readable(answer: aiohttp.ClientResponse) -> bool:
+def _is_readable(response: aiohttp.ClientResponse) -> bool:
     try:
-        b"\n".join(map(b" ".join, answer.raw_headers)).decode()
+        b"\n".join(map(b" ".join, response.raw_headers)).decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
-async def _body(answer: aiohttp.ClientResponse, call: Call) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, call: Call) -> bytes:
     try:
-        body = b"".join([_counted(piece, call) async for piece in answer.content.iter_any()])
-    except BaseException as failure:  # noqa: BLE001 - raised again below
-        answer.close()  # so that nobody gets a connection with the rest of this answer in it
-        raise _told(failure) from None
-    answer.release()  # nothing else does it for a 101
+        body = b"".join([_counted(piece, call) async for piece in response.content.iter_any()])
+    except BaseException:
+        response.close()  # so that nobody gets a connection with the rest of this response in it
+        raise
+    response.release()  # nothing else does it for a 101
     return body
 
 
 def _counted(piece: bytes, call: Call) -> bytes:
-    call.bytes_left -= len(piece)
-    if call.bytes_left < 0:
-        raise aiohttp.ClientPayloadError("the answer is too long")
+    call.count_bytes(len(piece))
     return piece
-
-
-def _told(failure: BaseException) -> BaseException:
-    """Make another error of a connection that was made and broke."""
-    is_known = isinstance(failure, (aiohttp.ClientConnectorError, aiohttp.ServerConnectionError))
-    has_broken = isinstance(failure, aiohttp.ClientConnectionError) and not is_known
-    return aiohttp.ServerDisconnectedError() if has_broken else failure

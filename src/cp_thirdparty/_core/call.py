@@ -1,13 +1,83 @@
-"""The call in progress: what our handlers inside botocore must know of it, and what they have seen."""
+"""One call in progress: its limits, and what was observed of each of its attempts."""
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+from cp_thirdparty.enums import Delivery
+
+if TYPE_CHECKING:
+    from cp_thirdparty._core.operations import Request
+    from cp_thirdparty.secrets import SecretStr
+
+# freezegun replaces functions of `time` in every module, and time-machine replaces them in C.  A deadline on a clock
+# that stands still would never come, so the clock is one that neither of them reaches.
+now: Final[Callable[[], float]] = (
+    functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    if hasattr(time, "clock_gettime")
+    else functools.partial(time.monotonic)  # pragma: no cover - Windows
+)
+
+# The longest response of the service's model is far below 1 MiB; configurations have grown to 50 kB a value since.
+MAX_BODY_BYTES: Final = 32 << 20
+
+
+class CallStoppedError(concurrent.futures.CancelledError):
+    """
+    The library stops the call: its deadline was reached, or its response is too long.
+
+    Botocore passes on a `CancelledError` as it is; it would retry other errors after a pause, beyond the deadline.
+    """
+
+
+class Step(Enum):
+    """How far the current attempt of a call has come."""
+
+    PREPARING = 1
+    """Parameters and endpoint; nothing was signed."""
+    SIGNING = 2
+    """AWS credentials are being loaded, or the request is being signed."""
+    SENDING = 3
+    """The request was handed to the HTTP layer; none of its bytes has left."""
+    UNSENT = 4
+    """The attempt has failed, and none of its bytes has left."""
+    SENT = 5
+    """At least one byte of the request has left; no complete response has arrived."""
+    RESPONDED = 6
+    """A complete response has arrived."""
+
+
+_DELIVERY: Final[Mapping[Step, Delivery]] = {Step.SENT: Delivery.SENT, Step.RESPONDED: Delivery.RESPONDED}
+_WORST_LAST: Final = (Delivery.NOT_SENT, Delivery.RESPONDED, Delivery.SENT)
+
+
+class Obstacle(Enum):
+    """Why no byte of a request could be sent, with the text for an error."""
+
+    CONNECT = "no connection to the endpoint"
+    PROXY = "no connection to the proxy"
+    TIMEOUT = "no connection within the timeout"
+    HANDSHAKE = "the connection was closed during the TLS handshake"
+    TLS = "the TLS connection could not be made"
+    CERTIFICATE = "the TLS certificate is not trusted"
+    PROXY_REFUSAL = "the proxy refused the connection"
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later without a change of settings."""
+        return self not in _LASTING
+
+
+_LASTING: Final = frozenset({Obstacle.TLS, Obstacle.CERTIFICATE, Obstacle.PROXY_REFUSAL})
 
 
 @attrs.define(kw_only=True)
@@ -16,45 +86,131 @@ class Call:
     One call of ours.
 
     Attributes:
-        ends_at: When it must be over, by `time.monotonic`; ``None`` for never.
+        request: What is sent; ``None`` where a call only keeps secrets out of logs.
+
+        ends_at: When it must be over, by `now`; ``None`` for never.
 
         began_at: When it began, by the same clock.
 
         wire_logs: Whether botocore may log what it sends and receives.
 
-        attempts: How often the request was sent so far.
+        attempts: In how many attempts bytes left or a response arrived.
 
-        bytes_left: How many bytes of answers it still takes.
+        step: How far the current attempt has come.
+
+        earlier: The worst delivery of the attempts before the current one.
+
+        obstacle: Why the current attempt could not send, when that was observed.
+
+        proxy_status: Status with which a proxy refused the current attempt's connection.
+
+        fault: Why the response of the current attempt is not trusted, and its status.
+
+        error_response: The error that botocore parsed, of the current attempt.
+
+        has_success: Whether the response of the current attempt is a success that is trusted.
+
+        document: Such a response as it arrived; ``None`` if it is long, or not JSON.
+
+        body: Such a response, not parsed, if it is long.
+
+        status_code: HTTP status of the latest response.
+
+        request_id: What AWS Support asks for, of the latest response.
+
+        is_connecting: Whether a connection is being made, so that bytes belong to a proxy or to TLS.
+
+        bytes_left: How many bytes of responses it still takes.
     """
 
-    ends_at: float | None
-    wire_logs: bool
-    began_at: float = attrs.field(factory=time.monotonic)
+    request: Request[Any] | None = attrs.field(default=None, repr=False)
+    ends_at: float | None = None
+    wire_logs: bool = False
+    began_at: float = attrs.field(factory=now)
     attempts: int = 0
-    # The longest answer of the service's model is far below 1 MiB; configurations have grown to 50 kB a value since.
-    bytes_left: int = 32 << 20
+    step: Step = Step.PREPARING
+    earlier: Delivery = Delivery.NOT_SENT
+    obstacle: Obstacle | None = None
+    proxy_status: int | None = None
+    fault: tuple[str, int] | None = None
+    error_response: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    document: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    has_success: bool = False
+    status_code: int | None = None
+    request_id: str | None = None
+    is_connecting: bool = False
+    bytes_left: int = MAX_BODY_BYTES
+
+    @property
+    def delivery(self) -> Delivery:
+        """The worst delivery of all attempts so far."""
+        current = _DELIVERY.get(self.step, Delivery.NOT_SENT)
+        return max(self.earlier, current, key=_WORST_LAST.index)
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The secrets of the request."""
+        return () if self.request is None else self.request.secrets
 
     def seconds_left(self) -> float | None:
-        """Tell how many seconds the call still has; ``None`` for any number."""
-        return None if self.ends_at is None else self.ends_at - time.monotonic()
+        """Return how many seconds the call still has; ``None`` for any number."""
+        return None if self.ends_at is None else self.ends_at - now()
+
+    def is_over(self) -> bool:
+        """Whether the deadline was reached."""
+        return self.ends_at is not None and now() >= self.ends_at
+
+    def check_deadline(self) -> None:
+        """Raise `CallStoppedError` if the deadline was reached."""
+        if self.is_over():
+            raise CallStoppedError
+
+    def count_bytes(self, count: int) -> None:
+        """Count bytes of a response; raise `CallStoppedError` if there are too many."""
+        self.bytes_left -= count
+        if self.bytes_left < 0:
+            raise CallStoppedError
+
+    def start_attempt(self) -> None:
+        """Forget what was observed of the attempt before, but for its delivery."""
+        self.earlier = self.delivery
+        self.step = Step.SIGNING
+        self.obstacle = self.proxy_status = self.fault = None
+        self.forget_response()
+
+    def forget_response(self) -> None:
+        """Drop what a response said: frames that hold the call outlive it."""
+        self.error_response = self.document = self.body = None
+        self.has_success = False
+
+    def note_sent(self) -> None:
+        """Record that bytes of the request leave."""
+        if self.step is Step.SENDING:
+            self.step = Step.SENT
+            self.attempts += 1
+
+    def note_response(self) -> None:
+        """Record that a complete response has arrived, from the network or from a handler of the caller."""
+        if self.step is not Step.SENT:
+            self.attempts += 1
+        self.step = Step.RESPONDED
+
+    def note_failure(self) -> None:
+        """Record that the attempt is over, so that traffic after it is not taken for the request."""
+        if self.step is Step.SENDING:
+            self.step = Step.UNSENT
 
 
 # Only calls of ours set it, so other users of a wrapped client keep their logs and their time.
 CURRENT: ContextVar[Call | None] = ContextVar("cp_thirdparty_call", default=None)
 
-_SINGLE_ATTEMPT: ContextVar[bool] = ContextVar("cp_thirdparty_single_attempt", default=False)
-
 
 @contextmanager
-def single_attempt() -> Generator[None, None, None]:
-    """Let calls in this block be sent once: who claims jobs or reports results must know of each attempt."""
-    token = _SINGLE_ATTEMPT.set(True)
+def call_scope(call: Call) -> Generator[Call, None, None]:
+    """Make this the current call of the block."""
+    token = CURRENT.set(call)
     try:
-        yield
+        yield call
     finally:
-        _SINGLE_ATTEMPT.reset(token)
-
-
-def is_single_attempt() -> bool:
-    """Tell whether the call in progress may be sent once only."""
-    return _SINGLE_ATTEMPT.get()
+        CURRENT.reset(token)

@@ -1,111 +1,139 @@
-"""
-A wall-clock limit for a call, which a peer that sends a byte at a time cannot outlive.
-
-Botocore's ``read_timeout`` starts anew with each piece.  Here the socket's time-out is set to what is left of the call
-before each piece is read, and the bytes are counted.  It does not bound the look-up of the host's name, nor a TLS
-handshake that is fed piece by piece.
-"""
+"""One thread that shuts down the connections of calls whose deadline was reached."""
 
 from __future__ import annotations
 
-import http.client
-import io
+import logging
+import math
+import os
 import socket
-import warnings
-from typing import Any
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
-from botocore import awsrequest
-from botocore.client import BaseClient
+from cp_thirdparty._core.call import now
 
-from cp_thirdparty._core.call import CURRENT, Call
+if TYPE_CHECKING:
+    from cp_thirdparty._core.call import Call
 
-# As much as urllib3 asks for at once, so that a body is not read in small pieces.
-_BUFFER_BYTES = 64 << 10
-
-
-def install(client: BaseClient) -> None:
-    """Let a client's connections keep the limit of the call that uses them; a second time changes nothing."""
-    session: Any = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - no public way
-    pools: dict[str, Any] | None = getattr(session, "_pool_classes_by_scheme", None)
-    if pools is None:
-        text = "this botocore is not known: a deadline does not bound an answer that comes byte by byte"
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
-    elif pools.get("http") is not _TimedHTTPPool:
-        pools.update(http=_TimedHTTPPool, https=_TimedHTTPSPool)
-        session.close()  # connections that were made before
+_log = logging.getLogger("cp_thirdparty")
 
 
-class _TimedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, call: Call) -> None:
-        self._sock = sock
-        self._raw: Any = sock.makefile("rb", buffering=0)
-        self._call = call
-        self._pause = sock.gettimeout()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._call.seconds_left()
-        if left is not None:
-            if left <= 0:
-                raise TimeoutError
-            self._sock.settimeout(left if self._pause is None else min(left, self._pause))
-        count: int | None = self._raw.readinto(buffer)
-        self._call.bytes_left -= count or 0
-        if self._call.bytes_left < 0:
-            raise OSError("the answer is too long")
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+class _HasDescriptor(Protocol):
+    def fileno(self) -> int: ...
 
 
-class _TimedSocket:
-    """What `http.client.HTTPResponse` needs of a socket."""
+class Watch:
+    """
+    The deadline of one call, and the connection that the call uses now.
 
-    def __init__(self, sock: socket.socket, call: Call) -> None:
-        self._sock = sock
-        self._call = call
+    A call uses one connection at a time.  The descriptor is a duplicate of the connection's own, so that no other
+    connection is shut down when the call has closed its own.
+    """
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock, self._call), _BUFFER_BYTES)
+    __slots__ = ("descriptor", "ends_at")
 
+    def __init__(self, ends_at: float) -> None:
+        self.ends_at = ends_at
+        self.descriptor: int | None = None
 
-class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **settings: Any) -> None:
-        call = CURRENT.get()
-        super().__init__(sock if call is None else _TimedSocket(sock, call), *args, **settings)  # type: ignore[arg-type]
+    def shut_down(self) -> None:
+        """Shut down the connection: whoever waits for it fails at once."""
+        if self.descriptor is None:
+            return
+        with socket.socket(fileno=self.descriptor) as connection, suppress(OSError):  # the peer may have closed it
+            connection.shutdown(socket.SHUT_RDWR)
+        self.descriptor = None
 
-
-class _TimedConnect:
-    """The part that the two kinds of connection share."""
-
-    response_class = _TimedResponse
-    timeout: Any
-
-    def connect(self) -> None:
-        call = CURRENT.get()
-        left = None if call is None else call.seconds_left()
-        if left is not None:
-            if left <= 0:
-                raise TimeoutError
-            self.timeout = left if self.timeout is None else min(left, self.timeout)
-        super().connect()  # type: ignore[misc] # of the connection that it is mixed into
+    def release(self) -> None:
+        """Forget the connection, which others may use from now on."""
+        if self.descriptor is not None:
+            socket.close(self.descriptor)
+            self.descriptor = None
 
 
-class _TimedHTTPConnection(_TimedConnect, awsrequest.AWSHTTPConnection):  # type: ignore[misc]
-    pass
+class Watchdog:
+    """
+    Shuts down the connections of calls whose deadline was reached.
+
+    Botocore's read timeout starts again with each piece of a response, and nothing bounds the loading of credentials.
+    A shutdown ends whatever the call waits for: a TLS handshake, a proxy, a response, or the response of STS.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._watches: dict[int, Watch] = {}  # by identity of the call
+        self._wakes_at = math.inf
+        self._thread: threading.Thread | None = None
+
+    def leave_parent(self) -> None:
+        """Start afresh in the child of a fork, where the thread does not exist."""
+        self._reset()
+
+    def start(self, call: Call) -> None:
+        """Watch a call, if it has a deadline."""
+        if call.ends_at is None:
+            return
+        with self._changed:
+            self._watches[id(call)] = Watch(call.ends_at)
+            if call.ends_at < self._wakes_at:
+                self._wakes_at = call.ends_at
+                self._changed.notify()
+            if self._thread is None:
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name="cp-thirdparty-deadlines", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left
+            _log.warning("no thread for deadlines could be started; a deadline does not end a read that hangs")
+            return
+        self._thread = thread
+
+    def use(self, call: Call, connection: _HasDescriptor) -> None:
+        """Watch this connection of a call, and no other."""
+        if call.ends_at is None:
+            return
+        with self._changed:
+            watch = self._watches.get(id(call))
+            if watch is not None:
+                watch.release()
+                watch.descriptor = socket.dup(connection.fileno())
+
+    def release(self, call: Call) -> None:
+        """Leave the connection of a call alone: its response is complete, and others may use the connection."""
+        if call.ends_at is None:
+            return
+        with self._changed:
+            watch = self._watches.get(id(call))
+            if watch is not None:
+                watch.release()
+
+    def stop(self, call: Call) -> None:
+        """Watch a call no longer."""
+        if call.ends_at is None:
+            return
+        with self._changed:
+            watch = self._watches.pop(id(call), None)
+            if watch is not None:
+                watch.release()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                time = now()
+                for key, watch in list(self._watches.items()):
+                    if watch.ends_at <= time:
+                        watch.shut_down()
+                        del self._watches[key]
+                self._wakes_at = min((watch.ends_at for watch in self._watches.values()), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - time)
 
 
-class _TimedHTTPSConnection(_TimedConnect, awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
-    pass
+WATCHDOG = Watchdog()
 
-
-class _TimedHTTPPool(awsrequest.AWSHTTPConnectionPool):
-    ConnectionCls = _TimedHTTPConnection
-
-
-class _TimedHTTPSPool(awsrequest.AWSHTTPSConnectionPool):
-    ConnectionCls = _TimedHTTPSConnection
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=WATCHDOG.leave_parent)

@@ -1,21 +1,26 @@
-"""Botocore's exceptions to ours, by tables.  The service's text is kept, with every secret struck out of it."""
+"""
+Botocore's failures to our errors, by tables.
+
+What was sent, and so whether a request may be resent, was observed by `cp_thirdparty._core.call`; no class of an
+exception decides it.  The service's text is kept, with every secret struck out of it.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from typing import Any, Final, cast
 
 from botocore import exceptions as botocore_exceptions
+from botocore.exceptions import ClientError
 
 from cp_thirdparty import exceptions
-from cp_thirdparty._core.call import Call
-from cp_thirdparty._core.guard import REQUEST_ID, UNTRUSTED
-from cp_thirdparty._core.operations import not_sent
+from cp_thirdparty._core.call import Call, Obstacle, Step
+from cp_thirdparty._core.guard import REQUEST_ID
+from cp_thirdparty._core.operations import Request
+from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ClockSkewError,
@@ -27,7 +32,6 @@ from cp_thirdparty.exceptions import (
     TransportError,
     UntrustedResponseError,
 )
-from cp_thirdparty.secrets import SecretStr
 
 _MODELLED: Final[Mapping[str, type[ServiceError]]] = {
     name: getattr(exceptions, name)
@@ -83,23 +87,16 @@ _CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInT
 # requests").
 _SKEW_SECONDS: Final = 300.0
 
-_KNOWN: Final = _THROTTLING | _MODELLED.keys()
+_BAD_REQUEST: Final = 400
 _TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
-_MASK = str(SecretStr(""))
-# What neither JSON nor a URL writes otherwise: most tokens are such, and the rest takes 15 times as long.
-_SAME_IN_ALL = re.compile(r"[0-9A-Za-z_.~-]+")
 
-# botocore's exception -> what happened, and whether the request may be sent again (None: the operation decides).
-_TRANSPORT: Final[tuple[tuple[type[Exception], str, bool | None], ...]] = (
-    (botocore_exceptions.ConnectTimeoutError, "no connection within the time-out", True),
-    (botocore_exceptions.ProxyConnectionError, "no connection to the proxy", True),
-    (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made", False),
-    (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint", True),
-    (botocore_exceptions.ReadTimeoutError, "no answer within the time-out", None),
-    (botocore_exceptions.ConnectionClosedError, "the connection was closed before an answer", None),
-    (botocore_exceptions.HTTPClientError, "the connection failed", None),
+# botocore's exception -> what happened.  Only the text depends on the class: what was sent was observed.
+_BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
+    (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
 )
 
 _CREDENTIALS_MISSING: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -111,36 +108,86 @@ _CREDENTIALS_MISSING: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.TokenRetrievalError, "the AWS token could not be fetched"),
 )
 
+_PROXY_ADVICE: Final = {
+    302: "it redirects, as a sign-in page does",
+    403: "it does not allow this host",
+    407: "it requires a user name and a password in its URL",
+}
 
-def error_of(
-    failure: Exception, *, operation_name: str, secrets: Iterable[SecretStr], is_repeatable: bool, call: Call
-) -> ThirdPartyError:
-    """Make our error of what botocore raised.  Nothing of the failure itself is kept."""
-    if isinstance(failure, botocore_exceptions.ParamValidationError):
-        return InvalidRequestError("parameters", "botocore refused one of them", **not_sent(operation_name, None))
+
+def error_of(failure: Exception, call: Call) -> ThirdPartyError:
+    """Return our error for what botocore raised.  Nothing of the failure itself is kept."""
+    request = call.request
+    assert request is not None, "a request was sent"  # noqa: S101 - a mistake of this library
+    response = call.error_response
+    if response is None and isinstance(failure, ClientError) and failure.operation_name == request.operation_name:
+        response = cast("Mapping[str, Any]", failure.response)  # of botocore's Stubber, which sends nothing
+        call.note_response()
+    if response is not None:
+        return _service_error(response, call)
+    if call.step in (Step.SENT, Step.RESPONDED):
+        return _response_error(failure, call)
+    if call.step in (Step.SENDING, Step.UNSENT):
+        return _sending_error(call)
+    return _preparation_error(failure, call)
+
+
+def _facts(call: Call) -> dict[str, Any]:
+    request = cast("Request[Any]", call.request)
+    return {
+        "operation_name": request.operation_name,
+        "job_id": request.job_id,
+        "attempts": call.attempts,
+        "delivery": call.delivery,
+    }
+
+
+def _safety(call: Call) -> bool | None:
+    """Whether a request whose outcome is unknown may be resent without harm: ``None`` if that is unknown too."""
+    return cast("Request[Any]", call.request).is_repeatable or None
+
+
+def _response_error(failure: Exception, call: Call) -> TransportError:
+    facts = {**_facts(call), "is_retry_safe": _safety(call)}
+    if call.bytes_left < 0:
+        return UntrustedResponseError("the response is too long", **facts)
+    if call.step is Step.RESPONDED:
+        # Botocore's parsers let AttributeError, UnicodeDecodeError, RecursionError and others through.
+        return UntrustedResponseError(f"the response could not be read ({type(failure).__name__})", **facts)
+    if call.is_over():
+        return TransportError("no response before the deadline", **facts)
+    text = next((text for kind, text in _BROKEN if isinstance(failure, kind)), "the connection failed")
+    return TransportError(text, **facts)
+
+
+def _sending_error(call: Call) -> TransportError:
+    if call.is_over():
+        return TransportError("no connection before the deadline", is_retry_safe=True, **_facts(call))
+    obstacle = call.obstacle or Obstacle.CONNECT
+    text = obstacle.value
+    if call.proxy_status is not None:
+        advice = _PROXY_ADVICE.get(call.proxy_status)
+        text += f" with status {call.proxy_status}" + (f": {advice}" if advice else "")
+    return TransportError(text, is_retry_safe=obstacle.may_pass, **_facts(call))
+
+
+def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
+    facts = {**_facts(call), "is_retry_safe": False}
+    if call.step is Step.SIGNING and call.is_over():
+        facts["is_retry_safe"] = True
+        return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
     for kind, text in _CREDENTIALS_MISSING:
         if isinstance(failure, kind):
-            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts, is_retry_safe=False)
-    facts: dict[str, Any] = {"operation_name": operation_name, "attempts": max(call.attempts, 1)}
-    if isinstance(failure, botocore_exceptions.ClientError):
-        if failure.operation_name != operation_name:  # assuming a role, for example
-            text = "the AWS credentials could not be fetched"
-            return CredentialsError(text, operation_name=operation_name, attempts=call.attempts, is_retry_safe=False)
-        return _answered(failure.response, secrets, {**facts, "is_retry_safe": is_repeatable or None})
-    return _transport_error(failure, call, {**facts, "is_retry_safe": is_repeatable or None})
-
-
-def _transport_error(failure: Exception, call: Call, facts: dict[str, Any]) -> TransportError:
-    if call.bytes_left < 0:
-        return UntrustedResponseError("the answer is too long", **facts)
-    for kind, text, sent_nothing in _TRANSPORT:
-        if isinstance(failure, kind):
-            left = call.seconds_left()
-            if sent_nothing is not None:
-                facts["is_retry_safe"] = sent_nothing
-            return TransportError(text if left is None or left > 0 else "no answer before the deadline", **facts)
-    # Botocore's parsers let AttributeError, UnicodeDecodeError, RecursionError and others through.
-    return UntrustedResponseError(f"the answer could not be read ({type(failure).__name__})", **facts)
+            return CredentialsError(text, **facts)
+    if call.step is Step.SIGNING or isinstance(failure, ClientError):  # assuming a role, for example
+        return CredentialsError("the AWS credentials could not be fetched", **facts)
+    if isinstance(failure, botocore_exceptions.ParamValidationError):
+        return InvalidRequestError("parameters", "botocore refused one of them", **facts)
+    if isinstance(failure, (botocore_exceptions.HTTPClientError, botocore_exceptions.ConnectionError)):
+        # Of a client whose events are not observed.
+        facts["is_retry_safe"] = True
+        return TransportError("the connection failed", **facts)
+    return InvalidRequestError("client", f"botocore could not prepare the request ({type(failure).__name__})", **facts)
 
 
 def configuration_error_of(failure: Exception) -> ThirdPartyError:
@@ -162,30 +209,44 @@ _CREATION: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 )
 
 
-def _answered(response: Mapping[str, Any], secrets: Iterable[SecretStr], facts: dict[str, Any]) -> ThirdPartyError:
+def is_throttling(response: Mapping[str, Any]) -> bool:
+    """Whether CodePipeline refused a request only because there were too many."""
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == _TOO_MANY_REQUESTS or response.get("Error", {}).get("Code") in _THROTTLING
+
+
+def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
-    # Of an answer without a body botocore reads no request id.
+    # Of a response without a body botocore reads no request id.
     request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid", "")
+    facts = _facts(call)
     facts["status_code"] = metadata.get("HTTPStatusCode")
-    facts["request_id"] = struck_out(request_id, secrets) if REQUEST_ID.fullmatch(request_id) else None
-    if UNTRUSTED in response:
-        reason, facts["status_code"] = response[UNTRUSTED]
-        return UntrustedResponseError(reason, **facts)
-    del facts["is_retry_safe"]  # the code tells
+    facts["request_id"] = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
+    if call.fault is not None:
+        reason, facts["status_code"] = call.fault
+        return UntrustedResponseError(reason, is_retry_safe=_safety(call), **facts)
     code = str(response.get("Error", {}).get("Code", ""))
-    text = response.get("Error", {}).get("Message", "")
-    message = struck_out(text if isinstance(text, str) else "", secrets)
     offset = clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
         # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
         return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
     if code in _CREDENTIALS:
         return CredentialsError(f"{code}: AWS does not accept the credentials", is_retry_safe=False, **facts)
+    text = response.get("Error", {}).get("Message", "")
+    message = strike_out(text if isinstance(text, str) else "", call.secrets)
     if code in _ACCESS_DENIED:
         return _access_denied(message, {"code": code, **facts})
-    if code not in _KNOWN:
-        code = struck_out(code, secrets)
-    return _service_error(message, {"code": code, **facts})
+    is_retry_safe = _is_error_retry_safe(response, call)
+    kind = ThrottledError if is_throttling(response) else _MODELLED.get(code, ServiceError)
+    return kind(message, code=strike_out(code, call.secrets), is_retry_safe=is_retry_safe, **facts)
+
+
+def _is_error_retry_safe(response: Mapping[str, Any], call: Call) -> bool | None:
+    if is_throttling(response):
+        return True
+    status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_refusal = _BAD_REQUEST <= status < _SERVER_ERROR
+    return False if is_refusal or response.get("Error", {}).get("Code") in _MODELLED else _safety(call)
 
 
 def _access_denied(message: str, facts: Mapping[str, Any]) -> AccessDeniedError:
@@ -199,31 +260,9 @@ def _access_denied(message: str, facts: Mapping[str, Any]) -> AccessDeniedError:
     )
 
 
-def _service_error(message: str, facts: dict[str, Any]) -> ServiceError:
-    if facts["code"] in _THROTTLING or facts["status_code"] == _TOO_MANY_REQUESTS:
-        return ThrottledError(message, is_retry_safe=True, **facts)
-    if facts["code"] in _MODELLED:
-        return _MODELLED[facts["code"]](message, is_retry_safe=False, **facts)
-    return ServiceError(message, **facts)
-
-
 def clock_offset(headers: Mapping[str, str]) -> float | None:
     """Tell how many seconds this clock is ahead of the service's, or ``None`` when it did not say its time."""
     try:
         return time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (OverflowError, ValueError):
         return None
-
-
-def struck_out(text: str, secrets: Iterable[SecretStr]) -> str:
-    """Return the text without the secrets, be they written plain, JSON-escaped or URL-escaped."""
-    for secret in secrets:
-        value = secret.get_secret_value()
-        if _SAME_IN_ALL.fullmatch(value):
-            text = text.replace(value, _MASK)
-            continue
-        for written in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]} | {
-            escape(value, safe=safe) for escape in (quote, quote_plus) for safe in ("", "/")
-        }:
-            text = text.replace(written, _MASK)
-    return text

@@ -1,9 +1,7 @@
 """
-No result without proof: an answer counts only when it is whole and CodePipeline's own.
+No result without proof: a response counts only if it is complete and comes from CodePipeline.
 
-Botocore takes a proxy's HTML page with status 200 for a successful result, and a truncated body for ``{}``.  One
-handler looks at each answer before botocore parses it and makes a bad one a 502, which is sent again; another one,
-first in line where botocore decides on that, tells it the status, for else it returns the error as a success.
+Botocore takes a proxy's HTML page with status 200 for a successful result, and a truncated body for ``{}``.
 """
 
 from __future__ import annotations
@@ -11,91 +9,90 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError
-
-from cp_thirdparty._core.call import CURRENT, Call, is_single_attempt
-
-# Where a parsed answer says why it was not believed, and which status it had.
-UNTRUSTED: Final = "cp_thirdparty.untrusted"
-
-# Where the parsed answer to a call of ours has the document as it came.  Botocore's own parser takes an object for an
-# empty list and a number for a text, and falls over a list for an object.
-DOCUMENT: Final = "cp_thirdparty.document"
+import attrs
 
 # CodePipeline's are UUIDs.  One that goes on in a second line could write a line of its own into a log.
 REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 
-_OPERATIONS: Final = (
-    "PollForThirdPartyJobs",
-    "GetThirdPartyJobDetails",
-    "AcknowledgeThirdPartyJob",
-    "PutThirdPartyJobSuccessResult",
-    "PutThirdPartyJobFailureResult",
-)
-_BAD_GATEWAY: Final = 502
-_BAD_REQUEST: Final = 400
-_FIRST_NO_SUCCESS: Final = 300
+FIRST_ERROR_STATUS: Final = 300
 
-# The most that botocore's standard mode waits before it sends for the second, third, ... time, and how much more when
-# an answer asks for it (botocore.retries.standard of 1.44).
-_LONGEST_PAUSE: Final = 20.0
-_ASKED_PAUSE: Final = 5.0
+# Errors of the service have less than 10 kB.
+_MAX_ERROR_BYTES: Final = 64 << 10
+# A parsed value takes 50 to 250 bytes of memory, and botocore parses each document a second time.  Real responses have
+# a value for each 30 bytes and are short; the longest are long because of long strings.
+_MAX_VALUES: Final = 20_000
+_BYTES_PER_VALUE: Final = 1 << 10
+# Above this, a document is parsed a second time rather than kept, and must not take 4 bytes for each character.
+LONG_BODY: Final = 4 << 20
+_WIDE: Final = re.compile(rb"[\xc4-\xff]")  # the first byte of a character beyond Latin-1, in UTF-8
 
 
-def install(client: BaseClient) -> None:
-    """Guard the five operations of a client; a second time changes nothing."""
-    for operation in _OPERATIONS:
-        for event, handler in (("before-parse", _look_at_answer), ("needs-retry", _tell_status)):
-            client.meta.events.register_first(
-                f"{event}.codepipeline.{operation}", handler, unique_id=f"cp_thirdparty.{event}.{operation}"
-            )
+@attrs.frozen
+class Verdict:
+    """
+    What a response is.
+
+    Attributes:
+        fault: Why it is not trusted, or ``None``.
+
+        request_id: What AWS Support asks for, or ``None``.
+
+        document: The object in its body, if it is a trusted JSON response.
+
+        is_error: Whether it is an error of the service, whatever its status says.
+    """
+
+    fault: str | None
+    request_id: str | None
+    document: Mapping[str, Any] | None = None
+    is_error: bool = False
 
 
-def _look_at_answer(
-    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
-) -> None:
-    is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
-    status: int = response_dict["status_code"]
-    body: bytes = response_dict["body"]
-    document = _cbor_facts(body) if is_cbor else _json_object(body)
-    if status < _FIRST_NO_SUCCESS and document is not None and isinstance(document.get("__type"), str):
-        response_dict["status_code"] = _BAD_REQUEST  # an error, whatever its status says
-        return
-    has_output = operation_model.output_shape is not None
-    fault = _fault(response_dict, document, has_output=has_output)
+def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Verdict:
+    """
+    Check a response of botocore: ``status_code``, ``headers`` and ``body``.
+
+    Args:
+        response: Botocore's dictionary of the response.
+
+        is_cbor: Whether the protocol is CBOR rather than JSON.
+
+        has_output: Whether a success has a body.
+    """
+    request_id: str = response["headers"].get("x-amzn-requestid", "")
+    if not REQUEST_ID.fullmatch(request_id):
+        return Verdict("a response without a request id does not come from CodePipeline", None)
+    fault = _find_length_fault(response)
     if fault is not None:
-        customized_response_dict[UNTRUSTED] = (fault, status)
-        if status < _FIRST_NO_SUCCESS:
-            response_dict["status_code"] = _BAD_GATEWAY
-        response_dict["body"] = b""
-        return
-    call = CURRENT.get()
-    if status < _FIRST_NO_SUCCESS and not is_cbor and call is not None:
-        customized_response_dict[DOCUMENT] = document
-        if not call.wire_logs:  # the parser writes that log
-            response_dict["body"] = b"{}"
-
-
-def _fault(response: Mapping[str, Any], document: Mapping[str, Any] | None, *, has_output: bool) -> str | None:
-    headers: Mapping[str, str] = response["headers"]
+        return Verdict(fault, request_id)
     body: bytes = response["body"]
-    is_error = response["status_code"] >= _FIRST_NO_SUCCESS
-    if not REQUEST_ID.fullmatch(headers.get("x-amzn-requestid", "")):
-        return "an answer without a request id is not CodePipeline's"
-    length = headers.get("content-length")
-    if length is not None and length.strip() != str(len(body)):
-        return "the answer is not as long as it says"
+    status: int = response["status_code"]
+    document = _cbor_facts(body) if is_cbor else parse_object(body)
+    kind = "" if document is None else document.get("__type", "")
+    is_error = status >= FIRST_ERROR_STATUS or (document is not None and "__type" in document)
     if document is None and (body or (has_output and not is_error)):
-        return "the answer is not what the protocol asks for"
-    if document is not None and not isinstance(document.get("__type", ""), str):
-        return "the answer has an error type that is no text"
+        fault = "the response does not have the form that the protocol requires"
+    elif not isinstance(kind, str):
+        fault = "the response has an error type that is not a string"
+    elif is_error and len(body) > _MAX_ERROR_BYTES:
+        fault = "the error is too long"
+    return Verdict(fault, request_id, None if is_cbor else document, is_error=is_error)
+
+
+def _find_length_fault(response: Mapping[str, Any]) -> str | None:
+    body: bytes = response["body"]
+    length: str | None = response["headers"].get("content-length")
+    if length is not None and length.strip() != str(len(body)):
+        return "the response does not have the length that it declares"
+    if _is_expensive(body):
+        return "the response has too many values for its length"
     return None
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def parse_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a body, or ``None`` if it is none."""
     try:
         document: object = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, or a number of 5,000 digits
@@ -103,38 +100,22 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
+def _is_expensive(body: bytes) -> bool:
+    """Whether parsing the body would take several times its own memory."""
+    if len(body) <= _MAX_VALUES:  # each value takes at least one byte
+        return False
+    if len(body) > LONG_BODY and _WIDE.search(body):
+        return True
+    most = max(_MAX_VALUES, len(body) // _BYTES_PER_VALUE)
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if bare.count(b'"') > 2 * most:
+        return True
+    between_strings = bare.split(b'"')[::2]
+    return sum(part.count(mark) for part in between_strings for mark in (b",", b"[", b"{")) > most
+
+
 def _cbor_facts(body: bytes) -> dict[str, Any] | None:
-    """Tell whether a body starts as a CBOR map (major type 5), and whether it has an error type."""
+    """Return whether a body starts as a CBOR map (major type 5), and whether it has an error type."""
     if not body or body[0] >> 5 != 5:  # noqa: PLR2004 - RFC 8949, section 3.1
         return None
-    return {"__type": ""} if b"\x66__type" in body else {}  # a text of six bytes
-
-
-def _tell_status(
-    response: tuple[Any, dict[str, Any]] | None,
-    operation: Any,
-    attempts: int,
-    caught_exception: Exception | None,
-    **_: object,
-) -> None:
-    """Copy the parsed status to the HTTP answer, and end a call that cannot have another attempt."""
-    if response is not None:
-        response[0].status_code = response[1]["ResponseMetadata"]["HTTPStatusCode"]
-    call = CURRENT.get()
-    if call is None:
-        return
-    call.attempts = attempts
-    has_asked = response is not None and "x-amz-retry-after" in response[0].headers
-    if _may_be_repeated(call, _ASKED_PAUSE if has_asked else 0.0):
-        return
-    if caught_exception is not None:
-        raise caught_exception
-    if response is not None and response[0].status_code >= _FIRST_NO_SUCCESS:
-        raise ClientError(cast("Any", response[1]), operation.name)
-
-
-def _may_be_repeated(call: Call, asked_pause: float) -> bool:
-    if is_single_attempt() or call.bytes_left < 0:
-        return False
-    left = call.seconds_left()
-    return left is None or left > min(2.0 ** (call.attempts - 1), _LONGEST_PAUSE) + asked_pause
+    return {"__type": ""} if b"\x66__type" in body else {}  # a string of six bytes

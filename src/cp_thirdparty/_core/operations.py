@@ -8,7 +8,7 @@ leads through a frame that holds a secret.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -16,7 +16,7 @@ from cp_thirdparty import _limits
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._reading import read
 from cp_thirdparty.converter import unstructure
-from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.enums import Delivery, JobStatus
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ResponseDecodeError, ThirdPartyError
 from cp_thirdparty.models import (
     ActionTypeId,
@@ -27,6 +27,14 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
+
+OPERATION_NAMES: Final = (
+    "PollForThirdPartyJobs",
+    "GetThirdPartyJobDetails",
+    "AcknowledgeThirdPartyJob",
+    "PutThirdPartyJobSuccessResult",
+    "PutThirdPartyJobFailureResult",
+)
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -60,6 +68,11 @@ class Request(Generic[_T_co]):
     decode: Callable[[Mapping[str, Any]], Outcome[_T_co]]
     is_repeatable: bool
     refused: InvalidRequestError | None
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """The secrets among the parameters."""
+        return tuple(value for value in self.parameters.values() if isinstance(value, SecretStr))
 
 
 def poll_for_third_party_jobs(
@@ -116,7 +129,13 @@ def put_third_party_job_failure_result(
 
 def not_sent(operation_name: str, job_id: str | None) -> CallFacts:
     """Return the facts of a call that ended before it was sent, for a reason that stays."""
-    return {"operation_name": operation_name, "job_id": job_id, "attempts": 0, "is_retry_safe": False}
+    return {
+        "operation_name": operation_name,
+        "job_id": job_id,
+        "attempts": 0,
+        "delivery": Delivery.NOT_SENT,
+        "is_retry_safe": False,
+    }
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------

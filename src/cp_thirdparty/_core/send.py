@@ -1,10 +1,8 @@
-"""One call: from a request to what became of it, and what both clients do before and after."""
+"""Sends one request: from checked parameters to a model or an error, and what both clients do around it."""
 
 from __future__ import annotations
 
 import inspect
-import time
-import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
@@ -14,12 +12,14 @@ from botocore import xform_name
 from botocore.client import BaseClient
 
 from cp_thirdparty import _limits
-from cp_thirdparty._core import redaction
-from cp_thirdparty._core.call import CURRENT, Call
-from cp_thirdparty._core.errors import error_of, struck_out
-from cp_thirdparty._core.guard import DOCUMENT
+from cp_thirdparty._core import guard, redaction
+from cp_thirdparty._core.call import Call, call_scope, now
+from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library
+from cp_thirdparty._core.deadline import WATCHDOG
+from cp_thirdparty._core.errors import error_of
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty.exceptions import CodePipelineJobError, InvalidRequestError, ResponseDecodeError
+from cp_thirdparty._core.strike_out import strike_out
+from cp_thirdparty.exceptions import CodePipelineJobError, InvalidRequestError
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
@@ -27,18 +27,18 @@ _T = TypeVar("_T")
 
 
 @attrs.frozen
-class Answered(Generic[_T]):
+class Result(Generic[_T]):
     """
-    What became of a call: a value, or the error to raise.
+    What a call ended in: a value, or the error to raise.
 
     Attributes:
-        value: The model; ``None`` where there is an error, and for a result.
+        value: The model; ``None`` if there is an error, and for a result of a job.
 
         error: What to raise, in a frame that never held a secret.
 
-        status_code: HTTP status of the answer; ``None`` where an error tells it, or where none came.
+        status_code: HTTP status of the response; ``None`` if the error has it, or there was none.
 
-        request_id: What AWS Support asks for, likewise.
+        request_id: What AWS Support asks for; ``None`` as for the status.
     """
 
     value: _T | None
@@ -47,67 +47,73 @@ class Answered(Generic[_T]):
     request_id: str | None = None
 
 
-def answered(client: BaseClient, request: Request[_T], call: Call) -> Answered[_T]:
+def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result[_T]:
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
-    current = CURRENT.set(call)
-    try:
-        return read(request, method(client, request)(**plain_parameters(request)))
-    except BaseException as failure:  # noqa: BLE001 - Ctrl-C too is raised again by the caller
-        return failed(request, call, failure)
-    finally:
-        CURRENT.reset(current)
+    with call_scope(call):
+        WATCHDOG.start(call)
+        try:
+            return decode_response(request, call, find_method(client, request)(**plain_parameters(request)))
+        except BaseException as failure:  # noqa: BLE001 - Ctrl-C too is raised again by the caller
+            return result_of_failure(request, call, failure)
+        finally:
+            WATCHDOG.stop(call)
+            call.forget_response()
 
 
-def method(client: BaseClient, request: Request[Any]) -> Callable[..., Any]:
-    """Get the method of botocore's client that sends the request."""
-    sending: Callable[..., Any] = getattr(client, xform_name(request.operation_name))
-    return sending
+def find_method(client: BaseClient, request: Request[Any]) -> Callable[..., Any]:
+    """Return the method of botocore's client that sends the request."""
+    method: Callable[..., Any] = getattr(client, xform_name(request.operation_name))
+    return method
 
 
 def plain_parameters(request: Request[Any]) -> dict[str, Any]:
-    """Take the secrets out of their wrapping, for botocore to send."""
+    """Return the parameters for botocore, with the secrets in plain."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in request.parameters.items()
     }
 
 
-def read(request: Request[_T], answer: Mapping[str, Any]) -> Answered[_T]:
-    """Make the model, or the error, of botocore's answer."""
-    # A stubbed client brings what botocore would have parsed.
-    value, error = request.decode(answer.get(DOCUMENT, answer) or {})
-    metadata: Mapping[str, Any] = answer.get("ResponseMetadata", {})
-    # The header is the peer's: it may say a secret back.
-    request_id = struck_out(metadata.get("RequestId", ""), _secrets(request)) or None
-    return Answered(value, error, metadata.get("HTTPStatusCode"), request_id)
+def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any]) -> Result[_T]:
+    """Return the model, or the error, of a successful response."""
+    if not call.has_success:
+        _note_stub(call, parsed.get("ResponseMetadata", {}))
+    document = call.document if call.body is None else guard.parse_object(call.body)
+    # A stub, and CBOR, have only what botocore parsed.  Botocore's parser takes an object for an empty list and a
+    # number for a string, so the document is better.
+    value, error = request.decode(parsed if document is None else document)
+    if error is not None:
+        _add_facts(error, request, call)
+    return Result(value, error, call.status_code, call.request_id)
 
 
-def failed(request: Request[_T], call: Call, failure: BaseException) -> Answered[_T]:
-    """Make our error of what was raised, and let go of all that it leads to."""
-    error = failure
-    if isinstance(failure, Exception):
-        error = error_of(
-            failure,
-            operation_name=request.operation_name,
-            secrets=_secrets(request),
-            is_repeatable=request.is_repeatable,
-            call=call,
-        )
+def _add_facts(error: CodePipelineJobError, request: Request[Any], call: Call) -> None:
+    """Add the facts of the call to an error about its response, which was a success."""
+    error.operation_name, error.job_id = request.operation_name, request.job_id
+    error.status_code, error.request_id = call.status_code, call.request_id
+    error.attempts, error.delivery = call.attempts, call.delivery
+    error.is_retry_safe = request.is_repeatable or None
+
+
+def _note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
+    """Record the response of a stub, such as botocore's, which takes the place of the network."""
+    call.note_response()
+    call.status_code = metadata.get("HTTPStatusCode")
+    call.request_id = strike_out(metadata.get("RequestId", ""), call.secrets) or None
+
+
+def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
+    """Return the error to raise, and let go of all that the failure leads to."""
+    place = find_caller_code(failure)
+    if place is not None:
+        hide_library(failure, place)
+        return Result(None, failure)
+    if call.has_success and isinstance(failure, Exception):  # botocore's parser fell over an unexpected type
+        forget(failure)
+        return decode_response(request, call, {})
+    error = error_of(failure, call) if isinstance(failure, Exception) else failure
     forget(failure)
-    return Answered(None, error)
-
-
-def _secrets(request: Request[Any]) -> list[SecretStr]:
-    return [value for value in request.parameters.values() if isinstance(value, SecretStr)]
-
-
-def forget(failure: BaseException | None) -> None:
-    """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
-    while failure is not None:
-        traceback.clear_frames(failure.__traceback__)
-        cause = failure.__cause__ or failure.__context__
-        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
-        failure = cause
+    return Result(None, error)
 
 
 class JobClientBase:
@@ -124,8 +130,8 @@ class JobClientBase:
         self._on_call = on_call
 
     @abstractmethod
-    def _opened(self) -> BaseClient:
-        """Give the client of botocore, if it may be used here and now."""
+    def _open_client(self) -> BaseClient:
+        """Return the client of botocore; raise `InvalidRequestError` if it must not be used here and now."""
 
     @property
     def region_name(self) -> str:
@@ -134,7 +140,7 @@ class JobClientBase:
 
         .. versionadded:: 0.1.0
         """
-        region_name: str = self._opened().meta.region_name
+        region_name: str = self._open_client().meta.region_name
         return region_name
 
     def __getstate__(self) -> None:
@@ -143,50 +149,38 @@ class JobClientBase:
             "make one in each process"
         )
 
-    def _begun(self, request: Request[Any]) -> Call:
-        """Refuse what must not be sent, else begin a call."""
+    def _start_call(self, request: Request[Any]) -> Call:
+        """Return a new call; raise `InvalidRequestError` if the request must not be sent."""
         if request.refused is not None:
             raise request.refused
         redaction.install()
-        call = Call(ends_at=None, wire_logs=self._wire_logs)
+        call = Call(request=request, wire_logs=self._wire_logs)
         if self._deadline is not None:
             call.ends_at = call.began_at + self._deadline
         return call
 
-    def _ended(self, request: Request[_T], call: Call, answered: Answered[_T]) -> _T:
-        """Tell of a call, and return its value or raise its error."""
-        error = answered.error
+    def _finish_call(self, request: Request[_T], call: Call, result: Result[_T]) -> _T:
+        """Log a call, and return its value or raise its error."""
+        error = result.error
         if is_wanted(self._on_call):
             record = CallRecord(
                 operation_name=request.operation_name,
                 job_id=request.job_id,
-                status_code=getattr(error, "status_code", None) or answered.status_code,
-                request_id=getattr(error, "request_id", None) or answered.request_id,
+                status_code=getattr(error, "status_code", None) or result.status_code,
+                request_id=getattr(error, "request_id", None) or result.request_id,
                 attempts=call.attempts,
-                seconds=time.monotonic() - call.began_at,
+                seconds=now() - call.began_at,
                 error=None if error is None else type(error).__name__,
             )
             tell(record, self._on_call)
-        if isinstance(error, CodePipelineJobError):
-            _add_facts(error, request, call, answered)
         if error is not None:
             # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
             raise error
-        return cast("_T", answered.value)
-
-
-def _add_facts(error: CodePipelineJobError, request: Request[Any], call: Call, answered: Answered[Any]) -> None:
-    """Add to an error what its maker does not know of the call."""
-    error.job_id = request.job_id
-    if isinstance(error, ResponseDecodeError):
-        error.operation_name = request.operation_name
-        error.status_code, error.request_id = answered.status_code, answered.request_id
-        error.attempts = call.attempts
-        error.is_retry_safe = request.is_repeatable or None
+        return cast("_T", result.value)
 
 
 def is_codepipeline(client: object, *, is_async: bool) -> bool:
-    """Tell whether it is a CodePipeline client of botocore, or of aiobotocore."""
+    """Whether this is a CodePipeline client of botocore, or of aiobotocore."""
     if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
         return False
     return inspect.iscoroutinefunction(getattr(client, "_make_api_call", None)) is is_async

@@ -14,8 +14,8 @@ from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
-from cp_thirdparty._core.send import forget
 from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.exceptions import (
@@ -106,7 +106,7 @@ def attempt(work: Callable[[], _T], place: Place) -> tuple[_T | None, BaseExcept
     It returns every error, so that its frame and those below, which hold credentials, are gone when one is raised.
     """
     redaction.install()
-    current = CURRENT.set(Call(ends_at=None, wire_logs=False))
+    current = CURRENT.set(Call())
     try:
         return work(), None
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller

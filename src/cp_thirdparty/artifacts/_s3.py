@@ -13,7 +13,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from cp_thirdparty._core import data_loader
-from cp_thirdparty._core.errors import configuration_error_of, struck_out
+from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
 from cp_thirdparty.artifacts._credentials import JobCredentials
@@ -188,7 +189,7 @@ class _Handlers:
         if http.status_code >= _FIRST_NO_SUCCESS:
             metadata = parsed["ResponseMetadata"]
             # The header is the peer's: it may say a secret back.
-            metadata["RequestId"] = struck_out(metadata.get("RequestId", ""), self._credentials.secrets()) or None
+            metadata["RequestId"] = strike_out(metadata.get("RequestId", ""), self._credentials.secrets()) or None
             return self._signed_anew(operation.name, request_dict["context"], parsed)
         fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
         if fault is None:

@@ -92,7 +92,7 @@ def _quiet(*, debug: bool) -> Generator[None, None, None]:
     level = root.level
     redaction.install()
     # So that what is fetched to make the client is withheld as well.
-    token = CURRENT.set(Call(ends_at=None, wire_logs=False))
+    token = CURRENT.set(Call())
     if debug:
         root.addHandler(handler)
         root.setLevel(logging.DEBUG)

@@ -10,9 +10,8 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty._core.call import single_attempt
 from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.enums import FailureType, JobStatus
+from cp_thirdparty.enums import Delivery, FailureType, JobStatus
 from cp_thirdparty.exceptions import (
     InvalidClientTokenException,
     InvalidJobException,
@@ -189,10 +188,9 @@ class Lifecycle:
     def _acknowledge_once(self, flight: Flight) -> ThirdPartyError | JobStatus | None:
         nonce = "" if flight.details is None else flight.details.nonce
         try:
-            with single_attempt():
-                status = self.reporter.acknowledge_third_party_job(
-                    flight.offer.job_id, nonce=nonce, client_token=flight.client_token
-                )
+            status = self.reporter.acknowledge_third_party_job(
+                flight.offer.job_id, nonce=nonce, client_token=flight.client_token
+            )
         except ThirdPartyError as failure:
             return failure.with_traceback(None)
         return None if status == JobStatus.IN_PROGRESS else status
@@ -252,19 +250,18 @@ class Lifecycle:
     def _put_once(self, flight: Flight, result: Result) -> ThirdPartyError | None:
         job_id, client_token = flight.offer.job_id, flight.client_token
         try:
-            with single_attempt():
-                if isinstance(result, FailureDetails):
-                    self.reporter.put_third_party_job_failure_result(
-                        job_id, client_token=client_token, failure_details=result
-                    )
-                else:
-                    self.reporter.put_third_party_job_success_result(
-                        job_id,
-                        client_token=client_token,
-                        continuation_token=result.continuation_token if isinstance(result, Continued) else None,
-                        current_revision=result.current_revision,
-                        execution_details=result.execution_details,
-                    )
+            if isinstance(result, FailureDetails):
+                self.reporter.put_third_party_job_failure_result(
+                    job_id, client_token=client_token, failure_details=result
+                )
+            else:
+                self.reporter.put_third_party_job_success_result(
+                    job_id,
+                    client_token=client_token,
+                    continuation_token=result.continuation_token if isinstance(result, Continued) else None,
+                    current_revision=result.current_revision,
+                    execution_details=result.execution_details,
+                )
         except ThirdPartyError as failure:
             return failure.with_traceback(None)
         return None
@@ -337,12 +334,8 @@ def _is_server_error(failure: ThirdPartyError) -> bool:
 
 
 def _may_have_been_accepted(failure: ThirdPartyError) -> bool:
-    """Tell whether the service may have acted on a call although it failed: its bytes were sent."""
-    if isinstance(failure, TransportError):
-        return failure.is_retry_safe is None
-    if isinstance(failure, ResponseDecodeError):
-        return True
-    return _is_server_error(failure) and not isinstance(failure, ThrottledError)
+    """Whether the service may have acted on an acknowledgement or a result although the call failed."""
+    return failure.delivery in (Delivery.SENT, Delivery.RESPONDED) and failure.is_retry_safe is None
 
 
 def _pauses() -> Iterator[float]:

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import botocore.session
@@ -16,12 +16,22 @@ from botocore.exceptions import ClientError
 
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import error_of
-from cp_thirdparty._core.send import forget
+from cp_thirdparty._core.operations import Request
 from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["EnvironmentTokens", "SecretsManagerTokens"]
+
+_LOOK_UP: Final[Request[None]] = Request(
+    operation_name="GetSecretValue",
+    job_id=None,
+    parameters={},
+    decode=lambda _: (None, None),
+    is_repeatable=True,
+    refused=None,
+)
 
 _NO_NAME = re.compile(r"[^A-Z0-9]")
 
@@ -140,7 +150,7 @@ class SecretsManagerTokens:
     def _fetched(self, client_id: str) -> SecretStr | ThirdPartyError | None:
         """Ask Secrets Manager.  It returns errors, so that no frame that leads to a secret is left in one."""
         redaction.install()
-        call = Call(ends_at=None, wire_logs=False)
+        call = Call(request=_LOOK_UP)
         current = CURRENT.set(call)
         try:
             answer: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
@@ -150,7 +160,7 @@ class SecretsManagerTokens:
                 and failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException"
             ):
                 return None
-            error = error_of(failure, operation_name="GetSecretValue", secrets=(), is_repeatable=True, call=call)
+            error = error_of(failure, call)
             forget(failure)
             return error
         finally:

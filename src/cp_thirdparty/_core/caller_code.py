@@ -1,0 +1,104 @@
+"""
+Exceptions that the caller's own code raises inside of a call: in a handler of botocore's events, a tracer, a stub.
+
+They leave as they are, with their own traceback.  The frames of botocore and of this library above them hold secrets,
+so those are cleared and taken out of the traceback.
+"""
+
+from __future__ import annotations
+
+import traceback
+from types import FrameType, TracebackType
+from typing import Final
+
+from botocore.client import BaseClient
+from botocore.hooks import HierarchicalEmitter
+
+_LIBRARIES: Final = frozenset({"aiobotocore", "botocore", "cp_thirdparty"})
+_STUBS: Final = "botocore.stub"  # botocore's code, but its errors are for whoever set a stub up
+
+# Aiobotocore overrides both with methods of the same names.
+_EMIT: Final = HierarchicalEmitter._emit.__code__.co_name  # type: ignore[attr-defined] # noqa: SLF001 - no public way
+_CALL: Final = BaseClient._make_api_call.__code__.co_name  # type: ignore[attr-defined] # noqa: SLF001 - as above
+
+
+def find_caller_code(failure: BaseException) -> TracebackType | None:
+    """
+    Return where the caller's own code begins in the traceback of what it raised; ``None`` if botocore raised it.
+
+    A handler is what botocore's emitter calls.  A tracer is what stands between a client's method and the call itself;
+    what comes through it from below is botocore's.
+    """
+    nodes = _nodes(failure.__traceback__)
+    calls = [index for index, node in enumerate(nodes) if _is_library(node) and _name(node) == _CALL]
+    if not calls:
+        return next((node for node in nodes if not _is_library(node)), None)
+    for index in range(calls[0], len(nodes)):
+        if _is_library(nodes[index]) and _name(nodes[index]) == _EMIT:
+            below = [node for node in nodes[index + 1 :] if _name(node) != "resolve_awaitable"]
+            if not below:
+                return nodes[index]  # a handler that is not written in Python, or that does not take the arguments
+            if not _is_library(below[0]):
+                return below[0]
+    return None
+
+
+def hide_library(failure: BaseException, place: TracebackType) -> None:
+    """
+    Take everything above this place out of an exception's traceback, and out of reach of its frames.
+
+    Failures of botocore to which the exception refers as its cause or context are taken out too.
+    """
+    for node in _nodes(failure.__traceback__):
+        if node is place:
+            break
+        _clear(node.tb_frame)
+    frame = place.tb_frame.f_back
+    while frame is not None and _clear(frame):
+        frame = frame.f_back
+    failure.__traceback__ = place
+    for link in ("__cause__", "__context__"):
+        linked: BaseException | None = getattr(failure, link)
+        if linked is None:
+            continue
+        linked_place = find_caller_code(linked)
+        if linked_place is not None:
+            hide_library(linked, linked_place)
+        else:
+            forget(linked)
+            setattr(failure, link, None)
+
+
+def forget(failure: BaseException | None) -> None:
+    """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
+    while failure is not None:
+        traceback.clear_frames(failure.__traceback__)
+        cause = failure.__cause__ or failure.__context__
+        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+        failure = cause
+
+
+def _nodes(node: TracebackType | None) -> list[TracebackType]:
+    nodes = []
+    while node is not None:
+        nodes.append(node)
+        node = node.tb_next
+    return nodes
+
+
+def _name(node: TracebackType) -> str:
+    return node.tb_frame.f_code.co_name
+
+
+def _is_library(node: TracebackType) -> bool:
+    module: str = node.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in _LIBRARIES and module != _STUBS
+
+
+def _clear(frame: FrameType) -> bool:
+    """Clear a frame; return ``False`` if it is still running, which is the first one outside of the call."""
+    try:
+        frame.clear()
+    except RuntimeError:
+        return False
+    return True

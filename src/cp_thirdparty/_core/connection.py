@@ -1,0 +1,163 @@
+"""
+What the connections of botocore do during a call of ours: which bytes leave, why none could, how long, how much.
+
+`botocore.awsrequest.AWSConnection` is the one class below every connection of botocore, so its methods are wrapped
+once for the process.  They do what they did before unless a call of ours runs.  No class of a connection pool is
+replaced, so tools that replace those work.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from botocore.awsrequest import AWSConnection
+
+from cp_thirdparty._core.call import CURRENT, Call, Obstacle, Step
+from cp_thirdparty._core.deadline import WATCHDOG
+
+_Method = Callable[..., Any]
+
+_LOCK: Final = threading.Lock()
+_TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
+# TLS errors that a peer causes when it closes the connection.
+_CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+
+def install() -> None:
+    """Wrap the methods of botocore's connections; a second time changes nothing."""
+    with _LOCK:
+        for name, during_call in _METHODS.items():
+            if not hasattr(vars(AWSConnection).get(name), "is_cp_thirdparty"):
+                setattr(AWSConnection, name, _wrap(name, vars(AWSConnection).get(name), during_call))
+
+
+def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _Method:
+    def method(self: Any, *arguments: Any, **settings: Any) -> Any:
+        call = CURRENT.get()
+        original = getattr(super(AWSConnection, self), name) if own is None else own.__get__(self)
+        if call is None or call.request is None:
+            return original(*arguments, **settings)
+        return during_call(self, call, original, *arguments, **settings)
+
+    method.__name__ = name
+    method.is_cp_thirdparty = True  # type: ignore[attr-defined]
+    return method
+
+
+def _send(connection: Any, call: Call, original: _Method, data: Any) -> None:
+    if connection.sock is None and connection.auto_open:
+        connection.connect()  # before the bytes are counted, because it may fail
+    if not call.is_connecting:  # otherwise they are the CONNECT request for a proxy
+        WATCHDOG.use(call, connection.sock)
+        call.check_deadline()
+        call.note_sent()
+    original(data)
+
+
+def _connect(connection: Any, call: Call, original: _Method) -> None:
+    call.check_deadline()
+    left = call.seconds_left()
+    if left is not None:
+        connection.timeout = left if connection.timeout is None else min(left, connection.timeout)
+    call.is_connecting = True
+    call.obstacle = call.proxy_status = None
+    try:
+        original()
+    except Exception as failure:
+        call.check_deadline()
+        _note_obstacle(call, failure)
+        raise
+    finally:
+        call.is_connecting = False
+
+
+def _open_socket(connection: Any, call: Call, original: _Method) -> Any:
+    try:
+        opened = original()
+    except Exception as failure:
+        is_proxy = getattr(connection, "proxy", None) or getattr(connection, "_tunnel_host", None)
+        call.obstacle = Obstacle.PROXY if is_proxy else Obstacle.CONNECT
+        if isinstance(failure.__cause__ or failure.__context__, TimeoutError):
+            call.obstacle = Obstacle.TIMEOUT
+        raise
+    WATCHDOG.use(call, opened)
+    return opened
+
+
+def _note_obstacle(call: Call, failure: Exception) -> None:
+    """Record why a connection could not be made, unless the socket itself could not be opened."""
+    if call.obstacle is not None:
+        return
+    refused = _TUNNEL_REFUSED.match(str(failure)) if isinstance(failure, OSError) else None
+    if refused is not None:
+        call.obstacle, call.proxy_status = Obstacle.PROXY_REFUSAL, int(refused.group(1))
+    else:
+        call.obstacle = handshake_obstacle(failure)
+
+
+def handshake_obstacle(failure: BaseException) -> Obstacle:
+    """Return what went wrong after a socket was opened and before the request could be sent."""
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return Obstacle.CERTIFICATE
+    if isinstance(failure, TimeoutError):
+        return Obstacle.TIMEOUT
+    if isinstance(failure, OSError) and (isinstance(failure, _CLOSED) or not isinstance(failure, ssl.SSLError)):
+        return Obstacle.HANDSHAKE
+    return Obstacle.TLS
+
+
+def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG001
+    try:
+        response = original(*arguments, **settings)
+    except Exception:
+        call.check_deadline()
+        raise
+    raw: Any = getattr(response, "_fp", response)  # urllib3 2 has the response of http.client inside its own
+    if call.step is Step.SENT and raw.fp is not None:
+        raw.fp = _BoundedReader(raw.fp, call)
+    return response
+
+
+class _BoundedReader:
+    """Reads the body of a response until it is too long or too late."""
+
+    def __init__(self, stream: Any, call: Call) -> None:
+        self._stream = stream
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, *size: int) -> Any:
+        return self._bounded(self._stream.read, *size)
+
+    def read1(self, *size: int) -> Any:
+        return self._bounded(self._stream.read1, *size)
+
+    def readline(self, *size: int) -> Any:
+        return self._bounded(self._stream.readline, *size)
+
+    def readinto(self, buffer: Any) -> Any:
+        return self._bounded(self._stream.readinto, buffer)
+
+    def _bounded(self, read: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            result = read(*arguments)
+        except Exception:
+            self._call.check_deadline()
+            raise
+        self._call.check_deadline()  # a connection that was shut down looks like the end of the body
+        self._call.count_bytes(result if isinstance(result, int) else len(result))
+        return result
+
+
+_METHODS: Final[dict[str, Callable[..., Any]]] = {
+    "connect": _connect,
+    "_new_conn": _open_socket,
+    "send": _send,
+    "getresponse": _read,
+}

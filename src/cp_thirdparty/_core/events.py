@@ -1,0 +1,150 @@
+"""
+Handlers in botocore's events: they observe each attempt of a call, check its response and decide whether to resend it.
+
+All of them do nothing unless a call of ours runs, so that direct calls of a wrapped client behave as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, cast
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from cp_thirdparty._core import connection, guard
+from cp_thirdparty._core.call import CURRENT, Call, Step
+from cp_thirdparty._core.deadline import WATCHDOG
+from cp_thirdparty._core.errors import is_throttling
+from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
+from cp_thirdparty.secrets import SecretStr
+
+_BAD_GATEWAY: Final = 502
+_BAD_REQUEST: Final = 400
+
+# The most that botocore's standard mode waits before it sends for the second, third, ... time, and how much more when
+# a response asks for it (botocore.retries.standard of 1.44).
+_LONGEST_PAUSE: Final = 20.0
+_ASKED_PAUSE: Final = 5.0
+
+_BEFORE_SEND: Final = frozenset(f"before-send.codepipeline.{name}" for name in OPERATION_NAMES)
+
+
+def install(client: BaseClient) -> None:
+    """Observe the operations of a client; a second time changes nothing."""
+    connection.install()
+    events = client.meta.events
+    for name in OPERATION_NAMES:
+        for event, handler in _HANDLERS.items():
+            events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"cp_thirdparty.{event}.{name}")
+    # The last handler of all: what the caller's handlers send before is not the request.
+    events.register_last("before-send", _start_sending, unique_id="cp_thirdparty.before-send")
+
+
+def _start_attempt(**_: object) -> None:
+    call = CURRENT.get()
+    if call is not None:
+        call.start_attempt()
+
+
+def _start_sending(event_name: str, **_: object) -> None:
+    call = CURRENT.get()
+    if call is not None and event_name in _BEFORE_SEND:
+        call.step = Step.SENDING
+        call.obstacle = call.proxy_status = None  # of STS, for example
+        call.check_deadline()
+
+
+def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
+    """Check a response before botocore parses it."""
+    call = CURRENT.get()
+    if call is None:
+        return
+    call.note_response()
+    status: int = response_dict["status_code"]
+    is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
+    verdict = guard.judge(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
+    _clean_headers(response_dict["headers"], call.secrets)
+    call.status_code = status
+    call.request_id = None if verdict.request_id is None else response_dict["headers"]["x-amzn-requestid"]
+    if verdict.fault is not None:
+        call.fault = verdict.fault, status
+        # Botocore takes a 502 for an error, and may resend the request.
+        response_dict["body"] = b""
+        if status < guard.FIRST_ERROR_STATUS:
+            response_dict["status_code"] = _BAD_GATEWAY
+    elif verdict.is_error:
+        # Tracers and handlers of the caller see what botocore parses.
+        response_dict["body"] = strike_out_of_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
+        if status < guard.FIRST_ERROR_STATUS:
+            response_dict["status_code"] = _BAD_REQUEST
+    else:
+        call.has_success = True
+        is_long = len(response_dict["body"]) > guard.LONG_BODY and not is_cbor
+        call.body, call.document = (response_dict["body"], None) if is_long else (None, verdict.document)
+
+
+def _clean_headers(headers: Any, secrets: Iterable[SecretStr]) -> None:
+    values = "\n".join(headers.values())
+    if strike_out(values, secrets) != values:
+        for name, value in list(headers.items()):
+            headers[name] = strike_out(value, secrets)
+
+
+def _finish_attempt(**_: object) -> None:
+    """Leave the connection to others: it may be in the pool again."""
+    call = CURRENT.get()
+    if call is not None:
+        WATCHDOG.release(call)
+        call.note_failure()
+
+
+def _decide_on_retry(
+    response: tuple[Any, dict[str, Any]] | None,
+    operation: Any,
+    attempts: int,
+    caught_exception: Exception | None,
+    **_: object,
+) -> None:
+    """End a call that must not be resent, or that has no time for another attempt."""
+    call = CURRENT.get()
+    if call is None:
+        return
+    has_asked = False
+    if response is not None:
+        http_response, parsed = response
+        http_response.status_code = status = parsed["ResponseMetadata"]["HTTPStatusCode"]
+        if status < guard.FIRST_ERROR_STATUS:
+            return
+        call.error_response = parsed
+        has_asked = "x-amz-retry-after" in http_response.headers
+    if _may_be_resent(call) and _has_time(call, attempts, _ASKED_PAUSE if has_asked else 0.0):
+        return
+    if caught_exception is not None:
+        raise caught_exception
+    raise ClientError(cast("Any", call.error_response), operation.name)
+
+
+def _may_be_resent(call: Call) -> bool:
+    request = call.request
+    if request is None or call.bytes_left < 0:
+        return False
+    if call.step is Step.UNSENT:
+        return call.obstacle is None or call.obstacle.may_pass
+    if call.step is Step.RESPONDED and call.fault is None and is_throttling(call.error_response or {}):
+        return True
+    return request.is_repeatable and call.step in (Step.SENT, Step.RESPONDED)
+
+
+def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
+    left = call.seconds_left()
+    return left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE) + asked_pause
+
+
+_HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
+    "request-created": _start_attempt,
+    "before-parse": _check_response,
+    "response-received": _finish_attempt,
+    "needs-retry": _decide_on_retry,
+}
