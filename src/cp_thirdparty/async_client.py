@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
-import random
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -17,9 +15,8 @@ import attrs
 from botocore.config import Config
 from typing_extensions import Self, Unpack
 
-from cp_thirdparty import _limits
 from cp_thirdparty._core import data_loader, events, operations
-from cp_thirdparty._core.backoff import FATAL, pause_before_poll
+from cp_thirdparty._core.backoff import FATAL, PollPace
 from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
@@ -62,7 +59,6 @@ __all__ = ["AsyncThirdPartyJobClient"]
 _T = TypeVar("_T")
 _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, object]])
 
-_log = logging.getLogger("cp_thirdparty")
 _sleep = asyncio.sleep
 
 
@@ -170,7 +166,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
             deadline: As for the class.
 
-            session: An aiobotocore session to use instead of a new one.
+            session: An aiobotocore session to use instead of a new one; a botocore or boto3 session cannot be used.
 
             config: Settings of botocore or aiobotocore that override all others of this list.
 
@@ -194,6 +190,8 @@ class AsyncThirdPartyJobClient(JobClientBase):
             profile_name=profile_name,
             session=session,
         )
+        if refused is None and not isinstance(session, AioSession | None):
+            refused = InvalidRequestError("session", "must be an aiobotocore session")
         if refused is not None:
             raise refused
         recipe = _Recipe(
@@ -290,21 +288,22 @@ class AsyncThirdPartyJobClient(JobClientBase):
         self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float = 5.0
     ) -> AsyncGenerator[ThirdPartyJob, None]:
         """
-        Poll for ever, and give each job as it comes.
+        Poll until stopped, and yield each job.
 
-        ``async for job in client.iter_third_party_jobs(mine):`` polls when the next job is asked for and those of the
-        last poll are used up, so nothing is polled while the loop is busy.  It pauses after a poll that brought no job,
-        and for longer, up to a minute, while polls fail; each failure is logged as a warning.  A job that is not
-        acknowledged comes again.  ``break``, or a cancellation of the task, ends it.
+        ``async for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and those of the
+        last poll are used up, so it does not poll while the loop is busy.  It pauses after a poll without a job.  While
+        polls fail it pauses for longer, up to a minute, and logs each failure as a warning.  CodePipeline offers a job
+        that is not acknowledged again.  ``break``, or a cancellation of the task, ends it; after `close()` it raises an
+        InvalidRequestError instead of polling.
 
         Args:
             action_type_id: The action type whose jobs are wanted.
 
-            max_batch_size: The most jobs of one poll, at least 1.  Those that are not taken at once are offered to
-                other workers after a while, so ask for as many as you can begin.
+            max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
+                to other workers after about 30 seconds, so ask for as many as you can begin.
 
-            poll_interval: Seconds, more than 0, between two polls when no job waits; each is up to a fifth shorter or
-                longer, so that many workers do not poll at once.
+            poll_interval: Seconds, more than 0, between two polls when no job waits; each pause is up to a fifth
+                shorter or longer, so that many workers do not poll at once.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -315,26 +314,21 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
         .. versionadded:: 0.1.0
         """
-        for name, rule in (
-            ("max_batch_size", _limits.whole_number(max_batch_size, 1)),
-            ("poll_interval", _limits.seconds(poll_interval, is_optional=False)),
-        ):
-            if rule is not None:
-                raise InvalidRequestError(name, rule)
-        failures, jitter = 0, random.Random()  # noqa: S311 - jitter
+        pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
+            jobs: tuple[ThirdPartyJob, ...] = ()
             try:
                 jobs = await self.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size)
-                failures = 0
             except FATAL:
                 raise
             except ThirdPartyError as failure:
-                _log.warning("poll failed: %s", failure)
-                jobs, failures = (), failures + 1
+                pace.note_failure(failure)
+            else:
+                pace.note_success()
             for job in jobs[:max_batch_size]:
                 yield job
             if not jobs:
-                await _sleep(pause_before_poll(poll_interval, failures, jitter))
+                await _sleep(pace.pause())
 
     async def close(self) -> None:
         """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TypeVar
 
@@ -14,9 +15,10 @@ from botocore.config import Config
 from typing_extensions import Self
 
 from cp_thirdparty._core import events, operations
+from cp_thirdparty._core.backoff import FATAL, PollPace
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
-from cp_thirdparty._core.settings import made_client, own_config, refused_setting
+from cp_thirdparty._core.settings import Boto3Session, is_session, made_client, own_config, refused_setting
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -33,6 +35,11 @@ from cp_thirdparty.telemetry import CallRecord
 __all__ = ["ThirdPartyJobClient"]
 
 _T = TypeVar("_T")
+
+_clock = time.monotonic
+_sleep = time.sleep
+# Seconds between two looks at whether the client was closed.
+_TICK = 0.25
 
 
 class ThirdPartyJobClient(JobClientBase):
@@ -84,6 +91,7 @@ class ThirdPartyJobClient(JobClientBase):
         self._client = client
         self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
         self._process_id = os.getpid()
+        self._is_closed = False
         events.install(client)
 
     @classmethod
@@ -98,7 +106,7 @@ class ThirdPartyJobClient(JobClientBase):
         connect_timeout: float | None = 5.0,
         read_timeout: float | None = 20.0,
         deadline: float | None = 60.0,
-        session: botocore.session.Session | None = None,
+        session: botocore.session.Session | Boto3Session | None = None,
         config: Config | None = None,
         wire_logs: bool = False,
         on_call: Callable[[CallRecord], object] | None = None,
@@ -127,7 +135,7 @@ class ThirdPartyJobClient(JobClientBase):
 
             deadline: Seconds for a call with all its attempts, as for the class.
 
-            session: A botocore session to use instead of a new one.
+            session: A botocore or boto3 session to use instead of a new one.
 
             config: Botocore settings that override all others of this list.
 
@@ -150,6 +158,8 @@ class ThirdPartyJobClient(JobClientBase):
             profile_name=profile_name,
             session=session,
         )
+        if refused is None and session is not None and not is_session(session):
+            refused = InvalidRequestError("session", "must be a botocore or boto3 session")
         if refused is not None:
             raise refused
         settings = own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
@@ -321,13 +331,65 @@ class ThirdPartyJobClient(JobClientBase):
         del client_token  # as above
         self._call(request)
 
+    def iter_third_party_jobs(
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float = 5.0
+    ) -> Generator[ThirdPartyJob, None, None]:
+        """
+        Poll until stopped, and yield each job.
+
+        ``for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and those of the last poll
+        are used up, so it does not poll while the loop is busy.  It pauses after a poll without a job.  While polls
+        fail it pauses for longer, up to a minute, and logs each failure as a warning.  CodePipeline offers a job that
+        is not acknowledged again.
+
+        ``break`` ends it.  `close()`, from another thread or from a signal handler, ends a pause within a quarter of a
+        second, and the iterator raises an InvalidRequestError instead of polling.  An iterator is not thread-safe: make
+        one in each thread.
+
+        Args:
+            action_type_id: The action type whose jobs are wanted.
+
+            max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
+                to other workers after about 30 seconds, so ask for as many as you can begin.
+
+            poll_interval: Seconds, more than 0, between two polls when no job waits; each pause is up to a fifth
+                shorter or longer, so that many workers do not poll at once.
+
+        Raises:
+            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
+
+            cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
+
+            cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client was closed.
+
+        .. versionadded:: 0.2.0
+        """
+        pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
+        while True:
+            self._refuse_if_closed()
+            jobs: tuple[ThirdPartyJob, ...] = ()
+            try:
+                jobs = self.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size)
+            except FATAL:
+                raise
+            except ThirdPartyError as failure:
+                pace.note_failure(failure)
+            else:
+                pace.note_success()
+            yield from jobs[:max_batch_size]
+            if not jobs:
+                self._pause(pace.pause())
+
     def close(self) -> None:
         """
         Close the connections of a client that `create()` made; leave a wrapped client alone.
 
+        It ends the iterators of `iter_third_party_jobs()`.
+
         .. versionadded:: 0.1.0
         """
         if self._rebuild is not None:
+            self._is_closed = True
             self._client.close()
 
     def __enter__(self) -> Self:
@@ -340,6 +402,16 @@ class ThirdPartyJobClient(JobClientBase):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._client.meta.endpoint_url}>"
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            facts = operations.not_sent("PollForThirdPartyJobs", None)
+            raise InvalidRequestError("client", "must be open: it was closed while jobs were polled", **facts)
+
+    def _pause(self, seconds: float) -> None:
+        ends_at = _clock() + seconds
+        while not self._is_closed and (left := ends_at - _clock()) > 0:
+            _sleep(min(left, _TICK))
 
     def _call(self, request: Request[_T]) -> _T:
         call = self._start_call(request)

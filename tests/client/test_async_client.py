@@ -299,6 +299,14 @@ def test_a_bad_setting_is_refused_at_once(settings: dict[str, Any], parameter: s
     assert caught.value.parameter == parameter
 
 
+@pytest.mark.parametrize("wrong", [botocore.session.Session(), "a session"], ids=["botocore", "str"])
+def test_a_session_that_is_not_of_aiobotocore_is_refused(wrong: Any) -> None:
+    """A session of botocore makes clients that block, so it is refused by name."""
+    with pytest.raises(exceptions.InvalidRequestError) as caught:
+        AsyncThirdPartyJobClient.create(session=wrong)
+    assert str(caught.value) == "session: must be an aiobotocore session"
+
+
 def test_what_aiobotocore_refuses_is_told_when_it_is_entered(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
@@ -603,6 +604,26 @@ def test_a_profile_gives_credentials_and_region(tmp_path: Path, monkeypatch: pyt
     assert "/eu-west-1/codepipeline/" in server.asked[0].headers["authorization"]
 
 
+def test_a_session_of_boto3_may_be_given() -> None:
+    """A session of boto3 is used as one of botocore is: its credentials, its region and its profile."""
+    session = boto3.Session("AKIDBOTO3", "x", region_name="eu-west-1")
+    with _served(ok({"jobs": []})) as server:
+        with ThirdPartyJobClient.create(session=session, endpoint_url=server.endpoint_url) as client:
+            client.poll_for_third_party_jobs(_ACTION_TYPE)
+            assert client.region_name == "eu-west-1"
+        assert "AKIDBOTO3" in server.asked[0].headers["authorization"]
+        assert server.asked[0].headers["user-agent"].startswith("cp-thirdparty/")
+
+
+@pytest.mark.parametrize("package", ["aiobotocore", "aioboto3"])
+def test_a_session_for_asyncio_is_refused(package: str) -> None:
+    """A session for asyncio has the methods of another one, but makes clients that cannot be used here."""
+    session: Any = type("Session", (botocore.session.Session,), {"__module__": f"{package}.session"})()
+    with pytest.raises(exceptions.InvalidRequestError) as caught:
+        ThirdPartyJobClient.create(region_name="us-east-1", session=session)
+    assert str(caught.value) == "session: must be a botocore or boto3 session"
+
+
 def test_a_session_may_be_given() -> None:
     """A session of botocore is used instead of a new one."""
     session = botocore.session.Session()
@@ -631,7 +652,8 @@ def test_a_session_may_be_given() -> None:
         ({"read_timeout": "5"}, "read_timeout"),
         ({"profile_name": "nobody"}, "profile_name"),
         ({"profile_name": "p", "session": botocore.session.Session()}, "profile_name"),
-        ({"session": "no session"}, "config"),
+        ({"session": "no session"}, "session"),
+        ({"session": botocore.session}, "session"),
     ],
 )
 def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> None:

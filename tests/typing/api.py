@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -60,7 +60,7 @@ class OwnClient(ThirdPartyJobClient):
     """A partner's subclass."""
 
 
-def clients() -> None:
+def clients(mine: ActionTypeId) -> None:
     """Make clients of our own; ``wrapped.py`` has those that need botocore's types."""
     assert_type(ThirdPartyJobClient.create(), ThirdPartyJobClient)
     assert_type(OwnClient.create(), OwnClient)
@@ -81,6 +81,9 @@ def clients() -> None:
     assert_type(created, ThirdPartyJobClient)
     assert_type(ThirdPartyJobClient.create(verify=False), ThirdPartyJobClient)
     assert_type(ThirdPartyJobClient.create(verify="ca.pem", on_call=print), ThirdPartyJobClient)
+    assert_type(created.iter_third_party_jobs(mine), Generator[ThirdPartyJob, None, None])
+    for job in created.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=1):
+        assert_type(job, ThirdPartyJob)
     created.close()
     with OwnClient.create() as own:
         assert_type(own, OwnClient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import boto3
 from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.session import Session
@@ -19,7 +20,8 @@ def wrapped(of_boto3: CodePipelineClient, of_botocore: BaseClient, session: Sess
     assert_type(ThirdPartyJobClient(of_boto3, deadline=None, wire_logs=True, on_call=print), ThirdPartyJobClient)
 
 
-def created(session: Session) -> None:
-    """Give what botocore takes."""
+def created(session: Session, of_boto3: boto3.Session) -> None:
+    """Give what botocore takes, and a session of boto3."""
+    assert_type(ThirdPartyJobClient.create(session=of_boto3), ThirdPartyJobClient)
     config = Config(max_pool_connections=2)
     assert_type(ThirdPartyJobClient.create(session=session, config=config), ThirdPartyJobClient)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Final
 
-from cp_thirdparty.exceptions import AccessDeniedError, ActionTypeNotFoundException, InvalidRequestError
+from cp_thirdparty import _limits
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ActionTypeNotFoundException,
+    CodePipelineJobError,
+    InvalidRequestError,
+)
+
+_log = logging.getLogger("cp_thirdparty")
 
 # Errors of a poll that do not go away by themselves.
 FATAL: Final = (ActionTypeNotFoundException, AccessDeniedError, InvalidRequestError)
@@ -36,3 +45,41 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
         return pause
     longer = min(pause * float(2 ** min(failures, _MOST_DOUBLINGS)), LONGEST_PAUSE)
     return max(longer * jitter.uniform(0.5, 1), pause)
+
+
+class PollPace:
+    """
+    How fast an iterator of jobs polls.
+
+    Args:
+        max_batch_size: The most jobs of one poll, at least 1.
+
+        poll_interval: Seconds, more than 0, between two polls when no job waits.
+
+    Raises:
+        InvalidRequestError: An argument breaks its rule.
+    """
+
+    def __init__(self, *, max_batch_size: int, poll_interval: float) -> None:
+        for name, rule in (
+            ("max_batch_size", _limits.whole_number(max_batch_size, 1)),
+            ("poll_interval", _limits.seconds(poll_interval, is_optional=False)),
+        ):
+            if rule is not None:
+                raise InvalidRequestError(name, rule)
+        self._interval = poll_interval
+        self._failures = 0
+        self._jitter = random.Random()  # noqa: S311 - jitter
+
+    def note_success(self) -> None:
+        """Poll at the plain interval again."""
+        self._failures = 0
+
+    def note_failure(self, failure: CodePipelineJobError) -> None:
+        """Log a failed poll, and poll more slowly."""
+        _log.warning("poll failed: %s", failure)
+        self._failures += 1
+
+    def pause(self) -> float:
+        """Return how many seconds to pause before the next poll."""
+        return pause_before_poll(self._interval, self._failures, self._jitter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -73,14 +73,32 @@ def own_config(*, connect_timeout: float | None, read_timeout: float | None, sig
     return settings if sign_request else settings.merge(Config(signature_version=UNSIGNED))
 
 
+class Boto3Session(Protocol):
+    """What is needed of a session of boto3, which is not a dependency."""
+
+    def client(self, *args: Any, **settings: Any) -> Any:
+        """Create a client of boto3."""
+
+
+def is_session(session: object) -> bool:
+    """Return whether it is a session of botocore or boto3, and not one for asyncio, which has the same methods."""
+    packages = {cls.__module__.partition(".")[0] for cls in type(session).__mro__}
+    if packages & {"aioboto3", "aiobotocore"}:
+        return False
+    return isinstance(session, botocore.session.Session) or callable(getattr(session, "client", None))
+
+
 def made_client(
-    session: botocore.session.Session | None, profile_name: str | None, **settings: Any
+    session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
     """Make a client of botocore, or return the error."""
     try:
         if session is None:
             session = botocore.session.Session(profile=profile_name)
             data_loader.install(session)
-        return session.create_client("codepipeline", **settings)
+        if isinstance(session, botocore.session.Session):
+            return session.create_client("codepipeline", **settings)
+        client: BaseClient = session.client("codepipeline", **settings)
+        return client  # noqa: TRY300 - an `else` would not be shorter
     except Exception as failure:  # noqa: BLE001 - told as one of ours
         return configuration_error_of(failure)
