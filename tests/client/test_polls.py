@@ -186,8 +186,12 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
 
 @pytest.fixture
 def empty() -> Iterator[ScriptedServer]:
-    """Serve no jobs."""
-    with ScriptedServer(lambda _: ok({"jobs": []})) as server:
+    """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls for ever."""
+
+    def answer(_: Asked) -> Answer:
+        return ok({"jobs": []}) if len(server.asked) <= 5 else error("ActionTypeNotFoundException")
+
+    with ScriptedServer(answer) as server:
         yield server
 
 
