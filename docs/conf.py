@@ -48,7 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "inherited-members": "BaseException,Mapping,str"}
+autodoc_default_options = {"members": True, "inherited-members": "BaseException,CodePipelineJobError,Mapping,dict,str"}
 napoleon_numpy_docstring = False
 
 # Names of other packages: their inventories are on the network, and this build has none.
