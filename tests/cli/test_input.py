@@ -226,7 +226,7 @@ def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(_TOKEN)
 
-    monkeypatch.setattr("cp_thirdparty.cli.commands.inputs_of", broken)
+    monkeypatch.setattr("cp_thirdparty.cli.commands.read_parameters", broken)
     shown = command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.err) == (255, "cp-thirdparty: error: unexpected error (RuntimeError)\n")
 

@@ -178,7 +178,7 @@ REFUSED = (
     _document({"executionDetails": "summary=x"}, "executionDetails: must be an object"),
     _document({"executionDetails": []}, "executionDetails: must be an object"),
     _document({"continuationToken": 5}, "continuationToken: must be a text"),
-    _document({"clientToken": 5}, "clientToken: must be a text"),
+    _document({"clientToken": 5}, "clientToken: must be a text", aws=False),
     _yaml("- executionDetails", "must be an object"),
     _yaml("continuationToken: 5", "continuationToken: must be a text"),
     Refused(
@@ -222,7 +222,7 @@ REFUSED = (
     _malformed("summary=a,b"),
     _malformed("summary=done,"),
     _malformed(",summary=done"),
-    _malformed("summary=a,,percentComplete=5"),
+    _malformed("summary=a,,percentComplete=5", aws=False),
     _malformed("summary='a'b"),
     _malformed("summary='a'externalExecutionId=x"),
     _malformed("summary='a, percentComplete=5"),

@@ -12,13 +12,13 @@ import click
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._hooks import member_name
-from cp_thirdparty.cli.documents import document_of
+from cp_thirdparty.cli.documents import parse_document
 from cp_thirdparty.cli.errors import CommandError
 from cp_thirdparty.cli.formats import compiled, formatted
 from cp_thirdparty.cli.operations import Operation
 from cp_thirdparty.cli.options import Settings, options_of
 from cp_thirdparty.cli.output import is_colored, terminal_width, warn, write
-from cp_thirdparty.cli.parameters import Inputs, inputs_of
+from cp_thirdparty.cli.parameters import UserInput, read_parameters
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
@@ -65,8 +65,8 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
         write(input_skeleton(operation.name, as_yaml=settings.generate_cli_skeleton == "yaml-input"))
         return
     query = compiled(settings.query)
-    document = document_of(settings.cli_input_json, settings.cli_input_yaml)
-    inputs = inputs_of(operation, given, document=document, prompt=settings.cli_auto_prompt)
+    document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
+    inputs = read_parameters(operation, given, document=document, prompt=settings.cli_auto_prompt)
     if settings.generate_cli_skeleton == "output":
         from cp_thirdparty.cli.skeleton import output_skeleton  # noqa: PLC0415 - likewise
 
@@ -104,7 +104,7 @@ def _quiet(*, debug: bool) -> Generator[None, None, None]:
         root.setLevel(level)
 
 
-def _answer(operation: Operation, settings: Settings, inputs: Inputs) -> dict[str, Any]:
+def _answer(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
     with _quiet(debug=settings.debug), connected(settings) as client:

@@ -15,7 +15,7 @@ from cp_thirdparty.cli.errors import CommandError
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["document_of", "structure_of", "text_of"]
+__all__ = ["parse_document", "parse_structure", "read_text"]
 
 _FILE = "file://"
 
@@ -32,7 +32,7 @@ _FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { 
 _NUMBER = re.compile("-?[0-9]{1,9}")
 
 
-def text_of(value: str, name: str) -> str:
+def read_text(value: str, name: str) -> str:
     """
     Return a text, or what is in the file that it names by ``file://``.
 
@@ -57,7 +57,7 @@ def text_of(value: str, name: str) -> str:
     raise CommandError(f"{name}: the file cannot be read: {reason}")
 
 
-def document_of(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] | None:
+def parse_document(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] | None:
     """
     Return the option that gives an input document and the document, or ``None``.
 
@@ -75,10 +75,10 @@ def document_of(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] | N
         raise CommandError("--cli-input-json and --cli-input-yaml: there can be only one of them")
     if as_json is not None:
         option = "--cli-input-json"
-        document, problem = parse_json(text_of(as_json, option))
+        document, problem = parse_json(read_text(as_json, option))
     elif as_yaml is not None:
         option = "--cli-input-yaml"
-        document, problem = _parse_yaml(text_of(as_yaml, option))
+        document, problem = _parse_yaml(read_text(as_yaml, option))
     else:
         return None
     if problem is not None:
@@ -86,7 +86,7 @@ def document_of(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] | N
     return option, document
 
 
-def structure_of(text: str, kind: Any, name: str) -> Any:
+def parse_structure(text: str, kind: Any, name: str) -> Any:
     """
     Parse JSON or ``NAME=VALUE,NAME=VALUE``.
 

@@ -33,12 +33,12 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
 @click.option("--account", required=True, metavar="DIGITS", help="AWS account of the action type, 12 digits.")
 def policy(action_type_id: str, region: str, account: str) -> None:
     """Print the least IAM policy that a worker of an action type needs."""
-    from cp_thirdparty.cli.documents import text_of  # noqa: PLC0415 - see below
-    from cp_thirdparty.cli.parameters import model_of  # noqa: PLC0415 - see below
+    from cp_thirdparty.cli.documents import read_text  # noqa: PLC0415 - see below
+    from cp_thirdparty.cli.parameters import read_model  # noqa: PLC0415 - see below
     from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it brings the worker
 
     option = "--action-type-id"
-    model = model_of(ActionTypeId, text_of(action_type_id, option), option)
+    model = read_model(ActionTypeId, read_text(action_type_id, option), option)
     write(json.dumps(worker_policy(model, region=region, account=account), indent=4) + "\n")
 
 

@@ -11,12 +11,12 @@ import attrs
 import click
 
 from cp_thirdparty._input import read_input, unknown_member
-from cp_thirdparty.cli.documents import structure_of, text_of
+from cp_thirdparty.cli.documents import parse_structure, read_text
 from cp_thirdparty.cli.errors import CommandError
 from cp_thirdparty.cli.operations import Operation, Parameter
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["TOKEN_VARIABLE", "Inputs", "inputs_of", "model_of"]
+__all__ = ["TOKEN_VARIABLE", "UserInput", "read_model", "read_parameters"]
 
 TOKEN_VARIABLE = "CP_THIRDPARTY_CLIENT_TOKEN"  # noqa: S105 - a name
 
@@ -25,7 +25,7 @@ _MOST_PROBLEMS = 5
 
 
 @attrs.frozen(kw_only=True)
-class Inputs:
+class UserInput:
     """
     The parameters of a call.
 
@@ -41,9 +41,9 @@ class Inputs:
     names: Mapping[str, str]
 
 
-def inputs_of(
+def read_parameters(
     operation: Operation, given: Mapping[str, Any], *, document: tuple[str, Any] | None, prompt: bool | None
-) -> Inputs:
+) -> UserInput:
     """
     Return the parameters of a call.  The command line overrides the document.
 
@@ -71,7 +71,7 @@ def inputs_of(
             value = _missing(parameter, prompt=prompt)
         if value is not None:
             values[member], names[member] = value, parameter.option
-    return Inputs(values=values, names=names)
+    return UserInput(values=values, names=names)
 
 
 def _document_values(operation: Operation, document: Any, option: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _check(name: str, problems: Sequence[str]) -> None:
         raise CommandError(f"{name}: {'; '.join(shown)}")
 
 
-def model_of(kind: type[Any], value: str, name: str) -> Any:
+def read_model(kind: type[Any], value: str, name: str) -> Any:
     """
     Make a model of JSON or of ``NAME=VALUE,NAME=VALUE``.
 
@@ -114,7 +114,7 @@ def model_of(kind: type[Any], value: str, name: str) -> Any:
 
     .. versionadded:: 0.1.0
     """
-    model, problems = read_input(structure_of(value, kind, name), kind)
+    model, problems = read_input(parse_structure(value, kind, name), kind)
     _check(name, problems)
     return model
 
@@ -124,13 +124,13 @@ def _read(parameter: Parameter, value: Any) -> Any:
         return SecretStr(_line(value, parameter.option))
     if parameter.kind is int:
         return value
-    text = text_of(value, parameter.option)
-    return text if parameter.kind is str else model_of(parameter.kind, text, parameter.option)
+    text = read_text(value, parameter.option)
+    return text if parameter.kind is str else read_model(parameter.kind, text, parameter.option)
 
 
 def _line(value: str, name: str) -> str:
     """Return a secret: itself, or the first line of standard input or of a file."""
-    text = sys.stdin.readline() if value == "-" else text_of(value, name)
+    text = sys.stdin.readline() if value == "-" else read_text(value, name)
     return text.removesuffix("\n").removesuffix("\r")
 
 
