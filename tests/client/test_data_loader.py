@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import botocore.session
 import pytest
 from botocore.exceptions import DataNotFoundError, UnknownServiceError
@@ -16,6 +18,15 @@ from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import data_loader
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.testing import LocalCodePipeline
+
+
+@pytest.fixture(autouse=True)
+def _new_loaders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Share no loader with other tests: a session of botocore has its own, and those of ours begin with nothing."""
+    monkeypatch.setattr(botocore.session, "create_loader", botocore.loaders.create_loader)
+    data_loader._loader.cache_clear()
+    yield
+    data_loader._loader.cache_clear()
 
 
 def _session() -> botocore.session.Session:
@@ -91,7 +102,6 @@ def test_a_client_of_our_own_lists_no_services(monkeypatch: pytest.MonkeyPatch) 
     def walk(*_: object, **__: object) -> list[str]:
         raise AssertionError("all folders were listed")
 
-    data_loader._loader.cache_clear()
     monkeypatch.setattr(Loader, "list_available_services", walk)
     with pytest.raises(AssertionError, match="all folders were listed"):
         botocore.session.Session().create_client("codepipeline", region_name="us-east-1")
@@ -133,4 +143,3 @@ def test_a_second_client_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     data_loader._loader.cache_clear()
     with pytest.raises(InvalidRequestError, match="AssertionError"):
         ThirdPartyJobClient.create(region_name="us-east-1", sign_request=False)
-    data_loader._loader.cache_clear()
