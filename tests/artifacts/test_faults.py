@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -36,8 +37,16 @@ _SMALL = bytes(range(256)) * 8
 _LARGE = bytes(range(251)) * 34_000
 _CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
 _SMALL_OR_LARGE = [pytest.param(_SMALL, id="small"), pytest.param(_LARGE, id="large", marks=pytest.mark.slow)]
+
 # For the faults that are silences.
 _IMPATIENT = 0.3
+
+
+def _with_bodies(faults: Iterable[str], *, also_large: Container[str] = ()) -> Iterator[Any]:
+    """Yield each fault with a small and a large object; most large objects are slow."""
+    for fault in faults:
+        yield pytest.param(fault, _SMALL, id=f"{fault}-small")
+        yield pytest.param(fault, _LARGE, id=f"{fault}-large", marks=[] if fault in also_large else pytest.mark.slow)
 
 
 @contextmanager
@@ -205,8 +214,7 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
 
 
 @pytest.mark.parametrize("way", _WAYS)
-@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
-@pytest.mark.parametrize("fault", _STAYING)
+@pytest.mark.parametrize(("fault", "body"), [*_with_bodies(_STAYING, also_large=("garbled", "connection closed"))])
 def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
     """After a fault that stays there is one error of this library, without a cause, and no file."""
     method, change, expected, text = _STAYING[fault]

@@ -121,6 +121,7 @@ def _command(*arguments: str) -> str:
     ),
     answer=st.sampled_from(sorted(_ANSWERS)),
 )
+@hypothesis.example(options=[], operation=(DETAILS,), answer="shapes")
 def test_no_combination_shows_a_secret(
     server: tuple[ScriptedServer, dict[str, Answer]], options: list[list[str]], operation: tuple[str, ...], answer: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +72,7 @@ from cp_thirdparty.worker import (
     _run,
 )
 
+_POLL = "PollForThirdPartyJobs"
 _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 _FAILURE = "PutThirdPartyJobFailureResult"
@@ -757,19 +759,49 @@ def test_a_bad_number_is_refused(service: LocalCodePipeline, setting: dict[str, 
 
 
 def test_stop_drains(service: LocalCodePipeline) -> None:
-    """A job in work ends in its own result, and nothing is polled any more."""
-    release = threading.Event()
+    """A running job gets its own result, and no poll begins after the one in flight."""
+    in_poll, end_poll, release = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        in_poll.set()
+        assert end_poll.wait(30)
+
+    def count_polls() -> int:
+        return sum(record.operation_name == _POLL for record in service.requests)
+
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, _after(release))
     with running(worker) as it:
         until(lambda: action.status == "InProgress")
+        service.faults.add(_POLL, Before(hold))
+        until(in_poll.is_set)
+        polls = count_polls()
         worker.stop()
         until(lambda: worker.health().state == "draining")
+        end_poll.set()
+        until(lambda: count_polls() == polls + 1)
         late = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         release.set()
         it.join()
     assert it.is_clean is True
+    assert count_polls() == polls + 1
     assert (action.status, late.status) == ("Succeeded", "Queued")
+
+
+def test_a_signal_stops_the_worker(service: LocalCodePipeline) -> None:
+    """SIGTERM lets a running job end, and the previous signal handlers are back after the run."""
+
+    def handle(_job: AnyJob) -> Succeeded:
+        signal.raise_signal(signal.SIGTERM)
+        until(lambda: worker.health().state == "draining")
+        return Succeeded()
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, handle)
+    assert worker.run(handle_signals=True) is True
+    assert action.status == "Succeeded"
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_what_a_poll_brings_after_the_stop_is_handed_back(service: LocalCodePipeline) -> None:
