@@ -1,8 +1,8 @@
 """
 What the AWS CLI does with the inputs of `support.typed_inputs`: what it refuses, our command line refuses too.
 
-Run by ``.ci/dev clients``, which makes the environment of the AWS CLI.  Our side of the same table is in
-``tests/cli/test_strict_input.py``.
+``nox -s clients`` runs this file and installs the AWS CLI.  ``tests/cli/test_strict_input.py`` checks our side of the
+same table.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from support.typed_inputs import ACCEPTED, REFUSED, Accepted, Refused
 
 from cp_thirdparty.testing import LocalCodePipeline
 
-_AWS = Path(
-    os.environ.get("CP_THIRDPARTY_AWS", str(Path(__file__).parents[2] / ".venv-clients" / "awscli" / "bin" / "aws"))
-)
+_ENVIRONMENTS = Path(__file__).parents[2] / ".nox" / "clients" / "beside"
+_AWS = Path(os.environ.get("CP_THIRDPARTY_AWS", str(_ENVIRONMENTS / "awscli" / "bin" / "aws")))
 
 
 @pytest.fixture(scope="module")
