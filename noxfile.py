@@ -205,6 +205,12 @@ class Case(NamedTuple):
     covers: str = ""  # files of which the tests must run every branch
 
 
+def leave_out(name: str) -> list[str]:
+    """Return the dependency group `test` without one distribution, which has no wheel for a new version of Python."""
+    requirements = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), "test")
+    return [requirement for requirement in requirements if not requirement.startswith(name)]
+
+
 TEST = ("-e", ".", "--group", "test")
 ASYNC = ("-e", ".[async]", "--group", "async")
 ASYNC_TESTS = (
@@ -223,8 +229,8 @@ MATRIX = {
     "3.13-newest": Case("3.13", TEST, ("tests/client", "tests/models", "tests/worker")),
     "3.13-async": Case("3.13", ASYNC, ASYNC_TESTS, covers="*/async_client.py,*/_core/aio.py"),
     "3.14": Case("3.14", TEST, ("tests/client", "tests/models", "tests/worker")),
-    # The newest cfn-lint requires a pydantic-core without a wheel for 3.15; pip then chooses an older cfn-lint.
-    "3.15": Case("3.15", (*TEST, "--only-binary", "pydantic-core"), ("tests/client", "tests/models", "tests/worker")),
+    # cfn-lint requires pydantic-core, which has no wheel for 3.15; only a slow test runs cfn-lint.
+    "3.15": Case("3.15", ("-e", ".", *leave_out("cfn-lint")), ("tests/client", "tests/models", "tests/worker")),
 }
 
 
