@@ -128,9 +128,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the slow tests: long property runs, soaks, type checkers of the public names."""
+    """Run the slow tests and long property runs; they need Chromium.  After `--`, options of pytest."""
     install(session, "-e", ".", "--group", "types")
-    session.run("python", *PYTEST, "-m", "slow", *(session.posargs or PARALLEL))
+    options = ("-m", "slow or hypothesis", "--hypothesis-profile=slow", "--no-skips")
+    session.run("python", *PYTEST, *options, *PARALLEL, *session.posargs)
 
 
 @nox.session

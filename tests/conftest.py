@@ -2,7 +2,13 @@
 
 from importlib.util import find_spec
 
-pytest_plugins = ["support.both_clients", "pytester", "support.seaweedfs", "support.shared_botocore_data"]
+pytest_plugins = [
+    "pytester",
+    "support.both_clients",
+    "support.no_skips",
+    "support.seaweedfs",
+    "support.shared_botocore_data",
+]
 
 if find_spec("aiobotocore"):
     pytest_plugins += ["support.async_scripted_server"]

@@ -562,9 +562,11 @@ def test_a_wrapped_client_is_used_and_left_open() -> None:
         raw.close()
 
 
+@pytest.mark.slow  # boto3 comes with the dependency group types
 def test_a_client_of_boto3_may_be_wrapped() -> None:
     """A client of boto3 works as one of botocore does."""
-    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed here")
+    import boto3  # noqa: PLC0415 - it is not installed for the default run
+
     with _served(ok({"jobs": []})) as server:
         raw = boto3.client("codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url)
         assert ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE) == ()

@@ -182,6 +182,9 @@ _SURFACES: dict[str, Callable[[Any], str]] = {
     "deepcopy": lambda value: repr(copy.deepcopy(value)),
 }
 
+# They show no string of anything.
+_BLIND = ("hash", "Jupyter")
+
 # What takes whole models only.
 _MODEL_SURFACES: dict[str, Callable[[Any], str]] = {
     "attrs.asdict": lambda job: repr(attrs.asdict(job)),
@@ -257,11 +260,9 @@ def test_a_configuration_shows_its_keys(job: JobDetails) -> None:
     assert "SecretMapping({'ApiKey': **********})" in repr(job)
 
 
-@pytest.mark.parametrize("surface", [*_SURFACES, *_MODEL_SURFACES])
+@pytest.mark.parametrize("surface", [name for name in (*_SURFACES, *_MODEL_SURFACES) if name not in _BLIND])
 def test_each_surface_can_show_a_value(surface: str, job: JobDetails) -> None:
     """The harness is not blind: each surface shows a field that is not secret, or a plain text in a secret's place."""
-    if surface in ("hash", "Jupyter"):
-        pytest.skip("shows no text of anything")
     show = {**_SURFACES, **_MODEL_SURFACES}[surface]
     assert "job-1" in show(job) or "job-1" in show("job-1")
 

@@ -122,20 +122,21 @@ def _errors(checker: str, environment: Environment, *files: str) -> list[_Error]
     return _CHECKERS[checker](environment, list(files))
 
 
-@pytest.fixture(autouse=True)
-def _installed() -> None:
-    for checker in _CHECKERS:
-        pytest.importorskip(checker, reason=f"{checker} is not installed: it comes with the dependency group types")
+@pytest.fixture(scope="module")
+def _types_are_installed() -> None:
+    missing = [name for name in (*_CHECKERS, "types_boto3_codepipeline") if find_spec(name) is None]
+    if missing:
+        pytest.fail(f"the dependency group types is not installed: {', '.join(missing)}")
 
 
 @pytest.fixture(scope="module")
-def with_stubs(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def with_stubs(tmp_path_factory: pytest.TempPathFactory, _types_are_installed: None) -> Environment:
     """Give an environment with the stubs of boto."""
     return Environment.make(tmp_path_factory.mktemp("with_stubs"), has_stubs=True)
 
 
 @pytest.fixture(scope="module")
-def without_stubs(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def without_stubs(tmp_path_factory: pytest.TempPathFactory, _types_are_installed: None) -> Environment:
     """Give an environment without the stubs of boto."""
     return Environment.make(tmp_path_factory.mktemp("without_stubs"), has_stubs=False)
 
@@ -162,8 +163,6 @@ def test_the_types_are_exact_without_the_stubs_of_boto(checker: str, without_stu
 @each_checker
 def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -> None:
     """With their stubs installed, clients of botocore and boto3 are accepted."""
-    reason = "types-boto3 is not installed: it comes with the dependency group types"
-    pytest.importorskip("types_boto3_codepipeline", reason=reason)
     assert _errors(checker, with_stubs, "wrapped.py") == []
 
 
@@ -171,8 +170,6 @@ def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -
 @each_checker
 def test_the_client_for_asyncio_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
     """With the stubs of aiobotocore installed, its clients and sessions are accepted, and the answers have types."""
-    if find_spec("types_aiobotocore_codepipeline") is None:  # without aiobotocore it cannot be imported
-        pytest.skip("types-aiobotocore is not installed: it comes with the dependency group types")
     assert _errors(checker, with_stubs, "async_api.py", "async_wrapped.py") == []
 
 
