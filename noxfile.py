@@ -180,7 +180,8 @@ def clients(session: nox.Session) -> None:
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     session.run_install(*npm, "@aws-sdk/client-codepipeline", env={"PATH": path}, external=True)
     files = [f"tests/clients/{name}.py" for name in ("whole_life", "aws_cli_output", "aws_cli_input")]
-    session.run("python", *PYTEST, *files, *session.posargs)
+    folder = {"CP_THIRDPARTY_CLIENTS": str(programs.parents[1])}
+    session.run("python", *PYTEST, "--no-skips", *files, *session.posargs, env=folder)
 
 
 @nox.session

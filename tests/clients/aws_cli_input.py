@@ -1,8 +1,8 @@
 """
 What the AWS CLI does with the inputs of `support.typed_inputs`: what it refuses, our command line refuses too.
 
-``nox -s clients`` runs this file and installs the AWS CLI.  ``tests/cli/test_strict_input.py`` checks our side of the
-same table.
+``nox -s clients`` runs this file and installs the AWS CLI.  Our side of the same table is in
+``tests/cli/test_strict_input.py``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from support.client_environments import find_program
 from support.typed_inputs import ACCEPTED, REFUSED, Accepted, Refused
 
 from cp_thirdparty.testing import LocalCodePipeline
 
-_ENVIRONMENTS = Path(__file__).parents[2] / ".nox" / "clients" / "beside"
-_AWS = Path(os.environ.get("CP_THIRDPARTY_AWS", str(_ENVIRONMENTS / "awscli" / "bin" / "aws")))
+_AWS = find_program("awscli", "aws")
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.client_environments import find_program
 
 from cp_thirdparty import ActionTypeId, Artifact, ArtifactLocation, ArtifactLocationType, S3Location
 from cp_thirdparty.testing import LocalCodePipeline
 
-_ENVIRONMENTS = Path(__file__).parents[2] / ".nox" / "clients" / "beside"
-_AWS = Path(os.environ.get("CP_THIRDPARTY_AWS", str(_ENVIRONMENTS / "awscli" / "bin" / "aws")))
+_AWS = find_program("awscli", "aws")
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _SHORTHAND = "category=Test,owner=ThirdParty,provider=ExampleScan,version=1"
 _CLIENT_ID = "00000000-0000-4000-8000-000000000001"

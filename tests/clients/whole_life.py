@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.client_environments import environments, find_program
 
 from cp_thirdparty import ActionTypeId, ExecutionDetails, FailureDetails, FailureType
 from cp_thirdparty.testing import Action, LocalCodePipeline, Success, samples
 
 _HERE = Path(__file__).parent
-_ENVIRONMENTS = _HERE.parents[1] / ".nox" / "clients" / "beside"
-_BIN = "Scripts" if os.name == "nt" else "bin"
 _COMMANDS: dict[str, list[Path | str]] = {
-    **{name: [_ENVIRONMENTS / name / _BIN / "python", _HERE / f"with_{name}.py"] for name in ("boto3", "awscli")},
-    "aiobotocore": [_ENVIRONMENTS / "aiobotocore" / _BIN / "python", _HERE / "with_aiobotocore.py"],
-    "javascript": [_ENVIRONMENTS / "javascript" / _BIN / "node", _HERE / "with_javascript.mjs"],
+    **{name: [find_program(name, "python"), _HERE / f"with_{name}.py"] for name in ("boto3", "awscli", "aiobotocore")},
+    "javascript": [find_program("javascript", "node"), _HERE / "with_javascript.mjs"],
 }
 
 _CLIENT_ID, _TOKEN = "client-1", "xMARKERx-token"
@@ -49,7 +47,7 @@ def call(request: pytest.FixtureRequest, service: LocalCodePipeline) -> Iterator
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     with subprocess.Popen(
         _COMMANDS[request.param],
-        cwd=_ENVIRONMENTS,
+        cwd=environments(),
         env={**environment, **service.environment()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
