@@ -22,9 +22,9 @@ def _write_counts(directory: Path, counts: list[int]) -> None:
 def test_counts_are_read_block_by_block(tmp_path: Path) -> None:
     """The file before the first marker is left out, and a block's count is divided by its calls."""
     blocks = [(name, 10) for _ in range(8) for name in ("structuring", "plain reading")]
-    _write_counts(tmp_path, [999_999, *[1_500, 1_000] * 8])
+    _write_counts(tmp_path, [999_999, *(10 * block for block in range(16))])
     samples = instructions.read_counts(tmp_path, blocks)
-    assert samples.figures == {"structuring": [150.0] * 8, "plain reading": [100.0] * 8}
+    assert samples.figures == {"structuring": [*range(0, 16, 2)], "plain reading": [*range(1, 16, 2)]}
 
 
 def test_a_marker_that_callgrind_did_not_see_is_an_error(tmp_path: Path) -> None:
