@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from benchmarks.measure import (
     choose_pairs,
     exit_status,
     judge,
+    peak_memory,
     print_table,
     seconds,
     take_turns,
@@ -133,9 +133,7 @@ def _print_peak(*, way: str, path: str, endpoint_url: str, **secrets: str) -> No
             opened.upload("Bench", Path(path))
         else:
             opened.download("Bench", to=Path(path))
-    # getrusage() would include the peak of the parent, which the child inherits.
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    print(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024)
+    print(peak_memory())
 
 
 def _open_store(endpoint_url: str, credentials: ArtifactCredentials) -> Any:

@@ -82,14 +82,14 @@ def _create(source: Path, to: Path) -> None:
 
 
 _PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
+from benchmarks.measure import peak_memory
 from cp_thirdparty.artifacts import create_archive, extract_archive
 
 create_archive(Path(sys.argv[1]), to=Path(sys.argv[2]) / "peak.zip")
 extract_archive(Path(sys.argv[2]) / "peak.zip", to=Path(sys.argv[2]) / "peak")
-# In KiB on Linux.
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_memory())
 """
 
 
@@ -97,7 +97,7 @@ def _measure_peak(source: Path) -> float:
     """Archive and extract in a process of its own, and return its peak memory in MiB."""
     with tempfile.TemporaryDirectory(dir=source.parent) as to:
         command = [sys.executable, "-c", _PEAK, str(source), to]
-        return int(subprocess.run(command, check=True, capture_output=True).stdout) / 1024
+        return float(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def _write_small_files(directory: Path, count: int) -> Path:

@@ -12,6 +12,7 @@ import argparse
 import gc
 import math
 import operator
+import re
 import statistics
 import sys
 import time
@@ -20,6 +21,7 @@ import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Literal
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "judge",
     "main",
     "microseconds",
+    "peak_memory",
     "print_table",
     "seconds",
     "take_turns",
@@ -186,6 +189,16 @@ def bytes_each(make: Callable[[], object], count: int = 100) -> Callable[[], flo
         return (size - sys.getsizeof(kept)) / count
 
     return measure
+
+
+def peak_memory() -> float:
+    """
+    Return the peak memory of this process in MiB, on Linux.
+
+    ``getrusage()`` would include the peak of the parent process, which a child inherits.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
 # --- targets and tables

@@ -5,8 +5,12 @@ from __future__ import annotations
 import gc
 import itertools
 import math
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +30,7 @@ from benchmarks.measure import (
     judge,
     main,
     microseconds,
+    peak_memory,
     print_table,
     seconds,
     take_turns,
@@ -224,3 +229,13 @@ def test_candidates_measure_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert microseconds(lambda: calls.append(None), 10)() > 0
     assert len(calls) == 10
     assert 1_000_000 <= bytes_each(lambda: bytearray(1_000_000), 3)() < 1_001_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_memory_is_that_of_the_process_alone() -> None:
+    """A small child of a large process reports its own peak."""
+    large = bytearray(200 << 20)
+    code = "from benchmarks.measure import peak_memory; print(peak_memory())"
+    environment = {**os.environ, "PYTHONPATH": str(Path(measure.__file__).parents[1])}
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert float(child.stdout) < 100 < len(large) >> 20 <= peak_memory()
