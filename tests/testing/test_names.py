@@ -17,12 +17,12 @@ def test_each_name_loads(name: str) -> None:
     """Each name can be used, twice as well as once, and is what its module has."""
     value = getattr(package, name)
     assert value is getattr(package, name)
-    assert value.__module__ == f"cp_thirdparty.testing.{package._HOMES[name]}"
+    assert value.__module__ == f"cp_thirdparty.{package._HOMES[name]}"
 
 
 def test_the_package_shows_its_names() -> None:
     """``dir()`` lists what completion should offer, and a wrong name is an AttributeError that names it."""
-    assert dir(package) == package.__all__
+    assert dir(package) == sorted([*package.__all__, *package._MODULES])
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         package.nothing  # type: ignore[attr-defined] # noqa: B018 - on purpose
 
@@ -31,9 +31,9 @@ def test_type_checkers_see_what_is_loaded() -> None:
     """The imports for type checkers, the table of lazy names and ``__all__`` are the same."""
     tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     typed = {
-        alias.name: str(node.module).removeprefix("cp_thirdparty.testing.")
+        alias.name: str(node.module).removeprefix("cp_thirdparty.")
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cp_thirdparty")
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cp_thirdparty.testing.")
         for alias in node.names
     }
     assert typed == package._HOMES
@@ -46,4 +46,4 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"botocore", "attrs", "cattrs", "http"} & set(loaded) == set()
     ours = [name for name in loaded if name.startswith("cp_thirdparty")]
-    assert ours == ["cp_thirdparty", "cp_thirdparty.testing"]
+    assert ours == ["cp_thirdparty", "cp_thirdparty._lazy", "cp_thirdparty.testing"]
