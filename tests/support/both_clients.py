@@ -85,6 +85,15 @@ def session(kind: str, *credentials: str) -> Any:
     return made
 
 
+def profile_session(kind: str, profile: str | None) -> Any:
+    """Make a session of botocore or aiobotocore with this profile."""
+    if kind == "blocking":
+        return botocore.session.Session(profile=profile)
+    from aiobotocore.session import AioSession  # noqa: PLC0415 - as above
+
+    return AioSession(profile=profile)
+
+
 def create(kind: str, **settings: Any) -> ThirdPartyJobClient:
     """Make a client of this kind with a client of its own."""
     if kind == "blocking":

@@ -35,6 +35,8 @@ __all__ = ["install", "timeout"]
 
 
 _OK: Final = 200
+_OF_PYTHON: Final = (OSError, asyncio.TimeoutError)
+_OF_AIOHTTP: Final = aiohttp.ClientError
 
 
 def install(client: BaseClient) -> bool:
@@ -128,9 +130,13 @@ def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
     """Return why nothing could be sent; aiohttp's own errors have that of Python as their cause."""
     if call.proxy_status is not None:
         return Obstacle.PROXY_REFUSAL
-    for each in _causes(failure):
-        if isinstance(each, (ssl.SSLError, TimeoutError, asyncio.TimeoutError)):
-            return handshake_obstacle(each)
+    cause = next(
+        (each for each in _causes(failure) if isinstance(each, _OF_PYTHON) and not isinstance(each, _OF_AIOHTTP)), None
+    )
+    if isinstance(cause, asyncio.TimeoutError):  # another class than TimeoutError before Python 3.11
+        return Obstacle.TIMEOUT
+    if isinstance(cause, (ssl.SSLError, TimeoutError)):
+        return handshake_obstacle(cause)
     return Obstacle.PROXY if proxy else Obstacle.CONNECT
 
 

@@ -224,7 +224,8 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     facts["request_id"] = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
     if call.fault is not None:
         reason, facts["status_code"] = call.fault
-        return UntrustedResponseError(reason, is_retry_safe=_safety(call), **facts)
+        kind: type[TransportError] = TransportError if call.step is Step.SENT else UntrustedResponseError
+        return kind(reason, is_retry_safe=_safety(call), **facts)
     code = str(response.get("Error", {}).get("Code", ""))
     offset = clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
@@ -237,8 +238,8 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     if code in _ACCESS_DENIED:
         return _access_denied(message, {"code": code, **facts})
     is_retry_safe = _is_error_retry_safe(response, call)
-    kind = ThrottledError if is_throttling(response) else _MODELLED.get(code, ServiceError)
-    return kind(message, code=strike_out(code, call.secrets), is_retry_safe=is_retry_safe, **facts)
+    modelled = ThrottledError if is_throttling(response) else _MODELLED.get(code, ServiceError)
+    return modelled(message, code=strike_out(code, call.secrets), is_retry_safe=is_retry_safe, **facts)
 
 
 def _is_error_retry_safe(response: Mapping[str, Any], call: Call) -> bool | None:

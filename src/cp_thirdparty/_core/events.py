@@ -61,10 +61,11 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     call = CURRENT.get()
     if call is None:
         return
-    call.note_response()
     status: int = response_dict["status_code"]
     is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
     verdict = guard.judge(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
+    if not (verdict.is_cut and call.step is Step.SENT):
+        call.note_response()
     _clean_headers(response_dict["headers"], call.secrets)
     call.status_code = status
     call.request_id = None if verdict.request_id is None else response_dict["headers"]["x-amzn-requestid"]

@@ -42,12 +42,15 @@ class Verdict:
         document: The object in its body, if it is a trusted JSON response.
 
         is_error: Whether it is an error of the service, whatever its status says.
+
+        is_cut: Whether the end of the body is missing.
     """
 
     fault: str | None
     request_id: str | None
     document: Mapping[str, Any] | None = None
     is_error: bool = False
+    is_cut: bool = False
 
 
 def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Verdict:
@@ -64,14 +67,18 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
     request_id: str = response["headers"].get("x-amzn-requestid", "")
     if not REQUEST_ID.fullmatch(request_id):
         return Verdict("a response without a request id does not come from CodePipeline", None)
-    fault = _find_length_fault(response)
-    if fault is not None:
-        return Verdict(fault, request_id)
     body: bytes = response["body"]
+    length: str | None = response["headers"].get("content-length")
+    if length is not None and length.strip() != str(len(body)):
+        is_cut = length.strip().isdecimal() and len(body) < int(length)
+        return Verdict("the response does not have the length that it declares", request_id, is_cut=is_cut)
+    if _is_expensive(body):
+        return Verdict("the response has too many values for its length", request_id)
     status: int = response["status_code"]
     document = _cbor_facts(body) if is_cbor else parse_object(body)
     kind = "" if document is None else document.get("__type", "")
     is_error = status >= FIRST_ERROR_STATUS or (document is not None and "__type" in document)
+    fault = None
     if document is None and (body or (has_output and not is_error)):
         fault = "the response does not have the form that the protocol requires"
     elif not isinstance(kind, str):
@@ -79,16 +86,6 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
     elif is_error and len(body) > _MAX_ERROR_BYTES:
         fault = "the error is too long"
     return Verdict(fault, request_id, None if is_cbor else document, is_error=is_error)
-
-
-def _find_length_fault(response: Mapping[str, Any]) -> str | None:
-    body: bytes = response["body"]
-    length: str | None = response["headers"].get("content-length")
-    if length is not None and length.strip() != str(len(body)):
-        return "the response does not have the length that it declares"
-    if _is_expensive(body):
-        return "the response has too many values for its length"
-    return None
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:

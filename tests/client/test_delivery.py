@@ -1,0 +1,396 @@
+"""
+What a call reports of its request, compared with what arrived at real servers and proxies on loopback.
+
+Each row of the table is a way to lose a call. In the default run each has one operation; all five are slow.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from botocore.config import Config
+from support import both_clients as both
+from support import lossy_network as net
+from support.lossy_network import AUTHORITY, Behaviour, FullListener, Server
+
+from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, ThirdPartyJobClient
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import (
+    CodePipelineJobError,
+    CredentialsError,
+    InvalidJobStateException,
+    InvalidNonceException,
+    ServiceError,
+    ThrottledError,
+    TransportError,
+    UntrustedResponseError,
+)
+
+_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
+_FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
+_CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
+    "poll": lambda client: client.poll_for_third_party_jobs(_TYPE),
+    "get": lambda client: client.get_third_party_job_details("job-1", client_token="token"),
+    "acknowledge": lambda client: client.acknowledge_third_party_job("job-1", nonce="3", client_token="token"),
+    "succeed": lambda client: client.put_third_party_job_success_result("job-1", client_token="token"),
+    "fail": lambda client: client.put_third_party_job_failure_result(
+        "job-1", client_token="token", failure_details=_FAILURE
+    ),
+}
+_READS = ("poll", "get")
+
+
+class HookError(Exception):
+    """Raised by a handler of the caller."""
+
+
+@attrs.define
+class Network:
+    """The peers of one test, and the settings of a client that calls through them."""
+
+    stack: ExitStack
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    settings: dict[str, Any] = attrs.field(factory=dict)
+    config: dict[str, Any] = attrs.field(factory=lambda: {"proxies": {}})
+    session: Callable[[str], Any] = lambda kind: both.session(kind, "AKIDEXAMPLE", "made up")
+    hook: str | None = None
+    servers: list[Server] = attrs.field(factory=list)
+
+    def serve(self, *behaviours: Behaviour) -> int:
+        """Start a server, and return its port."""
+        server = self.stack.enter_context(Server(*behaviours))
+        self.servers.append(server)
+        return server.port
+
+    def client(self, kind: str, *, attempts: int = 1) -> ThirdPartyJobClient:
+        """Return a client."""
+        settings: dict[str, Any] = {"verify": AUTHORITY, "connect_timeout": 2, "read_timeout": 2, **self.settings}
+        client = both.create(
+            kind,
+            region_name="us-east-1",
+            session=self.session(kind),
+            config=Config(retries={"mode": "standard", "total_max_attempts": attempts}, **self.config),
+            **settings,
+        )
+        if self.hook is not None:
+            client._client.meta.events.register(self.hook, _fail)
+        return client
+
+    def seen(self) -> bytes:
+        """Return what has arrived of CodePipeline's requests."""
+        return b"".join(data for server in self.servers for data in server.log)
+
+
+def _fail(**_: object) -> None:
+    raise HookError
+
+
+Arrange = Callable[[Network], None]
+
+
+def _https(*behaviours: Behaviour, **settings: Any) -> Arrange:
+    """Return an origin with TLS; each behaviour follows a handshake."""
+
+    def secured(behaviour: Behaviour) -> Behaviour:
+        def play(peer: net.Peer) -> None:
+            peer.handshake()
+            behaviour(peer)
+
+        return play
+
+    return _tcp(*map(secured, behaviours), **settings)
+
+
+def _tcp(*behaviours: Behaviour, host: str = "127.0.0.1", **settings: Any) -> Arrange:
+    """Return an origin that is expected to have TLS; a behaviour has the connection as it was accepted."""
+
+    def arrange(network: Network) -> None:
+        port = network.serve(*behaviours)
+        network.settings |= {"endpoint_url": f"https://{host}:{port}", **settings}
+
+    return arrange
+
+
+def _http(*behaviours: Behaviour, **settings: Any) -> Arrange:
+    """Return an origin without TLS."""
+
+    def arrange(network: Network) -> None:
+        network.settings |= {"endpoint_url": f"http://127.0.0.1:{network.serve(*behaviours)}", **settings}
+
+    return arrange
+
+
+def _proxy(proxy: Any, origin: Arrange, **settings: Any) -> Arrange:
+    """Return an origin behind a proxy; `net.tunnel` and `net.forward` get its port; ``None`` is no proxy at all."""
+
+    def arrange(network: Network) -> None:
+        origin(network)
+        origin_port = int(network.settings["endpoint_url"].rpartition(":")[2])
+        if proxy is None:
+            port = _closed_port()
+        else:
+            port = network.serve(proxy(origin_port) if proxy in (net.tunnel, net.forward) else proxy)
+        url = f"http://127.0.0.1:{port}"
+        network.config["proxies"] = {"http": url, "https": url}
+        network.settings |= settings
+
+    return arrange
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def _nobody(network: Network) -> None:
+    network.settings["endpoint_url"] = f"https://127.0.0.1:{_closed_port()}"
+
+
+def _unknown_host(network: Network) -> None:
+    look_up = socket.getaddrinfo
+
+    def fail(host: Any, *arguments: Any, **settings: Any) -> Any:
+        if host == "codepipeline.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *arguments, **settings)
+
+    network.monkeypatch.setattr(socket, "getaddrinfo", fail)
+    network.settings["endpoint_url"] = "https://codepipeline.invalid"
+
+
+def _full(**settings: Any) -> Arrange:
+    def arrange(network: Network) -> None:
+        port = network.stack.enter_context(FullListener()).port
+        network.settings |= {"endpoint_url": f"https://127.0.0.1:{port}", **settings}
+
+    return arrange
+
+
+def _role(*behaviours: Behaviour, **settings: Any) -> Arrange:
+    """Return an origin that responds well, and a profile whose role STS gives out as the behaviours say."""
+
+    def arrange(network: Network) -> None:
+        _http(net.answer(net.http(net.GOOD)), **settings)(network)
+        port = network.stack.enter_context(Server(*behaviours)).port if behaviours else _closed_port()
+        file = network.folder / "config"
+        file.write_text(
+            "[profile partner]\nrole_arn = arn:aws:iam::111122223333:role/partner\nsource_profile = base\n"
+            "[profile base]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = made up\n"
+        )
+        for name, value in {
+            "AWS_CONFIG_FILE": str(file),
+            "AWS_SHARED_CREDENTIALS_FILE": str(network.folder / "none"),
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{port}",
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            network.monkeypatch.setenv(name, value)
+        network.session = lambda kind: both.profile_session(kind, "partner")
+
+    return arrange
+
+
+def _no_credentials(network: Network) -> None:
+    _role(net.close_at_once)(network)
+    network.session = lambda kind: both.profile_session(kind, None)
+
+
+def _hook(event: str, arrange: Arrange) -> Arrange:
+    def hooked(network: Network) -> None:
+        arrange(network)
+        network.hook = event
+
+    return hooked
+
+
+_GOOD = net.answer(net.http(net.GOOD))
+_PAGE = net.http(b"<html>hello</html>", headers="")
+_BY_OPERATION = "by operation"
+_SOON = 1.5  # seconds; enough to send a request on a busy machine
+
+
+@attrs.frozen
+class Row:
+    """A way to lose a call, and what the call reports."""
+
+    arrange: Arrange
+    delivery: Delivery
+    is_retry_safe: bool | str
+    error: type[Exception] = TransportError
+    is_seen: bool | None = None  # whether bytes of the request arrive, where that does not follow from the delivery
+
+
+def _passing(arrange: Arrange) -> Row:
+    return Row(arrange, Delivery.NOT_SENT, is_retry_safe=True)
+
+
+def _lasting(arrange: Arrange, error: type[Exception] = TransportError) -> Row:
+    return Row(arrange, Delivery.NOT_SENT, is_retry_safe=False, error=error)
+
+
+def _sent(arrange: Arrange, *, is_seen: bool | None = None) -> Row:
+    return Row(arrange, Delivery.SENT, is_retry_safe=_BY_OPERATION, is_seen=is_seen)
+
+
+def _responded(
+    arrange: Arrange, error: type[Exception] = UntrustedResponseError, *, safe: bool | str = _BY_OPERATION
+) -> Row:
+    return Row(arrange, Delivery.RESPONDED, is_retry_safe=safe, error=error)
+
+
+_ROWS: dict[str, Row] = {
+    # before a connection
+    "unknown host": _passing(_unknown_host),
+    "nobody listens": _passing(_nobody),
+    "connect timeout": _passing(_full(connect_timeout=0.2)),
+    "deadline while connecting": _passing(_full(deadline=0.3)),
+    # TLS handshake
+    "closed in the handshake": _passing(_tcp(net.close_at_once)),
+    "reset in the handshake": _passing(_tcp(net.reset_in_handshake)),
+    "timeout in the handshake": _passing(_tcp(net.stall, connect_timeout=0.3)),
+    "deadline in the handshake": _passing(_tcp(net.stall, deadline=0.3)),
+    "another protocol": _lasting(_tcp(net.speak_something_else)),
+    "untrusted certificate": _lasting(_https(_GOOD, verify=None)),
+    "certificate of another host": _lasting(_https(_GOOD, host="localhost")),
+    # CONNECT proxy
+    "no proxy listens": _passing(_proxy(None, _https(_GOOD))),
+    "proxy closes": _passing(_proxy(net.close_at_once, _https(_GOOD))),
+    "proxy closes after CONNECT": _passing(_proxy(net.close_after_head, _https(_GOOD))),
+    "proxy resets after CONNECT": _passing(_proxy(net.reset_after_head, _https(_GOOD))),
+    "proxy is silent": _passing(_proxy(net.stall_after_head, _https(_GOOD), connect_timeout=0.3)),
+    "deadline at a silent proxy": _passing(_proxy(net.stall_after_head, _https(_GOOD), deadline=0.3)),
+    "proxy requires a password": _lasting(_proxy(net.refuse("407 Proxy Authentication Required"), _https(_GOOD))),
+    "proxy forbids": _lasting(_proxy(net.refuse("403 Forbidden"), _https(_GOOD))),
+    "proxy redirects": _lasting(_proxy(net.refuse("302 Found"), _https(_GOOD))),
+    "proxy has a bad gateway": _lasting(_proxy(net.refuse("502 Bad Gateway"), _https(_GOOD))),
+    "tunnel closes before the handshake": _passing(_proxy(net.tunnel(0, net.close_at_once), _https(_GOOD))),
+    "tunnel is reset before the handshake": _passing(_proxy(net.tunnel(0, net.reset_in_handshake), _https(_GOOD))),
+    "tunnel is silent in the handshake": _passing(_proxy(net.tunnel(0, net.stall), _https(_GOOD), connect_timeout=0.3)),
+    "deadline in the handshake through a tunnel": _passing(
+        _proxy(net.tunnel(0, net.stall), _https(_GOOD), deadline=0.3)
+    ),
+    "origin closes in the handshake through a tunnel": _passing(_proxy(net.tunnel, _tcp(net.close_at_once))),
+    "untrusted certificate through a tunnel": _lasting(_proxy(net.tunnel, _https(_GOOD, verify=None))),
+    "origin closes after the request through a tunnel": _sent(_proxy(net.tunnel, _https(net.close_after_request))),
+    "origin resets after the request through a tunnel": _sent(_proxy(net.tunnel, _https(net.reset_after_request))),
+    "origin resets in the request through a tunnel": _sent(_proxy(net.tunnel, _https(net.reset_within_request))),
+    "TLS garbage through a tunnel": _sent(_proxy(net.tunnel, _https(net.tls_garbage_after_request))),
+    "silence through a tunnel": _sent(_proxy(net.tunnel, _https(net.stall_after_request), read_timeout=0.3)),
+    "deadline through a tunnel": _sent(_proxy(net.tunnel, _https(net.stall_after_request), deadline=_SOON)),
+    # proxy that forwards plain HTTP
+    "no forwarding proxy listens": _passing(_proxy(None, _http(_GOOD))),
+    "forwarding proxy closes in the request": _sent(_proxy(net.reset_within_request, _http(_GOOD))),
+    "forwarding proxy closes after the request": _sent(_proxy(net.close_after_request, _http(_GOOD))),
+    "forwarding proxy resets after the request": _sent(_proxy(net.reset_after_request, _http(_GOOD))),
+    "origin closes behind a forwarding proxy": _sent(_proxy(net.forward, _http(net.close_after_request))),
+    "origin resets behind a forwarding proxy": _sent(_proxy(net.forward, _http(net.reset_after_request))),
+    "deadline at a forwarding proxy": _sent(_proxy(net.stall_after_request, _http(_GOOD), deadline=_SOON)),
+    "forwarding proxy requires a password": _responded(
+        _proxy(net.answer(net.http(b"", status="407 Proxy Authentication Required", headers="")), _http(_GOOD))
+    ),
+    # the request and its response
+    "closed without reading": _sent(_http(net.close_unread), is_seen=False),
+    "TLS closed without reading": _sent(_https(net.close_unread), is_seen=False),
+    "reset in the request": _sent(_http(net.reset_within_request)),
+    "closed after the request": _sent(_http(net.close_after_request)),
+    "TLS closed after the request": _sent(_https(net.close_after_request)),
+    "reset after the request": _sent(_http(net.reset_after_request)),
+    "TLS reset after the request": _sent(_https(net.reset_after_request)),
+    "TLS garbage": _sent(_https(net.tls_garbage_after_request)),
+    "garbage": _sent(_http(net.garbage_after_request)),
+    "cut in the status line": _sent(_https(net.cut_in_status_line)),
+    "reset in the headers": _sent(_http(net.cut_in_headers)),
+    "reset in the body": _sent(_http(net.reset_in_body)),
+    "TLS reset in the body": _sent(_https(net.reset_in_body)),
+    "chunk cut": _sent(_http(net.cut_in_body)),
+    "read timeout": _sent(_https(net.stall_after_request, read_timeout=0.3)),
+    "deadline before the response": _sent(_https(net.stall_after_request, deadline=_SOON)),
+    "deadline in the body": _sent(_https(net.drip, deadline=_SOON)),
+    # responses
+    "page": _responded(_https(net.answer(_PAGE))),
+    "page of a gateway": _responded(_http(net.answer(net.http(b"<html>", status="502 Bad Gateway", headers="")))),
+    "redirect": _responded(
+        _http(net.answer(net.http(b"", status="302 Found", headers="Location: http://127.0.0.1:9/\r\n")))
+    ),
+    "throttled": _responded(_http(net.answer(net.service_error("ThrottlingException"))), ThrottledError, safe=True),
+    "500": _responded(_http(net.answer(net.service_error("InternalFailure", "500 Oops"))), ServiceError),
+    "lost race": _responded(
+        _http(net.answer(net.service_error("InvalidNonceException"))), InvalidNonceException, safe=False
+    ),
+    "result reported before": _responded(
+        _http(net.answer(net.service_error("InvalidJobStateException"))), InvalidJobStateException, safe=False
+    ),
+    # credentials
+    "no credentials": _lasting(_no_credentials, CredentialsError),
+    "STS closes": _lasting(_role(net.close_at_once), CredentialsError),
+    "STS closes after its request": _lasting(_role(net.close_after_head), CredentialsError),
+    "STS resets": _lasting(_role(net.reset_after_head), CredentialsError),
+    "STS denies": _lasting(_role(net.sts(net.DENIED, "403 Forbidden")), CredentialsError),
+    "STS has a page": _lasting(_role(net.sts("<html>", "503 Busy")), CredentialsError),
+    "nobody is STS": _lasting(_role(), CredentialsError),
+    "deadline at STS": Row(
+        _role(net.stall_after_head, deadline=0.4), Delivery.NOT_SENT, is_retry_safe=True, error=CredentialsError
+    ),
+    # handlers of the caller
+    "handler before parameters": _lasting(_hook("provide-client-params.codepipeline", _http(_GOOD)), HookError),
+    "handler before the call": _lasting(_hook("before-call.codepipeline", _http(_GOOD)), HookError),
+    "handler before signing": _lasting(_hook("before-sign.codepipeline", _http(_GOOD)), HookError),
+    "handler of a new request": _lasting(_hook("request-created.codepipeline", _http(_GOOD)), HookError),
+    "handler before sending": _lasting(_hook("before-send.codepipeline", _http(_GOOD)), HookError),
+    "handler before parsing": _responded(_hook("before-parse.codepipeline", _http(_GOOD)), HookError),
+    "handler after a response": _responded(_hook("response-received.codepipeline", _http(_GOOD)), HookError),
+    "handler after a retry decision": _responded(_hook("needs-retry.codepipeline", _http(_GOOD)), HookError),
+    "handler after the call": _responded(_hook("after-call.codepipeline", _http(_GOOD)), HookError),
+}
+
+
+def _cases() -> list[Any]:
+    """Return each row with each operation; all but one of a row are slow."""
+    return [
+        pytest.param(name, operation, id=f"{name}-{operation}", marks=() if chosen == place else pytest.mark.slow)
+        for index, name in enumerate(_ROWS)
+        for chosen in [index % len(_CALLS)]
+        for place, operation in enumerate(_CALLS)
+    ]
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Give a network without peers."""
+    with ExitStack() as stack:
+        yield Network(stack, monkeypatch, tmp_path)
+
+
+def _call(client: ThirdPartyJobClient, operation: str) -> Any:
+    with pytest.raises((CodePipelineJobError, HookError)) as caught:
+        _CALLS[operation](client)
+    return caught.value
+
+
+@both.each_kind
+@pytest.mark.parametrize(("name", "operation"), _cases())
+def test_a_lost_call_reports_what_was_observed(name: str, operation: str, kind: str, network: Network) -> None:
+    """Delivery, class, retry safety and attempts are those of the table, and the servers saw what they say."""
+    row = _ROWS[name]
+    row.arrange(network)
+    error = _call(network.client(kind), operation)
+    is_sent = row.delivery is not Delivery.NOT_SENT
+    assert type(error) is row.error, error
+    assert bool(network.seen()) == (is_sent if row.is_seen is None else row.is_seen)
+    if isinstance(error, CodePipelineJobError):
+        safe = (operation in _READS or None) if row.is_retry_safe == _BY_OPERATION else row.is_retry_safe
+        assert (error.delivery, error.is_retry_safe) == (row.delivery, safe), error
+        assert error.attempts == int(is_sent)
+
+
+def test_the_table_is_large_enough() -> None:
+    """There are at least forty ways to lose a call."""
+    assert len(_ROWS) >= 40
