@@ -20,8 +20,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: Without the program's name; ``None`` for those of the process.
-
-    .. versionadded:: 0.1.0
     """
     try:
         from cp_thirdparty.cli.main import run  # noqa: PLC0415 - it needs what the extra brings
@@ -40,8 +38,6 @@ def script() -> NoReturn:
 
     Most of a call's time is that of Python.  A third of it goes into looking for garbage where there is none yet and
     into taking apart what the system frees in one go, so neither is done.
-
-    .. versionadded:: 0.1.0
     """
     gc.disable()
     os._exit(main())  # all that was written is flushed

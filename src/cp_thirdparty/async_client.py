@@ -107,8 +107,6 @@ class AsyncThirdPartyJobClient(JobClientBase):
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client of aiobotocore on aiohttp, or a
             setting breaks a rule.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -179,8 +177,6 @@ class AsyncThirdPartyJobClient(JobClientBase):
                 an unknown profile or that no region is known, is told by ``async with``.
 
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials are incomplete.
-
-        .. versionadded:: 0.1.0
         """
         refused = refused_setting(
             endpoint_url=endpoint_url,
@@ -213,22 +209,14 @@ class AsyncThirdPartyJobClient(JobClientBase):
     def poll_for_third_party_jobs(
         self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None
     ) -> Coroutine[Any, Any, tuple[ThirdPartyJob, ...]]:
-        """
-        Ask for jobs that wait for a worker: `cp_thirdparty.ThirdPartyJobClient.poll_for_third_party_jobs`.
-
-        .. versionadded:: 0.1.0
-        """
+        """Ask for jobs that wait for a worker: `cp_thirdparty.ThirdPartyJobClient.poll_for_third_party_jobs`."""
         return self._call(operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
 
     @_like_async_def
     def get_third_party_job_details(
         self, job_id: str, *, client_token: str | SecretStr
     ) -> Coroutine[Any, Any, JobDetails]:
-        """
-        Read the details of a job: `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`.
-
-        .. versionadded:: 0.1.0
-        """
+        """Read the details of a job: `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`."""
         return self._call(operations.get_third_party_job_details(job_id, client_token=client_token))
 
     @_like_async_def
@@ -239,8 +227,6 @@ class AsyncThirdPartyJobClient(JobClientBase):
         Claim a job: `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
 
         Work on it only when the answer is `JobStatus.IN_PROGRESS`.
-
-        .. versionadded:: 0.1.0
         """
         return self._call(operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token))
 
@@ -254,11 +240,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         current_revision: CurrentRevision | None = None,
         execution_details: ExecutionDetails | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """
-        Report that a job has succeeded: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_success_result`.
-
-        .. versionadded:: 0.1.0
-        """
+        """Report that a job has succeeded: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_success_result`."""
         return self._call(
             operations.put_third_party_job_success_result(
                 job_id,
@@ -273,11 +255,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
     def put_third_party_job_failure_result(
         self, job_id: str, *, client_token: str | SecretStr, failure_details: FailureDetails
     ) -> Coroutine[Any, Any, None]:
-        """
-        Report that a job has failed: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_failure_result`.
-
-        .. versionadded:: 0.1.0
-        """
+        """Report that a job has failed: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_failure_result`."""
         return self._call(
             operations.put_third_party_job_failure_result(
                 job_id, client_token=client_token, failure_details=failure_details
@@ -311,8 +289,6 @@ class AsyncThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
 
             cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client is not open.
-
-        .. versionadded:: 0.1.0
         """
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
@@ -338,8 +314,6 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: It was entered in another event loop.
-
-        .. versionadded:: 0.1.0
         """
         if self._recipe is None or self._client is None:
             return

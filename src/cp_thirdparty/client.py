@@ -73,8 +73,6 @@ class ThirdPartyJobClient(JobClientBase):
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client, or a setting breaks a rule.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -147,8 +145,6 @@ class ThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
 
             cp_thirdparty.exceptions.CredentialsError: The AWS credentials are incomplete.
-
-        .. versionadded:: 0.1.0
         """
         refused = refused_setting(
             endpoint_url=endpoint_url,
@@ -200,8 +196,6 @@ class ThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
 
             cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
-
-        .. versionadded:: 0.1.0
         """
         return self._call(operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
 
@@ -224,8 +218,6 @@ class ThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.InvalidJobException: The job cannot be read.
 
             cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
-
-        .. versionadded:: 0.1.0
         """
         request = operations.get_third_party_job_details(job_id, client_token=client_token)
         del client_token  # from here on only `request` has it, hidden: this frame is in every traceback
@@ -250,8 +242,6 @@ class ThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
 
             cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
-
-        .. versionadded:: 0.1.0
         """
         request = operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token)
         del client_token  # as above
@@ -290,8 +280,6 @@ class ThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
 
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
-
-        .. versionadded:: 0.1.0
         """
         request = operations.put_third_party_job_success_result(
             job_id,
@@ -322,8 +310,6 @@ class ThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
 
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
-
-        .. versionadded:: 0.1.0
         """
         request = operations.put_third_party_job_failure_result(
             job_id, client_token=client_token, failure_details=failure_details
@@ -385,8 +371,6 @@ class ThirdPartyJobClient(JobClientBase):
         Close the connections of a client that `create()` made; leave a wrapped client alone.
 
         It ends the iterators of `iter_third_party_jobs()`.
-
-        .. versionadded:: 0.1.0
         """
         if self._rebuild is not None:
             self._is_closed = True

@@ -39,8 +39,6 @@ class Key:
 
     Attributes:
         name: The key as the customer sees it.
-
-    .. versionadded:: 0.1.0
     """
 
     name: str
@@ -78,8 +76,6 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
             configuration is no `cp_thirdparty.models.ActionConfiguration`.
 
         NameError: A name in an annotation of the class is not known where the class is defined.
-
-    .. versionadded:: 0.1.0
     """
     if not isinstance(configuration, (ActionConfiguration, types.NoneType)):
         del configuration

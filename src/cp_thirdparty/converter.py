@@ -66,8 +66,6 @@ def structure(data: object, model: type[_T]) -> _T:
         cp_thirdparty.exceptions.ResponseDecodeError: The data does not have the shape.  It lists each problem by path.
 
         TypeError: The class is none of `cp_thirdparty.models`.
-
-    .. versionadded:: 0.1.0
     """
     if not (isinstance(model, type) and model in _MODELS):
         del data
@@ -94,8 +92,6 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
 
     Raises:
         TypeError: The model is none of `cp_thirdparty.models`, or ``secrets`` is neither word.
-
-    .. versionadded:: 0.1.0
     """
     if type(model) not in _MODELS:
         del model

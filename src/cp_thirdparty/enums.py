@@ -48,11 +48,7 @@ class _OpenEnum(str, Enum):
 
 
 class ActionCategory(_OpenEnum):
-    """
-    What kind of action a stage runs.
-
-    .. versionadded:: 0.1.0
-    """
+    """What kind of action a stage runs."""
 
     SOURCE = "Source"
     BUILD = "Build"
@@ -64,11 +60,7 @@ class ActionCategory(_OpenEnum):
 
 
 class ActionOwner(_OpenEnum):
-    """
-    Who made the action type.  Jobs of a partner's action have `THIRD_PARTY`.
-
-    .. versionadded:: 0.1.0
-    """
+    """Who made the action type.  Jobs of a partner's action have `THIRD_PARTY`."""
 
     AWS = "AWS"
     THIRD_PARTY = "ThirdParty"
@@ -76,31 +68,19 @@ class ActionOwner(_OpenEnum):
 
 
 class ArtifactLocationType(_OpenEnum):
-    """
-    Where an artifact is stored.
-
-    .. versionadded:: 0.1.0
-    """
+    """Where an artifact is stored."""
 
     S3 = "S3"
 
 
 class EncryptionKeyType(_OpenEnum):
-    """
-    What service keeps an encryption key.
-
-    .. versionadded:: 0.1.0
-    """
+    """What service keeps an encryption key."""
 
     KMS = "KMS"
 
 
 class JobStatus(_OpenEnum):
-    """
-    The state of a job.  Work only when an acknowledgement answers `IN_PROGRESS`.
-
-    .. versionadded:: 0.1.0
-    """
+    """The state of a job.  Work only when an acknowledgement answers `IN_PROGRESS`."""
 
     CREATED = "Created"
     QUEUED = "Queued"
@@ -112,11 +92,7 @@ class JobStatus(_OpenEnum):
 
 
 class FailureType(str, Enum):
-    """
-    Why a job failed.  Ours to send, so it is closed: the service refuses any other value.
-
-    .. versionadded:: 0.1.0
-    """
+    """Why a job failed.  Ours to send, so it is closed: the service refuses any other value."""
 
     JOB_FAILED = "JobFailed"
     CONFIGURATION_ERROR = "ConfigurationError"

@@ -179,8 +179,6 @@ class ServiceError(CodePipelineJobError):
         code: The service's error code, such as ``"JobNotFoundException"``.
 
         message: The service's message, or an empty one.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
@@ -191,67 +189,35 @@ class ServiceError(CodePipelineJobError):
 
 # The names of the modelled errors are the service's: users search for them.
 class ActionTypeNotFoundException(ServiceError):  # noqa: N818 - the service's name
-    """
-    No action type with these four parts exists for the caller.  Check category, owner, provider and version.
-
-    .. versionadded:: 0.1.0
-    """
+    """No action type with these four parts exists for the caller.  Check category, owner, provider and version."""
 
 
 class InvalidClientTokenException(ServiceError):  # noqa: N818 - the service's name
-    """
-    The client token does not belong to the job.  Look the token up again by the job's client id.
-
-    .. versionadded:: 0.1.0
-    """
+    """The client token does not belong to the job.  Look the token up again by the job's client id."""
 
 
 class InvalidJobException(ServiceError):  # noqa: N818 - the service's name
-    """
-    The job was not found or cannot be read.
-
-    .. versionadded:: 0.1.0
-    """
+    """The job was not found or cannot be read."""
 
 
 class InvalidJobStateException(ServiceError):  # noqa: N818 - the service's name
-    """
-    The job is in a state that does not take this call: most often it has a result already.
-
-    .. versionadded:: 0.1.0
-    """
+    """The job is in a state that does not take this call: most often it has a result already."""
 
 
 class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
-    """
-    Another worker has the job.  Drop it, and report nothing: a failure would end the other worker's job.
-
-    .. versionadded:: 0.1.0
-    """
+    """Another worker has the job.  Drop it, and report nothing: a failure would end the other worker's job."""
 
 
 class JobNotFoundException(ServiceError):  # noqa: N818 - the service's name
-    """
-    No such job, or no longer.
-
-    .. versionadded:: 0.1.0
-    """
+    """No such job, or no longer."""
 
 
 class ValidationException(ServiceError):  # noqa: N818 - the service's name
-    """
-    The service refused a parameter.
-
-    .. versionadded:: 0.1.0
-    """
+    """The service refused a parameter."""
 
 
 class ThrottledError(ServiceError):
-    """
-    Too many requests.  Wait, then send the same request again.
-
-    .. versionadded:: 0.1.0
-    """
+    """Too many requests.  Wait, then send the same request again."""
 
 
 class ClockSkewError(ServiceError):
@@ -262,8 +228,6 @@ class ClockSkewError(ServiceError):
         offset: Seconds that this machine's clock is ahead of the service's; negative when behind.
 
         code: The service's error code, such as ``"RequestExpired"``.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, message: str, *, code: str, offset: float, **facts: Unpack[CallFacts]) -> None:
@@ -284,8 +248,6 @@ class AccessDeniedError(ServiceError):
         resource: The ARN to allow it on, or ``None`` when the service did not name one.
 
         code: The service's error code, such as ``"AccessDeniedException"``.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -307,22 +269,14 @@ class AccessDeniedError(ServiceError):
 
 
 class TransportError(CodePipelineJobError):
-    """
-    No usable response arrived.  `is_retry_safe` is ``None`` when the service may have acted on the request.
-
-    .. versionadded:: 0.1.0
-    """
+    """No usable response arrived.  `is_retry_safe` is ``None`` when the service may have acted on the request."""
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
         super().__init__(_after_operation(message, facts), **facts)
 
 
 class UntrustedResponseError(TransportError):
-    """
-    Something answered that is not CodePipeline: most often a proxy, or a wrong ``endpoint_url``.
-
-    .. versionadded:: 0.1.0
-    """
+    """Something answered that is not CodePipeline: most often a proxy, or a wrong ``endpoint_url``."""
 
 
 class CredentialsError(CodePipelineJobError):
@@ -330,8 +284,6 @@ class CredentialsError(CodePipelineJobError):
     The AWS credentials are missing, partial, expired or not known to AWS.
 
     `status_code` is ``None`` when the service was not asked.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
@@ -346,8 +298,6 @@ class InvalidRequestError(CodePipelineJobError):
         parameter: Name of the parameter or field, such as ``"client_token"``.
 
         rule: What it must be.  The value is never named.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, parameter: str, rule: str, **facts: Unpack[CallFacts]) -> None:
@@ -378,8 +328,6 @@ class ResponseDecodeError(_ProblemsError):
         problems: Each problem with its path in the service's names, such as
             ``"required field missing: data.actionTypeId.provider"``.  Of a list, the problems of at most 10,000
             items are told.  Never a value.
-
-    .. versionadded:: 0.1.0
     """
 
 
@@ -390,33 +338,19 @@ class ConfigurationError(_ProblemsError):
     Attributes:
         problems: Each problem by configuration key, such as ``"TimeoutMinutes: must be a whole number"``.
             Never a value.
-
-    .. versionadded:: 0.1.0
     """
 
 
 class ArtifactError(CodePipelineJobError):
-    """
-    Something is wrong with an artifact of the job.
-
-    .. versionadded:: 0.1.0
-    """
+    """Something is wrong with an artifact of the job."""
 
 
 class ArtifactNotFoundError(ArtifactError):
-    """
-    The job has no such artifact, or S3 has no such object.
-
-    .. versionadded:: 0.1.0
-    """
+    """The job has no such artifact, or S3 has no such object."""
 
 
 class ArtifactTransferError(ArtifactError):
-    """
-    The bytes of an artifact did not arrive whole.
-
-    .. versionadded:: 0.1.0
-    """
+    """The bytes of an artifact did not arrive whole."""
 
 
 class UnsafeArchiveError(ArtifactError):
@@ -427,8 +361,6 @@ class UnsafeArchiveError(ArtifactError):
         entry: The name of the entry, made printable and cut to 200 characters; empty when it is the archive as a whole.
 
         rule: What is wrong.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, entry: str, rule: str) -> None:
@@ -438,19 +370,11 @@ class UnsafeArchiveError(ArtifactError):
 
 
 class ArtifactTooLargeError(ArtifactError):
-    """
-    An artifact exceeds a limit.
-
-    .. versionadded:: 0.1.0
-    """
+    """An artifact exceeds a limit."""
 
 
 class JournalError(CodePipelineJobError):
-    """
-    The journal of a worker could not be opened, read or written.
-
-    .. versionadded:: 0.1.0
-    """
+    """The journal of a worker could not be opened, read or written."""
 
 
 class JobFailedError(Exception):
@@ -465,8 +389,6 @@ class JobFailedError(Exception):
         message: What the customer should know.  Keep secrets out of it.
 
         external_execution_id: The partner's own id of the work, if there is one.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, failure_type: FailureType, message: str, external_execution_id: str | None = None) -> None:

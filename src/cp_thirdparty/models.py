@@ -135,8 +135,6 @@ class S3Location:
         bucket_name: The bucket, named by the pipeline's owner: a stranger.
 
         object_key: The key of the object.  Never use it as a local path.
-
-    .. versionadded:: 0.1.0
     """
 
     bucket_name: str
@@ -156,8 +154,6 @@ class ArtifactLocation:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
-
-    .. versionadded:: 0.1.0
     """
 
     type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
@@ -176,8 +172,6 @@ class Artifact:
         revision: A commit id, an S3 version or the like, or ``None``.
 
         location: Where it lies, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     name: str | None = None
@@ -202,8 +196,6 @@ class ArtifactCredentials:
 
     Raises:
         TypeError: A value is not a text.
-
-    .. versionadded:: 0.1.0
     """
 
     access_key_id: SecretStr | None = attrs.field(default=None, converter=_wrapped)
@@ -224,8 +216,6 @@ class EncryptionKey:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
-
-    .. versionadded:: 0.1.0
     """
 
     id: str
@@ -249,8 +239,6 @@ class ActionTypeId:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is no text.
-
-    .. versionadded:: 0.1.0
     """
 
     category: ActionCategory = attrs.field(converter=_category)
@@ -273,8 +261,6 @@ class ActionConfiguration:
 
     Raises:
         TypeError: A value is not a text.
-
-    .. versionadded:: 0.1.0
     """
 
     configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrapped_values)
@@ -288,8 +274,6 @@ class StageContext:
 
     Attributes:
         name: Its name, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     name: str | None = None
@@ -305,8 +289,6 @@ class ActionContext:
         name: Its name, or ``None``.
 
         action_execution_id: The id of this run of the action, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     name: str | None = None
@@ -329,8 +311,6 @@ class PipelineContext:
         pipeline_arn: Never sent for third-party jobs.
 
         pipeline_execution_id: Never sent for third-party jobs.
-
-    .. versionadded:: 0.1.0
     """
 
     pipeline_name: str | None = None
@@ -363,8 +343,6 @@ class JobData:
             It is shown in clear: keep secrets out of it.
 
         encryption_key: The key to encrypt output artifacts with; ``None`` means the AWS managed key.
-
-    .. versionadded:: 0.1.0
     """
 
     action_type_id: ActionTypeId | None = None
@@ -389,8 +367,6 @@ class JobDetails:
         data: What the job is about.
 
         nonce: A fence number for the acknowledgement: it lets one worker have the job.  Not a secret.
-
-    .. versionadded:: 0.1.0
     """
 
     id: str
@@ -408,8 +384,6 @@ class ThirdPartyJob:
         client_id: Names the customer to the partner, who looks up the client token by it.
 
         job_id: The id of the job.
-
-    .. versionadded:: 0.1.0
     """
 
     client_id: str
@@ -433,8 +407,6 @@ class CurrentRevision:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field breaks a limit of the service.
-
-    .. versionadded:: 0.1.0
     """
 
     revision: str = attrs.field(validator=_checked(_limits.text, _limits.REVISION))
@@ -458,8 +430,6 @@ class ExecutionDetails:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field breaks a limit of the service.
-
-    .. versionadded:: 0.1.0
     """
 
     summary: str | None = attrs.field(default=None, validator=_checked(_limits.text, _limits.EXECUTION_SUMMARY))
@@ -486,8 +456,6 @@ class FailureDetails:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field breaks a limit of the service.
-
-    .. versionadded:: 0.1.0
     """
 
     type: FailureType = attrs.field(validator=_checked(_failure_type))

@@ -34,8 +34,6 @@ class SecretStr:
 
     Raises:
         TypeError: The value is not a ``str``.  The message names its type only.
-
-    .. versionadded:: 0.1.0
     """
 
     # Holds the bound method ``value.__str__``: neither vars(), inspect.getmembers() nor rich.inspect(private=True) look
@@ -59,8 +57,6 @@ class SecretStr:
 
         Args:
             value: It must be a plain ``str``, of no subclass.
-
-        .. versionadded:: 0.1.0
         """
         self = _new_object(cls)
         _set_reveal(self, value.__str__)
@@ -76,8 +72,6 @@ class SecretStr:
 
         Raises:
             TypeError: The value is neither.  The message names its type only.
-
-        .. versionadded:: 0.1.0
         """
         if isinstance(value, (str, SecretStr)):
             return value if isinstance(value, SecretStr) else cls(value)
@@ -86,11 +80,7 @@ class SecretStr:
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
     def get_secret_value(self) -> str:
-        """
-        Return the text in clear.
-
-        .. versionadded:: 0.1.0
-        """
+        """Return the text in clear."""
         return self._reveal()
 
     def __repr__(self) -> str:
@@ -161,8 +151,6 @@ class SecretMapping(Mapping[str, SecretStr]):
 
     Raises:
         TypeError: A key is not a ``str``, or a value neither ``str`` nor `SecretStr`.  The message names types only.
-
-    .. versionadded:: 0.1.0
     """
 
     # The bound __getitem__ of a dict of plain texts, as well hidden as the method in SecretStr.  Values are wrapped
@@ -184,8 +172,6 @@ class SecretMapping(Mapping[str, SecretStr]):
 
         Args:
             plain: Nobody else may hold it, and its keys and values must be plain ``str``.
-
-        .. versionadded:: 0.1.0
         """
         self = _new_object(cls)
         _set_mapping_reveal(self, plain.__getitem__)

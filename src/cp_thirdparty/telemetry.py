@@ -31,8 +31,6 @@ class CallRecord:
         seconds: How long it took with all attempts.
 
         error: Name of the class of the error that was raised, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     operation_name: str
@@ -45,20 +43,12 @@ class CallRecord:
 
 
 def is_wanted(on_call: Callable[[CallRecord], object] | None) -> bool:
-    """
-    Tell whether anybody wants to know.
-
-    .. versionadded:: 0.1.0
-    """
+    """Tell whether anybody wants to know."""
     return on_call is not None or _log.isEnabledFor(logging.DEBUG)
 
 
 def tell(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
-    """
-    Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped.
-
-    .. versionadded:: 0.1.0
-    """
+    """Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped."""
     _log.debug(
         "%s job=%s status=%s request=%s attempts=%d %.0f ms",
         *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),

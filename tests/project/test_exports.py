@@ -135,13 +135,6 @@ def test_each_public_name_says_what_it_is(name: str) -> None:
     assert [each for each, value in exported if not inspect.getdoc(value)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in _PUBLIC_MODULES if not name.startswith("cp_thirdparty.testing.")])
-def test_each_public_name_says_since_when_it_is_there(name: str) -> None:
-    """Each exported class and function says in which version it came."""
-    exported = _exported(importlib.import_module(name))
-    assert [each for each, value in exported if "." not in each and ".. versionadded::" not in str(value.__doc__)] == []
-
-
 def test_a_package_has_no_other_names() -> None:
     """A wrong name of a package that loads its names when needed is an AttributeError that names it."""
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

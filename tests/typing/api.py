@@ -48,6 +48,7 @@ from cp_thirdparty import (
     structure_configuration,
 )
 from cp_thirdparty.converter import structure, unstructure
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.telemetry import CallRecord
 
 VERSION: str = __version__
@@ -371,6 +372,18 @@ def facts_of_a_call(error: CodePipelineJobError) -> None:
     assert_type(error.request_id, str | None)
     assert_type(error.attempts, int | None)
     assert_type(error.is_retry_safe, bool | None)
+    assert_type(error.delivery, Delivery | None)
+    assert_type(exceptions.is_already_reported(error, None), bool)
+
+
+def describe(delivery: Delivery) -> str:
+    """Handle every member, which checkers require."""
+    if delivery is Delivery.NOT_SENT:
+        return "nothing left"
+    if delivery is Delivery.SENT:
+        return "some bytes left"
+    assert_type(delivery, Literal[Delivery.RESPONDED])
+    return "a response arrived"
 
 
 def made_errors(facts: exceptions.CallFacts) -> list[ThirdPartyError]:
@@ -378,7 +391,7 @@ def made_errors(facts: exceptions.CallFacts) -> list[ThirdPartyError]:
     return [
         exceptions.ServiceError("m", code="C", operation_name="PollForThirdPartyJobs", attempts=1),
         exceptions.AccessDeniedError(action="codepipeline:PollForThirdPartyJobs", resource=None, **facts),
-        exceptions.TransportError("m", is_retry_safe=None),
+        exceptions.TransportError("m", is_retry_safe=None, delivery=Delivery.SENT),
         exceptions.InvalidRequestError("nonce", "must be a str", job_id="job-1"),
         exceptions.ResponseDecodeError(["id: must be a str"], **facts),
     ]

@@ -135,11 +135,7 @@ class JobClientBase:
 
     @property
     def region_name(self) -> str:
-        """
-        The AWS region that it calls.
-
-        .. versionadded:: 0.1.0
-        """
+        """The AWS region that it calls."""
         region_name: str = self._open_client().meta.region_name
         return region_name
 

@@ -47,8 +47,6 @@ def create_archive(directory: Path, *, to: Path) -> Path:
 
         cp_thirdparty.exceptions.ArtifactError: A file cannot be read, or changed meanwhile; the archive cannot be
             written, or would be inside the directory.
-
-    .. versionadded:: 0.1.0
     """
     problem: str | None = None
     try:

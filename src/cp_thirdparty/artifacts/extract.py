@@ -61,8 +61,6 @@ def extract_archive(
 
         cp_thirdparty.exceptions.ArtifactError: ``to`` exists, the archive cannot be read, or the files cannot be
             written.
-
-    .. versionadded:: 0.1.0
     """
     if os.path.lexists(to):
         raise ArtifactError("to: must not exist")

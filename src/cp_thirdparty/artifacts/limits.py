@@ -36,8 +36,6 @@ class ArchiveLimits:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A limit is no whole number of at least 1.
-
-    .. versionadded:: 0.1.0
     """
 
     max_entries: int = attrs.field(default=100_000, validator=_positive)

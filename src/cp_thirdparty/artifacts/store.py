@@ -66,8 +66,6 @@ class ArtifactStore:
     * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ClockSkewError`: as their names say.
     * what `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details()` raises, when the credentials are renewed.
     * ``OSError``: the local file cannot be read or written.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, s3: Any, details: JobDetails) -> None:
@@ -120,8 +118,6 @@ class ArtifactStore:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.
 
             cp_thirdparty.exceptions.ArtifactError: Two input or two output artifacts have one name.
-
-        .. versionadded:: 0.1.0
         """
         if not is_installed("s3transfer"):
             del client_token
@@ -147,20 +143,12 @@ class ArtifactStore:
 
     @property
     def inputs(self) -> Mapping[str, Artifact]:
-        """
-        The input artifacts by name.
-
-        .. versionadded:: 0.1.0
-        """
+        """The input artifacts by name."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Artifact]:
-        """
-        The output artifacts by name.
-
-        .. versionadded:: 0.1.0
-        """
+        """The output artifacts by name."""
         return self._outputs
 
     def open(self, name: str) -> BinaryIO:
@@ -172,8 +160,6 @@ class ArtifactStore:
 
         Args:
             name: Name of an input artifact of this job.
-
-        .. versionadded:: 0.1.0
         """
         place = self._found(self._inputs, name, "input")
         raw = self._do(lambda: ArtifactReader.opened(self._s3, place), place)
@@ -192,8 +178,6 @@ class ArtifactStore:
 
             progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
                 is called from other threads, from one at a time.  What it raises ends the download and comes out.
-
-        .. versionadded:: 0.1.0
         """
         place = self._found(self._inputs, name, "input")
         reporter = Reporter(progress)
@@ -217,8 +201,6 @@ class ArtifactStore:
             cp_thirdparty.exceptions.ArtifactTooLargeError: The archive or what is in it exceeds a limit.
 
             cp_thirdparty.exceptions.ArtifactError: ``to`` exists, which is seen before the download.
-
-        .. versionadded:: 0.1.0
         """
         if os.path.lexists(to):
             raise ArtifactError("to: must not exist")
@@ -249,8 +231,6 @@ class ArtifactStore:
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The directory has what an archive must not have.
-
-        .. versionadded:: 0.1.0
         """
         self._found(self._outputs, name, "output")
         with tempfile.TemporaryDirectory(prefix="cp-thirdparty-") as temporary:
@@ -270,19 +250,13 @@ class ArtifactStore:
             path: The file.
 
             progress: As for `download()`.
-
-        .. versionadded:: 0.1.0
         """
         place = self._found(self._outputs, name, "output")
         reporter = Reporter(progress)
         self._do(lambda: upload(self._s3, place, path, self._key_id, reporter), place, reporter)
 
     def close(self) -> None:
-        """
-        Close the connections.
-
-        .. versionadded:: 0.1.0
-        """
+        """Close the connections."""
         self._s3.close()
 
     def __enter__(self) -> Self:

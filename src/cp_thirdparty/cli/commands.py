@@ -34,8 +34,6 @@ def command_of(operation: Operation) -> click.Command:
 
     Args:
         operation: The operation.
-
-    .. versionadded:: 0.1.0
     """
     return click.Command(
         operation.command,
@@ -124,8 +122,6 @@ def connected(settings: Settings) -> ThirdPartyJobClient:
 
     Raises:
         cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.create`.
-
-    .. versionadded:: 0.1.0
     """
     read, connect = settings.cli_read_timeout or None, settings.cli_connect_timeout or None
     return ThirdPartyJobClient.create(

@@ -29,8 +29,6 @@ def demo(port: int) -> Generator[list[str], None, None]:
 
     Raises:
         OSError: The port is taken.
-
-    .. versionadded:: 0.1.0
     """
     client_id, client_token = str(uuid.uuid4()), token_urlsafe(24)
     service = LocalCodePipeline(port=port)

@@ -48,8 +48,6 @@ def details_document(
 
     Raises:
         cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.get_third_party_job_details`.
-
-    .. versionadded:: 0.1.0
     """
     request = operations.get_third_party_job_details(job_id, client_token=client_token)
     decode = request.decode

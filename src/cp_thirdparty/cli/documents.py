@@ -43,8 +43,6 @@ def read_text(value: str, name: str) -> str:
 
     Raises:
         CommandError: The file cannot be read.
-
-    .. versionadded:: 0.1.0
     """
     if not value.startswith(_FILE):
         return value
@@ -68,8 +66,6 @@ def parse_document(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] 
 
     Raises:
         CommandError: The document is malformed or cannot be read, it has a member twice, or there are two documents.
-
-    .. versionadded:: 0.1.0
     """
     if as_json is not None and as_yaml is not None:
         raise CommandError("--cli-input-json and --cli-input-yaml: there can be only one of them")

@@ -32,8 +32,6 @@ class CommandError(Exception):
         message: One line without a value of the user's.
 
         code: The exit code.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, message: str, code: int = USAGE) -> None:
@@ -47,8 +45,6 @@ def described(error: BaseException) -> tuple[int, str]:
 
     Args:
         error: Whatever ended the command.
-
-    .. versionadded:: 0.1.0
     """
     code, text = _described(error)
     # A service's text may hold anything; a terminal gets one line without control characters.

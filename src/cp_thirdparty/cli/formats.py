@@ -24,8 +24,6 @@ def compiled(expression: str | None) -> Query:
 
     Raises:
         CommandError: It is no JMESPath expression; or, from the function, the document does not suit it.
-
-    .. versionadded:: 0.1.0
     """
     if expression is None:
         return lambda document: document
@@ -71,8 +69,6 @@ def formatted(document: Any, output: str, *, title: str, color: bool = False, wi
 
     Returns:
         The text with its last line break, or an empty text when there is nothing to show.
-
-    .. versionadded:: 0.1.0
     """
     if output == "json":
         return "" if document == {} else json.dumps(document, indent=4, ensure_ascii=False) + "\n"

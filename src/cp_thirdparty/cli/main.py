@@ -30,11 +30,7 @@ _HELPERS = ("completion", "journal", "local", "policy")
 
 
 class Program(click.Group):
-    """
-    All commands.  One is loaded when it is used: ``--version`` should not wait for botocore.
-
-    .. versionadded:: 0.1.0
-    """
+    """All commands.  One is loaded when it is used: ``--version`` should not wait for botocore."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,8 +47,6 @@ class Program(click.Group):
 
         Args:
             ctx: Of click.
-
-        .. versionadded:: 0.1.0
         """
         return [*_OPERATIONS, *_HELPERS]
 
@@ -64,8 +58,6 @@ class Program(click.Group):
             ctx: Of click.
 
             cmd_name: The name.
-
-        .. versionadded:: 0.1.0
         """
         if cmd_name in _HELPERS:
             return cast("click.Command", getattr(import_module("cp_thirdparty.cli.helpers"), cmd_name))
@@ -84,8 +76,6 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         ModuleNotFoundError: The extra ``cli`` is not installed.
-
-    .. versionadded:: 0.1.0
     """
     try:
         result = Program().main(list(arguments), "cp-thirdparty", standalone_mode=False)

@@ -30,8 +30,6 @@ class Parameter:
         is_secret: Whether it is never shown.
 
         help: What it is.
-
-    .. versionadded:: 0.1.0
     """
 
     member: str
@@ -60,8 +58,6 @@ class Operation:
 
         call: Calls it with values by the service's names, and gives the answer as a document; its last argument tells
             whether to mask or reveal secrets.
-
-    .. versionadded:: 0.1.0
     """
 
     name: str

@@ -18,11 +18,7 @@ __all__ = ["Settings", "options_of"]
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """
-    What the common options say, by the options' names.
-
-    .. versionadded:: 0.1.0
-    """
+    """What the common options say, by the options' names."""
 
     cli_input_json: str | None
     cli_input_yaml: str | None
@@ -52,8 +48,6 @@ def options_of(operation: Operation) -> list[click.Parameter]:
 
     Args:
         operation: The operation.
-
-    .. versionadded:: 0.1.0
     """
     own: list[click.Parameter] = [
         click.Option(

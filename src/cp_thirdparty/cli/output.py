@@ -18,18 +18,12 @@ def is_colored(color: str) -> bool:
 
     Args:
         color: ``on``, ``off``, or ``auto`` for what a terminal gets.
-
-    .. versionadded:: 0.1.0
     """
     return color == "on" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
 
 
 def terminal_width() -> int:
-    """
-    Tell the columns of the terminal, or 80 when standard output is none, as the AWS CLI has it.
-
-    .. versionadded:: 0.1.0
-    """
+    """Tell the columns of the terminal, or 80 when standard output is none, as the AWS CLI has it."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
 
 
@@ -39,8 +33,6 @@ def warn(text: str) -> None:
 
     Args:
         text: The line.
-
-    .. versionadded:: 0.1.0
     """
     click.echo(f"cp-thirdparty: {text}", err=True)
 
@@ -53,8 +45,6 @@ def write(text: str, *, pager: bool = False) -> None:
         text: With its last line break.
 
         pager: Whether a terminal shows it by a pager: that of ``AWS_PAGER``, else of ``PAGER``, else ``less``.
-
-    .. versionadded:: 0.1.0
     """
     chosen = os.environ.get("AWS_PAGER", os.environ.get("PAGER", "less"))
     try:

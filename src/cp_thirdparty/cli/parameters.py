@@ -111,8 +111,6 @@ def read_model(kind: type[Any], value: str, name: str) -> Any:
 
     Raises:
         CommandError: It has another form.
-
-    .. versionadded:: 0.1.0
     """
     model, problems = read_input(parse_structure(value, kind, name), kind)
     _check(name, problems)

@@ -21,8 +21,6 @@ def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
         operation_name: As the service spells it.
 
         as_yaml: Whether in YAML rather than JSON.
-
-    .. versionadded:: 0.1.0
     """
     sample: Any = ArgumentGenerator().generate_skeleton(_model(operation_name).input_shape)
     plain = json.loads(json.dumps(sample, default=_written))
@@ -40,8 +38,6 @@ def output_skeleton(operation_name: str) -> dict[str, Any]:
 
     Args:
         operation_name: As the service spells it.
-
-    .. versionadded:: 0.1.0
     """
     shape = _model(operation_name).output_shape
     if shape is None:

@@ -53,8 +53,6 @@ def table(document: Any, *, title: str, color: bool, width: int) -> str:
         color: Whether cells are coloured.
 
         width: Columns of the terminal; where one section does not fit, those of one row show one line for each member.
-
-    .. versionadded:: 0.1.0
     """
     sections = list(_sections(document, title, 0))
     if any(section.width() > width for section in sections):

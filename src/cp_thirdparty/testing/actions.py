@@ -28,8 +28,6 @@ class Success:
         current_revision: The revision, or ``None``.
 
         execution_details: What the console shows, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     continuation_token: str | None
@@ -53,8 +51,6 @@ class Job:
 
         result: What a worker reported: the continuation token, the revision and the execution details of a success, or
             the details of a failure.  ``None`` while there is none.
-
-    .. versionadded:: 0.1.0
     """
 
     id: str
@@ -93,8 +89,6 @@ class Action:
     An action that a pipeline runs: it has one job, and one more for each continuation.
 
     Made by `LocalCodePipeline.start_action`.  Thread-safe.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, states: _JobSource) -> None:
@@ -145,8 +139,6 @@ class Action:
             RuntimeError: The action has ended with another status than the one that is waited for.
 
             ValueError: Both a status and a condition were given, or a status that the service does not have.
-
-        .. versionadded:: 0.1.0
         """
         if status is not None and (until is not None or not JobStatus(status).is_known):
             raise ValueError("status: must be a status of the service, and not together with until")

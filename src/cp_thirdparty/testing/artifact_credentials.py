@@ -25,8 +25,6 @@ class CredentialDesk:
         clock: Tells the time in seconds.
 
         lifetime: Seconds for which credentials hold after they were handed out last.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, *, clock: Callable[[], float], lifetime: float) -> None:

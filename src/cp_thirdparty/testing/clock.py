@@ -16,8 +16,6 @@ class ManualClock:
 
     Args:
         now: Where it begins, in seconds.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, now: float = 0.0) -> None:
@@ -38,8 +36,6 @@ class ManualClock:
 
         Raises:
             ValueError: It is negative: time does not go back.
-
-        .. versionadded:: 0.1.0
         """
         if seconds < 0:
             raise ValueError("seconds: must not be negative")
@@ -55,8 +51,6 @@ class ManualClock:
 
         Args:
             listener: Called in the thread that moves the clock.
-
-        .. versionadded:: 0.1.0
         """
         with self._lock:
             self._listeners.append(listener)

@@ -44,8 +44,6 @@ class Exchange:
         signature: What signatures are checked with, or ``None``.
 
         clock: Tells the seconds since 1970.
-
-    .. versionadded:: 0.1.0
     """
 
     states: States

@@ -27,11 +27,7 @@ __all__ = [
 
 @runtime_checkable
 class Fault(Protocol):
-    """
-    What a fault is: the classes of this module, or one of your own.
-
-    .. versionadded:: 0.1.0
-    """
+    """What a fault is: the classes of this module, or one of your own."""
 
     def play(self, serve: Callable[[], Answer]) -> Answer:
         """
@@ -40,8 +36,6 @@ class Fault(Protocol):
         Args:
             serve: Lets the service do what the request asks for, and returns its answer.  What is not called takes no
                 effect.
-
-        .. versionadded:: 0.1.0
         """
         ...
 
@@ -55,8 +49,6 @@ class Throttling:
         code: The code.  AWS models none for these operations; this is the one of its newer services.
 
         status: The HTTP status: 400, as JSON services answer, or 429.
-
-    .. versionadded:: 0.1.0
     """
 
     code: str = "ThrottlingException"
@@ -76,8 +68,6 @@ class ServerError:
         status: The HTTP status, 500 or more.
 
         code: The code in the answer.
-
-    .. versionadded:: 0.1.0
     """
 
     status: int = 500
@@ -90,11 +80,7 @@ class ServerError:
 
 @attrs.frozen
 class ExpiredCredentials:
-    """
-    The caller's own AWS credentials have expired, says the service.  The request takes no effect.
-
-    .. versionadded:: 0.1.0
-    """
+    """The caller's own AWS credentials have expired, says the service.  The request takes no effect."""
 
     def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
         """Refuse."""
@@ -103,11 +89,7 @@ class ExpiredCredentials:
 
 @attrs.frozen
 class LostAnswer:
-    """
-    The request takes effect, and the connection ends before anything of the answer is sent.
-
-    .. versionadded:: 0.1.0
-    """
+    """The request takes effect, and the connection ends before anything of the answer is sent."""
 
     def play(self, serve: Callable[[], Answer]) -> Answer:
         """Serve, and lose the answer."""
@@ -125,8 +107,6 @@ class TruncatedBody:
         content_length: ``"whole"`` tells a length that more bytes belong to, and the connection ends: who compares the
             two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` tells the number of bytes
             that arrive: only who reads the document notices, and nobody when the answer has no body to cut.
-
-    .. versionadded:: 0.1.0
     """
 
     length: int = 10
@@ -151,8 +131,6 @@ class HtmlPage:
         status: The HTTP status.
 
         page: The page.
-
-    .. versionadded:: 0.1.0
     """
 
     status: int = 200
@@ -172,8 +150,6 @@ class Delay:
 
     Attributes:
         seconds: How long, in real seconds: a client's time-outs do not go by the clock of a test.
-
-    .. versionadded:: 0.1.0
     """
 
     seconds: float
@@ -189,8 +165,6 @@ class Faults:
     The faults that are still to come.  Each request takes one of its operation, the oldest first.
 
     Thread-safe.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self) -> None:
@@ -212,8 +186,6 @@ class Faults:
             ValueError: There is no such operation, or the number is less than 1.
 
             TypeError: It is no fault.
-
-        .. versionadded:: 0.1.0
         """
         if operation_name not in OPERATIONS:
             raise ValueError(f"operation_name: must be one of {', '.join(OPERATIONS)}")
@@ -225,21 +197,13 @@ class Faults:
             self._coming[operation_name].append(_Coming(fault, times))
 
     def clear(self) -> None:
-        """
-        Forget all faults that are still to come.
-
-        .. versionadded:: 0.1.0
-        """
+        """Forget all faults that are still to come."""
         with self._lock:
             for coming in self._coming.values():
                 coming.clear()
 
     def take(self, operation_name: str) -> Fault | None:
-        """
-        Take the next fault of an operation, or ``None``.
-
-        .. versionadded:: 0.1.0
-        """
+        """Take the next fault of an operation, or ``None``."""
         with self._lock:
             coming = self._coming[operation_name]
             if not coming:

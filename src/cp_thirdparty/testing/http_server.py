@@ -36,8 +36,6 @@ class HttpServer(ThreadingHTTPServer):
 
     Raises:
         OSError: Somebody else listens there.
-
-    .. versionadded:: 0.1.0
     """
 
     allow_reuse_port = False  # of some versions of http.server: two services would share a port unnoticed

@@ -29,8 +29,6 @@ def connect(client: BaseClient | Session, exchange: Exchange) -> None:
         client: A client or a session of botocore.
 
         exchange: What answers.
-
-    .. versionadded:: 0.1.0
     """
     sender: Any = _Sender(exchange)  # stubs have it that handlers return nothing
     events = client if isinstance(client, Session) else client.meta.events

@@ -32,8 +32,6 @@ class RequestRecord:
         error_code: The error code that the client was sent, or ``None``.
 
         fault: The fault that was played, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     operation_name: str | None
@@ -55,8 +53,6 @@ class Journal:
 
     Raises:
         ValueError: The size is less than 1.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, size: int) -> None:

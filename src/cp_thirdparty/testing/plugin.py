@@ -27,18 +27,12 @@ def local_codepipeline_settings() -> Mapping[str, Any]:
     Return the arguments of the `LocalCodePipeline` of a test: none.
 
     Override it in a test module or a ``conftest.py`` to set some, such as ``{"redelivery_delay": 1.0}``.
-
-    .. versionadded:: 0.1.0
     """
     return {}
 
 
 @pytest.fixture
 def local_codepipeline(local_codepipeline_settings: Mapping[str, Any]) -> Iterator[testing.LocalCodePipeline]:
-    """
-    A local CodePipeline that listens on 127.0.0.1 for one test.
-
-    .. versionadded:: 0.1.0
-    """
+    """A local CodePipeline that listens on 127.0.0.1 for one test."""
     with testing.LocalCodePipeline(**local_codepipeline_settings) as service:
         yield service

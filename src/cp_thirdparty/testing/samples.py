@@ -55,8 +55,6 @@ def action_type_id(
         provider: The partner's name of the action.
 
         version: Its version.
-
-    .. versionadded:: 0.1.0
     """
     return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
 
@@ -79,8 +77,6 @@ def artifact(
         object_key: Its key, or ``None`` for one that is made of the name.
 
         revision: The revision, which only an input artifact has.
-
-    .. versionadded:: 0.1.0
     """
     key = f"example-pipeline/{name[:10]}/EXAMPLE" if object_key is None else object_key
     location = ArtifactLocation(
@@ -104,8 +100,6 @@ def artifact_credentials(
         secret_access_key: The secret of that key.
 
         session_token: The session token that belongs to the key.
-
-    .. versionadded:: 0.1.0
     """
     return ArtifactCredentials(
         access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token
@@ -124,8 +118,6 @@ def pipeline_context(
         stage_name: Its stage.
 
         action_name: The action in that stage.
-
-    .. versionadded:: 0.1.0
     """
     return PipelineContext(
         pipeline_name=pipeline_name,
@@ -142,8 +134,6 @@ def third_party_job(*, client_id: str = _CLIENT_ID, job_id: str = _JOB_ID) -> Th
         client_id: The customer.
 
         job_id: The job.
-
-    .. versionadded:: 0.1.0
     """
     return ThirdPartyJob(client_id=client_id, job_id=job_id)
 
@@ -184,8 +174,6 @@ def job_details(
         continuation_token: That of the action's job before, or ``None`` for a first job.
 
         encryption_key: The key of the artifacts, or ``None`` for that of S3.
-
-    .. versionadded:: 0.1.0
     """
     data = JobData(
         action_type_id=action_type_id() if action_type is None else action_type,

@@ -41,11 +41,7 @@ _MADE_UP_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Loca
 
 
 class ScenarioError(ValueError):
-    """
-    A scenario cannot be used.  Its text is one line, and holds no value of the file.
-
-    .. versionadded:: 0.1.0
-    """
+    """A scenario cannot be used.  Its text is one line, and holds no value of the file."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
@@ -84,8 +80,6 @@ class Introduction:
         client_token: Its token.
 
         action_type_id: The action type.
-
-    .. versionadded:: 0.1.0
     """
 
     client_id: str
@@ -104,8 +98,6 @@ class Scenario:
         clients: Client ids with their tokens, at least one.
 
         actions: What to start.
-
-    .. versionadded:: 0.1.0
     """
 
     settings: Mapping[str, Any]
@@ -114,11 +106,7 @@ class Scenario:
 
     @classmethod
     def made_up(cls) -> Scenario:
-        """
-        Make up a client and an action of it.
-
-        .. versionadded:: 0.1.0
-        """
+        """Make up a client and an action of it."""
         clients = _made_up_client()
         actions = tuple(_Action(client_id=client_id, action_type_id=_MADE_UP_TYPE) for client_id in clients)
         return cls(settings={}, clients=clients, actions=actions)
@@ -129,8 +117,6 @@ class Scenario:
 
         Raises:
             ScenarioError: An action is of a client that the scenario does not have.
-
-        .. versionadded:: 0.1.0
         """
         for client_id, client_token in self.clients.items():
             service.register_client(client_id, client_token)
@@ -156,8 +142,6 @@ def load(path: Path) -> Scenario:
     Raises:
         ScenarioError: The file cannot be read, is no JSON, or does not have this form.  The error names each
             unknown member; if there is none, it names every other problem.
-
-    .. versionadded:: 0.1.0
     """
     scenario, problems = _read(path)
     if scenario is None:

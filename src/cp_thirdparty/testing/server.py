@@ -100,8 +100,6 @@ class LocalCodePipeline:
         ValueError: A number is too small.
 
         TypeError: A secret is not a text.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -169,8 +167,6 @@ class LocalCodePipeline:
 
         Raises:
             RuntimeError: It is not running.
-
-        .. versionadded:: 0.1.0
         """
         if self._server is None:
             raise RuntimeError("the local CodePipeline is not running; use it in a `with` statement")
@@ -178,11 +174,7 @@ class LocalCodePipeline:
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """
-        The latest requests with their outcomes, oldest first.  One is there before its answer is sent.
-
-        .. versionadded:: 0.1.0
-        """
+        """The latest requests with their outcomes, oldest first.  One is there before its answer is sent."""
         return self._journal.records
 
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
@@ -196,8 +188,6 @@ class LocalCodePipeline:
 
         Raises:
             TypeError: The token is not a text.
-
-        .. versionadded:: 0.1.0
         """
         self._states.register_client(client_id, client_token)
 
@@ -239,8 +229,6 @@ class LocalCodePipeline:
             ValueError: The client is not registered, or the action type is not one of ``action_types``.
 
             TypeError: A value of the configuration is not a text.
-
-        .. versionadded:: 0.1.0
         """
         return self._states.start_action(
             action_type_id,
@@ -262,8 +250,6 @@ class LocalCodePipeline:
 
         Args:
             artifact_credentials: As a worker has them.
-
-        .. versionadded:: 0.1.0
         """
         return self._states.credentials_are_valid(artifact_credentials)
 
@@ -279,8 +265,6 @@ class LocalCodePipeline:
 
         Raises:
             RuntimeError: It is not running.
-
-        .. versionadded:: 0.1.0
         """
         no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1")))
         return {
@@ -308,8 +292,6 @@ class LocalCodePipeline:
 
         Raises:
             RuntimeError: It is not running.
-
-        .. versionadded:: 0.1.0
         """
         session = botocore.session.Session()
         data_loader.install(session)
@@ -333,8 +315,6 @@ class LocalCodePipeline:
 
         Args:
             client: It stays attached to the end of its life.
-
-        .. versionadded:: 0.1.0
         """
         connect(client, self._exchange)
 
@@ -346,8 +326,6 @@ class LocalCodePipeline:
             RuntimeError: It is running already.
 
             OSError: Somebody else listens on the port.
-
-        .. versionadded:: 0.1.0
         """
         if self._server is not None:
             raise RuntimeError("the local CodePipeline is running already")
@@ -357,11 +335,7 @@ class LocalCodePipeline:
         self._thread.start()
 
     def close(self) -> None:
-        """
-        Stop listening and cut all connections; what it knows stays, and `start()` serves it again.
-
-        .. versionadded:: 0.1.0
-        """
+        """Stop listening and cut all connections; what it knows stays, and `start()` serves it again."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -52,8 +52,6 @@ class SignatureCheck:
         region_name: The region that signatures must be for.
 
         clock: Tells the seconds since 1970.
-
-    .. versionadded:: 0.1.0
     """
 
     access_key_id: str

@@ -48,8 +48,6 @@ class RefusedError(Exception):
         code: The name of the modelled error.
 
         message: What the service says; never a secret.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -79,8 +77,6 @@ class States:
 
     Raises:
         ValueError: A number is negative, or the batch size less than 1.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(

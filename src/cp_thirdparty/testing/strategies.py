@@ -136,8 +136,6 @@ def instances(model: type[_T]) -> SearchStrategy[_T]:
 
     Raises:
         TypeError: It is none.
-
-    .. versionadded:: 0.1.0
     """
     if model not in MODELS:
         raise TypeError("instances() takes a class of cp_thirdparty.models")

@@ -66,8 +66,6 @@ class JobEvent:
         detail: What more there is to say, such as the name of an error's class; maybe empty.
 
         seconds: For ``"reported"``: how long the job took here, from its offer to its accepted result.
-
-    .. versionadded:: 0.1.0
     """
 
     name: str
@@ -88,8 +86,6 @@ def tell(
     Write the log record of an event and call the hook.
 
     The record is on the logger ``cp_thirdparty.worker``; its attribute ``job_event`` is the `JobEvent`.
-
-    .. versionadded:: 0.1.0
     """
     level = _LEVELS[name]
     if hook is None and not _log.isEnabledFor(level):

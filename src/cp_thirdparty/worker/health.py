@@ -33,8 +33,6 @@ class WorkerHealth:
         undecodable: Ids of the jobs whose details could not be decoded, likewise.
 
         overdue: Ids of the jobs whose handlers run although their time is over.  Each holds a slot.
-
-    .. versionadded:: 0.1.0
     """
 
     state: WorkerState

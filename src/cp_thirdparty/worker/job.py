@@ -47,8 +47,6 @@ class Job(Generic[_ConfigurationT_co]):
         seconds_left: Seconds that the handler has.
 
         cancelled: Set when the result is no longer wanted.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -74,47 +72,27 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def id(self) -> str:
-        """
-        The id of the job.
-
-        .. versionadded:: 0.1.0
-        """
+        """The id of the job."""
         return self._offer.job_id
 
     @property
     def client_id(self) -> str:
-        """
-        The customer whose job it is.
-
-        .. versionadded:: 0.1.0
-        """
+        """The customer whose job it is."""
         return self._offer.client_id
 
     @property
     def details(self) -> JobDetails:
-        """
-        What the service says of the job.
-
-        .. versionadded:: 0.1.0
-        """
+        """What the service says of the job."""
         return self._details
 
     @property
     def configuration(self) -> _ConfigurationT_co:
-        """
-        The action configuration, as the partner's own class or as the service's texts; ``None`` when there are none.
-
-        .. versionadded:: 0.1.0
-        """
+        """The action configuration as the partner's own class, or the service's strings; ``None`` if there are none."""
         return self._configuration
 
     @property
     def continuation_token(self) -> str | None:
-        """
-        What an earlier job of this action has left, or ``None`` for its first job.
-
-        .. versionadded:: 0.1.0
-        """
+        """What an earlier job of this action has left, or ``None`` for its first job."""
         return self._details.data.continuation_token
 
     @property
@@ -126,8 +104,6 @@ class Job(Generic[_ConfigurationT_co]):
             ImportError: The extra ``artifacts`` is not installed.
 
             cp_thirdparty.exceptions.CredentialsError: The job came without credentials for its artifacts.
-
-        .. versionadded:: 0.1.0
         """
         with self._lock:
             if self._artifacts is None:
@@ -136,11 +112,7 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def workspace(self) -> Path:
-        """
-        An empty directory of this job's own, made at the first use and removed after the handler has returned.
-
-        .. versionadded:: 0.1.0
-        """
+        """An empty directory of this job's own, made at the first use and removed after the handler has returned."""
         with self._lock:
             if self._workspace is None:
                 self._workspace = Path(tempfile.mkdtemp(prefix="cp-thirdparty-"))
@@ -148,11 +120,7 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def deadline(self) -> float:
-        """
-        When the job's time is over, in seconds since 1970 (``time.time``).
-
-        .. versionadded:: 0.1.0
-        """
+        """When the job's time is over, in seconds since 1970 (``time.time``)."""
         return self._deadline
 
     @property
@@ -161,26 +129,16 @@ class Job(Generic[_ConfigurationT_co]):
         Whether the result is no longer wanted, because the time is over or the worker stops at once.
 
         Look at it in long loops and return when it is true.  It is never true in another process than the worker's.
-
-        .. versionadded:: 0.1.0
         """
         return self._cancelled.is_set()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """
-        A logger, ``cp_thirdparty.job``, that puts the job's id before each message and into ``job_id`` of each record.
-
-        .. versionadded:: 0.1.0
-        """
+        """The logger ``cp_thirdparty.job``; each message starts with the job's id, each record has it as ``job_id``."""
         return self._logger
 
     def close(self) -> None:
-        """
-        Remove the workspace and close the artifact store.  Whoever runs the handler calls it.
-
-        .. versionadded:: 0.1.0
-        """
+        """Remove the workspace and close the artifact store.  Whoever runs the handler calls it."""
         with self._lock:
             artifacts, workspace = self._artifacts, self._workspace
             self._artifacts = self._workspace = None

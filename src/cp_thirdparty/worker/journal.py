@@ -21,11 +21,7 @@ _PAST_JOBS = 1000
 
 
 class JournalState(str, Enum):
-    """
-    How far a job has come.
-
-    .. versionadded:: 0.1.0
-    """
+    """How far a job has come."""
 
     CLAIMING = "CLAIMING"
     """An acknowledgement was, or is about to be, sent; its answer is not known."""
@@ -60,8 +56,6 @@ class JournalEntry:
         crashes: How many times a worker died while it ran the job.
 
         changed_at: When the state was last changed, in seconds since 1970.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -77,8 +71,6 @@ class Journal(Protocol):
     Remembers the jobs of a worker.  Each change is durable when its method returns.  Thread-safe.
 
     Every method may raise `cp_thirdparty.exceptions.JournalError`: it could not be read or written.
-
-    .. versionadded:: 0.1.0
     """
 
     def claim(self, job: ThirdPartyJob) -> bool:
@@ -153,8 +145,6 @@ class MemoryJournal:
 
     Args:
         clock: Tells the time in seconds since 1970.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -164,11 +154,7 @@ class MemoryJournal:
         self._past: OrderedDict[str, _Row] = OrderedDict()
 
     def claim(self, job: ThirdPartyJob) -> bool:
-        """
-        Note that the job is about to be acknowledged; ``False`` when a worker of this journal has it.
-
-        .. versionadded:: 0.1.0
-        """
+        """Note that the job is about to be acknowledged; ``False`` when a worker of this journal has it."""
         with self._lock:
             known = self._unfinished.get(job.job_id)
             if not (known is None or known.is_released or known.state is JournalState.UNCERTAIN):
@@ -178,44 +164,24 @@ class MemoryJournal:
             return True
 
     def withdraw(self, job_id: str) -> None:
-        """
-        Forget a job that was not claimed after all.
-
-        .. versionadded:: 0.1.0
-        """
+        """Forget a job that was not claimed after all."""
         with self._lock:
             self._unfinished.pop(job_id, None)
 
     def running(self, job_id: str) -> None:
-        """
-        Note that the job is this worker's.
-
-        .. versionadded:: 0.1.0
-        """
+        """Note that the job is this worker's."""
         self._change(job_id, JournalState.RUNNING)
 
     def result(self, job_id: str, result: Result) -> None:
-        """
-        Note what is about to be reported.
-
-        .. versionadded:: 0.1.0
-        """
+        """Note what is about to be reported."""
         self._change(job_id, JournalState.RESULT, result)
 
     def uncertain(self, job_id: str) -> None:
-        """
-        Note that nobody knows whose job it is.
-
-        .. versionadded:: 0.1.0
-        """
+        """Note that nobody knows whose job it is."""
         self._change(job_id, JournalState.UNCERTAIN)
 
     def finish(self, job_id: str, outcome: str) -> None:
-        """
-        Note that nothing is left to do.
-
-        .. versionadded:: 0.1.0
-        """
+        """Note that nothing is left to do."""
         self._change(job_id, JournalState.DONE)
         with self._lock:
             row = self._unfinished.pop(job_id, None)
@@ -226,21 +192,13 @@ class MemoryJournal:
                 self._past.popitem(last=False)
 
     def release(self, job_id: str) -> None:
-        """
-        Leave an unfinished job to whoever calls `recover` next.
-
-        .. versionadded:: 0.1.0
-        """
+        """Leave an unfinished job to whoever calls `recover` next."""
         with self._lock:
             if job_id in self._unfinished:
                 self._unfinished[job_id].is_released = True
 
     def recover(self) -> tuple[JournalEntry, ...]:
-        """
-        Take over the unfinished jobs that were released.
-
-        .. versionadded:: 0.1.0
-        """
+        """Take over the unfinished jobs that were released."""
         with self._lock:
             found = [row for row in self._unfinished.values() if row.is_released]
             for row in found:
@@ -249,21 +207,13 @@ class MemoryJournal:
             return tuple(row.entry() for row in found)
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-        """
-        Go through the jobs, in no order.
-
-        .. versionadded:: 0.1.0
-        """
+        """Go through the jobs, in no order."""
         with self._lock:
             rows = [*([] if unfinished_only else self._past.values()), *self._unfinished.values()]
             return iter([row.entry() for row in rows])
 
     def close(self) -> None:
-        """
-        Do nothing: there is nothing to let go of.
-
-        .. versionadded:: 0.1.0
-        """
+        """Do nothing: there is nothing to let go of."""
 
     def _change(self, job_id: str, state: JournalState, result: Result | None = None) -> None:
         with self._lock:

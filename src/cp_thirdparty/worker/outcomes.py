@@ -24,8 +24,6 @@ class Reported:
 
         is_confirmed: ``False`` when an answer got lost and the service then said that the job has a result: it is most
             probably this one.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -40,8 +38,6 @@ class LostRace:
 
     Attributes:
         job: The job.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -56,8 +52,6 @@ class Gone:
         job: The job.
 
         error: Name of the error that the service gave, or the status of the job.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -75,8 +69,6 @@ class Rejected:
         reason: What is wrong, such as ``"no client token"``.  It holds no value.
 
         error: Name of the error behind it, or ``None``.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -93,8 +85,6 @@ class Uncertain:
 
     Attributes:
         job: The job.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -107,8 +97,6 @@ class HandedBack:
 
     Attributes:
         job: The job.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob
@@ -125,8 +113,6 @@ class Unsent:
         result: What is to be reported.
 
         error: Name of the last error.
-
-    .. versionadded:: 0.1.0
     """
 
     job: ThirdPartyJob

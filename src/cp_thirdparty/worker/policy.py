@@ -48,8 +48,6 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule.
-
-    .. versionadded:: 0.1.0
     """
     for name, value, maximum in (
         ("provider", action_type_id.provider, _limits.ACTION_PROVIDER),

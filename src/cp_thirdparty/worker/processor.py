@@ -46,8 +46,6 @@ class JobProcessor(Generic[_ConfigurationT]):
         TypeError: The client tokens are neither a mapping nor a callable.
 
         ValueError: A number is out of its range.
-
-    .. versionadded:: 0.1.0
     """
 
     @overload
@@ -120,8 +118,6 @@ class JobProcessor(Generic[_ConfigurationT]):
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not make a client.
 
             KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
-
-        .. versionadded:: 0.1.0
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
         lifecycle = self._steps()
@@ -149,8 +145,6 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed.
-
-        .. versionadded:: 0.1.0
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
         reader = self._steps().reader

@@ -26,8 +26,6 @@ class Succeeded:
         current_revision: The revision that the job has produced.
 
         execution_details: What the customer's console shows.
-
-    .. versionadded:: 0.1.0
     """
 
     current_revision: CurrentRevision | None = None
@@ -56,8 +54,6 @@ class Continued:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The token breaks a limit of the service.
-
-    .. versionadded:: 0.1.0
     """
 
     continuation_token: str = attrs.field(validator=_checked_token)
@@ -79,8 +75,6 @@ def failure_details(failure: JobFailedError) -> FailureDetails:
 
     Args:
         failure: What a handler has raised.
-
-    .. versionadded:: 0.1.0
     """
     is_type = isinstance(failure.failure_type, FailureType)
     external_execution_id = failure.external_execution_id

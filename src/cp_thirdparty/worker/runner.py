@@ -50,8 +50,6 @@ class Ran:
         failure: What has gone wrong in the handler, for the log; empty when nothing has.
 
         was_interrupted: Whether Ctrl-C ended it.
-
-    .. versionadded:: 0.1.0
     """
 
     result: Result
@@ -74,8 +72,6 @@ class Runner(Generic[_ConfigurationT]):
         tokens: Client ids to client tokens.
 
         artifacts: Makes the artifact store of a job, or ``None`` for `ArtifactStore.for_job`.
-
-    .. versionadded:: 0.1.0
     """
 
     connect: Callable[[], ThirdPartyJobClient]
@@ -99,8 +95,6 @@ class Runner(Generic[_ConfigurationT]):
 
         It raises nothing: whatever a handler raises becomes a failure.  The customer reads the failure, so its text has
         the type of an unknown error and never its message.
-
-        .. versionadded:: 0.1.0
         """
         try:
             data = details.data
@@ -195,8 +189,6 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran:
         cp_thirdparty.exceptions.ThirdPartyError: The details could not be read here.
 
         LookupError: There is no client token here.
-
-    .. versionadded:: 0.1.0
     """
     loaded, client = _unpickled(runner)
     client_token = loaded.tokens(offer.client_id)

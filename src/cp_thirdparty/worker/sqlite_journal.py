@@ -86,8 +86,6 @@ class SqliteJournal:
 
     Raises:
         cp_thirdparty.exceptions.JournalError: The file cannot be opened, or is no journal of this version.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
@@ -113,8 +111,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         return self._write(_CLAIM, job.job_id, job.client_id, self._owner, self._clock()) == 1
 
@@ -124,8 +120,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         self._write("DELETE FROM jobs WHERE job_id = ? AND owner = ?", job_id, self._owner)
 
@@ -135,8 +129,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         self._change("state = 'RUNNING'", job_id)
 
@@ -146,8 +138,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         self._change("state = 'RESULT', result = ?", job_id, text_of(result))
 
@@ -157,8 +147,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         self._change("state = 'UNCERTAIN'", job_id)
 
@@ -168,8 +156,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         self._change("state = 'DONE', outcome = ?", job_id, outcome)
 
@@ -179,8 +165,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         self._write(
             "UPDATE jobs SET owner = NULL WHERE job_id = ? AND owner = ? AND state <> 'DONE'", job_id, self._owner
@@ -192,8 +176,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read or written.
-
-        .. versionadded:: 0.1.0
         """
         owners = [owner for (owner,) in self._read("SELECT DISTINCT owner FROM jobs WHERE state <> 'DONE'")]
         others = {owner: self._lock_path(owner) for owner in owners if owner not in (None, self._owner)}
@@ -209,8 +191,6 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read.
-
-        .. versionadded:: 0.1.0
         """
         where = "WHERE state <> 'DONE'" if unfinished_only else ""
         failure: str | None = None
@@ -233,17 +213,11 @@ class SqliteJournal:
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
-
-        .. versionadded:: 0.1.0
         """
         return self._write("DELETE FROM jobs WHERE state = 'DONE' AND changed_at < ?", self._clock() - older_than)
 
     def close(self) -> None:
-        """
-        Close the file.  Unfinished jobs are left to whoever calls `recover` next.
-
-        .. versionadded:: 0.1.0
-        """
+        """Close the file.  Unfinished jobs are left to whoever calls `recover` next."""
         with self._connection_lock:
             self._connection.close()
             self._alive.close()

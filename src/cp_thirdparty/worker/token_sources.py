@@ -46,18 +46,12 @@ class EnvironmentTokens:
 
     Attributes:
         prefix: What each name begins with.
-
-    .. versionadded:: 0.1.0
     """
 
     prefix: str = "CP_CLIENT_TOKEN_"
 
     def __call__(self, client_id: str) -> SecretStr | None:
-        """
-        Return the client token of a client, or ``None`` when there is no such variable, or an empty one.
-
-        .. versionadded:: 0.1.0
-        """
+        """Return the client token of a client, or ``None`` when there is no such variable, or an empty one."""
         token = os.environ.get(self.prefix + _NO_NAME.sub("_", client_id.upper()))
         return SecretStr(token) if token else None
 
@@ -82,8 +76,6 @@ class SecretsManagerTokens:
 
     Raises:
         ValueError: The seconds are less than 0.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(
@@ -110,8 +102,6 @@ class SecretsManagerTokens:
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: Secrets Manager could not be asked, or it refused.
-
-        .. versionadded:: 0.1.0
         """
         with self._lock:
             known = self._known.get(client_id)
@@ -125,11 +115,7 @@ class SecretsManagerTokens:
         return found
 
     def refresh(self, client_id: str) -> None:
-        """
-        Forget the token of a client, so that the next look-up fetches it.
-
-        .. versionadded:: 0.1.0
-        """
+        """Forget the token of a client, so that the next look-up fetches it."""
         with self._lock:
             self._known.pop(client_id, None)
 

@@ -19,8 +19,6 @@ class RefreshingTokens(Protocol):
     A callable that may have an old token and can get a new one.
 
     `refresh` is called once for a job whose token the service did not take; the token is then looked up again.
-
-    .. versionadded:: 0.1.0
     """
 
     def __call__(self, client_id: str) -> str | SecretStr | None:
@@ -41,8 +39,6 @@ class TokenLookup:
 
     Raises:
         TypeError: It is neither, or a token is not a text.
-
-    .. versionadded:: 0.1.0
     """
 
     def __init__(self, tokens: ClientTokens) -> None:
@@ -61,18 +57,12 @@ class TokenLookup:
 
         Raises:
             TypeError: The callable returned something else than a text or ``None``.
-
-        .. versionadded:: 0.1.0
         """
         token = self._look_up(client_id)
         return None if token is None else SecretStr.wrap(token)
 
     def refresh(self, client_id: str) -> bool:
-        """
-        Have the token fetched anew at its next look-up; ``False`` when this source cannot.
-
-        .. versionadded:: 0.1.0
-        """
+        """Have the token fetched anew at its next look-up; ``False`` when this source cannot."""
         if isinstance(self._look_up, RefreshingTokens):
             self._look_up.refresh(client_id)
             return True

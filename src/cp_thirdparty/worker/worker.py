@@ -95,8 +95,6 @@ class JobWorker(Generic[_ConfigurationT]):
         TypeError: The client tokens are neither a mapping nor a callable, or a part cannot go to another process.
 
         ValueError: A number is out of its range.
-
-    .. versionadded:: 0.1.0
     """
 
     @overload
@@ -220,8 +218,6 @@ class JobWorker(Generic[_ConfigurationT]):
             cp_thirdparty.exceptions.JournalError: The journal cannot be read at the start.
 
             RuntimeError: The worker runs already.
-
-        .. versionadded:: 0.1.0
         """
         previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
         try:
@@ -241,8 +237,6 @@ class JobWorker(Generic[_ConfigurationT]):
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or the journal could not be read.
 
             RuntimeError: The worker runs already.
-
-        .. versionadded:: 0.1.0
         """
         self._outcomes = []
         self._worked(polls=1)
@@ -254,17 +248,11 @@ class JobWorker(Generic[_ConfigurationT]):
 
         It stops polling, hands back the jobs that it has not acknowledged, and waits for the others until the grace
         ends.  What then still runs is reported as failed, and results that cannot be sent stay in the journal.
-
-        .. versionadded:: 0.1.0
         """
         self._stops += 1
 
     def health(self) -> WorkerHealth:
-        """
-        Tell how the worker is.
-
-        .. versionadded:: 0.1.0
-        """
+        """Tell how the worker is."""
         run = self._run
         return _STOPPED if run is None else run.health()
 
