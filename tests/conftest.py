@@ -2,6 +2,10 @@
 
 from importlib.util import find_spec
 
+import pytest
+
+pytest.register_assert_rewrite("support", "long")  # a failed assertion there shows its values too
+
 pytest_plugins = [
     "pytester",
     "support.both_clients",

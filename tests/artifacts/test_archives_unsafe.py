@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib
 import pickle
 import random
-import re
 import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from long.mutated_archives import mutate, seeds, survive
 from support.zip_records import (
     DIRECTORY,
-    EXECUTABLE,
     FIFO,
     FILE,
     LINK,
@@ -71,29 +70,6 @@ def _outside(packed: int) -> bytes:
     offset = {"offset": 0xFFFFFFFF, "extra": zip64(31 + packed + 16)}
     return built(
         Record(name=b"a", method=8, flags=8, local={"packed": 0}, central=lies), Record(name=b"b", central=offset)
-    )
-
-
-def _wide() -> bytes:
-    """Tell everything in 64 bits, of two entries with descriptors."""
-    packed = len(deflated(b"content\n"))
-    return built(
-        *(
-            Record(
-                name=name,
-                method=8,
-                flags=8,
-                descriptor=descriptor(b"content\n", packed, wide=True),
-                local={"crc": 0, "packed": 0xFFFFFFFF, "size": 0xFFFFFFFF, "extra": zip64(0, 0)},
-                central={
-                    "packed": 0xFFFFFFFF,
-                    "size": 0xFFFFFFFF,
-                    "offset": 0xFFFFFFFF,
-                    "extra": zip64(8, packed, at * (30 + 1 + 20 + packed + 24)),
-                },
-            )
-            for at, name in enumerate((b"a", b"b"))
-        )
     )
 
 
@@ -447,83 +423,6 @@ def test_a_file_that_shrinks_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 # --- any archive
-
-
-def mutate(chance: random.Random, data: bytes) -> bytes:
-    """Change an archive at random places: bytes, numbers, cuts, copies."""
-    changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 5))):
-        at = chance.randrange(len(changed))
-        how = chance.randrange(6)
-        if how == 0:
-            changed[at] = chance.randrange(256)
-        elif how == 1:
-            changed[at : at + 4] = chance.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", b"PK\5\6", b"PK\1\2", b"PK\3\4"))
-        elif how == 2:
-            del changed[at : at + chance.randrange(1, 20)]
-        elif how == 3:
-            changed[at:at] = changed[at : at + chance.randrange(1, 60)]
-        elif how == 4:
-            _set_number(chance, changed)
-        else:
-            changed[at] ^= 1 << chance.randrange(8)
-    return bytes(changed) or b"x"
-
-
-def _set_number(chance: random.Random, data: bytearray) -> None:
-    """Let one field of one record say another plausible number."""
-    begin = chance.choice(
-        [found.start() for found in re.finditer(rb"PK(\x01\x02|\x03\x04|\x05\x06|\x06\x06|\x06\x07)", data)] or [0]
-    )
-    layout = chance.choice(("<H", "<L", "<L", "<Q"))
-    number = chance.choice((0, 1, len(data), chance.randrange(2 * len(data)), 1 << 31, 1 << 62, 1 << 63, (1 << 64) - 1))
-    raw = struct.pack(layout, number % (1 << 8 * struct.calcsize(layout)))
-    at = begin + 4 + 2 * chance.randrange(24)
-    data[at : at + len(raw)] = raw[: max(0, len(data) - at)]
-
-
-def seeds() -> list[bytes]:
-    """Make the archives that are mutated."""
-    return [
-        built(
-            Record(name=b"a/b.txt", content=b"hello " * 50, method=8),
-            Record(name=b"a/", content=b"", attributes=DIRECTORY),
-            Record(name=b"run.sh", attributes=EXECUTABLE),
-        ),
-        built(
-            Record(
-                flags=8,
-                method=8,
-                descriptor=descriptor(b"content\n", len(deflated(b"content\n"))),
-                local={"crc": 0, "packed": 0, "size": 0},
-            ),
-            comment=b"c" * 40,
-        ),
-        built(Record(name="ä".encode(), flags=1 << 11), Record(name=b"z", extra=b"UT\5\0\3abcd")),
-        built(_GOOD, before_end=end64(count=1, length=54, begin=46, at=100)),
-        _wide(),
-    ]
-
-
-def survive(tmp_path: Path, data: bytes) -> bool:
-    """Extract a mutated archive: it ends in success or in one typed error, and nothing is left."""
-    archive, to = tmp_path / "a.zip", tmp_path / "out"
-    archive.write_bytes(data)
-    try:
-        extract_archive(archive, to=to)
-    except UnsafeArchiveError as refused:
-        assert refused.__context__ is None  # noqa: PT017 - or it is a success
-        assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-        return False
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
-    _remove(to)
-    return True
-
-
-def _remove(directory: Path) -> None:
-    for path in sorted(directory.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    directory.rmdir()
 
 
 @pytest.mark.parametrize("seed", range(5))

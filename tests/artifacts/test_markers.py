@@ -14,9 +14,8 @@ from typing import cast
 
 import pytest
 from botocore.config import Config
-from client import test_markers as markers
 from support.artifact_jobs import artifact, kms_key
-from support.marker_surfaces import reachable, with_locals
+from support.marker_surfaces import ALL_ERROR_SURFACES, catch, reachable, with_locals
 from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, failed
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ArtifactStore, SecretStr
@@ -113,7 +112,7 @@ def test_no_error_shows_a_secret(change: str, tmp_path: Path) -> None:
         for call in _CALLS.values():
             with pytest.raises(ThirdPartyError) as caught:
                 call(store, tmp_path)
-            shown = {name: surface(caught.value) for name, surface in markers._SURFACES.items()}
+            shown = {name: surface(caught.value) for name, surface in ALL_ERROR_SURFACES.items()}
             assert [name for name, text in shown.items() if _STEM in text] == []
 
 
@@ -127,7 +126,7 @@ def test_no_log_and_no_output_shows_a_secret(
         for change in (None, *_CHANGES.values()):
             with _opened(change, tmp_path) as store:
                 for call in _CALLS.values():
-                    raised = markers._raised(lambda call=call, store=store: call(store, tmp_path))  # type: ignore[misc]
+                    raised = catch(lambda call=call, store=store: call(store, tmp_path))  # type: ignore[misc]
                     assert (raised is None) == (change is None)
     logged = [f"{record.name} {record.getMessage()} {record.__dict__}" for record in caplog.records]
     out = "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
@@ -156,7 +155,7 @@ def test_a_callback_sees_no_secret_in_its_traceback(tmp_path: Path) -> None:
                 call(store)
             assert caught.traceback[-1].name == "stop"
             assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-            assert [name for name, surface in markers._SURFACES.items() if _STEM in surface(caught.value)] == []
+            assert [name for name, surface in ALL_ERROR_SURFACES.items() if _STEM in surface(caught.value)] == []
 
 
 def test_ctrl_c_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,6 @@ traceback tool shows a marker.  The last tests show that the harness finds them 
 
 from __future__ import annotations
 
-import inspect
-import io
 import json
 import logging
 import re
@@ -19,19 +17,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import rich.console
-import rich.traceback
-import sentry_sdk
 from botocore.config import Config
-from IPython.core import ultratb
-from sentry_sdk.envelope import Envelope
-from sentry_sdk.transport import Transport
 from support import both_clients as both
-from support.marker_surfaces import ERROR_SURFACES, logged, reachable, with_locals
+from support.marker_surfaces import ALL_ERROR_SURFACES, ERROR_TOOLS, catch, logged, reachable, with_locals
 from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
-from cp_thirdparty.exceptions import ThirdPartyError
 
 _STEM = "xMARK"
 # The marker of each secret; the slash and the quote must be escaped in URLs and in JSON.
@@ -144,77 +135,22 @@ def client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
     return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=_session(kind), config=_ONCE)
 
 
-def _with_rich(raised: BaseException) -> str:
-    console = rich.console.Console(file=io.StringIO(), width=300)
-    shown = rich.traceback.Traceback.from_exception(
-        type(raised), raised, raised.__traceback__, show_locals=True, locals_max_string=10_000, locals_max_length=1000
-    )
-    console.print(shown)
-    return str(console.file.getvalue())  # type: ignore[attr-defined] # a StringIO
-
-
-class _Kept(Transport):
-    """A transport of Sentry that keeps what it would send."""
-
-    def __init__(self) -> None:
-        super().__init__({})
-        self.sent: list[str] = []
-
-    def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep it."""
-        self.sent.append(envelope.serialize().decode())
-
-
-def _with_sentry(raised: BaseException) -> str:
-    kept = _Kept()
-    with sentry_sdk.new_scope() as scope:
-        scope.set_client(sentry_sdk.Client(dsn="http://key@127.0.0.1:9/1", transport=kept))
-        scope.capture_exception(raised)
-        logging.getLogger("surface").error("job failed", exc_info=raised)
-    assert kept.sent
-    return "".join(kept.sent)
-
-
-def _with_ipython(raised: BaseException) -> str:
-    # IPython 9 calls the colour scheme a theme.
-    names = inspect.signature(ultratb.VerboseTB.__init__).parameters
-    colours = {"theme_name": "nocolor"} if "theme_name" in names else {"color_scheme": "NoColor"}
-    shower: Any = ultratb.VerboseTB(**colours)  # type: ignore[arg-type] # of either generation
-    return str(shower.text(type(raised), raised, raised.__traceback__))
-
-
-_EXPENSIVE: dict[str, Callable[[BaseException], str]] = {
-    "rich": _with_rich,
-    "Sentry": _with_sentry,
-    "IPython": _with_ipython,
-}
-_SURFACES = {**ERROR_SURFACES, **_EXPENSIVE}
-
-
-def _raised(call: Callable[[], object]) -> BaseException | None:
-    try:
-        call()
-    except ThirdPartyError as raised:
-        return raised
-    return None
-
-
 def _is_in(name: str, text: str) -> bool:
     """Tell whether a text has the marker of a secret, however it is quoted, escaped and quoted again."""
     return re.search(rf"{_STEM}(/|%2F)[\\\"']*(%22)?{name}", text) is not None
 
 
-@pytest.mark.parametrize("surface", _SURFACES)
+@pytest.mark.parametrize("surface", ALL_ERROR_SURFACES)
 @pytest.mark.parametrize("failure", _FAILURES)
 def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJobClient) -> None:
     """No tool that shows errors finds a marker in any error of any operation."""
     _Answers.now = staticmethod(_FAILURES[failure])
     shown: list[str] = []
     for name, call in _CALLS.items():
-        if surface in _EXPENSIVE and name not in ("get with a str", "succeed"):
+        if surface in ERROR_TOOLS and name not in ("get with a str", "succeed"):
             continue
-        raised = _raised(lambda call=call: call(client))  # type: ignore[misc]
-        shown += [] if raised is None else [_SURFACES[surface](raised)]
+        raised = catch(lambda call=call: call(client))  # type: ignore[misc]
+        shown += [] if raised is None else [ALL_ERROR_SURFACES[surface](raised)]
     assert [text for text in shown if _STEM in text] == []
 
 
@@ -229,7 +165,7 @@ def test_no_log_and_no_output_shows_a_secret(
         for answer in (_always(ok(_GOOD)), *_FAILURES.values()):
             _Answers.now = staticmethod(answer)
             for call in _CALLS.values():
-                _raised(lambda call=call: call(client))  # type: ignore[misc]
+                catch(lambda call=call: call(client))  # type: ignore[misc]
     shown = logged(caplog.records) + "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
     assert len(caplog.records) > 100
     if secret == "caller":
@@ -263,7 +199,7 @@ def test_the_harness_finds_a_secret_of_botocore(surface: str, endpoint_url: str)
     try:
         raw.get_third_party_job_details(jobId="job-1", clientToken=_TOKEN.get_secret_value())
     except raw.exceptions.ClientError:
-        assert _STEM in _SURFACES[surface](_current())
+        assert _STEM in ALL_ERROR_SURFACES[surface](_current())
 
 
 def _current() -> BaseException:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import logging
 import pickle
 import traceback
 from collections.abc import Callable
+from typing import Any
+
+from cp_thirdparty.exceptions import ThirdPartyError
 
 
 def with_locals(raised: BaseException) -> str:
@@ -49,3 +54,64 @@ def logged(records: list[logging.LogRecord]) -> str:
             if isinstance(each, BaseException):
                 shown += [with_locals(each), reachable(each), repr(vars(each))]
     return "".join(shown)
+
+
+def _with_rich(raised: BaseException) -> str:
+    from rich.console import Console  # noqa: PLC0415 - only a few tests need it
+    from rich.traceback import Traceback  # noqa: PLC0415 - only a few tests need it
+
+    file = io.StringIO()
+    shown = Traceback.from_exception(
+        type(raised), raised, raised.__traceback__, show_locals=True, locals_max_string=10_000, locals_max_length=1000
+    )
+    Console(file=file, width=300).print(shown)
+    return file.getvalue()
+
+
+def _with_sentry(raised: BaseException) -> str:
+    import sentry_sdk  # noqa: PLC0415 - only a few tests need it
+    from sentry_sdk.transport import Transport  # noqa: PLC0415 - only a few tests need it
+
+    sent: list[str] = []
+
+    class Kept(Transport):
+        """A transport of Sentry that keeps what it would send."""
+
+        def capture_envelope(self, envelope: Any) -> None:
+            """Keep it."""
+            sent.append(envelope.serialize().decode())
+
+    with sentry_sdk.new_scope() as scope:
+        scope.set_client(sentry_sdk.Client(dsn="http://key@127.0.0.1:9/1", transport=Kept({})))
+        scope.capture_exception(raised)
+        logging.getLogger("surface").error("job failed", exc_info=raised)
+    assert sent
+    return "".join(sent)
+
+
+def _with_ipython(raised: BaseException) -> str:
+    from IPython.core import ultratb  # noqa: PLC0415 - only a few tests need it
+
+    # IPython 9 calls the colour scheme a theme.
+    names = inspect.signature(ultratb.VerboseTB.__init__).parameters
+    colours = {"theme_name": "nocolor"} if "theme_name" in names else {"color_scheme": "NoColor"}
+    shower: Any = ultratb.VerboseTB(**colours)  # type: ignore[arg-type] # of either generation
+    return str(shower.text(type(raised), raised, raised.__traceback__))
+
+
+# They take milliseconds for one error.
+ERROR_TOOLS: dict[str, Callable[[BaseException], str]] = {
+    "rich": _with_rich,
+    "Sentry": _with_sentry,
+    "IPython": _with_ipython,
+}
+ALL_ERROR_SURFACES = {**ERROR_SURFACES, **ERROR_TOOLS}
+
+
+def catch(call: Callable[[], object]) -> BaseException | None:
+    """Return the error of this library that a call raises."""
+    try:
+        call()
+    except ThirdPartyError as raised:
+        return raised
+    return None
