@@ -17,7 +17,7 @@ from support import handlers
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, make_worker, running, succeed, until
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
-from cp_thirdparty.testing import LocalCodePipeline, Success
+from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.worker import JobEvent, Reported
 
 _POOL = partial(ProcessPoolExecutor, max_workers=2, mp_context=get_context("spawn"))
@@ -100,12 +100,13 @@ def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodeP
     service.register_client("client-2", "t")
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
     made: list[_Held] = []
+    clock = ManualClock()
 
     def make() -> Executor:
-        made.append(_Held())
+        made.append(_Held(clock))
         return made[-1]
 
-    outcomes = _worker(service, succeed, make, job_timeout=0.3).run_once()
+    outcomes = _worker(service, succeed, make, job_timeout=60, clock=clock).run_once()
     assert [type(outcome) for outcome in outcomes] == [Reported] * 3
     assert [action.status for action in actions] == ["Failed"] * 3
     until(lambda: all(future.cancelled() for future in made[0].futures))
@@ -115,8 +116,9 @@ def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodeP
 def test_a_loss_after_the_deadline_is_nobodys(service: LocalCodePipeline) -> None:
     """A job that was given up is not run again when its executor dies later."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    made = _Held(begins=True)
-    worker = _worker(service, succeed, lambda: made, job_timeout=0.2, is_idempotent=True)
+    clock = ManualClock()
+    made = _Held(clock, begins=True)
+    worker = _worker(service, succeed, lambda: made, job_timeout=60, clock=clock, is_idempotent=True)
     with running(worker):
         until(lambda: action.status == "Failed")
         made.futures[0].set_exception(MemoryError())
@@ -125,9 +127,10 @@ def test_a_loss_after_the_deadline_is_nobodys(service: LocalCodePipeline) -> Non
 
 
 class _Held(Executor):
-    """An executor that never begins, and keeps what it was sent."""
+    """An executor that keeps what it was sent, for longer than a job of 60 seconds may take."""
 
-    def __init__(self, *, begins: bool = False) -> None:
+    def __init__(self, clock: ManualClock, *, begins: bool = False) -> None:
+        self.clock = clock
         self.begins = begins
         self.futures: list[Future[Any]] = []
         self.sent: list[bytes] = []
@@ -138,6 +141,7 @@ class _Held(Executor):
         self.futures.append(Future())
         if self.begins:
             self.futures[-1].set_running_or_notify_cancel()
+        self.clock.advance(61)
         return self.futures[-1]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002 - as its parent
@@ -146,9 +150,10 @@ class _Held(Executor):
 
 def test_nothing_secret_crosses(service: LocalCodePipeline) -> None:
     """What is sent holds the job's ids; no token, credential or configuration value."""
-    made = _Held()
+    clock = ManualClock()
+    made = _Held(clock)
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"ApiKey": "xMARKERx-value"})
-    (outcome,) = _worker(service, succeed, lambda: made, job_timeout=0.3).run_once()
+    (outcome,) = _worker(service, succeed, lambda: made, job_timeout=60, clock=clock).run_once()
     (sent,) = made.sent
     assert outcome.job.job_id.encode() in sent
     assert b"xMARKERx" not in sent

@@ -49,7 +49,7 @@ from cp_thirdparty.exceptions import (
     JournalError,
     ServiceError,
 )
-from cp_thirdparty.testing import LocalCodePipeline, Success
+from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.testing.faults import (
     ExpiredCredentials,
     HtmlPage,
@@ -609,19 +609,21 @@ def test_a_handler_that_takes_too_long_is_given_up(
 ) -> None:
     """At its deadline the job is reported as failed, the handler is told, and its late result is dropped."""
     told = threading.Event()
+    clock = ManualClock()
 
     def handle(job: AnyJob) -> Succeeded:
+        clock.advance(61)
         until(lambda: job.cancelled)
         told.set()
         return Succeeded()
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    (outcome,) = make_worker(service, handle, job_timeout=0.2).run_once()
+    (outcome,) = make_worker(service, handle, job_timeout=60, clock=clock).run_once()
     assert isinstance(outcome, Reported)
     assert (
         action.result
         == outcome.result
-        == FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message="The job took longer than 0 seconds.")
+        == FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message="The job took longer than 60 seconds.")
     )
     assert told.wait(20)
     assert "timed_out job=" in caplog.text
@@ -631,7 +633,14 @@ def test_a_handler_that_hangs_holds_its_slot(service: LocalCodePipeline) -> None
     """Health tells which jobs run although their time is over."""
     release = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, _after(release), job_timeout=0.2)
+    clock = ManualClock()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        clock.advance(61)
+        assert release.wait(30)
+        return Succeeded()
+
+    worker = make_worker(service, handle, job_timeout=60, clock=clock)
     with running(worker) as it:
         until(lambda: action.status == "Failed")
         until(lambda: worker.health().overdue == (action.jobs[0].id,))
@@ -868,9 +877,11 @@ def test_a_job_that_is_claimed_after_the_grace_is_failed(service: LocalCodePipel
     worker = make_worker(service, lambda _: pytest.fail("it ran"))
 
     def stop() -> None:
+        run = worker._run
+        assert run is not None
         worker.stop()
         worker.stop()
-        time.sleep(1.0)  # longer than the worker takes to see it
+        until(lambda: run._forced_at is not None)
 
     service.faults.add(_ACKNOWLEDGE, Before(stop))
     with running(worker) as it:
