@@ -49,9 +49,6 @@ CONFIDENCE = 0.99
 # The fewest pairs that give an interval at this confidence: the range of n values misses the median with 2 / 2**n.
 FEWEST_PAIRS = 8
 
-# Pairs of a short run: enough that one disturbed pair at either end does not decide.
-_SHORT_PAIRS = 12
-
 Sign = Literal["<=", ">="]
 
 
@@ -136,7 +133,7 @@ class Samples:
 
 def choose_pairs(full: int, *, short: bool) -> int:
     """Return the number of rounds of a full or a short run."""
-    return _SHORT_PAIRS if short else max(full, FEWEST_PAIRS)
+    return FEWEST_PAIRS if short else max(full, FEWEST_PAIRS)
 
 
 def take_turns(candidates: Mapping[str, Callable[[], float]], *, pairs: int) -> Samples:
