@@ -8,6 +8,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -18,15 +19,26 @@ def with_locals(raised: BaseException) -> str:
     return "".join(traceback.TracebackException.from_exception(raised, capture_locals=True).format())
 
 
-def reachable(raised: BaseException) -> str:
-    """Tell all locals of all frames of this error and of what it leads to."""
-    shown: list[str] = []
+def reachable_frames(raised: BaseException) -> list[FrameType]:
+    """Return all frames of this error, of what it leads to, and of who called them, but for those that still run."""
+    running = {id(frame) for frame, _ in traceback.walk_stack(None)}
+    frames: dict[int, FrameType] = {}
     errors = [raised]
     while errors:
         one = errors.pop()
         errors += [other for other in (one.__cause__, one.__context__) if other is not None]
-        shown += [repr(frame.f_locals) for frame, _ in traceback.walk_tb(one.__traceback__)]
-    return "".join(shown)
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            frames[id(frame)] = frame
+            caller = frame.f_back
+            while caller is not None and id(caller) not in running:
+                frames[id(caller)] = caller
+                caller = caller.f_back
+    return list(frames.values())
+
+
+def reachable(raised: BaseException) -> str:
+    """Return all locals of all frames that this error leads to."""
+    return "".join(repr(frame.f_locals) for frame in reachable_frames(raised))
 
 
 # Those that cost next to nothing.

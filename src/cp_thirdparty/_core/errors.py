@@ -17,7 +17,7 @@ from botocore import exceptions as botocore_exceptions
 from botocore.exceptions import ClientError
 
 from cp_thirdparty import exceptions
-from cp_thirdparty._core.call import Call, Obstacle, Step
+from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.strike_out import strike_out
@@ -128,7 +128,7 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     if call.step in (Step.SENT, Step.RESPONDED):
         return _response_error(failure, call)
     if call.step in (Step.SENDING, Step.UNSENT):
-        return _sending_error(call)
+        return _sending_error(failure, call)
     return _preparation_error(failure, call)
 
 
@@ -160,10 +160,13 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
     return TransportError(text, **facts)
 
 
-def _sending_error(call: Call) -> TransportError:
+def _sending_error(failure: Exception, call: Call) -> TransportError:
     if call.is_over():
         return TransportError("no connection before the deadline", is_retry_safe=True, **_facts(call))
-    obstacle = call.obstacle or Obstacle.CONNECT
+    obstacle = call.obstacle
+    if obstacle is None:  # code that takes the place of a connection, such as vcrpy's
+        kind = type(failure.__context__ or failure).__name__
+        return TransportError(f"the request could not be sent ({kind})", is_retry_safe=False, **_facts(call))
     text = obstacle.value
     if call.proxy_status is not None:
         advice = _PROXY_ADVICE.get(call.proxy_status)

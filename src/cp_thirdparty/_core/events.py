@@ -132,7 +132,7 @@ def _may_be_resent(call: Call) -> bool:
     if request is None or call.bytes_left < 0:
         return False
     if call.step is Step.UNSENT:
-        return call.obstacle is None or call.obstacle.may_pass
+        return call.obstacle is not None and call.obstacle.may_pass
     if call.step is Step.RESPONDED and call.fault is None and is_throttling(call.error_response or {}):
         return True
     return request.is_repeatable and call.step in (Step.SENT, Step.RESPONDED)

@@ -1,0 +1,180 @@
+"""Exceptions of the caller's own code inside of a call leave as they are, and lead to no secret of the call."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support import both_clients as both
+from support.marker_surfaces import reachable_frames
+from support.scripted_server import ScriptedServer, error, ok
+
+from cp_thirdparty import ThirdPartyJobClient
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import TransportError, ValidationException
+
+_TOKEN = "xMARKERx-token"
+
+
+class HookError(Exception):
+    """Raised by a handler of the caller."""
+
+
+def _fail(**_: object) -> None:
+    raise HookError
+
+
+def _fail_while_handling(**_: object) -> None:
+    try:
+        next(iter(()))
+    except StopIteration as failure:
+        raise HookError from failure
+
+
+@pytest.fixture
+def script() -> SimpleNamespace:
+    """Give what the server responds; a test starts with a good response."""
+    return SimpleNamespace(answer=ok({"jobDetails": {"id": "job-1", "nonce": "3", "data": {}}}))
+
+
+@pytest.fixture
+def server(script: SimpleNamespace) -> Iterator[ScriptedServer]:
+    """Give a server with this script."""
+    with ScriptedServer(lambda _: script.answer) as running:
+        yield running
+
+
+def _client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
+    session = both.session(kind, "AKIDEXAMPLE", "xMARKERx-key")
+    return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=session)
+
+
+def _raised(kind: str, server: ScriptedServer, hooks: dict[str, Callable[..., Any]], error: Any = HookError) -> Any:
+    """Return what a call raises whose client has these handlers."""
+    client = _client(kind, server.endpoint_url)
+    for event, hook in hooks.items():
+        client._client.meta.events.register(event, hook)
+    return _call(client, error)
+
+
+def _call(client: ThirdPartyJobClient, error: Any) -> Any:
+    with pytest.raises(error) as caught:
+        client.get_third_party_job_details("job-1", client_token=_TOKEN)
+    return caught.value
+
+
+_EVENTS = (
+    "provide-client-params",
+    "before-parameter-build",
+    "before-call",
+    "request-created",
+    "before-sign",
+    "before-send",
+    "before-parse",
+    "response-received",
+    "needs-retry",
+    "after-call",
+)
+
+
+@both.each_kind
+@pytest.mark.parametrize("event", _EVENTS)
+def test_the_exception_of_a_handler_leaves_as_it_is(event: str, kind: str, server: ScriptedServer) -> None:
+    """It has the frames of the caller and of the handler, none of botocore, and leads to no secret."""
+    raised = _raised(kind, server, {f"{event}.codepipeline": _fail})
+    modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(raised.__traceback__)]
+    assert modules[-1] == __name__
+    assert not any(module.startswith(("botocore", "aiobotocore")) for module in modules)
+    assert (raised.__cause__, raised.__context__) == (None, None)
+    # The arguments of a handler hold the request: its frame is the caller's own.
+    frames = [frame for frame in reachable_frames(raised) if frame.f_globals["__name__"] != __name__]
+    assert "xMARKERx" not in "".join(repr(frame.f_locals) for frame in frames)
+
+
+@both.each_kind
+def test_a_handler_keeps_its_own_context(kind: str, server: ScriptedServer) -> None:
+    """What the handler itself was handling stays with its exception."""
+    raised = _raised(kind, server, {"before-send.codepipeline": _fail_while_handling})
+    assert isinstance(raised.__cause__, StopIteration)
+    assert traceback.extract_tb(raised.__cause__.__traceback__)[-1].name == "_fail_while_handling"
+
+
+@both.each_kind
+def test_a_failure_of_botocore_does_not_leave_with_it(
+    kind: str, server: ScriptedServer, script: SimpleNamespace
+) -> None:
+    """A handler that is called because of an error of the service raises its own exception only."""
+    script.answer = error("ValidationException", _TOKEN)
+    hooks = {"needs-retry.codepipeline": _fail, "after-call-error.codepipeline": _fail_while_handling}
+    raised = _raised(kind, server, hooks)
+    assert isinstance(raised.__cause__, StopIteration)
+    assert isinstance(raised.__cause__.__context__, HookError)
+    assert raised.__cause__.__context__.__context__ is None
+    client = _client(kind, "http://127.0.0.1:9")
+    client._client.meta.events.register("after-call-error.codepipeline", _fail)
+    raised = _call(client, HookError)
+    assert raised.__context__ is None
+
+
+@both.each_kind
+def test_a_handler_that_takes_other_arguments_leaves_as_it_is(kind: str, server: ScriptedServer) -> None:
+    """A TypeError about the arguments of a handler leaves as itself, although no frame of the handler exists."""
+
+    def of_another_event(model: object, **_: object) -> None:
+        raise AssertionError(model)
+
+    raised = _raised(kind, server, {"before-send.codepipeline": of_another_event}, TypeError)
+    assert "of_another_event" in str(raised)
+
+
+@both.each_kind
+def test_a_handler_sees_what_botocore_parsed(kind: str, server: ScriptedServer) -> None:
+    """A handler after the call gets the members of the service, and nothing of this library."""
+    seen: list[Any] = []
+    client = _client(kind, server.endpoint_url)
+    client._client.meta.events.register("after-call.codepipeline", lambda parsed, **_: seen.append(dict(parsed)))
+    client.get_third_party_job_details("job-1", client_token=_TOKEN)
+    assert seen[0]["jobDetails"] == {"id": "job-1", "nonce": "3", "data": {}}
+    assert set(seen[0]) == {"jobDetails", "ResponseMetadata"}
+
+
+@both.each_kind
+def test_a_handler_sees_no_secret_that_the_service_repeats(
+    kind: str, server: ScriptedServer, script: SimpleNamespace
+) -> None:
+    """Errors are clean before botocore parses them: the message, the request id and every other header."""
+    headers = {"x-amzn-RequestId": _TOKEN, "x-echo": "xMARKERx%2dtoken"}
+    script.answer = error("ValidationException", f"{_TOKEN} xMARKERx%2Dtoken", headers=headers)
+    seen: list[Any] = []
+    client = _client(kind, server.endpoint_url)
+    client._client.meta.events.register(
+        "needs-retry.codepipeline", lambda response, **_: seen.extend([response[1], dict(response[0].headers)])
+    )
+    client._client.meta.events.register("after-call.codepipeline", lambda parsed, **_: seen.append(dict(parsed)))
+    _call(client, ValidationException)
+    assert len(seen) == 3
+    assert "xMARKERx" not in repr(seen)
+    assert "ValidationException" in repr(seen)
+
+
+def test_a_lost_call_of_the_caller_is_not_counted(server: ScriptedServer) -> None:
+    """What a handler sends while a call runs is no part of its request."""
+    other = both.session("blocking", "AKID", "made up").create_client(
+        "codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url
+    )
+
+    def call(**_: object) -> None:
+        other.list_pipelines()
+        raise HookError
+
+    client = _client("blocking", "http://127.0.0.1:9")
+    client._client.meta.events.register("before-send.codepipeline", call)
+    records: list[Any] = []
+    client._on_call = records.append
+    _call(client, HookError)
+    assert ([record.attempts for record in records], len(server.asked)) == ([0], 1)
+    client._client.meta.events.unregister("before-send.codepipeline", call)
+    assert _call(client, TransportError).delivery is Delivery.NOT_SENT
