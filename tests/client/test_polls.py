@@ -186,7 +186,7 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
 
 @pytest.fixture
 def empty() -> Iterator[ScriptedServer]:
-    """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls for ever."""
+    """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls without limit."""
 
     def answer(_: Asked) -> Answer:
         return ok({"jobs": []}) if len(server.asked) <= 5 else error("ActionTypeNotFoundException")

@@ -74,7 +74,7 @@ def own_config(*, connect_timeout: float | None, read_timeout: float | None, sig
 
 
 class Boto3Session(Protocol):
-    """What is needed of a session of boto3, which is not a dependency."""
+    """The part of a boto3 session that clients use; boto3 is not a dependency."""
 
     def client(self, *args: Any, **settings: Any) -> Any:
         """Create a client of boto3."""
