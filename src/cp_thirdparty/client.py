@@ -46,33 +46,35 @@ class ThirdPartyJobClient(JobClientBase):
     """
     Calls the five operations of CodePipeline's third-party jobs.
 
-    Make one with `create()`, or wrap a client that you have: ``ThirdPartyJobClient(boto3.client("codepipeline"))``.
+    Create one with `create()`, or wrap an existing client: ``ThirdPartyJobClient(boto3.client("codepipeline"))``.
     Thread-safe: share one between threads.  A context manager, which closes only what `create()` made.
 
-    Every method raises, besides what it names itself:
+    Besides the errors that it lists, every method raises:
 
     * `cp_thirdparty.exceptions.InvalidRequestError`: a parameter breaks a rule; nothing was sent.
-    * `cp_thirdparty.exceptions.TransportError`: no usable answer arrived; see its ``is_retry_safe``.
-    * `cp_thirdparty.exceptions.CredentialsError`, `cp_thirdparty.exceptions.AccessDeniedError`: AWS does not let you.
-    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ServiceError`: CodePipeline said no.
+    * `cp_thirdparty.exceptions.TransportError`: no usable response arrived; see its ``is_retry_safe``.
+    * `cp_thirdparty.exceptions.CredentialsError`, `cp_thirdparty.exceptions.AccessDeniedError`: the credentials are
+      missing, invalid or not authorized.
+    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ServiceError`: CodePipeline returned an
+      error.
 
     After a fork a child process gets connections of its own at its first call.
 
     Args:
         client: A CodePipeline client of botocore or boto3.  Its own configuration stays in force.  Its five third-party
-            operations get the checks of answers that this library's own clients have; nothing else of it changes.
+            operations get the checks of responses that this library's own clients have; nothing else of it changes.
 
         deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.  Looking up
             the host's name is not bounded by it, and the pause before one more attempt may exceed it by a second.
 
-        wire_logs: ``True`` to let botocore write the requests and answers of this client, secrets included, into its
+        wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
 
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
             call.  What it raises is logged and dropped.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client, or a setting breaks a rule.
+        cp_thirdparty.exceptions.InvalidRequestError: It is not a CodePipeline client, or a setting breaks a rule.
     """
 
     def __init__(
@@ -110,15 +112,15 @@ class ThirdPartyJobClient(JobClientBase):
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> Self:
         """
-        Make a client with a botocore client of its own.
+        Create a client with a botocore client of its own.
 
-        Requests are sent again by botocore's *standard* retry mode, connections are kept alive, and parameters are
+        botocore's *standard* retry mode resends requests, connections are kept alive, and parameters are
         checked here rather than by botocore, whose errors print values.
 
         Args:
-            region_name: AWS region; else that of the environment or the profile.
+            region_name: AWS region; by default, that of the environment or the profile.
 
-            profile_name: Profile of the AWS configuration; else that of the environment.
+            profile_name: Profile of the AWS configuration; by default, that of the environment.
 
             endpoint_url: URL of another endpoint, such as a VPC endpoint or a local service.
 
@@ -129,7 +131,7 @@ class ThirdPartyJobClient(JobClientBase):
 
             connect_timeout: Seconds, more than 0, for a connection to be made; ``None`` for no limit.
 
-            read_timeout: Seconds, more than 0, between two pieces of an answer; ``None`` for no limit.
+            read_timeout: Seconds, more than 0, between two pieces of a response; ``None`` for no limit.
 
             deadline: Seconds for a call with all its attempts, as for the class.
 
@@ -195,7 +197,7 @@ class ThirdPartyJobClient(JobClientBase):
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
 
-            cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         return self._call(operations.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size))
 
@@ -217,7 +219,7 @@ class ThirdPartyJobClient(JobClientBase):
 
             cp_thirdparty.exceptions.InvalidJobException: The job cannot be read.
 
-            cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = operations.get_third_party_job_details(job_id, client_token=client_token)
         del client_token  # from here on only `request` has it, hidden: this frame is in every traceback
@@ -225,7 +227,7 @@ class ThirdPartyJobClient(JobClientBase):
 
     def acknowledge_third_party_job(self, job_id: str, *, nonce: str, client_token: str | SecretStr) -> JobStatus:
         """
-        Claim a job.  Work on it only when the answer is `JobStatus.IN_PROGRESS`.
+        Claim a job.  Work on it only if the result is `JobStatus.IN_PROGRESS`.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
@@ -241,10 +243,10 @@ class ThirdPartyJobClient(JobClientBase):
 
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
 
-            cp_thirdparty.exceptions.ResponseDecodeError: The answer does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token)
-        del client_token  # as above
+        del client_token  # `request` hides it, and this frame is in every traceback
         return self._call(request)
 
     def put_third_party_job_success_result(
@@ -288,7 +290,7 @@ class ThirdPartyJobClient(JobClientBase):
             current_revision=current_revision,
             execution_details=execution_details,
         )
-        del client_token  # as above
+        del client_token  # `request` hides it, and this frame is in every traceback
         self._call(request)
 
     def put_third_party_job_failure_result(
@@ -314,7 +316,7 @@ class ThirdPartyJobClient(JobClientBase):
         request = operations.put_third_party_job_failure_result(
             job_id, client_token=client_token, failure_details=failure_details
         )
-        del client_token  # as above
+        del client_token  # `request` hides it, and this frame is in every traceback
         self._call(request)
 
     def iter_third_party_jobs(
