@@ -1,0 +1,141 @@
+"""A secret that a peer repeats is struck out however it is escaped, in linear time, and nothing else is."""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cp_thirdparty import SecretStr
+from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
+
+_MASK = "**********"
+
+
+def _lower(text: str) -> str:
+    """Escape for a URL, with lower-case digits."""
+    return "".join(f"%{byte:02x}" if not chr(byte).isalnum() or byte > 127 else chr(byte) for byte in text.encode())
+
+
+def _json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+# Ways to escape a string.
+_ESCAPES: dict[str, Callable[[str], str]] = {
+    "plain": lambda text: text,
+    "URL": lambda text: quote(text, safe=""),
+    "URL path": quote,
+    "URL query": quote_plus,
+    "lower-case URL": _lower,
+    "JSON": _json,
+    "JSON with Unicode": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "JSON with slashes": lambda text: _json(text).replace("/", "\\/"),
+    "JSON of all characters": lambda text: "".join(
+        f"\\u{int.from_bytes(pair, 'big'):04X}"
+        for units in [text.encode("utf-16-be", "surrogatepass")]
+        for pair in (units[i : i + 2] for i in range(0, len(units), 2))
+    ),
+    "HTML": html.escape,
+    "decimal entities": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "hexadecimal entities": lambda text: "".join(f"&#X{ord(character):x};" for character in text),
+    "named entities": lambda text: html.escape(text).replace("é", "&eacute;").replace("/", "&sol;"),
+    "Python": lambda text: "".join(f"\\x{ord(c):02x}" if ord(c) < 32 else c for c in text).replace("'", "\\'"),
+}
+_SECRETS = ('xMARK/a+b="q"&é<', "50%25&amp;\\u0041", "a b\tc'd", "\U0001f600\n\\/x", "%%%%", "plain-token")
+
+
+@pytest.mark.parametrize("second", _ESCAPES)
+@pytest.mark.parametrize("first", _ESCAPES)
+@pytest.mark.parametrize("secret", _SECRETS)
+def test_a_secret_is_found_in_each_escape(secret: str, first: str, second: str) -> None:
+    """Escaped once, twice, and in each mixture of two."""
+    written = _ESCAPES[second](_ESCAPES[first](secret))
+    assert strike_out(f"code <{written}> end", [SecretStr(secret)]) == f"code <{_MASK}> end"
+
+
+_escapes = st.lists(st.sampled_from(sorted(_ESCAPES)), max_size=3)
+_secrets = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="*"), min_size=4, max_size=30)
+
+
+@given(secret=_secrets, escapes=_escapes, around=st.sampled_from(["<>", '""', "  ", "||"]))
+def test_any_secret_is_found(secret: str, escapes: list[str], around: str) -> None:
+    """Any secret, escaped up to three times, is struck out."""
+    written = secret
+    for escape in escapes:
+        written = _ESCAPES[escape](written)
+    assert strike_out(f"{around[0]}{written}{around[1]}", [SecretStr(secret)]) == f"{around[0]}{_MASK}{around[1]}"
+
+
+@given(text=st.text(), secret=_secrets)
+def test_other_text_is_kept(text: str, secret: str) -> None:
+    """A string that has no part in common with the secret stays as it is."""
+    if not set(secret) & set(text) and not set(text) & set("%&\\"):
+        assert strike_out(text, [SecretStr(secret)]) == text
+
+
+@given(parts=st.lists(st.sampled_from([*_SECRETS, "%", "\\", "&", "\\u00", "%2", "&#", "é"]), max_size=12))
+def test_bytes_stay_text(parts: list[str]) -> None:
+    """Whatever is struck out, the rest is still UTF-8, and no secret is left."""
+    secrets = [SecretStr(secret) for secret in _SECRETS]
+    left = strike_out("".join(parts), secrets)
+    assert not any(secret in left for secret in _SECRETS)
+    assert strike_out_of_bytes(left.encode(), secrets).decode() == strike_out(left, secrets)
+
+
+@pytest.mark.parametrize("secret", ["t", "ab", "abc"])
+def test_a_short_value_is_not_looked_for(secret: str) -> None:
+    """A value of less than four characters occurs by chance."""
+    assert strike_out("ThrottlingException: abc about it", [SecretStr(secret)]) == "ThrottlingException: abc about it"
+
+
+def test_the_result_of_json_is_still_json() -> None:
+    """Striking a secret out of a JSON document leaves a document."""
+    secret = '"quoted\\"'
+    document = {"__type": "ValidationException", "message": f"{secret}{secret} {quote(secret)} {html.escape(secret)}"}
+    left = strike_out_of_bytes(json.dumps(document).encode(), [SecretStr(secret)])
+    assert json.loads(left) == {"__type": "ValidationException", "message": f"{_MASK}{_MASK} {_MASK} {_MASK}"}
+
+
+def test_the_length_can_be_kept() -> None:
+    """CBOR counts bytes, so as many stay."""
+    assert strike_out_of_bytes(b"\x69say token", [SecretStr("token")], keep_length=True) == b"\x69say *****"
+
+
+def test_several_secrets_may_overlap() -> None:
+    """Secrets that overlap leave one mask for the part that they share."""
+    assert strike_out("<abcdef>", [SecretStr("abcd"), SecretStr("cdef")]) == f"<{_MASK}>"
+
+
+# Data whose unescaping is as much work as can be.
+_HARD: dict[str, Callable[[int], bytes]] = {
+    "nested percents": lambda size: b"%" + b"25" * (size // 2),
+    "percents": lambda size: b"%41" * (size // 3),
+    "backslashes": lambda size: b"\\" * size,
+    "ampersands": lambda size: b"&" * size,
+    "unfinished entities": lambda size: b"&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" * (size // 32),
+    "entities": lambda size: b"&amp;" * (size // 5),
+    "almost the secret": lambda size: b"aaab" * (size // 4),
+    "the secret": lambda size: b"aaaa" * (size // 4),
+}
+
+
+@pytest.mark.parametrize("kind", _HARD)
+def test_it_takes_linear_time(kind: str) -> None:
+    """Sixteen times the data take far less than 256 times as long."""
+
+    def seconds(size: int) -> float:
+        data, times = _HARD[kind](size), []
+        for _ in range(3):
+            begin = time.perf_counter()
+            strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
+            times.append(time.perf_counter() - begin)
+        return min(times)
+
+    assert seconds(64_000) < 64 * max(seconds(4_000), 0.0001)
