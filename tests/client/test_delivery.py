@@ -6,6 +6,7 @@ Each row of the table is a way to lose a call. In the default run each has one o
 
 from __future__ import annotations
 
+import inspect
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -95,17 +96,17 @@ def _fail(**_: object) -> None:
 Arrange = Callable[[Network], None]
 
 
+def _tls(behaviour: Behaviour) -> Behaviour:
+    def play(peer: net.Peer) -> None:
+        peer.handshake()
+        behaviour(peer)
+
+    return play
+
+
 def _https(*behaviours: Behaviour, **settings: Any) -> Arrange:
     """Return an origin with TLS; each behaviour follows a handshake."""
-
-    def secured(behaviour: Behaviour) -> Behaviour:
-        def play(peer: net.Peer) -> None:
-            peer.handshake()
-            behaviour(peer)
-
-        return play
-
-    return _tcp(*map(secured, behaviours), **settings)
+    return _tcp(*map(_tls, behaviours), **settings)
 
 
 def _tcp(*behaviours: Behaviour, host: str = "127.0.0.1", **settings: Any) -> Arrange:
@@ -394,3 +395,139 @@ def test_a_lost_call_reports_what_was_observed(name: str, operation: str, kind: 
 def test_the_table_is_large_enough() -> None:
     """There are at least forty ways to lose a call."""
     assert len(_ROWS) >= 40
+
+
+# --- resending
+
+
+_THROTTLED = net.answer_once(net.service_error("ThrottlingException"))
+_BROKEN = net.answer_once(net.service_error("InternalFailure", "500 Oops"))
+_EVERY, _SOME, _NONE = "every", "reads", "none"
+
+# What the first connection does, before one with a good response -> which operations are resent, and the attempts of
+# those that succeed: attempts in which nothing was sent do not count.
+_RESENT: dict[str, tuple[Behaviour, str, int]] = {
+    "closed in the handshake": (net.close_at_once, _EVERY, 1),
+    "reset in the handshake": (net.reset_in_handshake, _EVERY, 1),
+    "another protocol": (net.speak_something_else, _NONE, 0),
+    "throttled": (_tls(_THROTTLED), _EVERY, 2),
+    "500": (_tls(_BROKEN), _SOME, 2),
+    "page": (_tls(net.answer_once(_PAGE)), _SOME, 2),
+    "closed after the request": (_tls(net.close_after_request), _SOME, 2),
+    "reset after the request": (_tls(net.reset_after_request), _SOME, 2),
+    "cut in the body": (_tls(net.cut_in_body), _SOME, 2),
+    "refused": (_tls(net.answer(net.service_error("InvalidJobStateException"))), _NONE, 1),
+}
+
+
+@both.each_kind
+@pytest.mark.parametrize("operation", _CALLS)
+@pytest.mark.parametrize("name", _RESENT)
+def test_a_request_is_resent_only_if_that_is_safe(name: str, operation: str, kind: str, network: Network) -> None:
+    """Reads are resent; acknowledgements and results only if nothing was sent or CodePipeline has throttled them."""
+    first, which, attempts = _RESENT[name]
+    _tcp(first, _tls(_GOOD))(network)
+    network.settings["deadline"] = 30
+    records: list[Any] = []
+    client = network.client(kind, attempts=2)
+    client._on_call = records.append
+    if which == _EVERY or (which == _SOME and operation in _READS):
+        _CALLS[operation](client)
+        assert (records[0].attempts, network.servers[0].connections) == (attempts, 2)
+    else:
+        error = _call(client, operation)
+        assert error.attempts == records[0].attempts == (0 if error.delivery is Delivery.NOT_SENT else 1)
+        assert network.servers[0].connections == 1
+
+
+@both.each_kind
+def test_the_delivery_of_a_call_is_the_worst_of_its_attempts(kind: str, network: Network) -> None:
+    """A poll that was sent, then answered with an error, was sent as far as anybody knows."""
+    _tcp(_tls(net.close_after_request), _tls(_BROKEN))(network)
+    network.settings["deadline"] = 30
+    error = _call(network.client(kind, attempts=2), "poll")
+    assert (type(error), error.delivery, error.attempts) == (ServiceError, Delivery.SENT, 2)
+
+
+@both.each_kind
+def test_a_result_that_was_throttled_and_then_not_sent_may_be_sent_again(kind: str, network: Network) -> None:
+    """A response is worse than an attempt in which nothing was sent, and neither makes resending unsafe."""
+    _tcp(_tls(_THROTTLED), net.close_at_once)(network)
+    network.settings["deadline"] = 30
+    error = _call(network.client(kind, attempts=2), "succeed")
+    assert (type(error), error.delivery, error.attempts) == (TransportError, Delivery.RESPONDED, 1)
+    assert error.is_retry_safe is True
+
+
+# --- classes of exceptions decide nothing
+
+
+class UnrelatedError(Exception):
+    """Takes the place of every exception of botocore, urllib3 and aiohttp."""
+
+
+def _hide_class(monkeypatch: pytest.MonkeyPatch, target: str, *, keep_context: bool) -> None:
+    """Let a function raise `UnrelatedError` instead of any exception."""
+    module, _, name = target.rpartition(".")
+    original = getattr(pytest.importorskip(module.rpartition(".")[0]), module.rpartition(".")[2])
+    function = getattr(original, name)
+
+    def translate(failure: Exception) -> Exception:
+        other = UnrelatedError()
+        other.__context__ = failure if keep_context else None
+        return other
+
+    if inspect.iscoroutinefunction(function):
+
+        async def call_async(*arguments: Any, **settings: Any) -> Any:
+            try:
+                return await function(*arguments, **settings)
+            except Exception as failure:  # noqa: BLE001 - whatever it is
+                error = translate(failure)
+            raise error
+
+        monkeypatch.setattr(original, name, call_async)
+        return
+
+    def call(*arguments: Any, **settings: Any) -> Any:
+        try:
+            return function(*arguments, **settings)
+        except Exception as failure:  # noqa: BLE001 - whatever it is
+            error = translate(failure)
+        raise error
+
+    monkeypatch.setattr(original, name, call)
+
+
+_SEAMS = {
+    "blocking": {
+        "botocore": ("botocore.httpsession.URLLib3Session.send", False),
+        "urllib3": ("urllib3.connectionpool.HTTPConnectionPool.urlopen", False),
+    },
+    "asyncio": {
+        "botocore": ("aiobotocore.httpsession.AIOHTTPSession.send", False),
+        "aiohttp": ("aiohttp.client.ClientSession._request", True),  # Python's own errors stay its context
+    },
+}
+
+
+def _seams() -> list[Any]:
+    return [(kind, seam) for kind in both.KINDS for seam in _SEAMS[kind]]
+
+
+@pytest.mark.parametrize(("kind", "seam"), _seams())
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if index % 4 == 0 else pytest.param(name, marks=pytest.mark.slow)
+        for index, (name, row) in enumerate(_ROWS.items())
+        if row.error is not HookError
+    ],
+)
+def test_no_verdict_depends_on_a_class(
+    name: str, kind: str, seam: str, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an unrelated class for each exception of the layers below, each row of the table stays as it is."""
+    target, keep_context = _SEAMS[kind][seam]
+    _hide_class(monkeypatch, target, keep_context=keep_context)
+    test_a_lost_call_reports_what_was_observed(name, "succeed", kind, network)

@@ -184,6 +184,12 @@ def answer(response: bytes) -> Behaviour:
     return play
 
 
+def answer_once(response: bytes) -> Behaviour:
+    """Read a request, respond, and let the client make another connection for the next."""
+    status, _, rest = response.partition(b"\r\n")
+    return answer(status + b"\r\nConnection: close\r\n" + rest)
+
+
 def close_at_once(_: Peer) -> None:
     """Close the connection."""
 
