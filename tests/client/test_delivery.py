@@ -181,19 +181,7 @@ def _role(*behaviours: Behaviour, **settings: Any) -> Arrange:
     def arrange(network: Network) -> None:
         _http(net.answer(net.http(net.GOOD)), **settings)(network)
         port = network.stack.enter_context(Server(*behaviours)).port if behaviours else _closed_port()
-        file = network.folder / "config"
-        file.write_text(
-            "[profile partner]\nrole_arn = arn:aws:iam::111122223333:role/partner\nsource_profile = base\n"
-            "[profile base]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = made up\n"
-        )
-        for name, value in {
-            "AWS_CONFIG_FILE": str(file),
-            "AWS_SHARED_CREDENTIALS_FILE": str(network.folder / "none"),
-            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{port}",
-            "AWS_MAX_ATTEMPTS": "1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            network.monkeypatch.setenv(name, value)
+        net.use_role(network.folder, network.monkeypatch, port)
         network.session = lambda kind: both.profile_session(kind, "partner")
 
     return arrange

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
+    import pytest
     from typing_extensions import Self
 
 _TLS = Path(__file__).parents[1] / "data" / "tls"
@@ -362,6 +363,23 @@ def credentials_of(seconds: int = 3600) -> str:
         f"<SessionToken>made up</SessionToken><Expiration>{until}</Expiration>"
         "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
     )
+
+
+def use_role(folder: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Configure a profile ``partner`` whose role STS gives out at a port."""
+    file = folder / "config"
+    file.write_text(
+        "[profile partner]\nrole_arn = arn:aws:iam::111122223333:role/partner\nsource_profile = base\n"
+        "[profile base]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = made up\n"
+    )
+    for name, value in {
+        "AWS_CONFIG_FILE": str(file),
+        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
+        "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{port}",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
 
 
 DENIED = (

@@ -21,10 +21,7 @@ from cp_thirdparty.exceptions import (
     JobNotFoundException,
     JournalError,
     ResponseDecodeError,
-    ServiceError,
     ThirdPartyError,
-    ThrottledError,
-    TransportError,
     ValidationException,
 )
 from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
@@ -41,8 +38,6 @@ _LONGEST_PAUSE: Final = 30.0
 
 # Seconds to try to claim a job.  The service offers it to others after about 30.
 _CLAIM_SECONDS: Final = 25.0
-
-_SERVER_ERROR: Final = 500
 
 Wait = Callable[[float], bool]
 """Waits that many seconds; ``False`` when there is no time left to try again."""
@@ -178,7 +173,7 @@ class Lifecycle:
                 return Gone(job=offer, error=error)
             may_be_ours = may_be_ours or _may_have_been_accepted(answer)
             # What may be ours is asked for to the end; what is not, the service offers again.
-            is_final = not (may_be_ours or isinstance(answer, _WORTH_ANOTHER_TRY) or _is_server_error(answer))
+            is_final = answer.is_retry_safe is False and not may_be_ours
             self.tell("call_failed", offer, f"AcknowledgeThirdPartyJob {error}")
             if is_final or time.monotonic() + pause > gives_up_at or not wait(pause):
                 rejected = Rejected(job=offer, reason="it could not be acknowledged", error=error)
@@ -314,7 +309,6 @@ _READ_REASONS: Final[dict[type[BaseException], str]] = {
     ResponseDecodeError: "its details cannot be decoded",
 }
 
-_WORTH_ANOTHER_TRY: Final = (TransportError, ThrottledError, ResponseDecodeError)
 _FINAL: Final = (JobNotFoundException, InvalidJobException, InvalidJobStateException, InvalidClientTokenException)
 
 
@@ -327,10 +321,6 @@ def _refused(offer: ThirdPartyJob) -> FailureDetails:
 def _operation_of(result: Result) -> str:
     is_success = isinstance(result, (Succeeded, Continued))
     return "PutThirdPartyJobSuccessResult" if is_success else "PutThirdPartyJobFailureResult"
-
-
-def _is_server_error(failure: ThirdPartyError) -> bool:
-    return isinstance(failure, ServiceError) and (failure.status_code or 0) >= _SERVER_ERROR
 
 
 def _may_have_been_accepted(failure: ThirdPartyError) -> bool:

@@ -1,0 +1,247 @@
+"""A worker behind lossy networks: what the service accepted is run and reported once, and nothing else is run."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import botocore.session
+import pytest
+from botocore.config import Config
+from support import lossy_network as net
+from support.lossy_network import AUTHORITY, Behaviour, Peer, Server
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, claim
+
+from cp_thirdparty import Job, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.worker import LostRace, MemoryJournal, Rejected, Reported, _lifecycle
+
+_ACKNOWLEDGE = b"AcknowledgeThirdPartyJob"
+_SUCCESS = b"PutThirdPartyJobSuccessResult"
+_DETAILS = b"GetThirdPartyJobDetails"
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with one customer."""
+    with LocalCodePipeline() as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+@attrs.define
+class Gateway:
+    """
+    Stands before the service with TLS, and loses something once.
+
+    Attributes:
+        service: The service.
+
+        lost: The operation whose response is lost, as `lose` does it.
+
+        lose: What is done instead of responding, after the service has served the request.
+
+        refuse: What is done with the next connection after the details were read, instead of a TLS handshake.
+
+        before_refusal: What happens then.
+    """
+
+    service: LocalCodePipeline
+    lost: bytes = b""
+    lose: Behaviour | None = None
+    refuse: Behaviour | None = None
+    before_refusal: Callable[[], object] = lambda: None
+    _is_refusing: bool = False
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __call__(self, peer: Peer) -> None:
+        """Treat one connection, which has one request."""
+        with self._lock:
+            is_refusing, self._is_refusing = self._is_refusing, False
+        if is_refusing and self.refuse is not None:
+            refuse, self.refuse = self.refuse, None
+            self.before_refusal()
+            refuse(peer)
+            return
+        peer.handshake()
+        request = peer.read_request()
+        response = self._serve(request)
+        if _DETAILS in request:
+            self._is_refusing = True
+        if self.lost and self.lost in request and self.lose is not None:
+            lose, self.lose = self.lose, None
+            lose(peer)
+        else:
+            peer.send(response)
+
+    def _serve(self, request: bytes) -> bytes:
+        port = int(self.service.endpoint_url.rpartition(":")[2])
+        head, _, body = request.partition(b"\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(head + b"\r\nConnection: close\r\n\r\n" + body)
+            with connection.makefile("rb") as stream:
+                return stream.read()
+
+
+def _run_once(
+    stack: ExitStack,
+    service: LocalCodePipeline,
+    gateway: Gateway,
+    *,
+    proxy: Callable[[int], list[Behaviour]] | None = None,
+    read_timeout: float = 10,
+    profile: str | None = None,
+) -> tuple[Any, list[str], MemoryJournal]:
+    """Run a worker behind the gateway; return its outcomes, the jobs that its handler ran, and its journal."""
+    port = stack.enter_context(Server(gateway)).port
+    proxies = {}
+    if proxy is not None:
+        proxies["https"] = f"http://127.0.0.1:{stack.enter_context(Server(*proxy(port))).port}"
+
+    def connect() -> ThirdPartyJobClient:
+        session = botocore.session.Session(profile=profile)
+        if profile is None:
+            session.set_credentials(service.access_key_id, service.secret_access_key.get_secret_value())
+        return ThirdPartyJobClient.create(
+            region_name=service.region_name,
+            endpoint_url=f"https://127.0.0.1:{port}",
+            verify=AUTHORITY,
+            session=session,
+            read_timeout=read_timeout,
+            config=Config(proxies=proxies),
+        )
+
+    ran: list[str] = []
+
+    def handle(job: Job[Any]) -> Succeeded:
+        ran.append(job.id)
+        return Succeeded()
+
+    journal = MemoryJournal()
+    worker = JobWorker(connect, ACTION_TYPE, handle, client_tokens=TOKENS, journal=journal, poll_interval=0.05)
+    return worker.run_once(), ran, journal
+
+
+def _page(peer: Peer) -> None:
+    peer.send(net.http(b"<html>", status="502 Bad Gateway", headers="Connection: close\r\n"))
+
+
+def _garbage(peer: Peer) -> None:
+    peer.send_below_tls(b"garbage" * 20)
+    peer.wait()
+
+
+def _close(_: Peer) -> None:
+    """Close the connection."""
+
+
+def _cut(peer: Peer) -> None:
+    peer.send(b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: 400\r\nConnection: close\r\n\r\n{")
+
+
+# Ways to lose the response to a request that the service has served.
+_LOSSES: dict[str, Behaviour] = {
+    "closed": _close,
+    "reset": lambda peer: peer.reset(),
+    "TLS garbage": _garbage,
+    "page of a gateway": _page,
+    "cut body": _cut,
+    "500": lambda peer: peer.send(net.service_error("InternalFailure", "500 Oops")),
+    "silence": lambda peer: peer.wait(),
+}
+
+
+@pytest.mark.parametrize("through", ["directly", "through a proxy"])
+@pytest.mark.parametrize("operation", [_ACKNOWLEDGE, _SUCCESS], ids=["acknowledgement", "result"])
+@pytest.mark.parametrize("loss", _LOSSES)
+def test_what_the_service_accepted_is_run_and_reported_once(
+    loss: str, operation: bytes, through: str, service: LocalCodePipeline
+) -> None:
+    """The response to an acknowledgement or a result is lost: the job is run once, and has its one result."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    gateway = Gateway(service, lost=operation, lose=_LOSSES[loss])
+    with ExitStack() as stack:
+        outcomes, ran, journal = _run_once(
+            stack,
+            service,
+            gateway,
+            proxy=None if through == "directly" else lambda port: [net.tunnel(port)],
+            read_timeout=1.0 if loss == "silence" else 10.0,
+        )
+    (outcome,) = outcomes
+    assert isinstance(outcome, Reported)
+    assert outcome.is_confirmed == (operation == _ACKNOWLEDGE)
+    assert ran == [outcome.job.job_id]
+    assert action.status == "Succeeded"
+    assert [entry for entry in journal.jobs() if entry.outcome != "reported"] == []
+    assert gateway.lose is None
+
+
+# Ways to send nothing of the acknowledgement.
+_REFUSALS: dict[str, Behaviour] = {
+    "closed in the handshake": net.close_at_once,
+    "reset in the handshake": net.reset_in_handshake,
+}
+
+
+@pytest.mark.parametrize("refusal", _REFUSALS)
+def test_a_job_that_another_worker_has_is_not_run(refusal: str, service: LocalCodePipeline) -> None:
+    """Nothing of the acknowledgement was sent, and another worker claims the job meanwhile: it is a lost race."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with ExitStack() as stack, service.client() as other:
+        gateway = Gateway(service, refuse=_REFUSALS[refusal], before_refusal=lambda: claim(other, action.jobs[0].id))
+        outcomes, ran, _ = _run_once(stack, service, gateway)
+    (outcome,) = outcomes
+    assert isinstance(outcome, LostRace)
+    assert (ran, action.status, gateway.refuse) == ([], "InProgress", None)
+
+
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "302 Found"])
+def test_a_proxy_that_refuses_claims_no_job(status: str, service: LocalCodePipeline) -> None:
+    """A proxy refuses the connection for the acknowledgement, and another worker claims the job: it is not run."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with ExitStack() as stack, service.client() as other:
+
+        def refuse(peer: Peer) -> None:
+            claim(other, action.jobs[0].id)
+            net.refuse(status)(peer)
+
+        # Poll, details, and the acknowledgement each have a connection.
+        outcomes, ran, _ = _run_once(
+            stack, service, Gateway(service), proxy=lambda port: [net.tunnel(port), net.tunnel(port), refuse]
+        )
+    (outcome,) = outcomes
+    assert isinstance(outcome, Rejected)
+    assert (ran, action.status) == ([], "InProgress")
+
+
+def test_credentials_that_cannot_be_loaded_claim_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """STS drops the connection when the acknowledgement is signed, and another worker claims the job: it is not run."""
+    with ExitStack() as stack:
+        service = stack.enter_context(LocalCodePipeline(verify_signatures=False))
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        other = stack.enter_context(service.client())
+
+        def drop(peer: Peer) -> None:
+            claim(other, action.jobs[0].id)
+            net.close_after_head(peer)
+
+        # The client that polls and the one that acknowledges each assume the role.
+        port = stack.enter_context(Server(net.sts(net.credentials_of()), drop)).port
+        net.use_role(tmp_path, monkeypatch, port)
+        outcomes, ran, _ = _run_once(stack, service, Gateway(service), profile="partner")
+    (outcome,) = outcomes
+    assert isinstance(outcome, Rejected)
+    assert (outcome.error, ran, action.status) == ("CredentialsError", [], "InProgress")
