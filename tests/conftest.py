@@ -8,6 +8,7 @@ pytest.register_assert_rewrite("support", "long")  # a failed assertion there sh
 
 pytest_plugins = [
     "pytester",
+    "support.aws_machine",
     "support.both_clients",
     "support.no_skips",
     "support.seaweedfs",

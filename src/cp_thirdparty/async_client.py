@@ -15,9 +15,9 @@ import attrs
 from botocore.config import Config
 from typing_extensions import Self, Unpack
 
-from cp_thirdparty._core import data_loader, events, operations
+from cp_thirdparty._core import events, operations, redaction
 from cp_thirdparty._core.backoff import FATAL, PollPace
-from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
+from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError, call_scope
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.operations import Request
@@ -30,7 +30,8 @@ from cp_thirdparty._core.send import (
     plain_parameters,
     result_of_failure,
 )
-from cp_thirdparty._core.settings import own_config, refused_setting
+from cp_thirdparty._core.settings import own_config, prepare, refused_setting
+from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._lazy import missing_extra
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
@@ -413,11 +414,19 @@ class _Recipe:
 
     async def made(self) -> AioBaseClient | ThirdPartyError:
         """Make a client of aiobotocore, or return the error."""
+        redaction.install()
+        session = self.session
         try:
-            session = self.session
-            if session is None:
-                session = AioSession(profile=self.profile_name)
-                data_loader.install(session)
-            return await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
+            with call_scope(Call()):  # botocore may load credentials, and log responses
+                if session is None:
+                    session = AioSession(profile=self.profile_name)
+                    prepare(session)
+                client = await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
         except Exception as failure:  # noqa: BLE001 - told as one of ours
             return configuration_error_of(failure)
+        refused = find_refused_setting(
+            client, session, endpoint_url=self.settings["endpoint_url"], verify=self.settings["verify"]
+        )
+        if refused is not None:
+            await client.close()
+        return refused or client

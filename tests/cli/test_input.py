@@ -194,6 +194,17 @@ def test_no_one_answers(capsys: pytest.CaptureFixture[str], action: Action) -> N
     assert (shown.code, shown.out, shown.err.count("\n")) == (255, "", 1)
 
 
+def test_wrong_settings_of_the_environment(tmp_path: Path) -> None:
+    """A setting that an environment variable or a file supplies is named, with the code of the environment."""
+    variable = program(DETAILS, *_JOB, "--region", "us-east-1", env={"AWS_MAX_ATTEMPTS": "xMARK"})
+    assert (variable.code, "AWS_MAX_ATTEMPTS: must be an integer" in variable.err) == (253, True)
+    path = tmp_path / "config"
+    path.write_text("[default]\nmax_attempts = xMARK\n", encoding="utf-8")
+    file = program(DETAILS, *_JOB, "--region", "us-east-1", env={"AWS_CONFIG_FILE": str(path), "AWS_PROFILE": None})
+    assert (file.code, f"max_attempts in profile 'default' of {path}: must be" in file.err) == (253, True)
+    assert "xMARK" not in variable.err + file.err
+
+
 def test_no_region_and_no_credentials(tmp_path: Path) -> None:
     """Without a region, and without credentials, the code is that of the environment."""
     nowhere: dict[str, str | None] = {

@@ -37,23 +37,32 @@ def _answer(code: str, *, status: int = 400, operation: str = "GetThirdPartyJobD
     return botocore_exceptions.ClientError(answer, operation)
 
 
+_NO_FILES = "/a, which cannot be read or /b, which cannot be read"
+
 _CREATIONS: dict[str, tuple[Exception, str]] = {
-    "region": (botocore_exceptions.NoRegionError(), "region_name: must be given, here or in the AWS configuration"),
+    "region": (
+        botocore_exceptions.NoRegionError(),
+        "region_name: must be given, here or in the AWS configuration: AWS_DEFAULT_REGION, or region in the profile",
+    ),
     "bad region": (
         botocore_exceptions.InvalidRegionError(region_name="!"),
         "region_name: must be the name of a region",
     ),
     "profile": (
         botocore_exceptions.ProfileNotFound(profile="p"),
-        "profile_name: must be a profile of the AWS configuration",
+        "profile_name: must be a profile of the AWS configuration: " + _NO_FILES,
     ),
-    "anything": (LookupError("xMARKERx"), "config: botocore refused it (LookupError)"),
+    "anything": (LookupError("xMARKERx"), "client: botocore could not create it (LookupError)"),
 }
 
 
 @pytest.mark.parametrize("what", _CREATIONS)
-def test_a_client_that_cannot_be_made_says_why(what: str) -> None:
+def test_a_client_that_cannot_be_made_says_why(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the setting and the rule."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/a")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/b")
+    for name in ("AWS_DEFAULT_REGION", "AWS_DEFAULT_PROFILE", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
     failure, text = _CREATIONS[what]
     error = configuration_error_of(failure)
     assert (type(error), str(error)) == (InvalidRequestError, text)
@@ -81,13 +90,21 @@ def test_the_text_of_a_service_error_is_kept(code: str, status: int, kind: type[
 # Step at which botocore failed, its failure -> the text of the CredentialsError.
 _CREDENTIALS: dict[str, tuple[Step, Exception, str]] = {
     "missing": (Step.SIGNING, botocore_exceptions.NoCredentialsError(), "no AWS credentials were found"),
-    "role": (Step.SIGNING, _answer("AccessDenied", operation="AssumeRole"), "the AWS credentials could not be fetched"),
+    "role": (
+        Step.SIGNING,
+        _answer("AccessDenied", operation="AssumeRole"),
+        "the AWS credentials could not be loaded: AssumeRole failed with AccessDenied",
+    ),
     "endpoint of an account": (
         Step.PREPARING,
         botocore_exceptions.NoCredentialsError(),
         "no AWS credentials were found",
     ),
-    "unknown class": (Step.SIGNING, LookupError("xMARKERx"), "the AWS credentials could not be fetched"),
+    "unknown class": (
+        Step.SIGNING,
+        LookupError("xMARKERx"),
+        "the AWS credentials could not be loaded (LookupError)",
+    ),
 }
 
 

@@ -36,7 +36,11 @@ class _Face:
         self._runner = asyncio.new_event_loop()
         self._asynchronous = client
         self.__dict__ = client.__dict__  # tests look into it, and change it
-        self._runner.run_until_complete(client.__aenter__())
+        try:
+            self._runner.run_until_complete(client.__aenter__())
+        except BaseException:
+            self._runner.close()
+            raise
 
     def __getattr__(self, name: str) -> Any:
         value: Any = getattr(self._asynchronous, name)

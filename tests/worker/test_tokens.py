@@ -12,6 +12,7 @@ from typing import Any
 import botocore.session
 import pytest
 from moto import mock_aws
+from support.aws_machine import MARKER, Machine, Setup
 from support.scripted_server import Answer, ScriptedServer
 
 from cp_thirdparty import SecretStr
@@ -156,6 +157,38 @@ def test_no_answer_is_a_transport_error() -> None:
         endpoint_url = server.endpoint_url
     with pytest.raises(TransportError):
         SecretsManagerTokens("", endpoint_url=endpoint_url)("client-1")
+
+
+_KEYS = {"AWS_ACCESS_KEY_ID": MARKER, "AWS_SECRET_ACCESS_KEY": MARKER}
+
+
+@pytest.mark.parametrize(
+    ("env", "text"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": MARKER}, "GetSecretValue: no AWS credentials were found"),
+        (
+            {"AWS_ACCESS_KEY_ID": MARKER},
+            (
+                "GetSecretValue: the AWS credentials are incomplete: "
+                "AWS_SECRET_ACCESS_KEY is missing (env; AWS_ACCESS_KEY_ID)"
+            ),
+        ),
+        ({**_KEYS, "AWS_DEFAULT_REGION": "no region!"}, "AWS_DEFAULT_REGION: must be the name of a region"),
+        ({**_KEYS, "AWS_MAX_ATTEMPTS": MARKER}, "AWS_MAX_ATTEMPTS: must be an integer"),
+        (
+            {**_KEYS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"{MARKER}:99"},
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER: must be an http:// or https:// URL with a host and without a password",
+        ),
+    ],
+)
+def test_what_went_wrong_before_sending_has_its_reason(env: dict[str, str], text: str, machine: Machine) -> None:
+    """Credentials and settings that cannot be used are named; nothing is taken for a response."""
+    machine.apply(Setup(env))
+    del env
+    with pytest.raises(ThirdPartyError) as caught:
+        SecretsManagerTokens("")("client-1")
+    assert str(caught.value) == text
+    assert machine.find_marker(caught.value) == []
 
 
 def test_the_log_holds_no_token(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from botocore import exceptions as botocore_exceptions
 from botocore.exceptions import ClientError
 
 from cp_thirdparty import exceptions
+from cp_thirdparty._core import reasons
 from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
@@ -99,15 +100,6 @@ _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
 )
 
-_CREDENTIALS_MISSING: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (botocore_exceptions.NoCredentialsError, "no AWS credentials were found"),
-    (botocore_exceptions.PartialCredentialsError, "the AWS credentials are incomplete"),
-    (botocore_exceptions.CredentialRetrievalError, "the AWS credentials could not be fetched"),
-    (botocore_exceptions.NoAuthTokenError, "no AWS token was found"),
-    (botocore_exceptions.SSOError, "the AWS sign-in has expired or is incomplete"),
-    (botocore_exceptions.TokenRetrievalError, "the AWS token could not be fetched"),
-)
-
 _PROXY_ADVICE: Final = {
     302: "it redirects, as a sign-in page does",
     403: "it does not allow this host",
@@ -160,9 +152,12 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
     return TransportError(text, **facts)
 
 
-def _sending_error(failure: Exception, call: Call) -> TransportError:
+def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.is_over():
         return TransportError("no connection before the deadline", is_retry_safe=True, **_facts(call))
+    reason = reasons.explain(failure, is_retry_safe=False, **_facts(call))
+    if reason is not None:
+        return reason
     obstacle = call.obstacle
     if obstacle is None:  # code that takes the place of a connection, such as vcrpy's
         kind = type(failure.__context__ or failure).__name__
@@ -179,11 +174,11 @@ def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.step is Step.SIGNING and call.is_over():
         facts["is_retry_safe"] = True
         return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
-    for kind, text in _CREDENTIALS_MISSING:
-        if isinstance(failure, kind):
-            return CredentialsError(text, **facts)
-    if call.step is Step.SIGNING or isinstance(failure, ClientError):  # assuming a role, for example
-        return CredentialsError("the AWS credentials could not be fetched", **facts)
+    reason = reasons.explain(failure, **facts)
+    if reason is not None:
+        return reason
+    if call.step is Step.SIGNING:
+        return CredentialsError(f"the AWS credentials could not be loaded ({type(failure).__name__})", **facts)
     if isinstance(failure, botocore_exceptions.ParamValidationError):
         return InvalidRequestError("parameters", "botocore refused one of them", **facts)
     if isinstance(failure, (botocore_exceptions.HTTPClientError, botocore_exceptions.ConnectionError)):
@@ -194,22 +189,9 @@ def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
 
 
 def configuration_error_of(failure: Exception) -> ThirdPartyError:
-    """Make our error of what botocore raised when a client was made."""
-    for kind, text in _CREDENTIALS_MISSING:
-        if isinstance(failure, kind):
-            return CredentialsError(text)
-    for kind, parameter, rule in _CREATION:
-        if isinstance(failure, kind):
-            return InvalidRequestError(parameter, rule)
-    return InvalidRequestError("config", f"botocore refused it ({type(failure).__name__})")
-
-
-_CREATION: Final[tuple[tuple[type[Exception], str, str], ...]] = (
-    (botocore_exceptions.NoRegionError, "region_name", "must be given, here or in the AWS configuration"),
-    (botocore_exceptions.InvalidRegionError, "region_name", "must be the name of a region"),
-    (botocore_exceptions.ProfileNotFound, "profile_name", "must be a profile of the AWS configuration"),
-    (botocore_exceptions.ConfigParseError, "profile_name", "must be in an AWS configuration that can be read"),
-)
+    """Return the error for what botocore raised when a client was created."""
+    reason = reasons.explain(failure)
+    return reason or InvalidRequestError("client", f"botocore could not create it ({type(failure).__name__})")
 
 
 def is_throttling(response: Mapping[str, Any]) -> bool:

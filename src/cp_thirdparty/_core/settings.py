@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
 
 import botocore.session
 from botocore import UNSIGNED
@@ -13,8 +12,10 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty import _limits
-from cp_thirdparty._core import data_loader
+from cp_thirdparty._core import data_loader, reasons, redaction
+from cp_thirdparty._core.call import Call, call_scope
 from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty._version import __version__
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
@@ -35,7 +36,7 @@ def refused_setting(
     session: object,
 ) -> InvalidRequestError | None:
     """Tell what is wrong with the settings of a client, or ``None``."""
-    if endpoint_url is not None and not _is_url(endpoint_url):
+    if endpoint_url is not None and not is_url(endpoint_url):
         return InvalidRequestError(
             "endpoint_url", "must be an http:// or https:// URL with a host and without a password"
         )
@@ -48,15 +49,6 @@ def refused_setting(
     if profile_name is not None and session is not None:
         return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
     return None
-
-
-def _is_url(text: object) -> bool:
-    try:
-        parts = urlsplit(text if isinstance(text, str) else "")
-        is_place = bool(parts.hostname) and parts.port != 0 and parts.username is None
-    except ValueError:
-        return False
-    return is_place and parts.scheme in ("http", "https")
 
 
 def own_config(*, connect_timeout: float | None, read_timeout: float | None, sign_request: bool) -> Config:
@@ -88,17 +80,29 @@ def is_session(session: object) -> bool:
     return isinstance(session, botocore.session.Session) or callable(getattr(session, "client", None))
 
 
+def prepare(session: botocore.session.Session) -> None:
+    """Prepare a session of our own."""
+    reasons.never_prompt(session)
+    data_loader.install(session)
+
+
 def made_client(
     session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
     """Make a client of botocore, or return the error."""
+    redaction.install()
     try:
-        if session is None:
-            session = botocore.session.Session(profile=profile_name)
-            data_loader.install(session)
-        if isinstance(session, botocore.session.Session):
-            return session.create_client("codepipeline", **settings)
-        client: BaseClient = session.client("codepipeline", **settings)
-        return client  # noqa: TRY300 - an `else` would not be shorter
+        with call_scope(Call()):  # botocore may load credentials, and log responses
+            if session is None:
+                session = botocore.session.Session(profile=profile_name)
+                prepare(session)
+            if isinstance(session, botocore.session.Session):
+                client = session.create_client("codepipeline", **settings)
+            else:
+                client = session.client("codepipeline", **settings)
+        inner = getattr(session, "_session", session)  # boto3 has a session of botocore in it
+        known = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
+        refused = find_refused_setting(client, known, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
     except Exception as failure:  # noqa: BLE001 - told as one of ours
         return configuration_error_of(failure)
+    return refused or client

@@ -14,6 +14,7 @@ from botocore.credentials import Credentials
 
 from cp_thirdparty._core import data_loader
 from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
@@ -102,8 +103,11 @@ def made_s3(
         client: Any = session.create_client(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
         )
+        refused = find_refused_setting(client, session, endpoint_url=endpoint_url)
     except Exception as failure:  # noqa: BLE001 - told as one of ours
         return configuration_error_of(failure)
+    if refused is not None:
+        return refused
     handlers = _Handlers(credentials, key_id, expected_bucket_owner)
     client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from cp_thirdparty.exceptions import (
@@ -67,10 +69,15 @@ def _described(error: BaseException) -> tuple[int, str]:
 
 def _code_of(error: ThirdPartyError) -> int:
     if isinstance(error, InvalidRequestError):
-        return ENVIRONMENT if error.parameter in _OF_ENVIRONMENT else USAGE
+        return ENVIRONMENT if _is_of_environment(error.parameter) else USAGE
     if isinstance(error, CredentialsError):
         return ENVIRONMENT if error.status_code is None else SERVICE
     return SERVICE if isinstance(error, ServiceError) else OTHER
+
+
+def _is_of_environment(parameter: str) -> bool:
+    """Whether an environment variable is named, or a key in a file."""
+    return parameter in _OF_ENVIRONMENT or parameter in os.environ or os.sep in parameter
 
 
 def _usage(error: click.UsageError) -> str:

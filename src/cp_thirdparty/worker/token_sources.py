@@ -19,6 +19,7 @@ from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import error_of
 from cp_thirdparty._core.operations import Request
+from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 
@@ -127,7 +128,9 @@ class SecretsManagerTokens:
     def _client(self) -> BaseClient:
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
-                made = botocore.session.Session().create_client(
+                session = botocore.session.Session()
+                prepare(session)
+                made = session.create_client(
                     "secretsmanager", region_name=self._region_name, endpoint_url=self._endpoint_url
                 )
                 self._made = (os.getpid(), made)

@@ -1,0 +1,303 @@
+"""
+Explain failures that happen before a request is sent: of AWS credentials, and of settings.
+
+The text of a failure may hold a secret: what a program printed, a response, a value of a setting.  So an explanation
+has only names (of a profile, file, variable, program, operation or key), statuses, AWS error codes, request ids, and
+texts that are constant.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import botocore.session
+from botocore import credentials, tokens
+from botocore import exceptions as botocore_exceptions
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from cp_thirdparty._core.sources import explain_setting
+from cp_thirdparty._core.trail import Trail
+from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"
+_NOT_LOADED: Final = "the AWS credentials could not be loaded"
+
+# botocore's exception -> what is wrong.  Botocore 1.35 has no LoginError.
+_CREDENTIALS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (botocore_exceptions.NoCredentialsError, "no AWS credentials were found"),
+    (botocore_exceptions.PartialCredentialsError, "the AWS credentials are incomplete"),
+    (botocore_exceptions.CredentialRetrievalError, _NOT_LOADED),
+    (botocore_exceptions.NoAuthTokenError, "no AWS token was found"),
+    (botocore_exceptions.SSOError, _SIGN_IN),
+    (getattr(botocore_exceptions, "LoginError", botocore_exceptions.SSOError), _SIGN_IN),
+    (botocore_exceptions.TokenRetrievalError, _SIGN_IN),
+)
+
+# A failure in a method of one of these concerns credentials, whatever its class.
+_LOADERS: Final = (
+    credentials.CachedCredentialFetcher,
+    credentials.CredentialProvider,
+    credentials.CredentialResolver,
+    credentials.Credentials,
+    tokens.DeferredRefreshableToken,
+    tokens.SSOTokenProvider,
+)
+
+_HTTP: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (botocore_exceptions.ConnectTimeoutError, "no connection within the timeout"),
+    (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
+    (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
+    (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made"),
+    (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint"),
+    (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
+    (botocore_exceptions.HTTPClientError, "the connection failed"),
+    (ResponseParserError, "the response could not be read"),
+)
+
+_KEY: Final = "AccessKeyId|SecretAccessKey|SessionToken|Token|Expiration|access_key|secret_key|token|expiry_time"
+_SSO_KEY: Final = "sso_account_id|sso_region|sso_registration_scopes|sso_role_name|sso_session|sso_start_url"
+
+# What botocore says, and of it what holds no value.  Each group matches known words, or a name that is in quotes.
+_PHRASES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    (re.compile(pattern), text)
+    for pattern, text in (
+        (rf"^Missing required key in response: '(?P<key>{_KEY})'$", "printed no {key}"),
+        (r"^Unsupported version .* for credential process", "printed a Version other than 1"),
+        (r"Received non 200 response (?P<status>\d{3}) from container metadata", "the response has status {status}"),
+        (r"Unable to parse JSON returned from container metadata", "the response is not JSON"),
+        (r"Received error when attempting to retrieve container metadata", "no response"),
+        (r"^Unsupported host ", "the host is not one from which credentials may be read"),
+        (r"^Auth token value is not a legal header value$", "the authorization token has a line break"),
+        (r"IMDSv1 has been disabled$", "the metadata service returned no token, and its version 1 is disabled"),
+        (r"^No credentials found in credential_source ", "credential_source has no credentials"),
+        (r"^The credential[ _]source \".*\" (?:is specified|referenced) ", "credential_source is unknown"),
+        (r"^The source_profile \"(?P<name>[^\"]+)\" referenced in ", "source_profile '{name}' does not exist"),
+        (
+            r"^The source profile \"(?P<name>[^\"]+)\" must have credentials",
+            "source_profile '{name}' has no credentials",
+        ),
+        (
+            r" contains both source_profile and credential_source\.$",
+            "the profile has both source_profile and credential_source",
+        ),
+        (rf"missing required configuration: (?P<key>(?:(?:{_SSO_KEY})(?:, )?)+)$", "{key} is missing"),
+        (r"^The specified sso-session does not exist: \"(?P<name>[^\"]+)\"$", "sso-session '{name}' does not exist"),
+        (rf"^The value for (?P<key>{_SSO_KEY}) is inconsistent ", "{key} differs between profile and sso-session"),
+        (r"has no role ARN configured", "role_arn, or AWS_ROLE_ARN, is missing"),
+        (rf"response did not contain: (?P<key>(?:(?:{_KEY})(?:, )?)+)$", "the response has no {key}"),
+        (r"^Credentials were refreshed, but the refreshed credentials are still expired", "they have expired"),
+        (r"^No closing quotation$", "a quotation mark is not closed"),
+        (r"^(?:Unknown string format|String does not contain a date)", "an expiration is not a time"),
+        (r"^Token for .* does not exist$", "there is no token; run `aws sso login`"),
+        (r"^Token for .* is invalid$", "the token cannot be read; run `aws sso login`"),
+        (r"^Token has expired and refresh failed$", "the token has expired; run `aws sso login`"),
+        (r"aws login", "the session cannot be used; run `aws login`"),
+        (r"botocore\[crt\]", "a package is missing: pip install 'botocore[crt]'"),
+    )
+)
+
+_CODE: Final = re.compile(r"[A-Z][A-Za-z]{1,62}(?:\.[A-Z][A-Za-z]{1,62})?")
+_REQUEST_ID: Final = re.compile(r"^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")
+_NAME_CHARS: Final = 200
+_TEXT_CHARS: Final = 1_000
+
+
+class NoTerminalError(Exception):
+    """A profile needs an MFA code, and there is no terminal to ask for it."""
+
+
+def explain(failure: Exception, **facts: Unpack[CallFacts]) -> CredentialsError | InvalidRequestError | None:
+    """
+    Explain a failure that was raised before a request was sent, or while a client was created.
+
+    Args:
+        failure: What botocore raised, with its traceback.
+
+        facts: What is known about the call.
+
+    Returns:
+        An error to raise; ``None`` if neither AWS credentials nor a setting caused the failure.
+    """
+    trail = Trail.of(failure)
+    setting = explain_setting(failure, trail)
+    if _concerns_credentials(failure, trail, facts.get("operation_name")):
+        headline = next((text for kind, text in _CREDENTIALS if isinstance(failure, kind)), _NOT_LOADED)
+        reason = _explain_credentials(failure, trail) if setting is None else f"{setting.parameter} {setting.rule}"
+        places = "; ".join(dict.fromkeys(_places(failure, trail)))
+        text = f"{headline}: {reason}" if reason else headline
+        return CredentialsError(f"{text} ({places})" if places else text, **facts)
+    return None if setting is None else InvalidRequestError(setting.parameter, setting.rule, **facts)
+
+
+def _concerns_credentials(failure: Exception, trail: Trail, operation_name: str | None) -> bool:
+    if isinstance(failure, ClientError):
+        return failure.operation_name != operation_name
+    return isinstance(failure, tuple(kind for kind, _ in _CREDENTIALS)) or any(trail.methods_of(*_LOADERS))
+
+
+def _explain_credentials(failure: Exception, trail: Trail) -> str:
+    for _, variables in trail.methods_of(credentials.ProcessProvider):
+        return _explain_process(failure, variables)
+    for kind, explain_kind in _EXPLANATIONS:
+        if isinstance(failure, kind):
+            return explain_kind(failure, trail)
+    return _find_phrase(failure)
+
+
+def _explain_process(failure: Exception, variables: Mapping[str, Any]) -> str:
+    if "process_list" not in variables:  # it was not split into words, or what it printed was read already
+        return f"credential_process: {_find_phrase(failure)}"
+    program = _show(os.path.basename((variables["process_list"] or [""])[0]))  # noqa: PTH119 - "" has no Path
+    status = getattr(variables.get("p"), "returncode", None)
+    if isinstance(failure, OSError):
+        reason = f"could not be started: {failure.strerror}"
+    elif status:
+        reason = f"ended with status {status}"
+    elif isinstance(failure, botocore_exceptions.CredentialRetrievalError):
+        reason = _find_phrase(failure)
+    else:
+        reason = "did not print a JSON object"
+    return f"the program '{program}' {reason}"
+
+
+def _explain_response(failure: Any, _: Trail) -> str:
+    code = str(failure.response.get("Error", {}).get("Code", ""))
+    status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return f"{_show(failure.operation_name)} failed with {code if _CODE.fullmatch(code) else f'status {status}'}"
+
+
+def _explain_connection(failure: Exception, trail: Trail) -> str:
+    return _find_operation(trail) + next(text for kind, text in _HTTP if isinstance(failure, kind))
+
+
+def _explain_parameters(failure: Exception, trail: Trail) -> str:
+    match = re.match(r"Invalid \w+ for parameter (\w+)", str(_kwargs(failure)["report"]))  # values come later
+    return f"{_find_operation(trail)}{match[1] if match else 'a parameter'} is not valid"
+
+
+def _find_operation(trail: Trail) -> str:
+    """Return the operation that was to bring the credentials, as the start of a text."""
+    methods = trail.methods_of(BaseClient, *_LOADERS)
+    # The calls outside of a loader are those that need the credentials.
+    names = (
+        None if isinstance(owner, _LOADERS) else variables["operation_name"]
+        for owner, variables in methods
+        if isinstance(owner, _LOADERS) or "operation_name" in variables
+    )
+    name = next(names, None)
+    return f"{name}: " if name else ""
+
+
+def _explain_file(failure: Any, _: Trail) -> str:
+    return f"{_show(failure.filename)}: {failure.strerror}" if failure.filename else _find_phrase(failure)
+
+
+def _explain_key(failure: Exception, _: Trail) -> str:
+    key = str(failure)[1:-1]
+    return f"the response has no {key}" if re.fullmatch(_KEY, key) else _find_phrase(failure)
+
+
+def _explain_loop(failure: Any, _: Trail) -> str:
+    return f"source_profile leads in a circle: {', '.join(map(_show, failure.kwargs['visited_profiles']))}"
+
+
+_EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, Trail], str]], ...]] = (
+    (botocore_exceptions.NoAuthTokenError, lambda *_: ""),  # nothing more is known
+    (botocore_exceptions.NoCredentialsError, lambda *_: ""),
+    (NoTerminalError, lambda *_: "an MFA code must be entered, and standard input is not a terminal"),
+    (EOFError, lambda *_: "an MFA code must be entered, and standard input has ended"),
+    (botocore_exceptions.InfiniteLoopConfigError, _explain_loop),
+    (
+        botocore_exceptions.PartialCredentialsError,
+        lambda failure, _: f"{_show(_kwargs(failure)['cred_var'])} is missing",
+    ),
+    (ClientError, _explain_response),
+    (botocore_exceptions.ParamValidationError, _explain_parameters),
+    *((kind, _explain_connection) for kind, _ in _HTTP),
+    (json.JSONDecodeError, lambda *_: "the response is not JSON"),
+    (KeyError, _explain_key),
+    (OSError, _explain_file),
+)
+
+
+def _kwargs(failure: Exception) -> Mapping[str, Any]:
+    return getattr(failure, "kwargs", {})
+
+
+def _find_phrase(failure: Exception) -> str:
+    """Return what botocore's text says, without values; else the text if it is constant; else the class."""
+    facts = _kwargs(failure)
+    text = str(facts.get("error_msg") or facts.get("msg") or failure)[:_TEXT_CHARS]
+    for pattern, phrase in _PHRASES:
+        match = pattern.search(text)
+        if match:
+            return phrase.format_map({name: _show(value) for name, value in match.groupdict().items()})
+    fmt: str = getattr(failure, "fmt", "{}")
+    return type(failure).__name__ if "{" in fmt else fmt.rstrip(".")
+
+
+def _places(failure: Any, trail: Trail) -> Iterator[str]:
+    """Yield what was to supply the credentials, and the request id for AWS Support."""
+    loaders = [owner for owner, _ in trail.methods_of(*_LOADERS)]
+    yield from _find_attribute(loaders, "METHOD", "method")
+    session = trail.find_session()
+    configured = None if session is None else session.get_config_variable("profile")
+    yield from (f"profile '{name}'" for name in (*_find_attribute(loaders, "_profile_name"), *_shown(configured))[:1])
+    if isinstance(failure, botocore_exceptions.PartialCredentialsError):
+        yield from _find_attribute(loaders, "_creds_filename", "_config_filename")
+    kinds = {type(owner): None for owner in loaders}
+    constants = [getattr(kind, name) for kind in kinds for name in dir(kind) if name.isupper()]
+    yield from (variable for variable in constants if isinstance(variable, str) and variable in os.environ)
+    if isinstance(failure, OSError) and failure.filename:
+        yield from (variable for variable, value in os.environ.items() if value == failure.filename)
+    if isinstance(failure, ClientError):
+        request_id = str(failure.response.get("ResponseMetadata", {}).get("RequestId"))
+        yield from (f"request id {request_id}" for _ in _REQUEST_ID.findall(request_id)[:1])
+
+
+def _find_attribute(owners: list[Any], *names: str) -> list[str]:
+    """Return the first attribute of these names, as a list of one; an empty list if there is none."""
+    values = (getattr(owner, name, None) for owner in owners for name in names)
+    return _shown(next(filter(None, values), None))
+
+
+def _shown(name: object) -> list[str]:
+    return [_show(name)] if isinstance(name, str) else []
+
+
+def _show(name: object) -> str:
+    """Return a name as one short line."""
+    return "".join(letter for letter in str(name)[:_NAME_CHARS] if letter.isprintable())
+
+
+def never_prompt(session: botocore.session.Session) -> None:
+    """
+    Let a session of our own ask for an MFA code only on a terminal.
+
+    Without one, botocore would read the code from the standard input of the program, or wait there.
+    """
+    create = session._create_credential_resolver  # type: ignore[attr-defined] # noqa: SLF001 - no public way
+
+    def create_resolver() -> Any:
+        resolver = create()
+        resolver.get_provider("assume-role")._prompter = _ask_on_terminal  # noqa: SLF001 - as above
+        return resolver
+
+    session.lazy_register_component("credential_provider", create_resolver)
+
+
+def _ask_on_terminal(prompt: str) -> str:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise NoTerminalError
+    return getpass.getpass(prompt)

@@ -1,0 +1,255 @@
+"""Find the argument, environment variable or file that supplied a setting which cannot be used."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore import exceptions as botocore_exceptions
+from botocore.args import ClientArgsCreator
+from botocore.client import BaseClient
+from botocore.configloader import raw_config_parse
+from botocore.configprovider import ConfiguredEndpointProvider, ConfigValueStore
+from botocore.endpoint import EndpointCreator
+from botocore.utils import IMDSFetcher, get_environ_proxies
+from urllib3.exceptions import LocationValueError
+
+from cp_thirdparty._core.trail import Trail
+from cp_thirdparty.exceptions import InvalidRequestError
+
+_NOT_ACCEPTED: Final = "is not accepted by botocore"
+_PROXY_RULE: Final = "must be the URL of a proxy: http:// or https:// and a host"
+_BUNDLE_RULE: Final = "must be the path of a file with CA certificates"
+_SERVICES_RULE: Final = "must name a [services] section in which the endpoint_url of a service is indented"
+_URL_RULE: Final = "must be an http:// or https:// URL with a host and without a password"
+
+# Read where neither an argument nor the AWS configuration names a bundle.
+_REQUESTS_BUNDLE: Final = "REQUESTS_CA_BUNDLE"
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+# botocore's exception -> its name of the setting, and the rule.
+_REFUSALS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (botocore_exceptions.InvalidDefaultsMode, "defaults_mode", _NOT_ACCEPTED),
+    (botocore_exceptions.InvalidIMDSEndpointError, "ec2_metadata_service_endpoint", "must be a URL"),
+    (botocore_exceptions.InvalidIMDSEndpointModeError, "ec2_metadata_service_endpoint_mode", "must be ipv4 or ipv6"),
+    (botocore_exceptions.InvalidMaxRetryAttemptsError, "max_attempts", "must be an integer of at least 1"),
+    (botocore_exceptions.InvalidRegionError, "region", "must be the name of a region"),
+    (botocore_exceptions.InvalidRetryModeError, "retry_mode", "must be legacy, standard or adaptive"),
+    (
+        botocore_exceptions.InvalidSTSRegionalEndpointsConfigError,
+        "sts_regional_endpoints",
+        "must be legacy or regional",
+    ),
+)
+
+# A class of botocore that reads nothing but one setting -> its name, and the rule.
+_READERS: Final[tuple[tuple[type, str, str], ...]] = (
+    (ConfiguredEndpointProvider, "services", _SERVICES_RULE),
+    (EndpointCreator, "endpoint_url", _URL_RULE),
+)
+
+# botocore's name of a setting -> the argument of its `create_client`, and that of `create()`.
+_ARGUMENTS: Final = {
+    "endpoint_url": ("endpoint_url", "endpoint_url"),
+    "profile": ("", "profile_name"),
+    "region": ("region_name", "region_name"),
+}
+
+# A word of botocore's reason why there is no endpoint -> its name of the setting.
+_VARIANTS: Final = {"fips": "use_fips_endpoint", "dualstack": "use_dualstack_endpoint", "missing region": "region"}
+
+
+def explain_setting(failure: Exception, trail: Trail) -> InvalidRequestError | None:
+    """Return an error that names the setting which caused a failure of botocore; ``None`` if no setting did."""
+    facts: Mapping[str, Any] = getattr(failure, "kwargs", {})
+    if isinstance(failure, botocore_exceptions.ConfigParseError):
+        return InvalidRequestError(os.path.abspath(facts["path"]), _parse_rule(facts.get("error")))  # noqa: PTH100 - as botocore
+    if isinstance(failure, botocore_exceptions.NoRegionError):
+        return InvalidRequestError(
+            "region_name",
+            "must be given, here or in the AWS configuration: AWS_DEFAULT_REGION, or region in the profile",
+        )
+    session = trail.find_session() or botocore.session.Session()
+    found = _find_by_class(failure, session) or _find_by_method(facts, trail, session)
+    if found is None:
+        return _explain_connection(failure, facts.get("error"))
+    name, rule = found
+    return InvalidRequestError(_find_source(name, trail, session), rule)
+
+
+def _find_by_class(failure: Exception, session: botocore.session.Session) -> tuple[str, str] | None:
+    """Return botocore's name of the setting, and the rule that it breaks."""
+    if isinstance(failure, botocore_exceptions.ProfileNotFound):
+        files = " or ".join(map(_describe_file, _files(session)))
+        return "profile", f"must be a profile of the AWS configuration: {files}"
+    if isinstance(failure, (botocore_exceptions.EndpointProviderError, botocore_exceptions.EndpointVariantError)):
+        text = str(failure).lower()
+        found = ((name, "is not possible for this endpoint") for word, name in _VARIANTS.items() if word in text)
+        return next(found, None)
+    return next(((name, rule) for kind, name, rule in _REFUSALS if isinstance(failure, kind)), None)
+
+
+def _find_by_method(
+    facts: Mapping[str, Any], trail: Trail, session: botocore.session.Session
+) -> tuple[str, str] | None:
+    """Return the setting that a method of botocore read, and the rule that it breaks."""
+    for kind, name, rule in _READERS:
+        if any(trail.methods_of(kind)):
+            return name, rule
+    if any("base_url" in variables for _, variables in trail.methods_of(IMDSFetcher)):
+        return "ec2_metadata_service_endpoint", "must be a URL"
+    for _, variables in trail.methods_of(ConfigValueStore):
+        name = variables["logical_name"]
+        is_number = session.session_var_map.get(name, ())[3:] == (int,)
+        return name, "must be an integer" if is_number else _NOT_ACCEPTED
+    if not any(trail.methods_of(ClientArgsCreator)):
+        return None
+    # The setting is named in a text that has its value too, so only a name that is known is taken from it.
+    text = str(facts.get("config_key") or facts.get("error_msg", ""))
+    names = sorted((name for name in session.session_var_map if name in text), key=len)
+    return (names[-1], _NOT_ACCEPTED) if names else None
+
+
+def _parse_rule(failure: Any) -> str:
+    """Return the rule, and the number of the line that breaks it: the text of the parser repeats the line."""
+    errors = getattr(failure, "errors", None) or [(getattr(failure, "lineno", None), "")]
+    line = errors[0][0]
+    return "must have the format of AWS configuration files" + (f"; see line {line}" if line else "")
+
+
+def _describe_file(path: str) -> str:
+    is_readable = os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113 - as botocore
+    return path if is_readable else f"{path}, which cannot be read"
+
+
+def _find_source(name: str, trail: Trail, session: botocore.session.Session) -> str:
+    """Name what supplied a setting: an argument, an environment variable, or a key in a file."""
+    creation = trail.find_creation()
+    given, argument = _ARGUMENTS.get(name, ("", "config"))
+    arguments = (creation.get(given), getattr(creation.get("config"), given or name, None))
+    if any(each is not None for each in (*arguments, session.instance_variables().get(name))):
+        return argument
+    endpoint_url = next((variables["endpoint_url"] for _, variables in trail.methods_of(EndpointCreator)), None)
+    return _find_variable_or_key(name, session, endpoint_url) or argument
+
+
+def _find_variable_or_key(name: str, session: botocore.session.Session, value: object = None) -> str | None:
+    if name == "endpoint_url":  # each service has a variable of its own
+        variables = [variable for variable in os.environ if variable.startswith("AWS_ENDPOINT_URL")]
+        found = next((variable for variable in variables if os.environ[variable] == value), None)
+        return found or _find_key(name, session, value)
+    key, variables, *_ = session.session_var_map.get(name, (name, []))
+    variables = [variables] if isinstance(variables, str) else variables or []
+    return next((variable for variable in variables if variable in os.environ), None) or _find_key(key, session)
+
+
+def _find_key(key: str, session: botocore.session.Session, endpoint_url: object = None) -> str | None:
+    """Describe the place of a setting in the AWS configuration files."""
+    profile = session.get_config_variable("profile") or "default"
+    try:
+        settings: Mapping[str, Any] = session.full_config["profiles"].get(profile, {})
+    except botocore_exceptions.ConfigParseError:  # it was changed after the client had been created
+        return None
+    config_file, credentials_file = (os.path.abspath(path) for path in _files(session))  # noqa: PTH100 - as botocore
+    if endpoint_url is not None and settings.get(key) != endpoint_url and "services" in settings:
+        return f"endpoint_url in section [services {settings['services']}] of {config_file}"
+    if key not in settings:
+        return None
+    # Of a key that both files have, botocore takes the value from the second.
+    is_in_second = os.path.isfile(credentials_file) and key in raw_config_parse(credentials_file).get(profile, {})  # noqa: PTH113
+    return f"{key} in profile '{profile}' of {credentials_file if is_in_second else config_file}"
+
+
+def _files(session: botocore.session.Session) -> list[str]:
+    names = ("config_file", "credentials_file")
+    return [os.path.expanduser(session.get_config_variable(name)) for name in names]  # noqa: PTH111 - as botocore
+
+
+def _explain_connection(failure: Exception, cause: object) -> InvalidRequestError | None:
+    """Explain a failure to connect that a setting caused: of a client that `find_refused_setting` has not seen."""
+    wrong_proxy = (botocore_exceptions.InvalidProxiesConfigError, LocationValueError)
+    if isinstance(failure, wrong_proxy) or isinstance(cause, wrong_proxy):
+        variables = (*_proxy_variables("https"), *_proxy_variables("http"))
+        wrong = (variable for variable in variables if not _is_proxy(os.environ[variable]))
+        return InvalidRequestError(next(wrong, "config"), _PROXY_RULE)
+    causes = (cause, *getattr(cause, "args", ()))
+    # The error of a file that was opened would have its name; that of certificates which were to be loaded has none.
+    if any(isinstance(each, (FileNotFoundError, IsADirectoryError)) and each.filename is None for each in causes):
+        return InvalidRequestError(_find_bundle_source(botocore.session.Session()), _BUNDLE_RULE)
+    return None
+
+
+def find_refused_setting(
+    client: BaseClient, session: botocore.session.Session, *, endpoint_url: str | None = None, verify: object = None
+) -> InvalidRequestError | None:
+    """
+    Return what is wrong with settings that botocore does not check before the first request; ``None`` if nothing is.
+
+    Args:
+        client: The client.
+
+        session: Its session.
+
+        endpoint_url: The argument with which the client was created.
+
+        verify: As for ``endpoint_url``.
+    """
+    url: str = client.meta.endpoint_url
+    if not is_url(url):
+        source = "endpoint_url" if endpoint_url is not None else _find_variable_or_key("endpoint_url", session, url)
+        return InvalidRequestError(source or "config", _URL_RULE)
+    scheme = urlsplit(url).scheme
+    bundle = verify
+    if bundle is None:
+        bundle = session.get_config_variable("ca_bundle") or os.environ.get(_REQUESTS_BUNDLE)
+    if scheme == "https" and bundle and bundle is not True and not _is_bundle(bundle):
+        return InvalidRequestError("verify" if verify is not None else _find_bundle_source(session), _BUNDLE_RULE)
+    config: Any = client.meta.config
+    proxies: Mapping[str, str] | None = config.proxies
+    proxy = (get_environ_proxies(url) if proxies is None else proxies).get(scheme)
+    if proxy and not _is_proxy(proxy):
+        return InvalidRequestError("config" if proxies else next(_proxy_variables(scheme)), _PROXY_RULE)
+    return None
+
+
+def is_url(text: object) -> bool:
+    """Whether it is a URL for requests: not one with a password, which a repr would show."""
+    try:
+        parts = urlsplit(text if isinstance(text, str) else "")
+        is_place = bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:
+        return False
+    return is_place and parts.scheme in ("http", "https")
+
+
+def _is_proxy(text: str) -> bool:
+    """Whether botocore can use it as the URL of a proxy; ``http://`` may be missing."""
+    try:
+        parts = urlsplit(text if _SCHEME.match(text) else f"http://{text.removeprefix('//')}")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isascii()
+    except ValueError:
+        return False
+
+
+def _proxy_variables(scheme: str) -> Iterator[str]:
+    """Yield the environment variables that name a proxy for a scheme, in the order in which Python reads them."""
+    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY")
+    return (name for name in names if os.environ.get(name))
+
+
+def _is_bundle(path: Any) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, TypeError):  # no such file, or no certificates in it; TypeError: not even a path
+        return False
+    return True
+
+
+def _find_bundle_source(session: botocore.session.Session) -> str:
+    return _find_variable_or_key("ca_bundle", session) or _REQUESTS_BUNDLE

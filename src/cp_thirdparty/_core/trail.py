@@ -1,0 +1,53 @@
+"""Find out, from the frames of a failure, what botocore was doing.  Only names are taken from them, never a value."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import attrs
+import botocore.session
+
+# A fetcher of credentials has no session, but the function with which it creates clients has.
+_CREATOR = "_client_creator"
+
+
+@attrs.frozen
+class Trail:
+    """
+    The frames of a failure.
+
+    Attributes:
+        frames: The frames; the first is the one that raised.
+    """
+
+    frames: tuple[FrameType, ...] = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, failure: BaseException) -> Trail:
+        """Return the trail of a failure."""
+        return cls(tuple(frame for frame, _ in traceback.walk_tb(failure.__traceback__))[::-1])
+
+    def methods_of(self, *kinds: type) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+        """Yield the objects of these classes whose methods ran, each with the variables of the method."""
+        for frame in self.frames:
+            variables = frame.f_locals
+            if "self" in variables and isinstance(variables["self"], kinds):
+                yield variables["self"], variables
+
+    def find_creation(self) -> Mapping[str, Any]:
+        """Return the arguments of the client that was being created; the client may be one that another one needs."""
+        sessions = self.methods_of(botocore.session.Session)
+        return next((variables for _, variables in sessions if "service_name" in variables), {})
+
+    def find_session(self) -> botocore.session.Session | None:
+        """Return the session in use; ``None`` if it is unknown."""
+        for owner, _ in self.methods_of(object):
+            creator = getattr(owner, _CREATOR, None)
+            cells = getattr(creator, "__closure__", None) or ()
+            for each in (owner, getattr(creator, "__self__", None), *(cell.cell_contents for cell in cells)):
+                if isinstance(each, botocore.session.Session):
+                    return each
+        return None

@@ -1,0 +1,240 @@
+"""The reasons of failures of an existing client, and of a session of the caller."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import socket
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore import exceptions as botocore_exceptions
+from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
+from support import both_clients as both
+from support.aws_machine import MARKER, Machine, Setup
+from support.marker_surfaces import ERROR_SURFACES
+
+from cp_thirdparty import ActionTypeId, ThirdPartyJobClient
+from cp_thirdparty._core import reasons
+from cp_thirdparty._core.trail import Trail
+from cp_thirdparty.exceptions import CodePipelineJobError, CredentialsError, InvalidRequestError
+
+pytestmark = pytest.mark.usefixtures("machine")
+
+_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
+_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
+_STATIC = {"AWS_ACCESS_KEY_ID": MARKER, "AWS_SECRET_ACCESS_KEY": MARKER}
+_BASE = f"[profile base]\naws_access_key_id = {MARKER}\naws_secret_access_key = {MARKER}\n"
+_ROLE = "[profile p]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = base\n"
+_MFA = f"{_ROLE}mfa_serial = GAHT12345678\n{_BASE}"
+_WITH_MFA = Setup({"AWS_PROFILE": "p", "AWS_ENDPOINT_URL_STS": "{server}/denied"}, _MFA)
+
+
+def _wrap(endpoint_url: str, session: Any = None) -> ThirdPartyJobClient:
+    session = session or botocore.session.Session()
+    return ThirdPartyJobClient(session.create_client("codepipeline", endpoint_url=endpoint_url, config=_ONCE))
+
+
+def _poll(client: ThirdPartyJobClient) -> CodePipelineJobError:
+    """Return the error of a call."""
+    with pytest.raises(CodePipelineJobError) as caught:
+        client.poll_for_third_party_jobs(_TYPE)
+    assert [name for name, show in ERROR_SURFACES.items() if MARKER in show(caught.value)] == []
+    return caught.value
+
+
+_BUNDLE = "must be the path of a file with CA certificates"
+_PROXY = "must be the URL of a proxy: http:// or https:// and a host"
+
+# A variable -> its value, and the rule of the error of an existing client, whose settings nobody has checked.
+_VARIABLES: dict[str, tuple[str, str]] = {
+    "AWS_CA_BUNDLE": (f"/none/{MARKER}", _BUNDLE),
+    "REQUESTS_CA_BUNDLE": (f"/none/{MARKER}", _BUNDLE),
+    "HTTPS_PROXY": (f"http://user:{MARKER}@127.0.0.1:99999", _PROXY),
+}
+
+
+@pytest.mark.parametrize("variable", _VARIABLES)
+def test_a_setting_of_an_existing_client_is_named(variable: str, machine: Machine) -> None:
+    """The first call names the variable, and sends nothing."""
+    value, rule = _VARIABLES[variable]
+    machine.apply(Setup({**_STATIC, variable: value}))
+    del value
+    raised = _poll(_wrap(machine.server.replace("http:", "https:")))
+    assert isinstance(raised, InvalidRequestError)
+    assert (raised.parameter, raised.rule) == (variable, rule)
+    assert (raised.operation_name, raised.is_retry_safe) == ("PollForThirdPartyJobs", False)
+
+
+def test_a_proxy_that_code_has_set_is_named_so(machine: Machine) -> None:
+    """A proxy in the caller's own configuration has no variable."""
+    machine.apply(Setup(_STATIC))
+    proxies = Config(proxies={"https": f"http://user:{MARKER}@127.0.0.1:99999"})
+    session = botocore.session.Session()
+    client = session.create_client("codepipeline", endpoint_url="https://127.0.0.1:9", config=_ONCE.merge(proxies))
+    del proxies
+    raised = _poll(ThirdPartyJobClient(client))
+    assert isinstance(raised, InvalidRequestError)
+    assert (raised.parameter, raised.rule) == ("config", _PROXY)
+
+
+def test_the_role_of_an_existing_client_is_named(machine: Machine) -> None:
+    """Operation, AWS code and profile are known of any client."""
+    env = {"AWS_PROFILE": "p", "AWS_ENDPOINT_URL_STS": "{server}/denied"}
+    machine.apply(Setup(env, _ROLE + _BASE))
+    raised = _poll(_wrap("http://127.0.0.1:9"))
+    assert isinstance(raised, CredentialsError)
+    assert "AssumeRole failed with AccessDenied (assume-role; profile 'p'; request id " in str(raised)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@both.each_kind
+def test_an_mfa_code_is_asked_for_on_a_terminal_only(
+    kind: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard input is never read unless it is a terminal, on which the code is asked for without being shown."""
+    machine.apply(_WITH_MFA)
+    asked: list[str] = []
+
+    def ask(prompt: str) -> str:
+        asked.append(prompt)
+        return "123456"
+
+    monkeypatch.setattr(getpass, "getpass", ask)
+    for stdin in (None, io.StringIO("123456\n")):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with both.create(kind, endpoint_url="http://127.0.0.1:9") as client:
+            assert "standard input is not a terminal" in str(_poll(client))
+        assert stdin is None or stdin.tell() == 0
+    assert asked == []
+    monkeypatch.setattr(sys, "stdin", _Terminal())
+    with both.create(kind, endpoint_url="http://127.0.0.1:9") as client:
+        assert "AssumeRole failed with AccessDenied" in str(_poll(client))
+    assert asked == ["Enter MFA code for GAHT12345678: "]
+
+
+def test_a_session_of_the_caller_asks_as_it_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session of the caller keeps its own way to ask for an MFA code."""
+    machine.apply(_WITH_MFA)
+    session = botocore.session.Session()
+    monkeypatch.setattr(session.get_component("credential_provider").get_provider("assume-role"), "_prompter", _end)
+    with ThirdPartyJobClient.create(endpoint_url="http://127.0.0.1:9", session=session) as client:
+        raised = _poll(client)
+    assert "an MFA code must be entered, and standard input has ended" in str(raised)
+
+
+def _end(prompt: str) -> str:
+    raise EOFError(prompt)
+
+
+def _raise(failure: Exception) -> Callable[[], Any]:
+    def refresh() -> Any:
+        raise failure
+
+    return refresh
+
+
+# What a function of the caller that fetches credentials raises -> the reason.
+_FAILURES: dict[str, tuple[Exception, str]] = {
+    "anything": (LookupError(MARKER), "LookupError"),
+    "an error of the system": (OSError(5, MARKER), "OSError"),
+    "an unknown key": (KeyError(MARKER), "KeyError"),
+    "text without a group": (botocore_exceptions.MetadataRetrievalError(error_msg=MARKER), "MetadataRetrievalError"),
+    "no JSON": (json.JSONDecodeError(MARKER, MARKER, 0), "the response is not JSON"),
+    "refreshed with MFA": (
+        botocore_exceptions.RefreshWithMFAUnsupportedError(),
+        "Cannot refresh credentials: MFA token required",
+    ),
+    "an incomplete response": (
+        botocore_exceptions.CredentialRetrievalError(
+            provider=MARKER, error_msg="Credential refresh failed, response did not contain: token, expiry_time"
+        ),
+        "the response has no token, expiry_time",
+    ),
+    "wrong parameters": (botocore_exceptions.ParamValidationError(report=MARKER), "a parameter is not valid"),
+    "timeout": (botocore_exceptions.ReadTimeoutError(endpoint_url=MARKER), "no response within the timeout"),
+}
+
+
+@pytest.mark.parametrize("what", _FAILURES)
+def test_a_failed_refresh_says_why(what: str) -> None:
+    """Of what fails while credentials are fetched, only constant texts and names of classes are kept."""
+    failure, reason = _FAILURES[what]
+    past = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    session: Any = botocore.session.Session()
+    session._credentials = RefreshableCredentials("a", "b", "c", past, _raise(failure), "made-up")
+    client = _wrap("http://127.0.0.1:9", session)
+    del failure
+    raised = _poll(client)
+    assert isinstance(raised, CredentialsError)
+    assert str(raised) == f"PollForThirdPartyJobs: the AWS credentials could not be loaded: {reason} (made-up)"
+
+
+# Botocore's exceptions that no set-up here causes in every version -> the error, without a session.
+_DIRECT: list[tuple[Exception, dict[str, str], str]] = [
+    (
+        botocore_exceptions.EndpointProviderError(msg=f"FIPS is enabled, {MARKER}"),
+        {"AWS_USE_FIPS_ENDPOINT": "true"},
+        "AWS_USE_FIPS_ENDPOINT: is not possible for this endpoint",
+    ),
+    (
+        botocore_exceptions.EndpointProviderError(msg=f"FIPS is enabled, {MARKER}"),
+        {},
+        "config: is not possible for this endpoint",
+    ),
+    (botocore_exceptions.NoAuthTokenError(), {}, "no AWS token was found"),
+]
+
+
+@pytest.mark.parametrize(("failure", "env", "text"), _DIRECT)
+def test_a_failure_without_a_session_is_explained(
+    failure: Exception, env: dict[str, str], text: str, machine: Machine
+) -> None:
+    """What supplied a setting is looked up in the environment and in the files."""
+    machine.apply(Setup(env))
+    assert str(reasons.explain(failure)) == text
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [botocore_exceptions.EndpointProviderError(msg=MARKER), LookupError(MARKER)],
+    ids=["unknown reason", "foreign"],
+)
+def test_what_is_unknown_is_not_explained(failure: Exception) -> None:
+    """No setting is named without a reason."""
+    assert reasons.explain(failure) is None
+
+
+def test_a_file_that_cannot_be_parsed_any_more_is_left_out(machine: Machine) -> None:
+    """A file that was changed after the client had been created is not a second failure."""
+    machine.apply(Setup(config=MARKER))
+    failure = botocore_exceptions.EndpointProviderError(msg="FIPS is enabled")
+    assert str(reasons.explain(failure)) == "config: is not possible for this endpoint"
+
+
+def test_a_trail_shows_no_local() -> None:
+    """The frames of a failure are not in the representation of its trail."""
+    with pytest.raises(LookupError) as caught:
+        _raise(LookupError(MARKER))()
+    assert repr(Trail.of(caught.value)) == "Trail()"
+
+
+@pytest.mark.slow
+def test_a_silent_metadata_service_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metadata service that never responds takes two seconds, and no credentials are found."""
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it accepts nothing
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        client = ThirdPartyJobClient.create(endpoint_url="http://127.0.0.1:9")
+    with client:
+        assert "no AWS credentials were found" in str(_poll(client))
