@@ -129,7 +129,7 @@ def _http(*behaviours: Behaviour, **settings: Any) -> Arrange:
 
 
 def _proxy(proxy: Any, origin: Arrange, **settings: Any) -> Arrange:
-    """Return an origin behind a proxy; `net.tunnel` and `net.forward` get its port; ``None`` is no proxy at all."""
+    """Return an origin behind a proxy; `net.tunnel` and `net.forward` get its port; ``None`` sets no proxy."""
 
     def arrange(network: Network) -> None:
         origin(network)
@@ -176,7 +176,7 @@ def _full(**settings: Any) -> Arrange:
 
 
 def _role(*behaviours: Behaviour, **settings: Any) -> Arrange:
-    """Return an origin that responds well, and a profile whose role STS gives out as the behaviours say."""
+    """Return an origin that responds well, and a profile whose role STS returns as the behaviours require."""
 
     def arrange(network: Network) -> None:
         _http(net.answer(net.http(net.GOOD)), **settings)(network)
@@ -367,7 +367,7 @@ def _call(client: ThirdPartyJobClient, operation: str) -> Any:
 @both.each_kind
 @pytest.mark.parametrize(("name", "operation"), _cases())
 def test_a_lost_call_reports_what_was_observed(name: str, operation: str, kind: str, network: Network) -> None:
-    """Delivery, class, retry safety and attempts are those of the table, and the servers saw what they say."""
+    """Delivery, class, retry safety and attempts are those of the table, and the logs of the servers agree."""
     row = _ROWS[name]
     row.arrange(network)
     error = _call(network.client(kind), operation)
@@ -430,7 +430,7 @@ def test_a_request_is_resent_only_if_that_is_safe(name: str, operation: str, kin
 
 @both.each_kind
 def test_the_delivery_of_a_call_is_the_worst_of_its_attempts(kind: str, network: Network) -> None:
-    """A poll that was sent, then answered with an error, was sent as far as anybody knows."""
+    """A poll that was sent, then refused with an error, was sent as far as anybody knows."""
     _tcp(_tls(net.close_after_request), _tls(_BROKEN))(network)
     network.settings["deadline"] = 30
     error = _call(network.client(kind, attempts=2), "poll")

@@ -135,7 +135,7 @@ _LIMITS: list[tuple[Step, float | None, int, type[ThirdPartyError], str]] = [
     (Step.SENT, -1.0, 0, TransportError, "no response before the deadline"),
     (Step.SENT, None, -1, UntrustedResponseError, "the response is too long"),
     (Step.SENT, -1.0, -1, UntrustedResponseError, "the response is too long"),
-    (Step.UNSENT, None, 0, TransportError, "no connection to the endpoint"),
+    (Step.UNSENT, None, 0, TransportError, "the request could not be sent (ReadTimeoutError)"),
     (Step.UNSENT, -1.0, 0, TransportError, "no connection before the deadline"),
     (Step.SIGNING, -1.0, 0, CredentialsError, "the AWS credentials could not be loaded before the deadline"),
 ]

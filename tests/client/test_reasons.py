@@ -18,7 +18,7 @@ from cp_thirdparty.exceptions import CodePipelineJobError, CredentialsError, Inv
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _HAS_LOGIN = hasattr(botocore_credentials, "LoginProvider")  # botocore 1.35 has none
-_HAS_CHECKSUMS = "request_checksum_calculation" in Config.OPTION_DEFAULTS  # as above
+_HAS_CHECKSUMS = "request_checksum_calculation" in Config.OPTION_DEFAULTS  # botocore 1.36 added it
 
 
 def _profile(text: str, env: Mapping[str, str | None] | None = None, **more: Any) -> Setup:

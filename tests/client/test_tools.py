@@ -83,7 +83,7 @@ def test_vcrpy_records_and_replays(make: Any, server: ScriptedServer, tmp_path: 
 
 @each_client
 def test_a_request_that_is_not_on_the_cassette_was_not_sent(make: Any, server: ScriptedServer, tmp_path: Path) -> None:
-    """What vcrpy refuses has not left, and is not sent again."""
+    """What vcrpy refuses has not left, and is not resent."""
     cassette = str(tmp_path / "empty.yaml")
     with vcr.use_cassette(cassette, record_mode="none"), pytest.raises(TransportError) as caught:
         make(server.endpoint_url).poll_for_third_party_jobs(_TYPE)
@@ -180,7 +180,7 @@ def test_opentelemetry_sees_what_botocore_parsed(make: Any, server: ScriptedServ
 
 @each_client
 def test_opentelemetry_sees_no_secret_in_an_error(make: Any, tracer: Any) -> None:
-    """A token that the service repeats is struck out of what the span says of the error."""
+    """A token that the service repeats is struck out of the error in the span."""
     instrumentor, provider, spans = tracer
     instrumentor.instrument(tracer_provider=provider)
     echo = json.dumps(_TOKEN).replace("/", "\\/")

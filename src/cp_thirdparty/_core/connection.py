@@ -51,8 +51,10 @@ def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _M
 def _send(connection: Any, call: Call, original: _Method, data: Any) -> None:
     if connection.sock is None and connection.auto_open:
         connection.connect()  # before the bytes are counted, because it may fail
-    if not call.is_connecting:  # otherwise they are the CONNECT request for a proxy
-        WATCHDOG.use(call, connection.sock)
+    # While connecting, the bytes are the CONNECT request for a proxy; a request may be sent in several pieces.
+    if not call.is_connecting and call.step is not Step.SENT:
+        opened: Any = connection.sock
+        WATCHDOG.use(call, opened)
         call.check_deadline()
         call.note_sent()
     original(data)

@@ -24,6 +24,7 @@ from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
+    CallFacts,
     ClockSkewError,
     CredentialsError,
     InvalidRequestError,
@@ -124,13 +125,14 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     return _preparation_error(failure, call)
 
 
-def _facts(call: Call) -> dict[str, Any]:
+def _facts(call: Call, *, is_retry_safe: bool | None) -> CallFacts:
     request = cast("Request[Any]", call.request)
     return {
         "operation_name": request.operation_name,
         "job_id": request.job_id,
         "attempts": call.attempts,
         "delivery": call.delivery,
+        "is_retry_safe": is_retry_safe,
     }
 
 
@@ -140,7 +142,7 @@ def _safety(call: Call) -> bool | None:
 
 
 def _response_error(failure: Exception, call: Call) -> TransportError:
-    facts = {**_facts(call), "is_retry_safe": _safety(call)}
+    facts = _facts(call, is_retry_safe=_safety(call))
     if call.bytes_left < 0:
         return UntrustedResponseError("the response is too long", **facts)
     if call.step is Step.RESPONDED:
@@ -154,23 +156,23 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
 
 def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.is_over():
-        return TransportError("no connection before the deadline", is_retry_safe=True, **_facts(call))
-    reason = reasons.explain(failure, is_retry_safe=False, **_facts(call))
+        return TransportError("no connection before the deadline", **_facts(call, is_retry_safe=True))
+    reason = reasons.explain(failure, **_facts(call, is_retry_safe=False))
     if reason is not None:
         return reason
     obstacle = call.obstacle
     if obstacle is None:  # code that takes the place of a connection, such as vcrpy's
         kind = type(failure.__context__ or failure).__name__
-        return TransportError(f"the request could not be sent ({kind})", is_retry_safe=False, **_facts(call))
+        return TransportError(f"the request could not be sent ({kind})", **_facts(call, is_retry_safe=False))
     text = obstacle.value
     if call.proxy_status is not None:
         advice = _PROXY_ADVICE.get(call.proxy_status)
         text += f" with status {call.proxy_status}" + (f": {advice}" if advice else "")
-    return TransportError(text, is_retry_safe=obstacle.may_pass, **_facts(call))
+    return TransportError(text, **_facts(call, is_retry_safe=obstacle.may_pass))
 
 
 def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
-    facts = {**_facts(call), "is_retry_safe": False}
+    facts = _facts(call, is_retry_safe=False)
     if call.step is Step.SIGNING and call.is_over():
         facts["is_retry_safe"] = True
         return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
@@ -204,27 +206,32 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
     # Of a response without a body botocore reads no request id.
     request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid", "")
-    facts = _facts(call)
+    facts = _facts(call, is_retry_safe=False)
     facts["status_code"] = metadata.get("HTTPStatusCode")
     facts["request_id"] = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
     if call.fault is not None:
         reason, facts["status_code"] = call.fault
         kind: type[TransportError] = TransportError if call.step is Step.SENT else UntrustedResponseError
-        return kind(reason, is_retry_safe=_safety(call), **facts)
+        facts["is_retry_safe"] = _safety(call)
+        return kind(reason, **facts)
     code = str(response.get("Error", {}).get("Code", ""))
     offset = clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
         # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
-        return ClockSkewError("", code=code, offset=offset, is_retry_safe=False, **facts)
+        return ClockSkewError("", code=code, offset=offset, **facts)
     if code in _CREDENTIALS:
-        return CredentialsError(f"{code}: AWS does not accept the credentials", is_retry_safe=False, **facts)
+        return CredentialsError(f"{code}: AWS does not accept the credentials", **facts)
     text = response.get("Error", {}).get("Message", "")
     message = strike_out(text if isinstance(text, str) else "", call.secrets)
     if code in _ACCESS_DENIED:
-        return _access_denied(message, {"code": code, **facts})
-    is_retry_safe = _is_error_retry_safe(response, call)
+        request = cast("Request[Any]", call.request)
+        action = f"{request.service}:{request.operation_name}"
+        resource = _RESOURCE.search(message)
+        denied = resource.group(1) if resource else None
+        return AccessDeniedError(message, code=code, action=action, resource=denied, **facts)
+    facts["is_retry_safe"] = _is_error_retry_safe(response, call)
     modelled = ThrottledError if is_throttling(response) else _MODELLED.get(code, ServiceError)
-    return modelled(message, code=strike_out(code, call.secrets), is_retry_safe=is_retry_safe, **facts)
+    return modelled(message, code=strike_out(code, call.secrets), **facts)
 
 
 def _is_error_retry_safe(response: Mapping[str, Any], call: Call) -> bool | None:
@@ -233,17 +240,6 @@ def _is_error_retry_safe(response: Mapping[str, Any], call: Call) -> bool | None
     status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     is_refusal = _BAD_REQUEST <= status < _SERVER_ERROR
     return False if is_refusal or response.get("Error", {}).get("Code") in _MODELLED else _safety(call)
-
-
-def _access_denied(message: str, facts: Mapping[str, Any]) -> AccessDeniedError:
-    resource = _RESOURCE.search(message)
-    return AccessDeniedError(
-        message,
-        action=f"codepipeline:{facts['operation_name']}",
-        resource=resource.group(1) if resource else None,
-        is_retry_safe=False,
-        **facts,
-    )
 
 
 def clock_offset(headers: Mapping[str, str]) -> float | None:

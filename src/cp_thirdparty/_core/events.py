@@ -66,9 +66,11 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     verdict = guard.judge(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
     if not (verdict.is_cut and call.step is Step.SENT):
         call.note_response()
-    _clean_headers(response_dict["headers"], call.secrets)
     call.status_code = status
-    call.request_id = None if verdict.request_id is None else response_dict["headers"]["x-amzn-requestid"]
+    call.request_id = None if verdict.request_id is None else strike_out(verdict.request_id, call.secrets)
+    if verdict.fault is not None or verdict.is_error:
+        # Tracers and handlers of the caller see the headers, and what botocore parses.
+        _clean_headers(response_dict["headers"], call.secrets)
     if verdict.fault is not None:
         call.fault = verdict.fault, status
         # Botocore takes a 502 for an error, and may resend the request.
@@ -76,7 +78,6 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_GATEWAY
     elif verdict.is_error:
-        # Tracers and handlers of the caller see what botocore parses.
         response_dict["body"] = strike_out_of_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_REQUEST

@@ -60,6 +60,8 @@ class Request(Generic[_T_co]):
         is_repeatable: Whether the service may be asked twice without harm.
 
         refused: Why it must not be sent, or ``None``.
+
+        service: The service's prefix in IAM actions.
     """
 
     operation_name: str
@@ -68,6 +70,7 @@ class Request(Generic[_T_co]):
     decode: Callable[[Mapping[str, Any]], Outcome[_T_co]]
     is_repeatable: bool
     refused: InvalidRequestError | None
+    service: str = "codepipeline"
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:

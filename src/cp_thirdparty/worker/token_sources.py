@@ -32,6 +32,7 @@ _LOOK_UP: Final[Request[None]] = Request(
     decode=lambda _: (None, None),
     is_repeatable=True,
     refused=None,
+    service="secretsmanager",
 )
 
 _NO_NAME = re.compile(r"[^A-Z0-9]")
