@@ -124,6 +124,7 @@ def test_a_result_that_cannot_be_sent_in_time_is_unsent(
     slept: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(slept), sleep=slept.append, time=time.time)
     monkeypatch.setattr("cp_thirdparty.worker.processor.time", clock)
+    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 8.0)
     offer = _offer(service)
     service.faults.add("PutThirdPartyJobSuccessResult", ServerError(), times=None)
     outcome = _processor(service).process(offer, seconds_left=20)
