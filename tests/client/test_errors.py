@@ -8,7 +8,7 @@ import pytest
 from botocore import exceptions as botocore_exceptions
 
 from cp_thirdparty import SecretStr
-from cp_thirdparty._core.call import Call, Step, now
+from cp_thirdparty._core.call import Call, Obstacle, Step, now
 from cp_thirdparty._core.errors import configuration_error_of, error_of
 from cp_thirdparty._core.operations import get_third_party_job_details
 from cp_thirdparty.enums import Delivery
@@ -146,6 +146,7 @@ def test_the_limits_of_a_call_are_named(
     step: Step, seconds: float | None, bytes_left: int, kind: type[ThirdPartyError], text: str
 ) -> None:
     """A call that has used up its time or its bytes says so, and not what botocore made of it."""
-    call = _call(step, ends_at=None if seconds is None else now() + seconds, bytes_left=bytes_left)
+    ends_at = None if seconds is None else now() + seconds
+    call = _call(step, ends_at=ends_at, bytes_left=bytes_left, obstacle=Obstacle.CONNECT)
     error = error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)
     assert (type(error), str(error)) == (kind, f"GetThirdPartyJobDetails: {text}")

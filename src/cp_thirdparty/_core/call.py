@@ -16,6 +16,7 @@ import attrs
 from cp_thirdparty.enums import Delivery
 
 if TYPE_CHECKING:
+    from cp_thirdparty._core.deadline import Watch
     from cp_thirdparty._core.operations import Request
     from cp_thirdparty.secrets import SecretStr
 
@@ -121,6 +122,8 @@ class Call:
         is_connecting: Whether a connection is being made, so that bytes belong to a proxy or to TLS.
 
         bytes_left: How many bytes of responses it still takes.
+
+        watch: Ends the call at its deadline, if it has one.
     """
 
     request: Request[Any] | None = attrs.field(default=None, repr=False)
@@ -141,6 +144,7 @@ class Call:
     request_id: str | None = None
     is_connecting: bool = False
     bytes_left: int = MAX_BODY_BYTES
+    watch: Watch | None = None
 
     @property
     def delivery(self) -> Delivery:

@@ -8,6 +8,7 @@ so those are cleared and taken out of the traceback.
 from __future__ import annotations
 
 import traceback
+from itertools import takewhile
 from types import FrameType, TracebackType
 from typing import Final
 
@@ -49,9 +50,7 @@ def hide_library(failure: BaseException, place: TracebackType) -> None:
 
     Failures of botocore to which the exception refers as its cause or context are taken out too.
     """
-    for node in _nodes(failure.__traceback__):
-        if node is place:
-            break
+    for node in takewhile(lambda node: node is not place, _nodes(failure.__traceback__)):
         _clear(node.tb_frame)
     frame = place.tb_frame.f_back
     while frame is not None and _clear(frame):

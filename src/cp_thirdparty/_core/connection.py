@@ -8,6 +8,7 @@ replaced, so tools that replace those work.
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 import threading
@@ -23,6 +24,7 @@ _Method = Callable[..., Any]
 
 _LOCK: Final = threading.Lock()
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
+_READS: Final = frozenset({"read", "read1", "readinto", "readline"})
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -132,19 +134,8 @@ class _BoundedReader:
         self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def read(self, *size: int) -> Any:
-        return self._bounded(self._stream.read, *size)
-
-    def read1(self, *size: int) -> Any:
-        return self._bounded(self._stream.read1, *size)
-
-    def readline(self, *size: int) -> Any:
-        return self._bounded(self._stream.readline, *size)
-
-    def readinto(self, buffer: Any) -> Any:
-        return self._bounded(self._stream.readinto, buffer)
+        attribute = getattr(self._stream, name)
+        return functools.partial(self._bounded, attribute) if name in _READS else attribute
 
     def _bounded(self, read: Callable[..., Any], *arguments: Any) -> Any:
         try:

@@ -60,24 +60,22 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forget all calls and the thread, which does not exist in the child of a fork."""
         self._changed = threading.Condition(threading.Lock())
-        self._watches: dict[int, Watch] = {}  # by identity of the call
+        self._watches: set[Watch] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
-
-    def leave_parent(self) -> None:
-        """Start afresh in the child of a fork, where the thread does not exist."""
-        self._reset()
 
     def start(self, call: Call) -> None:
         """Watch a call, if it has a deadline."""
         if call.ends_at is None:
             return
+        call.watch = Watch(call.ends_at)
         with self._changed:
-            self._watches[id(call)] = Watch(call.ends_at)
+            self._watches.add(call.watch)
             if call.ends_at < self._wakes_at:
                 self._wakes_at = call.ends_at
                 self._changed.notify()
@@ -90,50 +88,41 @@ class Watchdog:
             thread.start()
         except RuntimeError:  # the system has no thread left
             _log.warning("no thread for deadlines could be started; a deadline does not end a read that hangs")
-            return
-        self._thread = thread
+        else:
+            self._thread = thread
 
     def use(self, call: Call, connection: _HasDescriptor) -> None:
         """Watch this connection of a call, and no other."""
-        if call.ends_at is None:
-            return
-        with self._changed:
-            watch = self._watches.get(id(call))
-            if watch is not None:
-                watch.release()
-                watch.descriptor = socket.dup(connection.fileno())
+        if call.watch is not None:
+            with self._changed:
+                call.watch.release()
+                call.watch.descriptor = socket.dup(connection.fileno())
 
     def release(self, call: Call) -> None:
         """Leave the connection of a call alone: its response is complete, and others may use the connection."""
-        if call.ends_at is None:
-            return
-        with self._changed:
-            watch = self._watches.get(id(call))
-            if watch is not None:
-                watch.release()
+        if call.watch is not None:
+            with self._changed:
+                call.watch.release()
 
     def stop(self, call: Call) -> None:
         """Watch a call no longer."""
-        if call.ends_at is None:
-            return
-        with self._changed:
-            watch = self._watches.pop(id(call), None)
-            if watch is not None:
-                watch.release()
+        if call.watch is not None:
+            with self._changed:
+                call.watch.release()
+                self._watches.discard(call.watch)
 
     def _run(self) -> None:
         with self._changed:
             while True:
                 time = now()
-                for key, watch in list(self._watches.items()):
-                    if watch.ends_at <= time:
-                        watch.shut_down()
-                        del self._watches[key]
-                self._wakes_at = min((watch.ends_at for watch in self._watches.values()), default=math.inf)
+                for watch in [each for each in self._watches if each.ends_at <= time]:
+                    watch.shut_down()
+                    self._watches.remove(watch)
+                self._wakes_at = min((watch.ends_at for watch in self._watches), default=math.inf)
                 self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - time)
 
 
 WATCHDOG = Watchdog()
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=WATCHDOG.leave_parent)
+    os.register_at_fork(after_in_child=WATCHDOG.reset)

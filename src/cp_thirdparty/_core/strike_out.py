@@ -91,14 +91,14 @@ def _find(data: bytes, wanted: list[bytes]) -> Iterator[tuple[int, int]]:
         data = unescaped.data
 
 
-def _versions(secret: bytes) -> Iterator[bytes]:
-    """Yield the secret and what it becomes when it is unescaped: it may itself look as if it were escaped."""
-    for _ in range(_MAX_STEPS):
-        yield _fold(secret)
-        step = _unescape(secret)
-        if step is None or not _is_findable(step.data.decode("utf-8", "replace")):
-            return
-        secret = step.data
+def _versions(secret: bytes) -> list[bytes]:
+    """Return the secret and what it becomes when it is unescaped: it may itself look as if it were escaped."""
+    versions = [_fold(secret)]
+    step = _unescape(secret)
+    while step is not None and len(versions) < _MAX_STEPS and _is_findable(step.data.decode("utf-8", "replace")):
+        versions.append(_fold(step.data))
+        step = _unescape(step.data)
+    return versions
 
 
 def _fold(data: bytes) -> bytes:
