@@ -281,8 +281,9 @@ class UntrustedResponseError(TransportError):
 
 class CredentialsError(CodePipelineJobError):
     """
-    The AWS credentials are missing, partial, expired or not known to AWS.
+    The AWS credentials are missing, partial, expired or not known to AWS, or could not be loaded.
 
+    The message has the reason, and what should supply the credentials: a profile, file, variable or program.
     `status_code` is ``None`` when the service was not asked.
     """
 
@@ -295,7 +296,8 @@ class InvalidRequestError(CodePipelineJobError):
     A parameter was refused before anything was sent.
 
     Attributes:
-        parameter: Name of the parameter or field, such as ``"client_token"``.
+        parameter: Name of the parameter or field, such as ``"client_token"``.  For a setting that was not given in
+            code, the environment variable, or the key with its profile and file.
 
         rule: What it must be.  The value is never named.
     """

@@ -93,6 +93,32 @@ def test_the_role_of_an_existing_client_is_named(machine: Machine) -> None:
     assert "AssumeRole failed with AccessDenied (assume-role; profile 'p'; request id " in str(raised)
 
 
+def test_a_bundle_that_nothing_uses_is_not_checked(machine: Machine) -> None:
+    """Without TLS, no CA bundle is read."""
+    machine.apply(Setup({**_STATIC, "AWS_CA_BUNDLE": "/none"}))
+    with ThirdPartyJobClient.create(endpoint_url="http://127.0.0.1:9") as client:
+        assert client.region_name == "us-east-1"
+
+
+class _Boto3Session:
+    """What boto3's session is: it has a session of botocore in it."""
+
+    def __init__(self, profile: str) -> None:
+        self._session = botocore.session.Session(profile=profile)
+
+    def client(self, *arguments: Any, **settings: Any) -> Any:
+        """Create a client."""
+        return self._session.create_client(*arguments, **settings)
+
+
+def test_the_profile_of_a_session_of_boto3_is_known(machine: Machine) -> None:
+    """A key in the profile of the session is named with that profile."""
+    machine.apply(Setup(_STATIC, "[profile p]\nca_bundle = /none\n"))
+    with pytest.raises(InvalidRequestError) as caught:
+        ThirdPartyJobClient.create(endpoint_url="https://127.0.0.1:9", session=_Boto3Session("p"))
+    assert caught.value.parameter == machine.fill("ca_bundle in profile 'p' of {tmp}/config")
+
+
 class _Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -168,7 +194,7 @@ _FAILURES: dict[str, tuple[Exception, str]] = {
 
 @pytest.mark.parametrize("what", _FAILURES)
 def test_a_failed_refresh_says_why(what: str) -> None:
-    """Of what fails while credentials are fetched, only constant texts and names of classes are kept."""
+    """Of what fails while credentials are fetched, only constant strings and names of classes are kept."""
     failure, reason = _FAILURES[what]
     past = datetime(2020, 1, 1, tzinfo=timezone.utc)
     session: Any = botocore.session.Session()
@@ -207,8 +233,12 @@ def test_a_failure_without_a_session_is_explained(
 
 @pytest.mark.parametrize(
     "failure",
-    [botocore_exceptions.EndpointProviderError(msg=MARKER), LookupError(MARKER)],
-    ids=["unknown reason", "foreign"],
+    [
+        botocore_exceptions.EndpointProviderError(msg=MARKER),
+        botocore_exceptions.HTTPClientError(error=FileNotFoundError(2, MARKER, "/none")),
+        LookupError(MARKER),
+    ],
+    ids=["unknown reason", "file of a body", "foreign"],
 )
 def test_what_is_unknown_is_not_explained(failure: Exception) -> None:
     """No setting is named without a reason."""

@@ -1,9 +1,9 @@
 """
 Explain failures that happen before a request is sent: of AWS credentials, and of settings.
 
-The text of a failure may hold a secret: what a program printed, a response, a value of a setting.  So an explanation
+The message of a failure may hold a secret: what a program printed, a response, a value of a setting.  So an explanation
 has only names (of a profile, file, variable, program, operation or key), statuses, AWS error codes, request ids, and
-texts that are constant.
+constant strings.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _HTTP: Final[tuple[tuple[type[Exception], str], ...]] = (
 _KEY: Final = "AccessKeyId|SecretAccessKey|SessionToken|Token|Expiration|access_key|secret_key|token|expiry_time"
 _SSO_KEY: Final = "sso_account_id|sso_region|sso_registration_scopes|sso_role_name|sso_session|sso_start_url"
 
-# What botocore says, and of it what holds no value.  Each group matches known words, or a name that is in quotes.
+# A message of botocore -> the part of it without a value.  Each group matches known words, or a name in quotes.
 _PHRASES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
@@ -187,7 +187,7 @@ def _explain_parameters(failure: Exception, trail: Trail) -> str:
 
 
 def _find_operation(trail: Trail) -> str:
-    """Return the operation that was to bring the credentials, as the start of a text."""
+    """Return the operation that was to bring the credentials, with a colon."""
     methods = trail.methods_of(BaseClient, *_LOADERS)
     # The calls outside of a loader are those that need the credentials.
     names = (
@@ -236,7 +236,7 @@ def _kwargs(failure: Exception) -> Mapping[str, Any]:
 
 
 def _find_phrase(failure: Exception) -> str:
-    """Return what botocore's text says, without values; else the text if it is constant; else the class."""
+    """Return the part of botocore's message without values: if there is none, a constant message, or the class."""
     facts = _kwargs(failure)
     text = str(facts.get("error_msg") or facts.get("msg") or failure)[:_TEXT_CHARS]
     for pattern, phrase in _PHRASES:
@@ -291,7 +291,7 @@ def never_prompt(session: botocore.session.Session) -> None:
 
     def create_resolver() -> Any:
         resolver = create()
-        resolver.get_provider("assume-role")._prompter = _ask_on_terminal  # noqa: SLF001 - as above
+        resolver.get_provider("assume-role")._prompter = _ask_on_terminal  # noqa: SLF001 - no public way
         return resolver
 
     session.lazy_register_component("credential_provider", create_resolver)

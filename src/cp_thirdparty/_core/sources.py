@@ -110,7 +110,7 @@ def _find_by_method(
         return name, "must be an integer" if is_number else _NOT_ACCEPTED
     if not any(trail.methods_of(ClientArgsCreator)):
         return None
-    # The setting is named in a text that has its value too, so only a name that is known is taken from it.
+    # The message names the setting and its value, so only a name that is known is taken from it.
     text = str(facts.get("config_key") or facts.get("error_msg", ""))
     names = sorted((name for name in session.session_var_map if name in text), key=len)
     return (names[-1], _NOT_ACCEPTED) if names else None
@@ -179,7 +179,7 @@ def _explain_connection(failure: Exception, cause: object) -> InvalidRequestErro
         wrong = (variable for variable in variables if not _is_proxy(os.environ[variable]))
         return InvalidRequestError(next(wrong, "config"), _PROXY_RULE)
     causes = (cause, *getattr(cause, "args", ()))
-    # The error of a file that was opened would have its name; that of certificates which were to be loaded has none.
+    # The error of a file that cannot be opened has its name; that of certificates which cannot be loaded has none.
     if any(isinstance(each, (FileNotFoundError, IsADirectoryError)) and each.filename is None for each in causes):
         return InvalidRequestError(_find_bundle_source(botocore.session.Session()), _BUNDLE_RULE)
     return None
