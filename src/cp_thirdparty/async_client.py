@@ -177,7 +177,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can tell, such as
                 an unknown profile or that no region is known, is told by ``async with``.
 
-            cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials are incomplete or cannot be loaded.
+            cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
         """
         refused = refused_setting(
             endpoint_url=endpoint_url,

@@ -146,7 +146,7 @@ class ThirdPartyJobClient(JobClientBase):
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
 
-            cp_thirdparty.exceptions.CredentialsError: The AWS credentials are incomplete or cannot be loaded.
+            cp_thirdparty.exceptions.CredentialsError: The AWS credentials cannot be loaded.
         """
         refused = refused_setting(
             endpoint_url=endpoint_url,
