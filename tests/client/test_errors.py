@@ -135,7 +135,7 @@ _LIMITS: list[tuple[Step, float | None, int, type[ThirdPartyError], str]] = [
     (Step.SENT, -1.0, 0, TransportError, "no response before the deadline"),
     (Step.SENT, None, -1, UntrustedResponseError, "the response is too long"),
     (Step.SENT, -1.0, -1, UntrustedResponseError, "the response is too long"),
-    (Step.UNSENT, None, 0, TransportError, "the request could not be sent (ReadTimeoutError)"),
+    (Step.UNSENT, None, 0, TransportError, "no connection to the endpoint"),
     (Step.UNSENT, -1.0, 0, TransportError, "no connection before the deadline"),
     (Step.SIGNING, -1.0, 0, CredentialsError, "the AWS credentials could not be loaded before the deadline"),
 ]
@@ -150,3 +150,13 @@ def test_the_limits_of_a_call_are_named(
     call = _call(step, ends_at=ends_at, bytes_left=bytes_left, obstacle=Obstacle.CONNECT)
     error = error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)
     assert (type(error), str(error)) == (kind, f"GetThirdPartyJobDetails: {text}")
+
+
+def test_what_takes_the_place_of_a_connection_is_named_by_its_failure() -> None:
+    """Without a connection nothing was observed, so only the class of the failure is known."""
+    error = error_of(LookupError("xMARKERx"), _call(Step.UNSENT))
+    assert (type(error), str(error)) == (
+        TransportError,
+        "GetThirdPartyJobDetails: the request could not be sent (LookupError)",
+    )
+    assert error.is_retry_safe is False
