@@ -178,6 +178,18 @@ def test_a_passing_fault_costs_no_byte(fault: str, body: bytes, way: str, tmp_pa
         assert len(s3.asked) > 2
 
 
+@pytest.mark.parametrize("fault", _PASSING)
+def test_a_read_keeps_no_view_of_its_buffer(fault: str) -> None:
+    """After a passing fault the caller's buffer can be resized, which `read()` does on Python 3.15."""
+    buffer = bytearray(1024)
+    with ScriptedS3({_PATH: _SMALL}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as opened:
+        with opened.open("MyApp") as stream:
+            assert isinstance(stream, io.BufferedReader)
+            while stream.raw.readinto(buffer):
+                buffer.append(0)
+        assert len(s3.asked) > 2
+
+
 # What stays, and what it is told as.
 _TRANSFER = ArtifactTransferError
 _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {

@@ -53,8 +53,10 @@ class ArtifactReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes; none at the end."""
-        count, error = attempt(partial(self._read_into, memoryview(buffer).cast("B")), self._place)
-        # A buffer of `io` comes with what was in memory before, a secret perhaps: no traceback is to show it.
+        # The frames of a suppressed error would keep a view, and `io` of Python 3.15 resizes the buffer after the call.
+        with memoryview(buffer) as exported, exported.cast("B") as view:
+            count, error = attempt(partial(self._read_into, view), self._place)
+        # A buffer of `io` comes with what was in memory before, perhaps a secret, which no traceback may show.
         del buffer
         if error is not None:
             raise error
