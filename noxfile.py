@@ -66,6 +66,8 @@ PYTHONS = Path(os.environ.get("CP_THIRDPARTY_PYTHONS") or Path.home() / ".cache"
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 PYTEST = ("-m", "pytest", "-q")
 PARALLEL = ("-n", "4", "--dist", "loadfile")
+# Without bytecode on the disk, every worker and every child process compiles the package again.
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,testing]"
 
 
@@ -121,7 +123,7 @@ def tests(session: nox.Session) -> None:
         session.run("python", *PYTEST, "-m", "not slow", *session.posargs)
         return
     session.run("python", "-m", "coverage", "erase")
-    session.run("python", "-m", "coverage", "run", *PYTEST, "-m", "not slow", *PARALLEL)
+    session.run("python", "-m", "coverage", "run", *PYTEST, "-m", "not slow", *PARALLEL, env=BYTECODE)
     session.run("python", "-m", "coverage", "combine", "-q")
     session.run("python", "-m", "coverage", "report")
 

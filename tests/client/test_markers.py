@@ -140,8 +140,18 @@ def _is_in(name: str, text: str) -> bool:
     return re.search(rf"{_STEM}(/|%2F)[\\\"']*(%22)?{name}", text) is not None
 
 
-@pytest.mark.parametrize("surface", ALL_ERROR_SURFACES)
-@pytest.mark.parametrize("failure", _FAILURES)
+# The tools take most of the time; their other failures are slow.
+_FOR_TOOLS = ("AccessDeniedException", "echo", "HTML", "wrong shapes")
+_FAILURES_ON_SURFACES = [
+    pytest.param(
+        failure, surface, marks=pytest.mark.slow if failure not in _FOR_TOOLS and surface in ERROR_TOOLS else ()
+    )
+    for failure in _FAILURES
+    for surface in ALL_ERROR_SURFACES
+]
+
+
+@pytest.mark.parametrize(("failure", "surface"), _FAILURES_ON_SURFACES)
 def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJobClient) -> None:
     """No tool that shows errors finds a marker in any error of any operation."""
     _Answers.now = staticmethod(_FAILURES[failure])
