@@ -118,6 +118,6 @@ class Delivery(Enum):
     NOT_SENT = "not sent"
     """No byte of the request has left this machine."""
     SENT = "sent"
-    """At least one byte has left, and no complete response has arrived: the service may have acted on the request."""
+    """At least one byte has left, but no complete response has arrived. The service may have acted on the request."""
     RESPONDED = "responded"
     """A complete response has arrived."""
