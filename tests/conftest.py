@@ -27,6 +27,7 @@ if find_spec("hypothesis"):
     settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     # The default run has the same few examples each time.  `--hypothesis-profile=slow` tries many new ones.
     settings.register_profile("fast", settings.get_profile("untimed"), max_examples=20, derandomize=True)
-    settings.register_profile("slow", settings.get_profile("untimed"), max_examples=200)
-    settings.register_profile("fuzz", settings.get_profile("untimed"), max_examples=5_000)
+    # In CI, Hypothesis would repeat the same examples without this `derandomize`.
+    settings.register_profile("slow", settings.get_profile("untimed"), max_examples=200, derandomize=False)
+    settings.register_profile("fuzz", settings.get_profile("untimed"), max_examples=5_000, derandomize=False)
     settings.load_profile("fast")
