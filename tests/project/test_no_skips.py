@@ -19,6 +19,13 @@ _SKIPS = """
 """
 
 
+_SKIPPED_MODULE = """
+    import pytest
+
+    pytest.skip("no valgrind", allow_module_level=True)
+"""
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [([], {"skipped": 2, "xfailed": 1}), (["--no-skips"], {"failed": 1, "errors": 1, "xfailed": 1})],
@@ -31,3 +38,12 @@ def test_a_skip_is_a_failure(pytester: pytest.Pytester, options: list[str], expe
     result.assert_outcomes(**expected)
     for reason in ("no compiler", "no browser"):
         assert reason in result.stdout.str()
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], {"skipped": 1}), (["--no-skips"], {"errors": 1})], ids=str)
+def test_a_skipped_module_is_an_error(pytester: pytest.Pytester, options: list[str], expected: dict[str, int]) -> None:
+    """With the option a module that skips all its tests at import fails the run, and the report has its reason."""
+    pytester.makepyfile(_SKIPPED_MODULE)
+    result = pytester.runpytest_inprocess("-rfEs", "-p", "support.no_skips", *options)
+    result.assert_outcomes(**expected)
+    assert "no valgrind" in result.stdout.str()

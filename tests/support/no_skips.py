@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TypeVar
 
 import pytest
+
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,9 +17,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip into a failure that says what is missing."""
-    report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("no_skips"):
+    """Turn the skip of a test into a failure with the reason."""
+    return _refuse_skip((yield), item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a module into a failure with the reason."""
+    return _refuse_skip((yield), collector.config)
+
+
+def _refuse_skip(report: _Report, config: pytest.Config) -> _Report:
+    if report.skipped and not hasattr(report, "wasxfail") and config.getoption("no_skips"):
         report.outcome = "failed"
         report.longrepr = f"--no-skips: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}"
     return report
