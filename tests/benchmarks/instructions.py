@@ -29,7 +29,7 @@ _STORED = Path(__file__).with_name("instructions.json")
 _TESTS = Path(__file__).parents[1]
 _TOLERANCE = 0.03
 _REFERENCES = {"structuring": "plain reading", "client call": "botocore call"}
-_RECORD = "PYTHONPATH=tests python -m benchmarks.instructions --record"
+_RECORD = "nox -s benchmarks -- instructions --record"
 
 
 def main() -> int:

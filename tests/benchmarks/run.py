@@ -30,18 +30,22 @@ def main() -> int:
     """Run all benchmarks, or those that are named, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="fewer rounds and less work")
+    parser.add_argument("--record", action="store_true", help="store the ratios of the benchmark `instructions`")
     parser.add_argument("names", nargs="*", help=f"some of: {', '.join(_NAMES)}")
     options = parser.parse_args()
     unknown = set(options.names) - {*_NAMES}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if options.record and options.names != ["instructions"]:
+        parser.error("--record: only `instructions` stores ratios, so it must be the only name")
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors")
     print(", ".join(f"{name} {version(name)}" for name in _PEERS))
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     failed: list[str] = []
     for name in options.names or _NAMES:
         print(f"\n{name}", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}", *(["--short"] if options.short else [])]
+        passed = [f"--{option}" for option in ("short", "record") if getattr(options, option)]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *passed]
         if subprocess.run(command, env=environment, check=False).returncode:
             failed.append(name)
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nno target was missed")

@@ -124,6 +124,27 @@ def test_the_reference_reads_the_complete_document() -> None:
             read({**document, **change}, None)
 
 
+def test_the_documented_command_stores_ratios(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`run.py` passes `--record` to the benchmark that stores ratios, and refuses it for others."""
+    started: list[list[str]] = []
+
+    def start(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        started.append(command[2:])
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("subprocess.run", start)
+    monkeypatch.setattr(run, "version", lambda _: "1.0")
+    monkeypatch.setattr("sys.argv", ["run.py", "instructions", "--record"])
+    assert run.main() == 0
+    assert started == [["benchmarks.instructions", "--record"]]
+    monkeypatch.setattr("sys.argv", ["run.py", "--record"])
+    with pytest.raises(SystemExit):
+        run.main()
+    assert "--record: only `instructions` stores ratios" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("returncode", "status"), [(0, 0), (1, 1)])
 def test_a_run_fails_if_one_benchmark_fails(
     returncode: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
