@@ -1,4 +1,4 @@
-"""What the release task makes of the answers of pip-audit."""
+"""What the release script refuses."""
 
 from __future__ import annotations
 
@@ -93,3 +93,29 @@ def test_a_wrong_call_fails(release: Any, tmp_path: Path) -> None:
     _pip_audit_says(tmp_path, status=2, error="unrecognized arguments")
     with pytest.raises(SystemExit, match="unrecognized arguments"):
         release.audit(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changelog", "address", "expected"),
+    [
+        ("## [2.0.0] - unreleased", "https://example.com/x", "CHANGELOG.md"),
+        ("## [2.0.0] - 2030-01-02", "https://example.invalid/x", "pyproject.toml"),
+        ("## [2.0.0] - 2030-01-02", "https://example.com/x", None),
+    ],
+)
+def test_only_a_complete_release_is_published(
+    *, release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changelog: str, address: str, expected: str | None
+) -> None:
+    """A tag needs the date in the top heading of the changelog and the project's address; a branch needs neither."""
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n{changelog}\n\n## [1.0.0] - unreleased\n")
+    (tmp_path / "pyproject.toml").write_text(f'Homepage = "{address}"\n')
+    for variables in ({}, {"GITHUB_ACTIONS": "true", "GITHUB_REF_TYPE": "branch"}):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        release.check_publishable(tmp_path)
+    monkeypatch.setenv("GITHUB_REF_TYPE", "tag")
+    if expected is None:
+        release.check_publishable(tmp_path)
+    else:
+        with pytest.raises(SystemExit, match=expected):
+            release.check_publishable(tmp_path)
