@@ -9,6 +9,8 @@ If nox is installed, ``nox -s tests`` does the same.  Arguments after ``--`` go 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -44,10 +46,16 @@ def install_nox() -> Path:
 
 def main(arguments: list[str]) -> int:
     """Run nox from its own environment; the words before the first option are names of sessions."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - an older Python parses this file, and must fail with a reason
+        sys.exit(f"noxfile.py needs Python 3.10 or newer; {sys.executable} is {sys.version.split()[0]}")
     first_option = next((i for i, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
     sessions = ["-s", *arguments[:first_option]] if first_option else []
     command = [str(install_nox()), "-m", "nox", "-f", __file__, *sessions, *arguments[first_option:]]
-    return subprocess.run(command, check=False).returncode
+    status = subprocess.run(command, check=False).returncode
+    if status and sessions and arguments[first_option:] and "--" not in arguments:
+        correct = " ".join([*arguments[:first_option], "--", *arguments[first_option:]])
+        print(f"Options of the program that a session runs come after `--`: python3 noxfile.py {correct}")  # noqa: T201
+    return status
 
 
 if __name__ == "__main__":
@@ -59,7 +67,7 @@ nox.needs_version = NOX.removeprefix("nox")
 nox.options.sessions = ["tests"]
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "virtualenv"  # it brings pip, which Python's own venv does not always do
-nox.options.error_on_missing_interpreters = False  # the matrix runs with the Pythons that the machine has
+nox.options.error_on_missing_interpreters = False  # the session `interpreters` checks them
 nox.options.download_python = "never"
 
 PYTHONS = Path(os.environ.get("CP_THIRDPARTY_PYTHONS") or Path.home() / ".cache" / "cp-thirdparty" / "pythons")
@@ -93,9 +101,16 @@ def install_beside(session: nox.Session, name: str, *requirements: str) -> Path:
     return folder / BIN
 
 
+def read_version(path: Path) -> tuple[int, ...]:
+    """Return the patch number of a Python of pyenv, after a 0 if it is no release; empty for a free-threaded build."""
+    match = re.fullmatch(r"\d+\.\d+\.(\d+)((?:a|b|rc)\d+)?", path.parts[-3])
+    return (int(not match[2]), int(match[1])) if match else ()
+
+
 def find_python(version: str) -> str:
     """Return the path of a Python that `.ci/pythons` or pyenv installed, or the version, which nox looks up in PATH."""
-    found = [*sorted(PYENV.glob(f"versions/{version}.*/bin/python{version}")), *PYTHONS.glob(f"bin/python{version}")]
+    versions = [path for path in PYENV.glob(f"versions/{version}.*/bin/python{version}") if read_version(path)]
+    found = [*sorted(versions, key=read_version), *PYTHONS.glob(f"bin/python{version}")]
     return str(found[-1]) if found else version
 
 
@@ -188,7 +203,7 @@ def clients(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Run all benchmarks for half an hour; after `--`, `--short` or names of benchmarks."""
+    """Run all benchmarks in about an hour; after `--`, `--short`, `--record` or names of benchmarks."""
     install(session, "-e", ".[async]", "--group", "benchmark")
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
 
@@ -225,20 +240,38 @@ ASYNC_TESTS = (
     *("tests/client/test_markers.py", "tests/client/test_telemetry.py", "tests/project/test_exports.py"),
     *("tests/project/test_introspection.py", "tests/project/test_readme.py"),
 )
-# The oldest and the newest Python run all fast tests. The others run the folders that depend most on threads, processes,
-# asyncio and botocore's internals, because the complete matrix may take 12 minutes on 2 cores.
-SOME_TESTS = ("tests/client", "tests/models", "tests/worker")
+# The oldest and the newest Python run all fast tests. The others run the folders that depend most on Python and on
+# botocore's internals, because `.ci/run` may take 35 minutes on 2 cores. tests/worker, the slowest folder, depends on
+# threads and processes: it runs with 3.14 too, in case there is no 3.15, and with the Python of the session `tests`.
+SOME_TESTS = ("tests/client", "tests/models")
 MATRIX = {
     "3.10-lowest": Case("3.10", (*TEST, "--group", "lowest")),
     "3.10-async": Case("3.10", ASYNC, ASYNC_TESTS),
+    "3.11": Case("3.11", TEST, SOME_TESTS),
+    "3.12": Case("3.12", TEST, SOME_TESTS),
     # botocore's internals concern only the client.
     "3.13-middle": Case("3.13", (*TEST, "--group", "middle"), ("tests/client",)),
     "3.13-newest": Case("3.13", TEST, SOME_TESTS),
     "3.13-async": Case("3.13", ASYNC, ASYNC_TESTS, covers="*/async_client.py,*/_core/aio.py"),
-    "3.14": Case("3.14", TEST, SOME_TESTS),
+    "3.14": Case("3.14", TEST, (*SOME_TESTS, "tests/worker")),
     # cfn-lint requires pydantic-core, which has no wheel for 3.15; only a slow test runs cfn-lint.
     "3.15": Case("3.15", ("-e", ".", *leave_out("cfn-lint"))),
 }
+
+
+# Only root can install these, and not without a network.
+OPTIONAL_PYTHONS = {"3.14", "3.15"}
+
+
+@nox.session(python=False)
+def interpreters(session: nox.Session) -> None:
+    """Print the rows of the matrix whose Python is missing; fail in CI if one of them is not optional."""
+    missing = [name for name, case in MATRIX.items() if shutil.which(find_python(case.python)) is None]
+    if missing:
+        print(f"Rows of the matrix that are skipped because their Python is missing: {', '.join(missing)}")  # noqa: T201
+    required = [name for name in missing if MATRIX[name].python not in OPTIONAL_PYTHONS]
+    if required and os.environ.get("CI", "") not in {"", "0", "false"}:
+        session.error(f"CI must run these rows of the matrix: {', '.join(required)}")
 
 
 @nox.session
@@ -246,7 +279,7 @@ MATRIX = {
 def matrix(session: nox.Session, case: Case) -> None:
     """Run tests with the oldest and newest Pythons and dependencies; after `--`, options of pytest."""
     install(session, *case.requirements)
-    arguments = (*PYTEST, "-m", "not slow", *PARALLEL, *(session.posargs or case.tests))
+    arguments = (*PYTEST, "-m", "not slow", *PARALLEL, *case.tests, *session.posargs)
     if not case.covers or session.posargs:
         session.run("python", *arguments)
         return
@@ -288,10 +321,3 @@ def picture(session: nox.Session) -> None:
     """Create the README's pictures with Chromium."""
     install(session, "-e", ".", "--group", "test")
     session.run("python", "tests/support/readme_pictures.py")
-
-
-@nox.session
-def mutation(session: nox.Session) -> None:
-    """Break the code in several hundred ways and report the changes that no test notices."""
-    install(session, "-e", ".", "--group", "test", "--group", "mutation")
-    session.run("mutmut", "run", *session.posargs)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -92,6 +96,88 @@ def test_a_python_without_pip_is_reported(project: Path) -> None:
     assert code == 1
     assert error.startswith("noxfile.py needs pip")
     assert "apt-get install python3-pip" in error
+
+
+def test_an_old_python_is_reported(project: Path) -> None:
+    """Python 3.8 can parse the file, and gets one line that names the version it needs."""
+    ast.parse(_NOXFILE.read_text(encoding="utf-8"), feature_version=(3, 8))
+    program = "import runpy, sys; sys.version_info = (3, 9, 2); runpy.run_path('noxfile.py', {}, '__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("noxfile.py needs Python 3.10 or newer; ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_options_without_a_separator_get_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If nox fails and there was no `--`, the correct command is printed; otherwise nothing is."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+    program.chmod(0o755)
+    noxfile = _load(monkeypatch)
+    monkeypatch.setitem(noxfile["main"].__globals__, "install_nox", lambda: program)
+    assert noxfile["main"](["tests", "-k", "x"]) == 3
+    assert "after `--`: python3 noxfile.py tests -- -k x\n" in capsys.readouterr().out
+    for arguments in (["tests"], ["tests", "--", "-k", "x"], ["--list"]):
+        assert noxfile["main"](arguments) == 3
+        assert capsys.readouterr().out == ""
+
+
+def _load(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Load the noxfile with a nox that leaves each session a plain function."""
+    nox = MagicMock()
+    nox.session = lambda function=None, **_: function or (lambda decorated: decorated)
+    nox.parametrize = lambda *_, **__: lambda decorated: decorated
+    monkeypatch.setitem(sys.modules, "nox", nox)
+    return runpy.run_path(str(_NOXFILE))
+
+
+def test_the_newest_python_of_pyenv_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3.13.10 is newer than 3.13.9 and than a candidate; a free-threaded build is not used."""
+    for name in ("3.13.10", "3.13.9", "3.13.11rc1", "3.13.12t", "3.14.1t"):
+        path = tmp_path / "versions" / name / "bin" / f"python{name[:4]}"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("CP_THIRDPARTY_PYTHONS", str(tmp_path / "none"))
+    find_python = _load(monkeypatch)["find_python"]
+    assert find_python("3.13") == str(tmp_path / "versions" / "3.13.10" / "bin" / "python3.13")
+    assert find_python("3.14") == "3.14"
+
+
+def test_options_after_the_separator_keep_the_tests_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nox -s matrix -- -k name` selects among the tests of the row."""
+    noxfile = _load(monkeypatch)
+    monkeypatch.setitem(noxfile["matrix"].__globals__, "install", lambda *_: None)
+    session = MagicMock(posargs=["-k", "name"])
+    noxfile["matrix"](session, noxfile["MATRIX"]["3.12"])
+    assert session.run.call_args.args[-4:] == ("tests/client", "tests/models", "-k", "name")
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_failed"), [((), False), (("3.14", "3.15"), False), (("3.11", "3.15"), True)], ids=str
+)
+@pytest.mark.parametrize("ci", ["", "true"])
+def test_a_missing_interpreter_fails_in_ci(
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: tuple[str, ...],
+    is_failed: bool,
+    ci: str,
+) -> None:
+    """The rows without an interpreter are printed; in CI only Pythons that need root may be missing."""
+    noxfile = _load(monkeypatch)
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setitem(noxfile["interpreters"].__globals__, "find_python", lambda version: version)
+    monkeypatch.setattr(shutil, "which", lambda version: None if version in missing else version)
+    session = MagicMock()
+    noxfile["interpreters"](session)
+    assert session.error.called == (is_failed and bool(ci))
+    assert capsys.readouterr().out.endswith(f": {', '.join(missing)}\n" if missing else "")
 
 
 @pytest.mark.slow

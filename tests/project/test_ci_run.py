@@ -1,0 +1,68 @@
+"""``.ci/run`` installs missing programs, and fails in CI if it cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_SCRIPT = Path(__file__).parents[2] / ".ci" / "run"
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the script is for Linux")
+
+
+def _write(path: Path, body: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.fixture(name="machine")
+def _machine(tmp_path: Path) -> Path:
+    """A project whose sessions and interpreters only print, on a machine without Chromium, used by a normal user."""
+    programs = tmp_path / "bin"
+    _write(tmp_path / ".ci" / "pythons", "")
+    for name, body in (
+        ("id", "echo 1000"),
+        ("python3", '[ "$2" = interpreters ] && echo "Rows: 3.15"; true'),
+        ("valgrind", ""),
+        ("sudo", '[ "$1" = -n ] && printf "%s\\n" "$*" >> calls && [ ! -e no-sudo ]'),
+    ):
+        _write(programs / name, body)
+    for name in ("bash", "dirname"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    shutil.copy(_SCRIPT, tmp_path / ".ci")
+    return tmp_path
+
+
+def _run(machine: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", ".ci/run"],
+        cwd=machine,
+        env={"PATH": str(machine / "bin"), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_normal_user_installs_programs_with_sudo(machine: Path) -> None:
+    """Without root, sudo runs apt-get and asks for no password; the last line has the rows that are skipped."""
+    result = _run(machine, CI="true")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "apt-get -qq install --no-install-recommends chromium\n" in (machine / "calls").read_text(encoding="utf-8")
+    assert result.stdout.endswith("total\nRows: 3.15\n")
+
+
+@pytest.mark.parametrize(("settings", "code"), [({}, 0), ({"CI": "true"}, 1)], ids=["a clone", "CI"])
+def test_a_missing_program_fails_in_ci(machine: Path, settings: dict[str, str], code: int) -> None:
+    """If apt-get cannot install a program, CI fails and another run goes on."""
+    (machine / "no-sudo").touch()
+    result = _run(machine, **settings)
+    assert result.returncode == code
+    assert "chromium not found, and apt-get could not install them.\n" in result.stdout
+    assert ("programs FAILED" in result.stdout) == bool(code)
