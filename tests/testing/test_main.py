@@ -185,8 +185,10 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
         ),
         (
             {"clients": _CLIENTS, "actions": [{**_ACTION, "clientId": "xMARKERx"}]},
-            "actions[0].client_id: must be registered by register_client() first",
+            "actions[0].clientId: must be the clientId of one of the clients",
         ),
+        ({"actions": [_ACTION]}, "actions[0].clientId: must be the clientId of one of the clients"),
+        ({"clients": _CLIENTS * 2}, "clients[1].clientId: is given more than once"),
         (
             {"clients": _CLIENTS, "actions": [{**_ACTION, "inputArtifacts": "xMARKERx"}]},
             "actions[0].inputArtifacts: must be a list",

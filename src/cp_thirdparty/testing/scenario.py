@@ -112,16 +112,11 @@ class Scenario:
         return cls(settings={}, clients=clients, actions=actions)
 
     def play(self, service: LocalCodePipeline) -> Introduction:
-        """
-        Register the clients and start the actions.
-
-        Raises:
-            ScenarioError: An action is of a client that the scenario does not have.
-        """
+        """Register the clients and start the actions."""
         for client_id, client_token in self.clients.items():
             service.register_client(client_id, client_token)
-        for index, action in enumerate(self.actions):
-            _start(service, action, f"actions[{index}]")
+        for action in self.actions:
+            service.start_action(**{field.name: getattr(action, field.name) for field in attrs.fields(_Action)})
         client_id, client_token = next(iter(self.clients.items()))
         action_type_id = self.actions[0].action_type_id if self.actions else _MADE_UP_TYPE
         return Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id)
@@ -163,12 +158,25 @@ def _read(path: Path) -> tuple[Scenario | None, list[str]]:
     settings: Any = document.get("settings")
     settings = {} if settings is None else settings
     problems = (*_settings_problems(settings), *problems)
+    if content is not None:
+        problems = (*problems, *_client_problems(content))
     if content is None or problems:
         return None, list(problems)
     named = {member_name(name): name for name in _SETTINGS}
     clients = {client.client_id: SecretStr(client.client_token) for client in content.clients}
     settings = {named[name]: value for name, value in settings.items()}
     return Scenario(settings=settings, clients=clients or _made_up_client(), actions=content.actions), []
+
+
+def _client_problems(content: _Content) -> Iterator[str]:
+    known: set[str] = set()
+    for index, client in enumerate(content.clients):
+        if client.client_id in known:
+            yield f"clients[{index}].clientId: is given more than once"
+        known.add(client.client_id)
+    for index, action in enumerate(content.actions):
+        if action.client_id not in known:
+            yield f"actions[{index}].clientId: must be the clientId of one of the clients"
 
 
 def _settings_problems(settings: object) -> Iterator[str]:
@@ -191,10 +199,3 @@ def _is_of(value: object, kind: type[float | int | bool]) -> bool:
 
 def _made_up_client() -> dict[str, SecretStr]:
     return {str(uuid.uuid4()): SecretStr(token_urlsafe(24))}
-
-
-def _start(service: LocalCodePipeline, action: _Action, path: str) -> None:
-    try:
-        service.start_action(**{field.name: getattr(action, field.name) for field in attrs.fields(_Action)})
-    except ValueError as error:
-        raise ScenarioError(f"{path}.{error}") from None
