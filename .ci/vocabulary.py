@@ -3,9 +3,9 @@
 Report words that the project does not use, with the words to write instead.
 
 python3 .ci/vocabulary.py                  count all, and fail when there are more than .ci/vocabulary-count allows
-python3 .ci/vocabulary.py --list [PATH...] print each one of the project or of some files
-python3 .ci/vocabulary.py --changed [REV]  print those in lines changed since REV (default HEAD), and fail when the
-                                           changed files have more than before
+python3 .ci/vocabulary.py --list [PATH...] print each one of the project or of some files and folders
+python3 .ci/vocabulary.py --changed [REV]  print those in lines changed since the branch left REV (default HEAD), also
+                                           in new files, and fail when the changed files have more than before
 
 .ci/vocabulary.md has the words. codespell and Vale do not fit: codespell checks names in code too, and misses a phrase
 that a line break divides; the package of Vale on PyPI downloads a program.
@@ -61,6 +61,10 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: '{self.phrase}': write {self.write}"
+
+
+class PathError(ValueError):
+    """A path of the command line cannot be read."""
 
 
 class Vocabulary:
@@ -183,6 +187,27 @@ def list_files(root: Path) -> list[str]:
     return [path for path in sorted(set(paths)) if path and _is_checked(path) and (root / path).is_file()]
 
 
+def select_files(root: Path, arguments: Iterable[str]) -> list[str]:
+    """
+    Return the named files, and the files of the named folders that have prose.
+
+    Raises:
+        PathError: A path does not exist or is not in the project.
+    """
+    known = list_files(root)
+    selected: list[str] = []
+    for argument in arguments:
+        path = Path(argument).resolve()  # as a shell completes it: relative to the working directory
+        if not path.exists() or not path.is_relative_to(root.resolve()):
+            raise PathError(f"--list: {argument} is not a file or folder of the project")
+        name = path.relative_to(root.resolve()).as_posix()
+        if path.is_file():
+            selected.append(name)
+        else:
+            selected += [each for each in known if name == "." or each.startswith(f"{name}/")]
+    return selected
+
+
 def find_in_files(vocabulary: Vocabulary, root: Path, paths: Iterable[str]) -> list[Finding]:
     """Return the findings of files in the working tree; a removed file has none."""
     return [
@@ -203,6 +228,7 @@ def _find_in_revision(vocabulary: Vocabulary, root: Path, revision: str, paths: 
 
 
 def _list_changed_lines(root: Path, revision: str) -> set[tuple[str, int]]:
+    """Return the path and number of each changed line; `check_changed` adds new files, which have no revision."""
     changed: set[tuple[str, int]] = set()
     path = ""
     options = ("--unified=0", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
@@ -217,13 +243,15 @@ def _list_changed_lines(root: Path, revision: str) -> set[tuple[str, int]]:
 
 def check_changed(vocabulary: Vocabulary, root: Path, revision: str) -> int:
     """Print the findings in changed lines; fail when the changed files have more findings than before."""
+    revision = _git(root, "merge-base", "HEAD", revision).strip()  # later changes of that branch are not ours
     names = _git(root, "diff", "-z", "--name-only", "--no-renames", revision).split("\0")
-    paths = [path for path in names if path and _is_checked(path)]
+    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard").split("\0")
+    paths = [path for path in sorted({*names, *new}) if path and _is_checked(path)]
     lines = _list_changed_lines(root, revision)
     after = find_in_files(vocabulary, root, paths)
     before = len(_find_in_revision(vocabulary, root, revision, paths))
     for finding in after:
-        if (finding.path, finding.line) in lines:
+        if finding.path in new or (finding.path, finding.line) in lines:
             print(f"warning: {finding}")
     if len(after) > before:
         print(f"error: the changed files have {len(after)} such phrases, and had {before}. Replace those you added.")
@@ -255,10 +283,20 @@ def main(arguments: list[str], root: Path = ROOT, allowed: int | None = None) ->
     group.add_argument("--changed", nargs="?", const="HEAD", metavar="REV")
     options = parser.parse_args(arguments)
     vocabulary = Vocabulary(TABLE.read_text(encoding="utf-8"))
+    try:
+        return _run(vocabulary, root, options, allowed)
+    except subprocess.CalledProcessError as error:
+        parser.error(f"git: {error.stderr.strip().splitlines()[0]}")
+    except PathError as error:
+        parser.error(str(error))
+
+
+def _run(vocabulary: Vocabulary, root: Path, options: argparse.Namespace, allowed: int | None) -> int:
     if options.changed is not None:
         return check_changed(vocabulary, root, options.changed)
     if options.list is not None:
-        for finding in find_in_files(vocabulary, root, options.list or list_files(root)):
+        paths = select_files(root, options.list) if options.list else list_files(root)
+        for finding in find_in_files(vocabulary, root, paths):
             print(finding)
         return 0
     return check_all(vocabulary, root, int(COUNT.read_text(encoding="utf-8")) if allowed is None else allowed)

@@ -18,7 +18,6 @@ _UNKNOWN = {"name": "attrs", "skip_reason": "Dependency not found on PyPI and co
 _OURS = {"name": "cp-thirdparty", "skip_reason": "Dependency not found on PyPI and could not be audited"}
 
 pytestmark = [
-    pytest.mark.skipif(not _SCRIPT.exists(), reason="the sdist has no .ci"),
     pytest.mark.skipif(sys.platform == "win32", reason="the release is made on Linux"),
 ]
 

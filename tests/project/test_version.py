@@ -56,7 +56,6 @@ def test_the_matrix_has_each_declared_python() -> None:
     assert project["requires-python"] == f">={declared[0]}"
 
 
-@pytest.mark.skipif(not (_ROOT / ".pre-commit-config.yaml").exists(), reason="the sdist has no hooks")
 def test_hooks_and_group_lint_use_the_same_versions() -> None:
     """Each tool of the pre-commit hooks has the version range of the dependency group ``lint``."""
     requirement = re.compile(r'"([a-z-]+>=[0-9.]+)"')

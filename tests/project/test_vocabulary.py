@@ -146,14 +146,18 @@ def test_number_of_phrases_may_not_grow(check: _Check, allowed: int, expected: i
     assert lines[-1].startswith(message)
 
 
-def test_list_prints_every_finding_or_those_of_some_files(repository: Path, check: _Check) -> None:
+def test_list_prints_every_finding_or_those_of_some_files(
+    repository: Path, check: _Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``--list`` prints file, line, phrase and replacement, also of new files, and never fails."""
+    monkeypatch.chdir(repository)
     (repository / "c.md").write_text("Anew.\n")
     status, lines = check("--list")
     assert (status, [line.partition(": write ")[0] for line in lines]) == (
         0,
         ["a.md:1: 'answer'", "b.py:1: 'tell'", "c.md:1: 'anew'"],
     )
+    assert check("--list", ".") == (status, lines)
     status, lines = check("--list", "b.py")
     assert (status, [line.partition(", ")[0] for line in lines]) == (0, ["b.py:1: 'tell': write return"])
 
@@ -189,3 +193,55 @@ def test_changed_lines_may_not_add_phrases(
     warnings = [line.partition(": write ")[0] for line in lines if line.startswith("warning: ")]
     assert (status, warnings) == (expected, [f"warning: {place}" for place in places])
     assert any(line.startswith("error: the changed files have ") for line in lines) == bool(status)
+
+
+def test_list_reads_paths_from_the_working_directory(
+    repository: Path, check: _Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path is relative to the working directory, and a folder stands for its files."""
+    (repository / "docs" / "more").mkdir(parents=True)
+    (repository / "docs" / "more" / "c.md").write_text("Anew.\n")
+    monkeypatch.chdir(repository / "docs")
+    for argument in ("more", "more/c.md", str(repository / "docs")):
+        status, lines = check("--list", argument)
+        assert (status, [line.partition(": write ")[0] for line in lines]) == (0, ["docs/more/c.md:1: 'anew'"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--list", "no.md"), "error: --list: no.md is not a file or folder of the project"),
+        (("--list", ".."), "error: --list: .. is not a file or folder of the project"),
+        (("--changed", "no-branch"), "error: git: fatal: "),
+    ],
+)
+def test_a_wrong_argument_is_an_error(
+    *,
+    vocabulary: Any,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    """A path or revision that does not exist ends with one line that names it, and without a traceback."""
+    monkeypatch.chdir(repository)
+    with pytest.raises(SystemExit) as caught:
+        vocabulary.main(list(arguments), repository, 0)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_changed_counts_new_files_and_no_later_changes_of_the_other_branch(repository: Path, check: _Check) -> None:
+    """``--changed`` compares with the commit at which the branch left the other one, and reads files not yet added."""
+    _git(repository, "branch", "-q", "mine")
+    (repository / "a.md").write_text("A response.\n")
+    _git(repository, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qam", "Change the other branch")
+    other = subprocess.run(
+        ["git", "-C", repository, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    _git(repository, "checkout", "-q", "mine")
+    assert check("--changed", other) == (0, [])
+    (repository / "new.md").write_text("Anew.\n")
+    status, lines = check("--changed", other)
+    assert (status, lines[0].partition(": write ")[0]) == (1, "warning: new.md:1: 'anew'")
