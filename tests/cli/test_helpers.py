@@ -136,3 +136,72 @@ def test_a_table_keeps_what_the_aws_cli_drops() -> None:
 def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -> None:
     """What click and Python say of a value is left out."""
     assert described(error) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("policy", "--region", "a", "--region", "b"),
+        ("policy", "--account", "1", "--account", "2"),
+        ("policy", "--action-type-id", "a=b", "--action-type-id", "c=d"),
+        ("journal", "jobs.db", "--output", "json", "--output", "text"),
+        ("journal", "jobs.db", "--color", "on", "--color", "off"),
+        ("local", "--port", "1", "--port", "2"),
+        *(
+            ("poll-for-third-party-jobs", option, value, option, value)
+            for option, value in (
+                ("--region", "us-east-1"),
+                ("--output", "json"),
+                ("--query", "jobs"),
+                ("--profile", "p"),
+                ("--endpoint-url", "http://127.0.0.1:9"),
+                ("--color", "on"),
+                ("--ca-bundle", "f"),
+                ("--cli-read-timeout", "1"),
+                ("--cli-connect-timeout", "1"),
+                ("--cli-binary-format", "base64"),
+                ("--generate-cli-skeleton", "input"),
+            )
+        ),
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-2]}",
+)
+def test_an_option_may_be_given_once(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A second value of an option is refused, because the first one would have no effect."""
+    shown = command(capsys, *arguments)
+    assert (shown.code, shown.out) == (252, "")
+    assert shown.err == f"cp-thirdparty: error: {arguments[-2]}: is given more than once\n"
+
+
+_POLICY_TYPE = "category=Test,owner=ThirdParty,provider=P,version=1"
+_POLL = ("poll-for-third-party-jobs", "--action-type-id", _POLICY_TYPE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "name"),
+    [
+        (("policy", "--action-type-id", _POLICY_TYPE, "--region", "us-east-1", "--account", "MARK"), 252, "--account"),
+        (("policy", "--action-type-id", _POLICY_TYPE, "--region", "MARK!", "--account", "1" * 12), 252, "--region"),
+        (
+            ("policy", "--action-type-id", _POLICY_TYPE.replace("=P", "=P P"), *_PLACE),
+            252,
+            "--action-type-id: provider",
+        ),
+        ((*_POLL, "--region", "us-east-1", "--endpoint-url", "MARK"), 252, "--endpoint-url"),
+        ((*_POLL, "--region", "us-east-1", "--ca-bundle", "MARK"), 252, "--ca-bundle"),
+        ((*_POLL, "--region", "us-east-1", "--profile", "MARK"), 253, "--profile"),
+        ((*_POLL, "--region", "MARK!"), 253, "--region"),
+        (("completion", "MARK"), 252, "SHELL"),
+        (("completion",), 252, "SHELL"),
+        (("journal",), 252, "FILE"),
+    ],
+    ids=str,
+)
+def test_an_error_names_what_the_user_typed(
+    arguments: tuple[str, ...], code: int, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error names the option or the argument as the user knows it, and shows no value."""
+    shown = command(capsys, *arguments)
+    assert shown.err.startswith(f"cp-thirdparty: error: {name}: ")
+    assert (shown.code, shown.out) == (code, "")
+    assert "MARK" not in shown.err

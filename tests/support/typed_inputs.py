@@ -238,6 +238,14 @@ REFUSED = (
     _execution('{"summary": "a"} x', "must be valid JSON"),
     _document("summary=x", "must be valid JSON"),
     _yaml("a: [xMARK", "must be valid YAML"),
+    _yaml("a: &a {summary: xMARK}\nexecutionDetails:\n  <<: *a\n", "the merge key << is not supported"),
+    *(
+        _yaml(
+            f"executionDetails:\n  percentComplete: {number}\n",
+            "an integer must be written as decimal digits without a leading 0",
+        )
+        for number in ("010", "0x10", "0b11", "1_0", "1:30", "+5", '!!int "0x1"')
+    ),
     _yaml("a: 1\n---\nb: 1\n", "must be valid YAML"),
     _yaml("? [a]\n: b\n", "must be valid YAML"),
 )
@@ -267,8 +275,8 @@ ACCEPTED = (
     Accepted(succeed(_JSON, "{}"), {}, True),
     Accepted(succeed(_YAML, "executionDetails: {summary: a}"), _A, None),
     Accepted(
-        succeed(_YAML, "executionDetails: {<<: {summary: b, percentComplete: 5}, summary: a}"),
-        {"executionDetails": {"summary": "a", "percentComplete": 5}},
+        succeed(_YAML, "executionDetails: {summary: '010', percentComplete: 50}"),
+        {"executionDetails": {"summary": "010", "percentComplete": 50}},
         None,
     ),
     Accepted(succeed(_JSON, json.dumps(_A), "--continuation-token", "c"), {**_A, "continuationToken": "c"}, True),

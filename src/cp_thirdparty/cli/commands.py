@@ -13,7 +13,7 @@ from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty.cli.documents import parse_document
-from cp_thirdparty.cli.errors import CommandError
+from cp_thirdparty.cli.errors import CommandError, code_of
 from cp_thirdparty.cli.formats import compiled, formatted
 from cp_thirdparty.cli.operations import Operation
 from cp_thirdparty.cli.options import Settings, options_of
@@ -23,6 +23,16 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
 __all__ = ["command_of", "connected"]
+
+# Arguments of `ThirdPartyJobClient.create` -> the option that gives each of them.
+_OPTIONS = {
+    "region_name": "region",
+    "profile_name": "profile",
+    "endpoint_url": "endpoint_url",
+    "verify": "ca_bundle",
+    "connect_timeout": "cli_connect_timeout",
+    "read_timeout": "cli_read_timeout",
+}
 
 # How often botocore's standard mode sends a request: with it the time-outs bound a whole call.
 _ATTEMPTS = 3
@@ -121,16 +131,25 @@ def connected(settings: Settings) -> ThirdPartyJobClient:
         settings: The options.
 
     Raises:
+        CommandError: An option has a value that cannot be used.
+
         cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.create`.
     """
     read, connect = settings.cli_read_timeout or None, settings.cli_connect_timeout or None
-    return ThirdPartyJobClient.create(
-        region_name=settings.region,
-        profile_name=settings.profile,
-        endpoint_url=settings.endpoint_url,
-        verify=False if settings.no_verify_ssl else settings.ca_bundle,
-        sign_request=not settings.no_sign_request,
-        connect_timeout=connect,
-        read_timeout=read,
-        deadline=None if read is None or connect is None else float(_ATTEMPTS * (read + connect)),
-    )
+    try:
+        return ThirdPartyJobClient.create(
+            region_name=settings.region,
+            profile_name=settings.profile,
+            endpoint_url=settings.endpoint_url,
+            verify=False if settings.no_verify_ssl else settings.ca_bundle,
+            sign_request=not settings.no_sign_request,
+            connect_timeout=connect,
+            read_timeout=read,
+            deadline=None if read is None or connect is None else float(_ATTEMPTS * (read + connect)),
+        )
+    except InvalidRequestError as error:
+        option = _OPTIONS.get(error.parameter)
+        if option is None or getattr(settings, option) is None:
+            raise
+        message, code = f"--{option.replace('_', '-')}: {error.rule}", code_of(error)
+    raise CommandError(message, code)

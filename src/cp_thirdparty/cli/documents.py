@@ -31,6 +31,17 @@ _FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { 
 # Python refuses to convert thousands of digits.
 _NUMBER = re.compile("-?[0-9]{1,9}")
 
+# YAML 1.1 reads 010 as 8, 1_0 as 10 and 1:30 as 90.
+_YAML_NUMBER = re.compile("-?(?:0|[1-9][0-9]*)")
+
+
+class _YamlError(ValueError):
+    """A form of YAML is not accepted.  The error holds the problem and never the value."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__()
+        self.problem = problem
+
 
 def read_text(value: str, name: str) -> str:
     """
@@ -135,16 +146,24 @@ def _parse_yaml(text: str) -> tuple[Any, str | None]:
     import yaml  # noqa: PLC0415 - few calls need it
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, which refuses a member that is given twice instead of keeping the last one."""
+        """The safe loader, without what gives another value than the one that is written."""
 
         def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
             node = super().compose_mapping_node(anchor)
             check_unique(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
             return node
 
+        def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
+            node = super().compose_scalar_node(anchor)
+            if node.tag == "tag:yaml.org,2002:merge":
+                raise _YamlError("the merge key << is not supported")
+            if node.tag == "tag:yaml.org,2002:int" and not _YAML_NUMBER.fullmatch(node.value):
+                raise _YamlError("an integer must be written as decimal digits without a leading 0")
+            return node
+
     try:
         return yaml.load(text, Loader), None  # noqa: S506 - it is a safe loader
-    except DuplicateMemberError as error:
+    except (DuplicateMemberError, _YamlError) as error:
         return None, error.problem
     except (yaml.YAMLError, ValueError, RecursionError):
         return None, "must be valid YAML"

@@ -13,7 +13,7 @@ from cp_thirdparty.exceptions import (
     ThirdPartyError,
 )
 
-__all__ = ["CommandError", "described"]
+__all__ = ["CommandError", "code_of", "described"]
 
 # The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
 INTERRUPTED = 130
@@ -61,13 +61,21 @@ def _described(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.UsageError):
         return USAGE, _usage(error)
     if isinstance(error, ThirdPartyError):
-        return _code_of(error), str(error)
+        return code_of(error), str(error)
     if isinstance(error, OSError) and error.strerror:
         return OTHER, error.strerror
     return OTHER, f"unexpected error ({type(error).__name__})"
 
 
-def _code_of(error: ThirdPartyError) -> int:
+def code_of(error: ThirdPartyError) -> int:
+    """
+    Return the exit code for an error of the library.
+
+    Args:
+        error: The error that ended the command.
+
+    .. versionadded:: 0.2.0
+    """
     if isinstance(error, InvalidRequestError):
         return ENVIRONMENT if _is_of_environment(error.parameter) else USAGE
     if isinstance(error, CredentialsError):
@@ -102,7 +110,11 @@ def _meant(error: click.NoSuchOption) -> str:
 
 
 def _name(param: click.Parameter | None) -> str:
-    return "a parameter" if param is None else param.opts[-1] if param.opts[-1].startswith("-") else param.opts[0]
+    if param is None:
+        return "a parameter"
+    if isinstance(param, click.Argument):
+        return param.opts[0].upper()  # as the help shows it
+    return param.opts[-1] if param.opts[-1].startswith("-") else param.opts[0]
 
 
 def _rule(param: click.Parameter | None) -> str:

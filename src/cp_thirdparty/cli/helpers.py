@@ -16,6 +16,8 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 from cp_thirdparty.cli.errors import OTHER, CommandError
 from cp_thirdparty.cli.formats import FORMATS, formatted
 from cp_thirdparty.cli.output import is_colored, terminal_width, write
+from cp_thirdparty.cli.single import single
+from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
 __all__ = ["completion", "journal", "local", "policy"]
@@ -28,9 +30,19 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
     epilog="Example: cp-thirdparty policy --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,"
     "version=1 --region us-east-1 --account 123456789012"
 )
-@click.option("--action-type-id", required=True, metavar="TEXT", help="The action type, as JSON or NAME=VALUE,...")
-@click.option("--region", required=True, metavar="NAME", help="AWS region of the action type, such as us-east-1.")
-@click.option("--account", required=True, metavar="DIGITS", help="AWS account of the action type, 12 digits.")
+@click.option(
+    "--action-type-id",
+    required=True,
+    metavar="TEXT",
+    help="The action type, as JSON or NAME=VALUE,...",
+    **single(),
+)
+@click.option(
+    "--region", required=True, metavar="NAME", help="AWS region of the action type, such as us-east-1.", **single()
+)
+@click.option(
+    "--account", required=True, metavar="DIGITS", help="AWS account of the action type, 12 digits.", **single()
+)
 def policy(action_type_id: str, region: str, account: str) -> None:
     """Print the least IAM policy that a worker of an action type needs."""
     from cp_thirdparty.cli.documents import read_text  # noqa: PLC0415 - see below
@@ -39,12 +51,18 @@ def policy(action_type_id: str, region: str, account: str) -> None:
 
     option = "--action-type-id"
     model = read_model(ActionTypeId, read_text(action_type_id, option), option)
-    write(json.dumps(worker_policy(model, region=region, account=account), indent=4) + "\n")
+    try:
+        document = worker_policy(model, region=region, account=account)
+    except InvalidRequestError as error:
+        argument, _, member = error.parameter.partition(".")
+        name = f"--{argument.replace('_', '-')}: {member}".removesuffix(": ")
+        raise CommandError(f"{name}: {error.rule}") from None
+    write(json.dumps(document, indent=4) + "\n")
 
 
 @click.command(epilog="Example: cp-thirdparty local --port 8000")
 @click.option(
-    "--port", type=click.IntRange(0, _LAST_PORT), default=0, show_default=True, help="Port of 127.0.0.1; 0: any."
+    "--port", type=click.IntRange(0, _LAST_PORT), show_default=True, help="Port of 127.0.0.1; 0: any.", **single(0)
 )
 def local(port: int) -> None:
     """
@@ -67,9 +85,11 @@ def local(port: int) -> None:
 @click.command(epilog="Example: cp-thirdparty journal jobs.db --unfinished")
 @click.argument("file", type=click.Path())
 @click.option("--unfinished", is_flag=True, help="Leave out jobs with which nothing is left to do.")
-@click.option("--output", type=click.Choice(FORMATS), default="table", show_default=True, help="Format of the output.")
 @click.option(
-    "--color", type=click.Choice(("on", "off", "auto")), default="auto", show_default=True, help="As elsewhere."
+    "--output", type=click.Choice(FORMATS), show_default=True, help="Format of the output.", **single("table")
+)
+@click.option(
+    "--color", type=click.Choice(("on", "off", "auto")), show_default=True, help="As elsewhere.", **single("auto")
 )
 @click.option("--no-cli-pager", is_flag=True, help="Write to the terminal without a pager.")
 def journal(file: str, *, unfinished: bool, output: str, color: str, no_cli_pager: bool) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 import click
 
-from cp_thirdparty.cli.errors import CommandError
 from cp_thirdparty.cli.formats import FORMATS
 from cp_thirdparty.cli.operations import Operation
+from cp_thirdparty.cli.single import single
 from cp_thirdparty.cli.version import version_option
 
 __all__ = ["Settings", "options_of"]
@@ -55,27 +55,15 @@ def options_of(operation: Operation) -> list[click.Parameter]:
             type=click.IntRange(min=1) if parameter.kind is int else str,
             metavar="INTEGER" if parameter.kind is int else "TEXT",
             help=parameter.help,
-            multiple=True,
-            callback=_single,
+            **single(),
         )
         for parameter in operation.parameters
     ]
     return [*own, *(make() for make in _COMMON), version_option()]
 
 
-def _single(_context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:
-    """Return the value of an option; click would drop all but the last one without a word."""
-    if len(values) > 1:
-        raise CommandError(f"{option.opts[0]}: is given more than once")
-    return values[0] if values else None
-
-
-def _document(name: str, text: str) -> Callable[[], click.Option]:
-    return lambda: click.Option([name], metavar="TEXT", help=text, multiple=True, callback=_single)
-
-
 def _text(name: str, text: str, metavar: str = "TEXT") -> Callable[[], click.Option]:
-    return lambda: click.Option([name], metavar=metavar, help=text)
+    return lambda: click.Option([name], metavar=metavar, help=text, **single())
 
 
 def _flag(name: str, text: str) -> Callable[[], click.Option]:
@@ -83,12 +71,12 @@ def _flag(name: str, text: str) -> Callable[[], click.Option]:
 
 
 def _choice(name: str, choices: tuple[str, ...], default: str, text: str) -> Callable[[], click.Option]:
-    return lambda: click.Option([name], type=click.Choice(choices), default=default, show_default=True, help=text)
+    return lambda: click.Option([name], type=click.Choice(choices), show_default=True, help=text, **single(default))
 
 
 def _seconds(name: str, text: str) -> Callable[[], click.Option]:
     return lambda: click.Option(
-        [name], type=click.IntRange(min=0), default=60, show_default=True, metavar="SECONDS", help=text
+        [name], type=click.IntRange(min=0), show_default=True, metavar="SECONDS", help=text, **single(60)
     )
 
 
@@ -96,7 +84,7 @@ def _skeleton() -> click.Option:
     choices = ("input", "yaml-input", "output")
     text = "Print a sample document and send nothing. Without a value: input."
     extra: dict[str, Any] = {"is_flag": False, "flag_value": "input"}
-    return click.Option(["--generate-cli-skeleton"], type=click.Choice(choices), default=None, help=text, **extra)
+    return click.Option(["--generate-cli-skeleton"], type=click.Choice(choices), help=text, **extra, **single())
 
 
 def _auto_prompt() -> click.Option:
@@ -105,8 +93,8 @@ def _auto_prompt() -> click.Option:
 
 
 _COMMON: tuple[Callable[[], click.Option], ...] = (
-    _document("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
-    _document("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
+    _text("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
+    _text("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
     _skeleton,
     _flag("--debug", "Write botocore's log, with secrets withheld, to standard error."),
     _text("--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"),
