@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore.config import Config
+from support.scripted_server import Answer, Asked, ScriptedServer, ok
 
+from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core.call import Call, now
 from cp_thirdparty._core.deadline import Watchdog
 
@@ -141,3 +150,185 @@ def test_a_system_without_threads_still_makes_calls(
     assert pair[1].recv(1) == b""
     watchdog.stop(first)
     watchdog.stop(second)
+
+
+@pytest.mark.parametrize("body", [b"{}", b""])
+def test_a_connection_in_the_pool_is_left_alone(body: bytes) -> None:
+    """Another call gets the connection when the body ends, while handlers of the first call still run."""
+
+    def respond(asked: Asked) -> Answer:
+        if asked.operation == "PutThirdPartyJobSuccessResult":
+            return Answer(body=body)
+        time.sleep(0.25)  # the deadline of the first call comes in this time
+        return ok({"status": "InProgress"})
+
+    with ScriptedServer(respond) as server:
+        existing = _existing_client(server.endpoint_url)
+        short, long = ThirdPartyJobClient(existing, deadline=0.15), ThirdPartyJobClient(existing, deadline=60)
+        statuses: list[object] = []
+
+        def use_connection(**_: object) -> None:
+            statuses.append(long.acknowledge_third_party_job("job-1", nonce="3", client_token="token"))
+
+        existing.meta.events.register("before-parse.codepipeline.PutThirdPartyJobSuccessResult", use_connection)
+        short.put_third_party_job_success_result("job-1", client_token="token")
+        assert (statuses, len(server.asked)) == (["InProgress"], 2)
+
+
+def _existing_client(endpoint_url: str) -> Any:
+    session = botocore.session.Session()
+    session.set_credentials("AKIDEXAMPLE", "secret")
+    config = Config(region_name="us-east-1", max_pool_connections=1)
+    return session.create_client("codepipeline", endpoint_url=endpoint_url, config=config)
+
+
+class _Reentered:
+    """Code that a signal handler may interrupt: it makes another call in the same thread."""
+
+    def __init__(self, watchdog: Watchdog, pair: Pair) -> None:
+        self.watchdog = watchdog
+        self.pair = pair
+        self.count = 0
+
+    def __call__(self) -> None:
+        if not self.count:
+            self.count = 1
+            call = _start(self.watchdog, 30)
+            self.watchdog.use(call, self.pair[1])
+            self.watchdog.release(call)
+            self.watchdog.stop(call)
+
+
+def _before(original: Callable[..., Any], first: Callable[[], None]) -> Callable[..., Any]:
+    def function(*arguments: Any) -> Any:
+        first()
+        return original(*arguments)
+
+    return function
+
+
+@pytest.mark.parametrize("place", [(socket, "dup"), (socket, "close"), (threading.Thread, "start")])
+def test_a_signal_handler_may_make_a_call(pair: Pair, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]) -> None:
+    """No lock is held that the call in the handler waits for, and one thread is started."""
+    watchdog = Watchdog()
+    reenter = _Reentered(watchdog, pair)
+    started: list[int] = []
+
+    def make_call() -> None:
+        call = _start(watchdog, 30)
+        watchdog.use(call, pair[0])
+        watchdog.stop(call)
+
+    thread = threading.Thread(target=make_call, daemon=True)
+    thread_start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", _before(thread_start, lambda: started.append(1)))
+    monkeypatch.setattr(*place, _before(getattr(*place), reenter))
+    thread_start(thread)
+    thread.join(10)
+    assert (thread.is_alive(), reenter.count, len(started)) == (False, 1, 1)
+
+
+def test_a_handler_of_logs_may_make_a_call(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warning about a missing thread is logged when no lock is held."""
+    watchdog = Watchdog()
+    others: list[threading.Thread] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - its name in logging
+            other = threading.Thread(target=_Reentered(watchdog, pair), daemon=True)
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                other.start()
+                other.join(5)
+            others.append(other)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    start, handler = threading.Thread.start, Handler()
+    logging.getLogger("cp_thirdparty").addHandler(handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            watchdog.stop(_start(watchdog, 30))
+    finally:
+        logging.getLogger("cp_thirdparty").removeHandler(handler)
+    assert [other.is_alive() for other in others] == [False]
+
+
+def test_a_connection_of_which_a_signal_handler_took_the_descriptor(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that uses the connection of the same call leaves nothing to close."""
+    watchdog = Watchdog()
+    call = _start(watchdog, 30)
+    closed: list[int] = []
+
+    class Descriptors(list[int]):
+        def pop(self, *arguments: Any) -> int:
+            closed.append(super().pop(*arguments))
+            socket.close(closed[-1])
+            return super().pop(*arguments)
+
+    watchdog.use(call, pair[0])
+    watch = call.watch
+    assert watch is not None
+    monkeypatch.setattr(watch, "_descriptors", Descriptors(watch._descriptors))
+    watchdog.stop(call)
+    assert len(closed) == 1
+
+
+def test_a_descriptor_that_other_code_has_replaced_ends_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on, and the deadlines of other calls are kept."""
+    watchdog = Watchdog()
+    with open(os.devnull, "rb") as null:  # noqa: PTH123 - no path
+        duplicate = os.dup(null.fileno())
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "dup", lambda _: duplicate)
+        call = _start(watchdog, 0.01)
+        watchdog.use(call, pair[0])
+    _wait(watchdog)
+    _wait(watchdog)
+    os.close(duplicate)
+    watchdog.stop(call)
+
+
+def test_a_descriptor_that_other_code_has_closed_fails_no_call(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that start as a service close all descriptors."""
+    watchdog = Watchdog()
+    duplicate = socket.dup(pair[0].fileno())
+    call = _start(watchdog, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "dup", lambda _: duplicate)
+        watchdog.use(call, pair[0])
+    socket.close(duplicate)
+    watchdog.stop(call)
+
+
+def test_a_process_without_descriptors_still_makes_calls(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is not watched until its next connection."""
+
+    def refuse(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    watchdog = Watchdog()
+    call = _start(watchdog, 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "dup", refuse)
+        watchdog.use(call, pair[0])
+    watchdog.use(call, pair[0])
+    assert pair[1].recv(1) == b""
+    watchdog.stop(call)
+
+
+def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next call starts a new one."""
+    watchdog = Watchdog()
+    with monkeypatch.context() as patch:
+        patch.setattr(Watchdog, "_run", lambda _: None)
+        before = set(threading.enumerate())
+        call = _start(watchdog, 30)
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+    watchdog.stop(call)
+    _wait(watchdog)

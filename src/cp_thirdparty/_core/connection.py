@@ -137,6 +137,11 @@ class _BoundedReader:
         attribute = getattr(self._stream, name)
         return functools.partial(self._bounded, attribute) if name in _READS else attribute
 
+    def close(self) -> None:
+        """Close the stream at its end; urllib3 gives the connection to other calls after that."""
+        WATCHDOG.release(self._call)
+        self._stream.close()
+
     def _bounded(self, read: Callable[..., Any], *arguments: Any) -> Any:
         try:
             result = read(*arguments)

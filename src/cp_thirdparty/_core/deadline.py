@@ -30,25 +30,31 @@ class Watch:
     connection is shut down when the call has closed its own.
     """
 
-    __slots__ = ("descriptor", "ends_at")
+    __slots__ = ("_descriptors", "ends_at")
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
-        self.descriptor: int | None = None
+        self._descriptors: list[int] = []  # `pop` takes one in a single step, which no signal handler interrupts
+
+    def use(self, connection: _HasDescriptor) -> None:
+        """Watch this connection and no other; none if the process has no descriptor left."""
+        self.release()
+        with suppress(OSError):
+            self._descriptors.append(socket.dup(connection.fileno()))
 
     def shut_down(self) -> None:
         """Shut down the connection: whoever waits for it fails at once."""
-        if self.descriptor is None:
-            return
-        with socket.socket(fileno=self.descriptor) as connection, suppress(OSError):  # the peer may have closed it
-            connection.shutdown(socket.SHUT_RDWR)
-        self.descriptor = None
+        while self._descriptors:
+            # The peer may have closed the connection, or other code the descriptor.
+            with suppress(OSError), socket.socket(fileno=self._descriptors.pop()) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
         """Forget the connection, which others may use from now on."""
-        if self.descriptor is not None:
-            socket.close(self.descriptor)
-            self.descriptor = None
+        while self._descriptors:
+            # A signal handler of the caller may be faster, or code that closes all descriptors.
+            with suppress(IndexError, OSError):
+                socket.close(self._descriptors.pop())
 
 
 class Watchdog:
@@ -57,6 +63,9 @@ class Watchdog:
 
     Botocore's read timeout starts again with each piece of a response, and nothing bounds the loading of credentials.
     A shutdown ends whatever the call waits for: a TLS handshake, a proxy, a response, or the response of STS.
+
+    A signal handler may make a call while the thread that it interrupts is in one of these methods.  So the lock is
+    reentrant, and nothing is logged while it is held.
     """
 
     def __init__(self) -> None:
@@ -64,62 +73,70 @@ class Watchdog:
 
     def reset(self) -> None:
         """Forget all calls and the thread, which does not exist in the child of a fork."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.RLock()
         self._watches: set[Watch] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
+        # Wakes the thread when it is released.  `Condition` and `Event` are not reentrant.
+        self._sleep = threading.Lock()
+        self._sleep.acquire()
 
     def start(self, call: Call) -> None:
         """Watch a call, if it has a deadline."""
         if call.ends_at is None:
             return
         call.watch = Watch(call.ends_at)
-        with self._changed:
+        with self._lock:
             self._watches.add(call.watch)
             if call.ends_at < self._wakes_at:
                 self._wakes_at = call.ends_at
-                self._changed.notify()
-            if self._thread is None:
-                self._start_thread()
-
-    def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._run, name="cp-thirdparty-deadlines", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # the system has no thread left
+                with suppress(RuntimeError):  # the thread was woken already
+                    self._sleep.release()
+            has_thread = self._has_thread() or self._start_thread()
+        if not has_thread:
             _log.warning("no thread for deadlines could be started; a deadline does not end a read that hangs")
-        else:
-            self._thread = thread
+
+    def _has_thread(self) -> bool:
+        """Return whether the thread runs, or is being started by the code that a signal has interrupted."""
+        return self._thread is not None and (self._thread.ident is None or self._thread.is_alive())
+
+    def _start_thread(self) -> bool:
+        self._thread = threading.Thread(target=self._run, name="cp-thirdparty-deadlines", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no thread left
+            self._thread = None
+        return self._thread is not None
 
     def use(self, call: Call, connection: _HasDescriptor) -> None:
         """Watch this connection of a call, and no other."""
         if call.watch is not None:
-            with self._changed:
-                call.watch.release()
-                call.watch.descriptor = socket.dup(connection.fileno())
+            with self._lock:
+                call.watch.use(connection)
 
     def release(self, call: Call) -> None:
         """Leave the connection of a call alone: its response is complete, and others may use the connection."""
         if call.watch is not None:
-            with self._changed:
+            with self._lock:  # wait for a shutdown that has begun, so that nobody uses the connection before its end
                 call.watch.release()
 
     def stop(self, call: Call) -> None:
         """Watch a call no longer."""
         if call.watch is not None:
-            with self._changed:
+            with self._lock:
                 call.watch.release()
                 self._watches.discard(call.watch)
 
     def _run(self) -> None:
-        with self._changed:
-            while True:
+        while True:
+            with self._lock:
                 time = now()
                 for watch in [each for each in self._watches if each.ends_at <= time]:
                     watch.shut_down()
                     self._watches.remove(watch)
                 self._wakes_at = min((watch.ends_at for watch in self._watches), default=math.inf)
-                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - time)
+                left = -1 if self._wakes_at == math.inf else self._wakes_at - time
+            self._sleep.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 
 
 WATCHDOG = Watchdog()
