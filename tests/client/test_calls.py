@@ -368,6 +368,37 @@ def test_an_endless_answer_is_refused(kind: str) -> None:
     assert caught.value.attempts == 1
 
 
+@pytest.mark.parametrize(("kind", "status"), [("blocking", 200), *((kind, 400) for kind in both.KINDS)])
+def test_too_many_headers_are_refused(kind: str, status: int) -> None:
+    """Secrets are not looked for in 600 kB of headers, and the blocking client does not read to their end."""
+    headers = {"x-amzn-RequestId": "req-1", **{f"x-{number}": "%41" * 2000 for number in range(90)}}
+    with ScriptedServer(lambda _: Answer(body=b'{"jobs":[]}', status=status, headers=headers)) as server:
+        client = _client(server.endpoint_url, kind=kind)
+        with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long"):
+            client.poll_for_third_party_jobs(_ACTION_TYPE)
+        assert len(server.asked) == 1
+
+
+def test_too_many_headers_of_a_handler_are_refused() -> None:
+    """A handler of the caller may take the place of the network."""
+    headers = {"x-amzn-RequestId": "req-1", "x-long": "%41" * 30_000}
+    response = AWSResponse("http://127.0.0.1:9", 400, headers, None)
+    vars(response)["_content"] = b"{}"
+    raw = _raw("http://127.0.0.1:9")
+    raw.meta.events.register("before-send.codepipeline", lambda **_: response)
+    with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long"):
+        ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE)
+
+
+@both.each_kind
+def test_long_headers_are_accepted(kind: str) -> None:
+    """The limit is far from what the service and proxies send, and a body has a limit of its own."""
+    headers = {"x-amzn-RequestId": "req-1", **{f"x-{number}": "x" * 4000 for number in range(12)}}
+    body = b'{"jobs":[],"pad":"' + b"x" * 100_000 + b'"}'
+    with ScriptedServer(lambda _: Answer(body=body, headers=headers)) as server:
+        assert _client(server.endpoint_url, kind=kind).poll_for_third_party_jobs(_ACTION_TYPE) == ()
+
+
 # --- wrapped clients -------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,8 @@ now: Final[Callable[[], float]] = (
 
 # The longest response of the service's model is far below 1 MiB; configurations have grown to 50 kB a value since.
 MAX_BODY_BYTES: Final = 32 << 20
+# The service sends less than 1 KiB of headers.
+MAX_HEADER_BYTES: Final = 64 << 10
 
 
 class CallStoppedError(concurrent.futures.CancelledError):

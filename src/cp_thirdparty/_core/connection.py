@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from botocore.awsrequest import AWSConnection
 
-from cp_thirdparty._core.call import CURRENT, Call, Obstacle, Step
+from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, Call, Obstacle, Step
 from cp_thirdparty._core.deadline import WATCHDOG
 
 _Method = Callable[..., Any]
@@ -114,20 +114,30 @@ def handshake_obstacle(failure: BaseException) -> Obstacle:
     return Obstacle.TLS
 
 
-def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG001
+def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:
+    if call.step is not Step.SENT:
+        return original(*arguments, **settings)
+    own = connection.response_class
+    connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
+    held_back = max(0, call.bytes_left - MAX_HEADER_BYTES)
+    call.bytes_left -= held_back
     try:
-        response = original(*arguments, **settings)
-    except Exception:
-        call.check_deadline()
-        raise
-    raw: Any = getattr(response, "_fp", response)  # urllib3 2 has the response of http.client inside its own
-    if call.step is Step.SENT and raw.fp is not None:
-        raw.fp = _BoundedReader(raw.fp, call)
+        return original(*arguments, **settings)
+    finally:
+        if call.bytes_left >= 0:  # the headers are not too long
+            call.bytes_left += held_back
+        if connection.response_class is bounded:  # botocore replaces it when it closes the connection
+            connection.response_class = own
+
+
+def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **settings: Any) -> Any:
+    response = make(*arguments, **settings)
+    response.fp = _BoundedReader(response.fp, call)
     return response
 
 
 class _BoundedReader:
-    """Reads the body of a response until it is too long or too late."""
+    """Reads the headers and the body of a response until they are too long or too late."""
 
     def __init__(self, stream: Any, call: Call) -> None:
         self._stream = stream

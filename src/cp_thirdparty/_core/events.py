@@ -6,19 +6,18 @@ All of them do nothing unless a call of ours runs, so that direct calls of a wra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from cp_thirdparty._core import connection, guard
-from cp_thirdparty._core.call import CURRENT, Call, Step
+from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, Call, Step
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import is_throttling
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
-from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
 _BAD_REQUEST: Final = 400
@@ -70,7 +69,7 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     call.request_id = None if verdict.request_id is None else strike_out(verdict.request_id, call.secrets)
     if verdict.fault is not None or verdict.is_error:
         # Tracers and handlers of the caller see the headers, and what botocore parses.
-        _clean_headers(response_dict["headers"], call.secrets)
+        _clean_headers(response_dict["headers"], call)
     if verdict.fault is not None:
         call.fault = verdict.fault, status
         # Botocore takes a 502 for an error, and may resend the request.
@@ -87,11 +86,13 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         call.body, call.document = (response_dict["body"], None) if is_long else (None, verdict.document)
 
 
-def _clean_headers(headers: Any, secrets: Iterable[SecretStr]) -> None:
+def _clean_headers(headers: Any, call: Call) -> None:
     values = "\n".join(headers.values())
-    if strike_out(values, secrets) != values:
+    if len(values) > MAX_HEADER_BYTES:  # of aiohttp, which does not bound them, or of a handler of the caller
+        call.count_bytes(call.bytes_left + 1)  # too many, which ends the call
+    if strike_out(values, call.secrets) != values:
         for name, value in list(headers.items()):
-            headers[name] = strike_out(value, secrets)
+            headers[name] = strike_out(value, call.secrets)
 
 
 def _finish_attempt(**_: object) -> None:
