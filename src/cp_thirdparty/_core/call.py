@@ -111,6 +111,8 @@ class Call:
 
         error_response: The error that botocore parsed, of the current attempt.
 
+        is_last_attempt: Whether no further attempt is allowed.
+
         has_success: Whether the response of the current attempt is a success that is trusted.
 
         document: Such a response as it arrived; ``None`` if it is long, or not JSON.
@@ -139,6 +141,7 @@ class Call:
     proxy_status: int | None = None
     fault: tuple[str, int] | None = None
     error_response: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    is_last_attempt: bool = False
     document: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
     has_success: bool = False
@@ -182,6 +185,7 @@ class Call:
         """Forget what was observed of the attempt before, but for its delivery."""
         self.earlier = self.delivery
         self.step = Step.SIGNING
+        self.is_last_attempt = False
         self.obstacle = self.proxy_status = self.fault = None
         self.forget_response()
 

@@ -6,11 +6,11 @@ All of them do nothing unless a call of ours runs, so that direct calls of a wra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
 from cp_thirdparty._core import connection, guard
 from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, Call, Step
@@ -37,6 +37,7 @@ def install(client: BaseClient) -> None:
     for name in OPERATION_NAMES:
         for event, handler in _HANDLERS.items():
             events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"cp_thirdparty.{event}.{name}")
+    _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     # The last handler of all: what the caller's handlers send before is not the request.
     events.register_last("before-send", _start_sending, unique_id="cp_thirdparty.before-send")
 
@@ -95,38 +96,80 @@ def _clean_headers(headers: Any, call: Call) -> None:
             headers[name] = strike_out(value, call.secrets)
 
 
-def _finish_attempt(**_: object) -> None:
+def _finish_attempt(response_dict: dict[str, Any] | None, **_: object) -> None:
     """Leave the connection to others: it may be in the pool again."""
     call = CURRENT.get()
     if call is not None:
         WATCHDOG.release(call)
         call.note_failure()
+        if response_dict is not None and not call.has_success:
+            response_dict["body"] = _clean_body(response_dict["body"], call)
+
+
+def _clean_body(body: bytes, call: Call) -> bytes:
+    """Return the body of an error for handlers of the caller, which nothing parses again."""
+    return b"" if call.fault is not None else strike_out_of_bytes(body, call.secrets)
 
 
 def _decide_on_retry(
     response: tuple[Any, dict[str, Any]] | None,
-    operation: Any,
     attempts: int,
     caught_exception: Exception | None,
     **_: object,
-) -> None:
-    """End a call that must not be resent, or that has no time for another attempt."""
+) -> bool | None:
+    """
+    End a call that must not be resent, or that has no time for another attempt.
+
+    An error of the service is not raised here.  Botocore ends the call as it ends others, so tools see the events, the
+    class of the exception and the number of attempts that they know.
+    """
     call = CURRENT.get()
     if call is None:
-        return
+        return None
     has_asked = False
     if response is not None:
         http_response, parsed = response
         http_response.status_code = status = parsed["ResponseMetadata"]["HTTPStatusCode"]
         if status < guard.FIRST_ERROR_STATUS:
-            return
+            return None
         call.error_response = parsed
+        # Of a response that a stub made up, the body may be anything.
+        if isinstance(getattr(http_response, "_content", None), bytes):
+            http_response._content = _clean_body(http_response._content, call)  # noqa: SLF001 - no public way
         has_asked = "x-amz-retry-after" in http_response.headers
     if _may_be_resent(call) and _has_time(call, attempts, _ASKED_PAUSE if has_asked else 0.0):
-        return
+        return None
     if caught_exception is not None:
         raise caught_exception
-    raise ClientError(cast("Any", call.error_response), operation.name)
+    call.is_last_attempt = True
+    return False
+
+
+def _respect_last_attempt(endpoint: Any) -> None:
+    """
+    Resend nothing after the last attempt, whatever handlers want; a second time changes nothing.
+
+    Older versions of botocore take ``False`` for a pause of no seconds, and a handler of the caller may be the first.
+    """
+    decide: Callable[..., Any] = endpoint._needs_retry  # noqa: SLF001 - no public way
+    if hasattr(decide, "is_cp_thirdparty"):
+        return
+
+    def needs_retry(*arguments: Any, **settings: Any) -> Any:
+        wanted = decide(*arguments, **settings)
+        return _await_decision(wanted) if inspect.isawaitable(wanted) else _is_resent(wanted)
+
+    needs_retry.is_cp_thirdparty = True  # type: ignore[attr-defined]
+    endpoint._needs_retry = needs_retry  # noqa: SLF001 - as above
+
+
+async def _await_decision(wanted: Awaitable[bool]) -> bool:
+    return _is_resent(await wanted)
+
+
+def _is_resent(wanted: bool) -> bool:  # noqa: FBT001 - what botocore decided
+    call = CURRENT.get()
+    return wanted and (call is None or not call.is_last_attempt)
 
 
 def _may_be_resent(call: Call) -> bool:
@@ -145,7 +188,7 @@ def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
     return left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE) + asked_pause
 
 
-_HANDLERS: Final[Mapping[str, Callable[..., None]]] = {
+_HANDLERS: Final[Mapping[str, Callable[..., bool | None]]] = {
     "request-created": _start_attempt,
     "before-parse": _check_response,
     "response-received": _finish_attempt,
