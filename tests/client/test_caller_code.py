@@ -8,13 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from support import both_clients as both
 from support.marker_surfaces import reachable_frames
 from support.scripted_server import ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
+from cp_thirdparty._core.send import is_codepipeline
 from cp_thirdparty.enums import Delivery
-from cp_thirdparty.exceptions import TransportError, ValidationException
+from cp_thirdparty.exceptions import TransportError, UntrustedResponseError, ValidationException
 
 _TOKEN = "xMARKERx-token"
 
@@ -178,3 +180,81 @@ def test_a_lost_call_of_the_caller_is_not_counted(server: ScriptedServer) -> Non
     assert ([record.attempts for record in records], len(server.asked)) == ([0], 1)
     client._client.meta.events.unregister("before-send.codepipeline", call)
     assert _call(client, TransportError).delivery is Delivery.NOT_SENT
+
+
+# --- tracers that call AWS themselves
+
+
+def _trace(kind: str, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """Replace the method of all clients by a tracer that lists pipelines before or after each read of details."""
+    if kind == "blocking":
+        from botocore.client import BaseClient as Client  # noqa: PLC0415 - next to its other kind
+    else:
+        from aiobotocore.client import AioBaseClient as Client  # noqa: PLC0415 - not installed everywhere
+    original: Any = vars(Client)["_make_api_call"]
+
+    def tracer(self: Any, operation_name: str, parameters: Any) -> Any:
+        is_read = operation_name == "GetThirdPartyJobDetails"
+        if is_read and when == "before":
+            self.list_pipelines()
+        result = original(self, operation_name, parameters)
+        if is_read and when == "after":
+            self.list_pipelines()
+        return result
+
+    async def tracer_async(self: Any, operation_name: str, parameters: Any) -> Any:
+        is_read = operation_name == "GetThirdPartyJobDetails"
+        if is_read and when == "before":
+            await self.list_pipelines()
+        result = await original(self, operation_name, parameters)
+        if is_read and when == "after":
+            await self.list_pipelines()
+        return result
+
+    monkeypatch.setattr(Client, "_make_api_call", tracer if kind == "blocking" else tracer_async)
+
+
+@both.each_kind
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_refusal_of_a_tracers_own_call_leaves_as_it_is(
+    when: str, kind: str, script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither blamed on the credentials of the client nor dropped, and the tracer's frame is the outermost."""
+    refusal = error("AccessDeniedException")
+    with ScriptedServer(lambda asked: refusal if asked.operation == "ListPipelines" else script.answer) as server:
+        client = _client(kind, server.endpoint_url)
+        _trace(kind, monkeypatch, when)
+        raised = _call(client, ClientError)
+    assert (raised.operation_name, raised.response["Error"]["Code"]) == ("ListPipelines", "AccessDeniedException")
+    assert len(server.asked) == (1 if when == "before" else 2)
+    names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(raised.__traceback__)]
+    assert names[names.index("_finish_call") + 1].startswith("tracer")
+
+
+async def _coroutine() -> None:
+    """Do nothing, in a coroutine."""
+
+
+@both.each_kind
+def test_the_class_of_a_client_says_of_which_kind_it_is(
+    kind: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tracer may have put a function of the other kind in place of the client's method."""
+    raw = _client(kind, server.endpoint_url)._client
+    monkeypatch.setattr(raw, "_make_api_call", (lambda: None) if kind == "asyncio" else _coroutine, raising=True)
+    assert is_codepipeline(raw, is_async=kind == "asyncio")
+    assert not is_codepipeline(raw, is_async=kind != "asyncio")
+
+
+def test_code_that_fails_after_a_success_is_not_ignored(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a failure of botocore's parser is made up for by the document that this library has read itself."""
+
+    def record(event: str, *_: object) -> None:
+        if event == "PARSED_RESPONSE":
+            raise HookError
+
+    monkeypatch.setattr("botocore.endpoint.history_recorder", SimpleNamespace(record=record))
+    raised = _call(_client("blocking", server.endpoint_url), UntrustedResponseError)
+    assert "HookError" in str(raised)

@@ -122,7 +122,7 @@ def test_a_result_is_not_resent(mode: str, kind: str) -> None:
     """Botocore resends after a status of 500, and any handler may want to; for a result none of them can."""
     with ScriptedServer(lambda _: error("InternalFailure", status=500)) as server:
         client = _client(kind, server.endpoint_url, mode=mode)
-        hooks = client._client.meta.events
+        hooks: Any = client._client.meta.events
         # The last one comes before the handler of this library.
         hooks.register("needs-retry", lambda **_: 0)
         hooks.register("needs-retry.codepipeline.PutThirdPartyJobSuccessResult", lambda **_: 0)
@@ -149,7 +149,7 @@ def test_handlers_see_no_secret_in_a_body(kind: str, *, with_request_id: bool) -
     seen: list[Any] = []
     with ScriptedServer(lambda _: answer) as server:
         client = _client(kind, server.endpoint_url, total_max_attempts=1)
-        hooks = client._client.meta.events
+        hooks: Any = client._client.meta.events
         hooks.register("response-received.codepipeline", lambda response_dict, **_: seen.append(response_dict["body"]))
         hooks.register("after-call.codepipeline", lambda http_response, **_: seen.append(http_response._content))
         with pytest.raises(InvalidNonceException if with_request_id else ThirdPartyError):

@@ -12,26 +12,26 @@ from itertools import takewhile
 from types import FrameType, TracebackType
 from typing import Final
 
-from botocore.client import BaseClient
-from botocore.hooks import HierarchicalEmitter
-
 _LIBRARIES: Final = frozenset({"aiobotocore", "botocore", "cp_thirdparty"})
+_PARSERS: Final = frozenset({"aiobotocore.parsers", "botocore.parsers"})
 _STUBS: Final = "botocore.stub"  # botocore's code, but its errors are for whoever set a stub up
 
-# Aiobotocore overrides both with methods of the same names.
-_EMIT: Final = HierarchicalEmitter._emit.__code__.co_name  # type: ignore[attr-defined] # noqa: SLF001 - no public way
-_CALL: Final = BaseClient._make_api_call.__code__.co_name  # type: ignore[attr-defined] # noqa: SLF001 - as above
+# Methods of botocore, which aiobotocore overrides.  Their names are written out, because what is found under a name may
+# be a wrapper: of a tracer, and in `BaseClient` of botocore itself.
+_EMIT: Final = "_emit"
+_CALL: Final = "_make_api_call"
 
 
-def find_caller_code(failure: BaseException) -> TracebackType | None:
+def find_caller_code(failure: BaseException, operation_name: str) -> TracebackType | None:
     """
     Return where the caller's own code begins in the traceback of what it raised; ``None`` if botocore raised it.
 
     A handler is what botocore's emitter calls.  A tracer is what stands between a client's method and the call itself;
-    what comes through it from below is botocore's.
+    what comes through it from below is botocore's.  A tracer may call AWS itself, which is not the call of the
+    operation.
     """
     nodes = _nodes(failure.__traceback__)
-    calls = [index for index, node in enumerate(nodes) if _is_library(node) and _name(node) == _CALL]
+    calls = [index for index, node in enumerate(nodes) if _is_call(node, operation_name)]
     if not calls:
         return next((node for node in nodes if not _is_library(node)), None)
     for index in range(calls[0], len(nodes)):
@@ -44,7 +44,12 @@ def find_caller_code(failure: BaseException) -> TracebackType | None:
     return None
 
 
-def hide_library(failure: BaseException, place: TracebackType) -> None:
+def is_of_parser(failure: BaseException) -> bool:
+    """Whether an error comes out of botocore's parser, which falls over unexpected types."""
+    return any(_module(node) in _PARSERS for node in _nodes(failure.__traceback__))
+
+
+def hide_library(failure: BaseException, place: TracebackType, operation_name: str) -> None:
     """
     Take everything above this place out of an exception's traceback, and out of reach of its frames.
 
@@ -60,9 +65,9 @@ def hide_library(failure: BaseException, place: TracebackType) -> None:
         linked: BaseException | None = getattr(failure, link)
         if linked is None:
             continue
-        linked_place = find_caller_code(linked)
+        linked_place = find_caller_code(linked, operation_name)
         if linked_place is not None:
-            hide_library(linked, linked_place)
+            hide_library(linked, linked_place, operation_name)
         else:
             forget(linked)
             setattr(failure, link, None)
@@ -89,8 +94,21 @@ def _name(node: TracebackType) -> str:
     return node.tb_frame.f_code.co_name
 
 
-def _is_library(node: TracebackType) -> bool:
+def _module(node: TracebackType) -> str:
     module: str = node.tb_frame.f_globals.get("__name__", "")
+    return module
+
+
+def _is_call(node: TracebackType, operation_name: str) -> bool:
+    """Whether this is the frame of a client's call of the operation, as far as the frame still says of which."""
+    if not _is_library(node) or _name(node) != _CALL:
+        return False
+    called: str = node.tb_frame.f_locals.get("operation_name", operation_name)
+    return called == operation_name
+
+
+def _is_library(node: TracebackType) -> bool:
+    module = _module(node)
     return module.partition(".")[0] in _LIBRARIES and module != _STUBS
 
 

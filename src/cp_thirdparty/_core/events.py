@@ -188,7 +188,7 @@ def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
     return left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE) + asked_pause
 
 
-_HANDLERS: Final[Mapping[str, Callable[..., bool | None]]] = {
+_HANDLERS: Final[Mapping[str, Callable[..., Any]]] = {
     "request-created": _start_attempt,
     "before-parse": _check_response,
     "response-received": _finish_attempt,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
@@ -14,7 +13,7 @@ from botocore.client import BaseClient
 from cp_thirdparty import _limits
 from cp_thirdparty._core import guard, redaction
 from cp_thirdparty._core.call import Call, call_scope, now
-from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library
+from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of
 from cp_thirdparty._core.operations import Request
@@ -104,11 +103,11 @@ def _note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
 
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and let go of all that the failure leads to."""
-    place = find_caller_code(failure)
+    place = find_caller_code(failure, request.operation_name)
     if place is not None:
-        hide_library(failure, place)
+        hide_library(failure, place, request.operation_name)
         return Result(None, failure)
-    if call.has_success and isinstance(failure, Exception):  # botocore's parser fell over an unexpected type
+    if call.has_success and is_of_parser(failure):
         forget(failure)
         return decode_response(request, call, {})
     error = error_of(failure, call) if isinstance(failure, Exception) else failure
@@ -179,4 +178,6 @@ def is_codepipeline(client: object, *, is_async: bool) -> bool:
     """Whether this is a CodePipeline client of botocore, or of aiobotocore."""
     if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
         return False
-    return inspect.iscoroutinefunction(getattr(client, "_make_api_call", None)) is is_async
+    # By class: a tracer may have replaced any method by one of another kind.
+    kinds = {(kind.__module__, kind.__name__) for kind in type(client).__mro__}
+    return (("aiobotocore.client", "AioBaseClient") in kinds) is is_async
