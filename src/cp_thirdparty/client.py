@@ -238,6 +238,8 @@ class ThirdPartyJobClient(JobClientBase):
 
         Raises:
             cp_thirdparty.exceptions.InvalidNonceException: Another worker has the job.  Drop it and report nothing.
+                If an acknowledgement of this process failed before with an ``is_retry_safe`` of ``None``, the job is
+                most probably yours instead.
 
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
 

@@ -205,7 +205,12 @@ class InvalidJobStateException(ServiceError):  # noqa: N818 - the service's name
 
 
 class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
-    """Another worker has the job.  Drop it, and report nothing: a failure would end the other worker's job."""
+    """
+    Another worker has the job.  Drop it, and report nothing: a failure would end the other worker's job.
+
+    There is one exception: an acknowledgement of the same process failed before with an ``is_retry_safe`` of ``None``.
+    Then the job is most probably yours, because CodePipeline may have accepted that one.
+    """
 
 
 class JobNotFoundException(ServiceError):  # noqa: N818 - the service's name
@@ -406,23 +411,38 @@ class JobFailedError(Exception):
         return f"{self.failure_type}: {self.message}"
 
 
-def is_already_reported(error: BaseException, previous: BaseException | None) -> bool:
+def is_already_reported(error: BaseException, *earlier: BaseException | None) -> bool:
     """
     Return whether a result was accepted although the call that reported it failed.
 
     When ``is_retry_safe`` of an error is ``None``, CodePipeline may have accepted the result.  Report it again: if an
-    `InvalidJobStateException` follows, it was accepted the first time.
+    `InvalidJobStateException` follows, it was accepted before.
 
     Args:
         error: The error of the latest attempt to report the result.
 
-        previous: An error of an earlier attempt whose ``is_retry_safe`` was ``None``, or ``None`` if there was none.
+        earlier: The errors of the attempts before, in any order.  Only those count that are about the same job, that
+            come from one of the two calls for results, and whose ``is_retry_safe`` is ``None``.
 
     .. versionadded:: 0.2.0
     """
-    is_unknown = (
-        isinstance(previous, CodePipelineJobError)
-        and previous.delivery in (Delivery.SENT, Delivery.RESPONDED)
-        and previous.is_retry_safe is None
+    return (
+        isinstance(error, InvalidJobStateException)
+        and _is_of_result(error)
+        and any(
+            isinstance(one, CodePipelineJobError)
+            and may_have_been_accepted(one)
+            and _is_of_result(one)
+            and one.job_id == error.job_id
+            for one in earlier
+        )
     )
-    return is_unknown and isinstance(error, InvalidJobStateException)
+
+
+def may_have_been_accepted(error: CodePipelineJobError) -> bool:
+    """Return whether CodePipeline may have acted on the request although the call failed."""
+    return error.delivery in (Delivery.SENT, Delivery.RESPONDED) and error.is_retry_safe is None
+
+
+def _is_of_result(error: CodePipelineJobError) -> bool:
+    return error.job_id is not None and (error.operation_name or "").startswith("PutThirdPartyJob")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -16,6 +17,14 @@ from support.command_line import command
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
 from cp_thirdparty.cli.errors import described
 from cp_thirdparty.cli.formats import formatted
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import (
+    CredentialsError,
+    InvalidRequestError,
+    ServiceError,
+    ThirdPartyError,
+    TransportError,
+)
 from cp_thirdparty.worker import SqliteJournal, worker_policy
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -205,3 +214,34 @@ def test_an_error_names_what_the_user_typed(
     assert shown.err.startswith(f"cp-thirdparty: error: {name}: ")
     assert (shown.code, shown.out) == (code, "")
     assert "MARK" not in shown.err
+
+
+_PUT: Any = {"operation_name": "PutThirdPartyJobSuccessResult", "job_id": "job-1"}
+_AGAIN = "; CodePipeline may have accepted it; run the command again"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TransportError("cut", delivery=Delivery.SENT, is_retry_safe=None, **_PUT), (255, _AGAIN)),
+        (TransportError("cut", delivery=Delivery.RESPONDED, is_retry_safe=None, **_PUT), (255, _AGAIN)),
+        (
+            ServiceError("", code="InternalFailure", delivery=Delivery.RESPONDED, is_retry_safe=None, **_PUT),
+            (254, _AGAIN),
+        ),
+        (TransportError("cut", delivery=Delivery.SENT, is_retry_safe=True, **_PUT), (255, "")),
+        (TransportError("cut", delivery=Delivery.NOT_SENT, is_retry_safe=True, **_PUT), (255, "; nothing was sent")),
+        (
+            CredentialsError("none", delivery=Delivery.NOT_SENT, is_retry_safe=False, **_PUT),
+            (253, "; nothing was sent"),
+        ),
+        (InvalidRequestError("job_id", "is long", delivery=Delivery.NOT_SENT, is_retry_safe=False), (252, "")),
+        (TransportError("outside of a call"), (255, "")),
+    ],
+)
+def test_an_error_says_whether_the_request_may_have_been_accepted(
+    error: ThirdPartyError, expected: tuple[int, str]
+) -> None:
+    """A user must know whether to run the command again."""
+    code, hint = expected
+    assert described(error) == (code, f"{error}{hint}")

@@ -20,6 +20,7 @@ from cp_thirdparty.exceptions import (
     CodePipelineJobError,
     ConfigurationError,
     CredentialsError,
+    InvalidJobStateException,
     InvalidRequestError,
     JobFailedError,
     ResponseDecodeError,
@@ -29,6 +30,7 @@ from cp_thirdparty.exceptions import (
     TransportError,
     UntrustedResponseError,
     ValidationException,
+    is_already_reported,
 )
 
 # Name of the class -> the class.  An alias is not a class of its own.
@@ -346,3 +348,52 @@ def test_a_message_shows_ten_problems_and_keeps_all(cls: Any, count: int, shown:
 def _add_note(error: BaseException, note: str) -> None:
     """Do what Python 3.11's ``add_note()`` does, on Python 3.10 too."""
     error.__dict__.setdefault("__notes__", []).append(note)
+
+
+_PUT = "PutThirdPartyJobSuccessResult"
+
+
+def _unknown(operation_name: str | None = _PUT, job_id: str | None = "job-1", **facts: Any) -> TransportError:
+    known: Any = {"delivery": Delivery.SENT, "is_retry_safe": None, **facts}
+    return TransportError("the connection failed", operation_name=operation_name, job_id=job_id, **known)
+
+
+def _state(operation_name: str | None = _PUT, job_id: str | None = "job-1") -> InvalidJobStateException:
+    return InvalidJobStateException("", code="InvalidJobStateException", operation_name=operation_name, job_id=job_id)
+
+
+_THROTTLED = ThrottledError(
+    "",
+    code="Throttling",
+    operation_name=_PUT,
+    job_id="job-1",
+    delivery=Delivery.RESPONDED,
+    is_retry_safe=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "earlier", "expected"),
+    [
+        (_state(), [_unknown()], True),
+        (_state(), [_unknown(delivery=Delivery.RESPONDED)], True),
+        (_state(), [_unknown(), _THROTTLED], True),
+        (_state(), [_THROTTLED, _unknown()], True),
+        (_state("PutThirdPartyJobFailureResult"), [_unknown()], True),
+        (_state(), [], False),
+        (_state(), [None], False),
+        (_state(), [_THROTTLED], False),
+        (_state(), [ValueError()], False),
+        (_state(), [_unknown(job_id="job-2")], False),
+        (_state(), [_unknown("AcknowledgeThirdPartyJob")], False),
+        (_state(), [_unknown(None)], False),
+        (_state(), [_unknown(delivery=Delivery.NOT_SENT)], False),
+        (_state(), [_unknown(is_retry_safe=False)], False),
+        (_state("AcknowledgeThirdPartyJob"), [_unknown()], False),
+        (_state(job_id=None), [_unknown(job_id=None)], False),
+        (_unknown(), [_unknown()], False),
+    ],
+)
+def test_a_result_was_accepted_before(error: Exception, earlier: list[Exception | None], *, expected: bool) -> None:
+    """Only an unknown outcome of the same job's result counts, with other errors before or after it."""
+    assert is_already_reported(error, *earlier) is expected

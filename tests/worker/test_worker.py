@@ -717,20 +717,15 @@ def test_a_bad_action_type_ends_the_loop(service: LocalCodePipeline) -> None:
         worker.run()
 
 
-def test_a_poller_that_dies_is_told(service: LocalCodePipeline) -> None:
+def test_a_poller_that_dies_is_told(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody has thought of ends the run as an error, after the jobs in work."""
 
-    class Broken(ThirdPartyJobClient):
-        def poll_for_third_party_jobs(self, *_: Any, **__: Any) -> tuple[ThirdPartyJob, ...]:
-            raise ZeroDivisionError
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
 
-    def connect() -> ThirdPartyJobClient:
-        made = service.client()
-        made.__class__ = Broken
-        return made
-
+    monkeypatch.setattr(_run.Run, "_wait_for_slot", fail)
     with pytest.raises(ZeroDivisionError):
-        JobWorker(connect, ACTION_TYPE, succeed, client_tokens={}).run()
+        make_worker(service).run()
 
 
 def test_run_once_tells_a_failed_poll(service: LocalCodePipeline) -> None:

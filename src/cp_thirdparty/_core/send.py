@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from contextvars import ContextVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 from botocore import xform_name
@@ -12,7 +13,7 @@ from botocore.client import BaseClient
 
 from cp_thirdparty import _limits
 from cp_thirdparty._core import guard, redaction
-from cp_thirdparty._core.call import Call, call_scope, now
+from cp_thirdparty._core.call import Call, Step, call_scope, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of
@@ -23,6 +24,9 @@ from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
 _T = TypeVar("_T")
+
+_BAD_REQUEST: Final = 400
+_SERVER_ERROR: Final = 500
 
 
 @attrs.frozen
@@ -44,6 +48,12 @@ class Result(Generic[_T]):
     error: BaseException | None
     status_code: int | None = None
     request_id: str | None = None
+
+
+# A worker sets a list.  It gets what each exception of a hook hides: the result that the call had without it.
+HIDDEN_RESULTS: Final[ContextVar[list[tuple[Exception, Result[Any]]] | None]] = ContextVar(
+    "cp_thirdparty_hidden_results", default=None
+)
 
 
 def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result[_T]:
@@ -105,6 +115,9 @@ def result_of_failure(request: Request[_T], call: Call, failure: BaseException) 
     """Return the error to raise, and let go of all that the failure leads to."""
     place = find_caller_code(failure, request.operation_name)
     if place is not None:
+        hidden = HIDDEN_RESULTS.get()
+        if hidden is not None and isinstance(failure, Exception):
+            hidden.append((failure, _result_without_hook(request, call, failure)))
         hide_library(failure, place, request.operation_name)
         return Result(None, failure)
     if call.has_success and is_of_parser(failure):
@@ -112,6 +125,17 @@ def result_of_failure(request: Request[_T], call: Call, failure: BaseException) 
         return decode_response(request, call, {})
     error = error_of(failure, call) if isinstance(failure, Exception) else failure
     forget(failure)
+    return Result(None, error)
+
+
+def _result_without_hook(request: Request[_T], call: Call, failure: Exception) -> Result[_T]:
+    """Return the result of a call, as far as it was observed before a hook raised."""
+    if call.has_success:
+        return decode_response(request, call, {})
+    error = error_of(failure, call)
+    is_refused = call.status_code is not None and _BAD_REQUEST <= call.status_code < _SERVER_ERROR
+    if call.step is Step.RESPONDED and is_refused and call.fault is None and call.error_response is None:
+        error.is_retry_safe = True  # botocore has not parsed why CodePipeline refused it
     return Result(None, error)
 
 

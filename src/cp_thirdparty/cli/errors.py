@@ -6,11 +6,13 @@ import os
 
 import click
 
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,
     InvalidRequestError,
     ServiceError,
     ThirdPartyError,
+    may_have_been_accepted,
 )
 
 __all__ = ["CommandError", "code_of", "described"]
@@ -61,10 +63,18 @@ def _described(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.UsageError):
         return USAGE, _usage(error)
     if isinstance(error, ThirdPartyError):
-        return code_of(error), str(error)
+        return code_of(error), str(error) + _delivery(error)
     if isinstance(error, OSError) and error.strerror:
         return OTHER, error.strerror
     return OTHER, f"unexpected error ({type(error).__name__})"
+
+
+def _delivery(error: ThirdPartyError) -> str:
+    if may_have_been_accepted(error):
+        return "; CodePipeline may have accepted it; run the command again"
+    # An error about an option or a setting is never sent, so it needs no such hint.
+    is_unsent = error.delivery is Delivery.NOT_SENT and not isinstance(error, InvalidRequestError)
+    return "; nothing was sent" if is_unsent else ""
 
 
 def code_of(error: ThirdPartyError) -> int:

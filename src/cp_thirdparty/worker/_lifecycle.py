@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.enums import Delivery, FailureType, JobStatus
+from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import (
     InvalidClientTokenException,
     InvalidJobException,
@@ -23,9 +23,12 @@ from cp_thirdparty.exceptions import (
     ResponseDecodeError,
     ThirdPartyError,
     ValidationException,
+    is_already_reported,
+    may_have_been_accepted,
 )
 from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._calls import call_client
 from cp_thirdparty.worker.events import EventHook, tell
 from cp_thirdparty.worker.journal import Journal
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Rejected, Reported, Uncertain, Unsent
@@ -131,10 +134,8 @@ class Lifecycle:
         return Rejected(job=offer, reason="no client token") if client_token is None else client_token
 
     def _details(self, offer: ThirdPartyJob, client_token: SecretStr) -> JobDetails | ThirdPartyError:
-        try:
-            return self.reader.get_third_party_job_details(offer.job_id, client_token=client_token)
-        except ThirdPartyError as failure:
-            return failure.with_traceback(None)
+        read = self.reader.get_third_party_job_details
+        return call_client(read, offer.job_id, client_token=client_token)
 
     # --- claim
 
@@ -171,7 +172,7 @@ class Lifecycle:
                 return None if may_be_ours else LostRace(job=offer)
             if isinstance(answer, (JobNotFoundException, InvalidJobException, InvalidJobStateException)):
                 return Gone(job=offer, error=error)
-            may_be_ours = may_be_ours or _may_have_been_accepted(answer)
+            may_be_ours = may_be_ours or may_have_been_accepted(answer)
             # What may be ours is asked for to the end; what is not, the service offers again.
             is_final = answer.is_retry_safe is False and not may_be_ours
             self.tell("call_failed", offer, f"AcknowledgeThirdPartyJob {error}")
@@ -182,12 +183,8 @@ class Lifecycle:
 
     def _acknowledge_once(self, flight: Flight) -> ThirdPartyError | JobStatus | None:
         nonce = "" if flight.details is None else flight.details.nonce
-        try:
-            status = self.reporter.acknowledge_third_party_job(
-                flight.offer.job_id, nonce=nonce, client_token=flight.client_token
-            )
-        except ThirdPartyError as failure:
-            return failure.with_traceback(None)
+        acknowledge = self.reporter.acknowledge_third_party_job
+        status = call_client(acknowledge, flight.offer.job_id, nonce=nonce, client_token=flight.client_token)
         return None if status == JobStatus.IN_PROGRESS else status
 
     # --- report
@@ -216,6 +213,7 @@ class Lifecycle:
     def _put(self, flight: Flight, result: Result, wait: Wait, *, is_unsure: bool) -> Outcome:
         offer = flight.offer
         may_refresh = True
+        unknown: ThirdPartyError | None = None  # the latest failure after which the result may have been accepted
         for pause in _pauses():
             failure = self._put_once(flight, result)
             if failure is None:
@@ -225,18 +223,19 @@ class Lifecycle:
                 may_refresh = False
                 if self._refreshed(flight):
                     continue
-            if isinstance(failure, InvalidJobStateException) and is_unsure:
+            is_ours = is_unsure and isinstance(failure, InvalidJobStateException)
+            if is_ours or is_already_reported(failure, unknown):
                 return Reported(job=offer, result=result, is_confirmed=False)
             if isinstance(failure, _FINAL):
                 return Gone(job=offer, error=error)
-            if isinstance(failure, (ValidationException, InvalidRequestError)):
+            if _is_about_result(failure):
                 if result == _refused(offer):
                     return Gone(job=offer, error=error)
                 result = flight.result = _refused(offer)
                 self.note("result", flight.offer, result)
                 self.tell("call_failed", offer, f"the result was refused: {error}")
                 continue
-            is_unsure = is_unsure or _may_have_been_accepted(failure)
+            unknown = failure if may_have_been_accepted(failure) else unknown
             self.tell("call_failed", offer, f"{_operation_of(result)} {error}")
             if not wait(pause):
                 return Unsent(job=offer, result=result, error=error)
@@ -244,22 +243,17 @@ class Lifecycle:
 
     def _put_once(self, flight: Flight, result: Result) -> ThirdPartyError | None:
         job_id, client_token = flight.offer.job_id, flight.client_token
-        try:
-            if isinstance(result, FailureDetails):
-                self.reporter.put_third_party_job_failure_result(
-                    job_id, client_token=client_token, failure_details=result
-                )
-            else:
-                self.reporter.put_third_party_job_success_result(
-                    job_id,
-                    client_token=client_token,
-                    continuation_token=result.continuation_token if isinstance(result, Continued) else None,
-                    current_revision=result.current_revision,
-                    execution_details=result.execution_details,
-                )
-        except ThirdPartyError as failure:
-            return failure.with_traceback(None)
-        return None
+        if isinstance(result, FailureDetails):
+            put_failure = self.reporter.put_third_party_job_failure_result
+            return call_client(put_failure, job_id, client_token=client_token, failure_details=result)
+        return call_client(
+            self.reporter.put_third_party_job_success_result,
+            job_id,
+            client_token=client_token,
+            continuation_token=result.continuation_token if isinstance(result, Continued) else None,
+            current_revision=result.current_revision,
+            execution_details=result.execution_details,
+        )
 
     def _refreshed(self, flight: Flight) -> bool:
         if not self.tokens.refresh(flight.offer.client_id):
@@ -309,6 +303,8 @@ _READ_REASONS: Final[dict[type[BaseException], str]] = {
     ResponseDecodeError: "its details cannot be decoded",
 }
 
+_RESULT_PARAMETERS: Final = ("continuation_token", "current_revision", "execution_details", "failure_details")
+
 _FINAL: Final = (JobNotFoundException, InvalidJobException, InvalidJobStateException, InvalidClientTokenException)
 
 
@@ -323,9 +319,11 @@ def _operation_of(result: Result) -> str:
     return "PutThirdPartyJobSuccessResult" if is_success else "PutThirdPartyJobFailureResult"
 
 
-def _may_have_been_accepted(failure: ThirdPartyError) -> bool:
-    """Whether the service may have acted on an acknowledgement or a result although the call failed."""
-    return failure.delivery in (Delivery.SENT, Delivery.RESPONDED) and failure.is_retry_safe is None
+def _is_about_result(failure: ThirdPartyError) -> bool:
+    """Whether a result was refused for what is in it, and not for a setting or a token of ours."""
+    if isinstance(failure, InvalidRequestError):
+        return failure.parameter in _RESULT_PARAMETERS
+    return isinstance(failure, ValidationException)
 
 
 def _pauses() -> Iterator[float]:

@@ -18,6 +18,7 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
+from cp_thirdparty.worker._calls import call_client
 from cp_thirdparty.worker._engine import Engine, LostError
 from cp_thirdparty.worker._lifecycle import Flight, Lifecycle
 from cp_thirdparty.worker._recovery import Left, Recovery
@@ -257,13 +258,13 @@ class Run:
             return max(self._settings.concurrency - len(self._slots), 0)
 
     def _polled(self, free: int, *, is_patient: bool) -> tuple[ThirdPartyJob, ...] | None:
-        try:
-            found = self._clients[0].poll_for_third_party_jobs(self._settings.action_type_id, max_batch_size=free)
-        except ThirdPartyError as failure:
-            self._poll_error = type(failure).__name__
-            if isinstance(failure, FATAL) or not is_patient:
-                self._fatal = failure.with_traceback(None)
-            _log.warning("poll failed: %s", failure)
+        poll = self._clients[0].poll_for_third_party_jobs
+        found = call_client(poll, self._settings.action_type_id, max_batch_size=free)
+        if isinstance(found, ThirdPartyError):
+            self._poll_error = type(found).__name__
+            if isinstance(found, FATAL) or not is_patient:
+                self._fatal = found
+            _log.warning("poll failed: %s", found)
             return None
         self._polled_at, self._poll_error = self._settings.clock(), None
         return found
