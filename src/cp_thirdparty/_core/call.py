@@ -119,6 +119,8 @@ class Call:
 
         body: Such a response, not parsed, if it is long.
 
+        parsed: What botocore's parser would find in the document, if that was skipped.
+
         status_code: HTTP status of the latest response.
 
         request_id: What AWS Support asks for, of the latest response.
@@ -144,6 +146,7 @@ class Call:
     is_last_attempt: bool = False
     document: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
+    parsed: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     has_success: bool = False
     status_code: int | None = None
     request_id: str | None = None
@@ -191,7 +194,7 @@ class Call:
 
     def forget_response(self) -> None:
         """Drop what a response said: frames that hold the call outlive it."""
-        self.error_response = self.document = self.body = None
+        self.error_response = self.document = self.body = self.parsed = None
         self.has_success = False
 
     def note_sent(self) -> None:

@@ -17,6 +17,7 @@ from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, Call, Step
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import is_throttling
 from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty._core.parsed import find_filter
 from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
 
 _BAD_GATEWAY: Final = 502
@@ -37,6 +38,9 @@ def install(client: BaseClient) -> None:
     for name in OPERATION_NAMES:
         for event, handler in _HANDLERS.items():
             events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"cp_thirdparty.{event}.{name}")
+        events.register_last(
+            f"before-parse.codepipeline.{name}", _skip_parsing, unique_id=f"cp_thirdparty.skip-parsing.{name}"
+        )
     _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     # The last handler of all: what the caller's handlers send before is not the request.
     events.register_last("before-send", _start_sending, unique_id="cp_thirdparty.before-send")
@@ -87,6 +91,17 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         call.body, call.document = (response_dict["body"], None) if is_long else (None, verdict.document)
 
 
+def _skip_parsing(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
+    """Give botocore's parser an empty document; `_finish_attempt` adds what it would have found in the real one."""
+    call = CURRENT.get()
+    if call is None or call.document is None or call.wire_logs:  # the parser writes that log
+        return
+    keep_known = find_filter(operation_model)
+    if keep_known is not None:
+        call.parsed = keep_known(call.document)
+        response_dict["body"] = b"{}"
+
+
 def _clean_headers(headers: Any, call: Call) -> None:
     values = "\n".join(headers.values())
     if len(values) > MAX_HEADER_BYTES:  # of aiohttp, which does not bound them, or of a handler of the caller
@@ -96,10 +111,14 @@ def _clean_headers(headers: Any, call: Call) -> None:
             headers[name] = strike_out(value, call.secrets)
 
 
-def _finish_attempt(response_dict: dict[str, Any] | None, **_: object) -> None:
-    """Leave the connection to others: it may be in the pool again."""
+def _finish_attempt(
+    response_dict: dict[str, Any] | None, parsed_response: dict[str, Any] | None = None, **_: object
+) -> None:
+    """Complete the parsed response, and leave the connection to others: it may be in the pool again."""
     call = CURRENT.get()
     if call is not None:
+        if call.parsed is not None and parsed_response is not None:
+            parsed_response.update(call.parsed)
         WATCHDOG.release(call)
         call.note_failure()
         if response_dict is not None and not call.has_success:
