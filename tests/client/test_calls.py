@@ -381,7 +381,7 @@ def test_too_many_headers_are_refused(kind: str, status: int) -> None:
 
 def test_too_many_headers_of_a_handler_are_refused() -> None:
     """A handler of the caller may take the place of the network."""
-    headers = {"x-amzn-RequestId": "req-1", "x-long": "%41" * 30_000}
+    headers: Any = {"x-amzn-RequestId": "req-1", "x-long": "%41" * 30_000}
     response = AWSResponse("http://127.0.0.1:9", 400, headers, None)
     vars(response)["_content"] = b"{}"
     raw = _raw("http://127.0.0.1:9")

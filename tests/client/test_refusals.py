@@ -46,7 +46,8 @@ _EVENTS = ("before-parse", "response-received", "needs-retry", "after-call", "af
 
 def _client(kind: str, endpoint_url: str, **retries: Any) -> ThirdPartyJobClient:
     session = both.session(kind, "AKIDEXAMPLE", "made up")
-    config = Config(proxies={}, retries=retries)
+    settings: Any = {"proxies": {}, "retries": retries}
+    config = Config(**settings)
     return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=session, config=config)
 
 
