@@ -102,7 +102,7 @@ def install_beside(session: nox.Session, name: str, *requirements: str) -> Path:
 
 
 def read_version(path: Path) -> tuple[int, ...]:
-    """Return the patch number of a Python of pyenv, after a 0 if it is not a release; empty for a free-threaded build."""
+    """Return the patch number of a Python of pyenv, after 0 if it is a candidate; empty for a free-threaded build."""
     match = re.fullmatch(r"\d+\.\d+\.(\d+)((?:a|b|rc)\d+)?", path.parts[-3])
     return (int(not match[2]), int(match[1])) if match else ()
 
