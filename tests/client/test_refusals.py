@@ -44,10 +44,10 @@ _REFUSALS = [
 _EVENTS = ("before-parse", "response-received", "needs-retry", "after-call", "after-call-error")
 
 
-def _client(kind: str, endpoint_url: str, **retries: Any) -> ThirdPartyJobClient:
+def _client(kind: str, endpoint_url: str, **settings: Any) -> ThirdPartyJobClient:
     session = both.session(kind, "AKIDEXAMPLE", "made up")
-    settings: Any = {"proxies": {}, "retries": retries}
-    config = Config(**settings)
+    retries: Any = settings
+    config = Config(proxies={}, retries=retries)
     return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=session, config=config)
 
 
