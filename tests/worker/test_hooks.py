@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ _OPERATIONS = (_POLL, _DETAILS, _ACKNOWLEDGE, _SUCCESS)
 _BEFORE = ("provide-client-params", "before-parameter-build", "before-call", "request-created", "before-sign")
 _AFTER = ("response-received", "before-parse", "needs-retry", "after-call")
 _EVENTS = (*_BEFORE, "before-send", *_AFTER)
+
+# Seconds after which a worker that has reported nothing is stopped.
+_PATIENCE = 20.0
 
 _ENDS = ("reported", "gone", "rejected", "unsent", "lost_race", "handed_back", "uncertain")
 
@@ -82,7 +86,13 @@ def _run_until_reported(connect: Callable[[], ThirdPartyJobClient], **settings: 
     worker = JobWorker(
         connect, ACTION_TYPE, succeed, client_tokens=TOKENS, poll_interval=0.05, on_event=note, **settings
     )
-    worker.run()
+    # A job that is lost is never reported.
+    timer = threading.Timer(_PATIENCE, worker.stop)
+    timer.start()
+    try:
+        worker.run()
+    finally:
+        timer.cancel()
     return ends
 
 
