@@ -227,7 +227,7 @@ def test_a_hook_that_raises_before_the_only_poll_is_an_error(service: LocalCodeP
 
 @pytest.mark.parametrize("parameter", ["client_token", "client", "region_name", "proxies"])
 def test_a_setting_of_ours_keeps_the_result(parameter: str, service: LocalCodePipeline) -> None:
-    """A request that cannot be made because of a setting says nothing about the result, which is put again."""
+    """A request that cannot be made because of a setting leaves the result as it is, and it is put again."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     refused: list[str] = []
 

@@ -28,7 +28,7 @@ def call_client(method: Callable[..., _T], *args: Any, **parameters: Any) -> _T 
     try:
         return method(*args, **parameters)
     except Exception as failure:  # noqa: BLE001 - the partner's hook may raise anything
-        # An error of this library may come out of a hook too, from another client.  It says nothing about this call.
+        # An error of this library may come out of a hook too, from another client.  It does not describe this call.
         result = next((result for raised, result in hidden if raised is failure), None)
         if result is None and isinstance(failure, ThirdPartyError):
             return failure.with_traceback(None)
