@@ -153,6 +153,7 @@ _ECHO = f"Value '{_TOKEN}' at 'clientToken' failed"
 # Fault -> what each operation ends in: a class of error, or None for a good value.  A dictionary tells operations
 # apart; what it does not name is good.
 _UNTRUSTED: dict[str, _Fault] = {
+    "header of 100,000 bytes": _http(_GOOD, headers=_ID + "x: " + "y" * 100_000 + "\r\n"),
     "HTML page": _http("<html>hello</html>"),
     "HTML page without request id": _http("<html>hello</html>", headers=""),
     "good without request id": _http(_GOOD, headers=""),
@@ -199,7 +200,6 @@ _TRANSPORT: dict[str, _Fault] = {
     "cut chunk": _chunked("50\r\n{"),
     "two lengths": _http(_GOOD, headers=f"{_ID}Content-Length: 5\r\n"),
     "500 headers": _http(_GOOD, headers=_ID + "x: y\r\n" * 500),
-    "header of 100,000 bytes": _http(_GOOD, headers=_ID + "x: " + "y" * 100_000 + "\r\n"),
     "garbage": b"\x00\x01garbage\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40),
     "dripping headers": _drip(_http(_GOOD)),
@@ -274,7 +274,7 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
 }
 
 # Aiohttp, which is under the client for asyncio, takes these for no HTTP at all.
-_NO_HTTP = ("negative length", "length that is no number", "cut in the headers")
+_NO_HTTP = ("header of 100,000 bytes", "negative length", "length that is no number", "cut in the headers")
 
 # urllib3 looks at lengths since botocore 1.40; before, it is what finds a short body.
 _LENGTHS: dict[str, _Fault] = {
