@@ -65,7 +65,8 @@ class ThirdPartyJobClient(JobClientBase):
             operations get the checks of responses that this library's own clients have; nothing else of it changes.
 
         deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.  Looking up
-            the host's name is not bounded by it, and the pause before one more attempt may exceed it by a second.
+            the host's name is not bounded by it.  The pause before one more attempt may exceed it by a second, and
+            connecting to a host with several addresses by botocore's ``connect_timeout``.
 
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.

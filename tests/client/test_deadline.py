@@ -17,8 +17,9 @@ from botocore.config import Config
 from support.scripted_server import Answer, Asked, ScriptedServer, ok
 
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty._core.call import Call, now
+from cp_thirdparty._core.call import CURRENT, Call, now
 from cp_thirdparty._core.deadline import Watchdog
+from cp_thirdparty.exceptions import TransportError
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -173,6 +174,33 @@ def test_a_connection_in_the_pool_is_left_alone(body: bytes) -> None:
         existing.meta.events.register("before-parse.codepipeline.PutThirdPartyJobSuccessResult", use_connection)
         short.put_third_party_job_success_result("job-1", client_token="token")
         assert (statuses, len(server.asked)) == (["InProgress"], 2)
+
+
+def test_no_address_is_tried_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout of a connection holds for each address of a host; the deadline holds for all of them."""
+    tried: list[object] = []
+
+    def find_addresses(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", 9)) for number in range(1, 5)]
+
+    def connect(self: socket.socket, address: object) -> None:
+        tried.append(address)
+        time.sleep(self.gettimeout() or 0)
+        raise TimeoutError
+
+    def shorten_deadline(**_: object) -> None:
+        call = CURRENT.get()
+        assert call is not None
+        call.ends_at = now() + 0.1
+
+    existing = _existing_client("http://several.test:9")
+    existing.meta.events.register("before-sign.codepipeline", shorten_deadline)
+    client = ThirdPartyJobClient(existing, deadline=60)
+    monkeypatch.setattr(socket, "getaddrinfo", find_addresses)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(TransportError, match="no connection before the deadline") as caught:
+        client.acknowledge_third_party_job("job-1", nonce="3", client_token="token")
+    assert (tried, caught.value.is_retry_safe) == ([("127.0.0.1", 9)], True)
 
 
 def _existing_client(endpoint_url: str) -> Any:

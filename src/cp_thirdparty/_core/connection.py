@@ -12,7 +12,7 @@ import functools
 import re
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from botocore.awsrequest import AWSConnection
@@ -79,7 +79,22 @@ def _connect(connection: Any, call: Call, original: _Method) -> None:
         call.is_connecting = False
 
 
+class _Options:
+    """Socket options, which urllib3 reads before it connects to each address of a host."""
+
+    def __init__(self, options: Iterable[Any] | None, call: Call) -> None:
+        self._options = options
+        self._call = call
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._call.is_over():
+            raise TimeoutError  # an `OSError`, after which urllib3 closes the socket
+        return iter(self._options or ())
+
+
 def _open_socket(connection: Any, call: Call, original: _Method) -> Any:
+    options = connection.socket_options
+    connection.socket_options = _Options(options, call)  # the timeout starts again with each address
     try:
         opened = original()
     except Exception as failure:
@@ -88,6 +103,8 @@ def _open_socket(connection: Any, call: Call, original: _Method) -> Any:
         if isinstance(failure.__cause__ or failure.__context__, TimeoutError):
             call.obstacle = Obstacle.TIMEOUT
         raise
+    finally:
+        connection.socket_options = options
     WATCHDOG.use(call, opened)
     return opened
 
