@@ -367,6 +367,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
     async def _call(self, request: Request[_T]) -> _T:
         client = self._open_client(**operations.not_sent(request.operation_name, request.job_id))
         call = self._start_call(request)
+        aio.observe_aiohttp()
         return self._finish_call(request, call, await _send_request(client, request, call))
 
 
@@ -383,6 +384,7 @@ async def _send_request(client: AioBaseClient, request: Request[_T], call: Call)
             return result_of_failure(request, call, CallStoppedError())
         return result_of_failure(request, call, failure)
     finally:
+        call.is_finished = True
         call.forget_response()
         with suppress(ValueError):  # a task whose loop is gone ends in another context
             CURRENT.reset(current)

@@ -23,7 +23,7 @@ from support import both_clients as both
 from support.scripted_server import Answer, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
-from cp_thirdparty._core import guard, operations
+from cp_thirdparty._core import events, guard, operations
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.send import send_request
 from cp_thirdparty.telemetry import CallRecord
@@ -154,6 +154,7 @@ def test_an_interruption_while_a_response_is_decoded_is_returned(server: Scripte
     request: Any = operations.get_third_party_job_details("job-1", client_token=_MARKER)
     request = attrs.evolve(request, decode=decode)
     raw = _raw(server.endpoint_url)
+    events.install(raw)
     result = send_request(raw, request, Call(request=request))
     raw.close()
     assert (result.value, result.status_code, result.request_id) == (None, None, None)

@@ -23,17 +23,18 @@ from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp.http_writer import StreamWriter
 from botocore.client import BaseClient
 
-from cp_thirdparty._core.call import CURRENT, Call, Obstacle, Step
-from cp_thirdparty._core.connection import handshake_obstacle
+from cp_thirdparty._core.call import Call, Obstacle, Step, current_call
+from cp_thirdparty._core.connection import handshake_obstacle, is_wrapper
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:  # pragma: no cover - measured with a newer one
     from async_timeout import timeout
 
-__all__ = ["install", "timeout"]
+__all__ = ["install", "observe_aiohttp", "timeout"]
 
 
+_OWNER: Final = object()
 _OK: Final = 200
 _OF_PYTHON: Final = (OSError, asyncio.TimeoutError)
 _OF_AIOHTTP: Final = aiohttp.ClientError
@@ -47,31 +48,32 @@ def install(client: BaseClient) -> bool:
         return False
     if not isinstance(get, _GetSession):
         vars(session)["_get_session"] = _GetSession(get)
-    _observe_aiohttp()
+    observe_aiohttp()
     return True
 
 
-def _observe_aiohttp() -> None:
+def observe_aiohttp() -> None:
+    """Wrap the methods of aiohttp, if they are not wrapped.  Cheap enough to do before each call."""
     for name in ("_write", "_writelines"):
         original = vars(StreamWriter).get(name)  # older versions of aiohttp have only the first
-        if original is not None and not hasattr(original, "is_cp_thirdparty"):
+        if original is not None and not is_wrapper(original, _OWNER):
             setattr(StreamWriter, name, _observe_writes(original))
-    if not hasattr(aiohttp.ClientResponse.start, "is_cp_thirdparty"):
+    if not is_wrapper(aiohttp.ClientResponse.start, _OWNER):
         setattr(aiohttp.ClientResponse, "start", _observe_proxy(aiohttp.ClientResponse.start))  # noqa: B010 - typed
 
 
 def _observe_writes(original: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(original)
     def write(self: Any, data: Any) -> None:
-        call = CURRENT.get()
-        if call is not None and call.step is Step.SENDING:
+        call = current_call()
+        if call is not None and call.step is Step.SENDING and call.is_watched:
             first = data if isinstance(data, (bytes, bytearray, memoryview)) else next(iter(data), b"")
             is_open = self.transport is not None and not self.transport.is_closing()
             if is_open and bytes(first[:8]) != b"CONNECT ":  # which is a request for a proxy
                 call.note_sent()
         original(self, data)
 
-    vars(write)["is_cp_thirdparty"] = True
+    vars(write)["cp_thirdparty_owner"] = _OWNER
     return write
 
 
@@ -79,12 +81,12 @@ def _observe_proxy(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def start(self: Any, connection: Any) -> Any:
         response = await original(self, connection)
-        call = CURRENT.get()
-        if call is not None and self.method == "CONNECT" and self.status != _OK:
+        call = current_call()
+        if call is not None and call.is_watched and self.method == "CONNECT" and self.status != _OK:
             call.proxy_status = self.status
         return response
 
-    vars(start)["is_cp_thirdparty"] = True
+    vars(start)["cp_thirdparty_owner"] = _OWNER
     return start
 
 
@@ -96,8 +98,8 @@ class _GetSession:
 
     async def __call__(self, proxy_url: str | None) -> Any:
         session = await self._get(proxy_url)
-        call = CURRENT.get()
-        return session if call is None else _Session(session, call)
+        call = current_call()
+        return session if call is None or call.step is not Step.SENDING else _Session(session, call)
 
 
 class _Session:
@@ -109,6 +111,7 @@ class _Session:
 
     async def request(self, *arguments: Any, **settings: Any) -> aiohttp.ClientResponse:
         self._session.cookie_jar.clear()
+        self._call.is_watched = True
         try:
             response = await self._session.request(*arguments, allow_redirects=False, **settings)
         except Exception as failure:

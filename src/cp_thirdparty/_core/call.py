@@ -127,6 +127,14 @@ class Call:
 
         is_connecting: Whether a connection is being made, so that bytes belong to a proxy or to TLS.
 
+        context: Botocore's context of the request; ``None`` if the call did not reach botocore in this context.
+
+        target: Scheme, host and port to which the current attempt is being sent; ``None`` before and after that.
+
+        is_watched: Whether the HTTP layer of the current attempt is one that is observed, so that bytes would be seen.
+
+        is_finished: Whether it is over; what inherited its context, such as a thread, is no part of it.
+
         bytes_left: How many bytes of responses it still takes.
 
         watch: Ends the call at its deadline, if it has one.
@@ -151,6 +159,10 @@ class Call:
     status_code: int | None = None
     request_id: str | None = None
     is_connecting: bool = False
+    context: object = attrs.field(default=None, repr=False)
+    target: tuple[str, str, int | None] | None = None
+    is_watched: bool = False
+    is_finished: bool = False
     bytes_left: int = MAX_BODY_BYTES
     watch: Watch | None = None
 
@@ -189,6 +201,7 @@ class Call:
         self.earlier = self.delivery
         self.step = Step.SIGNING
         self.is_last_attempt = False
+        self.is_watched = False
         self.obstacle = self.proxy_status = self.fault = None
         self.forget_response()
 
@@ -209,14 +222,27 @@ class Call:
             self.attempts += 1
         self.step = Step.RESPONDED
 
-    def note_failure(self) -> None:
-        """Record that the attempt is over, so that traffic after it is not taken for the request."""
+    def note_failure(self, *, is_unsent: bool) -> None:
+        """
+        Record that the attempt is over, so that traffic after it is not taken for the request.
+
+        Without evidence that nothing was sent, the request may have arrived: an HTTP layer that is not observed has it.
+        """
         if self.step is Step.SENDING:
-            self.step = Step.UNSENT
+            if is_unsent or self.is_watched or self.obstacle is not None:
+                self.step = Step.UNSENT
+            else:
+                self.note_sent()
 
 
 # Only calls of ours set it, so other users of a wrapped client keep their logs and their time.
 CURRENT: ContextVar[Call | None] = ContextVar("cp_thirdparty_call", default=None)
+
+
+def current_call() -> Call | None:
+    """Return the call in progress in this context; a copy of the context may outlive it."""
+    call = CURRENT.get()
+    return None if call is None or call.is_finished else call
 
 
 @contextmanager
@@ -226,4 +252,5 @@ def call_scope(call: Call) -> Generator[Call, None, None]:
     try:
         yield call
     finally:
+        call.is_finished = True
         CURRENT.reset(token)

@@ -12,45 +12,127 @@ import functools
 import re
 import ssl
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPException
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSConnection
+from botocore.exceptions import HTTPClientError
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import HTTPError
 
-from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, Call, Obstacle, Step
+from cp_thirdparty._core.call import MAX_HEADER_BYTES, Call, Obstacle, Step, current_call
 from cp_thirdparty._core.deadline import WATCHDOG
 
 _Method = Callable[..., Any]
 
 _LOCK: Final = threading.Lock()
+_OWNER: Final = object()
+_wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
+_NETWORK: Final = frozenset({"http", "socket", "ssl"})
+_HAND_OVER: Final = HTTPConnectionPool._make_request.__code__.co_name  # noqa: SLF001 - no public way
 _READS: Final = frozenset({"read", "read1", "readinto", "readline"})
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 def install() -> None:
-    """Wrap the methods of botocore's connections; a second time changes nothing."""
-    with _LOCK:
-        for name, during_call in _METHODS.items():
-            if not hasattr(vars(AWSConnection).get(name), "is_cp_thirdparty"):
-                setattr(AWSConnection, name, _wrap(name, vars(AWSConnection).get(name), during_call))
+    """
+    Wrap the methods of botocore's connections, if they are not wrapped.  Cheap enough to do before each call.
+
+    A tool that restores a method, such as ``mock.patch``, may have removed a wrapper.
+    """
+    for name, during_call in _METHODS.items():
+        method = vars(AWSConnection).get(name)
+        if method is not _wrappers.get(name, _OWNER) and not is_wrapper(method, _OWNER):
+            with _LOCK:
+                _wrappers[name] = _wrap(name, method, during_call)
+                setattr(AWSConnection, name, _wrappers[name])
+
+
+def is_wrapper(method: object, owner: object) -> bool:
+    """Whether a method is a wrapper of this owner, or wraps one: another copy of the library has its own calls."""
+    while method is not None:
+        if getattr(method, "cp_thirdparty_owner", None) is owner:
+            return True
+        method = getattr(method, "__wrapped__", None)
+    return False
 
 
 def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _Method:
     def method(self: Any, *arguments: Any, **settings: Any) -> Any:
-        call = CURRENT.get()
+        call = current_call()
         original = getattr(super(AWSConnection, self), name) if own is None else own.__get__(self)
-        if call is None or call.request is None:
+        if call is None or not _is_part(self, call):
             return original(*arguments, **settings)
         return during_call(self, call, original, *arguments, **settings)
 
     method.__name__ = name
-    method.is_cp_thirdparty = True  # type: ignore[attr-defined]
+    vars(method).update(cp_thirdparty_owner=_OWNER, __wrapped__=own)
     return method
 
 
+def _is_part(connection: Any, call: Call) -> bool:
+    """Whether a connection loads the credentials of a call or carries its request, and is not that of a handler."""
+    if call.step is Step.SIGNING:
+        return call.request is not None
+    if call.target is None or call.step not in (Step.SENDING, Step.SENT):
+        return False
+    scheme, host, port = call.target
+    tunnel: str | None = getattr(connection, "_tunnel_host", None)
+    if tunnel:
+        return (_plain(tunnel), connection._tunnel_port) == (host, port)  # noqa: SLF001 - no public way
+    if scheme == "http" and getattr(connection, "proxy", None) is not None:
+        return True  # a proxy without a tunnel serves every host
+    return (_plain(connection.host), connection.port) == (host, port)
+
+
+def target_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of a URL, as a connection has them."""
+    parts = urlsplit(url)
+    return parts.scheme, _plain(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _plain(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()
+
+
+def is_refusal(failure: BaseException | None) -> bool:
+    """
+    Whether a failure shows that no connection got the request, although none was observed.
+
+    Urllib3 may fail before it has a connection, for example over the URL of a proxy.  Code that takes the place of a
+    connection, such as vcrpy's, raises an error that is none of a network.
+    """
+    chain: list[BaseException] = []
+    while failure is not None:
+        chain.append(failure)
+        failure = failure.__cause__ or failure.__context__
+    frames = [frame for each in reversed(chain) for frame, _ in traceback.walk_tb(each.__traceback__)]
+    cause = (
+        [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(chain[-1].__traceback__)]
+        if chain
+        else []
+    )
+    if "botocore.httpsession" not in cause:
+        return False
+    place = cause[-1].partition(".")[0]
+    if place in ("botocore", "urllib3"):
+        return all(frame.f_code.co_name != _HAND_OVER for frame in frames)
+    is_of_network = isinstance(chain[-1], (OSError, HTTPException, HTTPError, HTTPClientError))
+    return place not in _NETWORK and "urllib3.connectionpool" in cause and not is_of_network
+
+
+def _start_request(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG001
+    call.is_watched = True
+    return original(*arguments, **settings)
+
+
 def _send(connection: Any, call: Call, original: _Method, data: Any) -> None:
+    call.is_watched = True
     if connection.sock is None and connection.auto_open:
         connection.connect()  # before the bytes are counted, because it may fail
     # While connecting, the bytes are the CONNECT request for a proxy; a request may be sent in several pieces.
@@ -67,7 +149,7 @@ def _connect(connection: Any, call: Call, original: _Method) -> None:
     left = call.seconds_left()
     if left is not None:
         connection.timeout = left if connection.timeout is None else min(left, connection.timeout)
-    call.is_connecting = True
+    call.is_connecting = call.is_watched = True
     call.obstacle = call.proxy_status = None
     try:
         original()
@@ -149,7 +231,8 @@ def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **set
 
 def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **settings: Any) -> Any:
     response = make(*arguments, **settings)
-    response.fp = _BoundedReader(response.fp, call)
+    if not isinstance(response.fp, _BoundedReader):
+        response.fp = _BoundedReader(response.fp, call)
     return response
 
 
@@ -183,6 +266,7 @@ class _BoundedReader:
 _METHODS: Final[dict[str, Callable[..., Any]]] = {
     "connect": _connect,
     "_new_conn": _open_socket,
+    "putrequest": _start_request,
     "send": _send,
     "getresponse": _read,
 }

@@ -19,9 +19,11 @@ from botocore.exceptions import ClientError
 from cp_thirdparty import exceptions
 from cp_thirdparty._core import reasons
 from cp_thirdparty._core.call import Call, Step
+from cp_thirdparty._core.connection import is_refusal
 from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.strike_out import strike_out
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     CallFacts,
@@ -112,6 +114,8 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     """Return our error for what botocore raised.  Nothing of the failure itself is kept."""
     request = call.request
     assert request is not None, "a request was sent"  # noqa: S101 - a mistake of this library
+    if call.step is Step.SENDING:
+        call.note_failure(is_unsent=is_refusal(failure))
     response = call.error_response
     if response is None and isinstance(failure, ClientError) and failure.operation_name == request.operation_name:
         response = cast("Mapping[str, Any]", failure.response)  # of botocore's Stubber, which sends nothing
@@ -120,9 +124,24 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
         return _service_error(response, call)
     if call.step in (Step.SENT, Step.RESPONDED):
         return _response_error(failure, call)
-    if call.step in (Step.SENDING, Step.UNSENT):
+    if call.step is Step.UNSENT:
         return _sending_error(failure, call)
     return _preparation_error(failure, call)
+
+
+def unchecked_error(call: Call) -> UntrustedResponseError:
+    """Return the error for a request of which nothing was observed: it may have arrived, and more than once."""
+    facts = _facts(call, is_retry_safe=_safety(call))
+    facts["delivery"] = Delivery.SENT
+    return UntrustedResponseError("the response was not checked: the call ran in another thread or context", **facts)
+
+
+def stopped_error(call: Call) -> TransportError:
+    """Return the error for a deadline that was reached while code of the caller ran."""
+    is_repeatable = call.delivery is Delivery.NOT_SENT or _safety(call)
+    return TransportError(
+        "the deadline was reached in a handler of the caller", **_facts(call, is_retry_safe=is_repeatable)
+    )
 
 
 def _facts(call: Call, *, is_retry_safe: bool | None) -> CallFacts:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from botocore.client import BaseClient
 
 from cp_thirdparty._core import connection, guard
-from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, Call, Step
+from cp_thirdparty._core.call import MAX_HEADER_BYTES, Call, Step, current_call
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import is_throttling
 from cp_thirdparty._core.operations import OPERATION_NAMES
@@ -28,42 +28,61 @@ _BAD_REQUEST: Final = 400
 _LONGEST_PAUSE: Final = 20.0
 _ASKED_PAUSE: Final = 5.0
 
-_BEFORE_SEND: Final = frozenset(f"before-send.codepipeline.{name}" for name in OPERATION_NAMES)
-
 
 def install(client: BaseClient) -> None:
     """Observe the operations of a client; a second time changes nothing."""
-    connection.install()
     events = client.meta.events
     for name in OPERATION_NAMES:
         for event, handler in _HANDLERS.items():
-            events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"cp_thirdparty.{event}.{name}")
+            events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"{_OWNER}.{event}.{name}")
         events.register_last(
-            f"before-parse.codepipeline.{name}", _skip_parsing, unique_id=f"cp_thirdparty.skip-parsing.{name}"
+            f"before-parse.codepipeline.{name}", _skip_parsing, unique_id=f"{_OWNER}.skip-parsing.{name}"
         )
     _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     # The last handler of all: what the caller's handlers send before is not the request.
-    events.register_last("before-send", _start_sending, unique_id="cp_thirdparty.before-send")
+    events.register_last("before-send", _start_sending, unique_id=f"{_OWNER}.before-send")
 
 
-def _start_attempt(**_: object) -> None:
-    call = CURRENT.get()
+def _note_context(model: Any, context: object, **_: object) -> None:
+    """Recognise the request of a call by botocore's context: a handler may send others meanwhile."""
+    call = current_call()
+    if call is not None and call.context is None and _is_operation(call, model):
+        call.context = context
+
+
+def _is_operation(call: Call, model: Any) -> bool:
+    return call.request is not None and call.request.operation_name == model.name
+
+
+def _call_of(context: object) -> Call | None:
+    """Return the call to which a request with this context belongs."""
+    call = current_call()
+    return None if call is None or call.context is not context else call
+
+
+def _start_attempt(request: Any, **_: object) -> None:
+    call = _call_of(request.context)
     if call is not None:
         call.start_attempt()
 
 
-def _start_sending(event_name: str, **_: object) -> None:
-    call = CURRENT.get()
-    if call is not None and event_name in _BEFORE_SEND:
+def _start_sending(event_name: str, request: Any, **_: object) -> None:
+    call = current_call()
+    if call is None or call.request is None or call.step is Step.PREPARING:
+        return
+    if event_name == f"before-send.codepipeline.{call.request.operation_name}":
         call.step = Step.SENDING
+        call.target = connection.target_of(request.url)
         call.obstacle = call.proxy_status = None  # of STS, for example
+        call.is_watched = True
         call.check_deadline()
+        call.is_watched = False
 
 
 def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
     """Check a response before botocore parses it."""
-    call = CURRENT.get()
-    if call is None:
+    call = current_call()
+    if call is None or call.target is None or not _is_operation(call, operation_model):
         return
     status: int = response_dict["status_code"]
     is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
@@ -93,8 +112,8 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
 
 def _skip_parsing(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
     """Give botocore's parser an empty document; `_finish_attempt` adds what it would have found in the real one."""
-    call = CURRENT.get()
-    if call is None or call.document is None or call.wire_logs:  # the parser writes that log
+    call = current_call()
+    if call is None or call.target is None or call.document is None or call.wire_logs:  # the parser writes that log
         return
     keep_known = find_filter(operation_model)
     if keep_known is not None:
@@ -112,15 +131,20 @@ def _clean_headers(headers: Any, call: Call) -> None:
 
 
 def _finish_attempt(
-    response_dict: dict[str, Any] | None, parsed_response: dict[str, Any] | None = None, **_: object
+    context: object,
+    exception: Exception | None,
+    response_dict: dict[str, Any] | None,
+    parsed_response: dict[str, Any] | None = None,
+    **_: object,
 ) -> None:
     """Complete the parsed response, and leave the connection to others: it may be in the pool again."""
-    call = CURRENT.get()
+    call = _call_of(context)
     if call is not None:
         if call.parsed is not None and parsed_response is not None:
             parsed_response.update(call.parsed)
         WATCHDOG.release(call)
-        call.note_failure()
+        call.note_failure(is_unsent=connection.is_refusal(exception))
+        call.target = None
         if response_dict is not None and not call.has_success:
             response_dict["body"] = _clean_body(response_dict["body"], call)
 
@@ -134,6 +158,7 @@ def _decide_on_retry(
     response: tuple[Any, dict[str, Any]] | None,
     attempts: int,
     caught_exception: Exception | None,
+    request_dict: Mapping[str, Any],
     **_: object,
 ) -> bool | None:
     """
@@ -142,7 +167,7 @@ def _decide_on_retry(
     An error of the service is not raised here.  Botocore ends the call as it ends others, so tools see the events, the
     class of the exception and the number of attempts that they know.
     """
-    call = CURRENT.get()
+    call = _call_of(request_dict["context"])
     if call is None:
         return None
     has_asked = False
@@ -171,23 +196,24 @@ def _respect_last_attempt(endpoint: Any) -> None:
     Older versions of botocore take ``False`` for a pause of no seconds, and a handler of the caller may be the first.
     """
     decide: Callable[..., Any] = endpoint._needs_retry  # noqa: SLF001 - no public way
-    if hasattr(decide, "is_cp_thirdparty"):
+    if getattr(decide, "cp_thirdparty_owner", None) == _OWNER:
         return
 
-    def needs_retry(*arguments: Any, **settings: Any) -> Any:
-        wanted = decide(*arguments, **settings)
-        return _await_decision(wanted) if inspect.isawaitable(wanted) else _is_resent(wanted)
+    def needs_retry(attempts: int, operation: object, request_dict: Mapping[str, Any], *outcome: Any) -> Any:
+        wanted = decide(attempts, operation, request_dict, *outcome)
+        context = request_dict["context"]
+        return _await_decision(wanted, context) if inspect.isawaitable(wanted) else _is_resent(wanted, context)
 
-    needs_retry.is_cp_thirdparty = True  # type: ignore[attr-defined]
+    needs_retry.cp_thirdparty_owner = _OWNER  # type: ignore[attr-defined]
     endpoint._needs_retry = needs_retry  # noqa: SLF001 - as above
 
 
-async def _await_decision(wanted: Awaitable[bool]) -> bool:
-    return _is_resent(await wanted)
+async def _await_decision(wanted: Awaitable[bool], context: object) -> bool:
+    return _is_resent(await wanted, context)
 
 
-def _is_resent(wanted: bool) -> bool:  # noqa: FBT001 - what botocore decided
-    call = CURRENT.get()
+def _is_resent(wanted: bool, context: object) -> bool:  # noqa: FBT001 - what botocore decided
+    call = _call_of(context)
     return wanted and (call is None or not call.is_last_attempt)
 
 
@@ -207,7 +233,9 @@ def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
     return left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE) + asked_pause
 
 
+_OWNER: Final = f"cp_thirdparty.{id(install)}"  # another copy of the library registers its own handlers
 _HANDLERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "provide-client-params": _note_context,
     "request-created": _start_attempt,
     "before-parse": _check_response,
     "response-received": _finish_attempt,

@@ -13,7 +13,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-from cp_thirdparty._core.call import CURRENT
+from cp_thirdparty._core.call import current_call
 
 # What botocore 1.35 to 1.44 were seen to log there, for the call itself or to fetch what it is signed with.
 _LOGGERS: Final = tuple(
@@ -59,7 +59,7 @@ def install() -> None:
 
 
 def _withhold(record: logging.LogRecord) -> bool:
-    call = CURRENT.get()
+    call = current_call()
     if call is not None and not call.wire_logs:
         if not _is_constant(record):
             record.msg = "[withheld]"

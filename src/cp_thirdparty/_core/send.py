@@ -12,11 +12,11 @@ from botocore import xform_name
 from botocore.client import BaseClient
 
 from cp_thirdparty import _limits
-from cp_thirdparty._core import guard, redaction
-from cp_thirdparty._core.call import Call, Step, call_scope, now
+from cp_thirdparty._core import connection, guard, redaction
+from cp_thirdparty._core.call import Call, CallStoppedError, Step, call_scope, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import error_of
+from cp_thirdparty._core.errors import error_of, stopped_error, unchecked_error
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.exceptions import CodePipelineJobError, InvalidRequestError
@@ -86,6 +86,8 @@ def plain_parameters(request: Request[Any]) -> dict[str, Any]:
 def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any]) -> Result[_T]:
     """Return the model, or the error, of a successful response."""
     if not call.has_success:
+        if call.context is None or call.step is not Step.PREPARING:
+            return Result(None, unchecked_error(call))
         _note_stub(call, parsed.get("ResponseMetadata", {}))
     document = call.document if call.body is None else guard.parse_object(call.body)
     # A stub, and CBOR, have only what botocore parsed.  Botocore's parser takes an object for an empty list and a
@@ -114,6 +116,9 @@ def _note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and let go of all that the failure leads to."""
     place = find_caller_code(failure, request.operation_name)
+    if place is not None and isinstance(failure, CallStoppedError):
+        forget(failure)
+        return Result(None, stopped_error(call))
     if place is not None:
         hidden = HIDDEN_RESULTS.get()
         if hidden is not None and isinstance(failure, Exception):
@@ -123,7 +128,10 @@ def result_of_failure(request: Request[_T], call: Call, failure: BaseException) 
     if call.has_success and is_of_parser(failure):
         forget(failure)
         return decode_response(request, call, {})
-    error = error_of(failure, call) if isinstance(failure, Exception) else failure
+    if not isinstance(failure, Exception):
+        error: BaseException = failure
+    else:
+        error = unchecked_error(call) if call.context is None else error_of(failure, call)
     forget(failure)
     return Result(None, error)
 
@@ -173,6 +181,7 @@ class JobClientBase:
         if request.refused is not None:
             raise request.refused
         redaction.install()
+        connection.install()
         call = Call(request=request, wire_logs=self._wire_logs)
         if self._deadline is not None:
             call.ends_at = call.began_at + self._deadline
