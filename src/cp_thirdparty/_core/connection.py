@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSConnection
 from botocore.exceptions import HTTPClientError
-from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from cp_thirdparty._core.call import MAX_HEADER_BYTES, Call, Obstacle, Step, current_call
@@ -33,7 +32,7 @@ _OWNER: Final = object()
 _wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
 _NETWORK: Final = frozenset({"http", "socket", "ssl"})
-_HAND_OVER: Final = HTTPConnectionPool._make_request.__code__.co_name  # noqa: SLF001 - no public way
+_HAND_OVER: Final = "_make_request"  # of pools of urllib3
 _READS: Final = frozenset({"read", "read1", "readinto", "readline"})
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)

@@ -203,9 +203,8 @@ def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
     if isinstance(failure, botocore_exceptions.ParamValidationError):
         return InvalidRequestError("parameters", "botocore refused one of them", **facts)
     if isinstance(failure, (botocore_exceptions.HTTPClientError, botocore_exceptions.ConnectionError)):
-        # Of a client whose events are not observed.
-        facts["is_retry_safe"] = True
-        return TransportError("the connection failed", **facts)
+        # Its events came in another context.
+        return unchecked_error(call)
     return InvalidRequestError("client", f"botocore could not prepare the request ({type(failure).__name__})", **facts)
 
 
