@@ -219,7 +219,7 @@ def test_no_region_and_no_credentials(tmp_path: Path) -> None:
     without_region = program(DETAILS, *_JOB, env=nowhere)
     assert (without_region.code, without_region.err.count("\n")) == (253, 1)
     without_credentials = program(DETAILS, *_JOB, "--region", "us-east-1", env=nowhere)
-    assert without_credentials.err.endswith("no AWS credentials were found\n")
+    assert without_credentials.err.endswith("no AWS credentials were found; nothing was sent\n")
     assert without_credentials.code == 253
 
 

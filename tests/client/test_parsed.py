@@ -34,7 +34,7 @@ def _documents(shape: Any) -> st.SearchStrategy[Any]:
 @given(data=st.data())
 def test_it_is_what_botocore_parses(name: str, data: st.DataObject) -> None:
     """Unknown members and ``null`` are left out, and everything else is there."""
-    operation = _SERVICE.operation_model(name)
+    operation: Any = _SERVICE.operation_model(name)
     document = data.draw(_documents(operation.output_shape))
     response = {"status_code": 200, "headers": {}, "body": json.dumps(document).encode()}
     expected = create_parser("json").parse(response, operation.output_shape)

@@ -164,12 +164,13 @@ def test_handlers_see_no_secret_in_a_body(kind: str, *, with_request_id: bool) -
 def test_a_decision_may_be_awaited(*, is_last: bool) -> None:
     """The endpoints of aiobotocore decide in a coroutine."""
 
-    async def decide() -> bool:
+    async def decide(*_: object) -> bool:
         return True
 
-    endpoint = SimpleNamespace(_needs_retry=decide)
+    endpoint: Any = SimpleNamespace(_needs_retry=decide)
+    context: dict[str, Any] = {}
     for _ in range(2):
         events._respect_last_attempt(endpoint)
-    with call_scope(Call(is_last_attempt=is_last)):
-        assert asyncio.run(endpoint._needs_retry()) is not is_last
-    assert asyncio.run(endpoint._needs_retry())
+    with call_scope(Call(is_last_attempt=is_last, context=context)):
+        assert asyncio.run(endpoint._needs_retry(1, None, {"context": context})) is not is_last
+    assert asyncio.run(endpoint._needs_retry(1, None, {"context": context}))

@@ -16,7 +16,6 @@ import attrs
 from cp_thirdparty.enums import Delivery
 
 if TYPE_CHECKING:
-    from cp_thirdparty._core.deadline import Watch
     from cp_thirdparty._core.operations import Request
     from cp_thirdparty.secrets import SecretStr
 
@@ -133,7 +132,7 @@ class Call:
 
         is_watched: Whether the HTTP layer of the current attempt is one that is observed, so that bytes would be seen.
 
-        is_finished: Whether it is over; what inherited its context, such as a thread, is no part of it.
+        is_finished: Whether it is over; what inherited its context, such as a thread, is not a part of it.
 
         bytes_left: How many bytes of responses it still takes.
 
@@ -164,7 +163,7 @@ class Call:
     is_watched: bool = False
     is_finished: bool = False
     bytes_left: int = MAX_BODY_BYTES
-    watch: Watch | None = None
+    watch: Any = None
 
     @property
     def delivery(self) -> Delivery:

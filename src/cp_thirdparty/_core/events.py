@@ -205,7 +205,7 @@ def _respect_last_attempt(endpoint: Any) -> None:
         return _await_decision(wanted, context) if inspect.isawaitable(wanted) else _is_resent(wanted, context)
 
     needs_retry.cp_thirdparty_owner = _OWNER  # type: ignore[attr-defined]
-    endpoint._needs_retry = needs_retry  # noqa: SLF001 - as above
+    endpoint._needs_retry = needs_retry  # noqa: SLF001 - no public way
 
 
 async def _await_decision(wanted: Awaitable[bool], context: object) -> bool:
