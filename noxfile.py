@@ -73,7 +73,7 @@ nox.options.download_python = "never"
 PYTHONS = Path(os.environ.get("CP_THIRDPARTY_PYTHONS") or Path.home() / ".cache" / "cp-thirdparty" / "pythons")
 PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 PYTEST = ("-m", "pytest", "-q")
-PARALLEL = ("-n", "4", "--dist", "loadfile")
+PARALLEL = ("-n", "4", "--dist", "worksteal")
 # Without bytecode on the disk, every worker and every child process compiles the package again.
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,testing]"
