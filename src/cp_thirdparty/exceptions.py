@@ -79,6 +79,7 @@ __all__ = [
     "UntrustedResponseError",
     "ValidationException",
     "is_already_reported",
+    "may_have_been_accepted",
 ]
 
 

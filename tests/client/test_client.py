@@ -328,7 +328,7 @@ def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object,
 _NOW = datetime.now(timezone.utc)
 
 # What the service answers -> the class, and facts that it must carry.
-_SERVICE_ERRORS: list[tuple[str, Answer, type[Exception], dict[str, Any]]] = [
+_SERVICE_ERRORS: list[tuple[str, Answer | Callable[[], Answer], type[Exception], dict[str, Any]]] = [
     *(
         (name, error(name), getattr(exceptions, name), {"code": name, "is_retry_safe": False})
         for name in (
@@ -360,7 +360,7 @@ _SERVICE_ERRORS: list[tuple[str, Answer, type[Exception], dict[str, Any]]] = [
     ),
     (
         "bad signature, right clock",
-        error("InvalidSignatureException", headers={"Date": format_datetime(_NOW)}),
+        lambda: error("InvalidSignatureException", headers={"Date": format_datetime(datetime.now(timezone.utc))}),
         exceptions.CredentialsError,
         {},
     ),
@@ -386,10 +386,11 @@ _SERVICE_ERRORS: list[tuple[str, Answer, type[Exception], dict[str, Any]]] = [
     ("answer", "kind", "facts"), [row[1:] for row in _SERVICE_ERRORS], ids=[row[0] for row in _SERVICE_ERRORS]
 )
 def test_an_error_of_the_service_has_its_class(
-    operation: str, answer: Answer, kind: type[Exception], facts: dict[str, object]
+    operation: str, answer: Answer | Callable[[], Answer], kind: type[Exception], facts: dict[str, object]
 ) -> None:
-    """Each error code becomes exactly its class, with the facts of the answer, no cause and no context."""
-    with _served(answer) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
+    """Each error code becomes exactly its class, with the facts of the response, no cause and no context."""
+    response = answer if isinstance(answer, Answer) else answer()
+    with _served(response) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         _CALLS[operation][0](_client(server))
     raised = caught.value
     assert type(raised) is kind

@@ -374,6 +374,7 @@ def facts_of_a_call(error: CodePipelineJobError) -> None:
     assert_type(error.is_retry_safe, bool | None)
     assert_type(error.delivery, Delivery | None)
     assert_type(exceptions.is_already_reported(error, None), bool)
+    assert_type(exceptions.may_have_been_accepted(error), bool)
     assert_type(exceptions.is_already_reported(error, error, error), bool)
 
 
