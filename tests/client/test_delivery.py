@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +33,10 @@ from cp_thirdparty.exceptions import (
     TransportError,
     UntrustedResponseError,
 )
+
+# asyncio of Python 3.10 leaves the transport of a tunnel open if the peer closes it.
+_OPEN_TRANSPORT = "ignore:Exception ignored in. <function _SSLProtocolTransport:pytest.PytestUnraisableExceptionWarning"
+pytestmark = [pytest.mark.filterwarnings(_OPEN_TRANSPORT)] if sys.version_info < (3, 11) else []
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")

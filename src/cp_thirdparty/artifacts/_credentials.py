@@ -92,11 +92,15 @@ class JobCredentials(RefreshableCredentials):
         self._secrets += _secrets(details)
         return self._metadata(details)
 
-    def _publish_refresh(self) -> None:
+    def _protected_refresh(self, is_mandatory: bool) -> None:  # noqa: FBT001 - botocore's signature
         """Replace the credentials, then count: a request must not record a newer generation than the one that signs."""
-        inside: Any = super()  # botocore has no public hook between the two
-        inside._publish_refresh()  # noqa: SLF001 - it is the only place where both can change together
-        self.generation += 1
+        inside: Any = self  # both botocore 1.35 and the newest one replace the frozen credentials in this method only
+        before = inside._frozen_credentials  # noqa: SLF001 - botocore has no public way to see that
+        try:
+            base: Any = super()
+            base._protected_refresh(is_mandatory)  # noqa: SLF001 - it is the method that this one extends
+        finally:
+            self.generation += inside._frozen_credentials is not before  # noqa: SLF001 - as before
 
     def _metadata(self, details: JobDetails) -> dict[str, str]:
         given: Any = details.data.artifact_credentials  # complete: refused_credentials() has looked

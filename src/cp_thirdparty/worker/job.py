@@ -133,7 +133,7 @@ class Job(Generic[_ConfigurationT_co]):
         return self._cancelled.is_set()
 
     @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+    def logger(self) -> _LoggerAdapter:
         """The logger ``cp_thirdparty.job``; each message starts with the job's id, each record has it as ``job_id``."""
         return self._logger
 
