@@ -160,3 +160,9 @@ def test_what_takes_the_place_of_a_connection_is_named_by_its_failure() -> None:
         "GetThirdPartyJobDetails: the request could not be sent (LookupError)",
     )
     assert error.is_retry_safe is False
+
+
+def test_a_failure_without_evidence_may_have_been_sent() -> None:
+    """Botocore gave up while it sent, and nothing shows that no byte has left."""
+    error: Any = error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), _call(Step.SENDING))
+    assert (error.delivery, error.attempts, error.is_retry_safe) == (Delivery.SENT, 1, True)

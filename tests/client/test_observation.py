@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
@@ -28,8 +29,15 @@ from support import lossy_network as net
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import connection
+from cp_thirdparty._core.call import Call, CallStoppedError
 from cp_thirdparty.enums import Delivery
-from cp_thirdparty.exceptions import ThirdPartyError, TransportError, UntrustedResponseError
+from cp_thirdparty.exceptions import (
+    JobNotFoundException,
+    ResponseDecodeError,
+    ThirdPartyError,
+    TransportError,
+    UntrustedResponseError,
+)
 
 _STATUS = {"status": "InProgress", "jobs": []}
 _POLL = {"actionTypeId": {"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1"}}
@@ -271,3 +279,49 @@ def test_what_a_log_handler_sends_does_not_count(server: net.Server, caplog: pyt
         logger.removeHandler(handler)
     assert sent == [logger.name]
     assert (error.delivery, error.attempts, error.is_retry_safe) == (Delivery.NOT_SENT, 0, True)
+
+
+def _connect(url: str) -> ThirdPartyJobClient:
+    return ThirdPartyJobClient.create(region_name="us-east-1", endpoint_url=url, config=_ONCE)
+
+
+def test_a_stop_that_comes_out_of_a_handler_is_an_error_of_ours(server: net.Server) -> None:
+    """A handler that makes a call of ours after the deadline passes its private exception on."""
+
+    def stop(**_: object) -> None:
+        raise CallStoppedError
+
+    with _connect(_url(server)) as client:
+        hooks: Any = client._client.meta.events
+        hooks.register("before-send.codepipeline", stop)
+        with pytest.raises(TransportError) as caught:
+            client.get_third_party_job_details("job-1", client_token="token")
+    assert (caught.value.delivery, caught.value.job_id) == (Delivery.NOT_SENT, "job-1")
+
+
+def test_a_handler_may_make_up_any_response(server: net.Server) -> None:
+    """A response that is not botocore's own class has the error of the service."""
+    body = b'{"__type": "JobNotFoundException", "message": "no"}'
+    made_up = SimpleNamespace(
+        status_code=400, headers={"x-amzn-requestid": "req-1"}, content=body, raw=None, url=_url(server)
+    )
+    with _connect(_url(server)) as client:
+        hooks: Any = client._client.meta.events
+        hooks.register("before-send.codepipeline", lambda **_: made_up)
+        with pytest.raises(JobNotFoundException):
+            client.get_third_party_job_details("job-1", client_token="token")
+
+
+def test_a_stream_is_bounded_once() -> None:
+    """A response that is bounded already, as by a second copy of the library, stays as it is."""
+    stream = connection._BoundedReader(None, Call())
+    response = connection._make_bounded_response(lambda: SimpleNamespace(fp=stream), Call())
+    assert response.fp is stream
+
+
+def test_a_document_that_botocore_cannot_parse_is_checked_by_the_models() -> None:
+    """Botocore's parser runs if it may log the response, and raises foreign errors for unexpected types."""
+    with net.Server(net.answer(net.http({"jobDetails": {"data": []}}))) as server:
+        settings: Any = {"region_name": "us-east-1", "endpoint_url": _url(server), "config": _ONCE}
+        with ThirdPartyJobClient.create(wire_logs=True, **settings) as client, pytest.raises(ResponseDecodeError):
+            client.get_third_party_job_details("job-1", client_token="token")
