@@ -113,10 +113,19 @@ def _note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
     call.request_id = strike_out(metadata.get("RequestId", ""), call.secrets) or None
 
 
+def _is_stop(failure: BaseException | None) -> bool:
+    """Whether the deadline of a call is behind a failure: older versions of botocore wrap what stops it."""
+    while failure is not None:
+        if isinstance(failure, CallStoppedError):
+            return True
+        failure = failure.__cause__ or failure.__context__
+    return False
+
+
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and let go of all that the failure leads to."""
     place = find_caller_code(failure, request.operation_name)
-    if place is not None and isinstance(failure, CallStoppedError):
+    if place is not None and _is_stop(failure):
         forget(failure)
         return Result(None, stopped_error(call))
     if place is not None:
