@@ -238,6 +238,7 @@ ASYNC_TESTS = (
     *("tests/client/test_async_logs.py", "tests/client/test_async_polls.py", "tests/client/test_async_tasks.py"),
     *("tests/client/test_calls.py", "tests/client/test_delivery.py", "tests/client/test_error_facts.py"),
     *("tests/client/test_markers.py", "tests/client/test_telemetry.py", "tests/project/test_exports.py"),
+    *("tests/client/test_observation.py", "tests/client/test_reasons.py", "tests/client/test_reasons_wrapped.py"),
     *("tests/project/test_introspection.py", "tests/project/test_readme.py"),
 )
 # The oldest and the newest Python run all fast tests. The others run the folders that depend most on Python and on
