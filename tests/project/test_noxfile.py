@@ -183,6 +183,7 @@ def test_a_missing_interpreter_fails_in_ci(
 @pytest.mark.slow
 def test_the_sessions_are_listed(project: Path) -> None:
     """Real nox from the package index reads the noxfile and lists every session that CONTRIBUTING.md names."""
+    shutil.copy(_NOXFILE.parent / "pyproject.toml", project)
     code, output, error = _run(project, "--list", without=("ensurepip",))
     assert code == 0, error
     listed = {line.split()[1].partition("(")[0] for line in output.splitlines() if line.startswith(("* ", "- "))}
