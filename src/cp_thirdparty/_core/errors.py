@@ -252,16 +252,20 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     return modelled(message, code=strike_out(code, call.secrets), **facts)
 
 
+def is_refusal_status(status: int) -> bool:
+    """Whether the status is that of a request that CodePipeline refused."""
+    return _BAD_REQUEST <= status < _SERVER_ERROR
+
+
 def _is_error_retry_safe(response: Mapping[str, Any], call: Call) -> bool | None:
     if is_throttling(response):
         return True
     status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    is_refusal = _BAD_REQUEST <= status < _SERVER_ERROR
-    return False if is_refusal or response.get("Error", {}).get("Code") in _MODELLED else _safety(call)
+    return False if is_refusal_status(status) or response.get("Error", {}).get("Code") in _MODELLED else _safety(call)
 
 
 def clock_offset(headers: Mapping[str, str]) -> float | None:
-    """Tell how many seconds this clock is ahead of the service's, or ``None`` when it did not say its time."""
+    """Return how many seconds this clock is ahead of the service's, or ``None`` if the response has no date."""
     try:
         return time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (OverflowError, ValueError):

@@ -16,7 +16,7 @@ from cp_thirdparty._core import connection, guard, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, call_scope, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import error_of, stopped_error, unchecked_error
+from cp_thirdparty._core.errors import error_of, is_refusal_status, stopped_error, unchecked_error
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.exceptions import CodePipelineJobError, InvalidRequestError
@@ -24,9 +24,6 @@ from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
 _T = TypeVar("_T")
-
-_BAD_REQUEST: Final = 400
-_SERVER_ERROR: Final = 500
 
 
 @attrs.frozen
@@ -150,7 +147,7 @@ def _result_without_hook(request: Request[_T], call: Call, failure: Exception) -
     if call.has_success:
         return decode_response(request, call, {})
     error = error_of(failure, call)
-    is_refused = call.status_code is not None and _BAD_REQUEST <= call.status_code < _SERVER_ERROR
+    is_refused = call.status_code is not None and is_refusal_status(call.status_code)
     if call.step is Step.RESPONDED and is_refused and call.fault is None and call.error_response is None:
         error.is_retry_safe = True  # botocore has not parsed why CodePipeline refused it
     return Result(None, error)
