@@ -1,8 +1,13 @@
 """What all tests share; `support` has the helpers."""
 
+import signal
 from importlib.util import find_spec
 
 import pytest
+
+# A shell ignores Ctrl-C in what it starts in the background, and child processes of the tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("support", "long")  # a failed assertion there shows its values too
 
