@@ -34,7 +34,7 @@ from benchmarks.measure import (
     take_turns,
 )
 from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
-from cp_thirdparty.worker import Journal, MemoryJournal, SqliteJournal
+from cp_thirdparty.worker import JobScope, Journal, MemoryJournal, SqliteJournal
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 
@@ -223,6 +223,9 @@ def idling(server: Server, *, short: bool) -> None:
 # --- the journal
 
 
+_SCOPE = JobScope(region_name="us-east-1", endpoint_url="http://127.0.0.1", action_type_id=_ACTION_TYPE)
+
+
 def _create_journal(path: Path, jobs: int) -> None:
     """Create a journal with finished jobs."""
     SqliteJournal(path).close()
@@ -230,8 +233,8 @@ def _create_journal(path: Path, jobs: int) -> None:
     rows = ((str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(jobs))
     with connection:
         connection.executemany(
-            "INSERT INTO jobs (job_id, client_id, state, outcome, owner, changed_at)"
-            " VALUES (?, ?, 'DONE', 'reported', 'past', 0)",
+            "INSERT INTO entries (scope, job_id, client_id, state, outcome, changed_at)"
+            " VALUES ('0123456789abcdef', ?, ?, 'DONE', 'reported', 0)",
             rows,
         )
     connection.close()
@@ -260,14 +263,14 @@ def _milliseconds(work: Callable[[SqliteJournal], None], journal: SqliteJournal)
 
 def _record_job(journal: SqliteJournal) -> None:
     job = ThirdPartyJob(client_id=str(uuid.uuid4()), job_id=str(uuid.uuid4()))
-    journal.claim(job)
+    journal.claim(job, _SCOPE)
     journal.running(job.job_id)
     journal.result(job.job_id, Succeeded())
     journal.finish(job.job_id, "reported")
 
 
 def _recover(journal: SqliteJournal) -> None:
-    journal.recover()
+    journal.recover(_SCOPE)
 
 
 def run(*, short: bool) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from support.command_line import command
+from support.journals import SCOPE, OldJournal, run_process
 
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
 from cp_thirdparty.cli.errors import described
@@ -44,29 +47,108 @@ def test_policy_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
 def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The state of each job is there, in every format, or of the unfinished ones only."""
     path = tmp_path / "jobs.db"
-    journal = SqliteJournal(path)
+    journal = SqliteJournal(path, clock=lambda: 0.0)
     for name in ("done", "running"):
-        journal.claim(ThirdPartyJob(client_id="c", job_id=name))
+        journal.claim(ThirdPartyJob(client_id="c", job_id=name), SCOPE)
         journal.running(name)
     journal.result("done", Succeeded())
     journal.finish("done", "reported")
-    journal.close()
     shown = command(capsys, "journal", str(path), "--output", "json")
-    jobs = {job["jobId"]: job for job in json.loads(shown.out)["jobs"]}
-    assert {name: (job["state"], job["outcome"]) for name, job in jobs.items()} == {
-        "done": ("DONE", "reported"),
-        "running": ("RUNNING", ""),
+    jobs = {job.pop("jobId"): job for job in json.loads(shown.out)["jobs"]}
+    same = {
+        "clientId": "c",
+        "crashes": 0,
+        "isSuspect": False,
+        "claimedAt": "1970-01-01T00:00:00+00:00",
+        "changedAt": "1970-01-01T00:00:00+00:00",
+        "actionType": "Test ThirdParty ExampleScan 1",
+        "region": "us-east-1",
+    }
+    assert jobs == {
+        "done": {"state": "DONE", "outcome": "reported", "owner": "", **same},
+        "running": {"state": "RUNNING", "outcome": "", "owner": "alive", **same},
     }
     left = command(capsys, "journal", str(path), "--unfinished").out
     assert "running" in left
     assert "done" not in left
+    journal.close()
+
+
+def test_journal_shows_what_is_set_aside(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A job that cannot be read is there with the problem, and a name that holds controls is shown without them."""
+    path = tmp_path / "jobs.db"
+    run_process(
+        path, "[journal.claim(ThirdPartyJob(client_id='c', job_id=each), SCOPE) for each in ('bad', 'a\x1b[2J')]"
+    )
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
+    connection.close()
+    bad, good = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
+    assert bad == {"jobId": "bad", "state": "SET_ASIDE", "problem": "its state is unknown"}
+    assert (good["jobId"], good["owner"], good["claimedAt"]) == ("a\ufffd[2J", "dead", "")
+    assert "\x1b" not in command(capsys, "journal", str(path), "--color", "off").out
+
+
+def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Nothing is created beside a journal, and a database of another kind stays as it is."""
+    path = tmp_path / "jobs.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE customers (name TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    shown = command(capsys, "journal", str(path))
+    assert (shown.code, shown.out) == (255, "")
+    assert shown.err == (
+        "cp-thirdparty: error: the journal cannot be opened: the file is a database, but not a journal\n"
+    )
+    assert path.read_bytes() == before
+    path.unlink()
+    SqliteJournal(path).close()
+    before = path.read_bytes()
+    path.chmod(0o400)
+    assert command(capsys, "journal", str(path), "--output", "json").out == '{\n    "jobs": []\n}\n'
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["jobs.db"]
+
+
+def test_journal_shows_a_file_of_version_0_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It is read before any worker of this version has converted it."""
+    path = tmp_path / "jobs.db"
+    with closing(OldJournal(path)) as old:
+        old.claim("job-1")
+    (job,) = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
+    assert (job["jobId"], job["state"], "region" in job) == ("job-1", "CLAIMING", False)
+
+
+def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """An uncertain job is finished; one that a worker takes over, or that a running worker has, is not."""
+    path = tmp_path / "jobs.db"
+    run_process(path, "journal.claim(job, SCOPE); journal.uncertain('job-1')")
+    shown = command(capsys, "journal", str(path), "--end", "job-1")
+    assert (shown.code, shown.out, shown.err) == (0, "", "")
+    (job,) = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
+    assert (job["state"], job["outcome"]) == ("DONE", "ended by an operator")
+    shown = command(capsys, "journal", str(path), "--end", "MARK")
+    assert shown.code == 255
+    assert shown.err.endswith(
+        "only a job that is UNCERTAIN or set aside can be ended; this one is not there, or is finished\n"
+    )
+    journal = SqliteJournal(path)
+    journal.claim(ThirdPartyJob(client_id="c", job_id="job-2"), SCOPE)
+    shown = command(capsys, "journal", str(path), "--end", "job-2")
+    journal.close()
+    assert (shown.code, shown.err) == (
+        255,
+        "cp-thirdparty: error: a running worker has the job; stop the worker, then end the job\n",
+    )
 
 
 def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A missing file is not made, and a file of another kind is an error."""
+    """A missing file is not created, and a file of another kind is an error."""
     path = tmp_path / "jobs.db"
-    assert command(capsys, "journal", str(path)).code == 255
-    assert not path.exists()
+    for arguments in ((), ("--end", "job-1")):
+        assert command(capsys, "journal", str(path), *arguments).code == 255
+        assert not path.exists()
     path.write_text("no journal", encoding="utf-8")
     assert command(capsys, "journal", str(path)).code == 255
     assert command(capsys, "journal").code == 252
@@ -153,6 +235,7 @@ def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -
         ("policy", "--region", "a", "--region", "b"),
         ("policy", "--account", "1", "--account", "2"),
         ("policy", "--action-type-id", "a=b", "--action-type-id", "c=d"),
+        ("journal", "jobs.db", "--end", "a", "--end", "b"),
         ("journal", "jobs.db", "--output", "json", "--output", "text"),
         ("journal", "jobs.db", "--color", "on", "--color", "off"),
         ("local", "--port", "1", "--port", "2"),

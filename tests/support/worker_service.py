@@ -13,6 +13,7 @@ import attrs
 from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.worker import JobScope
 
 if TYPE_CHECKING:
     from cp_thirdparty.testing.wire import Answer
@@ -39,6 +40,12 @@ def until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < gives_up_at, "waited in vain"
         time.sleep(0.01)
+
+
+def scope_of(client: ThirdPartyJobClient) -> JobScope:
+    """Return the scope of a worker with this client."""
+    meta = client._open_client().meta
+    return JobScope(region_name=meta.region_name, endpoint_url=meta.endpoint_url, action_type_id=ACTION_TYPE)
 
 
 def make_worker(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobWorker[Any]:

@@ -26,6 +26,7 @@ from cp_thirdparty import (
     SecretStr,
     ThirdPartyJob,
     ThirdPartyJobClient,
+    worker,
 )
 from cp_thirdparty.secrets import SecretMapping
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
@@ -46,6 +47,7 @@ from cp_thirdparty.testing.faults import (
 from cp_thirdparty.testing.http_server import HttpServer
 from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
 from cp_thirdparty.testing.journal import Journal
+from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.testing.samples import (
     action_type_id,
     artifact,
@@ -291,6 +293,35 @@ def _http_server(one: HttpServer) -> None:
 
 def _connect(client: BaseClient | Session, exchange: Exchange) -> None:
     connect(client, exchange)
+
+
+# --- journal_conformance
+
+
+def _journal_conformance(one: JournalConformance, clock: Callable[[], float], journal: worker.Journal) -> None:
+    assert_type(JournalConformance(), JournalConformance)
+    assert_type(one.open_journal(clock), worker.Journal)
+    one.crash(journal)
+    one.test_a_job_goes_from_claim_to_done()
+    one.test_each_kind_of_result_is_kept()
+    one.test_a_job_in_work_is_not_claimed()
+    one.test_an_uncertain_job_is_claimed_when_it_is_offered()
+    one.test_a_withdrawn_job_is_removed()
+    one.test_crashes_and_suspicion_are_recorded()
+    one.test_a_released_job_is_recovered_once()
+    one.test_a_released_job_may_be_claimed()
+    one.test_a_worker_recovers_its_own_scope_only()
+    one.test_one_object_has_a_job_id_in_one_scope()
+    one.test_an_unknown_or_finished_job_does_not_change()
+    one.test_many_threads_claim_one_job()
+    one.test_old_finished_jobs_are_pruned()
+    one.test_a_living_worker_keeps_its_jobs()
+    one.test_closing_releases_the_jobs()
+    one.test_a_job_that_ran_alone_counts_a_crash()
+    one.test_several_running_jobs_become_suspects()
+    one.test_a_suspect_that_dies_alone_counts_a_crash()
+    one.test_two_scopes_may_have_one_job_id()
+    one.test_each_job_is_recovered_by_one_worker()
 
 
 # --- journal

@@ -40,17 +40,20 @@ from cp_thirdparty.worker import (
     Handler,
     JobEvent,
     JobProcessor,
+    JobScope,
     Journal,
     JournalEntry,
     JournalState,
     LostRace,
     MemoryJournal,
     Outcome,
+    Recovered,
     RefreshingTokens,
     Rejected,
     Reported,
     Result,
     SecretsManagerTokens,
+    SetAside,
     SqliteJournal,
     Uncertain,
     Unsent,
@@ -217,28 +220,67 @@ def _job(
 
 
 def _journal(
-    one: Journal, job: ThirdPartyJob, job_id: str, result: Result, outcome: str, unfinished_only: bool
+    one: Journal,
+    job: ThirdPartyJob,
+    scope: JobScope,
+    job_id: str,
+    crashes: int,
+    is_suspect: bool,
+    result: Result,
+    outcome: str,
+    unfinished_only: bool,
+    older_than: float,
+    limit: int,
 ) -> None:
-    assert_type(one.claim(job), bool)
+    assert_type(one.is_durable, bool)
+    assert_type(one.is_shared, bool)
+    assert_type(one.claim(job, scope), bool)
     one.withdraw(job_id)
     one.running(job_id)
+    one.running(job_id, crashes=crashes, is_suspect=is_suspect)
     one.result(job_id, result)
     one.uncertain(job_id)
     one.finish(job_id, outcome)
     one.release(job_id)
-    assert_type(one.recover(), tuple[JournalEntry, ...])
+    assert_type(one.recover(scope), Recovered)
     assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    assert_type(one.prune(older_than=older_than, limit=limit), int)
     one.close()
 
 
-def _journal_entry(one: JournalEntry, job: ThirdPartyJob, state: JournalState, changed_at: float) -> None:
-    assert_type(JournalEntry(job=job, state=state, changed_at=changed_at), JournalEntry)
+def _journal_entry(
+    one: JournalEntry, job: ThirdPartyJob, scope: JobScope, state: JournalState, changed_at: float
+) -> None:
+    assert_type(JournalEntry(job=job, scope=scope, state=state, changed_at=changed_at), JournalEntry)
+    assert_type(one.claimed_at, float | None)
+    assert_type(one.is_owner_alive, bool | None)
+    assert_type(one.is_suspect, bool)
+    assert_type(one.scope, JobScope | None)
     assert_type(one.changed_at, float)
     assert_type(one.crashes, int)
     assert_type(one.job, ThirdPartyJob)
     assert_type(one.outcome, str | None)
     assert_type(one.result, Result | None)
     assert_type(one.state, JournalState)
+
+
+def _recovered(one: Recovered, entry: JournalEntry, set_aside: SetAside) -> None:
+    assert_type(Recovered(entries=(entry,), set_aside=(set_aside,)), Recovered)
+    assert_type(one.entries, tuple[JournalEntry, ...])
+    assert_type(one.set_aside, tuple[SetAside, ...])
+
+
+def _set_aside(one: SetAside, job_id: str, problem: str) -> None:
+    assert_type(SetAside(job_id=job_id, problem=problem), SetAside)
+    assert_type(one.job_id, str)
+    assert_type(one.problem, str)
+
+
+def _job_scope(one: JobScope, region_name: str, endpoint_url: str, action_type_id: ActionTypeId) -> None:
+    assert_type(JobScope(region_name=region_name, endpoint_url=endpoint_url, action_type_id=action_type_id), JobScope)
+    assert_type(one.region_name, str)
+    assert_type(one.endpoint_url, str)
+    assert_type(one.action_type_id, ActionTypeId)
 
 
 assert_type(JournalState("CLAIMING"), JournalState)
@@ -250,21 +292,30 @@ def _memory_journal(
     one: MemoryJournal,
     clock: Callable[[], float],
     job: ThirdPartyJob,
+    scope: JobScope,
     job_id: str,
+    crashes: int,
+    is_suspect: bool,
     result: Result,
     outcome: str,
     unfinished_only: bool,
+    older_than: float,
+    limit: int,
 ) -> None:
+    assert_type(one.is_durable, bool)
+    assert_type(one.is_shared, bool)
     assert_type(MemoryJournal(clock=clock), MemoryJournal)
-    assert_type(one.claim(job), bool)
+    assert_type(one.claim(job, scope), bool)
     one.withdraw(job_id)
     one.running(job_id)
+    one.running(job_id, crashes=crashes, is_suspect=is_suspect)
     one.result(job_id, result)
     one.uncertain(job_id)
     one.finish(job_id, outcome)
     one.release(job_id)
-    assert_type(one.recover(), tuple[JournalEntry, ...])
+    assert_type(one.recover(scope), Recovered)
     assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    assert_type(one.prune(older_than=older_than, limit=limit), int)
     one.close()
 
 
@@ -423,22 +474,31 @@ def _sqlite_journal(
     path: str | os.PathLike[str],
     clock: Callable[[], float],
     job: ThirdPartyJob,
+    scope: JobScope,
     job_id: str,
+    crashes: int,
+    is_suspect: bool,
     result: Result,
     outcome: str,
     unfinished_only: bool,
     older_than: float,
+    limit: int,
 ) -> None:
+    assert_type(one.is_durable, bool)
+    assert_type(one.is_shared, bool)
+    one.end(job_id)
     assert_type(SqliteJournal(path, clock=clock), SqliteJournal)
-    assert_type(one.claim(job), bool)
+    assert_type(one.claim(job, scope), bool)
     one.withdraw(job_id)
     one.running(job_id)
+    one.running(job_id, crashes=crashes, is_suspect=is_suspect)
     one.result(job_id, result)
     one.uncertain(job_id)
     one.finish(job_id, outcome)
     one.release(job_id)
-    assert_type(one.recover(), tuple[JournalEntry, ...])
+    assert_type(one.recover(scope), Recovered)
     assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    assert_type(one.prune(older_than=older_than, limit=limit), int)
     assert_type(one.forget(older_than=older_than), int)
     one.close()
 

@@ -15,6 +15,7 @@ from support.worker_service import (
     claim,
     make_worker,
     running,
+    scope_of,
     until,
 )
 
@@ -61,8 +62,8 @@ class _Left:
         self.action: Action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         self.offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=self.action.jobs[0].id)
         self.journal = MemoryJournal()
-        self.journal.claim(self.offer)
         with service.client() as client:
+            self.journal.claim(self.offer, scope_of(client))
             client.poll_for_third_party_jobs(ACTION_TYPE)
 
     def acknowledge(self) -> None:
@@ -179,7 +180,7 @@ def test_an_idempotent_handler_runs_again(left: _Left) -> None:
 def test_a_job_that_kills_its_workers_is_failed(left: _Left) -> None:
     """After so many crashes even an idempotent handler is not run again."""
     left.acknowledge()
-    left.journal.running(left.offer.job_id)
+    left.journal.running(left.offer.job_id, crashes=1)
     assert isinstance(left.run_once(_never, is_idempotent=True, max_crashes=1), Reported)
     assert left.action.status == "Failed"
 

@@ -21,6 +21,7 @@ from support.worker_service import (
     claim,
     make_worker,
     running,
+    scope_of,
     succeed,
     until,
 )
@@ -363,7 +364,8 @@ def test_a_job_that_another_worker_of_the_journal_has_is_left_to_it(service: Loc
     journal = MemoryJournal()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
-    journal.claim(offer)
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
     assert make_worker(service, journal=journal).run_once() == (LostRace(job=offer),)
     assert action.status == "Dispatched"
 

@@ -6,9 +6,10 @@ import gc
 import json
 import signal
 import threading
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
@@ -19,6 +20,9 @@ from cp_thirdparty.cli.output import is_colored, terminal_width, write
 from cp_thirdparty.cli.single import single
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
+
+if TYPE_CHECKING:
+    from cp_thirdparty.worker.journal import JournalEntry, SetAside
 
 __all__ = ["completion", "journal", "local", "policy"]
 
@@ -84,7 +88,8 @@ def local(port: int) -> None:
 
 @click.command(epilog="Example: cp-thirdparty journal jobs.db --unfinished")
 @click.argument("file", type=click.Path())
-@click.option("--unfinished", is_flag=True, help="Leave out jobs with which nothing is left to do.")
+@click.option("--unfinished", is_flag=True, help="Leave out finished jobs.")
+@click.option("--end", metavar="JOB_ID", help="Mark a job as finished that is UNCERTAIN or SET_ASIDE.", **single())
 @click.option(
     "--output", type=click.Choice(FORMATS), show_default=True, help="Format of the output.", **single("table")
 )
@@ -92,31 +97,58 @@ def local(port: int) -> None:
     "--color", type=click.Choice(("on", "off", "auto")), show_default=True, help="As elsewhere.", **single("auto")
 )
 @click.option("--no-cli-pager", is_flag=True, help="Write to the terminal without a pager.")
-def journal(file: str, *, unfinished: bool, output: str, color: str, no_cli_pager: bool) -> None:
-    """Show the state of each job in a worker's journal FILE."""
+def journal(file: str, *, unfinished: bool, end: str | None, output: str, color: str, no_cli_pager: bool) -> None:
+    """
+    Show the state of each job in a worker's journal FILE, or end a job.
+
+    Without --end, the file is only read.  A job that a running worker has cannot be ended.
+    """
+    from cp_thirdparty.worker._sqlite_rows import read_journal  # noqa: PLC0415 - it brings the worker
     from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it brings the worker
 
-    if not Path(file).is_file():
-        raise CommandError("FILE: there is no such file", OTHER)  # the journal would be made
-    opened = SqliteJournal(file)
-    try:
-        entries = [_shown(entry) for entry in opened.jobs(unfinished_only=unfinished)]
-    finally:
-        opened.close()
-    document = {"jobs": sorted(entries, key=lambda entry: str(entry["changedAt"]))}
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise CommandError("FILE: there is no such file", OTHER)  # the journal would be created
+    if end is not None:
+        with closing(SqliteJournal(path)) as opened:
+            opened.end(end)
+        return
+    jobs = [_show_job(found) for found in read_journal(path, unfinished_only=unfinished)]
+    document = {"jobs": sorted(jobs, key=lambda job: str(job.get("changedAt", "")))}
     text = formatted(document, output, title="Journal", color=is_colored(color), width=terminal_width())
     write(text, pager=not no_cli_pager)
 
 
-def _shown(entry: Any) -> dict[str, Any]:
-    return {
-        "jobId": entry.job.job_id,
-        "clientId": entry.job.client_id,
-        "state": entry.state.value,
-        "outcome": entry.outcome or "",
-        "crashes": entry.crashes,
-        "changedAt": datetime.fromtimestamp(entry.changed_at, timezone.utc).isoformat(timespec="seconds"),
+def _show_job(found: JournalEntry | SetAside) -> dict[str, Any]:
+    from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - few commands need it
+    from cp_thirdparty.worker.journal import JournalEntry  # noqa: PLC0415 - it brings the worker
+
+    if not isinstance(found, JournalEntry):
+        return {"jobId": found.job_id, "state": "SET_ASIDE", "problem": found.problem}
+    job = {
+        "jobId": found.job.job_id,
+        "clientId": found.job.client_id,
+        "state": found.state.value,
+        "outcome": found.outcome or "",
+        "owner": {True: "alive", False: "dead", None: ""}[found.is_owner_alive],
+        "crashes": found.crashes,
+        "isSuspect": found.is_suspect,
+        "claimedAt": _show_time(found.claimed_at),
+        "changedAt": _show_time(found.changed_at),
     }
+    if found.scope is not None:
+        job["actionType"] = " ".join(unstructure(found.scope.action_type_id).values())
+        job["region"] = found.scope.region_name
+    return {key: _remove_controls(value) if isinstance(value, str) else value for key, value in job.items()}
+
+
+def _show_time(time: float | None) -> str:
+    return "" if time is None else datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="seconds")
+
+
+def _remove_controls(text: str) -> str:
+    """Return a string that a terminal shows and does not obey; a journal may come from anywhere."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @click.command(epilog='Example: eval "$(cp-thirdparty completion bash)"')

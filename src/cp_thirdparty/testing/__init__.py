@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cp_thirdparty.testing import faults as faults
+    from cp_thirdparty.testing import journal_conformance as journal_conformance
     from cp_thirdparty.testing import plugin as plugin
     from cp_thirdparty.testing import samples as samples
     from cp_thirdparty.testing import strategies as strategies
@@ -28,7 +29,7 @@ _HOMES = {
 }
 
 # Public modules, which are attributes after ``import cp_thirdparty`` alone.
-_MODULES = ("faults", "plugin", "samples", "strategies")
+_MODULES = ("faults", "journal_conformance", "plugin", "samples", "strategies")
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
     from cp_thirdparty import _lazy

@@ -3,7 +3,15 @@
 from cp_thirdparty.worker.events import JobEvent
 from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.job import Job
-from cp_thirdparty.worker.journal import Journal, JournalEntry, JournalState, MemoryJournal
+from cp_thirdparty.worker.journal import (
+    JobScope,
+    Journal,
+    JournalEntry,
+    JournalState,
+    MemoryJournal,
+    Recovered,
+    SetAside,
+)
 from cp_thirdparty.worker.outcomes import (
     Gone,
     HandedBack,
@@ -33,6 +41,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobProcessor",
+    "JobScope",
     "JobWorker",
     "Journal",
     "JournalEntry",
@@ -40,11 +49,13 @@ __all__ = [
     "LostRace",
     "MemoryJournal",
     "Outcome",
+    "Recovered",
     "RefreshingTokens",
     "Rejected",
     "Reported",
     "Result",
     "SecretsManagerTokens",
+    "SetAside",
     "SqliteJournal",
     "Succeeded",
     "Uncertain",

@@ -30,7 +30,7 @@ from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._calls import call_client
 from cp_thirdparty.worker.events import EventHook, tell
-from cp_thirdparty.worker.journal import Journal
+from cp_thirdparty.worker.journal import JobScope, Journal
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Rejected, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -94,6 +94,8 @@ class Lifecycle:
 
         journal: Remembers jobs, or ``None``.
 
+        scope: The scope of the jobs in the journal; ``None`` without a journal.
+
         hook: Gets each event.
     """
 
@@ -101,6 +103,7 @@ class Lifecycle:
     reporter: ThirdPartyJobClient
     tokens: TokenLookup
     journal: Journal | None
+    scope: JobScope | None
     hook: EventHook | None
 
     # --- read
@@ -143,7 +146,7 @@ class Lifecycle:
         """Acknowledge a job.  It is this worker's when there is no outcome yet."""
         offer = flight.offer
         try:
-            if self.journal is not None and not self.journal.claim(offer):
+            if self.journal is not None and self.scope is not None and not self.journal.claim(offer, self.scope):
                 return LostRace(job=offer)
         except JournalError as failure:
             return Rejected(job=offer, reason="the journal cannot be written", error=type(failure).__name__)

@@ -37,7 +37,7 @@ def result_of(text: str) -> Result:
         if "failure" in document:
             return structure(document["failure"], FailureDetails)
         return _success_of(document["success"])
-    except (AttributeError, KeyError, TypeError, ValueError, ThirdPartyError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ThirdPartyError):
         pass  # raised below, where no cause can hold a part of it
     raise JournalError("the journal has a result that cannot be read")
 

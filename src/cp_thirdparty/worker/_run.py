@@ -24,7 +24,7 @@ from cp_thirdparty.worker._lifecycle import Flight, Lifecycle
 from cp_thirdparty.worker._recovery import Left, Recovery
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
-from cp_thirdparty.worker.journal import Journal, JournalEntry
+from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome, Rejected, Uncertain, Unsent
 from cp_thirdparty.worker.runner import Ran
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -92,8 +92,9 @@ class Run:
         self._clients = (reader, reporter)
         self._engine = engine_for(reader)
         self._journal = journal
+        self._scope = _find_scope(reader, settings.action_type_id)
         self._lifecycle = Lifecycle(
-            reader=reader, reporter=reporter, tokens=tokens, journal=journal, hook=settings.hook
+            reader=reader, reporter=reporter, tokens=tokens, journal=journal, scope=self._scope, hook=settings.hook
         )
         self._recovery = Recovery(
             lifecycle=self._lifecycle, is_idempotent=settings.is_idempotent, max_crashes=settings.max_crashes
@@ -121,7 +122,7 @@ class Run:
 
     def start(self, polls: int | None) -> None:
         """Take over what was left behind, then poll: for ever, or so many times."""
-        self._left.extend(self._journal.recover())
+        self._recover()
         self._poller = threading.Thread(target=self._fill, args=(polls,), name="cp-thirdparty-poller", daemon=True)
         self._poller.start()
 
@@ -246,9 +247,15 @@ class Run:
             return
         self._recovered_at = now
         try:
-            self._left.extend(self._journal.recover())
+            self._recover()
         except JournalError as failure:
             _log.error("%s", failure)
+
+    def _recover(self) -> None:
+        recovered = self._journal.recover(self._scope)
+        self._left.extend(recovered.entries)
+        for job in recovered.set_aside:
+            _log.error("job=%s is set aside: %s", job.job_id, job.problem)
 
     def _wait_for_slot(self) -> int:
         with self._changed:
@@ -410,3 +417,8 @@ class Run:
         self._lifecycle.tell_outcome(outcome, seconds)
         if self._on_outcome is not None:
             self._on_outcome(outcome)
+
+
+def _find_scope(client: ThirdPartyJobClient, action_type_id: ActionTypeId) -> JobScope:
+    meta = client._open_client().meta  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the client under it
+    return JobScope(region_name=meta.region_name, endpoint_url=meta.endpoint_url, action_type_id=action_type_id)

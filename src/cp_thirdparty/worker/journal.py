@@ -1,4 +1,4 @@
-"""What a journal is: the states of a job that outlive a worker; and a journal in memory for those who need none."""
+"""What a journal is: the states of a job that outlive a worker; and a journal in memory for workers that need none."""
 
 from __future__ import annotations
 
@@ -11,32 +11,53 @@ from typing import Protocol
 
 import attrs
 
-from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker.results import Result
 
-__all__ = ["Journal", "JournalEntry", "JournalState", "MemoryJournal"]
+__all__ = ["JobScope", "Journal", "JournalEntry", "JournalState", "MemoryJournal", "Recovered", "SetAside"]
 
-# Enough to look at what has just happened; a worker's memory stays flat.
-_PAST_JOBS = 1000
+# Enough to look at recent jobs; the memory of a worker does not grow.
+_FINISHED_JOBS = 1000
 
 
 class JournalState(str, Enum):
     """How far a job has come."""
 
     CLAIMING = "CLAIMING"
-    """An acknowledgement was, or is about to be, sent; its answer is not known."""
+    """The worker acknowledges the job, and has no response yet."""
 
     RUNNING = "RUNNING"
-    """The job is this worker's, and its handler runs."""
+    """The job belongs to this worker, and its handler runs."""
 
     RESULT = "RESULT"
-    """There is a result that the service may not have yet."""
+    """The job has a result that CodePipeline may not have yet."""
 
     UNCERTAIN = "UNCERTAIN"
-    """The job was claimed, but whether by this worker is not known.  An operator should look at it."""
+    """The job is acknowledged, but it is unknown by which worker.  An operator should look at it."""
 
     DONE = "DONE"
-    """Nothing is left to do."""
+    """The job is finished."""
+
+
+@attrs.frozen(kw_only=True)
+class JobScope:
+    """
+    The jobs that one kind of worker may take over.
+
+    Several kinds of workers may share a journal.  A worker takes over jobs of its own scope only, because its handler
+    is wrong for others.
+
+    Attributes:
+        region_name: AWS region of the client, such as ``"us-east-1"``.
+
+        endpoint_url: URL of the CodePipeline endpoint that the client calls.
+
+        action_type_id: The action type.
+    """
+
+    region_name: str
+    endpoint_url: str
+    action_type_id: ActionTypeId
 
 
 @attrs.frozen(kw_only=True)
@@ -47,177 +68,304 @@ class JournalEntry:
     Attributes:
         job: The job.
 
+        scope: Which workers may take it over.  ``None`` for a job that version 0.1 recorded: before a worker acts on
+            it, it must compare the action type in the job's details with its own.
+
         state: How far it has come.
 
-        result: What is, or was, to be reported; ``None`` before there is one.
+        result: The result that is or was reported; ``None`` before there is one.
 
-        outcome: How a job that is `JournalState.DONE` ended: ``"reported"`` or ``"gone"``; else ``None``.
+        outcome: How a finished job ended, such as ``"reported"`` or ``"gone"``; ``None`` before.
 
-        crashes: How many times a worker died while it ran the job.
+        crashes: How many times a worker died while the job ran alone.
 
-        changed_at: When the state was last changed, in seconds since 1970.
+        is_suspect: Whether a worker died while the job ran beside others, so that any of them may be the cause.
+
+        is_owner_alive: Whether the worker that has the job is alive; ``None`` when no worker has it.
+
+        claimed_at: When the job was first `JournalState.RUNNING`, in seconds since 1970; ``None`` before, and for jobs
+            that version 0.1 recorded.
+
+        changed_at: When the state last changed, in seconds since 1970.
     """
 
     job: ThirdPartyJob
+    scope: JobScope | None
     state: JournalState
     result: Result | None = None
     outcome: str | None = None
     crashes: int = 0
+    is_suspect: bool = False
+    is_owner_alive: bool | None = None
+    claimed_at: float | None = None
     changed_at: float
+
+
+@attrs.frozen(kw_only=True)
+class SetAside:
+    """
+    An unfinished job whose record cannot be read.  No worker has it; it stays until an operator ends it.
+
+    Attributes:
+        job_id: Id of the job.
+
+        problem: What is wrong.  It holds no value of the record.
+    """
+
+    job_id: str
+    problem: str
+
+
+@attrs.frozen(kw_only=True)
+class Recovered:
+    """
+    What a worker took over.
+
+    Attributes:
+        entries: The jobs that are now the worker's.
+
+        set_aside: The jobs of the worker's scope that cannot be read, and those whose scope cannot be read.
+            `Journal.recover` returns them each time, until they are ended.
+    """
+
+    entries: tuple[JournalEntry, ...]
+    set_aside: tuple[SetAside, ...]
 
 
 class Journal(Protocol):
     """
     Remembers the jobs of a worker.  Each change is durable when its method returns.  Thread-safe.
 
-    Every method may raise `cp_thirdparty.exceptions.JournalError`: it could not be read or written.
+    One object belongs to one worker.  Methods that take a job id act on the jobs that this object claimed or recovered,
+    and do nothing for others.  Every method may raise `cp_thirdparty.exceptions.JournalError` when the journal cannot
+    be read or written.
+
+    `cp_thirdparty.testing.journal_conformance` tests a journal of your own.
     """
 
-    def claim(self, job: ThirdPartyJob) -> bool:
-        """Note that the job is about to be acknowledged; ``False`` when a living worker of this journal has it."""
+    @property
+    def is_durable(self) -> bool:
+        """Whether the journal survives its process."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can take jobs over."""
+        ...
+
+    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+        """
+        Record that the job is about to be acknowledged.
+
+        Returns:
+            ``False`` when a worker has the job, or when this object has an unfinished job with this id in another
+            scope.  An `JournalState.UNCERTAIN` job may be claimed again: CodePipeline offers only jobs that nobody
+            acknowledged.
+        """
         ...
 
     def withdraw(self, job_id: str) -> None:
-        """Forget a job that was not claimed after all."""
+        """Remove a job that was not acknowledged."""
         ...
 
-    def running(self, job_id: str) -> None:
-        """Note that the job is this worker's."""
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
+        """Record that the job belongs to this worker, and set `JournalEntry.claimed_at` if it is not set."""
         ...
 
     def result(self, job_id: str, result: Result) -> None:
-        """Note what is about to be reported."""
+        """Record the result that is about to be reported."""
         ...
 
     def uncertain(self, job_id: str) -> None:
-        """Note that nobody knows whose job it is."""
+        """Record that the job's ownership is unknown."""
         ...
 
     def finish(self, job_id: str, outcome: str) -> None:
-        """Note that nothing is left to do."""
+        """Record that the job is finished."""
         ...
 
     def release(self, job_id: str) -> None:
-        """Leave an unfinished job to whoever calls `recover` next."""
+        """Give up an unfinished job.  The next `recover` of its scope takes it over."""
         ...
 
-    def recover(self) -> tuple[JournalEntry, ...]:
-        """Take over the unfinished jobs that no living worker has; each that a dead one ran gets one more crash."""
+    def recover(self, scope: JobScope) -> Recovered:
+        """
+        Take over the unfinished jobs of a scope that no living worker has.
+
+        The jobs that a dead worker had in the state `JournalState.RUNNING` are marked, in all scopes: a single one gets
+        one more crash, several become suspects.  A released job is neither.  Jobs without a scope are taken over too;
+        `release` them if they have another action type.
+
+        A record that cannot be read does not affect others: it is set aside.
+        """
         ...
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-        """Go through the jobs, in no order."""
+        """Yield the jobs, in no order.  Those that cannot be read are left out."""
+        ...
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        """
+        Delete finished jobs, and return how many.
+
+        Args:
+            older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
+            limit: The most jobs to delete in this call, so that it does not block other calls for long.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of what the journal holds open.  Unfinished jobs are left to whoever calls `recover` next."""
+        """Release all unfinished jobs, and close what the journal holds open."""
         ...
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Row:
     """A job as `MemoryJournal` keeps it."""
 
     job: ThirdPartyJob
+    scope: JobScope
     state: JournalState
     changed_at: float
     result: Result | None = None
     outcome: str | None = None
     crashes: int = 0
-    is_released: bool = False
+    is_suspect: bool = False
+    claimed_at: float | None = None
 
-    def entry(self) -> JournalEntry:
+    @property
+    def key(self) -> tuple[JobScope, str]:
+        return self.scope, self.job.job_id
+
+    def entry(self, *, is_owned: bool) -> JournalEntry:
         return JournalEntry(
             job=self.job,
+            scope=self.scope,
             state=self.state,
             result=self.result,
             outcome=self.outcome,
             crashes=self.crashes,
+            is_suspect=self.is_suspect,
+            is_owner_alive=True if is_owned else None,
+            claimed_at=self.claimed_at,
             changed_at=self.changed_at,
         )
 
 
 class MemoryJournal:
     """
-    A journal that dies with its process: a crash loses the jobs that it had claimed.
+    A journal that ends with its process: a crash loses the jobs that it had claimed.
 
-    Of finished jobs it remembers the last 1,000.  Thread-safe.
+    It keeps the last 1,000 finished jobs.  Thread-safe.
 
     Args:
-        clock: Tells the time in seconds since 1970.
+        clock: Returns the time in seconds since 1970.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._unfinished: dict[str, _Row] = {}
-        self._past: OrderedDict[str, _Row] = OrderedDict()
+        self._owned: dict[str, _Row] = {}
+        self._unfinished: dict[tuple[JobScope, str], _Row] = {}
+        self._finished: OrderedDict[tuple[JobScope, str], _Row] = OrderedDict()
 
-    def claim(self, job: ThirdPartyJob) -> bool:
-        """Note that the job is about to be acknowledged; ``False`` when a worker of this journal has it."""
+    @property
+    def is_durable(self) -> bool:
+        """``False``: the journal ends with its process."""
+        return False
+
+    @property
+    def is_shared(self) -> bool:
+        """``False``: no other process can take jobs over."""
+        return False
+
+    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+        """Record that the job is about to be acknowledged; return ``False`` when a worker has it."""
+        row = _Row(job, scope, JournalState.CLAIMING, self._clock())
         with self._lock:
-            known = self._unfinished.get(job.job_id)
-            if not (known is None or known.is_released or known.state is JournalState.UNCERTAIN):
+            owned = self._owned.get(job.job_id)
+            if owned is not None and (owned.scope != scope or owned.state is not JournalState.UNCERTAIN):
                 return False
-            self._past.pop(job.job_id, None)
-            self._unfinished[job.job_id] = _Row(job, JournalState.CLAIMING, self._clock())
+            self._finished.pop(row.key, None)
+            self._owned[job.job_id] = self._unfinished[row.key] = row
             return True
 
     def withdraw(self, job_id: str) -> None:
-        """Forget a job that was not claimed after all."""
+        """Remove a job that was not acknowledged."""
         with self._lock:
-            self._unfinished.pop(job_id, None)
+            self._end(job_id)
 
-    def running(self, job_id: str) -> None:
-        """Note that the job is this worker's."""
-        self._change(job_id, JournalState.RUNNING)
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
+        """Record that the job belongs to this worker."""
+        with self._lock:
+            row = self._change(job_id, JournalState.RUNNING)
+            if row is not None:
+                row.crashes, row.is_suspect = crashes, is_suspect
+                row.claimed_at = row.changed_at if row.claimed_at is None else row.claimed_at
 
     def result(self, job_id: str, result: Result) -> None:
-        """Note what is about to be reported."""
-        self._change(job_id, JournalState.RESULT, result)
+        """Record the result that is about to be reported."""
+        with self._lock:
+            row = self._change(job_id, JournalState.RESULT)
+            if row is not None:
+                row.result = result
 
     def uncertain(self, job_id: str) -> None:
-        """Note that nobody knows whose job it is."""
-        self._change(job_id, JournalState.UNCERTAIN)
+        """Record that the job's ownership is unknown."""
+        with self._lock:
+            self._change(job_id, JournalState.UNCERTAIN)
 
     def finish(self, job_id: str, outcome: str) -> None:
-        """Note that nothing is left to do."""
-        self._change(job_id, JournalState.DONE)
+        """Record that the job is finished."""
         with self._lock:
-            row = self._unfinished.pop(job_id, None)
+            row = self._change(job_id, JournalState.DONE)
             if row is not None:
+                self._end(job_id)
                 row.outcome = outcome
-                self._past[job_id] = row
-            if len(self._past) > _PAST_JOBS:
-                self._past.popitem(last=False)
+                self._finished[row.key] = row
+            if len(self._finished) > _FINISHED_JOBS:
+                self._finished.popitem(last=False)
 
     def release(self, job_id: str) -> None:
-        """Leave an unfinished job to whoever calls `recover` next."""
+        """Give up an unfinished job; the next `recover` of its scope returns it."""
         with self._lock:
-            if job_id in self._unfinished:
-                self._unfinished[job_id].is_released = True
+            self._owned.pop(job_id, None)
 
-    def recover(self) -> tuple[JournalEntry, ...]:
-        """Take over the unfinished jobs that were released."""
+    def recover(self, scope: JobScope) -> Recovered:
+        """Take over the released jobs of a scope."""
         with self._lock:
-            found = [row for row in self._unfinished.values() if row.is_released]
-            for row in found:
-                row.is_released = False
-                row.crashes += row.state is JournalState.RUNNING
-            return tuple(row.entry() for row in found)
+            found = [
+                row for row in self._unfinished.values() if row.scope == scope and row.job.job_id not in self._owned
+            ]
+            self._owned.update({row.job.job_id: row for row in found})
+            return Recovered(entries=tuple(row.entry(is_owned=True) for row in found), set_aside=())
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-        """Go through the jobs, in no order."""
+        """Yield the jobs, in no order."""
         with self._lock:
-            rows = [*([] if unfinished_only else self._past.values()), *self._unfinished.values()]
-            return iter([row.entry() for row in rows])
+            rows = [*([] if unfinished_only else self._finished.values()), *self._unfinished.values()]
+            return iter([row.entry(is_owned=self._owned.get(row.job.job_id) is row) for row in rows])
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        """Delete at most ``limit`` jobs that finished before ``older_than``, and return how many."""
+        with self._lock:
+            old = [key for key, row in self._finished.items() if row.changed_at < older_than][:limit]
+            for key in old:
+                del self._finished[key]
+            return len(old)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
-
-    def _change(self, job_id: str, state: JournalState, result: Result | None = None) -> None:
+        """Release all unfinished jobs."""
         with self._lock:
-            row = self._unfinished.get(job_id)
-            if row is not None:
-                row.state, row.changed_at = state, self._clock()
-                row.result = row.result if result is None else result
+            self._owned.clear()
+
+    def _change(self, job_id: str, state: JournalState) -> _Row | None:
+        row = self._owned.get(job_id)
+        if row is not None:
+            row.state, row.changed_at = state, self._clock()
+        return row
+
+    def _end(self, job_id: str) -> None:
+        row = self._owned.pop(job_id, None)
+        if row is not None:
+            del self._unfinished[row.key]

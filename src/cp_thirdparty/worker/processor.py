@@ -190,6 +190,7 @@ class JobProcessor(Generic[_ConfigurationT]):
                     reporter=self._runner.connect(),
                     tokens=self._runner.tokens,
                     journal=None,
+                    scope=None,
                     hook=self._hook,
                 )
             return self._lifecycle

@@ -4,68 +4,53 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
-import uuid
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import attrs
+from typing import Final
 
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
-from cp_thirdparty.worker._result_text import result_of, text_of
-from cp_thirdparty.worker.journal import JournalEntry, JournalState
+from cp_thirdparty.worker import _sqlite_rows, _takeover
+from cp_thirdparty.worker._owners import Owner
+from cp_thirdparty.worker._result_text import text_of
+from cp_thirdparty.worker._sqlite_file import SqliteFile, describe
+from cp_thirdparty.worker.journal import JobScope, JournalEntry, Recovered
 from cp_thirdparty.worker.results import Result
 
 __all__ = ["SqliteJournal"]
 
-# Raise it when the table changes, and say here how to get from the old one to the new one.
-_FORMAT: Final = 1
-
-_SCHEMA: Final = (
-    """
-    CREATE TABLE IF NOT EXISTS jobs (
-        job_id     TEXT PRIMARY KEY,
-        client_id  TEXT NOT NULL,
-        state      TEXT NOT NULL,
-        result     TEXT,
-        outcome    TEXT,
-        crashes    INTEGER NOT NULL DEFAULT 0,
-        owner      TEXT,
-        changed_at REAL NOT NULL
-    ) WITHOUT ROWID
-    """,
-    # Few jobs are unfinished, however many are past.
-    "CREATE INDEX IF NOT EXISTS unfinished ON jobs (owner) WHERE state <> 'DONE'",
-    f"PRAGMA user_version = {_FORMAT}",
+# A job of this id without a scope is the same job; if nobody works on it, the claim replaces its row.
+_REPLACE: Final = (
+    "DELETE FROM jobs WHERE job_id = ? AND (owner IS NULL OR state IN ('DONE', 'UNCERTAIN'))",
+    "DELETE FROM entries WHERE job_id = ? AND scope = '' AND (owner IS NULL OR state IN ('DONE', 'UNCERTAIN'))",
 )
-
-# A job is free when nobody has it, when its end is known, or when nobody knows whose it is.
 _CLAIM: Final = """
-    INSERT INTO jobs (job_id, client_id, state, owner, changed_at) VALUES (?, ?, 'CLAIMING', ?, ?)
-    ON CONFLICT (job_id) DO UPDATE SET
+    INSERT INTO entries (scope, job_id, client_id, state, owner, changed_at)
+    SELECT :scope, :job_id, :client_id, 'CLAIMING', :owner, :now
+    WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE job_id = :job_id)
+        AND NOT EXISTS (
+            SELECT 1 FROM entries
+            WHERE job_id = :job_id AND scope <> :scope AND state <> 'DONE' AND (scope = '' OR owner = :owner)
+        )
+    ON CONFLICT (job_id, scope) DO UPDATE SET
         client_id = excluded.client_id, state = excluded.state, result = NULL, outcome = NULL, crashes = 0,
-        owner = excluded.owner, changed_at = excluded.changed_at
-    WHERE jobs.owner IS NULL OR jobs.state IN ('DONE', 'UNCERTAIN')
+        is_suspect = 0, owner = excluded.owner, claimed_at = NULL, changed_at = excluded.changed_at
+    WHERE entries.owner IS NULL OR entries.state IN ('DONE', 'UNCERTAIN')
 """
-_COLUMNS: Final = "job_id, client_id, state, result, outcome, crashes, changed_at"
+_ADD_SCOPE: Final = """
+    INSERT INTO scopes (key, scope) VALUES (?, ?)
+    ON CONFLICT (key) DO UPDATE SET scope = excluded.scope WHERE scope IS NOT excluded.scope
+"""
+_OWN: Final = "WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
 
-# Seconds to wait for another process that writes to the same file.
-_BUSY: Final = 30.0
+# Jobs that `SqliteJournal.forget` deletes in one transaction, and seconds in which others can write after each.
+_BATCH: Final = 200
+_PAUSE: Final = 0.01
 
-
-@attrs.define
-class _Write:
-    """One change that waits to be committed."""
-
-    statement: str
-    parameters: tuple[Any, ...]
-    is_done: bool = False
-    rows: int = 0
-    failure: str | None = None
+_ENDED: Final = "ended by an operator"
 
 
 class SqliteJournal:
@@ -73,68 +58,105 @@ class SqliteJournal:
     A journal in one SQLite file.
 
     Changes are on the disk when a method returns (write-ahead log, ``synchronous=FULL``); those of several threads are
-    committed together.  Thread-safe, and several processes of one machine may use one file: a small file beside it,
-    locked while its process lives, tells which of them is alive.  Do not put it on a network file system, where locks
-    do not hold.
+    committed together.  Thread-safe, and several processes of one machine may use one file, also from several
+    containers that share a volume.  Do not put it on a network file system, where locks do not hold.
 
-    It keeps ids, states and results, and no secret; a continuation token is part of a result.
+    One object belongs to one worker.  A child of a fork can neither write nor close it.
+
+    It keeps ids, scopes, states and results, and no secret; a continuation token is part of a result.  Only its user
+    can read a file that it creates.
 
     Args:
-        path: The file; it is made when it is missing, but not its directory.
+        path: The file.  It is created if it is missing, but its directory is not.  A relative path is made absolute
+            at once.
 
-        clock: Tells the time in seconds since 1970.
+        clock: Returns the time in seconds since 1970.
 
     Raises:
-        cp_thirdparty.exceptions.JournalError: The file cannot be opened, or is no journal of this version.
+        cp_thirdparty.exceptions.JournalError: The file cannot be opened, is not a journal, or has a format that is
+            newer than this version.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
-        self._path = Path(path)
+        # Without symbolic links: the files beside the journal must be the same by each name of it.
+        self._path = Path(os.path.realpath(path))
         self._clock = clock
-        self._owner = uuid.uuid4().hex
-        self._waiting: list[_Write] = []
-        self._waiting_lock = threading.Lock()
-        self._connection_lock = threading.Lock()
-        self._process_id = os.getpid()
-        refused: str | None = None
+        self._scopes: dict[JobScope, str] = {}
+        failure: str | None = None
         try:
-            self._connection = _opened(self._path)
-            self._alive = _locked(self._lock_path(self._owner))
-        except (sqlite3.Error, OSError) as failure:
-            refused = _reason(failure)
-        if refused is not None:
-            raise JournalError(f"the journal cannot be opened: {refused}")
+            self._file = SqliteFile(self._path)
+            try:
+                self._owner = Owner(self._path, clock)
+            except BaseException:
+                self._file.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            failure = describe(error)
+        if failure is not None:
+            raise JournalError(f"the journal cannot be opened: {failure}")
 
-    def claim(self, job: ThirdPartyJob) -> bool:
+    @property
+    def is_durable(self) -> bool:
+        """``True``: the journal survives its process."""
+        return True
+
+    @property
+    def is_shared(self) -> bool:
+        """``True``: other processes can take jobs over."""
+        return True
+
+    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
         """
-        Note that the job is about to be acknowledged; ``False`` when a living worker of this file has it.
+        Record that the job is about to be acknowledged.
+
+        Returns:
+            ``False`` when a worker of this file has the job, or when this object has an unfinished job with this id in
+            another scope.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        return self._write(_CLAIM, job.job_id, job.client_id, self._owner, self._clock()) == 1
+        self._file.refuse_if_moved()
+        values = {
+            "scope": self._add_scope(scope),
+            "job_id": job.job_id,
+            "client_id": job.client_id,
+            "owner": self._owner.name,
+            "now": self._clock(),
+        }
+        replaced = ((statement, (job.job_id,)) for statement in _REPLACE)
+        return self._file.write(*replaced, (_CLAIM, values)) == 1
 
     def withdraw(self, job_id: str) -> None:
         """
-        Forget a job that was not claimed after all.
+        Remove a job that was not acknowledged.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._write("DELETE FROM jobs WHERE job_id = ? AND owner = ?", job_id, self._owner)
+        self._file.write((f"DELETE FROM entries {_OWN}", (job_id, self._owner.name)))  # noqa: S608 - constants
 
-    def running(self, job_id: str) -> None:
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
         """
-        Note that the job is this worker's.
+        Record that the job belongs to this worker.
+
+        Args:
+            job_id: The job's id.
+
+            crashes: How many times a worker died while the job ran alone.
+
+            is_suspect: Whether a worker died while the job ran beside others.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._change("state = 'RUNNING'", job_id)
+        now = self._clock()
+        changes = "state = 'RUNNING', crashes = ?, is_suspect = ?, claimed_at = COALESCE(claimed_at, ?)"
+        self._change(changes, job_id, crashes, is_suspect, now)
 
     def result(self, job_id: str, result: Result) -> None:
         """
-        Note what is about to be reported.
+        Record the result that is about to be reported.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
@@ -143,7 +165,7 @@ class SqliteJournal:
 
     def uncertain(self, job_id: str) -> None:
         """
-        Note that nobody knows whose job it is.
+        Record that the job's ownership is unknown.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
@@ -152,61 +174,69 @@ class SqliteJournal:
 
     def finish(self, job_id: str, outcome: str) -> None:
         """
-        Note that nothing is left to do.
+        Record that the job is finished.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._change("state = 'DONE', outcome = ?", job_id, outcome)
+        self._change("state = 'DONE', owner = NULL, outcome = ?", job_id, outcome)
 
     def release(self, job_id: str) -> None:
         """
-        Leave an unfinished job to whoever calls `recover` next.
+        Give up an unfinished job.  The next `recover` of its scope takes it over.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._write(
-            "UPDATE jobs SET owner = NULL WHERE job_id = ? AND owner = ? AND state <> 'DONE'", job_id, self._owner
-        )
+        self._file.write((f"UPDATE entries SET owner = NULL {_OWN}", (job_id, self._owner.name)))  # noqa: S608 - constants
 
-    def recover(self) -> tuple[JournalEntry, ...]:
+    def recover(self, scope: JobScope) -> Recovered:
         """
-        Take over the unfinished jobs that no living worker of this file has.
+        Take over the unfinished jobs of a scope that no living worker has, and those without a scope.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read or written.
         """
-        owners = [owner for (owner,) in self._read("SELECT DISTINCT owner FROM jobs WHERE state <> 'DONE'")]
-        others = {owner: self._lock_path(owner) for owner in owners if owner not in (None, self._owner)}
-        dead = {owner: path for owner, path in others.items() if not _is_locked(path)}
-        found = self._taken_over([None, *dead])
-        for path in dead.values():
-            path.unlink(missing_ok=True)
-        return found
+        self._file.refuse_if_moved()
+        key = self._add_scope(scope)
+        dead = self._find_dead()
+        recovered = self._file.transact(partial(_takeover.take_over, key=key, owner=self._owner.name, dead=dead))
+        self._owner.remove_files(dead)
+        return recovered
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """
-        Go through the jobs, in no order, as they were when this was called.
+        Yield the jobs, in no order, as they were when this was called.  Those that cannot be read are left out.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read.
         """
-        where = "WHERE state <> 'DONE'" if unfinished_only else ""
-        failure: str | None = None
-        try:
-            # Its own connection: a million jobs are read while workers write.
-            with closing(sqlite3.connect(_uri(self._path, "ro"), timeout=_BUSY, uri=True)) as connection:
-                for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs {where}"):  # noqa: S608 - constants
-                    yield _entry(row)
-        except sqlite3.Error as error:
-            failure = _reason(error)
-        if failure is not None:
-            raise JournalError(f"the journal cannot be read: {failure}")
+        for found in _sqlite_rows.read_journal(self._path, unfinished_only=unfinished_only):
+            if isinstance(found, JournalEntry):
+                yield found
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        """
+        Delete finished jobs in one transaction, and return how many.
+
+        Args:
+            older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
+
+            limit: The most jobs to delete.  Other changes wait until they are deleted: about 5 ms for 200.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The file cannot be written.
+        """
+        deleted = 0
+        for table, key in (("entries", "id"), ("jobs", "job_id")):
+            old = f"SELECT {key} FROM {table} WHERE state = 'DONE' AND changed_at < ? ORDER BY changed_at LIMIT ?"  # noqa: S608 - constants
+            statement = f"DELETE FROM {table} WHERE {key} IN ({old})"  # noqa: S608 - constants
+            deleted += self._file.write((statement, (older_than, limit - deleted)))
+        return deleted
 
     def forget(self, *, older_than: float) -> int:
         """
-        Delete finished jobs, and return how many.
+        Delete finished jobs, and return how many.  Deprecated: use `prune`.
 
         Args:
             older_than: Seconds since a job was finished.
@@ -214,159 +244,67 @@ class SqliteJournal:
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        return self._write("DELETE FROM jobs WHERE state = 'DONE' AND changed_at < ?", self._clock() - older_than)
+        warnings.warn("SqliteJournal.forget() is deprecated: use prune()", DeprecationWarning, stacklevel=2)
+        before = self._clock() - older_than
+        deleted = 0
+        while (batch := self.prune(older_than=before, limit=_BATCH)) > 0:
+            deleted += batch
+            time.sleep(_PAUSE)
+        return deleted
+
+    def end(self, job_id: str) -> None:
+        """
+        Mark a job as finished for which no worker can do anything, on behalf of an operator.
+
+        Args:
+            job_id: Id of a job that is `JournalState.UNCERTAIN` or set aside.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: There is no such job, a running worker has it, a worker will take it
+                over, or the file cannot be written.
+        """
+        dead = self._find_dead()
+        end = partial(_takeover.end_job, job_id=job_id, dead=dead, outcome=_ENDED, now=self._clock())
+        self._file.transact(end)
 
     def close(self) -> None:
-        """Close the file.  Unfinished jobs are left to whoever calls `recover` next."""
-        with self._connection_lock:
-            self._connection.close()
-            self._alive.close()
-            self._lock_path(self._owner).unlink(missing_ok=True)
+        """
+        Release all unfinished jobs, and close the file.  In a child of a fork it does nothing.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The jobs could not be released.  The file is closed; other processes
+                take the jobs over when this process ends.
+        """
+        if self._file.is_closed:
+            return
+        try:
+            self._file.write(("UPDATE entries SET owner = NULL WHERE owner = ?", (self._owner.name,)))
+        finally:
+            self._owner.close()
+            self._file.close()
 
     def __getstate__(self) -> None:
-        raise TypeError("a SqliteJournal cannot be pickled, because it has an open file; make one in each process")
+        raise TypeError("a SqliteJournal cannot be pickled, because it has an open file; create one in each process")
 
-    def _lock_path(self, owner: str) -> Path:
-        return self._path.with_name(f"{self._path.name}-alive-{owner}")
+    def _add_scope(self, scope: JobScope) -> str:
+        """Record what the key of a scope stands for, and return the key."""
+        key = self._scopes.get(scope)
+        if key is None:
+            text = _sqlite_rows.text_of_scope(scope)
+            key = _sqlite_rows.scope_key(text)
+            self._file.write((_ADD_SCOPE, (key, text)))
+            self._scopes[scope] = key
+        return key
 
-    def _taken_over(self, owners: list[str | None]) -> tuple[JournalEntry, ...]:
-        """Make the unfinished jobs of these owners this journal's, in one transaction: no two can take one job."""
-        where = f"state <> 'DONE' AND (owner IS NULL OR owner IN ({', '.join('?' * len(owners))}))"
-        crashed = f"{where} AND state = 'RUNNING' AND owner IS NOT NULL"  # a release is no crash
+    def _find_dead(self) -> set[object]:
         failure: str | None = None
-        rows: list[tuple[Any, ...]] = []
-        with self._connection_lock:
-            self._check_process()
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.execute(f"UPDATE jobs SET crashes = crashes + 1 WHERE {crashed}", owners)  # noqa: S608 - constants
-                rows = self._connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {where}", owners).fetchall()  # noqa: S608 - constants
-                self._connection.execute(f"UPDATE jobs SET owner = ? WHERE {where}", [self._owner, *owners])  # noqa: S608 - constants
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                failure = _reason(error)
-                _roll_back(self._connection)
-        if failure is not None:
-            raise JournalError(f"the journal cannot be written: {failure}")
-        return tuple(_entry(row) for row in rows)
-
-    def _change(self, assignments: str, job_id: str, *parameters: str) -> None:
-        self._write(
-            f"UPDATE jobs SET {assignments}, changed_at = ? WHERE job_id = ? AND owner = ?",  # noqa: S608 - constants
-            *(*parameters, self._clock(), job_id, self._owner),
-        )
-
-    def _read(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        failure: str | None = None
-        with self._connection_lock:
-            self._check_process()
-            try:
-                return self._connection.execute(statement, parameters).fetchall()
-            except sqlite3.Error as error:
-                failure = _reason(error)
+        try:
+            self._owner.restore_file()
+            return self._owner.find_dead(self._file.transact(_takeover.list_owners))
+        except (sqlite3.Error, OSError) as error:
+            failure = describe(error)
         raise JournalError(f"the journal cannot be read: {failure}")
 
-    def _write(self, statement: str, *parameters: Any) -> int:
-        """Commit a change together with those of other threads, and return how many rows it has changed."""
-        write = _Write(statement, parameters)
-        with self._waiting_lock:
-            self._waiting.append(write)
-        with self._connection_lock:
-            if not write.is_done:
-                self._check_process()
-                with self._waiting_lock:
-                    together, self._waiting = self._waiting, []
-                _commit(self._connection, together)
-        if write.failure is not None:
-            raise JournalError(f"the journal cannot be written: {write.failure}")
-        return write.rows
-
-    def _check_process(self) -> None:
-        if self._process_id != os.getpid():
-            raise JournalError("the journal was opened by another process; open it after the fork")
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        _check_format(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_format(connection: sqlite3.Connection) -> None:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found not in (0, _FORMAT):
-        raise sqlite3.DatabaseError(f"its format is {found} and not {_FORMAT}")
-
-
-def _commit(connection: sqlite3.Connection, together: list[_Write]) -> None:
-    failure: str | None = None
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for write in together:
-            write.rows = connection.execute(write.statement, write.parameters).rowcount
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        failure = _reason(error)
-        _roll_back(connection)
-    for write in together:
-        write.is_done, write.failure = True, failure
-
-
-def _locked(path: Path) -> sqlite3.Connection:
-    """
-    Lock a file for as long as this process lives.
-
-    SQLite's lock is one that every system has, that ends with the process and that a forked child does not inherit.
-    """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("BEGIN EXCLUSIVE")
-    return connection
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        connection = sqlite3.connect(_uri(path, "rw"), timeout=0, isolation_level=None, uri=True)
-    except sqlite3.OperationalError:
-        return False  # there is no such file
-    with closing(connection):
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            return True
-        return False
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _reason(failure: Exception) -> str:
-    """Tell what SQLite says; its texts name tables, columns and files, and no value."""
-    return f"{type(failure).__name__}: {failure}"
-
-
-def _entry(row: tuple[Any, ...]) -> JournalEntry:
-    job_id, client_id, state, result, outcome, crashes, changed_at = row
-    return JournalEntry(
-        job=ThirdPartyJob(client_id=client_id, job_id=job_id),
-        state=JournalState(state),
-        result=None if result is None else result_of(result),
-        outcome=outcome,
-        crashes=crashes,
-        changed_at=changed_at,
-    )
+    def _change(self, assignments: str, job_id: str, *parameters: object) -> None:
+        statement = f"UPDATE entries SET {assignments}, changed_at = ? {_OWN}"  # noqa: S608 - constants
+        self._file.write((statement, (*parameters, self._clock(), job_id, self._owner.name)))

@@ -1,0 +1,329 @@
+"""The SQLite file of a journal: its formats, and changes of several threads that are committed together."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from cp_thirdparty.exceptions import JournalError
+
+# Raise it when a table changes, and convert older files in `_create_tables`.  Format 1 is the table `jobs` alone.
+_FORMAT: Final = 2
+
+# Version 0.1 refuses any other number.  It stays, so that an old worker can use its own table while it is replaced.
+_USER_VERSION: Final = 1
+
+_SCHEMA: Final = (
+    # The table of version 0.1, unchanged.
+    """
+    CREATE TABLE IF NOT EXISTS jobs (
+        job_id     TEXT PRIMARY KEY,
+        client_id  TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        result     TEXT,
+        outcome    TEXT,
+        crashes    INTEGER NOT NULL DEFAULT 0,
+        owner      TEXT,
+        changed_at REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS unfinished ON jobs (owner) WHERE state <> 'DONE'",
+    "CREATE INDEX IF NOT EXISTS jobs_finished ON jobs (changed_at) WHERE state = 'DONE'",
+    # Rows are in the order of their claims, so that old ones are side by side and quickly deleted.
+    """
+    CREATE TABLE IF NOT EXISTS entries (
+        id         INTEGER PRIMARY KEY,
+        scope      TEXT NOT NULL,
+        job_id     TEXT NOT NULL,
+        client_id  TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        result     TEXT,
+        outcome    TEXT,
+        crashes    INTEGER NOT NULL DEFAULT 0,
+        is_suspect INTEGER NOT NULL DEFAULT 0,
+        owner      TEXT,
+        claimed_at REAL,
+        changed_at REAL NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries (job_id, scope)",
+    "CREATE INDEX IF NOT EXISTS entries_unfinished ON entries (owner) WHERE state <> 'DONE'",
+    "CREATE INDEX IF NOT EXISTS entries_finished ON entries (changed_at) WHERE state = 'DONE'",
+    "CREATE TABLE IF NOT EXISTS scopes (key TEXT PRIMARY KEY, scope TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS format (version INTEGER NOT NULL)",
+    f"INSERT INTO format SELECT {_FORMAT} WHERE NOT EXISTS (SELECT 1 FROM format)",  # noqa: S608 - a constant
+    f"PRAGMA user_version = {_USER_VERSION}",
+)
+
+# Seconds to wait for another process that writes to the same file.
+_BUSY: Final = 30.0
+
+# Bytes to which SQLite shortens the write-ahead log when it starts it again.
+_LOG_BYTES: Final = 4 * 1024 * 1024
+
+_T = TypeVar("_T")
+
+Statement = tuple[str, tuple[Any, ...] | dict[str, Any]]
+
+
+@attrs.define(eq=False)
+class _Change:
+    """Statements that wait to be committed."""
+
+    statements: tuple[Statement, ...]
+    is_done: bool = False
+    rows: int = 0
+    failure: str | None = None
+
+
+class SqliteFile:
+    """
+    The file of a journal, open for writing.  Thread-safe.
+
+    Args:
+        path: The file.  It is created if it is missing.
+
+    Raises:
+        JournalError: The file is not a journal, or its format is newer than this version.
+        OSError: The file cannot be created.
+        sqlite3.Error: The file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._process_id = os.getpid()
+        self._is_closed = False
+        self._waiting: list[_Change] = []
+        self._waiting_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._connection = _open(path)
+        self._identity = identify(path)
+
+    def write(self, *statements: Statement) -> int:
+        """
+        Commit statements together with those of other threads, and return how many rows the last one changed.
+
+        Raises:
+            JournalError: The file cannot be written.
+        """
+        self._refuse_other_process()
+        change = _Change(statements)
+        with self._waiting_lock:
+            self._waiting.append(change)
+        with self._lock:
+            if not change.is_done:
+                with self._waiting_lock:
+                    together, self._waiting = self._waiting, []
+                _commit(self._connection, together)
+        if change.failure is not None:
+            raise JournalError(f"the journal cannot be written: {change.failure}")
+        return change.rows
+
+    def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """
+        Run a function in a transaction, and commit it unless the function raises.
+
+        Raises:
+            JournalError: The file cannot be read or written.
+        """
+        self._refuse_other_process()
+        failure: str | None = None
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                result = work(self._connection)
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                failure = describe(error)
+            else:
+                return result
+            finally:
+                _roll_back(self._connection)
+        raise JournalError(f"the journal cannot be written: {failure}")
+
+    def refuse_if_moved(self) -> None:
+        """
+        Raise if the path no longer leads to the open file: what is written would be lost at the next start.
+
+        Raises:
+            JournalError: The file was moved, deleted or replaced.
+        """
+        if identify(self._path) != self._identity:
+            raise JournalError("the journal's file was moved, deleted or replaced; restart the worker")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the file is closed, or is another process's."""
+        return self._is_closed or self._process_id != os.getpid()
+
+    def close(self) -> None:
+        """Close the file, unless this is a forked child: its parent still uses the locks and the write-ahead log."""
+        if not self.is_closed:
+            with self._lock:
+                self._is_closed = True
+                self._connection.close()
+
+    def _refuse_other_process(self) -> None:
+        # Before any lock: another thread of the parent may have held it at the moment of the fork.
+        if self._process_id != os.getpid():
+            raise JournalError("the journal was opened by another process; open it after the fork")
+
+
+class _Connection(sqlite3.Connection):
+    """A connection to which weak references are possible."""
+
+
+_CONNECTIONS: weakref.WeakSet[_Connection] = weakref.WeakSet()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a SQLite file that exists, for any thread; a child of a fork never closes the connection."""
+    connection = sqlite3.connect(
+        path, timeout=_BUSY, isolation_level=None, check_same_thread=False, factory=_Connection
+    )
+    connection.text_factory = _decode
+    _CONNECTIONS.add(connection)
+    return connection
+
+
+def _keep_open() -> None:
+    """
+    In the child of a fork: let no connection of the parent be closed when Python ends.
+
+    SQLite would believe that the child has the parent's locks, and may delete a write-ahead log that others use.
+    """
+    import ctypes  # noqa: PLC0415 - only forked children need it
+
+    for connection in tuple(_CONNECTIONS):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_keep_open)
+
+
+def create_private_file(path: Path) -> None:
+    """
+    Create a file that only its user can read, unless it exists.
+
+    An existing file is not opened: closing it would end the locks that other connections of this process have.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def identify(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file, whatever its path; ``None`` if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def read_only_uri(path: Path) -> str:
+    """Return the URI with which SQLite opens a file and neither changes nor creates it."""
+    return f"{path.as_uri()}?mode=ro"
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open the file of a journal to read it; nothing is created, also not beside it."""
+    # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the log
+    # and leave it, unless the file is declared as immutable.
+    is_open = identify(path.with_name(f"{path.name}-wal")) is not None
+    uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
+    connection = sqlite3.connect(uri, timeout=_BUSY, uri=True)
+    connection.text_factory = _decode
+    return connection
+
+
+def describe(error: BaseException) -> str:
+    """Describe a failure without a value: SQLite's messages name tables and columns, the system's a file."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, (sqlite3.Error, OSError)) else type(error).__name__
+
+
+def check_format(connection: sqlite3.Connection) -> frozenset[str]:
+    """
+    Return the names of the tables of a journal; none if the file is empty.
+
+    Raises:
+        JournalError: The file is not a journal, or its format is newer than this version.
+    """
+    tables = frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
+    if tables and not tables & {"jobs", "entries"}:
+        raise JournalError("the journal cannot be opened: the file is a database, but not a journal")
+    (user_version,) = connection.execute("PRAGMA user_version").fetchone()
+    others = f"SELECT count(*) FROM format WHERE version IS NOT {_FORMAT}"  # noqa: S608 - a constant
+    if user_version > _USER_VERSION or ("format" in tables and connection.execute(others).fetchone() != (0,)):
+        raise JournalError(
+            f"the journal cannot be opened: its format is newer than format {_FORMAT}, the newest that this version of "
+            "cp-thirdparty knows; install the version that wrote it, or use another file"
+        )
+    return tables
+
+
+def _decode(data: bytes) -> str | bytes:
+    """Return what is not UTF-8 as it is, so that one damaged value does not keep others from being read."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    create_private_file(path)
+    connection = connect(path)
+    try:
+        check_format(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        connection.execute("BEGIN IMMEDIATE")
+        check_format(connection)  # once more: another process may have created the tables
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _commit(connection: sqlite3.Connection, together: list[_Change]) -> None:
+    """Commit changes in one transaction; if one of them is wrong, commit each alone."""
+    error = _try_commit(connection, together)
+    if len(together) > 1 and error is not None and not isinstance(error, sqlite3.OperationalError):
+        for change in together:
+            _commit(connection, [change])
+        return
+    for change in together:
+        change.is_done, change.failure = True, None if error is None else describe(error)
+    if error is not None and not isinstance(error, Exception):
+        raise error  # Ctrl-C
+
+
+def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> BaseException | None:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for change in together:
+            for statement, parameters in change.statements:
+                change.rows = connection.execute(statement, parameters).rowcount
+        connection.execute("COMMIT")
+    except BaseException as error:  # noqa: BLE001 - also what cannot be a parameter; the threads that wait must know
+        _roll_back(connection)
+        return error.with_traceback(None)
+    return None
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):  # the connection is closed, or SQLite has rolled back by itself
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

@@ -1,0 +1,199 @@
+"""Rows of a journal in SQLite: what they mean, and what is set aside because it cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from cp_thirdparty.converter import structure, unstructure
+from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
+from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
+from cp_thirdparty.worker._owners import is_alive
+from cp_thirdparty.worker._result_text import result_of
+from cp_thirdparty.worker._sqlite_file import check_format, connect_read_only, describe
+from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, SetAside
+
+# The key of a scope in rows that version 0.1 wrote.
+NO_SCOPE: Final = ""
+
+_COLUMNS: Final = (
+    "id, scope, job_id, client_id, state, result, outcome, crashes, is_suspect, owner, claimed_at, changed_at"
+)
+_OLD_COLUMNS: Final = "0, '', job_id, client_id, state, result, outcome, crashes, 0, owner, NULL, changed_at"
+
+# The year 9999 ends here; later times cannot be shown as dates.
+_LAST_TIME: Final = 253_402_300_800.0
+
+_MANY_CRASHES: Final = 1_000_000
+
+_NAME_LENGTH: Final = 200
+
+
+@attrs.frozen
+class Row:
+    """A row as SQLite returns it.  Any value may have any type."""
+
+    id: int
+    scope: Any
+    job_id: Any
+    client_id: Any
+    state: Any
+    result: Any
+    outcome: Any
+    crashes: Any
+    is_suspect: Any
+    owner: Any
+    claimed_at: Any
+    changed_at: Any
+
+    @property
+    def name(self) -> str:
+        """The job's id, or what can be shown of it."""
+        text = self.job_id.decode(errors="replace") if isinstance(self.job_id, bytes) else str(self.job_id)
+        return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)[
+            :_NAME_LENGTH
+        ]
+
+    @property
+    def may_be_running(self) -> bool:
+        """Whether the handler may have run: it did, or the state cannot be read."""
+        return self.state not in _NOT_RUNNING
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return bool(self.state == JournalState.DONE)
+
+
+_NOT_RUNNING: Final = tuple(state.value for state in JournalState if state is not JournalState.RUNNING)
+
+Scopes = Mapping[str, JobScope]
+
+
+def scope_key(text: str) -> str:
+    """Return what stands for a scope in each row; it is short, because a journal may have a million rows."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def text_of_scope(scope: JobScope) -> str:
+    """Write a scope as JSON."""
+    document = {
+        "actionTypeId": unstructure(scope.action_type_id),
+        "endpointUrl": scope.endpoint_url,
+        "regionName": scope.region_name,
+    }
+    return json.dumps(document, sort_keys=True)
+
+
+def load_scopes(connection: sqlite3.Connection) -> Scopes:
+    """Return the scopes of a journal by their keys.  A scope that cannot be read is left out, and so are its rows."""
+    scopes: dict[str, JobScope] = {}
+    for key, text in connection.execute("SELECT key, scope FROM scopes"):
+        scope = _read_scope(text)
+        if scope is not None:
+            scopes[key] = scope
+    return scopes
+
+
+def read_row(row: Row, scopes: Scopes, *, is_owner_alive: bool | None) -> JournalEntry | SetAside:
+    """Return the entry of a row, or what is wrong with it."""
+    problem = _find_problem(row, scopes)
+    if problem is not None:
+        return SetAside(job_id=row.name, problem=problem)
+    try:
+        result = None if row.result is None else result_of(row.result)
+    except JournalError:
+        return SetAside(job_id=row.name, problem="its result cannot be read")
+    return JournalEntry(
+        job=ThirdPartyJob(client_id=row.client_id, job_id=row.job_id),
+        scope=scopes.get(row.scope),
+        state=JournalState(row.state),
+        result=result,
+        outcome=row.outcome,
+        crashes=row.crashes,
+        is_suspect=bool(row.is_suspect),
+        is_owner_alive=is_owner_alive,
+        claimed_at=row.claimed_at,
+        changed_at=row.changed_at,
+    )
+
+
+def select_rows(connection: sqlite3.Connection, where: str, parameters: tuple[Any, ...] = ()) -> Iterator[Row]:
+    """Yield the rows of this version's table."""
+    for values in connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE {where}", parameters):  # noqa: S608 - ours
+        yield Row(*values)
+
+
+def read_journal(path: Path, *, unfinished_only: bool = False) -> Iterator[JournalEntry | SetAside]:
+    """
+    Yield the jobs of a journal, and the unfinished ones that cannot be read, without a change of the file.
+
+    Raises:
+        JournalError: The file cannot be read, or is not a journal.
+    """
+    failure: str | None = None
+    try:
+        # A connection of its own: a million jobs are read while workers write.
+        with closing(connect_read_only(path)) as connection:
+            yield from _read_all(connection, path, "state <> 'DONE'" if unfinished_only else "TRUE")
+    except sqlite3.Error as error:
+        failure = describe(error)
+    if failure is not None:
+        raise JournalError(f"the journal cannot be read: {failure}")
+
+
+def _read_all(connection: sqlite3.Connection, path: Path, where: str) -> Iterator[JournalEntry | SetAside]:
+    is_owner_alive: Callable[[Any], bool] = lru_cache(maxsize=None)(lambda owner: is_alive(path, owner))
+    tables = check_format(connection)
+    scopes = load_scopes(connection) if "scopes" in tables else {}
+    selects = [
+        f"SELECT {columns} FROM {table} WHERE {where}"  # noqa: S608 - ours
+        for table, columns in (("entries", _COLUMNS), ("jobs", _OLD_COLUMNS))
+        if table in tables
+    ]
+    for values in connection.execute(" UNION ALL ".join(selects)) if selects else ():
+        row = Row(*values)
+        is_owned = row.owner is not None and not row.is_finished
+        found = read_row(row, scopes, is_owner_alive=is_owner_alive(row.owner) if is_owned else None)
+        if isinstance(found, JournalEntry) or not row.is_finished:
+            yield found
+
+
+def _find_problem(row: Row, scopes: Scopes) -> str | None:
+    is_result_missing = row.result is None and row.state == JournalState.RESULT
+    is_readable = {
+        "its ids cannot be read": isinstance(row.job_id, str) and isinstance(row.client_id, str),
+        "its scope cannot be read": row.scope == NO_SCOPE or row.scope in scopes,
+        "its state is unknown": row.state in JournalState.__members__,
+        "its result cannot be read": isinstance(row.result, (str, type(None))) and not is_result_missing,
+        "its outcome cannot be read": isinstance(row.outcome, (str, type(None))),
+        "its crashes cannot be read": isinstance(row.crashes, int) and 0 <= row.crashes < _MANY_CRASHES,
+        "its mark as a suspect cannot be read": row.is_suspect in (0, 1),
+        "its times cannot be read": _is_time(row.changed_at) and (row.claimed_at is None or _is_time(row.claimed_at)),
+    }
+    return next((problem for problem, is_fine in is_readable.items() if not is_fine), None)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value < _LAST_TIME
+
+
+@lru_cache(maxsize=16)
+def _read_scope(text: object) -> JobScope | None:
+    try:
+        document = json.loads(text if isinstance(text, str) else "")
+        region_name, endpoint_url = document["regionName"], document["endpointUrl"]
+        action_type_id = structure(document["actionTypeId"], ActionTypeId)
+    except (KeyError, TypeError, ValueError, RecursionError, CodePipelineJobError):
+        return None
+    if not isinstance(region_name, str) or not isinstance(endpoint_url, str):
+        return None
+    return JobScope(region_name=region_name, endpoint_url=endpoint_url, action_type_id=action_type_id)

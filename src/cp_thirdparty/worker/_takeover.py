@@ -1,0 +1,121 @@
+"""Which jobs a worker takes over from a journal in SQLite, and how the death of an owner changes its jobs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import attrs
+
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.worker._sqlite_rows import NO_SCOPE, Row, load_scopes, read_row, select_rows
+from cp_thirdparty.worker.journal import JournalEntry, JournalState, Recovered, SetAside
+
+_OLD: Final = "job_id, client_id, state, result, outcome, crashes, owner, changed_at"
+_FREE: Final = "state <> 'DONE' AND owner IS ?"
+_MOVE: Final = (
+    f"INSERT OR REPLACE INTO entries (scope, {_OLD}) SELECT '{NO_SCOPE}', {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
+    f"DELETE FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
+)
+_END: Final = (
+    "UPDATE entries SET state = 'DONE', owner = NULL, result = NULL, outcome = ?, changed_at = ?, "
+    "crashes = 0, is_suspect = 0, claimed_at = NULL WHERE id = ?"
+)
+_UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHERE id = ?"
+
+
+def list_owners(connection: sqlite3.Connection) -> set[object]:
+    """Return the owners of unfinished jobs."""
+    owners = "SELECT owner FROM entries WHERE state <> 'DONE' UNION SELECT owner FROM jobs WHERE state <> 'DONE'"
+    return {owner for (owner,) in connection.execute(owners) if owner is not None}
+
+
+def move_old_rows(connection: sqlite3.Connection, dead: Iterable[object]) -> None:
+    """Move the unfinished jobs that version 0.1 recorded, and that no living owner has, to this version's table."""
+    for owner in (None, *dead):
+        for statement in _MOVE:
+            connection.execute(statement, (owner,))
+
+
+def take_over(connection: sqlite3.Connection, *, key: str, owner: str, dead: Collection[object]) -> Recovered:
+    """
+    Give the jobs of a scope and those without a scope to an owner, and release the other jobs of dead owners.
+
+    Args:
+        connection: In a transaction.
+        key: The key of the scope.
+        owner: Who gets the jobs.
+        dead: The dead owners.
+    """
+    move_old_rows(connection, dead)
+    rows = [row for row in select_rows(connection, "state <> 'DONE'") if row.owner is None or row.owner in dead]
+    running = Counter(row.owner for row in rows if row.owner is not None and row.may_be_running)
+    # An owner has each job id once, because its methods find jobs by their ids.
+    taken = {row.job_id for row in select_rows(connection, "state <> 'DONE' AND owner = ?", (owner,))}
+    scopes = load_scopes(connection)
+    entries: list[JournalEntry] = []
+    set_aside: list[SetAside] = []
+    for row in sorted(rows, key=lambda row: row.scope == NO_SCOPE):
+        is_ours = row.scope in (key, NO_SCOPE)
+        found = read_row(row, scopes, is_owner_alive=True)
+        if isinstance(found, SetAside):
+            set_aside += [found] if is_ours or row.scope not in scopes else []
+            _release(connection, row)
+            continue
+        entry = _mark_crash(found, running[row.owner])
+        if is_ours and row.job_id not in taken:
+            taken.add(row.job_id)
+            entries.append(entry)
+            connection.execute(_UPDATE, (owner, entry.crashes, entry.is_suspect, row.id))
+        elif row.owner is not None:
+            connection.execute(_UPDATE, (None, entry.crashes, entry.is_suspect, row.id))
+    return Recovered(entries=tuple(entries), set_aside=tuple(set_aside))
+
+
+def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[object], outcome: str, now: float) -> None:
+    """
+    Mark a job as finished whose ownership is unknown, or whose row cannot be read.
+
+    Args:
+        connection: In a transaction.
+        job_id: The job's id, or the name of a row whose id cannot be read.
+        dead: The dead owners.
+        outcome: How the job ended.
+        now: The time in seconds since 1970.
+
+    Raises:
+        JournalError: There is no such job, or it is not for an operator to end.
+    """
+    move_old_rows(connection, dead)
+    (old,) = connection.execute("SELECT count(*) FROM jobs WHERE job_id = ? AND state <> 'DONE'", (job_id,)).fetchone()
+    rows = [row for row in select_rows(connection, "state <> 'DONE'") if row.name == job_id]
+    if old or any(row.owner is not None and row.owner not in dead for row in rows):
+        raise JournalError("a running worker has the job; stop the worker, then end the job")
+    scopes = load_scopes(connection)
+    found = [(row, read_row(row, scopes, is_owner_alive=None)) for row in rows]
+    ends = [row for row, each in found if isinstance(each, SetAside) or each.state is JournalState.UNCERTAIN]
+    if not ends:
+        problem = f"is {rows[0].state}, and the next worker takes it over" if rows else "is not there, or is finished"
+        raise JournalError(f"only a job that is UNCERTAIN or set aside can be ended; this one {problem}")
+    for row in ends:
+        connection.execute(_END, (outcome, now, row.id))
+
+
+def _release(connection: sqlite3.Connection, row: Row) -> None:
+    if row.owner is not None:
+        connection.execute("UPDATE entries SET owner = NULL WHERE id = ?", (row.id,))
+
+
+def _mark_crash(entry: JournalEntry, running: int) -> JournalEntry:
+    """
+    Return an entry with the crash or the suspicion that follows from the death of its owner.
+
+    Args:
+        entry: A job.
+        running: How many jobs its dead owner ran.  A single one is the cause; of several, any may be.
+    """
+    if running == 0 or entry.state is not JournalState.RUNNING:
+        return entry
+    return attrs.evolve(entry, crashes=entry.crashes + 1) if running == 1 else attrs.evolve(entry, is_suspect=True)

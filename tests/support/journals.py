@@ -1,0 +1,145 @@
+"""Journals in files, as processes leave them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+from cp_thirdparty import ActionTypeId
+from cp_thirdparty.worker import JobScope, SqliteJournal, _owners
+
+SCOPE = JobScope(
+    region_name="us-east-1",
+    endpoint_url="https://codepipeline.us-east-1.amazonaws.com",
+    action_type_id=ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1"),
+)
+OTHER_SCOPE = JobScope(
+    region_name="us-east-1",
+    endpoint_url="https://codepipeline.us-east-1.amazonaws.com",
+    action_type_id=ActionTypeId(category="Deploy", owner="ThirdParty", provider="ExampleDeploy", version="1"),
+)
+
+# What version 0.1.0 does with a file, word by word.
+_OLD_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS jobs (
+        job_id     TEXT PRIMARY KEY,
+        client_id  TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        result     TEXT,
+        outcome    TEXT,
+        crashes    INTEGER NOT NULL DEFAULT 0,
+        owner      TEXT,
+        changed_at REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS unfinished ON jobs (owner) WHERE state <> 'DONE'",
+    "PRAGMA user_version = 1",
+)
+_OLD_CLAIM = """
+    INSERT INTO jobs (job_id, client_id, state, owner, changed_at) VALUES (?, ?, 'CLAIMING', ?, ?)
+    ON CONFLICT (job_id) DO UPDATE SET
+        client_id = excluded.client_id, state = excluded.state, result = NULL, outcome = NULL, crashes = 0,
+        owner = excluded.owner, changed_at = excluded.changed_at
+    WHERE jobs.owner IS NULL OR jobs.state IN ('DONE', 'UNCERTAIN')
+"""
+_OLD_COLUMNS = "job_id, client_id, state, result, outcome, crashes, changed_at"
+
+
+class OldJournal:
+    """The journal of version 0.1.0, as far as tests use it, with the statements of that version."""
+
+    def __init__(self, path: Path) -> None:
+        self.owner = uuid.uuid4().hex
+        self.connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        (found,) = self.connection.execute("PRAGMA user_version").fetchone()
+        assert found in (0, 1), f"its format is {found} and not 1"
+        self._commit(*((statement, ()) for statement in _OLD_SCHEMA))
+        self._lock_path = path.with_name(f"{path.name}-alive-{self.owner}")
+        self._alive = sqlite3.connect(self._lock_path, isolation_level=None, check_same_thread=False)
+        self._alive.execute("BEGIN EXCLUSIVE")
+
+    def claim(self, job_id: str) -> bool:
+        """Claim a job."""
+        return self._commit((_OLD_CLAIM, (job_id, "c", self.owner, time.time()))) == 1
+
+    def change(self, job_id: str, state: str, result: str | None = None) -> int:
+        """Bring a job to a state."""
+        statement = "UPDATE jobs SET state = ?, result = ?, changed_at = ? WHERE job_id = ? AND owner = ?"
+        return self._commit((statement, (state, result, time.time(), job_id, self.owner)))
+
+    def release(self, job_id: str) -> None:
+        """Release a job."""
+        statement = "UPDATE jobs SET owner = NULL WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
+        self._commit((statement, (job_id, self.owner)))
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Return id and state of the jobs that a recovery considers."""
+        rows = self.connection.execute(f"SELECT {_OLD_COLUMNS} FROM jobs WHERE state <> 'DONE'")
+        return [(row[0], row[2]) for row in rows]
+
+    def crash(self) -> None:
+        """End as SIGKILL does: the file that shows the owner stays, without its lock."""
+        self.connection.close()
+        self._alive.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.crash()
+        self._lock_path.unlink(missing_ok=True)
+
+    def _commit(self, *statements: tuple[str, tuple[object, ...]]) -> int:
+        self.connection.execute("BEGIN IMMEDIATE")
+        rows = 0
+        for statement, parameters in statements:
+            rows = self.connection.execute(statement, parameters).rowcount
+        self.connection.execute("COMMIT")
+        return rows
+
+
+_PROGRAM = """
+import os, sys, time
+from cp_thirdparty import Succeeded, ThirdPartyJob
+from cp_thirdparty.worker import SqliteJournal
+from support.journals import OTHER_SCOPE, SCOPE
+journal = SqliteJournal(sys.argv[1])
+job = ThirdPartyJob(client_id="client-1", job_id="job-1")
+{code}
+sys.stdout.flush()
+{end}
+"""
+
+
+def crash(journal: SqliteJournal) -> None:
+    """Let a journal look as if its process had been killed: nothing is released, and its file stays."""
+    _owners._OWNERS.pop(journal._owner.name)
+    journal._owner._lock.close()
+    journal._file._connection.close()
+    journal._file._is_closed = True
+
+
+def start_process(path: Path, code: str, *, end: str = "os.kill(os.getpid(), 9)") -> subprocess.Popen[str]:
+    """Start a process that opens a journal, runs some code, and then kills itself."""
+    program = _PROGRAM.format(code=code, end=end)
+    tests = str(Path(__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": tests},
+    )
+
+
+def run_process(path: Path, code: str, *, end: str = "os.kill(os.getpid(), 9)") -> str:
+    """Run such a process to its end, and return what it printed."""
+    with start_process(path, code, end=end) as process:
+        output, _ = process.communicate(timeout=60)
+    return output
