@@ -113,7 +113,7 @@ journal = SqliteJournal(sys.argv[1])
 job = ThirdPartyJob(client_id="client-1", job_id="job-1")
 {code}
 sys.stdout.flush()
-{end}
+os.kill(os.getpid(), 9)
 """
 
 
@@ -125,12 +125,12 @@ def crash(journal: SqliteJournal) -> None:
     journal._file._is_closed = True
 
 
-def start_process(path: Path, code: str, *, end: str = "os.kill(os.getpid(), 9)") -> subprocess.Popen[str]:
+def start_process(path: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a process that opens a journal, runs some code, and then kills itself."""
-    program = _PROGRAM.format(code=code, end=end)
+    program = _PROGRAM.format(code=code)
     tests = str(Path(__file__).parents[1])
     return subprocess.Popen(
-        [sys.executable, "-c", program, str(path)],
+        [sys.executable, "-c", program, str(path), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -138,8 +138,8 @@ def start_process(path: Path, code: str, *, end: str = "os.kill(os.getpid(), 9)"
     )
 
 
-def run_process(path: Path, code: str, *, end: str = "os.kill(os.getpid(), 9)") -> str:
+def run_process(path: Path, code: str, *arguments: str) -> str:
     """Run such a process to its end, and return what it printed."""
-    with start_process(path, code, end=end) as process:
+    with start_process(path, code, *arguments) as process:
         output, _ = process.communicate(timeout=60)
     return output

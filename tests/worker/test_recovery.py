@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from cp_thirdparty.worker import (
     Outcome,
     Rejected,
     Reported,
+    SqliteJournal,
     Uncertain,
     Unsent,
     _lifecycle,
@@ -116,6 +119,16 @@ def test_an_uncertain_job_stays_and_is_told_at_each_start(left: _Left) -> None:
     for _ in range(2):
         assert left.run_once(_never) == Uncertain(job=left.offer)
         assert left.state is JournalState.UNCERTAIN
+
+
+def test_a_job_that_cannot_be_read_is_logged(left: _Left, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named, and the worker goes on."""
+    with closing(SqliteJournal(tmp_path / "jobs.db")) as journal, left.service.client() as client:
+        journal.claim(ThirdPartyJob(client_id=CLIENT_ID, job_id="bad"), scope_of(client))
+        journal.release("bad")
+        journal._file.write(("UPDATE entries SET state = 'PAUSED'", ()))
+        assert make_worker(left.service, journal=journal).run_once() == ()
+    assert "job=bad is set aside: its state is unknown" in caplog.text
 
 
 def test_health_names_uncertain_jobs(left: _Left) -> None:

@@ -317,8 +317,22 @@ def test_a_bad_row_is_replaced_when_its_job_is_offered(tmp_path: Path) -> None:
         assert [entry.state for entry in journal.jobs()] == [JournalState.CLAIMING]
 
 
-@pytest.mark.parametrize("text", ["nonsense", "{}", "[]", '{"regionName": 1, "endpointUrl": "", "actionTypeId": {}}'])
-def test_a_bad_scope_is_repaired_by_its_worker(tmp_path: Path, text: str) -> None:
+_ACTION_TYPE = '{"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "{}",
+        "[]",
+        b"{}",
+        '{"regionName": "r", "endpointUrl": "e", "actionTypeId": {}}',
+        f'{{"regionName": 1, "endpointUrl": "e", "actionTypeId": {_ACTION_TYPE}}}',
+        f'{{"regionName": "r", "endpointUrl": null, "actionTypeId": {_ACTION_TYPE}}}',
+    ],
+)
+def test_a_bad_scope_is_repaired_by_its_worker(tmp_path: Path, text: str | bytes) -> None:
     """A worker knows its own scope; until it starts, the job cannot be shown or taken by others."""
     path = tmp_path / "j.db"
     run_process(path, "journal.claim(job, SCOPE)")

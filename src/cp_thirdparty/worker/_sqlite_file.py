@@ -165,11 +165,10 @@ class SqliteFile:
         return self._is_closed or self._process_id != os.getpid()
 
     def close(self) -> None:
-        """Close the file, unless this is a forked child: its parent still uses the locks and the write-ahead log."""
-        if not self.is_closed:
-            with self._lock:
-                self._is_closed = True
-                self._connection.close()
+        """Close the file.  A forked child must not: its parent still uses the locks and the write-ahead log."""
+        with self._lock:
+            self._is_closed = True
+            self._connection.close()
 
     def _refuse_other_process(self) -> None:
         # Before any lock: another thread of the parent may have held it at the moment of the fork.

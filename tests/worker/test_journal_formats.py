@@ -1,0 +1,212 @@
+"""Files of version 0.1: converted with jobs in flight, and used by workers of both versions during a deployment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.journals import OTHER_SCOPE, SCOPE, OldJournal, crash, run_process
+
+from cp_thirdparty import Succeeded, ThirdPartyJob
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.worker import JobScope, JournalEntry, JournalState, SetAside, SqliteJournal
+
+
+def _job(job_id: str) -> ThirdPartyJob:
+    return ThirdPartyJob(client_id="c", job_id=job_id)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the journal is."""
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+def old(path: Path) -> Iterator[OldJournal]:
+    """Open the journal as a worker of version 0.1 does."""
+    with closing(OldJournal(path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def new(old: OldJournal, path: Path) -> Iterator[SqliteJournal]:
+    """Open the same file as a worker of this version does, after the old one."""
+    assert old.owner
+    with closing(SqliteJournal(path)) as opened:
+        yield opened
+
+
+def _recover(journal: SqliteJournal, scope: JobScope = SCOPE) -> dict[str, tuple[JournalState, int, bool]]:
+    entries = journal.recover(scope).entries
+    return {entry.job.job_id: (entry.state, entry.crashes, entry.is_suspect) for entry in entries}
+
+
+def test_jobs_of_a_dead_old_worker_are_recovered(old: OldJournal, new: SqliteJournal) -> None:
+    """They have no scope; each state is kept, and a job that ran alone counts a crash."""
+    for job_id, state, result in (
+        ("claiming", "CLAIMING", None),
+        ("running", "RUNNING", None),
+        ("result", "RESULT", '{"success": {}}'),
+        ("uncertain", "UNCERTAIN", None),
+        ("done", "DONE", None),
+    ):
+        old.claim(job_id)
+        old.change(job_id, state, result)
+    assert _recover(new) == {}
+    old.crash()
+    entries = {entry.job.job_id: entry for entry in new.recover(SCOPE).entries}
+    assert {job_id: (entry.state.value, entry.crashes) for job_id, entry in entries.items()} == {
+        "claiming": ("CLAIMING", 0),
+        "running": ("RUNNING", 1),
+        "result": ("RESULT", 0),
+        "uncertain": ("UNCERTAIN", 0),
+    }
+    assert entries["result"].result == Succeeded()
+    assert {(entry.scope, entry.claimed_at, entry.is_owner_alive) for entry in entries.values()} == {(None, None, True)}
+    new.running("running", crashes=1)
+    new.finish("running", "reported")
+    finished = [entry.job.job_id for entry in new.jobs() if entry.state is JournalState.DONE]
+    assert sorted(finished) == ["done", "running"]
+
+
+def test_jobs_that_an_old_worker_released_are_recovered(old: OldJournal, new: SqliteJournal) -> None:
+    """A release is not a crash, and the old worker may be alive."""
+    old.claim("job-1")
+    old.change("job-1", "RUNNING")
+    old.release("job-1")
+    assert _recover(new) == {"job-1": (JournalState.RUNNING, 0, False)}
+
+
+def test_several_running_jobs_of_a_dead_old_worker_are_suspects(old: OldJournal, new: SqliteJournal) -> None:
+    """The rule is the same as for jobs of this version."""
+    for job_id in ("job-1", "job-2"):
+        old.claim(job_id)
+        old.change(job_id, "RUNNING")
+    old.crash()
+    assert set(_recover(new).values()) == {(JournalState.RUNNING, 0, True)}
+
+
+def test_an_old_worker_goes_on_while_a_new_one_has_the_file(old: OldJournal, new: SqliteJournal, path: Path) -> None:
+    """Neither takes jobs from the other."""
+    old.claim("old")
+    new.claim(_job("new"), SCOPE)
+    assert not new.claim(_job("old"), SCOPE)
+    assert _recover(new) == {}
+    assert {entry.job.job_id: entry.is_owner_alive for entry in new.jobs()} == {"old": True, "new": True}
+    assert old.change("old", "DONE") == 1
+    assert old.claim("old-2")
+    with closing(OldJournal(path)) as another:
+        assert another.unfinished() == [("old-2", "CLAIMING")]
+        assert another.claim("old-3")
+    new.finish("new", "reported")
+    assert sorted(_recover(new)) == ["old-3"]
+
+
+def test_an_old_worker_may_start_on_a_file_of_this_version(path: Path) -> None:
+    """After a rollback it works with its own table; it does not see the jobs of this version."""
+    with closing(SqliteJournal(path)) as journal:
+        journal.claim(_job("new"), SCOPE)
+    with closing(OldJournal(path)) as old:
+        assert old.unfinished() == []
+        assert old.claim("old")
+    with closing(SqliteJournal(path)) as journal:
+        assert sorted(_recover(journal)) == ["new", "old"]
+
+
+def test_a_job_of_another_action_type_is_released_for_its_worker(old: OldJournal, path: Path) -> None:
+    """Version 0.1 did not record the action type, so a worker gives up what is not its own."""
+    old.claim("job-1")
+    old.crash()
+    with closing(SqliteJournal(path)) as first, closing(SqliteJournal(path)) as second:
+        assert sorted(_recover(first)) == ["job-1"]
+        assert _recover(second, OTHER_SCOPE) == {}
+        assert not second.claim(_job("job-1"), OTHER_SCOPE)
+        first.release("job-1")
+        assert sorted(_recover(second, OTHER_SCOPE)) == ["job-1"]
+        second.running("job-1")
+        crash(second)
+        assert _recover(first) == {"job-1": (JournalState.RUNNING, 1, False)}
+
+
+@pytest.mark.parametrize("is_converted", [False, True])
+@pytest.mark.parametrize("state", ["CLAIMING", "UNCERTAIN", "DONE"])
+def test_a_job_that_nobody_has_is_claimed_when_it_is_offered(
+    old: OldJournal, new: SqliteJournal, state: str, *, is_converted: bool
+) -> None:
+    """The claim replaces the old row, so that the job is not recovered beside it."""
+    old.claim("job-1")
+    old.change("job-1", state)
+    old.release("job-1")
+    if is_converted:
+        _recover(new)
+        new.release("job-1")
+    assert new.claim(_job("job-1"), SCOPE)
+    assert [(entry.state, entry.scope) for entry in new.jobs()] == [(JournalState.CLAIMING, SCOPE)]
+    assert _recover(new) == {}
+
+
+def test_one_object_recovers_a_job_id_once(old: OldJournal, new: SqliteJournal, path: Path) -> None:
+    """Its methods find jobs by their ids, so a second job with the id waits until the first is finished."""
+    new.claim(_job("job-1"), SCOPE)
+    old.claim("job-1")
+    old.crash()
+    new.release("job-1")
+    (entry,) = new.recover(SCOPE).entries
+    assert entry.scope == SCOPE
+    assert _recover(new) == {}
+    new.finish("job-1", "reported")
+    (entry,) = new.recover(SCOPE).entries
+    assert entry.scope is None
+    assert path.exists()
+
+
+def test_finished_jobs_of_version_0_1_are_pruned(old: OldJournal, new: SqliteJournal) -> None:
+    """The limit is for both tables together."""
+    for number in range(4):
+        old.claim(f"old-{number}")
+        old.change(f"old-{number}", "DONE")
+    new.claim(_job("new"), SCOPE)
+    new.finish("new", "reported")
+    assert [new.prune(older_than=1e12, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert list(new.jobs()) == []
+
+
+def test_a_bad_row_of_version_0_1_costs_one_job(old: OldJournal, new: SqliteJournal) -> None:
+    """It is set aside for the workers of every scope, because its action type is unknown."""
+    for job_id in ("bad", "good"):
+        old.claim(job_id)
+    old.change("bad", "RESULT", "nonsense")
+    old.crash()
+    recovered = new.recover(SCOPE)
+    assert [entry.job.job_id for entry in recovered.entries] == ["good"]
+    set_aside = (SetAside(job_id="bad", problem="its result cannot be read"),)
+    assert recovered.set_aside == set_aside
+    assert new.recover(OTHER_SCOPE).set_aside == set_aside
+    new.end("bad")
+    assert new.recover(SCOPE).set_aside == ()
+
+
+def test_an_operator_ends_a_job_of_version_0_1(old: OldJournal, new: SqliteJournal) -> None:
+    """Not before the old worker has ended."""
+    old.claim("job-1")
+    old.change("job-1", "UNCERTAIN")
+    with pytest.raises(JournalError, match="a running worker has the job"):
+        new.end("job-1")
+    old.crash()
+    new.end("job-1")
+    assert [(entry.state, entry.outcome) for entry in new.jobs()] == [(JournalState.DONE, "ended by an operator")]
+
+
+def test_a_file_without_the_old_table_is_read(path: Path) -> None:
+    """A later version may remove it."""
+    run_process(path, "journal.claim(job, SCOPE)")
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE jobs")
+    connection.close()
+    with closing(SqliteJournal(path)) as journal:
+        found: list[JournalEntry] = list(journal.jobs())
+    assert [entry.job.job_id for entry in found] == ["job-1"]
