@@ -104,7 +104,7 @@ def test_code_that_reads_the_owner_file_in_its_process_makes_no_job_free(path: P
 def test_a_process_that_got_the_id_of_a_dead_one_is_not_the_owner(
     path: Path, monkeypatch: pytest.MonkeyPatch, ticks: int, expected: list[str]
 ) -> None:
-    """The start time tells them apart."""
+    """The start time distinguishes them."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         started = _owners._find_start_time(str(other.pid))
         assert started is not None
