@@ -174,6 +174,15 @@ def test_a_locked_file_shows_that_another_container_is_alive(container: SqliteJo
     assert _owner_files(path) == []
 
 
+def test_a_symbolic_link_leads_to_the_same_owners(container: SqliteJournal, path: Path, tmp_path: Path) -> None:
+    """A worker that opens the journal by another name looks beside the real file."""
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    assert container.is_shared
+    assert _recover(link) == []
+    assert _owner_files(link) == []
+
+
 def test_a_deleted_file_of_another_container_is_created_again(container: SqliteJournal, path: Path) -> None:
     """The owner does that when it looks for jobs to recover; until then nobody takes its jobs."""
     clock = _Clock()

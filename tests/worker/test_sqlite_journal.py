@@ -175,16 +175,6 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert list((tmp_path / "second").iterdir()) == []
 
 
-def test_a_symbolic_link_leads_to_the_same_journal(tmp_path: Path) -> None:
-    """A worker that opens the file by another name sees that the first one is alive."""
-    (tmp_path / "links").mkdir()
-    link = tmp_path / "links" / "link.db"
-    link.symlink_to(tmp_path / "j.db")
-    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
-        journal.claim(_JOB, SCOPE)
-        assert _recover(link) == {}
-
-
 def _delete(path: Path) -> None:
     path.unlink()
 

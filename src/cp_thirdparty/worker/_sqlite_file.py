@@ -199,9 +199,9 @@ def _keep_open() -> None:
 
     SQLite would believe that the child has the parent's locks, and may delete a write-ahead log that others use.
     """
-    import ctypes  # noqa: PLC0415 - only forked children need it
-
     for connection in tuple(_CONNECTIONS):
+        import ctypes  # noqa: PLC0415 - only forked children of a process with a journal need it
+
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
