@@ -20,7 +20,7 @@ from typing import Any
 from long.soak import fails_as_planned
 
 from cp_thirdparty import FailureType, JobFailedError, JobWorker, Succeeded, ThirdPartyJobClient
-from cp_thirdparty.worker import SqliteJournal, _lifecycle
+from cp_thirdparty.worker import SqliteJournal, _steps
 from support.worker_service import ACTION_TYPE, TOKENS, AnyJob
 
 
@@ -62,7 +62,7 @@ def main() -> None:
         return Succeeded()
 
     events: Counter[str] = Counter()
-    _lifecycle._FIRST_PAUSE = 0.01  # type: ignore[misc] # a test does not wait for the service to recover
+    _steps._FIRST_PAUSE = 0.01  # type: ignore[misc] # a test does not wait for the service to recover
     kill = settings.get("kill")
     journal = SqliteJournal(path) if kill is None else _Killing(str(path), kill)
     worker: JobWorker[Any] = JobWorker(

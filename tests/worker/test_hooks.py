@@ -13,7 +13,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS,
 from cp_thirdparty import JobWorker, ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidNonceException, InvalidRequestError, TransportError
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import JobEvent, LostRace, MemoryJournal, Rejected, _lifecycle
+from cp_thirdparty.worker import JobEvent, LostRace, MemoryJournal, Rejected, _steps
 
 _POLL = "PollForThirdPartyJobs"
 _DETAILS = "GetThirdPartyJobDetails"
@@ -35,8 +35,8 @@ Hook = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_what_a_subclass_raises_leaves_the_outcome_unknown(
 
 def test_a_hook_that_always_raises_rejects_the_job(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the acknowledgement is ever sent: the job is left to CodePipeline."""
-    monkeypatch.setattr(_lifecycle, "_CLAIM_SECONDS", 0.05)
+    monkeypatch.setattr(_steps, "_CLAIM_SECONDS", 0.05)
 
     def hook(**_: Any) -> None:
         raise ValueError

@@ -19,7 +19,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS,
 
 from cp_thirdparty import Job, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import LostRace, MemoryJournal, Rejected, Reported, _lifecycle
+from cp_thirdparty.worker import LostRace, MemoryJournal, Rejected, Reported, _steps
 
 _ACKNOWLEDGE = b"AcknowledgeThirdPartyJob"
 _SUCCESS = b"PutThirdPartyJobSuccessResult"
@@ -28,8 +28,8 @@ _DETAILS = b"GetThirdPartyJobDetails"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture

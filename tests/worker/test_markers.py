@@ -18,7 +18,7 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
 from cp_thirdparty.testing.wire import failed
-from cp_thirdparty.worker import JobEvent, SqliteJournal, _lifecycle
+from cp_thirdparty.worker import JobEvent, SqliteJournal, _steps
 
 _MARKER = "xMARKERx"
 _CONFIGURATION = {"ApiKey": f"{_MARKER}-value", "Level": f"{_MARKER}-level"}
@@ -80,8 +80,8 @@ _FAULTS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture

@@ -42,7 +42,6 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
-from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
@@ -69,8 +68,9 @@ from cp_thirdparty.worker import (
     Rejected,
     Reported,
     Uncertain,
-    _lifecycle,
-    _run,
+    Unsent,
+    _loop,
+    _steps,
 )
 
 _POLL = "PollForThirdPartyJobs"
@@ -82,8 +82,8 @@ _FAILURE = "PutThirdPartyJobFailureResult"
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let attempts follow each other as fast as the machine can."""
-    monkeypatch.setattr(_lifecycle, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_lifecycle, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_the_artifacts_are_made_with_the_jobs_token(service: LocalCodePipeline) 
     ("tokens", "reason", "error"),
     [
         ({}, "no client token", None),
-        ({"client-2": "another"}, "the service does not take its client token", "InvalidClientTokenException"),
+        ({"client-2": "another"}, "CodePipeline refuses its client token", "InvalidClientTokenException"),
         ({"client-2": ""}, "its client token or id breaks a rule", "InvalidRequestError"),
         ({"client-2": "x" * 257}, "its client token or id breaks a rule", "InvalidRequestError"),
     ],
@@ -404,21 +404,14 @@ def test_a_claim_without_an_answer_is_uncertain(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When no answer comes in time, the job stays in the journal and is told; its handler is not run."""
-    monkeypatch.setattr(_lifecycle, "_CLAIM_SECONDS", 0.05)
+    monkeypatch.setattr(_steps, "_CLAIM_SECONDS", 0.05)
     journal = MemoryJournal()
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_ACKNOWLEDGE, LostAnswer(), times=None)
-    monkeypatch.setattr(_lifecycle.Lifecycle, "_acknowledge_once", _always_lost)
+    service.faults.add(_ACKNOWLEDGE, ServerError(), times=None)
     (outcome,) = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal).run_once()
     assert outcome == Uncertain(job=outcome.job)
     assert [entry.state.value for entry in journal.jobs()] == ["UNCERTAIN"]
     assert "uncertain job=" in caplog.text
-
-
-def _always_lost(_self: object, _flight: object) -> Any:
-    error = ServiceError("", code="InternalFailure", operation_name=_ACKNOWLEDGE, status_code=500)
-    error.delivery = Delivery.RESPONDED
-    return error
 
 
 def test_a_claim_that_is_refused_rejects_the_job(service: LocalCodePipeline) -> None:
@@ -536,7 +529,7 @@ def test_a_result_whose_answer_got_lost_was_accepted(service: LocalCodePipeline)
     assert outcome == Reported(job=outcome.job, result=Succeeded(), is_confirmed=False)
 
 
-@pytest.mark.parametrize("code", ["JobNotFoundException", "InvalidJobStateException", "InvalidClientTokenException"])
+@pytest.mark.parametrize("code", ["JobNotFoundException", "InvalidJobStateException"])
 def test_a_result_that_nobody_wants_is_gone(service: LocalCodePipeline, code: str) -> None:
     """A first answer that the job takes no result is final."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -564,19 +557,24 @@ def test_a_token_that_changes_before_the_result_is_fetched_anew(service: LocalCo
     assert action.status == "Succeeded"
 
 
-def test_a_token_that_is_gone_before_the_result_ends_it(service: LocalCodePipeline) -> None:
-    """Without a token nothing can be put: the job is gone."""
+def test_a_token_that_is_gone_before_the_result_keeps_it(service: LocalCodePipeline) -> None:
+    """The journal has the result until there is a token again."""
     tokens = _Rotated()
     tokens.refreshed = 1
+    journal = MemoryJournal()
 
     def handle(_job: AnyJob) -> Succeeded:
         service.register_client(CLIENT_ID, "new")
         tokens.fresh = None
         return Succeeded()
 
-    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    (outcome,) = make_worker(service, handle, client_tokens=tokens).run_once()
-    assert outcome == Gone(job=outcome.job, error="InvalidClientTokenException")
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, handle, client_tokens=tokens, journal=journal, grace=0.05)
+    (outcome,) = worker.run_once()
+    assert outcome == Unsent(job=outcome.job, result=Succeeded(), error="NoTokenError")
+    tokens.fresh = "new"
+    assert worker.run_once() == (Reported(job=outcome.job, result=Succeeded()),)
+    assert action.status == "Succeeded"
 
 
 def test_a_success_that_the_service_refuses_becomes_a_failure(service: LocalCodePipeline) -> None:
@@ -725,7 +723,7 @@ def test_a_poller_that_dies_is_told(service: LocalCodePipeline, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_run.Run, "_wait_for_slot", fail)
+    monkeypatch.setattr(_loop.Loop, "_wait_for_room", fail)
     with pytest.raises(ZeroDivisionError):
         make_worker(service).run()
 
@@ -874,7 +872,7 @@ def test_a_job_that_is_claimed_after_the_grace_is_failed(service: LocalCodePipel
     worker = make_worker(service, lambda _: pytest.fail("it ran"))
 
     def stop() -> None:
-        run = worker._run
+        run = worker._loop
         assert run is not None
         worker.stop()
         worker.stop()
@@ -905,7 +903,7 @@ def test_a_result_that_cannot_be_sent_before_the_end_stays_in_the_journal(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run tells that something is left, and the next one sends it."""
-    monkeypatch.setattr(_run, "_LAST_WORDS", 0.1)
+    monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.1)
     journal = MemoryJournal()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, ServerError(), times=None)
@@ -1006,7 +1004,7 @@ def test_a_journal_that_cannot_be_read_later_is_told(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The loop goes on without looking for what others have left."""
-    monkeypatch.setattr(_run, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
     journal = _Broken()
     worker = make_worker(service, journal=journal)
     with running(worker):
@@ -1025,7 +1023,7 @@ def test_a_mistake_of_ours_costs_one_job(
     def fail(*_: object) -> None:
         raise ZeroDivisionError(CLIENT_TOKEN)
 
-    monkeypatch.setattr(_lifecycle.Lifecycle, "read", fail)
+    monkeypatch.setattr(_steps.Steps, "read", fail)
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service)
     (outcome,) = worker.run_once()

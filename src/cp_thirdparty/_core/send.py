@@ -176,6 +176,12 @@ class JobClientBase:
         region_name: str = self._open_client().meta.region_name
         return region_name
 
+    @property
+    def endpoint_url(self) -> str:
+        """The URL of the endpoint that it calls."""
+        endpoint_url: str = self._open_client().meta.endpoint_url
+        return endpoint_url
+
     def __getstate__(self) -> None:
         raise TypeError(
             f"{type(self).__name__} cannot be pickled, because it holds connections and credentials; "

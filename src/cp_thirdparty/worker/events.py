@@ -1,4 +1,4 @@
-"""What a worker tells of its jobs: one log record for each event, and a hook for metrics."""
+"""The events of a worker's jobs: one log record for each, and a hook for metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.worker.outcomes import (
+    Gone,
+    HandedBack,
+    LostRace,
+    Outcome,
+    Rejected,
+    Released,
+    Reported,
+    Uncertain,
+    Unsent,
+)
 
-__all__ = ["EventHook", "JobEvent", "tell"]
+__all__ = ["EventHook", "JobEvent", "emit", "emit_outcome"]
 
 _log = logging.getLogger("cp_thirdparty.worker")
 
@@ -29,6 +40,7 @@ _LEVELS: Final[Mapping[str, int]] = {
     "journal_failed": logging.ERROR,
     "uncertain": logging.ERROR,
     "unsent": logging.ERROR,
+    "released": logging.ERROR,
 }
 
 
@@ -54,6 +66,7 @@ class JobEvent:
     ``journal_failed``     ERROR    the journal could not be written; the job goes on
     ``uncertain``          ERROR    nobody knows whose the job is; an operator should look at it
     ``unsent``             ERROR    a result could not be sent; the journal keeps it
+    ``released``           ERROR    a claimed job cannot go on here; the journal keeps it
     =====================  =======  ================================================================
 
     Attributes:
@@ -79,7 +92,7 @@ EventHook = Callable[[JobEvent], object]
 """Called with each event of a job, in the thread in which it happens.  What it raises is logged and dropped."""
 
 
-def tell(
+def emit(
     name: str, job: ThirdPartyJob, detail: str = "", *, seconds: float | None = None, hook: EventHook | None = None
 ) -> None:
     """
@@ -102,3 +115,27 @@ def tell(
         hook(event)
     except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost a job
         _log.warning("on_event raised %s", type(failure).__name__)
+
+
+def emit_outcome(outcome: Outcome, *, seconds: float | None = None, hook: EventHook | None = None) -> None:
+    """Emit the event of an outcome; only that of a reported job has its seconds."""
+    name, detail = _describe(outcome)
+    emit(name, outcome.job, detail, seconds=seconds if name == "reported" else None, hook=hook)
+
+
+def _describe(outcome: Outcome) -> tuple[str, str]:
+    """Return the name of the event of an outcome, and its detail."""
+    if isinstance(outcome, Reported):
+        return "reported", type(outcome.result).__name__ + ("" if outcome.is_confirmed else " (not confirmed)")
+    if isinstance(outcome, Rejected):
+        return "rejected", outcome.reason + (f" ({outcome.error})" if outcome.error else "")
+    if isinstance(outcome, (Gone, Unsent, Released)):
+        return type(outcome).__name__.lower(), outcome.error
+    return _NAMES[type(outcome)], ""
+
+
+_NAMES: Final[Mapping[type[Outcome], str]] = {
+    LostRace: "lost_race",
+    HandedBack: "handed_back",
+    Uncertain: "uncertain",
+}

@@ -32,6 +32,14 @@ class WorkerHealth:
 
         undecodable: Ids of the jobs whose details could not be decoded, likewise.
 
+        stalled: Ids of the claimed jobs that wait because of a failure that is yours to end, such as a client token
+            that CodePipeline refuses.
+
+        journal_error: Why the journal could not be read or written the last time; ``None`` if it could.  No job is
+            claimed while there is one.
+
+        set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
+
         overdue: Ids of the jobs whose handlers run although their time is over.  Each holds a slot.
     """
 
@@ -43,3 +51,6 @@ class WorkerHealth:
     uncertain: tuple[str, ...]
     undecodable: tuple[str, ...]
     overdue: tuple[str, ...]
+    stalled: tuple[str, ...] = ()
+    journal_error: str | None = None
+    set_aside: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import attrs
 from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker.results import Result
 
-__all__ = ["Gone", "HandedBack", "LostRace", "Outcome", "Rejected", "Reported", "Uncertain", "Unsent"]
+__all__ = ["Gone", "HandedBack", "LostRace", "Outcome", "Rejected", "Released", "Reported", "Uncertain", "Unsent"]
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +103,23 @@ class HandedBack:
 
 
 @attrs.frozen(kw_only=True)
+class Released:
+    """
+    The job is claimed and has no result.  The journal keeps it; another worker of the journal, or a later start, goes on.
+
+    Attributes:
+        job: The job.
+
+        error: Name of the last error, or why this worker does not go on.
+
+    .. versionadded:: 0.2.0
+    """
+
+    job: ThirdPartyJob
+    error: str
+
+
+@attrs.frozen(kw_only=True)
 class Unsent:
     """
     There is a result that the service could not be given in time.  A journal keeps it; a later start puts it again.
@@ -120,5 +137,5 @@ class Unsent:
     error: str
 
 
-Outcome: TypeAlias = Reported | LostRace | Gone | Rejected | Uncertain | HandedBack | Unsent
+Outcome: TypeAlias = Reported | LostRace | Gone | Rejected | Uncertain | HandedBack | Released | Unsent
 """Every end that a job can take in this worker."""

@@ -9,8 +9,12 @@ from typing import Any, Generic, TypeVar, overload
 
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
-from cp_thirdparty.worker._lifecycle import Flight, Lifecycle
-from cp_thirdparty.worker.events import EventHook
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker.events import EventHook, emit, emit_outcome
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup
@@ -56,7 +60,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: None = None,
         client_tokens: ClientTokens,
-        job_timeout: float = 3600.0,
+        job_timeout: float = 3300.0,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None: ...
@@ -69,7 +73,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: type[_ConfigurationT],
         client_tokens: ClientTokens,
-        job_timeout: float = 3600.0,
+        job_timeout: float = 3300.0,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None: ...
@@ -81,7 +85,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: type[Any] | None = None,
         client_tokens: ClientTokens,
-        job_timeout: float = 3600.0,
+        job_timeout: float = 3300.0,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None:
@@ -97,7 +101,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         self._job_timeout = job_timeout
         self._hook = on_event
         self._lock = threading.Lock()
-        self._lifecycle: Lifecycle | None = None
+        self._clients: Clients | None = None
 
     def process(self, job: ThirdPartyJob, *, seconds_left: float | None = None) -> Outcome:
         """
@@ -120,10 +124,11 @@ class JobProcessor(Generic[_ConfigurationT]):
             KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
-        lifecycle = self._steps()
-        outcome, was_interrupted = self._processed(lifecycle, job, ends_at)
-        lifecycle.tell_outcome(outcome)
-        if was_interrupted:
+        claimed = ClaimedJob(job, recorder=_NoJournal(), began_at=time.monotonic())
+        outcome = self._create_flow(ends_at).work(claimed)
+        assert outcome is not None, "no other thread decides"  # noqa: S101 - a mistake of this library
+        emit_outcome(outcome, hook=self._hook)
+        if claimed.was_interrupted:
             raise KeyboardInterrupt
         return outcome
 
@@ -147,53 +152,51 @@ class JobProcessor(Generic[_ConfigurationT]):
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed.
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
-        reader = self._steps().reader
+        reader = self._connect().reader
         for job in reader.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size):
             yield self.process(job, seconds_left=None if ends_at is None else ends_at - time.monotonic())
 
-    def _processed(self, lifecycle: Lifecycle, job: ThirdPartyJob, ends_at: float | None) -> tuple[Outcome, bool]:
-        def wait(seconds: float) -> bool:
-            if ends_at is not None and time.monotonic() + seconds > ends_at:
+    def _create_flow(self, ends_at: float | None) -> Flow:
+        def seconds_left() -> float:
+            return self._job_timeout if ends_at is None else min(self._job_timeout, ends_at - time.monotonic())
+
+        def wait(job: ClaimedJob, seconds: float) -> bool:
+            end = min((each for each in (ends_at, job.gives_up_at) if each is not None), default=None)
+            if end is not None and time.monotonic() + seconds > end:
                 return False
             time.sleep(seconds)
             return True
 
-        flight = lifecycle.read(job)
-        if not isinstance(flight, Flight):
-            return flight, False
-        handler_time = self._job_timeout if ends_at is None else min(self._job_timeout, ends_at - time.monotonic())
-        if handler_time < _LEAST:
-            return HandedBack(job=job), False
-        refused = lifecycle.claim(flight, wait)
-        if refused is not None:
-            return refused, False
-        lifecycle.tell("claimed", job)
-        assert flight.details is not None, "it has been read"  # noqa: S101 - a mistake of this library
-        ran = self._runner.run(
-            job,
-            flight.details,
-            client=lifecycle.reader,
-            client_token=flight.client_token,
-            seconds_left=handler_time,
-            cancelled=flight.cancelled,
-        )
-        if ran.failure:
-            lifecycle.tell("handler_failed", job, ran.failure)
-        flight.decide(ran.result)
-        return lifecycle.report(flight, wait), ran.was_interrupted
+        def notify(name: str, job: ThirdPartyJob, detail: str) -> None:
+            emit(name, job, detail, hook=self._hook)
 
-    def _steps(self) -> Lifecycle:
+        clients = self._connect()
+        return Flow(
+            steps=Steps(clients=clients, tokens=self._runner.tokens, notify=notify),
+            engine=ThreadEngine(self._runner, clients),
+            action_type_id=None,
+            is_idempotent=False,
+            max_crashes=1,
+            job_timeout=seconds_left(),
+            may_claim=lambda: seconds_left() >= _LEAST,
+            wait=wait,
+        )
+
+    def _connect(self) -> Clients:
         with self._lock:
-            if self._lifecycle is None:
-                self._lifecycle = Lifecycle(
-                    reader=self._runner.connect(),
-                    reporter=self._runner.connect(),
-                    tokens=self._runner.tokens,
-                    journal=None,
-                    scope=None,
-                    hook=self._hook,
-                )
-            return self._lifecycle
+            if self._clients is None:
+                self._clients = Clients(self._runner.connect)
+            return self._clients
+
+
+class _NoJournal:
+    """Records nothing."""
+
+    def claim(self, _job: ClaimedJob) -> bool:
+        return True
+
+    def record(self, _job: ClaimedJob) -> None:
+        pass
 
 
 # Seconds without which a job is not begun: two calls of the service and a report take a tenth of it.

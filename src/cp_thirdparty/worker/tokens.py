@@ -7,10 +7,23 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["ClientTokens", "RefreshingTokens", "TokenLookup"]
+__all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
 
 ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | SecretStr | None]
 """A mapping from client id to client token, or a callable that looks one up."""
+
+
+class NoTokenError(LookupError):
+    """
+    There is no client token for a client.
+
+    Attributes:
+        error: Name of the class of what the look-up raised; ``None`` if it found nothing.
+    """
+
+    def __init__(self, reason: str, error: str | None = None) -> None:
+        super().__init__(reason)
+        self.error = error
 
 
 @runtime_checkable
@@ -60,6 +73,14 @@ class TokenLookup:
         """
         token = self._look_up(client_id)
         return None if token is None else SecretStr.wrap(token)
+
+    def find(self, client_id: str) -> SecretStr | NoTokenError:
+        """Return the client token of a client, or why there is none.  It raises nothing."""
+        try:
+            token = self(client_id)
+        except Exception as failure:  # noqa: BLE001 - the partner's own code: one failed look-up costs one job
+            return NoTokenError("its client token could not be looked up", type(failure).__name__)
+        return NoTokenError("no client token") if token is None else token
 
     def refresh(self, client_id: str) -> bool:
         """Have the token fetched anew at its next look-up; ``False`` when this source cannot."""

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar, overload
 
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
-from cp_thirdparty.worker._engine import Elsewhere, Engine, Here, pickled
-from cp_thirdparty.worker._run import Run, Settings
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
+from cp_thirdparty.worker._loop import Loop, Settings
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.journal import Journal, MemoryJournal
@@ -71,14 +72,18 @@ class JobWorker(Generic[_ConfigurationT]):
             many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up to once
             a minute.
 
-        job_timeout: Seconds that a job may take here, after which it is reported as failed.  The service's own limit
-            for actions that its quotas do not name is 3,600.
+        job_timeout: Seconds after its claim when a job is reported as failed.  Keep it below CodePipeline's timeout,
+            or the report comes too late: 3,600 for actions that its quotas do not name, or the action type's
+            ``jobTimeout``.
 
         grace: Seconds that jobs in work get to end after `stop()`.
 
         is_idempotent: Whether the handler may run again for a job in whose middle a worker has died.
 
-        max_crashes: How many workers a job may kill before it is reported as failed, at least 1.
+        max_crashes: How many times the process of a job may die while it runs alone, before the job is reported as
+            failed, at least 1.  Jobs whose process died with several of them run again one at a time.
+
+        keep_finished: Days for which the journal keeps finished jobs, at least 0; ``None`` for ever.
 
         executor: Makes an executor of other processes, such as ``partial(ProcessPoolExecutor,
             mp_context=get_context("spawn"))`` or a Dask client's ``get_executor``; ``None`` for threads.  The job's
@@ -109,10 +114,11 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         poll_interval: float = 5.0,
-        job_timeout: float = 3600.0,
+        job_timeout: float = 3300.0,
         grace: float = 30.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
+        keep_finished: float | None = 30.0,
         executor: Callable[[], Executor] | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -131,10 +137,11 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         poll_interval: float = 5.0,
-        job_timeout: float = 3600.0,
+        job_timeout: float = 3300.0,
         grace: float = 30.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
+        keep_finished: float | None = 30.0,
         executor: Callable[[], Executor] | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -152,10 +159,11 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         poll_interval: float = 5.0,
-        job_timeout: float = 3600.0,
+        job_timeout: float = 3300.0,
         grace: float = 30.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
+        keep_finished: float | None = 30.0,
         executor: Callable[[], Executor] | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -166,6 +174,7 @@ class JobWorker(Generic[_ConfigurationT]):
         _check(job_timeout > 0, "job_timeout: must be more than 0 seconds")
         _check(grace >= 0, "grace: must be at least 0 seconds")
         _check(max_crashes >= 1, "max_crashes: must be at least 1")
+        _check(keep_finished is None or keep_finished >= 0, "keep_finished: must be at least 0 days, or None")
         self._connect = connect
         self._runner: Runner[Any] = Runner(
             connect=connect,
@@ -177,7 +186,7 @@ class JobWorker(Generic[_ConfigurationT]):
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._make_executor = executor
         if executor is not None:
-            pickled(self._runner)  # so that what cannot go there is told here, and not by the first job
+            pickle_runner(self._runner)  # so that what cannot go there is told here, and not by the first job
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
@@ -186,12 +195,13 @@ class JobWorker(Generic[_ConfigurationT]):
             grace=grace,
             is_idempotent=is_idempotent,
             max_crashes=max_crashes,
+            keep_finished=keep_finished,
             hook=on_event,
             clock=clock,
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._lock = threading.Lock()
-        self._run: Run | None = None
+        self._loop: Loop | None = None
         self._stops = 0
         self._outcomes: list[Outcome] = []
 
@@ -221,7 +231,7 @@ class JobWorker(Generic[_ConfigurationT]):
         """
         previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
         try:
-            return self._worked(polls=None)
+            return self._run(polls=None)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -239,7 +249,7 @@ class JobWorker(Generic[_ConfigurationT]):
             RuntimeError: The worker runs already.
         """
         self._outcomes = []
-        self._worked(polls=1)
+        self._run(polls=1)
         return tuple(self._outcomes)
 
     def stop(self) -> None:
@@ -252,40 +262,42 @@ class JobWorker(Generic[_ConfigurationT]):
         self._stops += 1
 
     def health(self) -> WorkerHealth:
-        """Tell how the worker is."""
-        run = self._run
-        return _STOPPED if run is None else run.health()
+        """Return the worker's health."""
+        loop = self._loop
+        return _STOPPED if loop is None else loop.health()
 
     def _count_stop(self, _number: int, _frame: object) -> None:
         self._stops += 1  # no lock: a signal may come while this very thread holds it
 
-    def _worked(self, polls: int | None) -> bool:
+    def _run(self, polls: int | None) -> bool:
         with self._lock:
-            if self._run is not None:
+            if self._loop is not None:
                 raise RuntimeError("the worker runs already")
-            run = self._run = Run(
-                settings=self._settings,
-                reader=self._connect(),
-                reporter=self._connect(),
-                engine_for=self._engine,
-                tokens=self._runner.tokens,
-                journal=self._journal,
-                on_outcome=self._outcomes.append if polls is not None else None,
-            )
+            loop = self._loop = self._create_loop(polls)
         try:
-            run.start(polls)
-            while not run.is_over(stops=self._stops):
-                run.wait(_TICK)
-            return run.is_clean
+            loop.start(polls)
+            while not loop.is_over(stops=self._stops):
+                loop.wait(_TICK)
+            return loop.is_clean
         finally:
-            run.close()
-            self._run = None
+            loop.close()
+            self._loop = None
             self._stops = 0
 
-    def _engine(self, client: ThirdPartyJobClient) -> Engine:
+    def _create_loop(self, polls: int | None) -> Loop:
+        return Loop(
+            settings=self._settings,
+            clients=Clients(self._connect),
+            create_engine=self._create_engine,
+            tokens=self._runner.tokens,
+            journal=self._journal,
+            on_outcome=self._outcomes.append if polls is not None else None,
+        )
+
+    def _create_engine(self, clients: Clients) -> Engine:
         if self._make_executor is None:
-            return Here(self._runner, client)
-        return Elsewhere(self._runner, self._make_executor)
+            return ThreadEngine(self._runner, clients)
+        return ExecutorEngine(self._runner, self._make_executor)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

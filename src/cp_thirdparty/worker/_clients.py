@@ -1,19 +1,72 @@
-"""The calls of a worker, whose outcome stays known although a hook of the partner raises inside of one."""
+"""A worker's two clients: how they are created, and calls whose outcome is known although a hook raises in one."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from cp_thirdparty._core.send import HIDDEN_RESULTS, Result
+from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 
 _T = TypeVar("_T")
 
 _log = logging.getLogger("cp_thirdparty.worker")
+
+
+class Clients:
+    """
+    One client that polls and reads, and one that acknowledges and reports.  Thread-safe.
+
+    They are two, because the attempts of one client share a quota of retries: failing polls must delay no result.
+
+    Args:
+        connect: Creates a client.
+    """
+
+    def __init__(self, connect: Callable[[], ThirdPartyJobClient]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._pair = (connect(), connect())
+        self._before: tuple[ThirdPartyJobClient, ...] = ()
+
+    @property
+    def reader(self) -> ThirdPartyJobClient:
+        """The client that polls and reads."""
+        return self._pair[0]
+
+    @property
+    def reporter(self) -> ThirdPartyJobClient:
+        """The client that acknowledges and reports."""
+        return self._pair[1]
+
+    def reconnect(self, refused: ThirdPartyJobClient) -> None:
+        """Create both again, which loads the AWS credentials again, unless that was done since this one was used."""
+        with self._lock:
+            if refused not in self._pair:
+                return
+            try:
+                pair = (self._connect(), self._connect())
+            except Exception as failure:  # noqa: BLE001 - the partner's own code; the next attempt tries it again
+                _log.warning("connect raised %s", type(failure).__name__)
+                return
+            # Other threads may be in the middle of a call with the present ones, so these are closed the next time.
+            _close(self._before)
+            self._before, self._pair = self._pair, pair
+
+    def close(self) -> None:
+        """Close all of them."""
+        with self._lock:
+            _close((*self._before, *self._pair))
+
+
+def _close(clients: tuple[ThirdPartyJobClient, ...]) -> None:
+    for client in clients:
+        client.close()
 
 
 def call_client(method: Callable[..., _T], *args: Any, **parameters: Any) -> _T | ThirdPartyError:

@@ -1,0 +1,251 @@
+"""The state of one job, from its offer to its outcome, and the transitions between its stages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, Protocol
+
+from cp_thirdparty.models import JobDetails, ThirdPartyJob
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker.journal import JournalEntry, JournalState
+from cp_thirdparty.worker.outcomes import Outcome
+from cp_thirdparty.worker.results import Result
+
+
+class Stage(Enum):
+    """How far a job has come in this process."""
+
+    OFFERED = "offered"
+    READ = "read"
+    CLAIMING = "claiming"
+    CLAIMED = "claimed"
+    RUNNING = "running"
+    DECIDED = "decided"
+    ENDED = "ended"
+
+
+TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
+    Stage.OFFERED: frozenset({Stage.READ, Stage.ENDED}),
+    Stage.READ: frozenset({Stage.CLAIMING, Stage.ENDED}),
+    Stage.CLAIMING: frozenset({Stage.CLAIMED, Stage.ENDED}),
+    Stage.CLAIMED: frozenset({Stage.RUNNING, Stage.DECIDED, Stage.ENDED}),
+    Stage.RUNNING: frozenset({Stage.RUNNING, Stage.DECIDED, Stage.ENDED}),
+    Stage.DECIDED: frozenset({Stage.DECIDED, Stage.ENDED}),
+    Stage.ENDED: frozenset(),
+}
+
+# Where a job of a journal goes on.  A claim is repeated from the start, because only CodePipeline knows its outcome.
+_RESUME_AT: Final[Mapping[JournalState, Stage]] = {
+    JournalState.CLAIMING: Stage.OFFERED,
+    JournalState.UNCERTAIN: Stage.OFFERED,
+    JournalState.RUNNING: Stage.CLAIMED,
+    JournalState.RESULT: Stage.DECIDED,
+}
+
+
+class Recorder(Protocol):
+    """Writes each transition of a job into the journal."""
+
+    def claim(self, job: ClaimedJob) -> bool:
+        """Record that the job is about to be acknowledged; return whether no other worker of the journal has it."""
+        ...
+
+    def record(self, job: ClaimedJob) -> None:
+        """Record the stage that the job has reached.  It raises nothing: a claimed job goes on without a journal."""
+        ...
+
+
+class ClaimedJob:
+    """
+    One job in this process.
+
+    Its methods are the only way to change its stage, and each of them records the transition.  Thread-safe: the
+    thread that runs the job and the one that ends it at its timeout may decide at the same time, and the first wins.
+
+    Attributes:
+        offer: What the poll or the journal brought.
+
+        began_at: When this process took it up, by the worker's clock.
+
+        entry: What the journal had of it; ``None`` for a job that a poll brought.
+
+        stage: How far it has come.
+
+        client_token: The token of its client; ``None`` before the first look-up and after a refused one.
+
+        details: What CodePipeline says about it, once they were read here.
+
+        claimed_at: When it was claimed, by the worker's clock.
+
+        decided_at: When its result was decided here.
+
+        result: What is to be reported.
+
+        outcome: How it ended.
+
+        gives_up_at: When CodePipeline has ended the job for sure, by the worker's clock; ``None`` before the claim.
+
+        is_recorded: Whether the journal has the job.
+
+        crashes: In how many processes it ran alone that died.
+
+        is_suspect: Whether it ran in a process that died together with others.
+
+        cancelled: Set when the result of its handler is no longer wanted.
+
+        is_given_up: Whether another thread than that of its handler has decided or ended it.
+
+        was_interrupted: Whether Ctrl-C ended its handler.
+
+        failing_since: When the first of the attempts failed that have failed in a row; ``None`` after a success.
+
+        problem: What it waits for because of a failure that is not its own; empty if it waits for nothing.
+    """
+
+    def __init__(
+        self, offer: ThirdPartyJob, *, recorder: Recorder, began_at: float, entry: JournalEntry | None = None
+    ) -> None:
+        self.offer = offer
+        self.began_at = began_at
+        self.entry = entry
+        self.stage = Stage.OFFERED if entry is None else _RESUME_AT[entry.state]
+        self.client_token: SecretStr | None = None
+        self.details: JobDetails | None = None
+        self.claimed_at: float | None = None
+        self.decided_at: float | None = None
+        self.result: Result | None = None if entry is None else entry.result
+        self.outcome: Outcome | None = None
+        self.gives_up_at: float | None = None
+        self.is_recorded = entry is not None
+        self.crashes = 0 if entry is None else entry.crashes
+        self.is_suspect = False if entry is None else entry.is_suspect
+        self.cancelled = threading.Event()
+        self.is_given_up = False
+        self.was_interrupted = False
+        self.failing_since: float | None = None
+        self.problem = ""
+        self._recorder = recorder
+        self._lock = threading.RLock()
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the job is this worker's."""
+        return self.stage in (Stage.CLAIMED, Stage.RUNNING, Stage.DECIDED)
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the journal had the job: an earlier process began to claim it."""
+        return self.entry is not None
+
+    @property
+    def may_be_reported(self) -> bool:
+        """Whether an earlier process may have put its result."""
+        return self.entry is not None and self.entry.state is JournalState.RESULT
+
+    @property
+    def must_run_alone(self) -> bool:
+        """Whether its handler may end the process, so that no other handler should run there."""
+        return self.is_suspect or self.crashes > 0
+
+    def accept_details(self, details: JobDetails) -> None:
+        """Keep what CodePipeline says about the job; a job that was claimed before keeps its stage."""
+        self.details = details
+        if self.stage is Stage.OFFERED:
+            self._move(Stage.READ)
+
+    def start_claim(self) -> bool:
+        """Record that the job is about to be acknowledged; return whether no other worker of the journal has it."""
+        self.is_recorded = self.is_inherited or self._recorder.claim(self)
+        if self.is_recorded:
+            self._move(Stage.CLAIMING)
+        return self.is_recorded
+
+    def claim(self, now: float) -> None:
+        """Record that the job is this worker's."""
+        self.claimed_at = now
+        self._move(Stage.CLAIMED, is_recorded=True)
+
+    def start(self) -> bool:
+        """Begin to run the handler; return ``False`` if the result was decided before."""
+        with self._lock:
+            if self.stage in (Stage.DECIDED, Stage.ENDED):
+                return False
+            self._move(Stage.RUNNING)
+            return True
+
+    def count_death(self, *, is_alone: bool) -> bool:
+        """
+        Record that the process of the handler has died: a crash of this job, or one of several suspects.
+
+        Return ``False`` if the result was decided before.
+        """
+        with self._lock:
+            if self.stage in (Stage.DECIDED, Stage.ENDED):
+                return False
+            self.crashes += is_alone
+            self.is_suspect = self.is_suspect or not is_alone
+            self._move(Stage.RUNNING, is_recorded=True)
+            return True
+
+    def decide(self, result: Result, now: float, *, is_given_up: bool = False) -> bool:
+        """
+        Record the result; return ``False`` if there is one, or if the job has ended.
+
+        Args:
+            result: What is to be reported.
+
+            now: The time, by the worker's clock.
+
+            is_given_up: Whether the handler did not return it: it has run out of time, or the worker stops.
+        """
+        with self._lock:
+            if self.stage in (Stage.DECIDED, Stage.ENDED):
+                return False
+            self.result, self.decided_at = result, now
+            self._move(Stage.DECIDED, is_recorded=True)
+            self._give_up(is_given_up)
+            return True
+
+    def give_up(self, outcome: Outcome) -> bool:
+        """End a claimed job whose handler may still run; return ``False`` if it is decided or has ended."""
+        with self._lock:
+            if self.stage in (Stage.DECIDED, Stage.ENDED):
+                return False
+            self.end(outcome)
+            self._give_up(True)  # noqa: FBT003 - see its name
+            return True
+
+    def note_failure(self, now: float, problem: str) -> None:
+        """Note that an attempt has failed, and what the job waits for; empty if the failure is not the partner's."""
+        self.problem = problem
+        self.failing_since = now if self.failing_since is None else self.failing_since
+
+    def note_success(self) -> None:
+        """Note that an attempt has succeeded."""
+        self.problem, self.failing_since = "", None
+
+    def replace_result(self, result: Result) -> None:
+        """Record another result, because CodePipeline refuses the one before."""
+        with self._lock:
+            self.result = result
+            self._move(Stage.DECIDED, is_recorded=True)
+
+    def end(self, outcome: Outcome) -> None:
+        """Record the outcome."""
+        with self._lock:
+            self.outcome = outcome
+            self._move(Stage.ENDED, is_recorded=True)
+
+    def _give_up(self, is_given_up: bool) -> None:  # noqa: FBT001 - passed on
+        if is_given_up:
+            self.is_given_up = True
+            self.cancelled.set()
+
+    def _move(self, stage: Stage, *, is_recorded: bool = False) -> None:
+        with self._lock:
+            assert stage in TRANSITIONS[self.stage], f"no way from {self.stage} to {stage}"  # noqa: S101 - a mistake of this library
+            self.stage = stage
+            if is_recorded:  # within the lock, so that the journal gets the transitions in their order
+                self._recorder.record(self)

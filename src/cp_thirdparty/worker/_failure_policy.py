@@ -1,0 +1,222 @@
+"""
+The failure policy: which party a failure belongs to, and what the worker does next.
+
+It is one table.  Its rows are tried in order, and the first that fits decides.  Nothing else in this package names an
+error class of the service, the transport or the artifacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+import attrs
+
+from cp_thirdparty._core.backoff import FATAL
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ClockSkewError,
+    CredentialsError,
+    InvalidClientTokenException,
+    InvalidJobException,
+    InvalidJobStateException,
+    InvalidNonceException,
+    InvalidRequestError,
+    JobNotFoundException,
+    ResponseDecodeError,
+    ThirdPartyError,
+    ValidationException,
+)
+from cp_thirdparty.worker.tokens import NoTokenError
+
+
+class Step(Enum):
+    """What the worker was doing when something failed."""
+
+    POLL = auto()
+    """Ask for jobs."""
+    READ = auto()
+    """Look up the client token of a job and read its details."""
+    CLAIM = auto()
+    """Acknowledge a job."""
+    RUN = auto()
+    """Run the handler."""
+    REPORT = auto()
+    """Put the result."""
+
+
+class Party(Enum):
+    """Whom a failure belongs to."""
+
+    JOB = auto()
+    """The job: CodePipeline has ended it, or its handler has failed."""
+    US = auto()
+    """The partner: token store, AWS credentials, clock, code or machine."""
+    SERVICE = auto()
+    """The network or CodePipeline."""
+    UNKNOWN = auto()
+    """Nobody can tell."""
+
+
+class Next(Enum):
+    """What the worker does next."""
+
+    RETRY = auto()
+    """Try again after a pause."""
+    RENEW_TOKEN = auto()
+    """Look the client token up again, then try again."""
+    RECONNECT = auto()
+    """Create the clients again, which loads the AWS credentials again, then try again."""
+    SIMPLIFY_RESULT = auto()
+    """Report less: without decoration, then a short failure."""
+    TAKE = auto()
+    """The job is this worker's."""
+    RUN_AGAIN = auto()
+    """Run the handler again."""
+    FAIL = auto()
+    """Report a failure to the customer."""
+    REJECT = auto()
+    """Leave the job unclaimed; CodePipeline offers it again."""
+    LOSE = auto()
+    """Leave the job to the worker that has claimed it."""
+    DOUBT = auto()
+    """End here; which worker owns the job is unknown."""
+    ACCEPT = auto()
+    """The service has the result."""
+    END = auto()
+    """CodePipeline takes no result any more."""
+    STOP = auto()
+    """End the worker: no later poll can succeed."""
+
+
+class ProcessDiedError(Exception):
+    """
+    The process in which a handler ran has died.
+
+    Attributes:
+        is_alone: Whether no other handler ran there, so that this one is the cause.
+    """
+
+    def __init__(self, name: str, *, is_alone: bool) -> None:
+        super().__init__(name)
+        self.is_alone = is_alone
+
+
+@attrs.frozen(kw_only=True)
+class Situation:
+    """
+    What is known about the job of a failure.
+
+    Attributes:
+        is_claimed: Whether the job is this worker's.
+
+        is_inherited: Whether an earlier process began to claim the job.
+
+        may_be_accepted: Whether an earlier attempt of the same step may have been accepted.
+
+        can_run_again: Whether the handler may run again.
+    """
+
+    is_claimed: bool = False
+    is_inherited: bool = False
+    may_be_accepted: bool = False
+    can_run_again: bool = False
+
+
+Condition = Callable[[Exception, Situation], bool]
+
+
+class Row(NamedTuple):
+    """One row of the table: it fits a failure of one of these classes at this step, if the condition holds."""
+
+    step: Step
+    errors: tuple[type[Exception], ...]
+    condition: Condition
+    party: Party
+    next: Next
+    reason: str = ""
+
+
+def _always(_error: Exception, _situation: Situation) -> bool:
+    return True
+
+
+def _is_unclaimed(_error: Exception, situation: Situation) -> bool:
+    return not situation.is_claimed
+
+
+def _is_inherited(_error: Exception, situation: Situation) -> bool:
+    return situation.is_inherited
+
+
+def _may_be_accepted(_error: Exception, situation: Situation) -> bool:
+    return situation.may_be_accepted
+
+
+def _stays_refused(error: Exception, situation: Situation) -> bool:
+    # What may have been accepted is asked for to the end.  What was not, CodePipeline offers again.
+    return getattr(error, "is_retry_safe", None) is False and not situation.may_be_accepted
+
+
+def _can_run_again(_error: Exception, situation: Situation) -> bool:
+    return situation.can_run_again
+
+
+def _is_about_result(error: Exception, _situation: Situation) -> bool:
+    return isinstance(error, ValidationException) or getattr(error, "parameter", None) in _RESULT_PARAMETERS
+
+
+_RESULT_PARAMETERS: Final = ("continuation_token", "current_revision", "execution_details", "failure_details")
+_GONE: Final = (JobNotFoundException, InvalidJobException)
+_ENDED: Final = (*_GONE, InvalidJobStateException)
+_CREDENTIALS: Final = (CredentialsError, AccessDeniedError, ClockSkewError)
+
+TABLE: Final[tuple[Row, ...]] = (
+    Row(Step.POLL, FATAL, _always, Party.US, Next.STOP),
+    Row(Step.POLL, (CredentialsError, ClockSkewError), _always, Party.US, Next.RECONNECT),
+    Row(Step.POLL, (Exception,), _always, Party.SERVICE, Next.RETRY),
+    Row(Step.READ, _GONE, _always, Party.JOB, Next.END),
+    Row(
+        *(Step.READ, (InvalidClientTokenException,), _always, Party.US, Next.RENEW_TOKEN),
+        reason="CodePipeline refuses its client token",
+    ),
+    Row(Step.READ, (NoTokenError,), _is_unclaimed, Party.US, Next.REJECT),
+    Row(
+        *(Step.READ, (InvalidRequestError,), _is_unclaimed, Party.US, Next.REJECT),
+        reason="its client token or id breaks a rule",
+    ),
+    Row(
+        *(Step.READ, (ResponseDecodeError,), _is_unclaimed, Party.SERVICE, Next.REJECT),
+        reason="its details cannot be decoded",
+    ),
+    Row(
+        *(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT), reason="its details could not be read"
+    ),
+    Row(Step.READ, (NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
+    Row(Step.READ, _CREDENTIALS, _always, Party.US, Next.RECONNECT),
+    Row(Step.READ, (Exception,), _always, Party.SERVICE, Next.RETRY),
+    Row(Step.CLAIM, (InvalidNonceException,), _is_inherited, Party.UNKNOWN, Next.DOUBT),
+    Row(Step.CLAIM, (InvalidNonceException,), _may_be_accepted, Party.JOB, Next.TAKE),
+    Row(Step.CLAIM, (InvalidNonceException,), _always, Party.JOB, Next.LOSE),
+    Row(Step.CLAIM, _ENDED, _always, Party.JOB, Next.END),
+    Row(Step.CLAIM, (Exception,), _stays_refused, Party.US, Next.REJECT, reason="it could not be acknowledged"),
+    Row(Step.CLAIM, (Exception,), _always, Party.SERVICE, Next.RETRY, reason="it could not be acknowledged"),
+    Row(Step.RUN, (ProcessDiedError,), _can_run_again, Party.UNKNOWN, Next.RUN_AGAIN),
+    Row(Step.RUN, (ProcessDiedError,), _always, Party.JOB, Next.FAIL),
+    Row(Step.RUN, _GONE, _always, Party.JOB, Next.END),
+    Row(Step.RUN, (Exception,), _always, Party.US, Next.RETRY),
+    Row(Step.REPORT, (InvalidJobStateException,), _may_be_accepted, Party.JOB, Next.ACCEPT),
+    Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),
+    Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
+    Row(Step.REPORT, (InvalidClientTokenException, NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
+    Row(Step.REPORT, _CREDENTIALS, _always, Party.US, Next.RECONNECT),
+    Row(Step.REPORT, (Exception,), _always, Party.SERVICE, Next.RETRY),
+)
+
+
+def classify(step: Step, error: Exception, situation: Situation) -> Row:
+    """Return the first row of the table that fits."""
+    return next(
+        row for row in TABLE if row.step is step and isinstance(error, row.errors) and row.condition(error, situation)
+    )

@@ -1,0 +1,192 @@
+"""The way of one job from its offer, or from the journal, to its outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Final
+
+import attrs
+
+from cp_thirdparty.enums import FailureType
+from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker._executors import Engine
+from cp_thirdparty.worker._failure_policy import Next, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._steps import Steps, Wait
+from cp_thirdparty.worker.journal import JournalEntry
+from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Released
+from cp_thirdparty.worker.runner import Ran
+
+# CodePipeline ends a job of an action type without a timeout of its own after 3,600 s (quotas of its user guide).
+_SERVICE_TIMEOUT: Final = 3600.0
+# How much longer CodePipeline waits than a worker with the default timeout, so that its report arrives.
+_MARGIN: Final = 300.0
+
+
+def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
+    return contextlib.nullcontext(True)  # noqa: FBT003 - the value of the context
+
+
+@attrs.frozen(kw_only=True)
+class Flow:
+    """
+    Takes jobs through their steps.  Thread-safe.
+
+    Attributes:
+        steps: What is done against CodePipeline.
+
+        engine: Runs handlers.
+
+        action_type_id: Whose jobs these are.
+
+        is_idempotent: Whether a handler may run again.
+
+        max_crashes: In how many processes of its own a job may die.
+
+        job_timeout: Seconds that a job may take after its claim.
+
+        may_claim: Returns whether the worker still claims jobs.
+
+        wait: Waits between two attempts for a job.
+
+        make_room: Returns a context that is entered when a handler may run beside the others.  Its value is ``False``
+            if the handler must not run any more.
+
+        clock: Returns the time in seconds.
+    """
+
+    steps: Steps
+    engine: Engine
+    action_type_id: ActionTypeId | None
+    is_idempotent: bool
+    max_crashes: int
+    job_timeout: float
+    may_claim: Callable[[], bool]
+    wait: Callable[[ClaimedJob, float], bool]
+    make_room: Callable[[ClaimedJob], AbstractContextManager[bool]] = _make_room
+    clock: Callable[[], float] = time.monotonic
+
+    def work(self, job: ClaimedJob) -> Outcome | None:
+        """Take a job to its outcome; return ``None`` if another thread has decided its result, and reports it."""
+        outcome = None if job.entry is None else self._restore(job, job.entry)
+        if outcome is None and not job.is_claimed:
+            outcome = self._claim(job)
+        if outcome is None and job.stage is Stage.CLAIMED:
+            outcome = self._decide(job)
+        if outcome is not None:
+            return outcome
+        return self.report(job) if job.stage is Stage.DECIDED and not job.is_given_up else None
+
+    def report(self, job: ClaimedJob) -> Outcome:
+        """Report the result of a job."""
+        return self.steps.report(job, self._wait_for(job))
+
+    def seconds_left(self, job: ClaimedJob) -> float:
+        """Return how many seconds a claimed job has before its timeout."""
+        return max(0.0, self._claimed_at(job) + self.job_timeout - self.clock())
+
+    def is_out_of_time(self, job: ClaimedJob) -> bool:
+        """Return whether CodePipeline has ended a claimed job for sure."""
+        return job.gives_up_at is not None and self.clock() >= job.gives_up_at
+
+    def _wait_for(self, job: ClaimedJob) -> Wait:
+        return lambda seconds: self.wait(job, seconds)
+
+    def _claimed_at(self, job: ClaimedJob) -> float:
+        return self.clock() if job.claimed_at is None else job.claimed_at
+
+    def _note_claim(self, job: ClaimedJob) -> None:
+        job.gives_up_at = self._claimed_at(job) + max(_SERVICE_TIMEOUT, self.job_timeout + _MARGIN)
+
+    def _claim(self, job: ClaimedJob) -> Outcome | None:
+        wait = self._wait_for(job)
+        outcome = self.steps.read(job, wait)
+        if outcome is None and not job.is_inherited and not self.may_claim():
+            outcome = HandedBack(job=job.offer)
+        outcome = self.steps.claim(job, wait) if outcome is None else outcome
+        if outcome is None:
+            self._note_claim(job)
+            self.steps.notify("claimed", job.offer, "")
+        return outcome
+
+    def _restore(self, job: ClaimedJob, entry: JournalEntry) -> Outcome | None:
+        """Prepare a job of the journal; return its outcome if it belongs to another worker."""
+        self.steps.notify("recovered", job.offer, f"{entry.state.value} crashes={entry.crashes}")
+        if job.is_claimed:
+            age = max(0.0, time.time() - (entry.changed_at if entry.claimed_at is None else entry.claimed_at))
+            job.claimed_at = self.clock() - age
+            self._note_claim(job)
+        if entry.scope is None and self._is_foreign(job):
+            return Released(job=job.offer, error="the job is of another action type")
+        return None
+
+    def _is_foreign(self, job: ClaimedJob) -> bool:
+        """Whether a job, whose entry in the journal does not say so, is of another action type."""
+        outcome = self.steps.read(job, lambda _: False)
+        return outcome is None and job.details is not None and job.details.data.action_type_id != self.action_type_id
+
+    def _decide(self, job: ClaimedJob) -> Outcome | None:
+        """Find the result of a claimed job; return its outcome if there is none."""
+        if job.is_inherited and job.details is None:
+            if not self._can_run_again(job):
+                job.decide(lost_failure(job.offer), self.clock())
+                return None
+            outcome = self.steps.read(job, self._wait_for(job))
+            if outcome is not None:
+                return outcome
+        return self._run(job)
+
+    def _can_run_again(self, job: ClaimedJob) -> bool:
+        return self.is_idempotent and job.crashes < self.max_crashes
+
+    def _run(self, job: ClaimedJob) -> Outcome | None:
+        while True:
+            with self.make_room(job) as may_run:
+                if not may_run or not job.start():
+                    return None
+                ran = self.engine.run(job, self.seconds_left(job))
+            if ran is None:
+                return None
+            if isinstance(ran, Ran):
+                self._accept(job, ran)
+                return None
+            if isinstance(ran, ProcessDiedError) and not job.count_death(is_alone=ran.is_alone):
+                return None
+            outcome = self._go_on(job, ran)
+            if outcome is not None or job.stage is Stage.DECIDED:
+                return outcome
+
+    def _accept(self, job: ClaimedJob, ran: Ran) -> None:
+        if ran.failure:
+            self.steps.notify("handler_failed", job.offer, ran.failure)
+        job.note_success()
+        job.was_interrupted = ran.was_interrupted
+        job.decide(ran.result, self.clock())
+
+    def _go_on(self, job: ClaimedJob, error: Exception) -> Outcome | None:
+        """Do what the failure policy says about a handler that did not end."""
+        name = str(error) if isinstance(error, ProcessDiedError) else type(error).__name__
+        self.steps.notify("executor_failed", job.offer, name)
+        following = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job))).next
+        if following is Next.END:
+            return Gone(job=job.offer, error=name)
+        if following is Next.FAIL:
+            job.decide(lost_failure(job.offer), self.clock())
+        if following is Next.RETRY:
+            job.note_failure(self.clock(), name)
+            if not self.wait(job, _PAUSE):
+                return self.steps.give_up(job, name)
+        return None
+
+
+# Seconds before a handler that did not start in another process is started again.
+_PAUSE: Final = 1.0
+
+
+def lost_failure(offer: ThirdPartyJob) -> FailureDetails:
+    """Return the failure of a job in whose middle a worker has died."""
+    message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
+    return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

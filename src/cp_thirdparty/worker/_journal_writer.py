@@ -1,0 +1,118 @@
+"""The one path by which the stages of jobs get into a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker.journal import Journal, JobScope, Recovered
+from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
+from cp_thirdparty.worker.results import Result
+
+_T = TypeVar("_T")
+
+Notify = Callable[[str, ThirdPartyJob, str], object]
+"""Called with the name of an event, its job and a detail."""
+
+
+class JournalWriter:
+    """
+    Writes the stages of jobs into a journal.  Thread-safe.
+
+    A journal that fails costs no job that is claimed: the job goes on and is reported.
+
+    Attributes:
+        scope: Whose jobs are written, and taken over.
+    """
+
+    def __init__(self, journal: Journal, scope: JobScope, notify: Notify) -> None:
+        self._journal = journal
+        self.scope = scope
+        self._notify = notify
+        self._errors: dict[str, str] = {}
+
+    @property
+    def error(self) -> str | None:
+        """Why the journal could not be read or written the last time; ``None`` if it could."""
+        # A full disk may still be read, so a success of one kind says nothing about the other.
+        return next(iter(self._errors.values()), None)
+
+    @property
+    def can_release(self) -> bool:
+        """Whether another worker can go on with a job that this one leaves in the journal."""
+        return self._journal.is_durable and self._journal.is_shared
+
+    def recover(self) -> Recovered:
+        """
+        Take over the jobs that no living worker of this journal has.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
+        """
+        return self._guard("read", lambda journal: journal.recover(self.scope))
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        """
+        Delete finished jobs, and return how many.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
+        """
+        return self._guard("write", lambda journal: journal.prune(older_than=older_than, limit=limit))
+
+    def claim(self, job: ClaimedJob) -> bool:
+        """
+        Record that the job is about to be acknowledged; return whether no other worker of the journal has it.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
+        """
+        return self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
+
+    def record(self, job: ClaimedJob) -> None:
+        """Record the stage of a job, if the journal has the job.  It raises nothing."""
+        if not job.is_recorded:
+            return
+        try:
+            self._guard("write", lambda journal: _write(journal, job))
+        except JournalError as failure:
+            self._notify("journal_failed", job.offer, f"{job.stage.value}: {failure}")
+
+    def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
+        try:
+            found = use(self._journal)
+        except JournalError as failure:
+            error = str(failure)
+        except Exception as failure:  # noqa: BLE001 - a journal of the partner's may raise anything
+            error = f"the journal raised {type(failure).__name__}"
+        else:
+            self._errors.pop(kind, None)
+            return found
+        self._errors[kind] = error
+        raise JournalError(error)  # outside of the block, so that no cause can hold a value
+
+
+def _write(journal: Journal, job: ClaimedJob) -> None:
+    job_id = job.offer.job_id
+    if job.stage is Stage.DECIDED:
+        journal.result(job_id, cast("Result", job.result))
+    elif job.stage is Stage.ENDED:
+        _write_outcome(journal, job_id, job)
+    else:
+        journal.running(job_id, crashes=job.crashes, is_suspect=job.is_suspect)
+
+
+def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:
+    if isinstance(job.outcome, Reported):
+        journal.finish(job_id, "reported")
+    elif isinstance(job.outcome, Gone):
+        journal.finish(job_id, "gone")
+    elif isinstance(job.outcome, Uncertain):
+        journal.uncertain(job_id)
+    elif isinstance(job.outcome, (Unsent, Released)) or job.is_inherited:
+        journal.release(job_id)
+    else:
+        journal.withdraw(job_id)

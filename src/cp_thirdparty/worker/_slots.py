@@ -1,0 +1,127 @@
+"""The jobs in work and their threads; a job that may end the process runs alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+
+
+class Slots:
+    """
+    Room for so many jobs at a time.  Thread-safe.
+
+    Args:
+        size: The most jobs.
+
+        work: Takes a job to its end, in a thread of a slot.
+    """
+
+    def __init__(self, size: int, work: Callable[[ClaimedJob], object]) -> None:
+        self._size = size
+        self._work = work
+        self._changed = threading.Condition()
+        self._jobs: dict[str, ClaimedJob] = {}
+        self._busy: set[str] = set()  # ids of the jobs whose threads have not ended
+        self._running: set[ClaimedJob] = set()
+        self._waits_alone = 0
+        self._queue: SimpleQueue[ClaimedJob | None] = SimpleQueue()
+        self._threads = 0
+        self._is_closed = False
+
+    def free(self) -> int:
+        """Return how many more jobs there is room for."""
+        with self._changed:
+            return max(self._size - len(self._jobs), 0)
+
+    def has_alone(self) -> bool:
+        """Whether a job runs, or waits to run, alone: another job would have to wait for its end."""
+        with self._changed:
+            return any(job.must_run_alone and job.outcome is None for job in self._jobs.values())
+
+    def has(self, job_id: str) -> bool:
+        """Whether this job is in work."""
+        with self._changed:
+            return job_id in self._jobs
+
+    def jobs(self) -> list[ClaimedJob]:
+        """Return the jobs that hold a slot, those included that have an outcome and a handler that hangs."""
+        with self._changed:
+            return list(self._jobs.values())
+
+    def launch(self, job: ClaimedJob) -> None:
+        """Take a job to its end in a thread of its own."""
+        with self._changed:
+            self._jobs[job.offer.job_id] = job
+            self._busy.add(job.offer.job_id)
+            is_thread_missing = self._threads < len(self._jobs)
+            self._threads += is_thread_missing
+        if is_thread_missing:
+            threading.Thread(target=self._serve, daemon=True).start()
+        self._queue.put(job)
+
+    def leave(self, job: ClaimedJob) -> None:
+        """Free the slot of a job that has an outcome, unless its thread still runs."""
+        with self._changed:
+            if job.offer.job_id not in self._busy and job.outcome is not None:
+                self._jobs.pop(job.offer.job_id, None)
+            self._changed.notify_all()
+
+    def notify(self) -> None:
+        """Wake whoever waits for a change."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, is_so: Callable[[], bool], seconds: float) -> None:
+        """Wait until something is so, or that many seconds."""
+        with self._changed:
+            self._changed.wait_for(is_so, seconds)
+
+    @contextmanager
+    def make_room(self, job: ClaimedJob) -> Generator[bool, None, None]:
+        """Wait until the handler of a job may run; the value is ``False`` if it must not run any more."""
+        with self._changed:
+            self._waits_alone += job.must_run_alone
+            self._changed.wait_for(lambda: self._may_run(job) or self._is_over(job))
+            self._waits_alone -= job.must_run_alone
+            may_run = not self._is_over(job)
+            if may_run:
+                self._running.add(job)
+        try:
+            yield may_run
+        finally:
+            with self._changed:
+                self._running.discard(job)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the threads that have no job; those whose handlers hang are left behind."""
+        with self._changed:
+            self._is_closed = True
+            threads, self._threads = self._threads, 0
+            self._changed.notify_all()
+        for _ in range(threads):
+            self._queue.put(None)
+
+    def _is_over(self, job: ClaimedJob) -> bool:
+        return self._is_closed or job.stage in (Stage.DECIDED, Stage.ENDED)
+
+    def _may_run(self, job: ClaimedJob) -> bool:
+        # A handler that hangs and was given up no longer counts: its end cannot cost its job anything.
+        running = [each for each in self._running if each.is_claimed and each.stage is not Stage.DECIDED]
+        if job.must_run_alone:
+            return not running
+        return not self._waits_alone and not any(each.must_run_alone for each in running)
+
+    def _serve(self) -> None:
+        while (job := self._queue.get()) is not None:
+            threading.current_thread().name = f"cp-thirdparty-{job.offer.job_id}"
+            try:
+                self._work(job)
+            finally:
+                with self._changed:
+                    self._busy.discard(job.offer.job_id)
+                self.leave(job)

@@ -1,0 +1,282 @@
+"""The steps of one job against CodePipeline: read, claim, report.  Each of them ends as the failure policy says."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.enums import FailureType, JobStatus
+from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_been_accepted
+from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._clients import Clients, call_client
+from cp_thirdparty.worker._failure_policy import Next, Party, Row, Situation, Step, classify
+from cp_thirdparty.worker._journal_writer import Notify
+from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
+from cp_thirdparty.worker.results import Continued, Result, Succeeded, without_decoration
+from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
+
+_T = TypeVar("_T")
+
+# Seconds between two attempts, with full jitter: a random part of a time that doubles up to the longest.
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+
+# Seconds to try to claim a job.  CodePipeline offers it to other workers after about 30.
+_CLAIM_SECONDS: Final = 25.0
+
+_RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
+
+Wait = Callable[[float], bool]
+"""Waits that many seconds; returns ``False`` if there is no time left to try again."""
+
+
+@attrs.frozen
+class Failed:
+    """
+    How a step has failed.
+
+    Attributes:
+        error: The last error.
+
+        row: What the failure policy says about it.
+
+        may_be_accepted: Whether CodePipeline may have accepted one of the attempts.
+    """
+
+    error: Exception
+    row: Row
+    may_be_accepted: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the error, for people."""
+        return error_name(self.error)
+
+
+@attrs.frozen(kw_only=True)
+class Steps:
+    """
+    The steps of a job.  Thread-safe.
+
+    Attributes:
+        clients: Make the calls.
+
+        tokens: Client ids to client tokens.
+
+        notify: Gets each event.
+
+        clock: Returns the time in seconds.
+    """
+
+    clients: Clients
+    tokens: TokenLookup
+    notify: Notify
+    clock: Callable[[], float] = time.monotonic
+
+    def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
+        """Read the details of a job; return its outcome if it ends here."""
+
+        def send(client: ThirdPartyJobClient, client_token: SecretStr) -> JobDetails | ThirdPartyError:
+            return call_client(client.get_third_party_job_details, job.offer.job_id, client_token=client_token)
+
+        found = self._attempt(job, Step.READ, lambda: self.clients.reader, send, wait)
+        if isinstance(found, JobDetails):
+            job.accept_details(found)
+            return None
+        if found.row.next is Next.END:
+            return Gone(job=job.offer, error=found.name)
+        if job.is_claimed:
+            return self.give_up(job, found.name)
+        no_token = found.error if isinstance(found.error, NoTokenError) else None
+        reason = found.row.reason if no_token is None else str(no_token)
+        return Rejected(job=job.offer, reason=reason, error=found.name if no_token is None else no_token.error)
+
+    def claim(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
+        """Acknowledge a job; return its outcome if it is not this worker's."""
+        try:
+            is_free = job.start_claim()
+        except JournalError as failure:
+            return Rejected(job=job.offer, reason="the journal cannot be written", error=type(failure).__name__)
+        if not is_free:
+            return LostRace(job=job.offer)
+        gives_up_at = self.clock() + _CLAIM_SECONDS
+        nonce = "" if job.details is None else job.details.nonce
+
+        def send(client: ThirdPartyJobClient, client_token: SecretStr) -> JobStatus | ThirdPartyError:
+            acknowledge = client.acknowledge_third_party_job
+            return call_client(acknowledge, job.offer.job_id, nonce=nonce, client_token=client_token)
+
+        def wait_for_claim(seconds: float) -> bool:
+            return self.clock() + seconds <= gives_up_at and wait(seconds)
+
+        found = self._attempt(job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim)
+        outcome = _claim_outcome(job.offer, found)
+        if outcome is None:
+            job.claim(self.clock())
+        return outcome
+
+    def report(self, job: ClaimedJob, wait: Wait) -> Outcome:
+        """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""
+        may_be_accepted = job.may_be_reported
+        while True:
+            found = self._put(job, wait, may_be_accepted=may_be_accepted)
+            result = _decided(job)
+            if not isinstance(found, Failed):
+                return Reported(job=job.offer, result=result)
+            if found.row.next is Next.ACCEPT:
+                return Reported(job=job.offer, result=result, is_confirmed=False)
+            if found.row.next is Next.END:
+                return Gone(job=job.offer, error=found.name)
+            if found.row.next is not Next.SIMPLIFY_RESULT:
+                return self.give_up(job, found.name)
+            simpler = _simpler(job.offer, result)
+            if simpler is None:
+                return Gone(job=job.offer, error=found.name)
+            self.notify("call_failed", job.offer, f"CodePipeline refused the result: {found.name}")
+            job.replace_result(simpler)
+            may_be_accepted = found.may_be_accepted
+
+    def give_up(self, job: ClaimedJob, error: str) -> Outcome:
+        """Return the outcome of a claimed job that cannot go on now."""
+        if job.gives_up_at is not None and self.clock() >= job.gives_up_at:
+            return Gone(job=job.offer, error=error)
+        if job.result is not None:
+            return Unsent(job=job.offer, result=job.result, error=error)
+        return Released(job=job.offer, error=error)
+
+    def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | Failed:
+        def send(client: ThirdPartyJobClient, client_token: SecretStr) -> bool | ThirdPartyError:
+            failure = _put_once(client, client_token, job)
+            return True if failure is None else failure
+
+        reporter = lambda: self.clients.reporter  # noqa: E731
+        return self._attempt(job, Step.REPORT, reporter, send, wait, may_be_accepted=may_be_accepted)
+
+    def _attempt(
+        self,
+        job: ClaimedJob,
+        step: Step,
+        find_client: Callable[[], ThirdPartyJobClient],
+        send: Callable[[ThirdPartyJobClient, SecretStr], _T | ThirdPartyError],
+        wait: Wait,
+        *,
+        may_be_accepted: bool = False,
+    ) -> _T | Failed:
+        """Send until the failure policy says that it is enough, or there is no time left."""
+        has_renewed = False
+        for pause in _pauses():
+            client = find_client()
+            found = self._send_once(job, client, send)
+            if not isinstance(found, Exception):
+                job.note_success()
+                return found
+            situation = Situation(
+                is_claimed=job.is_claimed, is_inherited=job.is_inherited, may_be_accepted=may_be_accepted
+            )
+            row = classify(step, found, situation)
+            may_be_accepted = may_be_accepted or (
+                isinstance(found, ThirdPartyError) and may_have_been_accepted(found)
+            )
+            failed = Failed(found, row, may_be_accepted)
+            if row.next not in _RETRIES:
+                return failed
+            job.note_failure(self.clock(), failed.name if row.party is Party.US else "")
+            self.notify("call_failed", job.offer, _describe(step, found))
+            if row.next is Next.RECONNECT:
+                self.clients.reconnect(client)
+            if row.next is Next.RENEW_TOKEN:
+                if self._renew_token(job) and not has_renewed:
+                    has_renewed = True
+                    continue
+                if not job.is_claimed:
+                    return failed
+            if not wait(pause):
+                return failed
+        raise AssertionError("pauses never end")  # pragma: no cover
+
+    def _send_once(
+        self,
+        job: ClaimedJob,
+        client: ThirdPartyJobClient,
+        send: Callable[[ThirdPartyJobClient, SecretStr], _T | ThirdPartyError],
+    ) -> _T | Exception:
+        if job.client_token is None:
+            client_token = self.tokens.find(job.offer.client_id)
+            if isinstance(client_token, NoTokenError):
+                return client_token
+            job.client_token = client_token
+        return send(client, job.client_token)
+
+    def _renew_token(self, job: ClaimedJob) -> bool:
+        """Look the client token up again; return whether that changed anything."""
+        before = job.client_token
+        self.tokens.refresh(job.offer.client_id)
+        found = self.tokens.find(job.offer.client_id)
+        job.client_token = found if isinstance(found, SecretStr) else None
+        return found != before
+
+
+def error_name(error: Exception) -> str:
+    """Return the name of an error for people: its class, or that of what a look-up raised."""
+    return (isinstance(error, NoTokenError) and error.error) or type(error).__name__
+
+
+def _describe(step: Step, error: Exception) -> str:
+    return f"{step.name.lower()}: {error if isinstance(error, (ThirdPartyError, NoTokenError)) else error_name(error)}"
+
+
+def _claim_outcome(offer: ThirdPartyJob, found: JobStatus | Failed) -> Outcome | None:
+    """Return how a job ended whose acknowledgement was sent; ``None`` if it is this worker's."""
+    if isinstance(found, JobStatus):
+        return None if found == JobStatus.IN_PROGRESS else Gone(job=offer, error=str(found))
+    following = found.row.next
+    if following is Next.TAKE:
+        return None
+    if following is Next.LOSE:
+        return LostRace(job=offer)
+    if following is Next.END:
+        return Gone(job=offer, error=found.name)
+    if following is Next.DOUBT or found.may_be_accepted:
+        return Uncertain(job=offer)
+    return Rejected(job=offer, reason=found.row.reason, error=found.name)
+
+
+def _put_once(client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob) -> ThirdPartyError | None:
+    job_id, result = job.offer.job_id, _decided(job)
+    if isinstance(result, FailureDetails):
+        put_failure = client.put_third_party_job_failure_result
+        return call_client(put_failure, job_id, client_token=client_token, failure_details=result)
+    return call_client(
+        client.put_third_party_job_success_result,
+        job_id,
+        client_token=client_token,
+        continuation_token=result.continuation_token if isinstance(result, Continued) else None,
+        current_revision=result.current_revision,
+        execution_details=result.execution_details,
+    )
+
+
+def _decided(job: ClaimedJob) -> Result:
+    assert job.result is not None, "the result is decided"  # noqa: S101 - a mistake of this library
+    return job.result
+
+
+def _simpler(offer: ThirdPartyJob, result: Result) -> Result | None:
+    """Return what to report in place of a result that CodePipeline refuses; ``None`` if there is nothing less."""
+    message = f"CodePipeline refused the result of job {offer.job_id[:100]}."
+    shortest = FailureDetails(type=FailureType.JOB_FAILED, message=message)
+    return without_decoration(result) or (None if result == shortest else shortest)
+
+
+def _pauses() -> Iterator[float]:
+    longest = _FIRST_PAUSE
+    while True:
+        yield random.uniform(0, longest)  # noqa: S311 - jitter
+        longest = min(longest * 2, _LONGEST_PAUSE)
