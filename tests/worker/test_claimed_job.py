@@ -1,0 +1,145 @@
+"""One job's state: its stages, the transitions between them, and what of them the journal gets."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
+from cp_thirdparty.testing.samples import job_details
+from cp_thirdparty.worker import Gone, JournalEntry, JournalState, Released, Reported
+from cp_thirdparty.worker._claimed_job import TRANSITIONS, ClaimedJob, Stage
+
+_OFFER = ThirdPartyJob(client_id="client-1", job_id="job-1")
+_FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
+_PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "life-of-a-job.md"
+
+
+@attrs.define
+class _Recorder:
+    is_free: bool = True
+    stages: list[Stage] = attrs.field(factory=list)
+
+    def claim(self, job: ClaimedJob) -> bool:
+        self.stages.append(job.stage)
+        return self.is_free
+
+    def record(self, job: ClaimedJob) -> None:
+        self.stages.append(job.stage)
+
+
+def _job(recorder: _Recorder | None = None, state: JournalState | None = None, **more: Any) -> ClaimedJob:
+    entry = None if state is None else JournalEntry(job=_OFFER, state=state, changed_at=0.0, **more)
+    return ClaimedJob(_OFFER, recorder=recorder or _Recorder(), began_at=0.0, entry=entry)
+
+
+def _claimed(recorder: _Recorder | None = None) -> ClaimedJob:
+    job = _job(recorder)
+    job.accept_details(job_details())
+    assert job.start_claim()
+    job.claim(1.0)
+    return job
+
+
+def test_the_documentation_has_each_transition() -> None:
+    """The table of the page has exactly the transitions that the code allows."""
+    rows = re.findall(r"^\| (\w+) \| (\w+) \|", _PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = {(Stage(start), Stage(end)) for start, end in rows if start in {stage.value for stage in Stage}}
+    assert documented == {(start, end) for start, ends in TRANSITIONS.items() for end in ends}
+
+
+def test_a_job_goes_from_its_offer_to_its_end() -> None:
+    """The journal gets the stages that must survive a crash, in their order."""
+    recorder = _Recorder()
+    job = _claimed(recorder)
+    assert job.start()
+    assert job.decide(Succeeded(), 2.0)
+    job.end(Reported(job=_OFFER, result=Succeeded()))
+    assert recorder.stages == [Stage.READ, Stage.CLAIMED, Stage.DECIDED, Stage.ENDED]
+    assert (job.claimed_at, job.decided_at, job.result) == (1.0, 2.0, Succeeded())
+
+
+def test_a_job_that_another_worker_of_the_journal_has_is_not_claimed() -> None:
+    """It stays where it is, and the journal's row is not touched any more."""
+    job = _job(_Recorder(is_free=False))
+    job.accept_details(job_details())
+    assert not job.start_claim()
+    assert (job.stage, job.is_recorded) == (Stage.READ, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "stage", "is_claimed"),
+    [
+        (JournalState.CLAIMING, Stage.OFFERED, False),
+        (JournalState.UNCERTAIN, Stage.OFFERED, False),
+        (JournalState.RUNNING, Stage.CLAIMED, True),
+        (JournalState.RESULT, Stage.DECIDED, True),
+    ],
+)
+def test_a_job_of_the_journal_goes_on_where_it_was(state: JournalState, stage: Stage, is_claimed: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    """A claim that was not finished begins again, because only CodePipeline knows its outcome."""
+    job = _job(state=state, result=Succeeded() if state is JournalState.RESULT else None)
+    assert (job.stage, job.is_claimed, job.is_inherited) == (stage, is_claimed, True)
+    assert job.may_be_reported is (state is JournalState.RESULT)
+
+
+def test_the_first_decision_wins() -> None:
+    """Many threads decide at once; one of them is told that it did, and its result stays."""
+    job = _claimed()
+    assert job.start()
+    barrier = threading.Barrier(8)
+    winners: list[FailureDetails] = []
+
+    def decide(number: int) -> None:
+        result = FailureDetails(type=FailureType.JOB_FAILED, message=str(number))
+        barrier.wait()
+        if job.decide(result, float(number)):
+            winners.append(result)
+
+    threads = [threading.Thread(target=decide, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [job.result] == winners
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_nothing_starts_after_a_decision(is_ended: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    """A job that was decided or left meanwhile does not run, counts no crash and keeps its result."""
+    job = _claimed()
+    if is_ended:
+        assert job.give_up(Released(job=_OFFER, error="the worker was stopped"))
+    else:
+        assert job.decide(_FAILURE, 2.0, is_given_up=True)
+    assert job.cancelled.is_set()
+    assert not job.start()
+    assert not job.count_death(is_alone=True)
+    assert not job.decide(Succeeded(), 3.0)
+    assert not job.give_up(Gone(job=_OFFER, error="no"))
+    assert (job.crashes, job.result) == (0, None if is_ended else _FAILURE)
+
+
+def test_a_death_alone_is_a_crash_and_one_among_others_is_a_suspicion() -> None:
+    """Both are written to the journal, and after both the job runs alone."""
+    recorder = _Recorder()
+    job = _claimed(recorder)
+    assert (job.start(), job.must_run_alone) == (True, False)
+    assert job.count_death(is_alone=False)
+    assert (job.crashes, job.is_suspect, job.must_run_alone) == (0, True, True)
+    assert job.count_death(is_alone=True)
+    assert (job.crashes, job.is_suspect, job.must_run_alone) == (1, True, True)
+    assert recorder.stages[2:] == [Stage.RUNNING, Stage.RUNNING]
+
+
+def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
+    """A job that has ended takes no other outcome."""
+    job = _claimed()
+    job.end(Gone(job=_OFFER, error="no"))
+    with pytest.raises(AssertionError, match="no way from Stage.ENDED to Stage.ENDED"):
+        job.end(Gone(job=_OFFER, error="no"))

@@ -1,0 +1,225 @@
+"""The failure policy: each row of its table decides something, and nothing else in the worker names an error class."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cp_thirdparty.worker
+from cp_thirdparty import exceptions
+from cp_thirdparty.worker import _failure_policy
+from cp_thirdparty.worker._failure_policy import TABLE, Next, Party, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker.tokens import NoTokenError
+
+_SERVICE_ERRORS = (
+    "ActionTypeNotFoundException",
+    "InvalidClientTokenException",
+    "InvalidJobException",
+    "InvalidJobStateException",
+    "InvalidNonceException",
+    "JobNotFoundException",
+    "ServiceError",
+    "ThrottledError",
+    "ValidationException",
+)
+
+
+def _errors() -> dict[str, Exception]:
+    """Return one error of each kind, by name."""
+    errors: dict[str, Exception] = {
+        name: getattr(exceptions, name)("no", code=name, is_retry_safe=name == "ThrottledError")
+        for name in _SERVICE_ERRORS
+    }
+    more: tuple[Exception, ...] = (
+        exceptions.AccessDeniedError(action="a", resource=None, is_retry_safe=False),
+        exceptions.ClockSkewError("no", code="RequestExpired", offset=60.0, is_retry_safe=False),
+        exceptions.CredentialsError("no", is_retry_safe=False),
+        exceptions.InvalidRequestError("client_token", "no", is_retry_safe=False),
+        exceptions.ResponseDecodeError(["no"]),
+        exceptions.TransportError("no"),
+        exceptions.UntrustedResponseError("no"),
+        NoTokenError("no"),
+        MemoryError(),
+        ProcessDiedError("no", is_alone=True),
+    )
+    refused = exceptions.InvalidRequestError("execution_details", "no", is_retry_safe=False)
+    return {**errors, **{type(error).__name__: error for error in more}, "refused result": refused}
+
+
+_ERRORS = _errors()
+_NEW = Situation()
+_CLAIMED = Situation(is_claimed=True)
+_AGAIN = Situation(is_claimed=True, can_run_again=True)
+_LOST = Situation(may_be_accepted=True)
+_LOST_RESULT = Situation(is_claimed=True, may_be_accepted=True)
+_INHERITED = Situation(is_inherited=True)
+_INHERITED_LOST = Situation(is_inherited=True, may_be_accepted=True)
+
+_GONE = ("JobNotFoundException", "InvalidJobException")
+_CREDENTIALS = ("AccessDeniedError", "ClockSkewError", "CredentialsError")
+
+# By step and situation: what follows an error, and for all errors that are not named, what follows those.
+_EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party, Next]]] = {
+    (Step.POLL, _NEW): {
+        ("ActionTypeNotFoundException", "AccessDeniedError", "InvalidRequestError", "refused result"): (
+            Party.US,
+            Next.STOP,
+        ),
+        ("ClockSkewError", "CredentialsError"): (Party.US, Next.RECONNECT),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.READ, _NEW): {
+        _GONE: (Party.JOB, Next.END),
+        ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
+        ("NoTokenError", "InvalidRequestError", "refused result"): (Party.US, Next.REJECT),
+        None: (Party.SERVICE, Next.REJECT),
+    },
+    (Step.READ, _CLAIMED): {
+        _GONE: (Party.JOB, Next.END),
+        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused result"): (
+            Party.US,
+            Next.RENEW_TOKEN,
+        ),
+        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.CLAIM, _NEW): {
+        ("InvalidNonceException",): (Party.JOB, Next.LOSE),
+        (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
+        (
+            *("ActionTypeNotFoundException", "InvalidClientTokenException", "ServiceError", "ValidationException"),
+            *(*_CREDENTIALS, "InvalidRequestError", "refused result"),
+        ): (Party.US, Next.REJECT),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.CLAIM, _LOST): {
+        ("InvalidNonceException",): (Party.JOB, Next.TAKE),
+        (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.CLAIM, _INHERITED_LOST): {
+        ("InvalidNonceException",): (Party.UNKNOWN, Next.DOUBT),
+        (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.RUN, _CLAIMED): {
+        ("ProcessDiedError",): (Party.JOB, Next.FAIL),
+        _GONE: (Party.JOB, Next.END),
+        None: (Party.US, Next.RETRY),
+    },
+    (Step.RUN, _AGAIN): {
+        ("ProcessDiedError",): (Party.UNKNOWN, Next.RUN_AGAIN),
+        _GONE: (Party.JOB, Next.END),
+        None: (Party.US, Next.RETRY),
+    },
+    (Step.REPORT, _CLAIMED): {
+        (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
+        ("ValidationException", "refused result"): (Party.JOB, Next.SIMPLIFY_RESULT),
+        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError"): (Party.US, Next.RENEW_TOKEN),
+        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.REPORT, _LOST_RESULT): {
+        ("InvalidJobStateException",): (Party.JOB, Next.ACCEPT),
+        _GONE: (Party.JOB, Next.END),
+        ("ValidationException", "refused result"): (Party.JOB, Next.SIMPLIFY_RESULT),
+        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError"): (Party.US, Next.RENEW_TOKEN),
+        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+}
+
+
+def _expectations() -> list[tuple[Step, Situation, str, tuple[Party, Next]]]:
+    found = []
+    for (step, situation), rules in _EXPECTED.items():
+        for name in _ERRORS:
+            names = next((names for names in rules if names is not None and name in names), None)
+            found.append((step, situation, name, rules[names]))
+    return found
+
+
+def _failing() -> list[str]:
+    failing = []
+    for step, situation, name, expected in _expectations():
+        try:
+            row = classify(step, _ERRORS[name], situation)
+        except StopIteration:
+            failing.append(f"{step.name} {name}: no row")
+            continue
+        if (row.party, row.next) != expected:
+            failing.append(f"{step.name} {situation} {name}: {row.party.name} {row.next.name}")
+    return failing
+
+
+def test_each_failure_at_each_step_has_one_party_and_one_next_step() -> None:
+    """The table decides as expected for each kind of error, at each step, in each situation."""
+    assert _failing() == []
+
+
+@pytest.mark.parametrize("index", range(len(TABLE)))
+def test_no_row_can_be_removed(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row decides something that no other row decides in the same way."""
+    monkeypatch.setattr(_failure_policy, "TABLE", TABLE[:index] + TABLE[index + 1 :])
+    reasons = [row.reason for row in TABLE if row.reason == TABLE[index].reason]
+    is_only_a_reason = bool(TABLE[index].reason) and len(reasons) == 1
+    assert _failing() or is_only_a_reason
+
+
+@pytest.mark.parametrize("index", range(len(TABLE) - 1))
+def test_no_two_rows_can_be_swapped(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows one row is not what follows the next, or both are the same."""
+    one, two = TABLE[index], TABLE[index + 1]
+    if (one.party, one.next) == (two.party, two.next):
+        two = next(row for row in TABLE if (row.party, row.next) != (one.party, one.next))
+    position = TABLE.index(two)
+    rows = list(TABLE)
+    rows[index] = one._replace(party=two.party, next=two.next)
+    rows[position] = two._replace(party=one.party, next=one.next)
+    monkeypatch.setattr(_failure_policy, "TABLE", tuple(rows))
+    assert _failing()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("InvalidClientTokenException", "CodePipeline refuses its client token"),
+        ("InvalidRequestError", "its client token or id breaks a rule"),
+        ("ResponseDecodeError", "its details cannot be decoded"),
+        ("TransportError", "its details could not be read"),
+    ],
+)
+def test_an_operator_reads_why_a_job_was_not_claimed(name: str, reason: str) -> None:
+    """The reason is the library's own and holds no value."""
+    assert classify(Step.READ, _ERRORS[name], _NEW).reason == reason
+
+
+def _names(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes: list[Any] = list(ast.walk(tree))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return names | {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+def test_only_the_failure_policy_names_errors_of_the_service() -> None:
+    """A decision that depends on an error class belongs into the table."""
+    roots = (exceptions.ServiceError, exceptions.TransportError, exceptions.CredentialsError, exceptions.ArtifactError)
+    more = (exceptions.ResponseDecodeError, exceptions.InvalidRequestError)
+    decided = {
+        name
+        for name in exceptions.__all__
+        if isinstance(found := getattr(exceptions, name), type) and issubclass(found, (*roots, *more))
+    }
+    allowed = {
+        "_clients.py": {"TransportError"},  # makes one for a call whose outcome a hook hides
+        "policy.py": {"InvalidRequestError"},  # raises it
+        "results.py": {"InvalidRequestError"},  # raises it
+    }
+    folder = Path(next(iter(cp_thirdparty.worker.__path__)))
+    found = {path.name: _names(path) & decided for path in sorted(folder.glob("*.py"))}
+    assert found.pop("_failure_policy.py") > {"InvalidNonceException", "ValidationException"}
+    assert {name: names for name, names in found.items() if names} == allowed

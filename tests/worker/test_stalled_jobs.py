@@ -1,0 +1,377 @@
+"""Claimed jobs that wait for something of the partner's: a token, AWS credentials, a journal.  None of them is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    AnyJob,
+    Instead,
+    claim,
+    make_worker,
+    running,
+    scope_of,
+    until,
+)
+
+from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.testing import LocalCodePipeline, ManualClock
+from cp_thirdparty.testing.faults import ExpiredCredentials
+from cp_thirdparty.testing.wire import failed
+from cp_thirdparty.worker import (
+    Gone,
+    JobEvent,
+    JobScope,
+    JournalState,
+    MemoryJournal,
+    Recovered,
+    Released,
+    Reported,
+    SetAside,
+    Uncertain,
+    Unsent,
+    _loop,
+    _steps,
+)
+
+_DETAILS = "GetThirdPartyJobDetails"
+_ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
+_SUCCESS = "PutThirdPartyJobSuccessResult"
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with one customer, which soon offers a job again."""
+    with LocalCodePipeline(redelivery_delay=0.05) as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+class _Store:
+    """A token store whose token changes, vanishes or cannot be read."""
+
+    def __init__(self) -> None:
+        self.found: Any = CLIENT_TOKEN
+
+    def __call__(self, _client_id: str) -> str | None:
+        if isinstance(self.found, Exception):
+            raise self.found
+        token: str | None = self.found
+        return token
+
+
+@pytest.mark.parametrize("found", ["the old one", "", None, ConnectionError("no")], ids=["old", "empty", "none", "raises"])
+def test_a_result_waits_for_a_good_token(service: LocalCodePipeline, found: Any) -> None:
+    """The token was changed while the handler ran: health names the job, and the new token sends the result."""
+    store = _Store()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.register_client(CLIENT_ID, "the new one")
+        store.found = found
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, handle, client_tokens=store)
+    with running(worker) as it:
+        until(lambda: worker.health().stalled == (action.jobs[0].id,))
+        assert action.status == "InProgress"
+        store.found = "the new one"
+        until(lambda: action.status == "Succeeded")
+        until(lambda: worker.health().stalled == ())
+    assert it.is_clean is True
+
+
+def test_a_result_without_a_token_ends_with_codepipelines_timeout(service: LocalCodePipeline) -> None:
+    """After an hour no result can arrive: the job ends as gone, with the reason for the operator."""
+    clock = ManualClock()
+    store = _Store()
+    events: list[JobEvent] = []
+
+    def handle(_job: AnyJob) -> Succeeded:
+        store.found = None
+        service.register_client(CLIENT_ID, "the new one")
+        return Succeeded()
+
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, handle, client_tokens=store, clock=clock, on_event=events.append)
+    with running(worker):
+        until(lambda: bool(worker.health().stalled))
+        clock.advance(3599)
+        time.sleep(0.1)
+        assert worker.health().stalled
+        clock.advance(2)
+        until(lambda: not worker.health().stalled)
+    assert ("gone", "NoTokenError") in [(event.name, event.detail) for event in events]
+
+
+def test_a_result_waits_for_good_aws_credentials(service: LocalCodePipeline) -> None:
+    """The clients are created again, which is how new credentials get in; polling recovers in the same way."""
+    made: list[ThirdPartyJobClient] = []
+
+    def connect() -> ThirdPartyJobClient:
+        made.append(service.client())
+        return made[-1]
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_SUCCESS, ExpiredCredentials(), times=3)
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, lambda _: Succeeded(), client_tokens=_Store())
+    (outcome,) = worker.run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
+    assert len(made) == 8  # two at the start, and two after each refusal
+
+
+def test_a_connect_that_raises_keeps_the_clients(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """The next attempt tries it again, and the error's text stays out of the log."""
+    calls: list[int] = []
+
+    def connect() -> ThirdPartyJobClient:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(CLIENT_TOKEN)
+        return service.client()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_SUCCESS, ExpiredCredentials(), times=2)
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, lambda _: Succeeded(), client_tokens=_Store())
+    worker.run_once()
+    assert action.status == "Succeeded"
+    assert "connect raised OSError" in caplog.text
+    assert CLIENT_TOKEN not in caplog.text
+
+
+def test_many_jobs_create_the_clients_once(service: LocalCodePipeline) -> None:
+    """A client that was replaced since a call began is not replaced because of that call."""
+    from cp_thirdparty.worker._clients import Clients  # noqa: PLC0415 - only here
+
+    made: list[ThirdPartyJobClient] = []
+
+    def connect() -> ThirdPartyJobClient:
+        made.append(service.client())
+        return made[-1]
+
+    clients = Clients(connect)
+    before = clients.reader
+    clients.reconnect(before)
+    clients.reconnect(before)
+    assert len(made) == 4
+    assert (clients.reader, clients.reporter) == tuple(made[2:])
+    clients.close()
+
+
+# --- the journal
+
+
+class _FullDisk(MemoryJournal):
+    """A journal that cannot be written while its disk is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = True
+
+    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+        if self.is_full:
+            raise JournalError("the journal cannot be written: disk full")
+        return super().claim(job, scope)
+
+
+def test_a_journal_that_cannot_be_written_slows_the_claims(service: LocalCodePipeline) -> None:
+    """One job at a time finds out whether the journal works again; health says what is wrong."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(8)]
+    journal = _FullDisk()
+    events: list[JobEvent] = []
+    worker = make_worker(service, journal=journal, on_event=events.append)
+    with running(worker) as it:
+        until(lambda: worker.health().journal_error == "the journal cannot be written: disk full")
+        time.sleep(0.5)
+        assert [event.name for event in events].count("rejected") <= 12
+        assert {action.status for action in actions} <= {"Queued", "Dispatched"}
+        journal.is_full = False
+        until(lambda: all(action.status == "Succeeded" for action in actions))
+        assert worker.health().journal_error is None
+    assert it.is_clean is True
+
+
+def test_a_run_that_ends_with_a_broken_journal_is_not_clean(service: LocalCodePipeline) -> None:
+    """The caller learns that something needs a look."""
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, journal=_FullDisk())
+    with running(worker) as it:
+        until(lambda: worker.health().journal_error is not None)
+    assert it.is_clean is False
+
+
+class _Rude(MemoryJournal):
+    """A journal of the partner's that raises what it likes."""
+
+    def running(self, _job_id: str, **_: object) -> None:
+        raise ZeroDivisionError(CLIENT_TOKEN)
+
+
+def test_a_journal_may_raise_anything(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """The job goes on, and the log has the class of the error only."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    make_worker(service, journal=_Rude()).run_once()
+    assert action.status == "Succeeded"
+    assert "the journal raised ZeroDivisionError" in caplog.text
+    assert CLIENT_TOKEN not in caplog.text
+
+
+class _OneBadRow(MemoryJournal):
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        return Recovered(entries=found.entries, set_aside=(SetAside(job_id="job-7", problem="its state is unknown"),))
+
+
+def test_a_row_that_cannot_be_read_is_named(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """Health, the log and the end of the run say so; the other jobs are done."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, journal=_OneBadRow())
+    with running(worker) as it:
+        until(lambda: action.status == "Succeeded")
+        assert worker.health().set_aside == ("job-7",)
+    assert it.is_clean is False
+    assert "the entry of job=job-7 cannot be read and was set aside: its state is unknown" in caplog.text
+
+
+class _Counting(MemoryJournal):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pruned: list[tuple[float, int]] = []
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        self.pruned.append((older_than, limit))
+        return 0
+
+
+@pytest.mark.parametrize("keep", [2.0, None])
+def test_the_worker_prunes_its_journal(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, keep: float | None
+) -> None:
+    """Finished jobs are kept for so many days; a batch is small, so that no claim waits for it."""
+    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    journal = _Counting()
+    looked = threading.Event()
+    monkeypatch.setattr(journal, "recover", lambda _: (looked.set(), Recovered(entries=(), set_aside=()))[1])
+    with running(make_worker(service, journal=journal, keep_finished=keep)):
+        looked.wait(10)
+        time.sleep(0.2)
+    if keep is None:
+        assert journal.pruned == []
+    else:
+        older_than, limit = journal.pruned[0]
+        assert abs(time.time() - 2 * 86_400 - older_than) < 60
+        assert limit <= 1000
+
+
+# --- ownership that is unknown
+
+
+def _uncertain(service: LocalCodePipeline) -> tuple[MemoryJournal, ThirdPartyJob, Any]:
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    journal = MemoryJournal()
+    journal.claim(offer, scope_of(service))
+    journal.uncertain(offer.job_id)
+    journal.release(offer.job_id)
+    with service.client() as client:
+        client.poll_for_third_party_jobs(ACTION_TYPE)
+        claim(client, offer.job_id)
+    return journal, offer, action
+
+
+@pytest.mark.parametrize("operation_name", [_DETAILS, _ACKNOWLEDGE])
+def test_a_job_of_an_unknown_owner_ends_when_codepipeline_says_so(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, operation_name: str
+) -> None:
+    """The worker asks again from time to time, and not only at its start."""
+    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_loop, "_UNCERTAIN_INTERVAL", 0.05)
+    journal, offer, _ = _uncertain(service)
+    worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal)
+    with running(worker) as it:
+        until(lambda: worker.health().uncertain == (offer.job_id,))
+        service.faults.add(operation_name, Instead(failed("JobNotFoundException", "no")), times=None)
+        until(lambda: worker.health().uncertain == ())
+    (entry,) = journal.jobs()
+    assert (entry.state, entry.outcome) == (JournalState.DONE, "gone")
+    assert it.is_clean is True
+
+
+# --- the pace of polls
+
+
+def test_offers_that_lead_to_no_claim_do_not_speed_up_the_polls(service: LocalCodePipeline) -> None:
+    """A job without a token comes back at once, again and again: the worker still pauses between polls."""
+    with LocalCodePipeline(redelivery_delay=0.0) as eager:
+        eager.register_client(CLIENT_ID, CLIENT_TOKEN)
+        eager.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        with running(make_worker(eager, client_tokens={}, poll_interval=0.5)):
+            time.sleep(1.2)
+        polls = [record for record in eager.requests if record.operation_name == "PollForThirdPartyJobs"]
+    assert 2 <= len(polls) <= 5
+
+
+def test_offers_that_are_claimed_speed_up_the_polls(service: LocalCodePipeline) -> None:
+    """A worker with free slots asks again as soon as it has claimed a job."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(6)]
+    started = time.monotonic()
+    with running(make_worker(service, poll_interval=30.0, concurrency=1)):
+        until(lambda: all(action.status == "Succeeded" for action in actions))
+    assert time.monotonic() - started < 25
+
+
+# --- the end of the grace
+
+
+class _Shared(MemoryJournal):
+    """A journal in memory that claims to be one that other workers share."""
+
+    is_durable = True
+    is_shared = True
+
+
+def _hang(release: threading.Event) -> Callable[[AnyJob], Succeeded]:
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    return handle
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+def test_after_the_grace_an_idempotent_job_is_left_to_another_worker(
+    service: LocalCodePipeline, is_idempotent: bool  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """Where another worker can run it again, the customer's action does not fail because of a stop."""
+    release = threading.Event()
+    journal = _Shared()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, _hang(release), journal=journal, grace=0.1, is_idempotent=is_idempotent)
+    with running(worker) as it:
+        until(lambda: worker.health().in_flight == 1 and action.status == "InProgress")
+        worker.stop()
+        it.join()
+    release.set()
+    if not is_idempotent:
+        assert isinstance(action.result, FailureDetails)
+        assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
+        return
+    assert (it.is_clean, action.status) == (False, "InProgress")
+    (outcome,) = make_worker(service, journal=journal, is_idempotent=True).run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
