@@ -72,3 +72,12 @@ def hang(_job: AnyJob) -> Succeeded:
     """Take longer than anybody waits."""
     time.sleep(30)
     return Succeeded()
+
+
+def die_for(job: AnyJob, directory: str) -> Succeeded:
+    """Kill the process each time, if the test has named the job; else take a moment."""
+    if (Path(directory) / job.id).exists():
+        time.sleep(0.3)  # so that other handlers run by now
+        os._exit(9)
+    time.sleep(0.5)
+    return Succeeded()

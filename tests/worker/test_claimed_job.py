@@ -34,7 +34,7 @@ class _Recorder:
 
 
 def _job(recorder: _Recorder | None = None, state: JournalState | None = None, **more: Any) -> ClaimedJob:
-    entry = None if state is None else JournalEntry(job=_OFFER, state=state, changed_at=0.0, **more)
+    entry = None if state is None else JournalEntry(job=_OFFER, scope=None, state=state, changed_at=0.0, **more)
     return ClaimedJob(_OFFER, recorder=recorder or _Recorder(), began_at=0.0, entry=entry)
 
 

@@ -76,6 +76,16 @@ def test_an_idempotent_handler_runs_again_after_a_death(service: LocalCodePipeli
         until(lambda: all(action.status == "Succeeded" for action in actions))
 
 
+def test_a_job_that_kills_each_process_takes_no_other_with_it(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """The jobs that were beside it run again, one at a time, and only the one that ends its process alone is failed."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(4)]
+    (tmp_path / actions[1].jobs[0].id).touch()
+    handler = partial(handlers.die_for, directory=str(tmp_path))
+    with running(_worker(service, handler, is_idempotent=True, max_crashes=2)):
+        until(lambda: all(action.status in ("Succeeded", "Failed") for action in actions))
+    assert [action.status for action in actions] == ["Succeeded", "Failed", "Succeeded", "Succeeded"]
+
+
 def test_a_job_that_kills_each_process_is_failed(service: LocalCodePipeline) -> None:
     """After so many deaths even an idempotent handler is not run again."""
     events: list[JobEvent] = []

@@ -285,7 +285,8 @@ def _uncertain(service: LocalCodePipeline) -> tuple[MemoryJournal, ThirdPartyJob
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
     journal = MemoryJournal()
-    journal.claim(offer, scope_of(service))
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
     journal.uncertain(offer.job_id)
     journal.release(offer.job_id)
     with service.client() as client:

@@ -17,7 +17,7 @@ from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, ProcessDiedError, Situation, Step, classify
 from cp_thirdparty.worker._steps import Steps, Wait
 from cp_thirdparty.worker.journal import JournalEntry
-from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Released
+from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome
 from cp_thirdparty.worker.runner import Ran
 
 # CodePipeline ends a job of an action type without a timeout of its own after 3,600 s (quotas of its user guide).
@@ -114,13 +114,13 @@ class Flow:
 
     def _restore(self, job: ClaimedJob, entry: JournalEntry) -> Outcome | None:
         """Prepare a job of the journal; return its outcome if it belongs to another worker."""
-        self.steps.notify("recovered", job.offer, f"{entry.state.value} crashes={entry.crashes}")
         if job.is_claimed:
             age = max(0.0, time.time() - (entry.changed_at if entry.claimed_at is None else entry.claimed_at))
             job.claimed_at = self.clock() - age
             self._note_claim(job)
         if entry.scope is None and self._is_foreign(job):
-            return Released(job=job.offer, error="the job is of another action type")
+            return LostRace(job=job.offer)
+        self.steps.notify("recovered", job.offer, f"{entry.state.value} crashes={entry.crashes}")
         return None
 
     def _is_foreign(self, job: ClaimedJob) -> bool:

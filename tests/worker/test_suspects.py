@@ -1,0 +1,253 @@
+"""Jobs that ran in a process that died: those that may be the cause run alone, so that the others keep their tries."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    AnyJob,
+    claim,
+    make_worker,
+    running,
+    scope_of,
+    until,
+)
+
+from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, Succeeded, ThirdPartyJob
+from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.worker import (
+    JobScope,
+    JournalEntry,
+    JournalState,
+    LostRace,
+    MemoryJournal,
+    Recovered,
+    Reported,
+    _loop,
+)
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service that never offers a job again, so that only the journal brings it back."""
+    with LocalCodePipeline(redelivery_delay=1000.0) as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+class _Left(MemoryJournal):
+    """The journal of a worker that died with claimed jobs."""
+
+    is_durable = True
+    is_shared = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes: dict[str, dict[str, Any]] = {}
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope).entries
+        entries = tuple(attrs.evolve(entry, **self.changes.get(entry.job.job_id, {})) for entry in found)
+        return Recovered(entries=entries, set_aside=())
+
+
+def _leave(service: LocalCodePipeline, journal: _Left, **changes: Any) -> Action:
+    """Claim a job as a worker that died in the middle of it."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
+        client.poll_for_third_party_jobs(ACTION_TYPE)
+        claim(client, offer.job_id)
+    journal.running(offer.job_id)
+    journal.release(offer.job_id)
+    journal.changes[offer.job_id] = changes
+    return action
+
+
+@attrs.define
+class _Together:
+    """A handler that notes which jobs run at the same time."""
+
+    seconds: float = 0.1
+    most: int = 0
+    seen: list[frozenset[str]] = attrs.field(factory=list)
+    _running: set[str] = attrs.field(factory=set)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __call__(self, job: AnyJob) -> Succeeded:
+        with self._lock:
+            self._running.add(job.id)
+            self.seen.append(frozenset(self._running))
+            self.most = max(self.most, len(self._running))
+        time.sleep(self.seconds)
+        with self._lock:
+            self._running.discard(job.id)
+        return Succeeded()
+
+
+@pytest.mark.parametrize("changes", [{"is_suspect": True}, {"crashes": 1}], ids=str)
+def test_suspects_run_one_at_a_time(service: LocalCodePipeline, changes: dict[str, Any]) -> None:
+    """No other handler runs beside one of them, and none is claimed meanwhile."""
+    journal = _Left()
+    suspects = [_leave(service, journal, **changes) for _ in range(3)]
+    others = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
+    handler = _Together()
+    with running(make_worker(service, handler, journal=journal, is_idempotent=True, concurrency=8)):
+        until(lambda: all(action.status == "Succeeded" for action in (*suspects, *others)))
+    names = {action.jobs[0].id for action in suspects}
+    assert all(len(seen) == 1 for seen in handler.seen if seen & names)
+    assert handler.most > 1  # the others ran together
+
+
+def test_jobs_of_a_stopped_worker_run_together(service: LocalCodePipeline) -> None:
+    """A job that was released is no suspect."""
+    journal = _Left()
+    actions = [_leave(service, journal) for _ in range(3)]
+    handler = _Together()
+    with running(make_worker(service, handler, journal=journal, is_idempotent=True)):
+        until(lambda: all(action.status == "Succeeded" for action in actions))
+    assert handler.most > 1
+
+
+def test_results_do_not_wait_for_a_suspect(service: LocalCodePipeline) -> None:
+    """What needs no handler is reported at once, even if a suspect was left before it."""
+    journal = _Left()
+    suspect = _leave(service, journal, is_suspect=True)
+    decided = _leave(service, journal)
+    with service.client() as client:
+        (entry,) = [
+            entry for entry in journal.recover(scope_of(client)).entries if entry.job.job_id == decided.jobs[0].id
+        ]
+    journal.result(entry.job.job_id, Succeeded())
+    for action in (suspect, decided):
+        journal.release(action.jobs[0].id)
+    release = threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    with running(make_worker(service, handle, journal=journal, is_idempotent=True, concurrency=2)):
+        until(lambda: decided.status == "Succeeded")
+        assert suspect.status == "InProgress"
+        release.set()
+        until(lambda: suspect.status == "Succeeded")
+
+
+def test_a_suspect_that_cannot_start_before_the_stop_is_left(service: LocalCodePipeline) -> None:
+    """It waits for a handler that hangs; the stop leaves it in the journal as it is."""
+    journal = _Left()
+    suspects = [_leave(service, journal, is_suspect=True) for _ in range(2)]
+    release = threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    events: list[str] = []
+    worker = make_worker(
+        service, handle, journal=journal, is_idempotent=True, grace=0.1, on_event=lambda event: events.append(event.name)
+    )
+    with running(worker) as it:
+        until(lambda: worker.health().in_flight == 2)
+        time.sleep(0.2)
+        worker.stop()
+        it.join()
+    release.set()
+    assert it.is_clean is False
+    assert [action.status for action in suspects] == ["InProgress", "InProgress"]
+    assert events.count("released") == 2
+
+
+def test_a_suspect_of_a_handler_that_may_not_run_again_is_failed(service: LocalCodePipeline) -> None:
+    """The customer reads that the worker was lost."""
+    journal = _Left()
+    action = _leave(service, journal, is_suspect=True)
+    make_worker(service, lambda _: pytest.fail("it ran"), journal=journal).run_once()
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
+
+
+# --- jobs that version 0.1 recorded, without their scope
+
+
+def _entry(service: LocalCodePipeline, action: Action, state: JournalState, **more: Any) -> JournalEntry:
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    with service.client() as client:
+        client.poll_for_third_party_jobs(ACTION_TYPE, max_batch_size=1)
+        claim(client, offer.job_id)
+    return JournalEntry(job=offer, scope=None, state=state, changed_at=time.time(), **more)
+
+
+class _Old(MemoryJournal):
+    """A journal with one job of version 0.1."""
+
+    def __init__(self, entry: JournalEntry) -> None:
+        super().__init__()
+        self.entry = entry
+        self.released: list[str] = []
+
+    def recover(self, scope: JobScope) -> Recovered:  # noqa: ARG002 - the entry has none
+        return Recovered(entries=(self.entry,), set_aside=())
+
+    def release(self, job_id: str) -> None:
+        self.released.append(job_id)
+
+
+@pytest.mark.parametrize("state", [JournalState.RUNNING, JournalState.RESULT])
+def test_an_old_job_of_another_action_type_is_left_alone(service: LocalCodePipeline, state: JournalState) -> None:
+    """Its details say whose it is: nothing is run and nothing reported."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    entry = _entry(service, action, state, result=Succeeded() if state is JournalState.RESULT else None)
+    journal = _Old(entry)
+    other = ActionTypeId(category="Test", owner="ThirdParty", provider="Another", version="1")
+    worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal, is_idempotent=True)
+    worker._settings = attrs.evolve(worker._settings, action_type_id=other)
+    (outcome,) = worker.run_once()
+    assert outcome == LostRace(job=entry.job)
+    assert (action.status, journal.released) == ("InProgress", [entry.job.job_id])
+
+
+def test_an_old_job_of_this_action_type_goes_on(service: LocalCodePipeline) -> None:
+    """A worker of this version finishes what one of version 0.1 has left."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = _Old(_entry(service, action, JournalState.RUNNING))
+    (outcome,) = make_worker(service, journal=journal, is_idempotent=True).run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
+
+
+def test_a_job_that_cannot_start_is_gone_when_codepipeline_has_ended_it(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suspect that waited for an hour has no one left to report to."""
+    monkeypatch.setattr(_loop.Flow, "is_out_of_time", lambda _self, job: job.is_suspect)
+    journal = _Left()
+    first, second = (_leave(service, journal, is_suspect=True) for _ in range(2))
+    release = threading.Event()
+    events: list[tuple[str, str]] = []
+
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    worker = make_worker(
+        service,
+        handle,
+        journal=journal,
+        is_idempotent=True,
+        on_event=lambda event: events.append((event.name, event.detail)),
+    )
+    with running(worker):
+        until(lambda: ("gone", "its handler could not start in time") in events)
+        release.set()
+        until(lambda: "Succeeded" in (first.status, second.status))
