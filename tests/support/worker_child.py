@@ -40,9 +40,9 @@ class _Killing(SqliteJournal):
         if self._left > 0:
             return method
 
-        def killing(*arguments: Any) -> Any:
+        def killing(*arguments: Any, **more: Any) -> Any:
             if self._when == "after":
-                method(*arguments)
+                method(*arguments, **more)
             os.kill(os.getpid(), signal.SIGKILL)
 
         return killing
