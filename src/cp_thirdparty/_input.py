@@ -52,7 +52,7 @@ def read_input(data: Any, kind: Any, path: str = "", *, allow_null: bool = False
     Return the value and no problems, or ``None`` and the problems.
 
     `read` ignores unknown members and keeps unknown enum values, because the service may send more than this version
-    knows.  In what a person wrote they are mistakes.
+    knows.  In what a person wrote they are mistakes.  So are strings that are too long, which would be truncated.
 
     Args:
         data: Plain values, as `json.loads` returns them.
@@ -64,7 +64,11 @@ def read_input(data: Any, kind: Any, path: str = "", *, allow_null: bool = False
         allow_null: Whether null means that a member is absent, and an object may be empty.
     """
     mistakes = tuple(_mistakes(data, kind, path, allow_null=allow_null))
-    return (None, mistakes) if mistakes else read(data, kind, path)
+    if mistakes:
+        return None, mistakes
+    value, problems = read(data, kind, path)
+    problems = problems or tuple(_broken_limits(value, path))
+    return (None, problems) if problems else (value, ())
 
 
 def unknown_member(name: object, known: Sequence[str]) -> str:
@@ -119,6 +123,16 @@ def _member_mistakes(members: Mapping[Any, Any], kind: Any, path: str, *, allow_
             yield from _mistakes(value, known[name], f"{path}.{name}" if path else name, allow_null=allow_null)
         else:
             yield _at(path, unknown_member(name, list(known)))
+
+
+def _broken_limits(value: Any, path: str) -> Iterator[str]:
+    for field in attrs.fields(type(value)) if attrs.has(type(value)) else ():
+        part = getattr(value, field.name)
+        check = field.metadata.get("limit")
+        rule = None if check is None or part is None else check(part)
+        if rule is not None:
+            member = member_name(field.name)
+            yield _at(f"{path}.{member}" if path else member, rule)
 
 
 def _unknown_value(value: Any, known: Sequence[str], path: str) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """
 The service's limits on what we send.  Each check returns the broken rule, or ``None``; it never shows the value.
 
-Botocore checks none of the maxima, and a result that the service refuses leaves the job hanging until its time-out.
+Botocore checks none of the maxima, and a result that the service refuses leaves the job hanging until its timeout.
+Strings of results are therefore truncated when they are sent, see `_core.truncation`.
 The numbers are those of botocore's ``codepipeline/2015-07-09/service-2.json``; a test holds them against it.
 Limits on what we *receive* are not enforced: the service has outgrown its own model before.
 """
@@ -42,12 +43,22 @@ def text(value: object, maximum: int) -> str | None:
     return None
 
 
+def string(value: object) -> str | None:
+    """Check that a value is a string, of any length: it is truncated when it is sent."""
+    return None if isinstance(value, str) else "must be a str"
+
+
 def name(value: object, maximum: int) -> str | None:
     """Check a provider or version: a text of letters, digits, ``_`` and ``-``."""
     broken = text(value, maximum)
     if broken is None and isinstance(value, str) and not _NAME.fullmatch(value):
         return "must have only letters, digits, '_' and '-'"
     return broken
+
+
+def integer(value: object) -> str | None:
+    """Check an ``int``.  A ``bool`` is not one."""
+    return None if isinstance(value, int) and not isinstance(value, bool) else "must be an int"
 
 
 def whole_number(value: object, minimum: int, maximum: int | None = None) -> str | None:

@@ -89,17 +89,22 @@ def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
     return tuple(value)
 
 
-def _checked(check: Callable[..., str | None], *limits: int) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
+def _checked(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
     """Make an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
 
     def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
         if value is None and field.default is None:
             return
-        broken = check(value, *limits)
+        broken = check(value)
         if broken is not None:
             raise InvalidRequestError(field.name, broken)
 
     return validate
+
+
+def _limit(check: Callable[..., str | None], *limits: int) -> dict[str, Callable[[object], str | None]]:
+    """Create the metadata of a field with a limit, which is checked in what a person wrote; see `_input`."""
+    return {"limit": lambda value: check(value, *limits)}
 
 
 def _failure_type(value: object) -> str | None:
@@ -396,23 +401,30 @@ class CurrentRevision:
     """
     The revision that a successful job has produced.
 
-    Attributes:
-        revision: The revision id, 1 to 1,500 characters.
+    The client truncates longer strings when it sends them, the last character is then ``…``.  A revision without
+    `revision` or `change_identifier` is not sent, because the service would refuse the result.
 
-        change_identifier: What changed, 1 to 100 characters.
+    Attributes:
+        revision: The revision id, up to 1,500 characters.
+
+        change_identifier: What changed, up to 100 characters.
 
         created: When the revision was made, with a time zone; fractions of a second may get lost.
 
-        revision_summary: A text about it, 1 to 2,048 characters.
+        revision_summary: A description of it, up to 2,048 characters.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: A field breaks a limit of the service.
+        cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    revision: str = attrs.field(validator=_checked(_limits.text, _limits.REVISION))
-    change_identifier: str = attrs.field(validator=_checked(_limits.text, _limits.CHANGE_IDENTIFIER))
+    revision: str = attrs.field(validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.REVISION))
+    change_identifier: str = attrs.field(
+        validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.CHANGE_IDENTIFIER)
+    )
     created: datetime | None = attrs.field(default=None, validator=_checked(_limits.aware_datetime))
-    revision_summary: str | None = attrs.field(default=None, validator=_checked(_limits.text, _limits.REVISION_SUMMARY))
+    revision_summary: str | None = attrs.field(
+        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.REVISION_SUMMARY)
+    )
 
 
 @_shown
@@ -421,23 +433,27 @@ class ExecutionDetails:
     """
     What the customer's console shows of the work.
 
+    The client truncates longer strings when it sends them, the last character is then ``…``.  It leaves out empty ones.
+
     Attributes:
-        summary: A text about the state, 1 to 2,048 characters.
+        summary: A description of the state, up to 2,048 characters.
 
-        external_execution_id: The partner's own id of the work, 1 to 1,500 characters; links to its page.
+        external_execution_id: The partner's own id of the work, up to 1,500 characters; links to its page.
 
-        percent_complete: 0 to 100.
+        percent_complete: 0 to 100.  The client sends a number outside of this range as the nearest end of it.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: A field breaks a limit of the service.
+        cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    summary: str | None = attrs.field(default=None, validator=_checked(_limits.text, _limits.EXECUTION_SUMMARY))
+    summary: str | None = attrs.field(
+        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXECUTION_SUMMARY)
+    )
     external_execution_id: str | None = attrs.field(
-        default=None, validator=_checked(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     percent_complete: int | None = attrs.field(
-        default=None, validator=_checked(_limits.whole_number, 0, _limits.MAX_PERCENT)
+        default=None, validator=_checked(_limits.integer), metadata=_limit(_limits.whole_number, 0, _limits.MAX_PERCENT)
     )
 
 
@@ -447,19 +463,24 @@ class FailureDetails:
     """
     Why a job failed.
 
+    The client truncates longer strings when it sends them, the last character is then ``…``.  It replaces an empty
+    message, because the service would refuse it.
+
     Attributes:
         type: The kind of failure.
 
-        message: What the customer reads, 1 to 5,000 characters.  Keep secrets out of it.
+        message: What the customer reads, up to 5,000 characters.  Keep secrets out of it.
 
-        external_execution_id: The partner's own id of the work, 1 to 1,500 characters.
+        external_execution_id: The partner's own id of the work, up to 1,500 characters.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: A field breaks a limit of the service.
+        cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
     type: FailureType = attrs.field(validator=_checked(_failure_type))
-    message: str = attrs.field(validator=_checked(_limits.text, _limits.FAILURE_MESSAGE))
+    message: str = attrs.field(
+        validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.FAILURE_MESSAGE)
+    )
     external_execution_id: str | None = attrs.field(
-        default=None, validator=_checked(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )

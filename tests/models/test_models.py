@@ -252,7 +252,7 @@ def test_an_action_type_takes_texts(category: Any, owner: Any, *, known: bool) -
     assert (category, owner) == (made.category, made.owner)
 
 
-# --- limits ----------------------------------------------------------------------------------------------------------
+# --- types and limits -------------------------------------------------------------------------------------------------
 
 _HUNTER = "hunter2"
 _AWARE = datetime(2024, 2, 29, 12, tzinfo=timezone.utc)
@@ -260,14 +260,12 @@ _NAIVE = _AWARE.replace(tzinfo=None)
 _TOO_EARLY = datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))
 
 
-def _text_limits(model: type, field: str, maximum: int) -> list[tuple[type, str, Any, str | None]]:
-    rule = f"must have 1 to {maximum} characters"
+def _strings(model: type, field: str) -> list[tuple[type, str, Any, str | None]]:
     return [
         (model, field, "x", None),
-        (model, field, "€" * maximum, None),
-        (model, field, "", rule),
-        (model, field, (_HUNTER * maximum)[: maximum + 1], rule),
-        (model, field, f"{_HUNTER}\udc80", "must not contain lone surrogates"),
+        (model, field, "", None),
+        (model, field, "€" * 10_000, None),
+        (model, field, f"{_HUNTER}\udc80", None),
         (model, field, _HUNTER.encode(), "must be a str"),
         (model, field, SecretStr(_HUNTER), "must be a str"),
     ]
@@ -275,13 +273,13 @@ def _text_limits(model: type, field: str, maximum: int) -> list[tuple[type, str,
 
 # Class, field, value, and the rule that it breaks.
 _LIMITS: list[tuple[type, str, Any, str | None]] = [
-    *_text_limits(CurrentRevision, "revision", 1500),
-    *_text_limits(CurrentRevision, "change_identifier", 100),
-    *_text_limits(CurrentRevision, "revision_summary", 2048),
-    *_text_limits(ExecutionDetails, "summary", 2048),
-    *_text_limits(ExecutionDetails, "external_execution_id", 1500),
-    *_text_limits(FailureDetails, "message", 5000),
-    *_text_limits(FailureDetails, "external_execution_id", 1500),
+    *_strings(CurrentRevision, "revision"),
+    *_strings(CurrentRevision, "change_identifier"),
+    *_strings(CurrentRevision, "revision_summary"),
+    *_strings(ExecutionDetails, "summary"),
+    *_strings(ExecutionDetails, "external_execution_id"),
+    *_strings(FailureDetails, "message"),
+    *_strings(FailureDetails, "external_execution_id"),
     (CurrentRevision, "revision", None, "must be a str"),
     (CurrentRevision, "change_identifier", None, "must be a str"),
     (CurrentRevision, "revision_summary", None, None),
@@ -295,8 +293,8 @@ _LIMITS: list[tuple[type, str, Any, str | None]] = [
     (ExecutionDetails, "percent_complete", None, None),
     (ExecutionDetails, "percent_complete", 0, None),
     (ExecutionDetails, "percent_complete", 100, None),
-    (ExecutionDetails, "percent_complete", -1, "must be from 0 to 100"),
-    (ExecutionDetails, "percent_complete", 101, "must be from 0 to 100"),
+    (ExecutionDetails, "percent_complete", -1, None),
+    (ExecutionDetails, "percent_complete", 101, None),
     (ExecutionDetails, "percent_complete", 50.0, "must be an int"),
     (ExecutionDetails, "percent_complete", True, "must be an int"),
     (ExecutionDetails, "percent_complete", "50", "must be an int"),
@@ -314,8 +312,8 @@ def _limit_id(row: tuple[type, str, Any, str | None]) -> str:
 
 
 @pytest.mark.parametrize("row", _LIMITS, ids=_limit_id)
-def test_what_we_send_has_the_limits_of_the_service(row: tuple[Any, str, Any, str | None]) -> None:
-    """Each limit is held on both sides; what breaks it is refused with field and rule, and never shown."""
+def test_what_we_send_has_checked_types(row: tuple[Any, str, Any, str | None]) -> None:
+    """A wrong type is refused with field and rule, and never shown.  No length is refused."""
     model, field, value, rule = row
     arguments = {**_DEFAULTS[model][0], field: value}
     if rule is None:
@@ -328,7 +326,7 @@ def test_what_we_send_has_the_limits_of_the_service(row: tuple[Any, str, Any, st
     assert _HUNTER not in repr((caught.value, vars(caught.value), caught.value.__cause__, caught.value.__context__))
 
 
-def test_every_field_that_we_send_has_limits() -> None:
+def test_every_field_that_we_send_is_checked() -> None:
     """The table above has each field of the three inputs, with a value that is taken and one that is refused."""
     outcomes = {(model, field, rule is None) for model, field, _, rule in _LIMITS}
     fields = {
@@ -339,11 +337,12 @@ def test_every_field_that_we_send_has_limits() -> None:
     assert {(model, field, taken) for model, field in fields for taken in (True, False)} == outcomes
 
 
-def test_a_limit_holds_in_evolve() -> None:
+def test_a_type_is_checked_in_evolve() -> None:
     """A changed copy is checked too."""
     details = ExecutionDetails(percent_complete=1)
-    with pytest.raises(InvalidRequestError, match=r"^percent_complete: must be from 0 to 100$"):
-        attrs.evolve(details, percent_complete=101)
+    wrong: Any = "1"
+    with pytest.raises(InvalidRequestError, match=r"^percent_complete: must be an int$"):
+        attrs.evolve(details, percent_complete=wrong)
 
 
 @pytest.mark.parametrize("field", ["category", "owner"])

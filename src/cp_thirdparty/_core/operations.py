@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import attrs
 
 from cp_thirdparty import _limits
+from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._reading import read
 from cp_thirdparty.converter import unstructure
@@ -116,9 +117,9 @@ def put_third_party_job_success_result(
     if continuation_token is not None:
         parameters.append(_text("continuation_token", continuation_token, _limits.CONTINUATION_TOKEN))
     if current_revision is not None:
-        parameters.append(_model("current_revision", current_revision, CurrentRevision))
+        parameters.append(_model("current_revision", current_revision, CurrentRevision, fit_current_revision))
     if execution_details is not None:
-        parameters.append(_model("execution_details", execution_details, ExecutionDetails))
+        parameters.append(_model("execution_details", execution_details, ExecutionDetails, fit_execution_details))
     return _request("PutThirdPartyJobSuccessResult", job_id, parameters, _nothing, is_repeatable=False)
 
 
@@ -126,7 +127,8 @@ def put_third_party_job_failure_result(
     job_id: str, *, client_token: str | SecretStr, failure_details: FailureDetails
 ) -> Request[None]:
     """Report a failure."""
-    parameters = [*_job(job_id, client_token), _model("failure_details", failure_details, FailureDetails)]
+    details = _model("failure_details", failure_details, FailureDetails, fit_failure_details)
+    parameters = [*_job(job_id, client_token), details]
     return _request("PutThirdPartyJobFailureResult", job_id, parameters, _nothing, is_repeatable=False)
 
 
@@ -165,8 +167,10 @@ def _secret(name: str, value: str | SecretStr, maximum: int) -> _Parameter:
     return _Parameter(name, secret, _limits.text(secret.get_secret_value(), maximum))
 
 
-def _model(name: str, value: object, model: type[object]) -> _Parameter:
-    return _Parameter(name, value, None if isinstance(value, model) else f"must be {_article(model.__name__)}")
+def _model(name: str, value: object, model: type[_T], fit: Callable[[_T], object]) -> _Parameter:
+    if isinstance(value, model):
+        return _Parameter(name, fit(value), None)
+    return _Parameter(name, None, f"must be {_article(model.__name__)}")
 
 
 def _article(noun: str) -> str:
@@ -199,11 +203,15 @@ def _request(
     return Request(
         operation_name=operation_name,
         job_id=job_id,
-        parameters={} if broken else {member_name(name): _wire_value(value) for name, value, _ in parameters},
+        parameters={} if broken else _members(parameters),
         decode=decode,
         is_repeatable=is_repeatable,
         refused=InvalidRequestError(broken.name, str(broken.broken_rule), **facts) if broken else None,
     )
+
+
+def _members(parameters: list[_Parameter]) -> dict[str, Any]:
+    return {member_name(name): _wire_value(value) for name, value, _ in parameters if value is not None}
 
 
 def _wire_value(value: Any) -> Any:

@@ -1,0 +1,56 @@
+"""Fit results into the limits of the service: a long string is truncated and never refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cp_thirdparty import _limits
+from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
+
+_ELLIPSIS: Final = "…"
+_NO_MESSAGE: Final = "The job failed; the worker gave no reason."
+
+
+def truncate(value: str, maximum: int) -> str:
+    """Return at most ``maximum`` code points that can be encoded; ``…`` is the last one of a longer string."""
+    plain = str.__str__(value)  # a subclass may have methods of its own
+    encodable = plain[: maximum + 1].encode(errors="replace").decode()
+    return encodable if len(plain) <= maximum else encodable[: maximum - len(_ELLIPSIS)] + _ELLIPSIS
+
+
+def fit_current_revision(revision: CurrentRevision) -> CurrentRevision | None:
+    """Return what the service accepts of a revision, or ``None`` if a required part is empty."""
+    revision_id = truncate(revision.revision, _limits.REVISION)
+    change_identifier = truncate(revision.change_identifier, _limits.CHANGE_IDENTIFIER)
+    if not (revision_id and change_identifier):
+        return None
+    return CurrentRevision(
+        revision=revision_id,
+        change_identifier=change_identifier,
+        created=revision.created,
+        revision_summary=_optional(revision.revision_summary, _limits.REVISION_SUMMARY),
+    )
+
+
+def fit_execution_details(details: ExecutionDetails) -> ExecutionDetails:
+    """Return what the service accepts of execution details."""
+    percent = details.percent_complete
+    return ExecutionDetails(
+        summary=_optional(details.summary, _limits.EXECUTION_SUMMARY),
+        external_execution_id=_optional(details.external_execution_id, _limits.EXTERNAL_EXECUTION_ID),
+        percent_complete=None if percent is None else min(max(int.__int__(percent), 0), _limits.MAX_PERCENT),
+    )
+
+
+def fit_failure_details(details: FailureDetails) -> FailureDetails:
+    """Return what the service accepts of failure details."""
+    return FailureDetails(
+        type=details.type,
+        # Botocore refuses an empty message, so the failure would never be reported.
+        message=truncate(details.message, _limits.FAILURE_MESSAGE) or _NO_MESSAGE,
+        external_execution_id=_optional(details.external_execution_id, _limits.EXTERNAL_EXECUTION_ID),
+    )
+
+
+def _optional(value: str | None, maximum: int) -> str | None:
+    return None if value is None else truncate(value, maximum) or None
