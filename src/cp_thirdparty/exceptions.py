@@ -41,8 +41,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any, TypedDict, overload
 
+from cp_thirdparty._result_errors import FailureTypeName, ResultTypeError, check_failure
 from cp_thirdparty.enums import Delivery, FailureType
 
 if sys.version_info >= (3, 11):
@@ -391,19 +392,39 @@ class JobFailedError(Exception):
 
     It is not a `CodePipelineJobError`, so ``except ThirdPartyError`` in a handler catches errors of calls only.
 
-    Args:
-        failure_type: Why the job failed.
+    The first two arguments are also accepted in reverse order if only the second one is a failure type.
 
-        message: What the customer should know.  Keep secrets out of it.
+    Args:
+        failure_type: Why the job failed: a `cp_thirdparty.FailureType`, or its value, such as ``"JobFailed"``.
+
+        message: What the customer should know.  Keep secrets out of it.  The client truncates it to 5,000 characters.
 
         external_execution_id: The partner's own id of the work, if there is one.
+
+    Raises:
+        TypeError: An argument has a wrong type.  In a handler, the worker then reports a failure with the arguments
+            that are correct.
     """
 
-    def __init__(self, failure_type: FailureType, message: str, external_execution_id: str | None = None) -> None:
-        super().__init__(failure_type, message, external_execution_id)
-        self.failure_type = failure_type
-        self.message = message
-        self.external_execution_id = external_execution_id
+    # A subclass may not call ``__init__``.  The worker reports its failure all the same.
+    failure_type: FailureType = FailureType.JOB_FAILED
+    message: str = ""
+    external_execution_id: str | None = None
+
+    @overload
+    def __init__(
+        self, failure_type: FailureType | FailureTypeName, message: str, external_execution_id: str | None = None
+    ) -> None: ...
+
+    @overload
+    def __init__(self, failure_type: str, message: FailureType, external_execution_id: str | None = None) -> None: ...
+
+    def __init__(self, failure_type: str, message: str, external_execution_id: str | None = None) -> None:
+        correct, problems = check_failure(failure_type, message, external_execution_id)
+        super().__init__(*correct.values())
+        self.__dict__.update({name: value for name, value in correct.items() if value is not None})
+        if problems:
+            raise ResultTypeError(f"JobFailedError: {'; '.join(problems)}", self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reduce(self)

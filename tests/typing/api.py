@@ -433,6 +433,8 @@ def caught(client: ThirdPartyJobClient) -> tuple[str, ...]:
     except ThirdPartyError as error:
         root: Exception = error
         raise JobFailedError(FailureType.JOB_FAILED, "no details", external_execution_id="e") from root
+    JobFailedError("ConfigurationError", "no such project")
+    JobFailedError("no such project", FailureType.CONFIGURATION_ERROR)
     raise JobFailedError(FailureType.SYSTEM_UNAVAILABLE, "no details")
 
 

@@ -91,7 +91,7 @@ def constructors() -> None:
     ActionConfiguration(configuration={"A": None})  # E: mypy pyright ty
     S3Location("bucket", "key")  # E: mypy pyright ty
     ThirdPartyJob(client_id=SecretStr("c"), job_id="j")  # E: mypy pyright ty
-    JobFailedError("JobFailed", "m")  # E: mypy pyright ty
+    JobFailedError("JobFaild", "m")  # E: mypy pyright ty
     exceptions.TransportError("m", operation="PollForThirdPartyJobs")  # E: mypy pyright
     exceptions.TransportError("m", attempts="1")  # E: mypy pyright ty
     Key(5)  # E: mypy pyright ty

@@ -21,6 +21,7 @@ from cp_thirdparty import (
     CurrentRevision,
     ExecutionDetails,
     FailureDetails,
+    FailureType,
     Job,
     JobDetails,
     JobFailedError,
@@ -31,7 +32,7 @@ from cp_thirdparty import (
     ThirdPartyJobClient,
 )
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
-from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
 from cp_thirdparty.worker import (
     ClientTokens,
     EnvironmentTokens,
@@ -62,8 +63,8 @@ from cp_thirdparty.worker import (
 )
 from cp_thirdparty.worker.events import EventHook, tell
 from cp_thirdparty.worker.health import WorkerState
-from cp_thirdparty.worker.results import failure_details
-from cp_thirdparty.worker.runner import ArtifactsFactory, Ran, Runner, run_elsewhere
+from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
+from cp_thirdparty.worker.runner import ArtifactsFactory, NotStarted, Ran, Runner, run_elsewhere
 from cp_thirdparty.worker.tokens import TokenLookup
 
 Progress = Callable[[int], object]
@@ -419,6 +420,25 @@ def _succeeded(
     assert_type(one.execution_details, ExecutionDetails | None)
 
 
+def _accept_result(returned: object) -> None:
+    assert_type(accept_result(returned), Result)
+
+
+def _without_decoration(result: Result) -> None:
+    assert_type(without_decoration(result), Result | None)
+
+
+def _fail(_job: Job[Scan]) -> FailureDetails:
+    return FailureDetails(type=FailureType.JOB_FAILED, message="m")
+
+
+async def _fail_later(_job: Job[Scan]) -> Succeeded | FailureDetails:
+    return FailureDetails(type=FailureType.JOB_FAILED, message="m")
+
+
+_FAILING: list[Handler[Scan]] = [_fail, _fail_later]
+
+
 def _failure_details(failure: JobFailedError) -> None:
     assert_type(failure_details(failure), FailureDetails)
 
@@ -462,8 +482,14 @@ def _runner(
     assert_type(one.tokens, TokenLookup)
 
 
+def _not_started(one: NotStarted, error: CodePipelineJobError | None, error_name: str) -> None:
+    assert_type(NotStarted(error=error, error_name=error_name), NotStarted)
+    assert_type(one.error, CodePipelineJobError | None)
+    assert_type(one.error_name, str)
+
+
 def _run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> None:
-    assert_type(run_elsewhere(runner, offer, deadline), Ran)
+    assert_type(run_elsewhere(runner, offer, deadline), Ran | NotStarted)
 
 
 # --- sqlite_journal

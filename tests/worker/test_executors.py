@@ -16,9 +16,12 @@ import pytest
 from support import handlers
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, make_worker, running, succeed, until
 
-from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.worker import JobEvent, Released, Reported
+from cp_thirdparty.worker.runner import NotStarted, Runner, run_elsewhere
+from cp_thirdparty.worker.tokens import TokenLookup
 
 _POOL = partial(ProcessPoolExecutor, max_workers=2, mp_context=get_context("spawn"))
 
@@ -223,3 +226,71 @@ def test_threads_are_the_default(service: LocalCodePipeline) -> None:
 
     make_worker(service, handle).run_once()
     assert seen == [f"cp-thirdparty-{action.jobs[0].id}"]
+
+
+# --- a process that cannot prepare a job
+
+
+class _PartnersError(TransportError):
+    """A class that only the child may know."""
+
+
+def _look_up(failure: BaseException) -> Callable[[str], str]:
+    def tokens(_client_id: str) -> str:
+        raise failure
+
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("failure", "kept"),
+    [
+        (TransportError("no connection", job_id="j", is_retry_safe=True), TransportError),
+        (_PartnersError("no connection"), None),
+        (KeyError("xMARKERx"), None),
+        (SystemExit("xMARKERx"), None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_job_that_cannot_be_prepared_is_not_started(
+    monkeypatch: pytest.MonkeyPatch, failure: BaseException, kept: type[BaseException] | None
+) -> None:
+    """An error of this library travels with its facts; of any other exception only the name of its class does."""
+    nothing: Any = None
+    runner: Runner[Any] = Runner(
+        connect=lambda: nothing, handler=succeed, configuration=None, tokens=TokenLookup(_look_up(failure))
+    )
+    monkeypatch.setattr(pickle, "loads", lambda _: runner)
+    started = run_elsewhere(type(failure).__name__.encode(), ThirdPartyJob(client_id="c", job_id="j"), 0.0)
+    monkeypatch.undo()
+    assert isinstance(started, NotStarted)
+    received = pickle.loads(pickle.dumps(started))
+    assert received.error_name == type(failure).__name__
+    assert (None if received.error is None else type(received.error)) is kept
+    assert received.error is None or vars(received.error) == vars(failure)
+    assert "xMARKERx" not in repr(received)
+
+
+def test_a_process_without_the_token_does_not_start_a_job(service: LocalCodePipeline) -> None:
+    """There is no exception then, but the same result."""
+    runner = Runner[Any](
+        connect=handlers.connect_to(service),
+        handler=succeed,
+        configuration=None,
+        tokens=TokenLookup(partial(handlers.token_in_this_process, process_id=0)),
+    )
+    started = run_elsewhere(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="j"), 0.0)
+    assert started == NotStarted(error=None, error_name="LookupError")
+
+
+def test_details_that_cannot_be_read_keep_their_error(service: LocalCodePipeline) -> None:
+    """The worker can decide by the error whether another process may read them."""
+    runner = Runner[Any](
+        connect=handlers.connect_to(service),
+        handler=succeed,
+        configuration=None,
+        tokens=TokenLookup(handlers.token_of),
+    )
+    started = run_elsewhere(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="no such job"), 0.0)
+    assert isinstance(started, NotStarted)
+    assert isinstance(started.error, JobNotFoundException)

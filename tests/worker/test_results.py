@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,10 +21,11 @@ from cp_thirdparty import (
     SecretStr,
     Succeeded,
 )
+from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.exceptions import InvalidRequestError, JournalError
 from cp_thirdparty.worker import Result
 from cp_thirdparty.worker._result_text import result_of, text_of
-from cp_thirdparty.worker.results import failure_details
+from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
 from cp_thirdparty.worker.tokens import TokenLookup
 
 _DETAILS = ExecutionDetails(summary="half", external_execution_id="run 1", percent_complete=50)
@@ -37,6 +40,11 @@ _RESULTS: list[Result] = [
     FailureDetails(type=FailureType.JOB_FAILED, message="no", external_execution_id="run 1"),
     FailureDetails(type=FailureType.PERMISSION_ERROR, message="\N{PILE OF POO}"),
 ]
+
+
+def _anything(value: object) -> Any:
+    """Return a value as one of any type."""
+    return value
 
 
 @pytest.mark.parametrize("token", ["", "x" * 2049, 7, None, "\ud800"])
@@ -101,10 +109,9 @@ def test_a_long_id_is_cut() -> None:
     assert details.external_execution_id == "x" * 1499 + "…"
 
 
-@pytest.mark.parametrize("message", ["", None, 7])
-def test_an_empty_message_gets_words(message: Any) -> None:
+def test_an_empty_message_is_replaced() -> None:
     """Botocore refuses an empty message, so there is always one."""
-    details = failure_details(JobFailedError(FailureType.JOB_FAILED, message, ""))
+    details = failure_details(JobFailedError(FailureType.JOB_FAILED, "", ""))
     assert details == FailureDetails(type=FailureType.JOB_FAILED, message="The job failed; the worker gave no reason.")
 
 
@@ -113,10 +120,165 @@ def test_lone_surrogates_are_replaced() -> None:
     assert failure_details(JobFailedError(FailureType.JOB_FAILED, "a\ud800b")).message == "a?b"
 
 
-def test_a_wrong_type_of_failure_is_a_failed_job() -> None:
-    """A failure type that is none does not keep a failure from being reported."""
-    wrong: Any = "PermissionsError"
-    assert failure_details(JobFailedError(wrong, "no")).type is FailureType.JOB_FAILED
+# --- the arguments of a failure
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (FailureType.PERMISSION_ERROR, "no rights"),
+        ("PermissionError", "no rights"),
+        ("no rights", FailureType.PERMISSION_ERROR),
+        ("no rights", "PermissionError"),
+    ],
+    ids=repr,
+)
+def test_a_failure_type_is_a_member_or_its_value(arguments: Any) -> None:
+    """The type may be a string, and the first two arguments may be swapped if only one of them is a type."""
+    failure = JobFailedError(*_anything((*arguments, "run 1")))
+    assert (failure.failure_type, failure.message) == (FailureType.PERMISSION_ERROR, "no rights")
+    assert isinstance(failure.failure_type, FailureType)
+    assert failure.external_execution_id == "run 1"
+    assert str(failure) == "PermissionError: no rights"
+
+
+def test_two_types_are_taken_in_their_order() -> None:
+    """A message may be the name of a failure type."""
+    failure = JobFailedError("JobFailed", "PermissionError")
+    assert (failure.failure_type, failure.message) == (FailureType.JOB_FAILED, "PermissionError")
+
+
+_TYPES = "JobFailed, ConfigurationError, PermissionError, RevisionOutOfSync, RevisionUnavailable, SystemUnavailable"
+_BAD_TYPE = f"failure_type must be a FailureType or one of {_TYPES}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "kind", "message"),
+    [
+        (("PermissionsError", "no rights"), _BAD_TYPE, "JobFailed", "no rights"),
+        ((None, "no rights"), _BAD_TYPE, "JobFailed", "no rights"),
+        (("PermissionError", None), "message must be a str, not NoneType", "PermissionError", ""),
+        (("PermissionError", ValueError("x")), "message must be a str, not ValueError", "PermissionError", ""),
+        ((7, FailureType.PERMISSION_ERROR), "message must be a str, not int", "PermissionError", ""),
+        ((7, b"x"), f"{_BAD_TYPE}; message must be a str, not bytes", "JobFailed", ""),
+        (
+            ("PermissionError", "no rights", 7),
+            "external_execution_id must be a str, not int",
+            "PermissionError",
+            "no rights",
+        ),
+    ],
+    ids=repr,
+)
+def test_wrong_arguments_are_a_type_error(arguments: Any, problem: str, kind: str, message: str) -> None:
+    """The error names what is wrong, and keeps what is correct for the report."""
+    with pytest.raises(TypeError) as caught:
+        JobFailedError(*arguments)
+    assert str(caught.value) == f"JobFailedError: {problem}"
+    assert isinstance(caught.value, ResultTypeError)
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        failure: Any = error.failure
+        assert (failure.failure_type, failure.message, failure.external_execution_id) == (kind, message, None)
+
+
+def test_changed_attributes_are_checked_when_reported() -> None:
+    """What is wrong is replaced, and what is correct stays."""
+    failure: Any = JobFailedError(FailureType.PERMISSION_ERROR, "no rights", "run 1")
+    failure.failure_type = "no type"
+    assert failure_details(failure) == FailureDetails(
+        type=FailureType.JOB_FAILED, message="no rights", external_execution_id="run 1"
+    )
+
+
+# --- what is accepted
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (
+            lambda: Succeeded(execution_details=_anything({"summary": "x"})),
+            "Succeeded: execution_details must be of type ExecutionDetails or None, not dict",
+        ),
+        (
+            lambda: Continued(continuation_token="t", current_revision=_anything("r")),
+            "Continued: current_revision must be of type CurrentRevision or None, not str",
+        ),
+        (
+            lambda: Succeeded(current_revision=_anything(_DETAILS)),
+            "Succeeded: current_revision must be of type CurrentRevision or None, not ExecutionDetails",
+        ),
+    ],
+)
+def test_a_part_of_a_wrong_type_is_refused_when_made(make: Callable[[], object], problem: str) -> None:
+    """The handler's traceback leads to the line that made it."""
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize("result", _RESULTS, ids=lambda result: type(result).__name__)
+def test_a_correct_result_is_accepted_as_it_is(result: Result) -> None:
+    """An accepted result is equal to what the handler returned, and has the classes of this library."""
+    accepted = accept_result(result)
+    assert accepted == result
+    assert type(accepted) is type(result)
+
+
+def _unchecked(model: type[Any], **fields: Any) -> Any:
+    """Create a model without its constructor."""
+    made: Any = object.__new__(model)
+    for name in attrs.fields_dict(model):
+        object.__setattr__(made, name, fields.get(name))
+    return made
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        None,
+        "done",
+        Succeeded,
+        FailureType.JOB_FAILED,
+        _unchecked(Succeeded, execution_details={"summary": "x"}),
+        _unchecked(Succeeded, execution_details=_unchecked(ExecutionDetails, summary=7)),
+        _unchecked(Succeeded, current_revision=_unchecked(CurrentRevision, revision=7)),
+        _unchecked(Continued, continuation_token=7),
+        _unchecked(FailureDetails, type="JobFailed", message=7),
+        Succeeded.__new__(Succeeded),
+    ],
+    ids=lambda returned: type(returned).__name__,
+)
+def test_what_is_no_result_is_refused_when_returned(returned: object) -> None:
+    """An object that was created or changed without its constructor is checked too."""
+    with pytest.raises((TypeError, InvalidRequestError, AttributeError)):
+        accept_result(returned)
+
+
+@attrs.frozen(kw_only=True)
+class _OwnSuccess(Succeeded):
+    note: str = ""
+
+
+def test_a_subclass_is_reported_as_its_base() -> None:
+    """The worker needs no class of the partner to read its journal."""
+    assert accept_result(_OwnSuccess(note="x", execution_details=_DETAILS)) == Succeeded(execution_details=_DETAILS)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (_RESULTS[1], Succeeded()),
+        (Succeeded(), None),
+        (Continued(continuation_token="t", execution_details=_DETAILS), Continued(continuation_token="t")),
+        (Continued(continuation_token="t"), None),
+        (_RESULTS[4], FailureDetails(type=FailureType.JOB_FAILED, message="no")),
+        (FailureDetails(type=FailureType.PERMISSION_ERROR, message="no"), None),
+    ],
+)
+def test_decoration_can_be_left_out(result: Result, expected: Result | None) -> None:
+    """What the action depends on stays: the token, and the type and message of a failure."""
+    assert without_decoration(result) == expected
 
 
 # --- client tokens

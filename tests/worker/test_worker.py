@@ -181,7 +181,7 @@ def test_what_a_handler_raises_is_a_failure_without_its_text(
     (outcome,) = make_worker(service, handle).run_once()
     assert action.result == FailureDetails(
         type=FailureType.JOB_FAILED,
-        message=f"The action's worker met {type(failure).__name__} in job {outcome.job.job_id}.",
+        message=f"The action's worker failed with {type(failure).__name__} (job {outcome.job.job_id}).",
     )
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "test_worker.py" in record.getMessage()
@@ -191,11 +191,11 @@ def test_what_a_handler_raises_is_a_failure_without_its_text(
 
 @pytest.mark.parametrize("returned", [None, "done", FailureType.JOB_FAILED, Succeeded], ids=repr)
 def test_a_handler_without_a_result_has_failed(service: LocalCodePipeline, returned: Any) -> None:
-    """Only a ``Succeeded`` or a ``Continued`` is a result."""
+    """Only a ``Succeeded``, a ``Continued`` or a ``FailureDetails`` is a result."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = make_worker(service, lambda _: returned).run_once()
     assert isinstance(action.result, FailureDetails)
-    assert action.result.message == f"The action's worker gave no result for job {outcome.job.job_id}."
+    assert action.result.message == f"The action's worker returned no valid result (job {outcome.job.job_id})."
 
 
 @attrs.frozen
@@ -232,7 +232,7 @@ def test_a_configuration_that_does_not_fit_fails_its_job(service: LocalCodePipel
 
 
 def test_a_job_without_credentials_has_no_artifacts(service: LocalCodePipeline) -> None:
-    """Without a factory the store is made of the job; that it cannot be is a failure, and not of the ambient ones."""
+    """The customer reads that the job has no credentials; those of the machine are not used."""
 
     def handle(job: AnyJob) -> Succeeded:
         job.artifacts.download("MyApp", to=job.workspace / "MyApp.zip")
@@ -240,22 +240,27 @@ def test_a_job_without_credentials_has_no_artifacts(service: LocalCodePipeline) 
 
     nobody = ArtifactCredentials(access_key_id=None, secret_access_key=None, session_token=None)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID, artifact_credentials=nobody)
-    make_worker(service, handle).run_once()
-    assert isinstance(action.result, FailureDetails)
-    assert "met CredentialsError in job" in action.result.message
+    (outcome,) = make_worker(service, handle).run_once()
+    assert action.result == FailureDetails(
+        type=FailureType.PERMISSION_ERROR,
+        message="The artifact credentials lack access_key_id, secret_access_key, session_token "
+        f"(job {outcome.job.job_id}).",
+    )
 
 
 def test_an_artifact_that_the_job_has_not_fails_it(service: LocalCodePipeline) -> None:
-    """The customer reads the kind of the error; nothing is asked of S3."""
+    """The customer reads which artifact is missing; nothing is sent to S3."""
 
     def handle(job: AnyJob) -> Succeeded:
         job.artifacts.download("MyApp", to=job.workspace / "MyApp.zip")
         return Succeeded()
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    make_worker(service, handle).run_once()
-    assert isinstance(action.result, FailureDetails)
-    assert "met ArtifactNotFoundError in job" in action.result.message
+    (outcome,) = make_worker(service, handle).run_once()
+    assert action.result == FailureDetails(
+        type=FailureType.CONFIGURATION_ERROR,
+        message=f"The job has no input artifact 'MyApp'; it has none (job {outcome.job.job_id}).",
+    )
 
 
 def test_the_artifacts_are_made_with_the_jobs_token(service: LocalCodePipeline) -> None:

@@ -121,13 +121,15 @@ def refused_credentials(details: JobDetails) -> CredentialsError | None:
     """Tell why a job's credentials are of no use, or ``None``: botocore would look for others."""
     given = details.data.artifact_credentials
     if given is None:
-        return CredentialsError("the job has no artifact credentials")
+        return CredentialsError("the job has no artifact credentials", job_id=details.id)
     missing = [
         field.name
         for field in attrs.fields(ArtifactCredentials)
         if (value := getattr(given, field.name)) is None or not value.get_secret_value()
     ]
-    return CredentialsError(f"the artifact credentials lack {', '.join(missing)}") if missing else None
+    if missing:
+        return CredentialsError(f"the artifact credentials lack {', '.join(missing)}", job_id=details.id)
+    return None
 
 
 def _difference(first: JobDetails, second: JobDetails) -> ArtifactError | None:

@@ -15,7 +15,7 @@ from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._failure_policy import ProcessDiedError
-from cp_thirdparty.worker.runner import Ran, Runner, run_elsewhere
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
 _TICK: Final = 0.5

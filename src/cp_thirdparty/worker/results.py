@@ -1,35 +1,34 @@
-"""What a handler gives back, and how a failure is put into words that the service takes."""
+"""What a handler returns, checked and truncated to what the service accepts."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from cp_thirdparty import _limits
-from cp_thirdparty.enums import FailureType
+from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
+from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.exceptions import InvalidRequestError, JobFailedError
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
-__all__ = ["Continued", "Result", "Succeeded", "failure_details"]
+__all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details", "without_decoration"]
 
-_CUT = "…"
-_NO_MESSAGE = "The job failed; the worker gave no reason."
+_ModelT = TypeVar("_ModelT", bound=attrs.AttrsInstance)
 
 
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class Succeeded:
-    """
-    The action is done, and well.
+def _checked_model(model: type[object]) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    """Create an attrs validator that accepts a model or ``None``."""
 
-    Attributes:
-        current_revision: The revision that the job has produced.
+    def validate(instance: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value is not None and not isinstance(value, model):
+            raise ResultTypeError(
+                f"{type(instance).__name__}: {field.name} must be of type {model.__name__} or None, "
+                f"not {type(value).__name__}"
+            )
 
-        execution_details: What the customer's console shows.
-    """
-
-    current_revision: CurrentRevision | None = None
-    execution_details: ExecutionDetails | None = None
+    return validate
 
 
 def _checked_token(_instance: object, field: attrs.Attribute[str], value: str) -> None:
@@ -39,11 +38,29 @@ def _checked_token(_instance: object, field: attrs.Attribute[str], value: str) -
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
+class Succeeded:
+    """
+    The action has ended and was successful.
+
+    Attributes:
+        current_revision: The revision that the job has produced.
+
+        execution_details: What the customer's console shows.
+
+    Raises:
+        TypeError: A part has a wrong type.
+    """
+
+    current_revision: CurrentRevision | None = attrs.field(default=None, validator=_checked_model(CurrentRevision))
+    execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_checked_model(ExecutionDetails))
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Continued:
     """
-    This job is done and the action goes on: a later poll brings a new job that carries the token.
+    This job has ended and the action goes on: a later poll returns a new job that has the token.
 
-    Make it before you start what the token stands for: a token that the service would refuse is refused here.
+    Create it before you start what the token stands for, because a token that the service would refuse is refused here.
 
     Attributes:
         continuation_token: What the next job needs to go on, 1 to 2,048 characters.  It is not treated as a secret.
@@ -54,44 +71,90 @@ class Continued:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The token breaks a limit of the service.
+
+        TypeError: A part has a wrong type.
     """
 
     continuation_token: str = attrs.field(validator=_checked_token)
-    current_revision: CurrentRevision | None = None
-    execution_details: ExecutionDetails | None = None
+    current_revision: CurrentRevision | None = attrs.field(default=None, validator=_checked_model(CurrentRevision))
+    execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_checked_model(ExecutionDetails))
 
 
 Result: TypeAlias = Succeeded | Continued | FailureDetails
-"""What is reported for a job."""
+"""What a handler returns and the worker reports for a job."""
+
+
+def accept_result(returned: object) -> Result:
+    """
+    Return the result of a handler as it is reported: plain objects of this library, truncated to the service's limits.
+
+    Args:
+        returned: What the handler has returned.
+
+    Raises:
+        TypeError: It is not a result, or a part of it has a wrong type.
+
+        cp_thirdparty.exceptions.InvalidRequestError: A field of a part has a wrong type.
+    """
+    if isinstance(returned, FailureDetails):
+        return fit_failure_details(_validated(returned))
+    if not isinstance(returned, (Succeeded, Continued)):
+        kind = type(returned).__name__
+        raise ResultTypeError(f"a handler must return Succeeded, Continued or FailureDetails, not {kind}")
+    _validated(returned)
+    revision, details = returned.current_revision, returned.execution_details
+    parts: dict[str, Any] = {
+        "current_revision": None if revision is None else fit_current_revision(_validated(revision)),
+        "execution_details": None if details is None else fit_execution_details(_validated(details)),
+    }
+    if isinstance(returned, Continued):
+        return Continued(continuation_token=str.__str__(returned.continuation_token), **parts)
+    return Succeeded(**parts)
+
+
+def _validated(model: _ModelT) -> _ModelT:
+    """Check the types of the fields again: an object can be created or changed without its constructor."""
+    attrs.validate(model)
+    return model
+
+
+def without_decoration(result: Result) -> Result | None:
+    """
+    Return the same result without the parts that the action does not depend on; ``None`` if it has no such parts.
+
+    Execution details, the current revision and the external execution id of a failure are left out.  A continuation
+    token stays, because the action cannot go on without it.
+
+    Args:
+        result: A result that the service has refused.
+    """
+    if isinstance(result, FailureDetails):
+        bare: Result = FailureDetails(type=result.type, message=result.message)
+    elif isinstance(result, Continued):
+        bare = Continued(continuation_token=result.continuation_token)
+    else:
+        bare = Succeeded()
+    return None if bare == result else bare
 
 
 def failure_details(failure: JobFailedError) -> FailureDetails:
     """
-    Put a failure into what the service takes.
+    Return what the service accepts of a failure.
 
-    Texts that are too long are cut on a code point and end in ``…``; what cannot be encoded becomes ``?``; an empty
-    message gets a fallback, and an empty id is left out.  Botocore refuses an empty message, so that the failure would
-    never be reported.
+    Strings that are too long are truncated on a code point and end in ``…``.  Characters that cannot be encoded become
+    ``?``.  An empty message is replaced, and an empty id is left out.
 
     Args:
-        failure: What a handler has raised.
+        failure: The error that a handler has raised.
     """
-    is_type = isinstance(failure.failure_type, FailureType)
-    external_execution_id = failure.external_execution_id
-    return FailureDetails(
-        type=failure.failure_type if is_type else FailureType.JOB_FAILED,
-        message=_cut(failure.message, _limits.FAILURE_MESSAGE) or _NO_MESSAGE,
-        external_execution_id=None
-        if external_execution_id is None
-        else _cut(external_execution_id, _limits.EXTERNAL_EXECUTION_ID) or None,
+    correct: Exception | None = failure
+    try:
+        correct = JobFailedError(failure.failure_type, failure.message, failure.external_execution_id)
+    except ResultTypeError as error:  # the attributes were changed after the failure was created
+        correct = error.failure
+    assert isinstance(correct, JobFailedError)  # noqa: S101 - a mistake of this library
+    return fit_failure_details(
+        FailureDetails(
+            type=correct.failure_type, message=correct.message, external_execution_id=correct.external_execution_id
+        )
     )
-
-
-def _cut(text: object, maximum: int) -> str:
-    encodable = (text if isinstance(text, str) else "").encode(errors="replace").decode()
-    return encodable if len(encodable) <= maximum else encodable[: maximum - len(_CUT)] + _CUT
-
-
-def without_decoration(result: Result) -> Result | None:
-    """Temporary."""
-    return None

@@ -9,7 +9,6 @@ import logging
 import pickle
 import threading
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -18,20 +17,24 @@ import attrs
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.configuration import structure_configuration
-from cp_thirdparty.enums import FailureType
-from cp_thirdparty.exceptions import ConfigurationError, JobFailedError
+from cp_thirdparty.exceptions import CodePipelineJobError
 from cp_thirdparty.models import JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._handler_failures import class_name, explain, unexplained
 from cp_thirdparty.worker.job import Job
-from cp_thirdparty.worker.results import Continued, Result, Succeeded, failure_details
+from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
 
-__all__ = ["ArtifactsFactory", "Handler", "Ran", "Runner", "run_elsewhere"]
+__all__ = ["ArtifactsFactory", "Handler", "NotStarted", "Ran", "Runner", "run_elsewhere"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
-Handler: TypeAlias = Callable[[Job[_ConfigurationT]], Succeeded | Continued | Awaitable[Succeeded | Continued]]
-"""The partner's function, or ``async def``, that does the work of one job."""
+Handler: TypeAlias = Callable[[Job[_ConfigurationT]], Result | Awaitable[Result]]
+"""
+The partner's function, or ``async def``, that does the work of one job.
+
+It returns a `Succeeded`, a `Continued` or a `cp_thirdparty.FailureDetails`.
+"""
 
 ArtifactsFactory: TypeAlias = Callable[..., ArtifactStore]
 """`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, makes the artifact store of a job."""
@@ -42,12 +45,12 @@ _log = logging.getLogger("cp_thirdparty.worker")
 @attrs.frozen(kw_only=True)
 class Ran:
     """
-    How a handler ended.
+    How a handler ended.  It can be pickled, whatever the handler returned or raised.
 
     Attributes:
         result: What to report.
 
-        failure: What has gone wrong in the handler, for the log; empty when nothing has.
+        failure: What failed in the handler, for the log; empty if nothing did.
 
         was_interrupted: Whether Ctrl-C ended it.
     """
@@ -93,8 +96,8 @@ class Runner(Generic[_ConfigurationT]):
         """
         Run the handler.
 
-        It raises nothing: whatever a handler raises becomes a failure.  The customer reads the failure, so its text has
-        the type of an unknown error and never its message.
+        It raises nothing: whatever a handler raises or returns becomes a result.  The customer reads a failure, so its
+        message is the library's own or the partner's, and never that of another exception.
         """
         try:
             data = details.data
@@ -110,16 +113,14 @@ class Runner(Generic[_ConfigurationT]):
                 cancelled=cancelled,
             )
             try:
-                result = self.handler(job)
-                if inspect.isawaitable(result):
-                    result = asyncio.run(_awaited(result))
+                returned = self.handler(job)
+                if inspect.isawaitable(returned):
+                    returned = asyncio.run(_wait_for(returned))
+                return Ran(result=accept_result(returned))
             finally:
-                job.close()
+                _close(job)
         except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
-            return _failed(failure, offer)
-        if isinstance(result, (Succeeded, Continued)):
-            return Ran(result=result)
-        return _no_result(result, offer)
+            return _failed(failure, offer.job_id)
 
     def _open_artifacts(
         self, client: ThirdPartyJobClient, details: JobDetails, client_token: SecretStr
@@ -128,53 +129,52 @@ class Runner(Generic[_ConfigurationT]):
         return make(client, details, client_token=client_token)
 
 
-async def _awaited(result: Awaitable[Succeeded | Continued]) -> Succeeded | Continued:
-    return await result
+async def _wait_for(returned: Awaitable[Result]) -> Result:
+    return await returned
 
 
-def _failed(failure: BaseException, offer: ThirdPartyJob) -> Ran:
-    if isinstance(failure, JobFailedError):
-        return Ran(result=failure_details(failure))
-    if isinstance(failure, ConfigurationError):
-        error = JobFailedError(FailureType.CONFIGURATION_ERROR, str(failure))  # keys and rules, never a value
-        return Ran(result=failure_details(error))
-    name = type(failure).__name__
-    was_interrupted = isinstance(failure, KeyboardInterrupt)
-    kind = FailureType.SYSTEM_UNAVAILABLE if was_interrupted else FailureType.JOB_FAILED
-    message = f"The action's worker met {name} in job {offer.job_id}."
-    return Ran(
-        result=failure_details(JobFailedError(kind, message)),
-        failure=f"{name} at {_where(failure)}",
-        was_interrupted=was_interrupted,
-    )
+def _failed(failure: BaseException, job_id: str) -> Ran:
+    try:
+        explanation = explain(failure, job_id)
+    except BaseException as obstacle:  # noqa: BLE001 - properties of the handler's exception may raise anything
+        explanation = unexplained(failure, obstacle, job_id)
+    return Ran(result=explanation.details, failure=explanation.log, was_interrupted=explanation.was_interrupted)
 
 
-def _where(failure: BaseException) -> str:
-    """Tell the way to an error by lines of code; its message may hold anything."""
-    frames = traceback.extract_tb(failure.__traceback__)[1:]  # the first is the runner's
-    return " > ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames) or "its start"
-
-
-def _no_result(result: object, offer: ThirdPartyJob) -> Ran:
-    found = type(result).__name__
-    message = f"The action's worker gave no result for job {offer.job_id}."
-    return Ran(
-        result=failure_details(JobFailedError(FailureType.JOB_FAILED, message)),
-        failure=f"it returned a {found}, which is neither a Succeeded nor a Continued",
-    )
+def _close(job: Job[Any]) -> None:
+    """Close a job.  What fails here does not change its result."""
+    try:
+        job.close()
+    except Exception as failure:  # noqa: BLE001 - the handler may have left anything in its workspace
+        _log.warning("job=%s the workspace could not be removed: %s", job.id, class_name(failure))
 
 
 # --- in another process: only the job's ids and the pickled runner get there
 
 
+@attrs.frozen(kw_only=True)
+class NotStarted:
+    """
+    A handler was not called, because its process could not prepare the job.  Another process may be able to.
+
+    Attributes:
+        error: The error if it is one of this library, which can be pickled, or ``None``.
+
+        error_name: Name of its class.
+    """
+
+    error: CodePipelineJobError | None
+    error_name: str
+
+
 @functools.lru_cache(maxsize=8)
-def _unpickled(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
+def _load(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
     """Keep the runner and its client for the next job; equal runners pickle alike."""
     loaded: Runner[Any] = pickle.loads(runner)  # noqa: S301 - the worker itself has sent it
     return loaded, loaded.connect()
 
 
-def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran:
+def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran | NotStarted:
     """
     Run a pickled runner in a process that is not the worker's.  It reads the details of the job itself.
 
@@ -185,16 +185,17 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran:
 
         deadline: When the job's time is over, in seconds since 1970.
 
-    Raises:
-        cp_thirdparty.exceptions.ThirdPartyError: The details could not be read here.
-
-        LookupError: There is no client token here.
+    Returns:
+        How the handler ended, or that it was not called.
     """
-    loaded, client = _unpickled(runner)
-    client_token = loaded.tokens(offer.client_id)
-    if client_token is None:
-        raise LookupError("no client token in this process")
-    details = client.get_third_party_job_details(offer.job_id, client_token=client_token)
+    try:
+        loaded, client = _load(runner)
+        client_token = loaded.tokens(offer.client_id)
+        if client_token is None:
+            return NotStarted(error=None, error_name="LookupError")
+        details = client.get_third_party_job_details(offer.job_id, client_token=client_token)
+    except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
+        return _not_started(failure)
     return loaded.run(
         offer,
         details,
@@ -203,3 +204,10 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran:
         seconds_left=deadline - time.time(),
         cancelled=threading.Event(),
     )
+
+
+def _not_started(failure: BaseException) -> NotStarted:
+    # A subclass of the partner may be one that the worker's process cannot load.
+    is_ours = type(failure).__module__ == CodePipelineJobError.__module__
+    error = failure if is_ours and isinstance(failure, CodePipelineJobError) else None
+    return NotStarted(error=error, error_name=class_name(failure))

@@ -1,0 +1,281 @@
+"""What the customer reads and what the log has of an exception that a handler raised: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import attrs
+
+from cp_thirdparty import exceptions
+from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty._core.truncation import truncate
+from cp_thirdparty._result_errors import ResultTypeError
+from cp_thirdparty.enums import FailureType
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ActionTypeNotFoundException,
+    ArtifactError,
+    ArtifactNotFoundError,
+    ArtifactTooLargeError,
+    ArtifactTransferError,
+    ClockSkewError,
+    CodePipelineJobError,
+    ConfigurationError,
+    CredentialsError,
+    InvalidClientTokenException,
+    InvalidJobException,
+    InvalidJobStateException,
+    InvalidNonceException,
+    InvalidRequestError,
+    JobFailedError,
+    JobNotFoundException,
+    JournalError,
+    ResponseDecodeError,
+    ServiceError,
+    ThrottledError,
+    TransportError,
+    UnsafeArchiveError,
+    UntrustedResponseError,
+    ValidationException,
+)
+from cp_thirdparty.models import FailureDetails
+from cp_thirdparty.worker.results import failure_details
+
+# The message of an error has its job's id at the end, which truncation must not remove.
+_MOST_CHARACTERS: Final = 4000
+# A class name and a job id are much shorter, unless someone tests how long they may be.
+_LONGEST_NAME: Final = 100
+# Bounds for what is read of an exception: groups and tracebacks can have thousands of parts.
+_MOST_RELATED: Final = 100
+_MOST_LOGGED: Final = 10
+_MOST_FRAMES: Final = 20
+
+# Its frames are the same in each traceback.
+_RUNNER: Final = str(Path(__file__).with_name("runner.py"))
+
+_OWN_MESSAGE: Final = "{message}"
+_BAD_ARCHIVE: Final = "An archive breaks a rule: {message}"
+_BAD_CONFIGURATION: Final = "The action configuration is not valid: {message}"
+_DENIED: Final = "The job's credentials are not sufficient: {message}"
+_CALL_FAILED: Final = "A request of the action's worker to AWS failed with {error}"
+_SETUP: Final = "The action's worker is not set up correctly: {error}"
+_NO_RESULT: Final = "The action's worker returned no valid result"
+_STOPPED: Final = "The action's worker was stopped"
+_FAILED: Final = "The action's worker failed with {error}"
+
+
+def _always(_error: Any) -> bool:
+    return True
+
+
+def _is_of_job(error: CodePipelineJobError) -> bool:
+    """Return whether an error is about the job's own credentials, and not about a call to CodePipeline."""
+    return error.job_id is not None and error.operation_name not in OPERATION_NAMES
+
+
+def _is_from_s3(error: CodePipelineJobError) -> bool:
+    return error.operation_name is not None
+
+
+_CONDITIONS: Final[dict[str, Callable[[Any], bool]]] = {
+    "": _always,
+    "of the job's credentials": _is_of_job,
+    "in S3": _is_from_s3,
+}
+
+
+@attrs.frozen
+class Row:
+    """
+    How one class of exceptions is reported.
+
+    Attributes:
+        error: The class; the nearest base class counts.
+
+        failure_type: What is reported to the service.
+
+        sentence: What the customer reads.  ``{message}`` is the error's own message, which this library wrote without
+            values; ``{error}`` is the name of the class.
+
+        condition: To which errors of the class the row applies; empty for all.
+    """
+
+    error: type[BaseException]
+    failure_type: FailureType
+    sentence: str
+    condition: str = ""
+
+    def applies(self, error: BaseException) -> bool:
+        """Return whether the row is for this error."""
+        return _CONDITIONS[self.condition](error)
+
+
+TABLE: Final = (
+    # The customer can change something.
+    Row(ConfigurationError, FailureType.CONFIGURATION_ERROR, _BAD_CONFIGURATION),
+    Row(ArtifactNotFoundError, FailureType.REVISION_UNAVAILABLE, _OWN_MESSAGE, "in S3"),
+    Row(ArtifactNotFoundError, FailureType.CONFIGURATION_ERROR, _OWN_MESSAGE),
+    Row(UnsafeArchiveError, FailureType.JOB_FAILED, _BAD_ARCHIVE),
+    Row(ArtifactTooLargeError, FailureType.JOB_FAILED, _OWN_MESSAGE),
+    Row(ArtifactError, FailureType.JOB_FAILED, _OWN_MESSAGE),
+    Row(AccessDeniedError, FailureType.PERMISSION_ERROR, _DENIED, "of the job's credentials"),
+    Row(CredentialsError, FailureType.PERMISSION_ERROR, _OWN_MESSAGE, "of the job's credentials"),
+    # The network or an AWS service failed.
+    Row(ArtifactTransferError, FailureType.SYSTEM_UNAVAILABLE, _OWN_MESSAGE),
+    Row(ThrottledError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(TransportError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(UntrustedResponseError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(ResponseDecodeError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(InvalidJobException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(InvalidJobStateException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(InvalidNonceException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(JobNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    Row(ServiceError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    # The partner's worker is not set up correctly, which the customer cannot change.
+    Row(AccessDeniedError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    Row(CredentialsError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    Row(InvalidClientTokenException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    Row(ActionTypeNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    Row(ClockSkewError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    Row(JournalError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    # The handler has a mistake.
+    Row(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
+    Row(InvalidRequestError, FailureType.JOB_FAILED, _FAILED),
+    Row(ValidationException, FailureType.JOB_FAILED, _FAILED),
+    Row(CodePipelineJobError, FailureType.JOB_FAILED, _FAILED),
+    Row(KeyboardInterrupt, FailureType.SYSTEM_UNAVAILABLE, _STOPPED),
+    Row(BaseException, FailureType.JOB_FAILED, _FAILED),
+)
+
+# Only these classes have messages that this library wrote.  A subclass of the partner may have any message.
+_OURS: Final = frozenset({ResultTypeError, *(getattr(exceptions, name) for name in exceptions.__all__)})
+
+
+@attrs.frozen(kw_only=True)
+class Explanation:
+    """
+    What is made of an exception.
+
+    Attributes:
+        details: What to report to the customer.
+
+        log: What to log; empty for a correct `JobFailedError`.
+
+        was_interrupted: Whether Ctrl-C is among the exceptions.
+    """
+
+    details: FailureDetails
+    log: str
+    was_interrupted: bool = False
+
+
+def explain(failure: BaseException, job_id: str) -> Explanation:
+    """
+    Explain an exception that a handler raised, to the customer and for the log.
+
+    A failure in the partner's words, `JobFailedError`, counts first; then the first exception with a row of its own
+    among the exception, the members of its group and its causes.
+    """
+    related = tuple(_related(failure))
+    words, is_correct = _own_words(related)
+    row, chosen = _choose(related)
+    return Explanation(
+        details=_report(row, chosen, job_id) if words is None else failure_details(words),
+        log="" if is_correct else "; from ".join(_log_text(one) for one in related[:_MOST_LOGGED]),
+        was_interrupted=any(isinstance(one, KeyboardInterrupt) for one in related),
+    )
+
+
+def unexplained(failure: BaseException, obstacle: BaseException, job_id: str) -> Explanation:
+    """Explain an exception that cannot be read, because its own code raises another one."""
+    return Explanation(
+        details=_details(FailureType.JOB_FAILED, "The action's worker failed", job_id),
+        log=f"{class_name(failure)}, which raised {class_name(obstacle)} when it was read",
+        was_interrupted=type(obstacle) is KeyboardInterrupt,
+    )
+
+
+def class_name(value: object) -> str:
+    """Return the name of a value's class without running code of that class."""
+    return _printable(type.__dict__["__name__"].__get__(type(value)), _LONGEST_NAME)
+
+
+def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None, bool]:
+    """Return the failure in the partner's words, and whether it was raised correctly."""
+    for one in related:
+        if isinstance(one, JobFailedError):
+            message: object = one.message
+            return one, isinstance(message, str) and message != ""
+    for one in related:
+        if isinstance(one, ResultTypeError) and isinstance(one.failure, JobFailedError):
+            return one.failure, False
+    return None, False
+
+
+def _choose(related: Iterable[BaseException]) -> tuple[Row, BaseException]:
+    """Choose the first exception that has a row of its own, or else the first exception."""
+    found = [(_row(one), one) for one in related]
+    return next((choice for choice in found if choice[0].error is not BaseException), found[0])
+
+
+def _row(error: BaseException) -> Row:
+    rows = (row for base in type(error).__mro__ for row in TABLE if row.error is base and row.applies(error))
+    return next(rows)
+
+
+def _report(row: Row, error: BaseException, job_id: str) -> FailureDetails:
+    sentence = row.sentence if type(error) in _OURS or "{message}" not in row.sentence else _FAILED
+    # The message is read only where it is shown: of other exceptions it may be anything.
+    message = _printable(str(error), _MOST_CHARACTERS) if "{message}" in sentence else ""
+    return _details(row.failure_type, sentence.format(message=message, error=class_name(error)), job_id)
+
+
+def _details(kind: FailureType, sentence: str, job_id: str) -> FailureDetails:
+    text = f"{sentence[:1].upper()}{sentence[1:]} (job {_printable(job_id, _LONGEST_NAME)})."
+    return FailureDetails(type=kind, message=text)
+
+
+def _related(failure: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, the members of its group and its causes, each once."""
+    waiting: list[BaseException] = [failure]
+    seen: set[int] = set()
+    while waiting and len(seen) < _MOST_RELATED:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting.extend(_members(one))
+        if one.__cause__ is not None:
+            waiting.append(one.__cause__)
+
+
+def _members(failure: BaseException) -> list[BaseException]:
+    """Return the members of an exception group.  Python 3.10 has groups of other packages, so no class is named."""
+    members: object = getattr(failure, "exceptions", ())
+    return [one for one in members if isinstance(one, BaseException)] if isinstance(members, tuple) else []
+
+
+def _log_text(error: BaseException) -> str:
+    """Return the class and the place of an exception, with its message if this library wrote it."""
+    message = f": {_printable(str(error), _MOST_CHARACTERS)}" if type(error) in _OURS else ""
+    return f"{class_name(error)}{message} at {_where(error.__traceback__)}"
+
+
+def _where(traceback: TracebackType | None) -> str:
+    """Return the way to an exception by lines of code; its message may hold anything."""
+    lines: list[str] = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_filename != _RUNNER:
+            lines.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return " > ".join(lines[-_MOST_FRAMES:]) or "its start"
+
+
+def _printable(text: str, maximum: int) -> str:
+    """Return a string for a line of a log or a console; names of artifacts come from outside."""
+    return "".join(each if each.isprintable() else "?" for each in truncate(text, maximum))
