@@ -23,6 +23,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty.artifacts._credentials import refused_credentials
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -33,6 +34,7 @@ from cp_thirdparty.exceptions import (
     TransportError,
     UnsafeArchiveError,
 )
+from cp_thirdparty.models import JobData, JobDetails
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import Result
 from cp_thirdparty.worker._handler_failures import TABLE, class_name, explain
@@ -447,3 +449,14 @@ def test_the_operations_of_codepipeline_are_told_from_those_of_s3() -> None:
     for name in OPERATION_NAMES:
         failure = AccessDeniedError(operation_name=name, **_DENIED)
         assert explain(failure, "j").details.type is FailureType.SYSTEM_UNAVAILABLE
+
+
+def test_a_job_without_credentials_is_reported_as_such() -> None:
+    """Absent credentials of the job are not taken for those of the worker."""
+    failure = refused_credentials(JobDetails(id="j", data=JobData(), nonce="1"))
+    assert failure is not None
+    details = explain(failure, "j").details
+    assert (details.type, details.message) == (
+        FailureType.PERMISSION_ERROR,
+        "The job has no artifact credentials (job j).",
+    )

@@ -233,26 +233,50 @@ def _unchecked(model: type[Any], **fields: Any) -> Any:
     return made
 
 
+_NO_RESULT = "a handler must return Succeeded, Continued or FailureDetails, not"
+
+
 @pytest.mark.parametrize(
-    "returned",
+    ("returned", "problem"),
     [
-        None,
-        "done",
-        Succeeded,
-        FailureType.JOB_FAILED,
-        _unchecked(Succeeded, execution_details={"summary": "x"}),
-        _unchecked(Succeeded, execution_details=_unchecked(ExecutionDetails, summary=7)),
-        _unchecked(Succeeded, current_revision=_unchecked(CurrentRevision, revision=7)),
-        _unchecked(Continued, continuation_token=7),
-        _unchecked(FailureDetails, type="JobFailed", message=7),
-        Succeeded.__new__(Succeeded),
+        (None, f"{_NO_RESULT} NoneType"),
+        ("done", f"{_NO_RESULT} str"),
+        (Succeeded, f"{_NO_RESULT} type"),
+        (FailureType.JOB_FAILED, f"{_NO_RESULT} FailureType"),
+        (
+            _unchecked(Succeeded, execution_details={"summary": "x"}),
+            "Succeeded: execution_details must be of type ExecutionDetails or None, not dict",
+        ),
+        (
+            _unchecked(Succeeded, execution_details=_unchecked(ExecutionDetails, percent_complete=5.5)),
+            "percent_complete: must be an int",
+        ),
+        (
+            _unchecked(Succeeded, current_revision=_unchecked(CurrentRevision, revision=7)),
+            "revision: must be a str",
+        ),
+        (_unchecked(Continued, continuation_token=7), "continuation_token: must be a str"),
+        (_unchecked(FailureDetails, type="JobFailed", message="m"), "type: must be a FailureType"),
+        (_unchecked(FailureDetails, type=FailureType.JOB_FAILED, message=7), "message: must be a str"),
     ],
-    ids=lambda returned: type(returned).__name__,
 )
-def test_what_is_no_result_is_refused_when_returned(returned: object) -> None:
-    """An object that was created or changed without its constructor is checked too."""
-    with pytest.raises((TypeError, InvalidRequestError, AttributeError)):
+def test_what_is_no_result_is_refused_when_returned(returned: object, problem: str) -> None:
+    """An object that was created or changed without its constructor is checked too, and the problem is named."""
+    with pytest.raises((ResultTypeError, InvalidRequestError)) as caught:
         accept_result(returned)
+    assert str(caught.value) == problem
+
+
+def test_an_accepted_result_is_truncated() -> None:
+    """The journal and the outcome have what is sent."""
+    long = "x" * 10_000
+    details = ExecutionDetails(summary=long)
+    revision = CurrentRevision(revision=long, change_identifier="c")
+    accepted: Any = accept_result(Succeeded(execution_details=details, current_revision=revision))
+    assert len(accepted.execution_details.summary) == 2048
+    assert len(accepted.current_revision.revision) == 1500
+    failure: Any = accept_result(FailureDetails(type=FailureType.JOB_FAILED, message=long))
+    assert len(failure.message) == 5000
 
 
 @attrs.frozen(kw_only=True)
