@@ -11,7 +11,7 @@ import pytest
 import cp_thirdparty.worker
 from cp_thirdparty import exceptions
 from cp_thirdparty.worker import _failure_policy
-from cp_thirdparty.worker._failure_policy import TABLE, Next, Party, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import TABLE, Next, NotStartedError, Party, ProcessDiedError, Situation, Step, classify
 from cp_thirdparty.worker.tokens import NoTokenError
 
 _SERVICE_ERRORS = (
@@ -42,6 +42,7 @@ def _errors() -> dict[str, Exception]:
         exceptions.TransportError("no"),
         exceptions.UntrustedResponseError("no"),
         NoTokenError("no"),
+        NotStartedError("no"),
         MemoryError(),
         ProcessDiedError("no", is_alone=True),
     )

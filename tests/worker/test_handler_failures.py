@@ -37,7 +37,8 @@ from cp_thirdparty.exceptions import (
 from cp_thirdparty.models import JobData, JobDetails
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import Result
-from cp_thirdparty.worker._handler_failures import TABLE, class_name, explain
+from cp_thirdparty.worker._failure_policy import HANDLER_FAILURES
+from cp_thirdparty.worker._handler_failures import class_name, explain
 
 _SECRET = "xMARKERx"
 
@@ -77,14 +78,14 @@ _EXCEPTIONS: dict[str, type[BaseException]] = {
 
 def test_every_error_of_the_library_has_a_row() -> None:
     """A new class of errors needs a decision of its own; `JobFailedError` has the partner's words."""
-    rows = {row.error for row in TABLE}
+    rows = {row.error for row in HANDLER_FAILURES}
     assert {name for name, error in _EXCEPTIONS.items() if error not in rows} == {"JobFailedError"}
 
 
 def test_no_row_is_out_of_reach() -> None:
     """Of the rows of one class, only the last one applies to every error."""
-    for index, row in enumerate(TABLE):
-        later = [other for other in TABLE[index + 1 :] if other.error is row.error]
+    for index, row in enumerate(HANDLER_FAILURES):
+        later = [other for other in HANDLER_FAILURES[index + 1 :] if other.error is row.error]
         assert (row.condition == "") == (later == [])
 
 
@@ -96,7 +97,7 @@ def test_the_docs_have_the_table() -> None:
         for line in page.splitlines()
         if line.startswith("| `") and line.count("|") == 5
     ]
-    assert documented == [(row.error.__name__, row.condition, row.failure_type.value, row.sentence) for row in TABLE]
+    assert documented == [(row.error.__name__, row.condition, row.failure_type.value, row.sentence) for row in HANDLER_FAILURES]
 
 
 _DENIED: dict[str, Any] = {"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k", "job_id": "j"}

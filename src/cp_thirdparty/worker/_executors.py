@@ -11,10 +11,9 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._failure_policy import ProcessDiedError
+from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
@@ -92,13 +91,15 @@ class ExecutorEngine:
             return error.with_traceback(None)
         try:
             ran = _wait_for(future, job)
-        except (ThirdPartyError, LookupError, CancelledError) as error:  # the handler did not start there
+        except CancelledError as error:  # another thread has shut the executor down before it began
             self._leave(pool, job_id, is_broken=False)
             return error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - Dask has errors of its own
             died_with = self._leave(pool, job_id, is_broken=isinstance(error, RuntimeError))
             return ProcessDiedError(type(error).__name__, is_alone=died_with == 1)
         self._leave(pool, job_id, is_broken=False)
+        if isinstance(ran, NotStarted):
+            return NotStartedError(ran.error_name) if ran.error is None else ran.error
         return ran
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class ExecutorEngine:
             return jobs if pool.died_with is None else pool.died_with
 
 
-def _wait_for(future: Future[Ran], job: ClaimedJob) -> Ran | None:
+def _wait_for(future: Future[Ran | NotStarted], job: ClaimedJob) -> Ran | NotStarted | None:
     ended = threading.Event()
     future.add_done_callback(lambda _: ended.set())
     while not ended.wait(_TICK):

@@ -1,22 +1,32 @@
 """
 The failure policy: which party a failure belongs to, and what the worker does next.
 
-It is one table.  Its rows are tried in order, and the first that fits decides.  Nothing else in this package names an
-error class of the service, the transport or the artifacts.
+It has two tables: for failures of the worker's own steps, and for exceptions that a handler raised.  Nothing else in
+this package names an error class of the service, the transport or the artifacts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
 from cp_thirdparty._core.backoff import FATAL
+from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty._result_errors import ResultTypeError
+from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
+    ActionTypeNotFoundException,
+    ArtifactError,
+    ArtifactNotFoundError,
+    ArtifactTooLargeError,
+    ArtifactTransferError,
     ClockSkewError,
+    CodePipelineJobError,
+    ConfigurationError,
     CredentialsError,
     InvalidClientTokenException,
     InvalidJobException,
@@ -24,8 +34,13 @@ from cp_thirdparty.exceptions import (
     InvalidNonceException,
     InvalidRequestError,
     JobNotFoundException,
+    JournalError,
     ResponseDecodeError,
-    ThirdPartyError,
+    ServiceError,
+    ThrottledError,
+    TransportError,
+    UnsafeArchiveError,
+    UntrustedResponseError,
     ValidationException,
 )
 from cp_thirdparty.worker.tokens import NoTokenError
@@ -101,6 +116,10 @@ class ProcessDiedError(Exception):
     def __init__(self, name: str, *, is_alone: bool) -> None:
         super().__init__(name)
         self.is_alone = is_alone
+
+
+class NotStartedError(Exception):
+    """A handler could not be started in another process; the name of the error there is its message."""
 
 
 @attrs.frozen(kw_only=True)
@@ -220,3 +239,96 @@ def classify(step: Step, error: Exception, situation: Situation) -> Row:
     return next(
         row for row in TABLE if row.step is step and isinstance(error, row.errors) and row.condition(error, situation)
     )
+
+
+# --- exceptions that a handler raised
+
+_OWN_MESSAGE: Final = "{message}"
+_BAD_ARCHIVE: Final = "An archive breaks a rule: {message}"
+_BAD_CONFIGURATION: Final = "The action configuration is not valid: {message}"
+_DENIED: Final = "The job's credentials are not sufficient: {message}"
+_CALL_FAILED: Final = "A request of the action's worker to AWS failed with {error}"
+_SETUP: Final = "The action's worker is not set up correctly: {error}"
+_NO_RESULT: Final = "The action's worker returned no valid result"
+_STOPPED: Final = "The action's worker was stopped"
+FAILED: Final = "The action's worker failed with {error}"
+
+
+def _is_of_job(error: CodePipelineJobError) -> bool:
+    """Return whether an error is about the job's own credentials, and not about a call to CodePipeline."""
+    return error.job_id is not None and error.operation_name not in OPERATION_NAMES
+
+
+def _is_from_s3(error: CodePipelineJobError) -> bool:
+    return error.operation_name is not None
+
+
+_CONDITIONS: Final[dict[str, Callable[[Any], bool]]] = {
+    "": lambda _: True,
+    "of the job's credentials": _is_of_job,
+    "in S3": _is_from_s3,
+}
+
+
+@attrs.frozen
+class HandlerFailure:
+    """
+    How one class of exceptions is reported.
+
+    Attributes:
+        error: The class; the nearest base class counts.
+
+        failure_type: What is reported to the service.
+
+        sentence: What the customer reads.  ``{message}`` is the error's own message, which this library wrote without
+            values; ``{error}`` is the name of the class.
+
+        condition: To which errors of the class the row applies; empty for all.
+    """
+
+    error: type[BaseException]
+    failure_type: FailureType
+    sentence: str
+    condition: str = ""
+
+    def applies(self, error: BaseException) -> bool:
+        """Return whether the row is for this error."""
+        return _CONDITIONS[self.condition](error)
+
+
+HANDLER_FAILURES: Final = (
+    # The customer can change something.
+    HandlerFailure(ConfigurationError, FailureType.CONFIGURATION_ERROR, _BAD_CONFIGURATION),
+    HandlerFailure(ArtifactNotFoundError, FailureType.REVISION_UNAVAILABLE, _OWN_MESSAGE, "in S3"),
+    HandlerFailure(ArtifactNotFoundError, FailureType.CONFIGURATION_ERROR, _OWN_MESSAGE),
+    HandlerFailure(UnsafeArchiveError, FailureType.JOB_FAILED, _BAD_ARCHIVE),
+    HandlerFailure(ArtifactTooLargeError, FailureType.JOB_FAILED, _OWN_MESSAGE),
+    HandlerFailure(ArtifactError, FailureType.JOB_FAILED, _OWN_MESSAGE),
+    HandlerFailure(AccessDeniedError, FailureType.PERMISSION_ERROR, _DENIED, "of the job's credentials"),
+    HandlerFailure(CredentialsError, FailureType.PERMISSION_ERROR, _OWN_MESSAGE, "of the job's credentials"),
+    # The network or an AWS service failed.
+    HandlerFailure(ArtifactTransferError, FailureType.SYSTEM_UNAVAILABLE, _OWN_MESSAGE),
+    HandlerFailure(ThrottledError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(TransportError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(UntrustedResponseError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(ResponseDecodeError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(InvalidJobException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(InvalidJobStateException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(InvalidNonceException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(JobNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    HandlerFailure(ServiceError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
+    # The partner's worker is not set up correctly, which the customer cannot change.
+    HandlerFailure(AccessDeniedError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(CredentialsError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(InvalidClientTokenException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(ActionTypeNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(ClockSkewError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(JournalError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    # The handler has a mistake.
+    HandlerFailure(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
+    HandlerFailure(InvalidRequestError, FailureType.JOB_FAILED, FAILED),
+    HandlerFailure(ValidationException, FailureType.JOB_FAILED, FAILED),
+    HandlerFailure(CodePipelineJobError, FailureType.JOB_FAILED, FAILED),
+    HandlerFailure(KeyboardInterrupt, FailureType.SYSTEM_UNAVAILABLE, _STOPPED),
+    HandlerFailure(BaseException, FailureType.JOB_FAILED, FAILED),
+)

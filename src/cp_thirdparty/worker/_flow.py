@@ -14,7 +14,7 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._executors import Engine
-from cp_thirdparty.worker._failure_policy import Next, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import Next, NotStartedError, ProcessDiedError, Situation, Step, classify
 from cp_thirdparty.worker._steps import Steps, Wait
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome
@@ -168,7 +168,7 @@ class Flow:
 
     def _go_on(self, job: ClaimedJob, error: Exception) -> Outcome | None:
         """Do what the failure policy says about a handler that did not end."""
-        name = str(error) if isinstance(error, ProcessDiedError) else type(error).__name__
+        name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
         self.steps.notify("executor_failed", job.offer, name)
         following = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job))).next
         if following is Next.END:

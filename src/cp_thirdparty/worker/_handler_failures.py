@@ -1,47 +1,21 @@
-"""What the customer reads and what the log has of an exception that a handler raised: one table."""
+"""What the customer reads, and what the log has, of an exception that a handler raised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from cp_thirdparty import exceptions
-from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty._core.truncation import truncate
 from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.exceptions import (
-    AccessDeniedError,
-    ActionTypeNotFoundException,
-    ArtifactError,
-    ArtifactNotFoundError,
-    ArtifactTooLargeError,
-    ArtifactTransferError,
-    ClockSkewError,
-    CodePipelineJobError,
-    ConfigurationError,
-    CredentialsError,
-    InvalidClientTokenException,
-    InvalidJobException,
-    InvalidJobStateException,
-    InvalidNonceException,
-    InvalidRequestError,
-    JobFailedError,
-    JobNotFoundException,
-    JournalError,
-    ResponseDecodeError,
-    ServiceError,
-    ThrottledError,
-    TransportError,
-    UnsafeArchiveError,
-    UntrustedResponseError,
-    ValidationException,
-)
+from cp_thirdparty.exceptions import JobFailedError
 from cp_thirdparty.models import FailureDetails
+from cp_thirdparty.worker._failure_policy import FAILED, HANDLER_FAILURES, HandlerFailure
 from cp_thirdparty.worker.results import failure_details
 
 # The message of an error has its job's id at the end, which truncation must not remove.
@@ -55,100 +29,6 @@ _MOST_FRAMES: Final = 20
 
 # Its frames are the same in each traceback.
 _RUNNER: Final = str(Path(__file__).with_name("runner.py"))
-
-_OWN_MESSAGE: Final = "{message}"
-_BAD_ARCHIVE: Final = "An archive breaks a rule: {message}"
-_BAD_CONFIGURATION: Final = "The action configuration is not valid: {message}"
-_DENIED: Final = "The job's credentials are not sufficient: {message}"
-_CALL_FAILED: Final = "A request of the action's worker to AWS failed with {error}"
-_SETUP: Final = "The action's worker is not set up correctly: {error}"
-_NO_RESULT: Final = "The action's worker returned no valid result"
-_STOPPED: Final = "The action's worker was stopped"
-_FAILED: Final = "The action's worker failed with {error}"
-
-
-def _always(_error: Any) -> bool:
-    return True
-
-
-def _is_of_job(error: CodePipelineJobError) -> bool:
-    """Return whether an error is about the job's own credentials, and not about a call to CodePipeline."""
-    return error.job_id is not None and error.operation_name not in OPERATION_NAMES
-
-
-def _is_from_s3(error: CodePipelineJobError) -> bool:
-    return error.operation_name is not None
-
-
-_CONDITIONS: Final[dict[str, Callable[[Any], bool]]] = {
-    "": _always,
-    "of the job's credentials": _is_of_job,
-    "in S3": _is_from_s3,
-}
-
-
-@attrs.frozen
-class Row:
-    """
-    How one class of exceptions is reported.
-
-    Attributes:
-        error: The class; the nearest base class counts.
-
-        failure_type: What is reported to the service.
-
-        sentence: What the customer reads.  ``{message}`` is the error's own message, which this library wrote without
-            values; ``{error}`` is the name of the class.
-
-        condition: To which errors of the class the row applies; empty for all.
-    """
-
-    error: type[BaseException]
-    failure_type: FailureType
-    sentence: str
-    condition: str = ""
-
-    def applies(self, error: BaseException) -> bool:
-        """Return whether the row is for this error."""
-        return _CONDITIONS[self.condition](error)
-
-
-TABLE: Final = (
-    # The customer can change something.
-    Row(ConfigurationError, FailureType.CONFIGURATION_ERROR, _BAD_CONFIGURATION),
-    Row(ArtifactNotFoundError, FailureType.REVISION_UNAVAILABLE, _OWN_MESSAGE, "in S3"),
-    Row(ArtifactNotFoundError, FailureType.CONFIGURATION_ERROR, _OWN_MESSAGE),
-    Row(UnsafeArchiveError, FailureType.JOB_FAILED, _BAD_ARCHIVE),
-    Row(ArtifactTooLargeError, FailureType.JOB_FAILED, _OWN_MESSAGE),
-    Row(ArtifactError, FailureType.JOB_FAILED, _OWN_MESSAGE),
-    Row(AccessDeniedError, FailureType.PERMISSION_ERROR, _DENIED, "of the job's credentials"),
-    Row(CredentialsError, FailureType.PERMISSION_ERROR, _OWN_MESSAGE, "of the job's credentials"),
-    # The network or an AWS service failed.
-    Row(ArtifactTransferError, FailureType.SYSTEM_UNAVAILABLE, _OWN_MESSAGE),
-    Row(ThrottledError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(TransportError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(UntrustedResponseError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(ResponseDecodeError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(InvalidJobException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(InvalidJobStateException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(InvalidNonceException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(JobNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    Row(ServiceError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    # The partner's worker is not set up correctly, which the customer cannot change.
-    Row(AccessDeniedError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    Row(CredentialsError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    Row(InvalidClientTokenException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    Row(ActionTypeNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    Row(ClockSkewError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    Row(JournalError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    # The handler has a mistake.
-    Row(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
-    Row(InvalidRequestError, FailureType.JOB_FAILED, _FAILED),
-    Row(ValidationException, FailureType.JOB_FAILED, _FAILED),
-    Row(CodePipelineJobError, FailureType.JOB_FAILED, _FAILED),
-    Row(KeyboardInterrupt, FailureType.SYSTEM_UNAVAILABLE, _STOPPED),
-    Row(BaseException, FailureType.JOB_FAILED, _FAILED),
-)
 
 # Only these classes have messages that this library wrote.  A subclass of the partner may have any message.
 _OURS: Final = frozenset({ResultTypeError, *(getattr(exceptions, name) for name in exceptions.__all__)})
@@ -215,19 +95,19 @@ def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None,
     return None, False
 
 
-def _choose(related: Iterable[BaseException]) -> tuple[Row, BaseException]:
+def _choose(related: Iterable[BaseException]) -> tuple[HandlerFailure, BaseException]:
     """Choose the first exception that has a row of its own, or else the first exception."""
     found = [(_row(one), one) for one in related]
     return next((choice for choice in found if choice[0].error is not BaseException), found[0])
 
 
-def _row(error: BaseException) -> Row:
-    rows = (row for base in type(error).__mro__ for row in TABLE if row.error is base and row.applies(error))
+def _row(error: BaseException) -> HandlerFailure:
+    rows = (row for base in type(error).__mro__ for row in HANDLER_FAILURES if row.error is base and row.applies(error))
     return next(rows)
 
 
-def _report(row: Row, error: BaseException, job_id: str) -> FailureDetails:
-    sentence = row.sentence if type(error) in _OURS or "{message}" not in row.sentence else _FAILED
+def _report(row: HandlerFailure, error: BaseException, job_id: str) -> FailureDetails:
+    sentence = row.sentence if type(error) in _OURS or "{message}" not in row.sentence else FAILED
     # The message is read only where it is shown: of other exceptions it may be anything.
     message = _printable(str(error), _MOST_CHARACTERS) if "{message}" in sentence else ""
     return _details(row.failure_type, sentence.format(message=message, error=class_name(error)), job_id)

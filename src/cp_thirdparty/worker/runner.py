@@ -195,6 +195,7 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran |
             return NotStarted(error=None, error_name="LookupError")
         details = client.get_third_party_job_details(offer.job_id, client_token=client_token)
     except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
+        _load.cache_clear()  # a new client loads the AWS credentials again
         return _not_started(failure)
     return loaded.run(
         offer,
