@@ -44,9 +44,7 @@ def until(is_so: Callable[[], bool]) -> None:
 
 def scope_of(client: ThirdPartyJobClient) -> JobScope:
     """Return the scope of a worker with this client."""
-    return JobScope(
-        region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=ACTION_TYPE
-    )
+    return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=ACTION_TYPE)
 
 
 def make_worker(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobWorker[Any]:

@@ -141,5 +141,5 @@ def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
     """A job that has ended takes no other outcome."""
     job = _claimed()
     job.end(Gone(job=_OFFER, error="no"))
-    with pytest.raises(AssertionError, match="no way from Stage.ENDED to Stage.ENDED"):
+    with pytest.raises(AssertionError, match=r"no way from Stage\.ENDED to Stage\.ENDED"):
         job.end(Gone(job=_OFFER, error="no"))

@@ -11,7 +11,16 @@ import pytest
 import cp_thirdparty.worker
 from cp_thirdparty import exceptions
 from cp_thirdparty.worker import _failure_policy
-from cp_thirdparty.worker._failure_policy import TABLE, Next, NotStartedError, Party, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import (
+    TABLE,
+    Next,
+    NotStartedError,
+    Party,
+    ProcessDiedError,
+    Situation,
+    Step,
+    classify,
+)
 from cp_thirdparty.worker.tokens import NoTokenError
 
 _SERVICE_ERRORS = (

@@ -97,7 +97,9 @@ def test_the_docs_have_the_table() -> None:
         for line in page.splitlines()
         if line.startswith("| `") and line.count("|") == 5
     ]
-    assert documented == [(row.error.__name__, row.condition, row.failure_type.value, row.sentence) for row in HANDLER_FAILURES]
+    assert documented == [
+        (row.error.__name__, row.condition, row.failure_type.value, row.sentence) for row in HANDLER_FAILURES
+    ]
 
 
 _DENIED: dict[str, Any] = {"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k", "job_id": "j"}

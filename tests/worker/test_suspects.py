@@ -155,7 +155,12 @@ def test_a_suspect_that_cannot_start_before_the_stop_is_left(service: LocalCodeP
 
     events: list[str] = []
     worker = make_worker(
-        service, handle, journal=journal, is_idempotent=True, grace=0.1, on_event=lambda event: events.append(event.name)
+        service,
+        handle,
+        journal=journal,
+        is_idempotent=True,
+        grace=0.1,
+        on_event=lambda event: events.append(event.name),
     )
     with running(worker) as it:
         until(lambda: worker.health().in_flight == 2)

@@ -214,7 +214,7 @@ class ClaimedJob:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self.end(outcome)
-            self._give_up(True)  # noqa: FBT003 - see its name
+            self._give_up(True)
             return True
 
     def note_failure(self, now: float, problem: str) -> None:

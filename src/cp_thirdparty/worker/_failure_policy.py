@@ -209,9 +209,7 @@ TABLE: Final[tuple[Row, ...]] = (
         *(Step.READ, (ResponseDecodeError,), _is_unclaimed, Party.SERVICE, Next.REJECT),
         reason="its details cannot be decoded",
     ),
-    Row(
-        *(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT), reason="its details could not be read"
-    ),
+    Row(*(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT), reason="its details could not be read"),
     Row(Step.READ, (NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
     Row(Step.READ, _CREDENTIALS, _always, Party.US, Next.RECONNECT),
     Row(Step.READ, (Exception,), _always, Party.SERVICE, Next.RETRY),
@@ -228,7 +226,13 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.REPORT, (InvalidJobStateException,), _may_be_accepted, Party.JOB, Next.ACCEPT),
     Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
-    Row(Step.REPORT, (InvalidClientTokenException, NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
+    Row(
+        Step.REPORT,
+        (InvalidClientTokenException, NoTokenError, InvalidRequestError),
+        _always,
+        Party.US,
+        Next.RENEW_TOKEN,
+    ),
     Row(Step.REPORT, _CREDENTIALS, _always, Party.US, Next.RECONNECT),
     Row(Step.REPORT, (Exception,), _always, Party.SERVICE, Next.RETRY),
 )

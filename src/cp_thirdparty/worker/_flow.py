@@ -27,7 +27,7 @@ _MARGIN: Final = 300.0
 
 
 def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
-    return contextlib.nullcontext(True)  # noqa: FBT003 - the value of the context
+    return contextlib.nullcontext(True)
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker.journal import Journal, JobScope, Recovered
+from cp_thirdparty.worker.journal import JobScope, Journal, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
 

@@ -218,7 +218,7 @@ class Loop:
         return [job for job in self._slots.jobs() if job.outcome is None]
 
     def _leave(self, job: ClaimedJob) -> Outcome | None:
-        """End a job that is not decided when the grace has ended: leave it to another worker, or report it as failed."""
+        """End a job without a result after the grace: leave it to another worker, or report it as failed."""
         can_run_again = self._settings.is_idempotent or job.stage is Stage.CLAIMED
         if not job.is_claimed or not (self._writer.can_release and can_run_again):
             return self._fail(job, "The action's worker was stopped.")
@@ -240,7 +240,7 @@ class Loop:
             message = f"The job took longer than {self._settings.job_timeout:.0f} seconds."
             self._end(job, lambda job: self._fail(job, message))
         elif job.stage is Stage.CLAIMED and self._flow.is_out_of_time(job):
-            self._end(job, lambda job: self._forget(job))
+            self._end(job, self._forget)
 
     def _forget(self, job: ClaimedJob) -> Outcome | None:
         outcome = Gone(job=job.offer, error="its handler could not start in time")
@@ -293,7 +293,7 @@ class Loop:
         recovered = self._writer.recover()
         for row in recovered.set_aside:
             if row.job_id not in self._set_aside:
-                _log.error("journal: the entry of job=%s cannot be read and was set aside: %s", row.job_id, row.problem)
+                _log.error("job=%s is set aside: %s", row.job_id, row.problem)
                 self._set_aside[row.job_id] = None
         self._to_resume.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
         now = self._settings.clock()
@@ -448,6 +448,4 @@ class Loop:
 
 def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     client = clients.reader
-    return JobScope(
-        region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id
-    )
+    return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
@@ -19,7 +19,7 @@ from cp_thirdparty.worker._clients import Clients, call_client
 from cp_thirdparty.worker._failure_policy import Next, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
-from cp_thirdparty.worker.results import Continued, Result, Succeeded, without_decoration
+from cp_thirdparty.worker.results import Continued, Result, without_decoration
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _T = TypeVar("_T")
@@ -181,9 +181,7 @@ class Steps:
                 is_claimed=job.is_claimed, is_inherited=job.is_inherited, may_be_accepted=may_be_accepted
             )
             row = classify(step, found, situation)
-            may_be_accepted = may_be_accepted or (
-                isinstance(found, ThirdPartyError) and may_have_been_accepted(found)
-            )
+            may_be_accepted = may_be_accepted or (isinstance(found, ThirdPartyError) and may_have_been_accepted(found))
             failed = Failed(found, row, may_be_accepted)
             if row.next not in _RETRIES:
                 return failed

@@ -105,7 +105,7 @@ class HandedBack:
 @attrs.frozen(kw_only=True)
 class Released:
     """
-    The job is claimed and has no result.  The journal keeps it; another worker of the journal, or a later start, goes on.
+    The job is claimed and has no result.  The journal keeps it for another worker, or for a later start.
 
     Attributes:
         job: The job.

@@ -15,7 +15,7 @@ from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.events import EventHook, emit, emit_outcome
-from cp_thirdparty.worker.outcomes import HandedBack, Outcome
+from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup
 
