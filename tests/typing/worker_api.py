@@ -51,6 +51,7 @@ from cp_thirdparty.worker import (
     Recovered,
     RefreshingTokens,
     Rejected,
+    Released,
     Reported,
     Result,
     SecretsManagerTokens,
@@ -61,11 +62,11 @@ from cp_thirdparty.worker import (
     WorkerHealth,
     worker_policy,
 )
-from cp_thirdparty.worker.events import EventHook, tell
+from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerState
 from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
 from cp_thirdparty.worker.runner import ArtifactsFactory, NotStarted, Ran, Runner, run_elsewhere
-from cp_thirdparty.worker.tokens import TokenLookup
+from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 Progress = Callable[[int], object]
 
@@ -145,8 +146,8 @@ def _job_event(one: JobEvent, name: str, job_id: str, client_id: str) -> None:
     assert_type(one.seconds, float | None)
 
 
-def _tell(name: str, job: ThirdPartyJob, detail: str, seconds: float | None, hook: EventHook | None) -> None:
-    tell(name, job, detail, seconds=seconds, hook=hook)
+def _event_hook(one: EventHook, event: JobEvent) -> None:
+    assert_type(one(event), object)
 
 
 # --- health
@@ -162,6 +163,9 @@ def _worker_health(
     uncertain: tuple[str, ...],
     undecodable: tuple[str, ...],
     overdue: tuple[str, ...],
+    stalled: tuple[str, ...],
+    journal_error: str | None,
+    set_aside: tuple[str, ...],
 ) -> None:
     assert_type(
         WorkerHealth(
@@ -173,9 +177,15 @@ def _worker_health(
             uncertain=uncertain,
             undecodable=undecodable,
             overdue=overdue,
+            stalled=stalled,
+            journal_error=journal_error,
+            set_aside=set_aside,
         ),
         WorkerHealth,
     )
+    assert_type(one.stalled, tuple[str, ...])
+    assert_type(one.journal_error, str | None)
+    assert_type(one.set_aside, tuple[str, ...])
     assert_type(one.in_flight, int)
     assert_type(one.oldest_unsent_result, float | None)
     assert_type(one.overdue, tuple[str, ...])
@@ -344,6 +354,12 @@ def _rejected(one: Rejected, job: ThirdPartyJob, reason: str, error: str | None)
     assert_type(one.error, str | None)
     assert_type(one.job, ThirdPartyJob)
     assert_type(one.reason, str)
+
+
+def _released(one: Released, job: ThirdPartyJob, error: str) -> None:
+    assert_type(Released(job=job, error=error), Released)
+    assert_type(one.error, str)
+    assert_type(one.job, ThirdPartyJob)
 
 
 def _reported(one: Reported, job: ThirdPartyJob, result: Result, is_confirmed: bool) -> None:
@@ -551,6 +567,7 @@ def _refreshing_tokens(one: RefreshingTokens, client_id: str) -> None:
 
 def _token_lookup(one: TokenLookup, tokens: ClientTokens, client_id: str) -> None:
     assert_type(TokenLookup(tokens), TokenLookup)
+    assert_type(one.find(client_id), SecretStr | NoTokenError)
     assert_type(one.refresh(client_id), bool)
 
 
@@ -571,3 +588,8 @@ def _job_worker(
     assert_type(one.run_once(), tuple[Outcome, ...])
     one.stop()
     assert_type(one.health(), WorkerHealth)
+
+
+def _no_token_error(one: NoTokenError, reason: str, error: str | None) -> None:
+    assert_type(NoTokenError(reason, error), NoTokenError)
+    assert_type(one.error, str | None)

@@ -115,7 +115,7 @@ class ExecutorEngine:
             return self._pool
 
     def _leave(self, pool: _Pool | None, job_id: str, *, is_broken: bool) -> int:
-        """Remove a job from its executor, and replace that if it is broken; return how many jobs it has, or had then."""
+        """Remove a job from its executor, and replace a broken one; return how many jobs it has, or had then."""
         with self._lock:
             if pool is None:
                 return 0

@@ -21,13 +21,14 @@ from cp_thirdparty.exceptions import JournalError, ThirdPartyError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, call_client
+from cp_thirdparty.worker._emit import emit, emit_outcome
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import Steps
-from cp_thirdparty.worker.events import EventHook, emit, emit_outcome
+from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent

@@ -11,10 +11,11 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import emit, emit_outcome
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._steps import Steps
-from cp_thirdparty.worker.events import EventHook, emit, emit_outcome
+from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup

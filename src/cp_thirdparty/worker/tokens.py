@@ -19,6 +19,11 @@ class NoTokenError(LookupError):
 
     Attributes:
         error: Name of the class of what the look-up raised; ``None`` if it found nothing.
+
+    Args:
+        reason: Why, without a value.
+
+    .. versionadded:: 0.2.0
     """
 
     def __init__(self, reason: str, error: str | None = None) -> None:
