@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import time
 from collections.abc import Callable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import pytest
 from hypothesis import given
@@ -60,17 +61,131 @@ def test_a_secret_is_found_in_each_escape(secret: str, first: str, second: str) 
     assert strike_out(f"code <{written}> end", [SecretStr(secret)]) == f"code <{_MASK}> end"
 
 
-_escapes = st.lists(st.sampled_from(sorted(_ESCAPES)), max_size=3)
 _secrets = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="*"), min_size=4, max_size=30)
+# Characters and parts of escapes that change what the bytes beside them mean.
+_PARTS = (
+    "%",
+    "\\",
+    "&",
+    "#",
+    ";",
+    "&#",
+    "&#x",
+    "\\u00",
+    "\\x",
+    "%2",
+    "2",
+    "5",
+    "41",
+    "am",
+    "amp;",
+    "u0041",
+    "n",
+    '"',
+    "é",
+)
+_confusing = st.lists(st.sampled_from([*_PARTS, "/", "'", "+", " ", "\U0001f600"]), min_size=1, max_size=10).map(
+    "".join
+)
+_confusing_secrets = _confusing.filter(lambda text: len(text) >= 4)
 
 
-@given(secret=_secrets, escapes=_escapes, around=st.sampled_from(["<>", '""', "  ", "||"]))
-def test_any_secret_is_found(secret: str, escapes: list[str], around: str) -> None:
-    """Any secret, escaped up to three times, is struck out."""
-    written = secret
-    for escape in escapes:
-        written = _ESCAPES[escape](written)
-    assert strike_out(f"{around[0]}{written}{around[1]}", [SecretStr(secret)]) == f"{around[0]}{_MASK}{around[1]}"
+@st.composite
+def _escaped(draw: st.DrawFn, secret: str) -> str:
+    """Escape a secret up to four times, each time some of its characters, each of them in any way."""
+    text = secret
+    for _ in range(draw(st.integers(0, 4))):
+        names = draw(st.lists(st.sampled_from(sorted(_CHARACTERS)), min_size=1, max_size=3))
+        choices = draw(st.randoms(use_true_random=False))
+        if draw(st.booleans()):  # as a program does: all that must be, in one way
+            text = _ESCAPES[draw(st.sampled_from(sorted(_ESCAPES)))](text)
+        elif len(text) < 200:
+            text = "".join(_CHARACTERS[choices.choice(names)](character) for character in text)
+    return text
+
+
+def _json_units(character: str, *, upper: bool) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    pairs = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))
+    return "".join(f"\\u{pair:04X}" if upper else f"\\u{pair:04x}" for pair in pairs)
+
+
+# Ways to escape one character.
+_CHARACTERS: dict[str, Callable[[str], str]] = {
+    "plain": lambda c: c,
+    "URL": lambda c: "".join(f"%{byte:02X}" for byte in c.encode()),
+    "lower-case URL": lambda c: "".join(f"%{byte:02x}" for byte in c.encode()),
+    "query": quote_plus,
+    "JSON": _json,
+    "JSON with a slash": lambda c: _json(c).replace("/", "\\/"),
+    "JSON unit": lambda c: _json_units(c, upper=False),
+    "JSON upper-case unit": lambda c: _json_units(c, upper=True),
+    "HTML": html.escape,
+    "entity": lambda c: f"&#{ord(c)};",
+    "padded entity": lambda c: f"&#{ord(c):08d};",
+    "hexadecimal entity": lambda c: f"&#X{ord(c):X};",
+    "padded hexadecimal entity": lambda c: f"&#x{ord(c):06x};",
+    "named entity": lambda c: {"/": "&sol;", "%": "&percnt;", "\\": "&bsol;", "&": "&amp;", ";": "&semi;"}.get(c, c),
+}
+
+
+def _unescape_json(text: str) -> str:
+    pairs = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+    def meaning(match: re.Match[str]) -> str:
+        return pairs[match[2]] if match[2] else chr(int(match[1], 16))
+
+    text = re.sub(r'\\(?:u([0-9A-Fa-f]{4})|(["\\/bfnrt]))', meaning, text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_DECODERS = (unquote, unquote_plus, html.unescape, _unescape_json)
+
+
+def _decoded(text: str) -> set[str]:
+    """Return what a reader may make of a text by undoing up to four escapes."""
+    texts = newest = {text}
+    for _ in range(4):
+        newest = {decode(each) for decode in _DECODERS for each in newest} - texts
+        texts = texts | newest
+    return texts
+
+
+@given(
+    data=st.data(),
+    secret=_secrets | _confusing_secrets,
+    before=_confusing | st.just("<"),
+    after=_confusing | st.just(">"),
+)
+def test_nothing_is_left_of_a_secret(data: st.DataObject, secret: str, before: str, after: str) -> None:
+    """However a secret is escaped, and whatever is beside it, no decoding of what is left has the secret."""
+    written = data.draw(_escaped(secret))
+    left = strike_out(f"{before}{written}{after}", [SecretStr(secret)])
+    assert [text for text in _decoded(left) if secret in text] == []
+    assert (before, after) != ("<", ">") or left == f"<{_MASK}>"
+
+
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        ('ab"cd', 'ab\\"cd'),
+        ("ab/cd", "ab&#00047;cd"),
+        ("ab/cd", f"ab&#x{'0' * 50}2f;cd"),
+        ("ab/xy", "ab&#47xy"),
+        ("ab<xy", "ab&ltxy"),
+        ("ab/xy", "ab%2&#102;xy"),
+        ("41/xy", "%41%2Fxy"),  # after a percent sign that is none of an escape
+        ("ab\U0001f600cd", "ab\\\\ud83d\\\\ude00cd"),
+        ("ab\xa0cd", r"ab\\u005C\\u0075\\u0030\\u0030\\u0061\\u0030cd"),
+        ("ab\xe9cd", r"ab\xe9cd"),
+        ("ab\xe9cd", r"ab\xc3\xa9cd"),
+        ("ab\\cd", "ab&bsol;&bsol;cd"),
+    ],
+)
+def test_unusual_escapes_are_found(secret: str, written: str) -> None:
+    """An escape may have no semicolon, zeros at its start, or a part that is escaped in another way."""
+    assert secret not in strike_out(f"<{written}>", [SecretStr(secret)])
+    assert _MASK in strike_out(f"<{written}>", [SecretStr(secret)])
 
 
 @given(text=st.text(), secret=_secrets)
@@ -105,7 +220,7 @@ def test_the_result_of_json_is_still_json() -> None:
     secret = '"quoted\\"'
     document = {"__type": "ValidationException", "message": f"{secret}{secret} {quote(secret)} {html.escape(secret)}"}
     left = strike_out_of_bytes(json.dumps(document).encode(), [SecretStr(secret)])
-    assert json.loads(left) == {"__type": "ValidationException", "message": f"{_MASK}{_MASK} {_MASK} {_MASK}"}
+    assert json.loads(left) == {"__type": "ValidationException", "message": f"{_MASK} {_MASK} {_MASK}"}
 
 
 def test_the_length_can_be_kept() -> None:
@@ -123,6 +238,9 @@ _HARD: dict[str, Callable[[int], bytes]] = {
     "nested percents": lambda size: b"%" + b"25" * (size // 2),
     "percents": lambda size: b"%41" * (size // 3),
     "backslashes": lambda size: b"\\" * size,
+    "backslashes before a nested escape": lambda size: b"\\" * (size // 2) + b"\\u0075005c" + b"u005c" * (size // 10),
+    "nested entities": lambda size: b"&amp" + b";amp" * (size // 4),
+    "zeros": lambda size: b"&#&#48;" + b"0&#48;" * (size // 6),
     "ampersands": lambda size: b"&" * size,
     "unfinished entities": lambda size: b"&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" * (size // 32),
     "entities": lambda size: b"&amp;" * (size // 5),
@@ -137,10 +255,10 @@ def test_it_takes_linear_time(kind: str) -> None:
 
     def seconds(size: int) -> float:
         data, times = _HARD[kind](size), []
-        for _ in range(5):
+        for _ in range(3):
             begin = time.thread_time()  # other work on the machine does not count
             strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
             times.append(time.thread_time() - begin)
         return min(times)
 
-    assert seconds(64_000) < 64 * max(seconds(4_000), 0.0001)
+    assert seconds(8_000) < 64 * max(seconds(500), 0.0001)

@@ -1,48 +1,51 @@
 """
-Takes secrets out of what a peer has written, however it has escaped them.
+Strike secrets out of what a peer has written, however it has escaped them.
 
-A peer may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in a mixture of these, and escaped twice.  So
-the text is unescaped step by step, secrets are looked for in each of the versions, and each find is mapped back to the
-bytes of the original.  Each step takes linear time.
+A peer may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in any mixture of these, and escaped again.  The
+bytes around a secret may look like a part of an escape, so no single reading of the data is the right one.  Therefore
+every part of the data that can be read as an escape is collected, and a secret is struck out wherever any sequence of
+readings has it.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappop, heappush
 from typing import Final
-
-import attrs
 
 from cp_thirdparty.secrets import SecretStr
 
 _MASK: Final = str(SecretStr("")).encode()
-# A shorter value occurs by chance: striking out "t" would ruin every text.
+# A shorter value occurs by chance: striking out "t" would ruin every message.
 _MIN_CHARACTERS: Final = 4
-_MAX_STEPS: Final = 5
 
-_ESCAPE: Final = re.compile(
-    rb"%[0-9A-Fa-f]{2}"
-    rb"|\\u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}"
-    rb"|\\u[0-9A-Fa-f]{4}"
-    rb"|\\x[0-9A-Fa-f]{2}"
-    rb"|\\[\"'\\/bfnrt]"
-    rb"|&#[0-9]{1,7};?"
-    rb"|&#[Xx][0-9A-Fa-f]{1,6};?"
-    rb"|&[A-Za-z][0-9A-Za-z]{1,31};"
-)
+# Where a part of the data ends, and the bytes for which it stands.
+_Reading = tuple[int, bytes]
+
+_ESCAPE_START: Final = re.compile(rb"[%\\&]")
+_BACKSLASH: Final = ord("\\")
+# What follows a backslash in JSON -> its meaning.
 _JSON: Final = {
-    b'\\"': b'"',
-    b"\\'": b"'",
-    b"\\\\": b"\\",
-    b"\\/": b"/",
-    b"\\b": b"\b",
-    b"\\f": b"\f",
-    b"\\n": b"\n",
-    b"\\r": b"\r",
-    b"\\t": b"\t",
+    b'"': b'"',
+    b"'": b"'",
+    b"\\": b"\\",
+    b"/": b"/",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
 }
+_JSON_ESCAPE: Final = re.compile(rb"\\(?:u[0-9A-Fa-f]{4}|[\"\\/bfnrt])")
+_DIGITS: Final = {digit.encode(): int(digit, 16) for digit in "0123456789abcdefABCDEF"}
+_LAST_CHARACTER: Final = 0x10FFFF
+_FIRST_BEYOND_ASCII: Final = 0x80
+_HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
+_SURROGATE_BYTE: Final = b"\xed"  # the first byte of each in UTF-8
+# More readings at one position are not followed: it would take quadratic time, and nobody escapes so often.
+_MAX_READINGS: Final = 50
 
 
 def strike_out(text: str, secrets: Iterable[SecretStr]) -> str:
@@ -52,157 +55,222 @@ def strike_out(text: str, secrets: Iterable[SecretStr]) -> str:
 
 def strike_out_of_bytes(data: bytes, secrets: Iterable[SecretStr], *, keep_length: bool = False) -> bytes:
     """Return the bytes without the secrets; with ``keep_length`` each is replaced by as many asterisks."""
-    wanted = [_encode(value) for value in (secret.get_secret_value() for secret in secrets) if _is_findable(value)]
-    if not wanted or not data:
+    values = (secret.get_secret_value() for secret in secrets)
+    wanted = [_fold(_encode(value)) for value in values if len(value) >= _MIN_CHARACTERS]
+    has_escapes = _ESCAPE_START.search(data) is not None
+    if not has_escapes and not any(secret in _fold(data) for secret in wanted):
         return data
-    struck = _merge(sorted(set(_find(data, wanted))))
-    if not struck:
-        return data
-    kept, end = [], 0
-    for first, last in struck:
-        kept += [data[end:first], b"*" * (last - first) if keep_length else _MASK]
-        end = last
-    return b"".join([*kept, data[end:]])
+    readings = _Readings(data)
+    is_struck = bytearray(len(data))
+    for secret in wanted:
+        for start, end in _Search(secret).find(readings):
+            is_struck[start:end] = b"\1" * (end - start)
+    if has_escapes and any(is_struck):
+        _strike_rest_of_escapes(data, is_struck)
 
-
-def _is_findable(value: str) -> bool:
-    return len(value) >= _MIN_CHARACTERS
+    pieces, kept_from = [], 0
+    for struck in re.finditer(b"\1+", is_struck):
+        start, end = struck.span()
+        pieces += [data[kept_from:start], b"*" * (end - start) if keep_length else _MASK]
+        kept_from = end
+    return b"".join([*pieces, data[kept_from:]])
 
 
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _find(data: bytes, wanted: list[bytes]) -> Iterator[tuple[int, int]]:
-    """Yield where a secret begins and ends in the data, in any version of both."""
-    versions = {version for secret in wanted for version in _versions(secret)}
-    steps: list[_Step] = []
-    for _ in range(_MAX_STEPS):
-        folded = _fold(data)
-        for version in versions:
-            for first, last in _occurrences(folded, version):
-                for step in reversed(steps):
-                    first, last = step.first(first), step.last(last)  # noqa: PLW2901 - mapped back step by step
-                yield first, last
-        unescaped = _unescape(data)
-        if unescaped is None:
-            return
-        steps.append(unescaped)
-        data = unescaped.data
-
-
-def _versions(secret: bytes) -> list[bytes]:
-    """Return the secret and what it becomes when it is unescaped: it may itself look as if it were escaped."""
-    versions = [_fold(secret)]
-    step = _unescape(secret)
-    while step is not None and len(versions) < _MAX_STEPS and _is_findable(step.data.decode("utf-8", "replace")):
-        versions.append(_fold(step.data))
-        step = _unescape(step.data)
-    return versions
-
-
 def _fold(data: bytes) -> bytes:
-    """Treat a blank and a plus sign alike: one stands for the other in a query string."""
+    """Treat a space and a plus sign alike: one stands for the other in a query string."""
     return data.replace(b"+", b" ")
 
 
-def _occurrences(data: bytes, version: bytes) -> Iterator[tuple[int, int]]:
-    first = data.find(version)
-    while first >= 0:
-        yield first, first + len(version)
-        first = data.find(version, first + len(version))
+def _strike_rest_of_escapes(data: bytes, is_struck: bytearray) -> None:
+    """Strike out whole JSON escapes only, so that a JSON document is one afterwards."""
+    for escape in _JSON_ESCAPE.finditer(data):
+        start, end = escape.span()
+        if b"\1" in is_struck[start:end]:
+            is_struck[start:end] = b"\1" * (end - start)
 
 
-@attrs.frozen
-class _Step:
+class _Search:
     """
-    Data after one step of unescaping, and where each of its parts comes from.
+    The search for one secret.
 
-    Attributes:
-        data: The unescaped bytes.
-
-        starts: Where each part begins in them.
-
-        origins: Where each part begins in the data before.
-
-        is_escape: Whether a part was an escape, whose bytes belong together.
+    States are numbers: bit *k* stands for the first *k* bytes of the secret.  So each step advances all occurrences
+    that have begun, in a time that does not depend on how many there are.
     """
 
-    data: bytes
-    starts: list[int]
-    origins: list[int]
-    is_escape: list[bool]
+    def __init__(self, secret: bytes) -> None:
+        self._complete = 1 << len(secret)
+        self._places = [0] * 256  # the set of places of each byte in the secret
+        for place, byte in enumerate(secret):
+            self._places[byte] |= 1 << place
+        self._places[ord("+")] = self._places[ord(" ")]
+        first = b" +" if secret[:1] == b" " else re.escape(secret[:1])
+        self._start = re.compile(b"[%s%s" % (first, _ESCAPE_START.pattern[1:]))
 
-    def first(self, position: int) -> int:
-        """Return where the byte at this position begins in the data before."""
-        part = bisect_right(self.starts, position) - 1
-        return self.origins[part] + (0 if self.is_escape[part] else position - self.starts[part])
+    def find(self, readings: _Readings) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each part of the data that belongs to the secret."""
+        before = self._follow(readings)
+        after: dict[int, int] = {}  # position -> after how much of the secret the rest of it follows
+        for position in sorted(before, reverse=True):
+            for end, meaning in readings.at(position):
+                states = self._retreat(after.get(end, 0) | self._complete, meaning) & before[position]
+                if states:
+                    after[position] = after.get(position, 0) | states
+                    yield position, end
 
-    def last(self, position: int) -> int:
-        """Return where the byte before this position ends in the data before."""
-        part = bisect_right(self.starts, position - 1) - 1
-        if self.is_escape[part]:
-            return self.origins[part + 1]
-        return self.origins[part] + position - self.starts[part]
+    def _follow(self, readings: _Readings) -> dict[int, int]:
+        """Return for each position how much of the secret may end there."""
+        before: dict[int, int] = {}
+        todo = [match.start() for match in self._start.finditer(readings.data)]
+        while todo:
+            position = heappop(todo)
+            if before.get(position, 0) & 1:  # it was in the list twice
+                continue
+            before[position] = before.get(position, 0) | 1
+            for end, meaning in readings.at(position):
+                states = self._advance(before[position], meaning)
+                if states:
+                    if end not in before:
+                        heappush(todo, end)
+                    before[end] = before.get(end, 0) | states
+        return before
 
+    def _advance(self, states: int, meaning: bytes) -> int:
+        for byte in meaning:
+            states = (states & self._places[byte]) << 1 | self._skip(states, byte)
+        return states
 
-def _unescape(data: bytes) -> _Step | None:
-    """Undo one level of escapes of all kinds; ``None`` if there is none."""
-    pieces: list[bytes] = []
-    starts: list[int] = []
-    origins: list[int] = []
-    is_escape: list[bool] = []
-    length = end = 0
+    def _retreat(self, states: int, meaning: bytes) -> int:
+        for byte in reversed(meaning):
+            states = states >> 1 & self._places[byte] | self._skip(states, byte)
+        return states
 
-    def add(piece: bytes, origin: int, *, escaped: bool) -> None:
-        nonlocal length
-        pieces.append(piece)
-        starts.append(length)
-        origins.append(origin)
-        is_escape.append(escaped)
-        length += len(piece)
-
-    for match in _ESCAPE.finditer(data):
-        meaning = _meaning(match.group())
-        if meaning is not None:
-            if match.start() > end:
-                add(data[end : match.start()], end, escaped=False)
-            add(meaning, match.start(), escaped=True)
-            end = match.end()
-    if not end:
-        return None
-    add(data[end:], end, escaped=False)
-    return _Step(b"".join(pieces), starts, origins, is_escape)
-
-
-def _meaning(escape: bytes) -> bytes | None:
-    """Return what an escape stands for; ``None`` if it stands for nothing."""
-    if escape.startswith(b"%"):
-        return bytes.fromhex(escape[1:].decode())
-    if escape.startswith(b"\\u"):
-        units = b"".join(bytes.fromhex(unit.decode()) for unit in escape.split(b"\\u")[1:])
-        return _encode(units.decode("utf-16-be", "surrogatepass"))
-    if escape.startswith(b"\\x"):
-        return bytes.fromhex(escape[2:].decode())
-    if escape.startswith(b"\\"):
-        return _JSON[escape]
-    return _character(escape.decode())
+    def _skip(self, states: int, byte: int) -> int:
+        """Return the states that a byte does not change: a backslash within a secret may come from a further escape."""
+        return states & (self._complete - 2) if byte == _BACKSLASH else 0
 
 
-def _character(entity: str) -> bytes | None:
-    """Return what an HTML entity stands for."""
-    import html  # noqa: PLC0415 - its table of entities is loaded for errors only
+class _Readings:
+    """
+    Data, and every part of it that can be read as an escape.
 
-    character = html.unescape(entity)
-    return None if character == entity else _encode(character)
+    A part of an escape may be escaped itself, so they are found from the end to the beginning of the data.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._escapes: dict[int, list[_Reading]] = {}
+        self._short_escapes: dict[int, list[_Reading]] = {}  # no part of another escape
+        self._kinds: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
+            b"%": self._read_url,
+            b"\\": self._read_backslash,
+            b"&": self._read_entity,
+        }
+        for match in reversed(list(_ESCAPE_START.finditer(data))):
+            self._read_escapes(match.start())
+
+    def at(self, position: int) -> list[_Reading]:
+        """Return every reading that begins at a position: the byte itself, and escapes."""
+        return [*self._parts_at(position), *self._short_escapes.get(position, ())]
+
+    def _parts_at(self, position: int) -> list[_Reading]:
+        """Return every reading at a position that may be a part of an escape."""
+        own = self.data[position : position + 1]
+        return [(position + 1, own), *self._escapes.get(position, ())] if own else []
+
+    def _read_escapes(self, position: int) -> None:
+        escapes: dict[_Reading, None] = {}
+        short: dict[_Reading, None] = {}
+        starts = [(position + 1, self.data[position : position + 1])]
+        while starts and len(escapes) < _MAX_READINGS:
+            start, first = starts.pop()
+            for escape in self._kinds[first](start):
+                if escape not in escapes and escape[1] in self._kinds:  # it may begin another escape: %25 in %2541
+                    starts.append(escape)
+                escapes[escape] = None
+            if first == b"\\":
+                short |= {(end, _JSON[each]): None for end, each in self._parts_at(start) if each in _JSON}
+        if escapes:
+            self._escapes[position] = list(escapes)
+        if short:
+            self._short_escapes[position] = list(short)
+
+    def _ends_of(self, position: int, *meanings: bytes) -> list[int]:
+        return [end for end, meaning in self._parts_at(position) if meaning in meanings]
+
+    def _read_url(self, position: int) -> Iterator[_Reading]:
+        for end, value in self._read_digits(position, 2):
+            yield end, bytes([value])
+
+    def _read_backslash(self, position: int) -> Iterator[_Reading]:
+        yield from self._escapes.get(position, ())  # an escape that was escaped again may have further backslashes
+        for start in self._ends_of(position, b"x"):
+            for end, value in self._read_digits(start, 2):
+                yield end, bytes([value])
+                if value >= _FIRST_BEYOND_ASCII:
+                    yield end, chr(value).encode()
+        for start in self._ends_of(position, b"u"):
+            for end, unit in self._read_digits(start, 4):
+                yield end, _encode(chr(unit))
+                if unit in _HIGH_SURROGATES:
+                    yield from self._read_low_surrogate(end, chr(unit))
+
+    def _read_low_surrogate(self, position: int, high: str) -> Iterator[_Reading]:
+        """Read the second of two escapes that stand for one character."""
+        for end, meaning in self._parts_at(position):
+            if meaning[:1] == _SURROGATE_BYTE:
+                pair = high + meaning.decode("utf-8", "surrogatepass")
+                yield end, _encode(pair.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"))
+
+    def _read_digits(self, position: int, count: int) -> list[tuple[int, int]]:
+        """Read a hexadecimal number of so many digits."""
+        numbers = [(position, 0)]
+        for _ in range(count):
+            numbers = [
+                (end, value * 16 + _DIGITS[digit])
+                for start, value in numbers
+                for end, digit in self._parts_at(start)
+                if digit in _DIGITS
+            ]
+        return numbers
+
+    def _read_entity(self, position: int) -> Iterator[_Reading]:
+        """Read an HTML entity, whose semicolon may be missing."""
+        for start in self._ends_of(position, b"#"):
+            yield from self._read_number(start, 10)
+            for digits in self._ends_of(start, b"x", b"X"):
+                yield from self._read_number(digits, 16)
+        names, prefixes = _entities()
+        todo = [(position, b"")]
+        while todo:
+            start, prefix = todo.pop()
+            for end, letter in self._parts_at(start):
+                name = prefix + letter
+                if name in names:
+                    yield end, names[name]
+                if name in prefixes:
+                    todo.append((end, name))
+
+    def _read_number(self, position: int, base: int) -> Iterator[_Reading]:
+        todo = [(position, 0)]
+        while todo:
+            start, number = todo.pop()
+            for end, digit in self._parts_at(start):
+                value = number * base + _DIGITS.get(digit, base)
+                if _DIGITS.get(digit, base) < base and value <= _LAST_CHARACTER:
+                    todo.append((end, value))
+                    if value:  # zeros may come first
+                        meaning = _encode(chr(value))
+                        yield from ((last, meaning) for last in (end, *self._ends_of(end, b";")))
 
 
-def _merge(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join places that overlap or touch each other's bytes."""
-    merged: list[tuple[int, int]] = []
-    for first, last in places:
-        if merged and first < merged[-1][1]:
-            merged[-1] = merged[-1][0], max(last, merged[-1][1])
-        else:
-            merged.append((first, last))
-    return merged
+@functools.cache
+def _entities() -> tuple[dict[bytes, bytes], set[bytes]]:
+    """Return the named HTML entities, some of which need no semicolon, and the beginnings of their names."""
+    from html.entities import html5  # noqa: PLC0415 - a large table, which only escaped errors need
+
+    names = {name.encode(): character.encode() for name, character in html5.items()}
+    return names, {name[:length] for name in names for length in range(1, len(name))}
