@@ -20,6 +20,7 @@ from cp_thirdparty._core.backoff import FATAL, PollPace
 from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError, call_scope
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.facts import unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.send import (
     JobClientBase,
@@ -365,7 +366,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         return self._client
 
     async def _call(self, request: Request[_T]) -> _T:
-        client = self._open_client(**operations.not_sent(request.operation_name, request.job_id))
+        client = self._open_client(**unsent_facts(request.operation_name, request.job_id))
         call = self._start_call(request)
         aio.observe_aiohttp()
         return self._finish_call(request, call, await _send_request(client, request, call))

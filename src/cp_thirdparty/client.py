@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from cp_thirdparty._core import events, operations
 from cp_thirdparty._core.backoff import FATAL, PollPace
+from cp_thirdparty._core.facts import unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
 from cp_thirdparty._core.settings import Boto3Session, is_session, made_client, own_config, refused_setting
@@ -394,7 +395,7 @@ class ThirdPartyJobClient(JobClientBase):
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
-            facts = operations.not_sent("PollForThirdPartyJobs", None)
+            facts = unsent_facts("PollForThirdPartyJobs", None)
             raise InvalidRequestError("client", "must be open: it was closed while jobs were polled", **facts)
 
     def _pause(self, seconds: float) -> None:

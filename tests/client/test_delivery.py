@@ -222,8 +222,8 @@ class Row:
     is_seen: bool | None = None  # whether bytes of the request arrive, where that does not follow from the delivery
 
 
-def _passing(arrange: Arrange) -> Row:
-    return Row(arrange, Delivery.NOT_SENT, is_retry_safe=True)
+def _passing(arrange: Arrange, error: type[Exception] = TransportError) -> Row:
+    return Row(arrange, Delivery.NOT_SENT, is_retry_safe=True, error=error)
 
 
 def _lasting(arrange: Arrange, error: type[Exception] = TransportError) -> Row:
@@ -324,15 +324,15 @@ _ROWS: dict[str, Row] = {
     ),
     # credentials
     "no credentials": _lasting(_no_credentials, CredentialsError),
-    "STS closes": _lasting(_role(net.close_at_once), CredentialsError),
-    "STS closes after its request": _lasting(_role(net.close_after_head), CredentialsError),
-    "STS resets": _lasting(_role(net.reset_after_head), CredentialsError),
+    "STS closes": _passing(_role(net.close_at_once), CredentialsError),
+    "STS closes after its request": _passing(_role(net.close_after_head), CredentialsError),
+    "STS resets": _passing(_role(net.reset_after_head), CredentialsError),
     "STS denies": _lasting(_role(net.sts(net.DENIED, "403 Forbidden")), CredentialsError),
-    "STS has a page": _lasting(_role(net.sts("<html>", "503 Busy")), CredentialsError),
-    "nobody is STS": _lasting(_role(), CredentialsError),
-    "deadline at STS": Row(
-        _role(net.stall_after_head, deadline=0.4), Delivery.NOT_SENT, is_retry_safe=True, error=CredentialsError
-    ),
+    "STS has a page": _passing(_role(net.sts("<html>", "503 Busy")), CredentialsError),
+    "STS has a page instead of a role": _lasting(_role(net.sts("<html>", "200 OK")), CredentialsError),
+    "STS has many requests": _passing(_role(net.sts(net.DENIED, "429 Too Many Requests")), CredentialsError),
+    "nobody is STS": _passing(_role(), CredentialsError),
+    "deadline at STS": _passing(_role(net.stall_after_head, deadline=0.4), CredentialsError),
     # handlers of the caller
     "handler before parameters": _lasting(_hook("provide-client-params.codepipeline", _http(_GOOD)), HookError),
     "handler before the call": _lasting(_hook("before-call.codepipeline", _http(_GOOD)), HookError),
@@ -383,6 +383,33 @@ def test_a_lost_call_reports_what_was_observed(name: str, operation: str, kind: 
         safe = (operation in _READS or None) if row.is_retry_safe == _BY_OPERATION else row.is_retry_safe
         assert (error.delivery, error.is_retry_safe) == (row.delivery, safe), error
         assert error.attempts == int(is_sent)
+
+
+# What happens to AssumeRole over HTTPS -> whether the same call may succeed later.
+_ROLE_OBSTACLES: dict[str, tuple[Behaviour, bool, bool]] = {
+    # name: behaviour of STS or of the proxy, whether it is the proxy, whether the cause may pass
+    "closed in the handshake": (net.close_at_once, False, True),
+    "untrusted certificate": (_tls(net.sts(net.DENIED)), False, False),
+    "proxy closes": (net.close_at_once, True, True),
+    "proxy requires a password": (net.refuse("407 Proxy Authentication Required"), True, False),
+}
+
+
+@both.each_kind
+@pytest.mark.parametrize("name", _ROLE_OBSTACLES)
+def test_an_obstacle_on_the_way_to_sts_may_pass_or_last(name: str, kind: str, network: Network) -> None:
+    """A connection to STS that was closed may be made later; one that a certificate or a proxy forbids may not."""
+    behaviour, is_proxy, may_pass = _ROLE_OBSTACLES[name]
+    _role()(network)
+    port = network.stack.enter_context(Server(behaviour)).port
+    network.monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"https://127.0.0.1:{_closed_port() if is_proxy else port}")
+    if is_proxy:
+        network.monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        network.monkeypatch.delenv("NO_PROXY", raising=False)
+        network.monkeypatch.delenv("no_proxy", raising=False)
+    error = _call(network.client(kind), "acknowledge")
+    assert (type(error), error.delivery, error.attempts) == (CredentialsError, Delivery.NOT_SENT, 0)
+    assert error.is_retry_safe is may_pass, error
 
 
 def test_the_table_is_large_enough() -> None:

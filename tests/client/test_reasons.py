@@ -72,6 +72,9 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "role, garbage": (_role("garbage"), "call", ("AssumeRole: the response could not be read", "profile 'p'")),
     "role, unavailable": (_role("unavailable"), "call", ("AssumeRole: the response could not be read",)),
     "role, dropped": (_role("dropped"), "call", ("AssumeRole: the connection was closed before a response",)),
+    "role, throttled": (_role("throttled"), "call", ("AssumeRole failed with Throttling",)),
+    "role, failed": (_role("internal"), "call", ("AssumeRole failed with InternalFailure",)),
+    "role, expired": (_role("expired"), "call", ("AssumeRole failed with ExpiredToken",)),
     "role, no STS": (
         _profile(_ROLE + _BASE, {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}),
         "call",
@@ -184,6 +187,11 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
         Setup(_WEB_IDENTITY, files={"token": MARKER}),
         "call",
         ("AssumeRoleWithWebIdentity failed with AccessDenied", f"request id {REQUEST_ID}"),
+    ),
+    "web identity, no provider": (
+        Setup({**_WEB_IDENTITY, "AWS_ENDPOINT_URL_STS": "{server}/no-identity"}, files={"token": MARKER}),
+        "call",
+        ("AssumeRoleWithWebIdentity failed with IDPCommunicationError",),
     ),
     "web identity, no role": (
         Setup({"AWS_WEB_IDENTITY_TOKEN_FILE": "{tmp}/token"}),
@@ -308,6 +316,16 @@ if _HAS_LOGIN:
         "create",
         ("a package is missing: pip install 'botocore[crt]'", "login", "profile 'p'"),
     )
+
+# Failures of a call whose cause may pass; the others last.
+_PASSING = {
+    "role, unavailable",
+    "role, dropped",
+    "role, throttled",
+    "role, failed",
+    "role, no STS",
+    "web identity, no provider",
+}
 
 _STATIC = {"AWS_ACCESS_KEY_ID": MARKER, "AWS_SECRET_ACCESS_KEY": MARKER}
 _HTTPS = {"endpoint_url": "https://127.0.0.1:9"}
@@ -481,6 +499,7 @@ def test_credentials_that_cannot_be_loaded_say_why(what: str, kind: str, machine
     assert [word for word in words if machine.fill(word) not in text] == [], text
     sent = ("PollForThirdPartyJobs", 0) if stage == "call" else (None, None)
     assert (raised.operation_name, raised.attempts) == sent
+    assert raised.is_retry_safe is (what in _PASSING if stage == "call" else None)
     assert (raised.status_code, raised.request_id) == (None, None)
     assert machine.find_marker(raised) == []
 

@@ -8,16 +8,21 @@ import json
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore import exceptions as botocore_exceptions
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+from botocore.httpsession import URLLib3Session
+from botocore.utils import InstanceMetadataFetcher
 from support import both_clients as both
-from support.aws_machine import MARKER, Machine, Setup
+from support.aws_machine import MARKER, RESPONSES, Machine, Setup
+from support.lossy_network import AUTHORITY, Peer, Server, close_after_request
 from support.marker_surfaces import ERROR_SURFACES
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient
@@ -196,14 +201,73 @@ _FAILURES: dict[str, tuple[Exception, str]] = {
 def test_a_failed_refresh_says_why(what: str) -> None:
     """Of what fails while credentials are fetched, only constant strings and names of classes are kept."""
     failure, reason = _FAILURES[what]
+    refresh = _raise(failure)
+    del failure
+    raised = _refresh_by(refresh, "made-up")
+    assert raised.is_retry_safe is False
+    assert str(raised) == f"PollForThirdPartyJobs: the AWS credentials could not be loaded: {reason} (made-up)"
+
+
+_EXPIRED = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "Token"), MARKER)
+
+
+@both.each_kind
+@pytest.mark.parametrize(
+    ("response", "may_pass"),
+    [("dropped", True), ("unavailable", True), ("missing", False), ("garbage", False), ("nothing", False)],
+)
+def test_a_refresh_from_a_container_may_succeed_later(
+    response: str, kind: str, machine: Machine, monkeypatch: pytest.MonkeyPatch, *, may_pass: bool
+) -> None:
+    """A service that failed or did not respond may do so later; one that has no credentials may not."""
+    expired = json.dumps({**_EXPIRED, "Expiration": "2020-01-01T00:00:00Z"})
+    monkeypatch.setitem(RESPONSES, "changing", (200, expired))
+    machine.apply(Setup({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{server}/changing"}))
+    with both.create(kind, endpoint_url="http://127.0.0.1:9") as client:
+        monkeypatch.setitem(RESPONSES, "changing", RESPONSES[response])
+        raised = _poll(client)
+    assert (type(raised), raised.is_retry_safe) == (CredentialsError, may_pass), str(raised)
+
+
+def test_a_refresh_from_an_instance_may_succeed_later(machine: Machine) -> None:
+    """The metadata service of an instance that has had credentials returns none for a while; botocore hides why."""
+    machine.apply(Setup({"AWS_EC2_METADATA_DISABLED": None}))
+    fetcher = InstanceMetadataFetcher(base_url=f"{machine.server}/missing", num_attempts=1)
+    raised = _refresh_by(fetcher.retrieve_iam_role_credentials, "iam-role")
+    assert "the response has no access_key" in str(raised)
+    assert raised.is_retry_safe is True
+
+
+def _refresh_by(refresh: Callable[[], Any], method: str) -> CredentialsError:
+    """Return the error of a call that refreshes its credentials in such a way."""
     past = datetime(2020, 1, 1, tzinfo=timezone.utc)
     session: Any = botocore.session.Session()
-    session._credentials = RefreshableCredentials("a", "b", "c", past, _raise(failure), "made-up")
-    client = _wrap("http://127.0.0.1:9", session)
-    del failure
-    raised = _poll(client)
+    session._credentials = RefreshableCredentials("a", "b", "c", past, refresh, method)
+    raised = _poll(_wrap("http://127.0.0.1:9", session))
     assert isinstance(raised, CredentialsError)
-    assert str(raised) == f"PollForThirdPartyJobs: the AWS credentials could not be loaded: {reason} (made-up)"
+    return raised
+
+
+@pytest.mark.parametrize(("is_trusted", "may_pass"), [(True, True), (False, False)])
+def test_a_refresh_in_another_thread_may_succeed_later(*, is_trusted: bool, may_pass: bool) -> None:
+    """The connections of a thread are not observed, so the failure says whether a certificate was refused."""
+    verify: Any = AUTHORITY if is_trusted else True
+
+    def fetch() -> Any:
+        request = AWSRequest("POST", f"https://127.0.0.1:{server.port}/", data=b"x").prepare()
+        return URLLib3Session(verify=verify).send(request)
+
+    def refresh() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(fetch).result()
+
+    def play(peer: Peer) -> None:
+        peer.handshake()
+        close_after_request(peer)
+
+    with Server(play) as server:
+        raised = _refresh_by(refresh, "made-up")
+    assert raised.is_retry_safe is may_pass, str(raised)
 
 
 # Botocore's exceptions that no set-up here causes in every version -> the error, without a session.

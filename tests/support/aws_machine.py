@@ -27,13 +27,18 @@ _DENIED = (
     f"<ErrorResponse><Error><Code>AccessDenied</Code><Message>{MARKER}</Message></Error>"
     f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
 )
-# The first folder of a URL -> status and body of each response.
-_RESPONSES: dict[str, tuple[int, str]] = {
+# The first folder of a URL -> status and body of each response; ``None`` closes the connection.
+RESPONSES: dict[str, tuple[int, str] | None] = {
+    "dropped": None,
     "denied": (403, _DENIED),
     "echo": (403, _DENIED.replace("AccessDenied", MARKER).replace(REQUEST_ID, MARKER)),
     "garbage": (200, MARKER),
     "unavailable": (503, MARKER),
     "missing": (404, MARKER),
+    "throttled": (400, _DENIED.replace("AccessDenied", "Throttling")),
+    "no-identity": (400, _DENIED.replace("AccessDenied", "IDPCommunicationError")),
+    "internal": (500, _DENIED.replace("AccessDenied", "InternalFailure")),
+    "expired": (400, _DENIED.replace("AccessDenied", "ExpiredToken")),
     "role": (200, "role"),  # a name, and so no secret: botocore reads a URL with it
     "nothing": (200, json.dumps({"Message": MARKER})),
     "forbidden": (403, json.dumps({"__type": "ForbiddenException", "message": MARKER})),
@@ -45,9 +50,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         name = self.path.split("/")[1]
-        if name == "dropped":
+        response = RESPONSES[name]
+        if response is None:
             return
-        status, body = _RESPONSES[name]
+        status, body = response
         self.send_response_only(status)
         self.send_header("x-amzn-RequestId", REQUEST_ID)
         self.send_header("Content-Length", str(len(body)))

@@ -120,9 +120,9 @@ class Call:
 
         parsed: What botocore's parser would find in the document, if that was skipped.
 
-        status_code: HTTP status of the latest response.
+        status_code: HTTP status of the response of the current attempt.
 
-        request_id: What AWS Support asks for, of the latest response.
+        request_id: What AWS Support asks for, of that response.
 
         is_connecting: Whether a connection is being made, so that bytes belong to a proxy or to TLS.
 
@@ -202,6 +202,7 @@ class Call:
         self.is_last_attempt = False
         self.is_watched = False
         self.obstacle = self.proxy_status = self.fault = None
+        self.status_code = self.request_id = None
         self.forget_response()
 
     def forget_response(self) -> None:

@@ -16,17 +16,17 @@ from typing import Any, Final, cast
 from botocore import exceptions as botocore_exceptions
 from botocore.exceptions import ClientError
 
-from cp_thirdparty import exceptions
 from cp_thirdparty._core import reasons
 from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.connection import is_refusal
+from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
+from cp_thirdparty._core.responses import MODELLED, find_failure, is_refusal_status
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
-    CallFacts,
     ClockSkewError,
     CredentialsError,
     InvalidRequestError,
@@ -35,39 +35,6 @@ from cp_thirdparty.exceptions import (
     ThrottledError,
     TransportError,
     UntrustedResponseError,
-)
-
-_MODELLED: Final[Mapping[str, type[ServiceError]]] = {
-    name: getattr(exceptions, name)
-    for name in (
-        "ActionTypeNotFoundException",
-        "InvalidClientTokenException",
-        "InvalidJobException",
-        "InvalidJobStateException",
-        "InvalidNonceException",
-        "JobNotFoundException",
-        "ValidationException",
-    )
-}
-
-# The codes that botocore's own retry handlers take for throttling (botocore.retries.standard).
-_THROTTLING: Final = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "EC2ThrottledException",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
-    }
 )
 
 # "Common errors" of the CodePipeline API reference, and the codes of AWS's older front ends.
@@ -90,10 +57,6 @@ _CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInT
 # A clock further off than this makes AWS refuse a signature: SigV4 allows 5 minutes (IAM user guide, "Signing AWS API
 # requests").
 _SKEW_SECONDS: Final = 300.0
-
-_BAD_REQUEST: Final = 400
-_TOO_MANY_REQUESTS: Final = 429
-_SERVER_ERROR: Final = 500
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
 
@@ -119,7 +82,9 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     response = call.error_response
     if response is None and isinstance(failure, ClientError) and failure.operation_name == request.operation_name:
         response = cast("Mapping[str, Any]", failure.response)  # of botocore's Stubber, which sends nothing
-        call.note_response()
+        note_stub(call, response.get("ResponseMetadata", {}))
+    if call.fault is not None and response is not None:
+        return _untrusted_error(call.fault[0], call)
     if response is not None:
         return _service_error(response, call)
     if call.step in (Step.SENT, Step.RESPONDED):
@@ -129,44 +94,43 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     return _preparation_error(failure, call)
 
 
+def note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
+    """Record the response of a stub, such as botocore's, which takes the place of the network."""
+    call.note_response()
+    request_id = str(metadata.get("RequestId", ""))
+    call.status_code = metadata.get("HTTPStatusCode")
+    call.request_id = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
+
+
 def unchecked_error(call: Call) -> UntrustedResponseError:
     """Return the error for a request of which nothing was observed: it may have arrived, and more than once."""
-    facts = _facts(call, is_retry_safe=_safety(call))
+    facts = facts_of(call, Failure.UNTRUSTED)
     facts["delivery"] = Delivery.SENT
     return UntrustedResponseError("the response was not checked: the call ran in another thread or context", **facts)
 
 
 def stopped_error(call: Call) -> TransportError:
     """Return the error for a deadline that was reached while code of the caller ran."""
-    is_repeatable = call.delivery is Delivery.NOT_SENT or _safety(call)
-    return TransportError(
-        "the deadline was reached in a handler of the caller", **_facts(call, is_retry_safe=is_repeatable)
-    )
+    is_sent = call.step in (Step.SENT, Step.RESPONDED)
+    facts = facts_of(call, Failure.NO_RESPONSE if is_sent else Failure.PASSING)
+    return TransportError("the deadline was reached in a handler of the caller", **facts)
 
 
-def _facts(call: Call, *, is_retry_safe: bool | None) -> CallFacts:
-    request = cast("Request[Any]", call.request)
-    return {
-        "operation_name": request.operation_name,
-        "job_id": request.job_id,
-        "attempts": call.attempts,
-        "delivery": call.delivery,
-        "is_retry_safe": is_retry_safe,
-    }
-
-
-def _safety(call: Call) -> bool | None:
-    """Whether a request whose outcome is unknown may be resent without harm: ``None`` if that is unknown too."""
-    return cast("Request[Any]", call.request).is_repeatable or None
+def _untrusted_error(fault: str, call: Call) -> TransportError:
+    if call.step is Step.SENT:  # the end of the response is missing
+        return TransportError(fault, **facts_of(call, Failure.NO_RESPONSE))
+    return UntrustedResponseError(fault, **facts_of(call, Failure.UNTRUSTED))
 
 
 def _response_error(failure: Exception, call: Call) -> TransportError:
-    facts = _facts(call, is_retry_safe=_safety(call))
     if call.bytes_left < 0:
-        return UntrustedResponseError("the response is too long", **facts)
+        return UntrustedResponseError("the response is too long", **facts_of(call, Failure.UNTRUSTED))
     if call.step is Step.RESPONDED:
+        is_refused = call.fault is None and call.status_code is not None and is_refusal_status(call.status_code)
+        facts = facts_of(call, Failure.REFUSED_UNREAD if is_refused else Failure.UNTRUSTED)
         # Botocore's parsers let AttributeError, UnicodeDecodeError, RecursionError and others through.
         return UntrustedResponseError(f"the response could not be read ({type(failure).__name__})", **facts)
+    facts = facts_of(call, Failure.NO_RESPONSE)
     if call.is_over():
         return TransportError("no response before the deadline", **facts)
     text = next((text for kind, text in _BROKEN if isinstance(failure, kind)), "the connection failed")
@@ -175,29 +139,29 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
 
 def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.is_over():
-        return TransportError("no connection before the deadline", **_facts(call, is_retry_safe=True))
-    reason = reasons.explain(failure, **_facts(call, is_retry_safe=False))
+        return TransportError("no connection before the deadline", **facts_of(call, Failure.PASSING))
+    reason = reasons.explain(failure, call)
     if reason is not None:
         return reason
     obstacle = call.obstacle
     if obstacle is None:  # code that takes the place of a connection, such as vcrpy's
         kind = type(failure.__context__ or failure).__name__
-        return TransportError(f"the request could not be sent ({kind})", **_facts(call, is_retry_safe=False))
+        return TransportError(f"the request could not be sent ({kind})", **facts_of(call, Failure.LASTING))
     text = obstacle.value
     if call.proxy_status is not None:
         advice = _PROXY_ADVICE.get(call.proxy_status)
         text += f" with status {call.proxy_status}" + (f": {advice}" if advice else "")
-    return TransportError(text, **_facts(call, is_retry_safe=obstacle.may_pass))
+    return TransportError(text, **facts_of(call, Failure.PASSING if obstacle.may_pass else Failure.LASTING))
 
 
 def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
-    facts = _facts(call, is_retry_safe=False)
     if call.step is Step.SIGNING and call.is_over():
-        facts["is_retry_safe"] = True
+        facts = facts_of(call, Failure.PASSING)
         return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
-    reason = reasons.explain(failure, **facts)
+    reason = reasons.explain(failure, call)
     if reason is not None:
         return reason
+    facts = facts_of(call, Failure.LASTING)
     if call.step is Step.SIGNING:
         return CredentialsError(f"the AWS credentials could not be loaded ({type(failure).__name__})", **facts)
     if isinstance(failure, botocore_exceptions.ParamValidationError):
@@ -214,24 +178,9 @@ def configuration_error_of(failure: Exception) -> ThirdPartyError:
     return reason or InvalidRequestError("client", f"botocore could not create it ({type(failure).__name__})")
 
 
-def is_throttling(response: Mapping[str, Any]) -> bool:
-    """Whether CodePipeline refused a request only because there were too many."""
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status == _TOO_MANY_REQUESTS or response.get("Error", {}).get("Code") in _THROTTLING
-
-
 def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
-    # Of a response without a body botocore reads no request id.
-    request_id = metadata.get("RequestId") or metadata.get("HTTPHeaders", {}).get("x-amzn-requestid", "")
-    facts = _facts(call, is_retry_safe=False)
-    facts["status_code"] = metadata.get("HTTPStatusCode")
-    facts["request_id"] = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
-    if call.fault is not None:
-        reason, facts["status_code"] = call.fault
-        kind: type[TransportError] = TransportError if call.step is Step.SENT else UntrustedResponseError
-        facts["is_retry_safe"] = _safety(call)
-        return kind(reason, **facts)
+    facts = facts_of(call, Failure.REFUSED)
     code = str(response.get("Error", {}).get("Code", ""))
     offset = clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
@@ -247,21 +196,9 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
         resource = _RESOURCE.search(message)
         denied = resource.group(1) if resource else None
         return AccessDeniedError(message, code=code, action=action, resource=denied, **facts)
-    facts["is_retry_safe"] = _is_error_retry_safe(response, call)
-    modelled = ThrottledError if is_throttling(response) else _MODELLED.get(code, ServiceError)
-    return modelled(message, code=strike_out(code, call.secrets), **facts)
-
-
-def is_refusal_status(status: int) -> bool:
-    """Whether the status is that of a request that CodePipeline refused."""
-    return _BAD_REQUEST <= status < _SERVER_ERROR
-
-
-def _is_error_retry_safe(response: Mapping[str, Any], call: Call) -> bool | None:
-    if is_throttling(response):
-        return True
-    status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return False if is_refusal_status(status) or response.get("Error", {}).get("Code") in _MODELLED else _safety(call)
+    found = find_failure(response)
+    kind = ThrottledError if found is Failure.THROTTLED else MODELLED.get(code, ServiceError)
+    return kind(message, code=strike_out(code, call.secrets), **facts_of(call, found))
 
 
 def clock_offset(headers: Mapping[str, str]) -> float | None:

@@ -15,9 +15,9 @@ from botocore.client import BaseClient
 from cp_thirdparty._core import connection, guard
 from cp_thirdparty._core.call import MAX_HEADER_BYTES, Call, Step, current_call
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import is_throttling
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty._core.parsed import find_filter
+from cp_thirdparty._core.responses import is_throttling
 from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
 
 _BAD_GATEWAY: Final = 502

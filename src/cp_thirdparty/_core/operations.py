@@ -17,8 +17,8 @@ from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_d
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._reading import read
 from cp_thirdparty.converter import unstructure
-from cp_thirdparty.enums import Delivery, JobStatus
-from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ResponseDecodeError, ThirdPartyError
+from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.exceptions import InvalidRequestError, ResponseDecodeError, ThirdPartyError
 from cp_thirdparty.models import (
     ActionTypeId,
     CurrentRevision,
@@ -132,17 +132,6 @@ def put_third_party_job_failure_result(
     return _request("PutThirdPartyJobFailureResult", job_id, parameters, _nothing, is_repeatable=False)
 
 
-def not_sent(operation_name: str, job_id: str | None) -> CallFacts:
-    """Return the facts of a call that ended before it was sent, for a reason that stays."""
-    return {
-        "operation_name": operation_name,
-        "job_id": job_id,
-        "attempts": 0,
-        "delivery": Delivery.NOT_SENT,
-        "is_retry_safe": False,
-    }
-
-
 # --- parameters ------------------------------------------------------------------------------------------------------
 
 
@@ -198,15 +187,14 @@ def _request(
     is_repeatable: bool,
 ) -> Request[_T]:
     broken = next((parameter for parameter in parameters if parameter.broken_rule is not None), None)
-    # A job id that breaks its rule may be anything, a client token too.
-    facts = not_sent(operation_name, None if broken is not None and broken.name == "job_id" else job_id)
     return Request(
         operation_name=operation_name,
-        job_id=job_id,
+        # A job id that breaks its rule may be anything, a client token too.
+        job_id=None if broken is not None and broken.name == "job_id" else job_id,
         parameters={} if broken else _members(parameters),
         decode=decode,
         is_repeatable=is_repeatable,
-        refused=InvalidRequestError(broken.name, str(broken.broken_rule), **facts) if broken else None,
+        refused=InvalidRequestError(broken.name, str(broken.broken_rule)) if broken else None,
     )
 
 

@@ -12,9 +12,10 @@ import getpass
 import json
 import os
 import re
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import botocore.session
 from botocore import credentials, tokens
@@ -23,12 +24,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from cp_thirdparty._core.call import Call, Obstacle
+from cp_thirdparty._core.facts import Failure, facts_of
+from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
 from cp_thirdparty._core.trail import Trail
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"
 _NOT_LOADED: Final = "the AWS credentials could not be loaded"
@@ -63,6 +64,16 @@ _HTTP: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
     (botocore_exceptions.HTTPClientError, "the connection failed"),
     (ResponseParserError, "the response could not be read"),
+)
+
+# Functions that send a request for credentials, and modules that read the response.
+_SENDERS: Final = frozenset(
+    (f"{package}.{module}", function)
+    for package in ("botocore", "aiobotocore")
+    for module, function in (("endpoint", "_send"), ("httpsession", "send"))
+)
+_READERS: Final = frozenset(
+    f"{package}.{module}" for package in ("botocore", "aiobotocore") for module in ("parsers", "utils")
 )
 
 _KEY: Final = "AccessKeyId|SecretAccessKey|SessionToken|Token|Expiration|access_key|secret_key|token|expiry_time"
@@ -117,27 +128,60 @@ class NoTerminalError(Exception):
     """A profile needs an MFA code, and there is no terminal to ask for it."""
 
 
-def explain(failure: Exception, **facts: Unpack[CallFacts]) -> CredentialsError | InvalidRequestError | None:
+def explain(failure: Exception, call: Call | None = None) -> CredentialsError | InvalidRequestError | None:
     """
     Explain a failure that was raised before a request was sent, or while a client was created.
 
     Args:
         failure: What botocore raised, with its traceback.
 
-        facts: What is known about the call.
+        call: The call that failed; ``None`` while a client was created.
 
     Returns:
         An error to raise; ``None`` if neither AWS credentials nor a setting caused the failure.
     """
     trail = Trail.of(failure)
     setting = explain_setting(failure, trail)
-    if _concerns_credentials(failure, trail, facts.get("operation_name")):
+    operation_name = None if call is None or call.request is None else call.request.operation_name
+    if _concerns_credentials(failure, trail, operation_name):
         headline = next((text for kind, text in _CREDENTIALS if isinstance(failure, kind)), _NOT_LOADED)
         reason = _explain_credentials(failure, trail) if setting is None else f"{setting.parameter} {setting.rule}"
         places = "; ".join(dict.fromkeys(_places(failure, trail)))
         text = f"{headline}: {reason}" if reason else headline
+        may_pass = call is not None and setting is None and _may_pass(failure, trail, call.obstacle)
+        facts = _facts_of(call, Failure.PASSING if may_pass else Failure.LASTING)
         return CredentialsError(f"{text} ({places})" if places else text, **facts)
-    return None if setting is None else InvalidRequestError(setting.parameter, setting.rule, **facts)
+    if setting is None:
+        return None
+    return InvalidRequestError(setting.parameter, setting.rule, **_facts_of(call, Failure.LASTING))
+
+
+def _facts_of(call: Call | None, failure: Failure) -> CallFacts:
+    return {} if call is None else facts_of(call, failure)
+
+
+def _may_pass(failure: Exception, trail: Trail, obstacle: Obstacle | None) -> bool:
+    """Return whether the credentials may be loaded later without a change: their source did not respond, or failed."""
+    if isinstance(failure, ClientError):
+        return find_failure(failure.response) is not Failure.REFUSED
+    if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
+        # Botocore hides why the metadata service returned nothing.  It did return credentials before.
+        return any(trail.methods_of(credentials.RefreshableCredentials))
+    causes = Trail.of_causes(failure)
+    status = causes.find_status(_READERS)
+    if status is not None:
+        return is_failure_status(status)
+    return causes.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
+
+
+def _is_passing(failure: BaseException | None) -> bool:
+    """Return whether a failure to connect may pass, if its obstacle was not observed: aiobotocore has its own HTTP."""
+    while failure is not None:
+        # A certificate that is not trusted, or the status with which a proxy refused.
+        if isinstance(failure, ssl.SSLCertVerificationError) or hasattr(failure, "status"):
+            return False
+        failure = failure.__cause__ or failure.__context__
+    return True
 
 
 def _concerns_credentials(failure: Exception, trail: Trail, operation_name: str | None) -> bool:

@@ -16,10 +16,10 @@ from cp_thirdparty._core import connection, guard, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, call_scope, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import error_of, is_refusal_status, stopped_error, unchecked_error
+from cp_thirdparty._core.errors import error_of, note_stub, stopped_error, unchecked_error
+from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty._core.strike_out import strike_out
-from cp_thirdparty.exceptions import CodePipelineJobError, InvalidRequestError
+from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 
@@ -85,29 +85,14 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
     if not call.has_success:
         if call.context is None or call.step is not Step.PREPARING:
             return Result(None, unchecked_error(call))
-        _note_stub(call, parsed.get("ResponseMetadata", {}))
+        note_stub(call, parsed.get("ResponseMetadata", {}))
     document = call.document if call.body is None else guard.parse_object(call.body)
     # A stub, and CBOR, have only what botocore parsed.  Botocore's parser takes an object for an empty list and a
     # number for a string, so the document is better.
     value, error = request.decode(parsed if document is None else document)
     if error is not None:
-        _add_facts(error, request, call)
+        add_facts(error, facts_of(call, Failure.UNREADABLE))
     return Result(value, error, call.status_code, call.request_id)
-
-
-def _add_facts(error: CodePipelineJobError, request: Request[Any], call: Call) -> None:
-    """Add the facts of the call to an error about its response, which was a success."""
-    error.operation_name, error.job_id = request.operation_name, request.job_id
-    error.status_code, error.request_id = call.status_code, call.request_id
-    error.attempts, error.delivery = call.attempts, call.delivery
-    error.is_retry_safe = request.is_repeatable or None
-
-
-def _note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
-    """Record the response of a stub, such as botocore's, which takes the place of the network."""
-    call.note_response()
-    call.status_code = metadata.get("HTTPStatusCode")
-    call.request_id = strike_out(metadata.get("RequestId", ""), call.secrets) or None
 
 
 def _is_stop(failure: BaseException | None) -> bool:
@@ -146,11 +131,7 @@ def _result_without_hook(request: Request[_T], call: Call, failure: Exception) -
     """Return the result of a call, as far as it was observed before a hook raised."""
     if call.has_success:
         return decode_response(request, call, {})
-    error = error_of(failure, call)
-    is_refused = call.status_code is not None and is_refusal_status(call.status_code)
-    if call.step is Step.RESPONDED and is_refused and call.fault is None and call.error_response is None:
-        error.is_retry_safe = True  # botocore has not parsed why CodePipeline refused it
-    return Result(None, error)
+    return Result(None, error_of(failure, call))
 
 
 class JobClientBase:
@@ -191,6 +172,7 @@ class JobClientBase:
     def _start_call(self, request: Request[Any]) -> Call:
         """Return a new call; raise `InvalidRequestError` if the request must not be sent."""
         if request.refused is not None:
+            add_facts(request.refused, unsent_facts(request.operation_name, request.job_id))
             raise request.refused
         redaction.install()
         connection.install()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -29,6 +29,30 @@ class Trail:
     def of(cls, failure: BaseException) -> Trail:
         """Return the trail of a failure."""
         return cls(tuple(frame for frame, _ in traceback.walk_tb(failure.__traceback__))[::-1])
+
+    @classmethod
+    def of_causes(cls, failure: BaseException | None) -> Trail:
+        """Return the trail of a failure and of all that led to it."""
+        frames: tuple[FrameType, ...] = ()
+        while failure is not None:
+            frames += cls.of(failure).frames
+            failure = failure.__cause__ or failure.__context__
+        return cls(frames)
+
+    def has_function(self, functions: Collection[tuple[str, str]]) -> bool:
+        """Return whether one of these functions ran; each has its module and its name."""
+        return any((frame.f_globals.get("__name__"), frame.f_code.co_name) in functions for frame in self.frames)
+
+    def find_status(self, modules: Collection[str]) -> int | None:
+        """Return the HTTP status of a response that code of these modules was reading; ``None`` if there was none."""
+        for frame in self.frames:
+            response = frame.f_locals.get("response") if frame.f_globals.get("__name__") in modules else None
+            status = (
+                response.get("status_code") if isinstance(response, dict) else getattr(response, "status_code", None)
+            )
+            if status is not None:
+                return int(status)
+        return None
 
     def methods_of(self, *kinds: type) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         """Yield the objects of these classes whose methods ran, each with the variables of the method."""

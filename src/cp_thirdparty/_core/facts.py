@@ -1,0 +1,102 @@
+"""The facts of a call that failed, and the one table that says whether its request may be resent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, cast
+
+import attrs
+
+from cp_thirdparty._core.call import Call, Step
+from cp_thirdparty._core.operations import Request
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import (
+    CallFacts,
+    CodePipelineJobError,
+    CredentialsError,
+    InvalidRequestError,
+    ResponseDecodeError,
+    ServiceError,
+    ThrottledError,
+    TransportError,
+    UntrustedResponseError,
+)
+
+
+class Failure(Enum):
+    """What happened to a call that failed.  The values are rows of the table in docs/explanation/trust.md."""
+
+    PASSING = "nothing was sent, and the cause may pass"
+    LASTING = "nothing was sent, and the cause lasts"
+    NO_RESPONSE = "the request was sent, and no complete response arrived"
+    UNTRUSTED = "the response is not one of CodePipeline, or was not checked"
+    UNREADABLE = "CodePipeline accepted the request, and its response cannot be decoded"
+    SERVICE_FAULT = "CodePipeline failed (status 5xx)"
+    THROTTLED = "CodePipeline throttled the request"
+    REFUSED = "CodePipeline refused the request (status 4xx)"
+    REFUSED_UNREAD = "CodePipeline refused the request, and the reason cannot be read"
+
+
+@attrs.frozen
+class Rule:
+    """
+    What the error of a failure is, and reports.
+
+    Attributes:
+        errors: The classes of the error; subclasses count too.
+
+        reads: ``is_retry_safe`` of polls and job details.
+
+        writes: ``is_retry_safe`` of acknowledgements and results.
+    """
+
+    errors: tuple[type[CodePipelineJobError], ...]
+    reads: bool | None
+    writes: bool | None
+
+
+RULES: Final[Mapping[Failure, Rule]] = {
+    Failure.PASSING: Rule((TransportError, CredentialsError), reads=True, writes=True),
+    Failure.LASTING: Rule((TransportError, CredentialsError, InvalidRequestError), reads=False, writes=False),
+    Failure.NO_RESPONSE: Rule((TransportError,), reads=True, writes=None),
+    Failure.UNTRUSTED: Rule((UntrustedResponseError,), reads=True, writes=None),
+    Failure.UNREADABLE: Rule((ResponseDecodeError,), reads=True, writes=None),
+    Failure.SERVICE_FAULT: Rule((ServiceError,), reads=True, writes=None),
+    Failure.THROTTLED: Rule((ThrottledError,), reads=True, writes=True),
+    Failure.REFUSED: Rule((ServiceError, CredentialsError), reads=False, writes=False),
+    Failure.REFUSED_UNREAD: Rule((UntrustedResponseError,), reads=True, writes=True),
+}
+
+
+def facts_of(call: Call, failure: Failure) -> CallFacts:
+    """Return the facts of a call for the error of its current attempt."""
+    request = cast("Request[Any]", call.request)
+    rule = RULES[failure]
+    facts: CallFacts = {
+        "operation_name": request.operation_name,
+        "job_id": request.job_id,
+        "attempts": call.attempts,
+        "delivery": call.delivery,
+        "is_retry_safe": rule.reads if request.is_repeatable else rule.writes,
+    }
+    if call.step in (Step.SENT, Step.RESPONDED):
+        facts["status_code"], facts["request_id"] = call.status_code, call.request_id
+    return facts
+
+
+def unsent_facts(operation_name: str, job_id: str | None) -> CallFacts:
+    """Return the facts of a call that was refused before it began."""
+    return {
+        "operation_name": operation_name,
+        "job_id": job_id,
+        "attempts": 0,
+        "delivery": Delivery.NOT_SENT,
+        "is_retry_safe": RULES[Failure.LASTING].writes,
+    }
+
+
+def add_facts(error: CodePipelineJobError, facts: CallFacts) -> None:
+    """Add the facts of a call to an error that was created without them."""
+    for name, value in facts.items():
+        setattr(error, name, value)

@@ -1,0 +1,77 @@
+"""What the error codes and statuses of AWS services mean for a failed request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cp_thirdparty import exceptions
+from cp_thirdparty._core.facts import Failure
+from cp_thirdparty.exceptions import ServiceError
+
+MODELLED: Final[Mapping[str, type[ServiceError]]] = {
+    name: getattr(exceptions, name)
+    for name in (
+        "ActionTypeNotFoundException",
+        "InvalidClientTokenException",
+        "InvalidJobException",
+        "InvalidJobStateException",
+        "InvalidNonceException",
+        "JobNotFoundException",
+        "ValidationException",
+    )
+}
+
+# The codes that botocore's own retry handlers take for throttling (botocore.retries.standard).
+_THROTTLING: Final = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+# Codes with status 400 that botocore retries as failures of the service (botocore.retries.standard).  The last is of
+# STS: it could not reach an identity provider.
+_TRANSIENT: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "IDPCommunicationError"})
+
+_BAD_REQUEST: Final = 400
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
+
+
+def find_failure(response: Mapping[str, Any]) -> Failure:
+    """Return what an error of a service means: it throttled the request, refused it, or failed."""
+    code = response.get("Error", {}).get("Code")
+    status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
+    if code in _THROTTLING or status == _TOO_MANY_REQUESTS:
+        return Failure.THROTTLED
+    if code in _TRANSIENT:
+        return Failure.SERVICE_FAULT
+    return Failure.REFUSED if code in MODELLED or is_refusal_status(status) else Failure.SERVICE_FAULT
+
+
+def is_throttling(response: Mapping[str, Any]) -> bool:
+    """Whether CodePipeline refused a request only because there were too many."""
+    return find_failure(response) is Failure.THROTTLED
+
+
+def is_refusal_status(status: int) -> bool:
+    """Whether the status is that of a refused request."""
+    return _BAD_REQUEST <= status < _SERVER_ERROR
+
+
+def is_failure_status(status: int) -> bool:
+    """Whether the status is that of a service that throttled a request or failed."""
+    return status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR
