@@ -250,7 +250,7 @@ def _refresh_by(refresh: Callable[[], Any], method: str) -> CredentialsError:
 
 @pytest.mark.parametrize(("is_trusted", "may_pass"), [(True, True), (False, False)])
 def test_a_refresh_in_another_thread_may_succeed_later(*, is_trusted: bool, may_pass: bool) -> None:
-    """The connections of a thread are not observed, so the failure says whether a certificate was refused."""
+    """The connections of a thread are not observed, so the failure shows whether a certificate was refused."""
     verify: Any = AUTHORITY if is_trusted else True
 
     def fetch() -> Any:

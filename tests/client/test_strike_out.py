@@ -143,7 +143,7 @@ _DECODERS = (unquote, unquote_plus, html.unescape, _unescape_json)
 
 
 def _decoded(text: str) -> set[str]:
-    """Return what a reader may make of a text by undoing up to four escapes."""
+    """Return what a reader may make of a string by undoing up to four escapes."""
     texts = newest = {text}
     for _ in range(4):
         newest = {decode(each) for decode in _DECODERS for each in newest} - texts

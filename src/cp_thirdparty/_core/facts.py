@@ -1,4 +1,4 @@
-"""The facts of a call that failed, and the one table that says whether its request may be resent."""
+"""The facts of a call that failed, and the one table of which requests may be resent."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _fold(data: bytes) -> bytes:
 
 
 def _strike_rest_of_escapes(data: bytes, is_struck: bytearray) -> None:
-    """Strike out whole JSON escapes only, so that a JSON document is one afterwards."""
+    """Strike out complete JSON escapes only, so that a JSON document is one afterwards."""
     for escape in _JSON_ESCAPE.finditer(data):
         start, end = escape.span()
         if b"\1" in is_struck[start:end]:
