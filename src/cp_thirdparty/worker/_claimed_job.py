@@ -85,6 +85,8 @@ class ClaimedJob:
 
         outcome: How it ended.
 
+        is_closed: Whether its outcome was recorded and emitted, so that nothing more happens to it.
+
         gives_up_at: When CodePipeline has ended the job for sure, by the worker's clock; ``None`` before the claim.
 
         is_recorded: Whether the journal has the job.
@@ -117,6 +119,7 @@ class ClaimedJob:
         self.decided_at: float | None = None
         self.result: Result | None = None if entry is None else entry.result
         self.outcome: Outcome | None = None
+        self.is_closed = False
         self.gives_up_at: float | None = None
         self.is_recorded = entry is not None
         self.crashes = 0 if entry is None else entry.crashes

@@ -216,7 +216,7 @@ class Loop:
         )
 
     def _in_work(self) -> list[ClaimedJob]:
-        return [job for job in self._slots.jobs() if job.outcome is None]
+        return [job for job in self._slots.jobs() if not job.is_closed]
 
     def _leave(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
@@ -413,6 +413,7 @@ class Loop:
         if job.is_inherited and isinstance(outcome, Rejected):
             self._has_lost = True  # the journal keeps it
         self._emit(outcome, self._settings.clock() - job.began_at)
+        job.is_closed = True
         self._slots.leave(job)
         if self._on_outcome is not None or self._is_stopping():
             self._look.set()

@@ -40,7 +40,7 @@ class Slots:
     def has_alone(self) -> bool:
         """Whether a job runs, or waits to run, alone: another job would have to wait for its end."""
         with self._changed:
-            return any(job.must_run_alone and job.outcome is None for job in self._jobs.values())
+            return any(job.must_run_alone and not job.is_closed for job in self._jobs.values())
 
     def has(self, job_id: str) -> bool:
         """Whether this job is in work."""
@@ -48,7 +48,7 @@ class Slots:
             return job_id in self._jobs
 
     def jobs(self) -> list[ClaimedJob]:
-        """Return the jobs that hold a slot, those included that have an outcome and a handler that hangs."""
+        """Return the jobs that hold a slot, those included that are closed and have a handler that hangs."""
         with self._changed:
             return list(self._jobs.values())
 
@@ -64,9 +64,9 @@ class Slots:
         self._queue.put(job)
 
     def leave(self, job: ClaimedJob) -> None:
-        """Free the slot of a job that has an outcome, unless its thread still runs."""
+        """Free the slot of a job that is closed, unless its thread still runs."""
         with self._changed:
-            if job.offer.job_id not in self._busy and job.outcome is not None:
+            if job.offer.job_id not in self._busy and job.is_closed:
                 self._jobs.pop(job.offer.job_id, None)
             self._changed.notify_all()
 

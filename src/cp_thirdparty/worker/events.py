@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 import attrs
 
-from cp_thirdparty.models import ThirdPartyJob
-
 __all__ = ["EventHook", "JobEvent"]
 
 
