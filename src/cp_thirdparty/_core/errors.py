@@ -1,8 +1,8 @@
 """
-Botocore's failures to our errors, by tables.
+Turn failures of botocore into errors of this library.
 
-What was sent, and so whether a request may be resent, was observed by `cp_thirdparty._core.call`; no class of an
-exception decides it.  The service's text is kept, with every secret struck out of it.
+Whether a request may be resent depends on what was observed of it, not on the class of an exception; the table is in
+`cp_thirdparty._core.facts`.  The service's message is kept, with every secret struck out of it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _SKEW_SECONDS: Final = 300.0
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
 
-# botocore's exception -> what happened.  Only the text depends on the class: what was sent was observed.
+# botocore's exception -> what happened.  Only the message depends on the class.
 _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),

@@ -146,11 +146,11 @@ def explain(failure: Exception, call: Call | None = None) -> CredentialsError | 
     if _concerns_credentials(failure, trail, operation_name):
         headline = next((text for kind, text in _CREDENTIALS if isinstance(failure, kind)), _NOT_LOADED)
         reason = _explain_credentials(failure, trail) if setting is None else f"{setting.parameter} {setting.rule}"
-        places = "; ".join(dict.fromkeys(_places(failure, trail)))
+        sources = "; ".join(dict.fromkeys(_find_sources(failure, trail)))
         text = f"{headline}: {reason}" if reason else headline
-        may_pass = call is not None and setting is None and _may_pass(failure, trail, call.obstacle)
+        may_pass = call is not None and setting is None and _may_pass(failure, call.obstacle)
         facts = _facts_of(call, Failure.PASSING if may_pass else Failure.LASTING)
-        return CredentialsError(f"{text} ({places})" if places else text, **facts)
+        return CredentialsError(f"{text} ({sources})" if sources else text, **facts)
     if setting is None:
         return None
     return InvalidRequestError(setting.parameter, setting.rule, **_facts_of(call, Failure.LASTING))
@@ -160,13 +160,12 @@ def _facts_of(call: Call | None, failure: Failure) -> CallFacts:
     return {} if call is None else facts_of(call, failure)
 
 
-def _may_pass(failure: Exception, trail: Trail, obstacle: Obstacle | None) -> bool:
+def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
     """Return whether the credentials may be loaded later without a change: their source did not respond, or failed."""
     if isinstance(failure, ClientError):
         return find_failure(failure.response) is not Failure.REFUSED
     if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
-        # Botocore hides why the metadata service returned nothing.  It did return credentials before.
-        return any(trail.methods_of(credentials.RefreshableCredentials))
+        return True  # botocore hides why the metadata service returned nothing; it did return credentials before
     causes = Trail.of_causes(failure)
     status = causes.find_status(_READERS)
     if status is not None:
@@ -231,7 +230,7 @@ def _explain_parameters(failure: Exception, trail: Trail) -> str:
 
 
 def _find_operation(trail: Trail) -> str:
-    """Return the operation that was to bring the credentials, with a colon."""
+    """Return the name of the operation that supplies the credentials, with a colon; empty if it is unknown."""
     methods = trail.methods_of(BaseClient, *_LOADERS)
     # The calls outside of a loader are those that need the credentials.
     names = (
@@ -257,7 +256,7 @@ def _explain_loop(failure: Any, _: Trail) -> str:
 
 
 _EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, Trail], str]], ...]] = (
-    (botocore_exceptions.NoAuthTokenError, lambda *_: ""),  # nothing more is known
+    (botocore_exceptions.NoAuthTokenError, lambda *_: ""),  # the headline has the reason
     (botocore_exceptions.NoCredentialsError, lambda *_: ""),
     (NoTerminalError, lambda *_: "an MFA code must be entered, and standard input is not a terminal"),
     (EOFError, lambda *_: "an MFA code must be entered, and standard input has ended"),
@@ -280,7 +279,7 @@ def _kwargs(failure: Exception) -> Mapping[str, Any]:
 
 
 def _find_phrase(failure: Exception) -> str:
-    """Return the part of botocore's message without values: if there is none, a constant message, or the class."""
+    """Return the part of botocore's message that has no values; if there is none, a constant message or the class."""
     facts = _kwargs(failure)
     text = str(facts.get("error_msg") or facts.get("msg") or failure)[:_TEXT_CHARS]
     for pattern, phrase in _PHRASES:
@@ -291,13 +290,15 @@ def _find_phrase(failure: Exception) -> str:
     return type(failure).__name__ if "{" in fmt else fmt.rstrip(".")
 
 
-def _places(failure: Any, trail: Trail) -> Iterator[str]:
-    """Yield what was to supply the credentials, and the request id for AWS Support."""
+def _find_sources(failure: Any, trail: Trail) -> Iterator[str]:
+    """Yield what should supply the credentials, and the request id for AWS Support."""
     loaders = [owner for owner, _ in trail.methods_of(*_LOADERS)]
     yield from _find_attribute(loaders, "METHOD", "method")
     session = trail.find_session()
     configured = None if session is None else session.get_config_variable("profile")
-    yield from (f"profile '{name}'" for name in (*_find_attribute(loaders, "_profile_name"), *_shown(configured))[:1])
+    yield from (
+        f"profile '{name}'" for name in (*_find_attribute(loaders, "_profile_name"), *_list_name(configured))[:1]
+    )
     if isinstance(failure, botocore_exceptions.PartialCredentialsError):
         yield from _find_attribute(loaders, "_creds_filename", "_config_filename")
     kinds = {type(owner): None for owner in loaders}
@@ -313,10 +314,10 @@ def _places(failure: Any, trail: Trail) -> Iterator[str]:
 def _find_attribute(owners: list[Any], *names: str) -> list[str]:
     """Return the first attribute of these names, as a list of one; an empty list if there is none."""
     values = (getattr(owner, name, None) for owner in owners for name in names)
-    return _shown(next(filter(None, values), None))
+    return _list_name(next(filter(None, values), None))
 
 
-def _shown(name: object) -> list[str]:
+def _list_name(name: object) -> list[str]:
     return [_show(name)] if isinstance(name, str) else []
 
 

@@ -86,7 +86,7 @@ def explain_setting(failure: Exception, trail: Trail) -> InvalidRequestError | N
 def _find_by_class(failure: Exception, session: botocore.session.Session) -> tuple[str, str] | None:
     """Return botocore's name of the setting, and the rule that it breaks."""
     if isinstance(failure, botocore_exceptions.ProfileNotFound):
-        files = " or ".join(map(_describe_file, _files(session)))
+        files = " or ".join(map(_describe_file, _config_paths(session)))
         return "profile", f"must be a profile of the AWS configuration: {files}"
     if isinstance(failure, (botocore_exceptions.EndpointProviderError, botocore_exceptions.EndpointVariantError)):
         text = str(failure).lower()
@@ -156,7 +156,7 @@ def _find_key(key: str, session: botocore.session.Session, endpoint_url: object 
         settings: Mapping[str, Any] = session.full_config["profiles"].get(profile, {})
     except botocore_exceptions.ConfigParseError:  # it was changed after the client had been created
         return None
-    config_file, credentials_file = (os.path.abspath(path) for path in _files(session))  # noqa: PTH100 - as botocore
+    config_file, credentials_file = (os.path.abspath(path) for path in _config_paths(session))  # noqa: PTH100 - as botocore
     if endpoint_url is not None and settings.get(key) != endpoint_url and "services" in settings:
         return f"endpoint_url in section [services {settings['services']}] of {config_file}"
     if key not in settings:
@@ -166,13 +166,13 @@ def _find_key(key: str, session: botocore.session.Session, endpoint_url: object 
     return f"{key} in profile '{profile}' of {credentials_file if is_in_second else config_file}"
 
 
-def _files(session: botocore.session.Session) -> list[str]:
+def _config_paths(session: botocore.session.Session) -> list[str]:
     names = ("config_file", "credentials_file")
     return [os.path.expanduser(session.get_config_variable(name)) for name in names]  # noqa: PTH111 - as botocore
 
 
 def _explain_connection(failure: Exception, cause: object) -> InvalidRequestError | None:
-    """Explain a failure to connect that a setting caused: of a client that `find_refused_setting` has not seen."""
+    """Explain a failure to connect that a setting caused; an existing client was not checked when it was created."""
     wrong_proxy = (botocore_exceptions.InvalidProxiesConfigError, LocationValueError)
     if isinstance(failure, wrong_proxy) or isinstance(cause, wrong_proxy):
         variables = (*_proxy_variables("https"), *_proxy_variables("http"))
@@ -196,9 +196,9 @@ def find_refused_setting(
 
         session: Its session.
 
-        endpoint_url: The argument with which the client was created.
+        endpoint_url: The argument ``endpoint_url`` with which the client was created.
 
-        verify: As for ``endpoint_url``.
+        verify: The argument ``verify`` with which the client was created.
     """
     url: str = client.meta.endpoint_url
     if not is_url(url):
@@ -246,7 +246,7 @@ def _proxy_variables(scheme: str) -> Iterator[str]:
 def _is_bundle(path: Any) -> bool:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except (OSError, TypeError):  # no such file, or no certificates in it; TypeError: not even a path
+    except (OSError, TypeError):  # no such file, or no certificates in it; TypeError: not a path
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Find out, from the frames of a failure, what botocore was doing.  Only names are taken from them, never a value."""
+"""Find out from the frames of a failure what botocore was doing.  Errors get names and statuses, never a value."""
 
 from __future__ import annotations
 
