@@ -75,13 +75,17 @@ def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 def test_journal_shows_what_is_set_aside(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A job that cannot be read is there with the problem, and a name that holds controls is shown without them."""
+    """An unfinished job that cannot be read is there with the problem, and names are shown without controls."""
     path = tmp_path / "jobs.db"
     run_process(
         path, "[journal.claim(ThirdPartyJob(client_id='c', job_id=each), SCOPE) for each in ('bad', 'a\x1b[2J')]"
     )
+    with closing(SqliteJournal(path)) as journal:
+        journal.claim(ThirdPartyJob(client_id="c", job_id="finished"), SCOPE)
+        journal.finish("finished", "reported")
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
+        connection.execute("UPDATE entries SET result = 'nonsense' WHERE job_id = 'finished'")
     connection.close()
     bad, good = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
     assert bad == {"jobId": "bad", "state": "SET_ASIDE", "problem": "its state is unknown"}

@@ -150,18 +150,18 @@ def test_a_job_that_nobody_has_is_claimed_when_it_is_offered(
 
 
 def test_one_object_recovers_a_job_id_once(old: OldJournal, new: SqliteJournal, path: Path) -> None:
-    """Its methods find jobs by their ids, so a second job with the id waits until the first is finished."""
-    new.claim(_job("job-1"), SCOPE)
+    """Its methods find jobs by their ids, so the job without a scope waits until the other one is finished."""
+    other = SqliteJournal(path)
+    other.claim(_job("job-1"), SCOPE)
+    crash(other)
     old.claim("job-1")
-    old.crash()
-    new.release("job-1")
+    old.release("job-1")
     (entry,) = new.recover(SCOPE).entries
     assert entry.scope == SCOPE
     assert _recover(new) == {}
     new.finish("job-1", "reported")
     (entry,) = new.recover(SCOPE).entries
     assert entry.scope is None
-    assert path.exists()
 
 
 def test_finished_jobs_of_version_0_1_are_pruned(old: OldJournal, new: SqliteJournal) -> None:

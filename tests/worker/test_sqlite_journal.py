@@ -332,6 +332,14 @@ def test_a_bad_scope_is_repaired_by_its_worker(tmp_path: Path, text: str | bytes
         assert [entry.scope for entry in journal.recover(SCOPE).entries] == [SCOPE]
 
 
+def test_a_finished_row_has_no_owner(tmp_path: Path) -> None:
+    """The name of an owner is long, and finished jobs are many."""
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_JOB, SCOPE)
+        journal.finish(_JOB.job_id, "reported")
+        assert journal._file.transact(lambda each: each.execute("SELECT owner FROM entries").fetchall()) == [(None,)]
+
+
 def test_a_finished_row_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     """Nothing is left to do for it."""
     path = tmp_path / "j.db"
