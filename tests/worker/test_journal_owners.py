@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def _living_worker(path: Path) -> Iterator[int]:
+def _living_worker(path: Path) -> Generator[int]:
     """Run another process that has a job, and return its id."""
     code = "journal.claim(job, SCOPE); journal.running('job-1'); print(os.getpid(), flush=True); sys.stdin.read()"
     with start_process(path, code) as process:
