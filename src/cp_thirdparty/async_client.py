@@ -17,7 +17,7 @@ from typing_extensions import Self, Unpack
 
 from cp_thirdparty._core import events, operations, redaction
 from cp_thirdparty._core.backoff import FATAL, PollPace
-from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError, call_scope
+from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.facts import unsent_facts
@@ -420,7 +420,7 @@ class _Recipe:
         redaction.install()
         session = self.session
         try:
-            with call_scope(Call()):  # botocore may load credentials, and log responses
+            with Call():  # botocore may load credentials, and log responses
                 if session is None:
                     session = AioSession(profile=self.profile_name)
                     prepare(session)

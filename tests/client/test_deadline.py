@@ -48,7 +48,7 @@ def _wait(watchdog: Watchdog) -> None:
         watchdog.use(call, ours)
         theirs.settimeout(10)
         assert theirs.recv(1) == b""
-        watchdog.stop(call)
+        watchdog.release(call)
 
 
 def test_a_read_ends_at_the_deadline(pair: Pair) -> None:
@@ -57,7 +57,7 @@ def test_a_read_ends_at_the_deadline(pair: Pair) -> None:
     call = _start(watchdog, 0.05)
     watchdog.use(call, pair[0])
     assert (pair[0].recv(1), pair[1].recv(1)) == (b"", b"")
-    watchdog.stop(call)
+    watchdog.release(call)
     assert pair[0].fileno() >= 0
 
 
@@ -70,7 +70,7 @@ def test_a_released_connection_is_left_alone(pair: Pair) -> None:
     _wait(watchdog)
     pair[1].sendall(b"x")
     assert pair[0].recv(1) == b"x"
-    watchdog.stop(call)
+    watchdog.release(call)
 
 
 def test_only_the_latest_connection_is_shut_down(pair: Pair) -> None:
@@ -85,7 +85,7 @@ def test_only_the_latest_connection_is_shut_down(pair: Pair) -> None:
         assert other.recv(1) == b""
         pair[1].sendall(b"x")
         assert pair[0].recv(1) == b"x"
-        watchdog.stop(call)
+        watchdog.release(call)
 
 
 def test_a_call_that_is_over_is_left_alone(pair: Pair) -> None:
@@ -93,7 +93,7 @@ def test_a_call_that_is_over_is_left_alone(pair: Pair) -> None:
     watchdog = Watchdog()
     call = _start(watchdog, 0.02)
     watchdog.use(call, pair[0])
-    watchdog.stop(call)
+    watchdog.release(call)
     _wait(watchdog)
     pair[1].sendall(b"x")
     assert pair[0].recv(1) == b"x"
@@ -108,7 +108,7 @@ def test_a_connection_that_is_gone_is_no_failure() -> None:
     _wait(watchdog)
     unconnected.close()
     for call in (early, late):
-        watchdog.stop(call)
+        watchdog.release(call)
 
 
 def test_a_call_without_a_deadline_is_not_watched(pair: Pair) -> None:
@@ -118,7 +118,7 @@ def test_a_call_without_a_deadline_is_not_watched(pair: Pair) -> None:
     watchdog.start(call)
     watchdog.use(call, pair[0])
     watchdog.release(call)
-    watchdog.stop(call)
+    watchdog.release(call)
     assert (call.watch, threading.active_count()) == (None, before)
 
 
@@ -129,8 +129,8 @@ def test_an_earlier_deadline_wakes_the_thread(pair: Pair) -> None:
     short = _start(watchdog, 0.02)
     watchdog.use(short, pair[0])
     assert pair[1].recv(1) == b""
-    watchdog.stop(long)
-    watchdog.stop(short)
+    watchdog.release(long)
+    watchdog.release(short)
 
 
 def test_a_system_without_threads_still_makes_calls(
@@ -145,12 +145,13 @@ def test_a_system_without_threads_still_makes_calls(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         first = _start(watchdog, 60)
+        watchdog.use(first, pair[0])
     assert "no thread for deadlines could be started" in caplog.text
     second = _start(watchdog, 0.02)
     watchdog.use(second, pair[0])
     assert pair[1].recv(1) == b""
-    watchdog.stop(first)
-    watchdog.stop(second)
+    watchdog.release(first)
+    watchdog.release(second)
 
 
 @pytest.mark.parametrize("body", [b"{}", b""])
@@ -224,7 +225,7 @@ class _Reentered:
             call = _start(self.watchdog, 30)
             self.watchdog.use(call, self.pair[1])
             self.watchdog.release(call)
-            self.watchdog.stop(call)
+            self.watchdog.release(call)
 
 
 def _before(original: Callable[..., Any], first: Callable[[], None]) -> Callable[..., Any]:
@@ -245,7 +246,7 @@ def test_a_signal_handler_may_make_a_call(pair: Pair, monkeypatch: pytest.Monkey
     def make_call() -> None:
         call = _start(watchdog, 30)
         watchdog.use(call, pair[0])
-        watchdog.stop(call)
+        watchdog.release(call)
 
     thread = threading.Thread(target=make_call, daemon=True)
     thread_start = threading.Thread.start
@@ -278,7 +279,9 @@ def test_a_handler_of_logs_may_make_a_call(pair: Pair, monkeypatch: pytest.Monke
     try:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            watchdog.stop(_start(watchdog, 30))
+            call = _start(watchdog, 30)
+            watchdog.use(call, pair[0])
+            watchdog.release(call)
     finally:
         logging.getLogger("cp_thirdparty").removeHandler(handler)
     assert [other.is_alive() for other in others] == [False]
@@ -302,7 +305,7 @@ def test_a_connection_of_which_a_signal_handler_took_the_descriptor(
     watch = call.watch
     assert watch is not None
     monkeypatch.setattr(watch, "_descriptors", Descriptors(watch._descriptors))
-    watchdog.stop(call)
+    watchdog.release(call)
     assert len(closed) == 1
 
 
@@ -318,7 +321,7 @@ def test_a_descriptor_that_other_code_has_replaced_ends_nothing(pair: Pair, monk
     _wait(watchdog)
     _wait(watchdog)
     os.close(duplicate)
-    watchdog.stop(call)
+    watchdog.release(call)
 
 
 def test_a_descriptor_that_other_code_has_closed_fails_no_call(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +333,7 @@ def test_a_descriptor_that_other_code_has_closed_fails_no_call(pair: Pair, monke
         patch.setattr(socket, "dup", lambda _: duplicate)
         watchdog.use(call, pair[0])
     socket.close(duplicate)
-    watchdog.stop(call)
+    watchdog.release(call)
 
 
 def test_a_process_without_descriptors_still_makes_calls(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,17 +349,34 @@ def test_a_process_without_descriptors_still_makes_calls(pair: Pair, monkeypatch
         watchdog.use(call, pair[0])
     watchdog.use(call, pair[0])
     assert pair[1].recv(1) == b""
-    watchdog.stop(call)
+    watchdog.release(call)
 
 
-def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_has_ended_is_replaced(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next call starts a new one."""
     watchdog = Watchdog()
+    has_ended = threading.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(Watchdog, "_run", lambda _: None)
+        patch.setattr(Watchdog, "_run", lambda _: has_ended.wait(10))
         call = _start(watchdog, 30)
-    watchdog.stop(call)
-    # Not by `threading.enumerate()`, which no longer lists a thread that is about to end.
-    assert watchdog._thread is not None
-    watchdog._thread.join(10)
+        watchdog.use(call, pair[0])
+        watchdog.release(call)
+        thread = watchdog._thread
+        assert thread is not None
+        has_ended.set()
+        thread.join(10)
+    assert watchdog._thread is None
     _wait(watchdog)
+
+
+def test_a_short_call_wakes_the_thread_once(pair: Pair) -> None:
+    """When the thread finds that the call is over, it sleeps until its deadline, so the next call does not wake it."""
+    watchdog = Watchdog()
+    with watchdog._lock:  # the thread looks afterwards
+        call = _start(watchdog, 30)
+        watchdog.use(call, pair[0])
+        watchdog.release(call)
+    ends_at = time.monotonic() + 10
+    while not watchdog._sleep.locked() and time.monotonic() < ends_at:
+        time.sleep(0.001)
+    assert watchdog._wakes_at == call.ends_at

@@ -16,7 +16,7 @@ from support.scripted_server import ScriptedServer, error
 
 from cp_thirdparty import ActionTypeId, FailureDetails, ThirdPartyJobClient
 from cp_thirdparty._core import events
-from cp_thirdparty._core.call import Call, call_scope
+from cp_thirdparty._core.call import Call
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import InvalidNonceException, ServiceError, ThirdPartyError
 
@@ -171,6 +171,6 @@ def test_a_decision_may_be_awaited(*, is_last: bool) -> None:
     context: dict[str, Any] = {}
     for _ in range(2):
         events._respect_last_attempt(endpoint)
-    with call_scope(Call(is_last_attempt=is_last, context=context)):
+    with Call(is_last_attempt=is_last, context=context):
         assert asyncio.run(endpoint._needs_retry(1, None, {"context": context})) is not is_last
     assert asyncio.run(endpoint._needs_retry(1, None, {"context": context}))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+from typing_extensions import Self
 
 from cp_thirdparty.enums import Delivery
 
@@ -58,8 +58,8 @@ class Step(Enum):
     """A complete response has arrived."""
 
 
-_DELIVERY: Final[Mapping[Step, Delivery]] = {Step.SENT: Delivery.SENT, Step.RESPONDED: Delivery.RESPONDED}
-_WORST_LAST: Final = (Delivery.NOT_SENT, Delivery.RESPONDED, Delivery.SENT)
+# Before Python 3.12, to look up a member of an Enum takes as long as a call of a function.  A call looks up some 35.
+PREPARING, SIGNING, SENDING, UNSENT, SENT, RESPONDED = Step
 
 
 class Obstacle(Enum):
@@ -85,7 +85,7 @@ _LASTING: Final = frozenset({Obstacle.TLS, Obstacle.CERTIFICATE, Obstacle.PROXY_
 @attrs.define(kw_only=True)
 class Call:
     """
-    One call of ours.
+    One call of ours.  In a ``with`` block it is the current call.
 
     Attributes:
         request: What is sent; ``None`` where a call only keeps secrets out of logs.
@@ -130,6 +130,8 @@ class Call:
 
         target: Scheme, host and port to which the current attempt is being sent; ``None`` before and after that.
 
+        carrier: The connection that carries the request of the current attempt, when that is known.
+
         is_watched: Whether the HTTP layer of the current attempt is one that is observed, so that bytes would be seen.
 
         is_finished: Whether it is over; what inherited its context, such as a thread, is not a part of it.
@@ -144,7 +146,7 @@ class Call:
     wire_logs: bool = False
     began_at: float = attrs.field(factory=now)
     attempts: int = 0
-    step: Step = Step.PREPARING
+    step: Step = PREPARING
     earlier: Delivery = Delivery.NOT_SENT
     obstacle: Obstacle | None = None
     proxy_status: int | None = None
@@ -160,16 +162,27 @@ class Call:
     is_connecting: bool = False
     context: object = attrs.field(default=None, repr=False)
     target: tuple[str, str, int | None] | None = None
+    carrier: object = attrs.field(default=None, repr=False)
     is_watched: bool = False
     is_finished: bool = False
     bytes_left: int = MAX_BODY_BYTES
     watch: Any = None
+    _token: Any = attrs.field(default=None, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        self._token = CURRENT.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_finished = True
+        CURRENT.reset(self._token)
 
     @property
     def delivery(self) -> Delivery:
         """The worst delivery of all attempts so far."""
-        current = _DELIVERY.get(self.step, Delivery.NOT_SENT)
-        return max(self.earlier, current, key=_WORST_LAST.index)
+        if self.step is SENT or self.earlier is Delivery.SENT:
+            return Delivery.SENT
+        return Delivery.RESPONDED if self.step is RESPONDED else self.earlier
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -186,19 +199,20 @@ class Call:
 
     def check_deadline(self) -> None:
         """Raise `CallStoppedError` if the deadline was reached."""
-        if self.is_over():
+        if self.ends_at is not None and now() >= self.ends_at:
             raise CallStoppedError
 
     def count_bytes(self, count: int) -> None:
-        """Count bytes of a response; raise `CallStoppedError` if there are too many."""
+        """Count bytes of a response; raise `CallStoppedError` if there are too many, or they come too late."""
+        # A connection that was shut down at the deadline looks like the end of the response.
         self.bytes_left -= count
-        if self.bytes_left < 0:
+        if self.bytes_left < 0 or (self.ends_at is not None and now() >= self.ends_at):
             raise CallStoppedError
 
     def start_attempt(self) -> None:
         """Forget what was observed of the attempt before, but for its delivery."""
         self.earlier = self.delivery
-        self.step = Step.SIGNING
+        self.step = SIGNING
         self.is_last_attempt = False
         self.is_watched = False
         self.obstacle = self.proxy_status = self.fault = None
@@ -212,15 +226,15 @@ class Call:
 
     def note_sent(self) -> None:
         """Record that bytes of the request leave."""
-        if self.step is Step.SENDING:
-            self.step = Step.SENT
+        if self.step is SENDING:
+            self.step = SENT
             self.attempts += 1
 
     def note_response(self) -> None:
         """Record that a complete response has arrived, from the network or from a handler of the caller."""
-        if self.step is not Step.SENT:
+        if self.step is not SENT:
             self.attempts += 1
-        self.step = Step.RESPONDED
+        self.step = RESPONDED
 
     def note_failure(self, *, is_unsent: bool) -> None:
         """
@@ -228,9 +242,9 @@ class Call:
 
         Without evidence that nothing was sent, the request may have arrived: an HTTP layer that is not observed has it.
         """
-        if self.step is Step.SENDING:
+        if self.step is SENDING:
             if is_unsent or self.is_watched or self.obstacle is not None:
-                self.step = Step.UNSENT
+                self.step = UNSENT
             else:
                 self.note_sent()
 
@@ -243,14 +257,3 @@ def current_call() -> Call | None:
     """Return the call in progress in this context; a copy of the context may outlive it."""
     call = CURRENT.get()
     return None if call is None or call.is_finished else call
-
-
-@contextmanager
-def call_scope(call: Call) -> Generator[Call, None, None]:
-    """Make this the current call of the block."""
-    token = CURRENT.set(call)
-    try:
-        yield call
-    finally:
-        call.is_finished = True
-        CURRENT.reset(token)

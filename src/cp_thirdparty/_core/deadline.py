@@ -30,17 +30,21 @@ class Watch:
     connection is shut down when the call has closed its own.
     """
 
-    __slots__ = ("_descriptors", "ends_at")
+    __slots__ = ("_descriptors", "ends_at", "is_used")
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
+        self.is_used = False
         self._descriptors: list[int] = []  # `pop` takes one in a single step, which no signal handler interrupts
 
     def use(self, connection: _HasDescriptor) -> None:
         """Watch this connection and no other; none if the process has no descriptor left."""
         self.release()
-        with suppress(OSError):
+        self.is_used = True
+        try:  # not `suppress`, which takes longer than the rest
             self._descriptors.append(socket.dup(connection.fileno()))
+        except OSError:
+            return
 
     def shut_down(self) -> None:
         """Shut down the connection: whoever waits for it fails at once."""
@@ -52,9 +56,11 @@ class Watch:
     def release(self) -> None:
         """Forget the connection, which others may use from now on."""
         while self._descriptors:
-            # A signal handler of the caller may be faster, or code that closes all descriptors.
-            with suppress(IndexError, OSError):
+            try:
                 socket.close(self._descriptors.pop())
+            except (IndexError, OSError):  # noqa: PERF203 - the loop runs once
+                continue  # a signal handler of the caller was faster, or code that closes all descriptors
+        self.is_used = False
 
 
 class Watchdog:
@@ -82,50 +88,48 @@ class Watchdog:
         self._sleep.acquire()
 
     def start(self, call: Call) -> None:
-        """Watch a call, if it has a deadline."""
-        if call.ends_at is None:
+        """Let `use` watch the connections of a call, if it has a deadline."""
+        if call.ends_at is not None:
+            call.watch = Watch(call.ends_at)
+
+    def use(self, call: Call, connection: _HasDescriptor) -> None:
+        """Watch this connection of a call, and no other."""
+        watch = call.watch
+        if watch is None:
             return
-        call.watch = Watch(call.ends_at)
         with self._lock:
-            self._watches.add(call.watch)
-            if call.ends_at < self._wakes_at:
-                self._wakes_at = call.ends_at
+            watch.use(connection)
+            self._watches.add(watch)
+            if watch.ends_at < self._wakes_at:
+                self._wakes_at = watch.ends_at
                 with suppress(RuntimeError):  # the thread was woken already
                     self._sleep.release()
-            has_thread = self._has_thread() or self._start_thread()
+            # It has a thread, too, if a signal has interrupted the code that starts one.
+            has_thread = self._thread is not None or self._start_thread()
         if not has_thread:
             _log.warning("no thread for deadlines could be started; a deadline does not end a read that hangs")
 
-    def _has_thread(self) -> bool:
-        """Return whether the thread runs, or is being started by the code that a signal has interrupted."""
-        return self._thread is not None and (self._thread.ident is None or self._thread.is_alive())
-
     def _start_thread(self) -> bool:
-        self._thread = threading.Thread(target=self._run, name="cp-thirdparty-deadlines", daemon=True)
+        self._thread = threading.Thread(target=self._run_to_end, name="cp-thirdparty-deadlines", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:  # the system has no thread left
             self._thread = None
         return self._thread is not None
 
-    def use(self, call: Call, connection: _HasDescriptor) -> None:
-        """Watch this connection of a call, and no other."""
-        if call.watch is not None:
-            with self._lock:
-                call.watch.use(connection)
-
     def release(self, call: Call) -> None:
         """Leave the connection of a call alone: its response is complete, and others may use the connection."""
-        if call.watch is not None:
+        watch = call.watch
+        if watch is not None and watch.is_used:
             with self._lock:  # wait for a shutdown that has begun, so that nobody uses the connection before its end
-                call.watch.release()
+                watch.release()
+                self._watches.discard(watch)
 
-    def stop(self, call: Call) -> None:
-        """Watch a call no longer."""
-        if call.watch is not None:
-            with self._lock:
-                call.watch.release()
-                self._watches.discard(call.watch)
+    def _run_to_end(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._thread = None  # the next call starts another one
 
     def _run(self) -> None:
         while True:
@@ -134,7 +138,10 @@ class Watchdog:
                 for watch in [each for each in self._watches if each.ends_at <= time]:
                     watch.shut_down()
                     self._watches.remove(watch)
-                self._wakes_at = min((watch.ends_at for watch in self._watches), default=math.inf)
+                # A call that woke the thread may be over by now: without others, sleep until its deadline all the same,
+                # or each of many short calls would wake the thread.
+                known = self._wakes_at if self._wakes_at > time else math.inf
+                self._wakes_at = min((watch.ends_at for watch in self._watches), default=known)
                 left = -1 if self._wakes_at == math.inf else self._wakes_at - time
             self._sleep.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 

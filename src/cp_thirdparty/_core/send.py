@@ -13,7 +13,7 @@ from botocore.client import BaseClient
 
 from cp_thirdparty import _limits
 from cp_thirdparty._core import connection, guard, redaction
-from cp_thirdparty._core.call import Call, CallStoppedError, Step, call_scope, now
+from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, note_stub, stopped_error, unchecked_error
@@ -26,7 +26,7 @@ from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 _T = TypeVar("_T")
 
 
-@attrs.frozen
+@attrs.define
 class Result(Generic[_T]):
     """
     What a call ended in: a value, or the error to raise.
@@ -55,14 +55,14 @@ HIDDEN_RESULTS: Final[ContextVar[list[tuple[Exception, Result[Any]]] | None]] = 
 
 def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result[_T]:
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
-    with call_scope(call):
+    with call:
         WATCHDOG.start(call)
         try:
             return decode_response(request, call, find_method(client, request)(**plain_parameters(request)))
         except BaseException as failure:  # noqa: BLE001 - Ctrl-C too is raised again by the caller
             return result_of_failure(request, call, failure)
         finally:
-            WATCHDOG.stop(call)
+            WATCHDOG.release(call)
             call.forget_response()
 
 

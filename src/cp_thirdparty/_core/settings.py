@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from cp_thirdparty import _limits
 from cp_thirdparty._core import data_loader, reasons, redaction
-from cp_thirdparty._core.call import Call, call_scope
+from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty._version import __version__
@@ -92,7 +92,7 @@ def made_client(
     """Make a client of botocore, or return the error."""
     redaction.install()
     try:
-        with call_scope(Call()):  # botocore may load credentials, and log responses
+        with Call():  # botocore may load credentials, and log responses
             if session is None:
                 session = botocore.session.Session(profile=profile_name)
                 prepare(session)
