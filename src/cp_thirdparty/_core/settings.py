@@ -12,7 +12,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 from cp_thirdparty import _limits
-from cp_thirdparty._core import data_loader, reasons, redaction
+from cp_thirdparty._core import data_loader, endpoints, reasons, redaction
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting, is_url
@@ -96,7 +96,9 @@ def made_client(
             if session is None:
                 session = botocore.session.Session(profile=profile_name)
                 prepare(session)
-            if isinstance(session, botocore.session.Session):
+                client = session.create_client("codepipeline", **settings)
+                endpoints.remember(client, session)
+            elif isinstance(session, botocore.session.Session):
                 client = session.create_client("codepipeline", **settings)
             else:
                 client = session.client("codepipeline", **settings)
