@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import http.client
+import io
 import logging
 import subprocess
 import sys
@@ -314,9 +315,26 @@ def test_a_handler_may_make_up_any_response(server: net.Server) -> None:
 
 def test_a_stream_is_bounded_once() -> None:
     """A response that is bounded already, as by a second copy of the library, stays as it is."""
-    stream = connection._BoundedReader(None, Call())
-    response = connection._make_bounded_response(lambda: SimpleNamespace(fp=stream), Call())
-    assert response.fp is stream
+    call = Call()
+    response = SimpleNamespace(fp=io.BytesIO(b"12345"))
+    for _ in range(2):
+        response = connection._make_bounded_response(lambda response=response: response, call)
+    before = call.bytes_left
+    assert (response.fp.read(), before - call.bytes_left) == (b"12345", 5)
+
+
+def test_a_stream_of_another_tool_is_bounded() -> None:
+    """A stream that is not Python's own, as that of a tool which replaces sockets, may end with no bytes."""
+
+    class Stream(io.RawIOBase):
+        def readinto(self, buffer: Any) -> int | None:  # noqa: ARG002 - its name in `io`
+            return None
+
+        def fileno(self) -> int:
+            return 5
+
+    response = connection._make_bounded_response(lambda: SimpleNamespace(fp=Stream()), Call())
+    assert (response.fp.read(), response.fp.fileno()) == (None, 5)
 
 
 def test_a_document_that_botocore_cannot_parse_is_checked_by_the_models() -> None:

@@ -9,6 +9,7 @@ replaced, so tools that replace those work.
 from __future__ import annotations
 
 import functools
+import io
 import re
 import ssl
 import threading
@@ -22,7 +23,7 @@ from botocore.awsrequest import AWSConnection
 from botocore.exceptions import HTTPClientError
 from urllib3.exceptions import HTTPError
 
-from cp_thirdparty._core.call import MAX_HEADER_BYTES, Call, Obstacle, Step, current_call
+from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, SENDING, SENT, SIGNING, Call, Obstacle
 from cp_thirdparty._core.deadline import WATCHDOG
 
 _Method = Callable[..., Any]
@@ -33,7 +34,6 @@ _wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
 _NETWORK: Final = frozenset({"http", "socket", "ssl"})
 _HAND_OVER: Final = "_make_request"  # of pools of urllib3
-_READS: Final = frozenset({"read", "read1", "readinto", "readline"})
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -44,9 +44,12 @@ def install() -> None:
 
     A tool that restores a method, such as ``mock.patch``, may have removed a wrapper.
     """
+    methods = vars(AWSConnection)
+    if len(_wrappers) == len(_METHODS) and _wrappers.items() <= methods.items():
+        return
     for name, during_call in _METHODS.items():
-        method = vars(AWSConnection).get(name)
-        if method is not _wrappers.get(name, _OWNER) and not is_wrapper(method, _OWNER):
+        method = methods.get(name)
+        if not is_wrapper(method, _OWNER):
             with _LOCK:
                 _wrappers[name] = _wrap(name, method, during_call)
                 setattr(AWSConnection, name, _wrappers[name])
@@ -63,9 +66,9 @@ def is_wrapper(method: object, owner: object) -> bool:
 
 def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _Method:
     def method(self: Any, *arguments: Any, **settings: Any) -> Any:
-        call = current_call()
+        call = CURRENT.get()
         original = getattr(super(AWSConnection, self), name) if own is None else own.__get__(self)
-        if call is None or not _is_part(self, call):
+        if call is None or call.is_finished or not _is_part(self, call):
             return original(*arguments, **settings)
         return during_call(self, call, original, *arguments, **settings)
 
@@ -76,11 +79,17 @@ def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _M
 
 def _is_part(connection: Any, call: Call) -> bool:
     """Whether a connection loads the credentials of a call or carries its request, and is not that of a handler."""
-    if call.step is Step.SIGNING:
+    if call.step is SIGNING:
         return call.request is not None
-    if call.target is None or call.step not in (Step.SENDING, Step.SENT):
+    if call.target is None or call.step not in (SENDING, SENT):
         return False
-    scheme, host, port = call.target
+    if call.carrier is not connection and _leads_to(connection, call.target):
+        call.carrier = connection
+    return call.carrier is connection
+
+
+def _leads_to(connection: Any, target: tuple[str, str, int | None]) -> bool:
+    scheme, host, port = target
     tunnel: str | None = getattr(connection, "_tunnel_host", None)
     if tunnel:
         return (_plain(tunnel), connection._tunnel_port) == (host, port)  # noqa: SLF001 - no public way
@@ -89,6 +98,7 @@ def _is_part(connection: Any, call: Call) -> bool:
     return (_plain(connection.host), connection.port) == (host, port)
 
 
+@functools.lru_cache(maxsize=16)  # a program calls few endpoints
 def target_of(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of a URL, as a connection has them."""
     parts = urlsplit(url)
@@ -135,7 +145,7 @@ def _send(connection: Any, call: Call, original: _Method, data: Any) -> None:
     if connection.sock is None and connection.auto_open:
         connection.connect()  # before the bytes are counted, because it may fail
     # While connecting, the bytes are the CONNECT request for a proxy; a request may be sent in several pieces.
-    if not call.is_connecting and call.step is not Step.SENT:
+    if not call.is_connecting and call.step is not SENT:
         opened: Any = connection.sock
         WATCHDOG.use(call, opened)
         call.check_deadline()
@@ -213,7 +223,7 @@ def handshake_obstacle(failure: BaseException) -> Obstacle:
 
 
 def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:
-    if call.step is not Step.SENT:
+    if call.step is not SENT:
         return original(*arguments, **settings)
     own = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
@@ -230,36 +240,45 @@ def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **set
 
 def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **settings: Any) -> Any:
     response = make(*arguments, **settings)
-    if not isinstance(response.fp, _BoundedReader):
-        response.fp = _BoundedReader(response.fp, call)
+    stream = response.fp
+    source = stream.detach() if isinstance(stream, io.BufferedReader) else stream
+    if not isinstance(source, _BoundedSource):
+        source = _BoundedSource(source, call)
+    response.fp = io.BufferedReader(source)
     return response
 
 
-class _BoundedReader:
-    """Reads the headers and the body of a response until they are too long or too late."""
+class _BoundedSource(io.RawIOBase):
+    """Receives the headers and the body of a response until they are too long or too late."""
 
-    def __init__(self, stream: Any, call: Call) -> None:
-        self._stream = stream
+    def __init__(self, source: Any, call: Call) -> None:
+        self._source = source
         self._call = call
 
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._stream, name)
-        return functools.partial(self._bounded, attribute) if name in _READS else attribute
+    def readable(self) -> bool:
+        """Return ``True``, as `io.BufferedReader` requires."""
+        return True
 
-    def close(self) -> None:
-        """Close the stream at its end; urllib3 gives the connection to other calls after that."""
-        WATCHDOG.release(self._call)
-        self._stream.close()
+    def fileno(self) -> int:
+        """Return the descriptor of the connection."""
+        descriptor: int = self._source.fileno()
+        return descriptor
 
-    def _bounded(self, read: Callable[..., Any], *arguments: Any) -> Any:
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Receive bytes."""
         try:
-            result = read(*arguments)
+            count: int | None = self._source.readinto(buffer)
         except Exception:
             self._call.check_deadline()
             raise
-        self._call.check_deadline()  # a connection that was shut down looks like the end of the body
-        self._call.count_bytes(result if isinstance(result, int) else len(result))
-        return result
+        self._call.count_bytes(count or 0)
+        return count
+
+    def close(self) -> None:
+        """Close the source at its end; urllib3 gives the connection to other calls after that."""
+        WATCHDOG.release(self._call)
+        self._source.close()
+        super().close()
 
 
 _METHODS: Final[dict[str, Callable[..., Any]]] = {

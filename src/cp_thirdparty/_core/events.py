@@ -6,19 +6,29 @@ All of them do nothing unless a call of ours runs, so that direct calls of a wra
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from botocore.client import BaseClient
 
 from cp_thirdparty._core import connection, guard
-from cp_thirdparty._core.call import MAX_HEADER_BYTES, Call, Step, current_call
+from cp_thirdparty._core.call import (
+    CURRENT,
+    MAX_HEADER_BYTES,
+    PREPARING,
+    RESPONDED,
+    SENDING,
+    SENT,
+    UNSENT,
+    Call,
+    current_call,
+)
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty._core.parsed import find_filter
 from cp_thirdparty._core.responses import is_throttling
 from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
+from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
 _BAD_REQUEST: Final = 400
@@ -35,9 +45,10 @@ def install(client: BaseClient) -> None:
     for name in OPERATION_NAMES:
         for event, handler in _HANDLERS.items():
             events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"{_OWNER}.{event}.{name}")
-        events.register_last(
-            f"before-parse.codepipeline.{name}", _skip_parsing, unique_id=f"{_OWNER}.skip-parsing.{name}"
-        )
+        if client.meta.service_model.operation_model(name).output_shape is not None:
+            events.register_last(
+                f"before-parse.codepipeline.{name}", _skip_parsing, unique_id=f"{_OWNER}.skip-parsing.{name}"
+            )
     _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     # The last handler of all: what the caller's handlers send before is not the request.
     events.register_last("before-send", _start_sending, unique_id=f"{_OWNER}.before-send")
@@ -56,8 +67,8 @@ def _is_operation(call: Call, model: Any) -> bool:
 
 def _call_of(context: object) -> Call | None:
     """Return the call to which a request with this context belongs."""
-    call = current_call()
-    return None if call is None or call.context is not context else call
+    call = CURRENT.get()
+    return None if call is None or call.is_finished or call.context is not context else call
 
 
 def _start_attempt(request: Any, **_: object) -> None:
@@ -68,11 +79,11 @@ def _start_attempt(request: Any, **_: object) -> None:
 
 def _start_sending(event_name: str, request: Any, **_: object) -> None:
     call = current_call()
-    if call is None or call.request is None or call.step is Step.PREPARING:
+    if call is None or call.request is None or call.step is PREPARING:
         return
     if event_name == f"before-send.codepipeline.{call.request.operation_name}":
-        call.step = Step.SENDING
-        call.target = connection.target_of(request.url)
+        call.step = SENDING
+        call.target, call.carrier = connection.target_of(request.url), None
         call.obstacle = call.proxy_status = None  # of STS, for example
         call.is_watched = True
         call.check_deadline()
@@ -87,10 +98,10 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     status: int = response_dict["status_code"]
     is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
     verdict = guard.judge(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
-    if not (verdict.is_cut and call.step is Step.SENT):
+    if not (verdict.is_cut and call.step is SENT):
         call.note_response()
     call.status_code = status
-    call.request_id = None if verdict.request_id is None else strike_out(verdict.request_id, call.secrets)
+    call.request_id = None if verdict.request_id is None else _clean_request_id(verdict.request_id, call)
     if verdict.fault is not None or verdict.is_error:
         # Tracers and handlers of the caller see the headers, and what botocore parses.
         _clean_headers(response_dict["headers"], call)
@@ -111,14 +122,28 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
 
 
 def _skip_parsing(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
-    """Give botocore's parser an empty document; `_finish_attempt` adds what it would have found in the real one."""
+    """Give botocore's parser an empty body; `_finish_attempt` adds what it would have found in the real one."""
     call = current_call()
     if call is None or call.target is None or call.document is None or call.wire_logs:  # the parser writes that log
         return
     keep_known = find_filter(operation_model)
     if keep_known is not None:
         call.parsed = keep_known(call.document)
-        response_dict["body"] = b"{}"
+        response_dict["body"] = b""
+
+
+def _clean_request_id(request_id: str, call: Call) -> str:
+    secrets = call.secrets
+    return strike_out(request_id, secrets) if _may_repeat(request_id, secrets) else request_id
+
+
+def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
+    """Whether a string may have a secret in it.  In letters, digits and hyphens nothing is escaped."""
+    for secret in secrets:
+        value = secret.get_secret_value()
+        if value in text or not f"{text}{value}".replace("-", "").isalnum():
+            return True
+    return False
 
 
 def _clean_headers(headers: Any, call: Call) -> None:
@@ -143,7 +168,7 @@ def _finish_attempt(
         if call.parsed is not None and parsed_response is not None:
             parsed_response.update(call.parsed)
         WATCHDOG.release(call)
-        call.note_failure(is_unsent=connection.is_refusal(exception))
+        call.note_failure(is_unsent=exception is not None and connection.is_refusal(exception))
         call.target = None
         if response_dict is not None and not call.has_success:
             response_dict["body"] = _clean_body(response_dict["body"], call)
@@ -202,7 +227,7 @@ def _respect_last_attempt(endpoint: Any) -> None:
     def needs_retry(attempts: int, operation: object, request_dict: Mapping[str, Any], *outcome: Any) -> Any:
         wanted = decide(attempts, operation, request_dict, *outcome)
         context = request_dict["context"]
-        return _await_decision(wanted, context) if inspect.isawaitable(wanted) else _is_resent(wanted, context)
+        return _is_resent(wanted, context) if isinstance(wanted, bool) else _await_decision(wanted, context)
 
     needs_retry.cp_thirdparty_owner = _OWNER  # type: ignore[attr-defined]
     endpoint._needs_retry = needs_retry  # noqa: SLF001 - no public way
@@ -221,11 +246,11 @@ def _may_be_resent(call: Call) -> bool:
     request = call.request
     if request is None or call.bytes_left < 0:
         return False
-    if call.step is Step.UNSENT:
+    if call.step is UNSENT:
         return call.obstacle is not None and call.obstacle.may_pass
-    if call.step is Step.RESPONDED and call.fault is None and is_throttling(call.error_response or {}):
+    if call.step is RESPONDED and call.fault is None and is_throttling(call.error_response or {}):
         return True
-    return request.is_repeatable and call.step in (Step.SENT, Step.RESPONDED)
+    return request.is_repeatable and call.step in (SENT, RESPONDED)
 
 
 def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
