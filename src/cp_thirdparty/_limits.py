@@ -38,7 +38,7 @@ def text(value: object, maximum: int) -> str | None:
         return "must be a str"
     if not 1 <= len(value) <= maximum:
         return f"must have 1 to {maximum} characters"
-    if not is_unicode(value):
+    if not (value.isascii() or is_unicode(value)):
         return "must not contain lone surrogates"
     return None
 

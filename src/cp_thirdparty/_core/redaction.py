@@ -50,7 +50,7 @@ _FAILURES: Final = logging.getLogger("urllib3.connectionpool")
 def install() -> None:
     """Put the filters where they belong, if they are not there.  Cheap enough to do before each call."""
     for logger in _LOGGERS:
-        if logger.filters[:1] != [_withhold]:
+        if not logger.filters or logger.filters[0] is not _withhold:
             logger.removeFilter(_withhold)
             logger.filters.insert(0, _withhold)  # before those of the program, which see what comes to them
     if _FAILURES.filters[:1] != [_withhold_failure]:
