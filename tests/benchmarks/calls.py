@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import botocore.session
 from botocore.config import Config
 
-from benchmarks.constant_service import CREDENTIALS, DOCUMENT, Server
+from benchmarks.constant_service import CREDENTIAL_VARIABLES, CREDENTIALS, DOCUMENT, TOKEN, Server
 from benchmarks.measure import Target, choose_pairs, main, print_table, take_turns
 from cp_thirdparty import ThirdPartyJobClient
 
@@ -29,7 +29,9 @@ _Opened = tuple[Callable[[], Any], Callable[[Any], Awaitable[object]]]
 
 def run(*, short: bool) -> None:
     """Print the tables."""
+    os.environ.update(CREDENTIAL_VARIABLES)
     server = Server()
+    _print_processor_time(server, short=short)
     pairs, calls = choose_pairs(12, short=short), 64 if short else 1024
     loop = asyncio.new_event_loop()
     for width in (1, 8, 32):
@@ -47,34 +49,76 @@ def run(*, short: bool) -> None:
     server.close()
 
 
+# --- the processor time of a call, which hardly depends on what else the machine does
+
+
+def _print_processor_time(server: Server, *, short: bool) -> None:
+    """Print the processor time of each operation with details, an acknowledgement or a result."""
+    raw, ours = _raw(server), _ours(server)
+    job: Any = {"jobId": _ID, "clientToken": TOKEN}
+    token: Any = {"client_token": TOKEN}
+    works: dict[str, tuple[_Call, _Call]] = {
+        "details": (
+            partial(raw.get_third_party_job_details, **job),
+            partial(ours.get_third_party_job_details, _ID, **token),
+        ),
+        "acknowledgement": (
+            partial(raw.acknowledge_third_party_job, nonce="1", **job),
+            partial(ours.acknowledge_third_party_job, _ID, nonce="1", **token),
+        ),
+        "success": (
+            partial(raw.put_third_party_job_success_result, **job),
+            partial(ours.put_third_party_job_success_result, _ID, **token),
+        ),
+    }
+    for name, (plain, typed) in works.items():
+        candidates = {"boto3": partial(_processor_time, plain), "cp-thirdparty": partial(_processor_time, typed)}
+        samples = take_turns(candidates, pairs=choose_pairs(100, short=short))
+        title, targets = f"µs of processor time, {name}", {"cp-thirdparty": Target("<=", 1.0)}
+        print_table(title, "boto3", samples, targets, is_judged=not short)
+
+
+def _processor_time(call: _Call, calls: int = 50) -> float:
+    begin = time.process_time()
+    for _ in range(calls):
+        call()
+    return (time.process_time() - begin) / calls * 1e6
+
+
 # --- the libraries; each gets details once per call
 
 
-def _blocking(server: Server) -> dict[str, _Call]:
-    boto3 = importlib.import_module("boto3")
-    validator = importlib.import_module("aws_resource_validator.pydantic_models.codepipeline.codepipeline_classes")
-    dataclass = importlib.import_module("boto3_dataclass_codepipeline.type_defs").ThirdPartyJobDetails
-    capo = importlib.import_module("capo_codepipeline")
-    raw = boto3.session.Session(*CREDENTIALS).client(
+def _raw(server: Server) -> Any:
+    return importlib.import_module("boto3").client(
         "codepipeline",
         region_name="us-east-1",
         endpoint_url=server.endpoint_url,
         config=Config(proxies={}, max_pool_connections=64),
     )
-    ours = ThirdPartyJobClient.create(
-        region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(), config=Config(proxies={})
+
+
+def _ours(server: Server) -> ThirdPartyJobClient:
+    return ThirdPartyJobClient.create(
+        region_name="us-east-1", endpoint_url=server.endpoint_url, config=Config(proxies={})
     )
+
+
+def _blocking(server: Server) -> dict[str, _Call]:
+    validator = importlib.import_module("aws_resource_validator.pydantic_models.codepipeline.codepipeline_classes")
+    dataclass = importlib.import_module("boto3_dataclass_codepipeline.type_defs").ThirdPartyJobDetails
+    capo = importlib.import_module("capo_codepipeline")
+    raw, ours = _raw(server), _ours(server)
     other = capo.CodePipelineClient(region="us-east-1", endpoint=server.endpoint_url, credentials=_capo_credentials())
 
     def details() -> Any:
-        return raw.get_third_party_job_details(jobId=_ID, clientToken="t")["jobDetails"]
+        return raw.get_third_party_job_details(jobId=_ID, clientToken=TOKEN)["jobDetails"]
 
     return {
         "boto3": details,
-        "cp-thirdparty": lambda: ours.get_third_party_job_details(_ID, client_token="t"),
+        "cp-thirdparty": lambda: ours.get_third_party_job_details(_ID, client_token=TOKEN),
         "boto3 and aws-resource-validator": lambda: validator.ThirdPartyJobDetailsTypeDef.model_validate(details()),
         "boto3-dataclass, not read": lambda: dataclass(boto3_raw_data=details()),
-        "capo": lambda: other.get_third_party_job_details(_ID, "t"),
+        "capo": lambda: other.get_third_party_job_details(_ID, TOKEN),
     }
 
 
@@ -103,16 +147,13 @@ def _asynchronous(server: Server) -> dict[str, _Opened]:
         )
 
     return {
-        "aiobotocore": (theirs, lambda client: client.get_third_party_job_details(jobId=_ID, clientToken="t")),
-        "cp-thirdparty, asyncio": (ours, lambda client: client.get_third_party_job_details(_ID, client_token="t")),
-        "capo, asyncio": (other, lambda client: client.get_third_party_job_details(_ID, "t")),
+        "aiobotocore": (theirs, lambda client: client.get_third_party_job_details(jobId=_ID, clientToken=TOKEN)),
+        "cp-thirdparty, asyncio": (
+            ours,
+            lambda client: client.get_third_party_job_details(_ID, client_token=TOKEN),
+        ),
+        "capo, asyncio": (other, lambda client: client.get_third_party_job_details(_ID, TOKEN)),
     }
-
-
-def _session() -> botocore.session.Session:
-    session = botocore.session.Session()
-    session.set_credentials(*CREDENTIALS)
-    return session
 
 
 def _capo_credentials() -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from benchmarks.constant_service import CREDENTIALS, DOCUMENT
+from benchmarks.constant_service import DOCUMENT, TOKEN
 from cp_thirdparty import JobDetails, ThirdPartyJobClient
 from cp_thirdparty.converter import structure
 
@@ -53,21 +53,16 @@ def _works(endpoint_url: str) -> dict[str, tuple[Callable[[], object], int]]:
     """Return each work with the number of calls in one block."""
     settings: dict[str, Any] = {"region_name": "us-east-1", "endpoint_url": endpoint_url}
     # With a constant user agent, because some releases of botocore build it for each call and others do not.
-    raw: Any = _session().create_client("codepipeline", **settings, config=Config(proxies={}, user_agent="reference"))
-    client = ThirdPartyJobClient.create(**settings, config=Config(proxies={}), session=_session())
+    config = Config(proxies={}, user_agent="reference")
+    raw: Any = botocore.session.Session().create_client("codepipeline", **settings, config=config)
+    client = ThirdPartyJobClient.create(**settings, config=Config(proxies={}))
     document = DOCUMENT["jobDetails"]
     return {
         "plain reading": (partial(_plain_reader(document), document, None), 20),
         "structuring": (lambda: structure(document, JobDetails), 20),
-        "botocore call": (partial(raw.get_third_party_job_details, jobId="job-1", clientToken="t"), 5),
-        "client call": (partial(client.get_third_party_job_details, "job-1", client_token="t"), 5),
+        "botocore call": (partial(raw.get_third_party_job_details, jobId="job-1", clientToken=TOKEN), 5),
+        "client call": (partial(client.get_third_party_job_details, "job-1", client_token=TOKEN), 5),
     }
-
-
-def _session() -> botocore.session.Session:
-    session = botocore.session.Session()
-    session.set_credentials(*CREDENTIALS)
-    return session
 
 
 def _plain_reader(sample: Any) -> _Read:

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.constant_service import Server
+from benchmarks.constant_service import CREDENTIAL_VARIABLES, Server
 from benchmarks.measure import FEWEST_PAIRS, Samples
 
 _STORED = Path(__file__).with_name("instructions.json")
@@ -81,7 +81,8 @@ def count_instructions() -> Samples:
 def _environment() -> dict[str, str]:
     """Return an environment that fixes the order of sets, and in which nothing else measures."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "COVERAGE", "PYTHON"))}
-    return {**kept, "NO_PROXY": "127.0.0.1", "PYTHONHASHSEED": "0", "PYTHONPATH": str(_TESTS)}
+    own = {"NO_PROXY": "127.0.0.1", "PYTHONHASHSEED": "0", "PYTHONPATH": str(_TESTS)}
+    return {**kept, **own, **CREDENTIAL_VARIABLES}
 
 
 def read_counts(directory: Path, blocks: list[tuple[str, int]]) -> Samples:
