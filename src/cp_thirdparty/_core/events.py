@@ -6,6 +6,7 @@ All of them do nothing unless a call of ours runs, so that direct calls of a wra
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from cp_thirdparty._core.call import (
 )
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.operations import OPERATION_NAMES
-from cp_thirdparty._core.parsed import find_filter
+from cp_thirdparty._core.parsed import Filter, find_filter
 from cp_thirdparty._core.responses import is_throttling
 from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
 from cp_thirdparty.secrets import SecretStr
@@ -45,9 +46,12 @@ def install(client: BaseClient) -> None:
     for name in OPERATION_NAMES:
         for event, handler in _HANDLERS.items():
             events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"{_OWNER}.{event}.{name}")
-        if client.meta.service_model.operation_model(name).output_shape is not None:
+        keep_known = find_filter(client.meta.service_model.operation_model(name))
+        if keep_known is not None:
             events.register_last(
-                f"before-parse.codepipeline.{name}", _skip_parsing, unique_id=f"{_OWNER}.skip-parsing.{name}"
+                f"before-parse.codepipeline.{name}",
+                functools.partial(_skip_parsing, keep_known),
+                unique_id=f"{_OWNER}.skip-parsing.{name}",
             )
     _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     # The last handler of all: what the caller's handlers send before is not the request.
@@ -121,15 +125,13 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         call.body, call.document = (response_dict["body"], None) if is_long else (None, verdict.document)
 
 
-def _skip_parsing(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
+def _skip_parsing(keep_known: Filter, response_dict: dict[str, Any], **_: object) -> None:
     """Give botocore's parser an empty body; `_finish_attempt` adds what it would have found in the real one."""
     call = current_call()
     if call is None or call.target is None or call.document is None or call.wire_logs:  # the parser writes that log
         return
-    keep_known = find_filter(operation_model)
-    if keep_known is not None:
-        call.parsed = keep_known(call.document)
-        response_dict["body"] = b""
+    call.parsed = keep_known(call.document)
+    response_dict["body"] = b""
 
 
 def _clean_request_id(request_id: str, call: Call) -> str:

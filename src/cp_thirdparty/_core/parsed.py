@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-_Filter = Callable[[Any], Any]
+Filter = Callable[[Any], Any]
 
 # Types whose JSON value is the parsed value.
 _PLAIN: Final = frozenset({"string", "integer", "long", "boolean"})
 
 # By name of the operation; ``None`` if its output has a type that botocore converts.
-_FILTERS: Final[dict[str, _Filter | None]] = {}
+_FILTERS: Final[dict[str, Filter | None]] = {}
 
 
-def find_filter(operation_model: Any) -> _Filter | None:
+def find_filter(operation_model: Any) -> Filter | None:
     """Return what keeps the members of a document that botocore's parser keeps; ``None`` if that takes a conversion."""
     name: str = operation_model.name
     if name not in _FILTERS:
@@ -28,7 +28,7 @@ def find_filter(operation_model: Any) -> _Filter | None:
     return _FILTERS[name]
 
 
-def _compile(shape: Any) -> _Filter | None:
+def _compile(shape: Any) -> Filter | None:
     if shape.type_name in _PLAIN:
         return _keep
     if shape.type_name == "structure":
@@ -47,7 +47,7 @@ def _keep(value: Any) -> Any:
     return value
 
 
-def _structure_filter(members: Mapping[str, tuple[str, Any]]) -> _Filter:
+def _structure_filter(members: Mapping[str, tuple[str, Any]]) -> Filter:
     # ``None`` for what is kept as it is: most members are strings, and a call for each was most of the work.
     parts = [(wire_name, name, None if part is _keep else part) for wire_name, (name, part) in members.items()]
 
@@ -63,16 +63,16 @@ def _structure_filter(members: Mapping[str, tuple[str, Any]]) -> _Filter:
     return apply
 
 
-def _list_filter(part: _Filter) -> _Filter:
+def _list_filter(part: Filter) -> Filter:
     return lambda value: [part(each) for each in value] if isinstance(value, list) else value
 
 
-def _map_filter(part: _Filter) -> _Filter:
+def _map_filter(part: Filter) -> Filter:
     return lambda value: {key: part(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 # Type -> the attribute of its shape that has the shape of its parts, and what creates its filter.
-_COLLECTIONS: Final[Mapping[str, tuple[str, Callable[[_Filter], _Filter]]]] = {
+_COLLECTIONS: Final[Mapping[str, tuple[str, Callable[[Filter], Filter]]]] = {
     "list": ("member", _list_filter),
     "map": ("value", _map_filter),
 }
