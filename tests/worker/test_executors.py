@@ -14,12 +14,23 @@ from typing import Any
 
 import pytest
 from support import handlers
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, make_worker, running, succeed, until
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    TOKENS,
+    Instead,
+    make_worker,
+    running,
+    succeed,
+    until,
+)
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
-from cp_thirdparty.worker import JobEvent, Released, Reported
+from cp_thirdparty.testing.wire import Answer, failed
+from cp_thirdparty.worker import Gone, JobEvent, Released, Reported
 from cp_thirdparty.worker.runner import NotStarted, Runner, run_elsewhere
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -213,6 +224,43 @@ def test_a_pool_that_another_thread_has_shut_down_is_made_anew(service: LocalCod
             actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(4)]
             until(lambda: all(action.status == "Failed" for action in actions))  # noqa: B023 - it is used at once
     assert 2 <= len(pools) <= 9
+
+
+def test_an_executor_that_cannot_be_created_is_tried_again(service: LocalCodePipeline) -> None:
+    """A factory that raises after its first executor has died costs no job."""
+    pools: list[Executor | None] = []
+
+    def make() -> Executor:
+        pools.append(None)
+        if len(pools) == 2:
+            raise OSError("no")
+        return _POOL()
+
+    events: list[JobEvent] = []
+    with running(_worker(service, handlers.die, make, on_event=events.append)):
+        failing = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        until(lambda: failing.status == "Failed")
+        second = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        until(lambda: second.status == "Failed")
+    details = [event.detail for event in events if event.name == "executor_failed"]
+    assert details == ["BrokenProcessPool", "OSError", "BrokenProcessPool"]
+
+
+def test_a_job_that_has_ended_before_a_process_reads_it_is_gone(service: LocalCodePipeline) -> None:
+    """CodePipeline says so to the other process, and the worker tries no more."""
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    # The worker's own look comes first, then that of the other process.
+    service.faults.add("GetThirdPartyJobDetails", _Serve())
+    service.faults.add("GetThirdPartyJobDetails", Instead(failed("JobNotFoundException", "no")))
+    (outcome,) = _worker(service, succeed).run_once()
+    assert outcome == Gone(job=outcome.job, error="JobNotFoundException")
+
+
+class _Serve:
+    """No fault at all."""
+
+    def play(self, serve: Callable[[], Answer]) -> Answer:
+        return serve()
 
 
 def test_threads_are_the_default(service: LocalCodePipeline) -> None:

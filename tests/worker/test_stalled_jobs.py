@@ -24,7 +24,7 @@ from support.worker_service import (
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
-from cp_thirdparty.testing.faults import ExpiredCredentials
+from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
 from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     JobEvent,
@@ -171,6 +171,30 @@ def test_many_jobs_create_the_clients_once(service: LocalCodePipeline) -> None:
     clients.close()
 
 
+def test_a_job_that_waits_at_its_timeout_is_ended_once(service: LocalCodePipeline) -> None:
+    """The report of a job that ran out of time is still being sent when the worker stops."""
+    clock = ManualClock()
+    events: list[JobEvent] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        clock.advance(61)
+        until(lambda: job.cancelled)
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add("PutThirdPartyJobFailureResult", ServerError(), times=None)
+    worker = make_worker(service, handle, job_timeout=60, clock=clock, on_event=events.append)
+    with running(worker) as it:
+        until(lambda: worker.health().oldest_unsent_result is not None)
+        worker.stop()
+        worker.stop()
+        until(lambda: worker.health().state == "draining")
+        service.faults.clear()
+        it.join()
+    assert action.status == "Failed"
+    assert [event.name for event in events].count("timed_out") == 1
+
+
 # --- the journal
 
 
@@ -235,15 +259,19 @@ class _OneBadRow(MemoryJournal):
         return Recovered(entries=found.entries, set_aside=(SetAside(job_id="job-7", problem="its state is unknown"),))
 
 
-def test_a_row_that_cannot_be_read_is_named(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
-    """Health, the log and the end of the run say so; the other jobs are done."""
+def test_a_row_that_cannot_be_read_is_named(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Health, the log (once) and the end of the run say so; the other jobs are done."""
+    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, journal=_OneBadRow())
     with running(worker) as it:
         until(lambda: action.status == "Succeeded")
+        time.sleep(0.2)
         assert worker.health().set_aside == ("job-7",)
     assert it.is_clean is False
-    assert "job=job-7 is set aside: its state is unknown" in caplog.text
+    assert caplog.text.count("job=job-7 is set aside: its state is unknown") == 1
 
 
 class _Counting(MemoryJournal):

@@ -231,6 +231,29 @@ def test_an_old_job_of_this_action_type_goes_on(service: LocalCodePipeline) -> N
     assert action.status == "Succeeded"
 
 
+def test_a_job_that_is_in_work_is_not_taken_twice(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that returns a job again does not make the worker run it again."""
+    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = _Old(_entry(service, action, JournalState.RUNNING))
+    release = threading.Event()
+    runs: list[str] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        runs.append(job.id)
+        release.wait(30)
+        return Succeeded()
+
+    with running(make_worker(service, handle, journal=journal, is_idempotent=True, poll_interval=0.01)) as it:
+        until(lambda: len(runs) == 1)
+        time.sleep(0.3)
+        assert len(runs) == 1
+        it.worker.stop()
+        release.set()
+        it.join()
+    assert action.status == "Succeeded"
+
+
 def test_a_job_that_cannot_start_is_gone_when_codepipeline_has_ended_it(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
