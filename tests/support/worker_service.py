@@ -13,7 +13,7 @@ import attrs
 from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import JobScope
+from cp_thirdparty.worker import JobScope, MemoryJournal
 
 if TYPE_CHECKING:
     from cp_thirdparty.testing.wire import Answer
@@ -45,6 +45,20 @@ def until(is_so: Callable[[], bool]) -> None:
 def scope_of(client: ThirdPartyJobClient) -> JobScope:
     """Return the scope of a worker with this client."""
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=ACTION_TYPE)
+
+
+class SharedJournal(MemoryJournal):
+    """A journal in memory that stands for one that other workers share."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it survives its process: the test keeps it."""
+        return True
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others can take jobs over: the test is the others."""
+        return True
 
 
 def make_worker(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobWorker[Any]:

@@ -21,13 +21,13 @@ import pytest
 from botocore.config import Config
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, Before, claim, scope_of
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, Before, SharedJournal, claim, scope_of
 
 from cp_thirdparty import FailureDetails, FailureType, JobFailedError, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
-from cp_thirdparty.worker import JournalEntry, JournalState, MemoryJournal, Outcome, Uncertain
+from cp_thirdparty.worker import JournalEntry, JournalState, Outcome, Uncertain
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import ThreadEngine
@@ -98,11 +98,8 @@ _SCENARIOS = st.builds(
 )
 
 
-class _Disk(MemoryJournal):
+class _Disk(SharedJournal):
     """A journal that outlives the worker's processes, which die at its writes or fail them."""
-
-    is_durable = True
-    is_shared = True
 
     def __init__(self, scenario: _Scenario) -> None:
         super().__init__()

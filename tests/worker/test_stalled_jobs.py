@@ -14,6 +14,7 @@ from support.worker_service import (
     CLIENT_TOKEN,
     AnyJob,
     Instead,
+    SharedJournal,
     claim,
     make_worker,
     running,
@@ -240,7 +241,7 @@ def test_a_run_that_ends_with_a_broken_journal_is_not_clean(service: LocalCodePi
 class _Rude(MemoryJournal):
     """A journal of the partner's that raises what it likes."""
 
-    def running(self, _job_id: str, **_: object) -> None:
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:  # noqa: ARG002 - it raises
         raise ZeroDivisionError(CLIENT_TOKEN)
 
 
@@ -292,7 +293,12 @@ def test_the_worker_prunes_its_journal(
     monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
     journal = _Counting()
     looked = threading.Event()
-    monkeypatch.setattr(journal, "recover", lambda _: (looked.set(), Recovered(entries=(), set_aside=()))[1])
+
+    def recover(_scope: JobScope) -> Recovered:
+        looked.set()
+        return Recovered(entries=(), set_aside=())
+
+    monkeypatch.setattr(journal, "recover", recover)
     with running(make_worker(service, journal=journal, keep_finished=keep)):
         looked.wait(10)
         time.sleep(0.2)
@@ -365,13 +371,6 @@ def test_offers_that_are_claimed_speed_up_the_polls(service: LocalCodePipeline) 
 # --- the end of the grace
 
 
-class _Shared(MemoryJournal):
-    """A journal in memory that claims to be one that other workers share."""
-
-    is_durable = True
-    is_shared = True
-
-
 def _hang(release: threading.Event) -> Callable[[AnyJob], Succeeded]:
     def handle(_job: AnyJob) -> Succeeded:
         release.wait(30)
@@ -387,7 +386,7 @@ def test_after_the_grace_an_idempotent_job_is_left_to_another_worker(
 ) -> None:
     """Where another worker can run it again, the customer's action does not fail because of a stop."""
     release = threading.Event()
-    journal = _Shared()
+    journal = SharedJournal()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, _hang(release), journal=journal, grace=0.1, is_idempotent=is_idempotent)
     with running(worker) as it:

@@ -14,6 +14,7 @@ from support.worker_service import (
     CLIENT_ID,
     CLIENT_TOKEN,
     AnyJob,
+    SharedJournal,
     claim,
     make_worker,
     running,
@@ -33,6 +34,7 @@ from cp_thirdparty.worker import (
     Reported,
     _loop,
 )
+from cp_thirdparty.worker._flow import Flow
 
 
 @pytest.fixture
@@ -43,11 +45,8 @@ def service() -> Iterator[LocalCodePipeline]:
         yield made
 
 
-class _Left(MemoryJournal):
+class _Left(SharedJournal):
     """The journal of a worker that died with claimed jobs."""
-
-    is_durable = True
-    is_shared = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,7 +257,7 @@ def test_a_job_that_cannot_start_is_gone_when_codepipeline_has_ended_it(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A suspect that waited for an hour has no one left to report to."""
-    monkeypatch.setattr(_loop.Flow, "is_out_of_time", lambda _self, job: job.is_suspect)
+    monkeypatch.setattr(Flow, "is_out_of_time", lambda _self, job: job.is_suspect)
     journal = _Left()
     first, second = (_leave(service, journal, is_suspect=True) for _ in range(2))
     release = threading.Event()

@@ -193,10 +193,10 @@ class JobProcessor(Generic[_ConfigurationT]):
 class _NoJournal:
     """Records nothing."""
 
-    def claim(self, _job: ClaimedJob) -> bool:
+    def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol
         return True
 
-    def record(self, _job: ClaimedJob) -> None:
+    def record(self, job: ClaimedJob) -> None:
         pass
 
 
