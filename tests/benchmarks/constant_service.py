@@ -17,7 +17,7 @@ from cp_thirdparty import ThirdPartyJobClient
 
 DOCUMENT = json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text(encoding="utf-8"))
 CREDENTIALS = ("AKIDEXAMPLE", "made up")
-CREDENTIAL_VARIABLES: dict[str, str] = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), CREDENTIALS, strict=True))
+CREDENTIAL_VARIABLES: dict[str, str] = {"AWS_ACCESS_KEY_ID": CREDENTIALS[0], "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1]}
 TOKEN = "2f0a8b1c-6d5e-4f3a-9b7c-1d2e3f4a5b6c"
 
 

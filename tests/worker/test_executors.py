@@ -247,7 +247,7 @@ def test_an_executor_that_cannot_be_created_is_tried_again(service: LocalCodePip
 
 
 def test_a_job_that_has_ended_before_a_process_reads_it_is_gone(service: LocalCodePipeline) -> None:
-    """CodePipeline says so to the other process, and the worker tries no more."""
+    """CodePipeline returns that to the other process, and the worker tries no more."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     # The worker's own look comes first, then that of the other process.
     service.faults.add("GetThirdPartyJobDetails", _Serve())

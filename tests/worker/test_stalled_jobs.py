@@ -263,7 +263,7 @@ class _OneBadRow(MemoryJournal):
 def test_a_row_that_cannot_be_read_is_named(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Health, the log (once) and the end of the run say so; the other jobs are done."""
+    """Health, the log (once) and the end of the run show it; the other jobs are done."""
     monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, journal=_OneBadRow())

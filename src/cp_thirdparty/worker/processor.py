@@ -193,7 +193,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 class _NoJournal:
     """Records nothing."""
 
-    def claim(self, job: ClaimedJob) -> bool:
+    def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
         return True
 
     def record(self, job: ClaimedJob) -> None:
