@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ _ADD_SCOPE: Final = """
 """
 _OWN: Final = "WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
 
-# Jobs that `SqliteJournal.forget` deletes in one transaction, and seconds in which others can write after each.
+# Finished jobs that are deleted in one transaction, and seconds in which others can write after each.
 _BATCH: Final = 200
 _PAUSE: Final = 0.01
 
@@ -217,21 +218,25 @@ class SqliteJournal:
 
     def prune(self, *, older_than: float, limit: int) -> int:
         """
-        Delete finished jobs in one transaction, and return how many.
+        Delete finished jobs, and return how many.
+
+        It deletes 200 in a transaction, about 5 ms, and pauses between two transactions so that others can write.
 
         Args:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
 
-            limit: The most jobs to delete.  Other changes wait until they are deleted: about 5 ms for 200.
+            limit: The most jobs to delete.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
         deleted = 0
-        for table, key in (("entries", "id"), ("jobs", "job_id")):
-            old = f"SELECT {key} FROM {table} WHERE state = 'DONE' AND changed_at < ? ORDER BY changed_at LIMIT ?"  # noqa: S608 - constants
-            statement = f"DELETE FROM {table} WHERE {key} IN ({old})"  # noqa: S608 - constants
-            deleted += self._file.write((statement, (older_than, limit - deleted)))
+        while (batch := min(limit - deleted, _BATCH)) > 0:
+            found = self._delete_finished(older_than, batch)
+            deleted += found
+            if found < batch:
+                break
+            time.sleep(_PAUSE)
         return deleted
 
     def forget(self, *, older_than: float) -> int:
@@ -245,12 +250,7 @@ class SqliteJournal:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
         warnings.warn("SqliteJournal.forget() is deprecated: use prune()", DeprecationWarning, stacklevel=2)
-        before = self._clock() - older_than
-        deleted = 0
-        while (batch := self.prune(older_than=before, limit=_BATCH)) > 0:
-            deleted += batch
-            time.sleep(_PAUSE)
-        return deleted
+        return self.prune(older_than=self._clock() - older_than, limit=sys.maxsize)
 
     def end(self, job_id: str) -> None:
         """
@@ -295,6 +295,14 @@ class SqliteJournal:
             self._file.write((_ADD_SCOPE, (key, text)))
             self._scopes[scope] = key
         return key
+
+    def _delete_finished(self, older_than: float, limit: int) -> int:
+        deleted = 0
+        for table, key in (("entries", "id"), ("jobs", "job_id")):
+            old = f"SELECT {key} FROM {table} WHERE state = 'DONE' AND changed_at < ? ORDER BY changed_at LIMIT ?"  # noqa: S608 - constants
+            statement = f"DELETE FROM {table} WHERE {key} IN ({old})"  # noqa: S608 - constants
+            deleted += self._file.write((statement, (older_than, limit - deleted)))
+        return deleted
 
     def _find_dead(self) -> set[object]:
         failure: str | None = None
