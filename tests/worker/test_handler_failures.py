@@ -20,10 +20,12 @@ from cp_thirdparty import (
     FailureType,
     JobFailedError,
     Succeeded,
+    configuration,
     exceptions,
 )
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.artifacts._credentials import refused_credentials
+from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -463,3 +465,15 @@ def test_a_job_without_credentials_is_reported_as_such() -> None:
         FailureType.PERMISSION_ERROR,
         "The job has no artifact credentials (job j).",
     )
+
+
+def test_the_log_does_not_show_where_the_library_is_installed() -> None:
+    """The place of an error of this library starts at the package."""
+    caught: list[BaseException] = []
+    try:
+        structure_configuration(None, int)
+    except TypeError as error:
+        caught.append(error)
+    log = explain(caught[0], "job-1").log
+    assert " > cp_thirdparty/configuration.py:" in log
+    assert str(Path(configuration.__file__).parents[1]) not in log

@@ -345,6 +345,23 @@ def test_a_job_of_an_unknown_owner_ends_when_codepipeline_says_so(
     assert it.is_clean is True
 
 
+def test_a_job_of_an_unknown_owner_ends_when_an_operator_says_so(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The running worker forgets a job that someone has ended in the journal."""
+    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_loop, "_UNCERTAIN_INTERVAL", 0.05)
+    journal, offer, action = _uncertain(service)
+    worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal)
+    with running(worker) as it:
+        until(lambda: worker.health().uncertain == (offer.job_id,))
+        journal.finish(offer.job_id, "ended by an operator")
+        until(lambda: worker.health().uncertain == ())
+    (entry,) = journal.jobs()
+    assert (entry.state, entry.outcome) == (JournalState.DONE, "ended by an operator")
+    assert (it.is_clean, action.status) == (True, "InProgress")
+
+
 # --- the pace of polls
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,9 @@ _MOST_FRAMES: Final = 20
 
 # Its frames are the same in each traceback.
 _RUNNER: Final = str(Path(__file__).with_name("runner.py"))
+
+# Where this package is installed is no news in a log.
+_FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
 
 # Only these classes have messages that this library wrote.  A subclass of the partner may have any message.
 _OURS: Final = frozenset({ResultTypeError, *(getattr(exceptions, name) for name in exceptions.__all__)})
@@ -151,7 +155,7 @@ def _where(traceback: TracebackType | None) -> str:
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_filename != _RUNNER:
-            lines.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+            lines.append(f"{code.co_filename.removeprefix(_FOLDER)}:{traceback.tb_lineno} {code.co_name}")
         traceback = traceback.tb_next
     return " > ".join(lines[-_MOST_FRAMES:]) or "its start"
 

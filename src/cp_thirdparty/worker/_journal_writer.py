@@ -54,6 +54,15 @@ class JournalWriter:
         """
         return self._guard("read", lambda journal: journal.recover(self.scope))
 
+    def find_unfinished(self) -> set[str]:
+        """
+        Return the ids of the jobs that the journal does not have as finished.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
+        """
+        return self._guard("read", lambda journal: {entry.job.job_id for entry in journal.jobs(unfinished_only=True)})
+
     def prune(self, *, older_than: float, limit: int) -> int:
         """
         Delete finished jobs, and return how many.

@@ -297,9 +297,16 @@ class Loop:
                 _log.error("job=%s is set aside: %s", row.job_id, row.problem)
                 self._set_aside[row.job_id] = None
         self._to_resume.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        """Take up the jobs again whose owner is unknown, unless an operator has ended them."""
         now = self._settings.clock()
-        for job_id, (seen_at, entry) in list(self._uncertain.items()):
-            if now - seen_at >= _UNCERTAIN_INTERVAL and not self._slots.has(job_id):
+        due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
+        unfinished = self._writer.find_unfinished() if due else set()
+        for job_id in due:
+            _, entry = self._uncertain.pop(job_id)
+            if job_id in unfinished:
                 self._uncertain[job_id] = (now, entry)
                 self._to_resume.append(entry)
 

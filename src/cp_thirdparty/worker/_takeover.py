@@ -23,6 +23,7 @@ _END: Final = (
     "UPDATE entries SET state = 'DONE', owner = NULL, result = NULL, outcome = ?, changed_at = ?, "
     "crashes = 0, is_suspect = 0, claimed_at = NULL WHERE id = ?"
 )
+_UNCERTAIN: Final = JournalState.UNCERTAIN.value  # a worker that has such a job only asks about it
 _UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHERE id = ?"
 
 
@@ -91,7 +92,8 @@ def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[obj
     move_old_rows(connection, dead)
     (old,) = connection.execute("SELECT count(*) FROM jobs WHERE job_id = ? AND state <> 'DONE'", (job_id,)).fetchone()
     rows = [row for row in select_rows(connection, "state <> 'DONE'") if row.name == job_id]
-    if old or any(row.owner is not None and row.owner not in dead for row in rows):
+    in_work = [row for row in rows if row.owner is not None and row.owner not in dead and row.state != _UNCERTAIN]
+    if old or in_work:
         raise JournalError("a running worker has the job; stop the worker, then end the job")
     scopes = load_scopes(connection)
     found = [(row, read_row(row, scopes, is_owner_alive=None)) for row in rows]

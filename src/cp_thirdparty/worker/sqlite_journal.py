@@ -260,8 +260,8 @@ class SqliteJournal:
             job_id: Id of a job that is `JournalState.UNCERTAIN` or set aside.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: There is no such job, a running worker has it, a worker will take it
-                over, or the file cannot be written.
+            cp_thirdparty.exceptions.JournalError: There is no such job, a worker runs or will run it, or the file
+                cannot be written.
         """
         dead = self._find_dead()
         end = partial(_takeover.end_job, job_id=job_id, dead=dead, outcome=_ENDED, now=self._clock())
