@@ -31,7 +31,7 @@ _MOST_FRAMES: Final = 20
 # Its frames are the same in each traceback.
 _RUNNER: Final = str(Path(__file__).with_name("runner.py"))
 
-# Where this package is installed is no news in a log.
+# The folder of the installation helps no reader of a log.
 _FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
 
 # Only these classes have messages that this library wrote.  A subclass of the partner may have any message.
