@@ -295,7 +295,7 @@ def matrix(session: nox.Session, case: Case) -> None:
 def kill(session: nox.Session) -> None:
     """Kill workers at random moments and require one result for each job; after `--`, `--jobs N --kills N`."""
     install(session, "-e", ".", "--group", "test")
-    counts = session.posargs or ("--jobs", "2000", "--kills", "200")
+    counts = session.posargs or ("--jobs", "5000", "--kills", "300")
     session.run("python", "-m", "long.soak", "kills", *counts, env={"PYTHONPATH": "tests"})
 
 

@@ -1,7 +1,7 @@
 """
 Long runs of the worker, and short ones of the same for the tests.
 
-    PYTHONPATH=tests python -m long.soak kills --jobs 2000 --kills 200     workers are killed at random moments
+    PYTHONPATH=tests python -m long.soak kills --jobs 5000 --kills 300     workers are killed at random moments
     PYTHONPATH=tests python -m long.soak faults --jobs 10000               one worker, 32 slots, everything goes wrong
     PYTHONPATH=tests python -m long.soak race --jobs 500                   four processes work on one action type
 
@@ -111,27 +111,34 @@ def end(child: subprocess.Popen[bytes]) -> int:
     return child.wait(60)
 
 
-def kills(*, jobs: int, kills: int, seed: int, directory: Path) -> Seen:
-    """Kill a worker at random moments under load, start it again each time, and look at the end."""
+def kills(*, jobs: int, kills: int, seed: int, directory: Path, workers: int = 3) -> tuple[Seen, tuple[str, ...]]:
+    """
+    Kill workers of one journal at random moments under load, and start them again each time.
+
+    Return what became of the jobs, and the ids of those whose handlers, which may not run again, began twice.
+    """
     chance = random.Random(seed)
-    journal = directory / "kills.db"
+    journal, begun = directory / "kills.db", directory / "begun.txt"
+    begun.touch()
     with LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service:
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         actions: list[Action] = []
+        children = [start_child(service, journal, f"begun={begun}") for _ in range(workers)]
         for number in range(kills):
-            waiting = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(-(-jobs // kills))]
-            actions += waiting
-            child = start_child(service, journal)
-            until_busy(service, child)
-            time.sleep(chance.uniform(0, 0.15))
-            child.kill()
-            child.wait()
+            actions += [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(-(-jobs // kills))]
+            until_busy(service, children[0])
+            time.sleep(chance.uniform(0, 0.3))
+            oldest = children.pop(0)  # the others are still starting, or have begun not long ago
+            oldest.kill()
+            oldest.wait()
+            children.append(start_child(service, journal, f"begun={begun}"))
             if number % 20 == 0:
                 print(f"  {number} kills, {sum(action.status in _FINAL for action in actions)} jobs done", flush=True)
-        child = start_child(service, journal)
-        wait_for_end(actions, journal, lambda: child.poll() is None, 60 + jobs * 0.1)
-        end(child)
-        return look(service, actions, journal)
+        wait_for_end(actions, journal, lambda: any(child.poll() is None for child in children), 60 + jobs * 0.1)
+        for child in children:
+            end(child)
+        counts = Counter(begun.read_text(encoding="utf-8").split())
+        return look(service, actions, journal), tuple(job_id for job_id, count in counts.items() if count > 1)
 
 
 def until_busy(service: LocalCodePipeline, child: subprocess.Popen[bytes]) -> None:
@@ -269,7 +276,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         if chosen.run == "kills":
-            seen = kills(jobs=chosen.jobs, kills=chosen.kills, seed=chosen.seed, directory=directory)
+            seen, twice = kills(jobs=chosen.jobs, kills=chosen.kills, seed=chosen.seed, directory=directory)
+            print(f"{len(twice)} handlers began twice: {twice}")
+            is_wrong = bool(twice)
         elif chosen.run == "race":
             seen, lost = race(jobs=chosen.jobs, workers=chosen.workers, directory=directory)
             print(f"{lost} races were lost")

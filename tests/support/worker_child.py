@@ -54,6 +54,9 @@ def main() -> None:
     settings = dict(argument.split("=", 1) for argument in sys.argv[2:])
 
     def handle(job: AnyJob) -> Succeeded:
+        if "begun" in settings:
+            with Path(settings["begun"]).open("a", encoding="utf-8") as file:
+                file.write(f"{job.id}\n")
         if settings.get("handler") == "hang":
             while not job.cancelled and not path.with_name("release").exists():
                 time.sleep(0.01)

@@ -62,10 +62,10 @@ def test_a_worker_killed_at_a_step_loses_no_job(
 
 
 def test_workers_killed_at_random_lose_no_job(tmp_path: Path) -> None:
-    """A short form of 200 kills over 2,000 jobs."""
-    seen = soak.kills(jobs=60, kills=4, seed=7, directory=tmp_path)
-    assert (seen.lost, seen.accepted_twice) == ((), ())
-    assert seen.succeeded + seen.failed + seen.uncertain == 60
+    """A short form of 300 kills over 5,000 jobs: three workers share a journal."""
+    seen, twice = soak.kills(jobs=120, kills=6, seed=7, directory=tmp_path)
+    assert (seen.lost, seen.accepted_twice, twice) == ((), (), ())
+    assert seen.succeeded + seen.failed + seen.uncertain == 120
 
 
 def test_everything_goes_wrong_and_no_job_is_lost(tmp_path: Path) -> None:
