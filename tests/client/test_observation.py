@@ -337,6 +337,26 @@ def test_a_stream_of_another_tool_is_bounded() -> None:
     assert (response.fp.read(), response.fp.fileno()) == (None, 5)
 
 
+@pytest.mark.parametrize(
+    ("token", "request_id", "expected"),
+    [
+        ("secret-token", "req-secret-token", "req-**********"),
+        ("secret-token", "req-secret%2Dtoken", "req-**********"),
+        ("secret-token", "8b9d3a50-1b2c-4d5e-8f90-123456789abc", "8b9d3a50-1b2c-4d5e-8f90-123456789abc"),
+        ("secret+token", "req-1", "req-1"),
+    ],
+)
+def test_a_token_in_a_request_id_is_struck_out(token: str, request_id: str, expected: str) -> None:
+    """However the token or the request id is escaped; other request ids stay as they are."""
+    seen: list[str | None] = []
+    response = net.http({"status": "InProgress"}, headers=f"x-amzn-RequestId: {request_id}\r\n")
+    with net.Server(net.answer(response)) as server:
+        settings: Any = {"region_name": "us-east-1", "endpoint_url": _url(server), "config": _ONCE}
+        with ThirdPartyJobClient.create(on_call=lambda record: seen.append(record.request_id), **settings) as client:
+            client.acknowledge_third_party_job("job-1", nonce="3", client_token=token)
+    assert seen == [expected]
+
+
 def test_a_document_that_botocore_cannot_parse_is_checked_by_the_models() -> None:
     """Botocore's parser runs if it may log the response, and raises foreign errors for unexpected types."""
     with net.Server(net.answer(net.http({"jobDetails": {"data": []}}))) as server:

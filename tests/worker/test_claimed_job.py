@@ -132,14 +132,27 @@ def test_a_death_alone_is_a_crash_and_one_among_others_is_a_suspicion() -> None:
     assert (job.start(), job.must_run_alone) == (True, False)
     assert job.count_death(is_alone=False)
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (0, True, True)
+    assert job.start()
     assert job.count_death(is_alone=True)
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (1, True, True)
-    assert recorder.stages[2:] == [Stage.RUNNING, Stage.RUNNING]
+    assert job.start()
+    assert job.stop()
+    assert not job.stop()
+    # The journal has the one that runs alone, in case that it ends the process.
+    assert recorder.stages[2:] == [Stage.CLAIMED, Stage.RUNNING, Stage.CLAIMED, Stage.RUNNING, Stage.CLAIMED]
+
+
+def test_a_job_ends_once() -> None:
+    """A second outcome, of another thread, does not take the place of the first."""
+    job = _claimed()
+    first = Gone(job=_OFFER, error="no")
+    assert job.end(first)
+    assert job.end(first)
+    assert not job.end(Gone(job=_OFFER, error="another"))
+    assert job.outcome == first
 
 
 def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
-    """A job that has ended takes no other outcome."""
-    job = _claimed()
-    job.end(Gone(job=_OFFER, error="no"))
-    with pytest.raises(AssertionError, match=r"no way from Stage\.ENDED to Stage\.ENDED"):
-        job.end(Gone(job=_OFFER, error="no"))
+    """A job that was not read cannot be claimed."""
+    with pytest.raises(AssertionError, match=r"no way from Stage\.OFFERED to Stage\.CLAIMED"):
+        _job().claim(1.0)

@@ -121,6 +121,26 @@ def test_a_job_that_no_process_can_read_is_released(service: LocalCodePipeline) 
     assert [(event.name, event.detail) for event in events][1] == ("executor_failed", "LookupError")
 
 
+def test_a_handler_that_never_began_is_no_failure_of_the_customer(service: LocalCodePipeline) -> None:
+    """At its timeout the job is gone: CodePipeline ends it, and no failure is reported."""
+    clock = ManualClock()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    tokens = partial(handlers.token_in_this_process, process_id=os.getpid())
+    events: list[tuple[str, str]] = []
+    worker = _worker(
+        *(service, succeed),
+        client_tokens=tokens,
+        clock=clock,
+        job_timeout=60,
+        on_event=lambda event: events.append((event.name, event.detail)),
+    )
+    with running(worker):
+        until(lambda: ("executor_failed", "LookupError") in events)
+        clock.advance(61)
+        until(lambda: ("gone", "its handler could not start in time") in events)
+    assert action.status == "InProgress"
+
+
 def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodePipeline) -> None:
     """The job is failed at its deadline, and one that has not begun is cancelled."""
     service.register_client("client-2", "t")

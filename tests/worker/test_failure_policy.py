@@ -55,8 +55,14 @@ def _errors() -> dict[str, Exception]:
         MemoryError(),
         ProcessDiedError("no", is_alone=True),
     )
+    token = exceptions.ValidationException("Value at 'clientToken' failed", code="ValidationException")
     refused = exceptions.InvalidRequestError("execution_details", "no", is_retry_safe=False)
-    return {**errors, **{type(error).__name__: error for error in more}, "refused result": refused}
+    return {
+        **errors,
+        **{type(error).__name__: error for error in more},
+        "refused result": refused,
+        "refused token": token,
+    }
 
 
 _ERRORS = _errors()
@@ -108,11 +114,15 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
     (Step.CLAIM, _LOST): {
         ("InvalidNonceException",): (Party.JOB, Next.TAKE),
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
+        ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
+        _CREDENTIALS: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.CLAIM, _INHERITED_LOST): {
         ("InvalidNonceException",): (Party.UNKNOWN, Next.DOUBT),
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
+        ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
+        _CREDENTIALS: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.RUN, _CLAIMED): {
@@ -128,7 +138,10 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
     (Step.REPORT, _CLAIMED): {
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
         ("ValidationException", "refused result"): (Party.JOB, Next.SIMPLIFY_RESULT),
-        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError"): (Party.US, Next.RENEW_TOKEN),
+        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused token"): (
+            Party.US,
+            Next.RENEW_TOKEN,
+        ),
         _CREDENTIALS: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
@@ -136,7 +149,10 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
         ("InvalidJobStateException",): (Party.JOB, Next.ACCEPT),
         _GONE: (Party.JOB, Next.END),
         ("ValidationException", "refused result"): (Party.JOB, Next.SIMPLIFY_RESULT),
-        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError"): (Party.US, Next.RENEW_TOKEN),
+        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused token"): (
+            Party.US,
+            Next.RENEW_TOKEN,
+        ),
         _CREDENTIALS: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },

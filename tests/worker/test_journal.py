@@ -94,8 +94,8 @@ class _ForgetsCrashes(SqliteJournal):
 class _MovesClaimTime(SqliteJournal):
     """It sets the time of the claim each time."""
 
-    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
-        super().running(job_id, crashes=crashes, is_suspect=is_suspect)
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
+        super().running(job_id, crashes=crashes, is_suspect=is_suspect, is_alone=is_alone)
         _execute(self, "UPDATE entries SET claimed_at = changed_at")
 
 

@@ -117,6 +117,25 @@ def test_the_handler_is_told_how_long_it_has(service: LocalCodePipeline) -> None
     assert [limit - 60 < seconds <= limit for seconds, limit in zip(left, (1000, 100, 3300), strict=True)] == [True] * 3
 
 
+def test_the_end_of_the_process_counts_and_not_the_claim(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow acknowledgement leaves less time to the handler."""
+    left: list[float] = []
+    passed: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(passed), sleep=time.sleep, time=time.time)
+    for module in ("processor", "_flow"):
+        monkeypatch.setattr(f"cp_thirdparty.worker.{module}.time", clock)
+
+    def handle(job: AnyJob) -> Succeeded:
+        left.append(job.deadline - time.time())
+        return Succeeded()
+
+    service.faults.add("AcknowledgeThirdPartyJob", Before(lambda: passed.append(40.0)))
+    _processor(service, handle).process(_offer(service), seconds_left=100)
+    assert 30 < left[0] <= 60
+
+
 def test_a_result_that_cannot_be_sent_in_time_is_unsent(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ from cp_thirdparty.worker import (
     SqliteJournal,
     Uncertain,
     Unsent,
-    _loop,
+    _recovery,
     _steps,
 )
 
@@ -240,7 +240,7 @@ def test_a_result_without_a_token_stays(left: _Left) -> None:
 
 def test_a_worker_takes_over_while_it_works(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
     """What another worker of the journal leaves is found without a restart."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
     left.acknowledge()
     left.journal.result(left.offer.job_id, Succeeded())
     worker = make_worker(left.service, _never, journal=left.journal)

@@ -374,7 +374,6 @@ def test_only_uncertain_jobs_are_ended(tmp_path: Path) -> None:
         with pytest.raises(JournalError, match=r"^only a job that is UNCERTAIN .* this one is RUNNING, and the next"):
             journal.end("job-1")
         journal.recover(SCOPE)
-        journal.uncertain("job-1")
         with closing(SqliteJournal(path)) as other, pytest.raises(JournalError, match=r"^a running worker has the job"):
             other.end("job-1")
 

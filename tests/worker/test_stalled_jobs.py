@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,15 +31,18 @@ from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
 from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     JobEvent,
+    JobProcessor,
     JobScope,
     JournalState,
     MemoryJournal,
     Recovered,
     Reported,
     SetAside,
-    _loop,
+    Uncertain,
+    _recovery,
     _steps,
 )
+from cp_thirdparty.worker.tokens import TokenLookup
 
 _DETAILS = "GetThirdPartyJobDetails"
 _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
@@ -196,6 +201,60 @@ def test_a_job_that_waits_at_its_timeout_is_ended_once(service: LocalCodePipelin
     assert [event.name for event in events].count("timed_out") == 1
 
 
+class _RefusingRefresh(_Store):
+    """A token store whose `refresh` raises."""
+
+    def refresh(self, client_id: str) -> None:
+        raise ConnectionError(client_id)
+
+
+def test_a_store_may_fail_to_refresh(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """The next look-up counts, in the worker and in the processor."""
+    store = _RefusingRefresh()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.register_client(CLIENT_ID, "new")
+        threading.Timer(0.3, lambda: setattr(store, "found", "new")).start()
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    make_worker(service, handle, client_tokens=store).run_once()
+    assert action.status == "Succeeded"
+    store.found = "new"
+    second = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    processor: JobProcessor[Any] = JobProcessor(service.client, handle, client_tokens=store)
+    (outcome,) = processor.poll(ACTION_TYPE)
+    assert isinstance(outcome, Reported)
+    assert second.status == "Succeeded"
+    assert "refresh of the client token raised ConnectionError" in caplog.text
+
+
+def test_a_token_that_changes_in_a_mapping_counts(service: LocalCodePipeline) -> None:
+    """The mapping is the partner's own, and is looked up each time."""
+    tokens = {CLIENT_ID: CLIENT_TOKEN}
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.register_client(CLIENT_ID, "new")
+        threading.Timer(0.2, lambda: tokens.update({CLIENT_ID: "new"})).start()
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    make_worker(service, handle, client_tokens=tokens).run_once()
+    assert action.status == "Succeeded"
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(TokenLookup(tokens))
+
+
+def test_a_refused_token_is_not_a_refused_result(service: LocalCodePipeline) -> None:
+    """CodePipeline names the member that it refuses: the result stays as it is."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    refused = failed("ValidationException", "Value at 'clientToken' failed to satisfy constraint")
+    service.faults.add(_SUCCESS, Instead(refused), times=3)
+    (outcome,) = make_worker(service).run_once()
+    assert outcome == Reported(job=outcome.job, result=Succeeded())
+    assert action.status == "Succeeded"
+
+
 # --- the journal
 
 
@@ -241,7 +300,7 @@ def test_a_run_that_ends_with_a_broken_journal_is_not_clean(service: LocalCodePi
 class _Rude(MemoryJournal):
     """A journal of the partner's that raises what it likes."""
 
-    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:  # noqa: ARG002 - it raises
+    def running(self, job_id: str, **_: object) -> None:  # type: ignore[override] # noqa: ARG002 - whatever it gets
         raise ZeroDivisionError(CLIENT_TOKEN)
 
 
@@ -255,24 +314,31 @@ def test_a_journal_may_raise_anything(service: LocalCodePipeline, caplog: pytest
 
 
 class _OneBadRow(MemoryJournal):
+    rows: tuple[SetAside, ...] = (SetAside(job_id="job-7", problem="its state is unknown"),)
+
     def recover(self, scope: JobScope) -> Recovered:
-        found = super().recover(scope)
-        return Recovered(entries=found.entries, set_aside=(SetAside(job_id="job-7", problem="its state is unknown"),))
+        return Recovered(entries=super().recover(scope).entries, set_aside=self.rows)
 
 
 def test_a_row_that_cannot_be_read_is_named(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Health, the log (once) and the end of the run show it; the other jobs are done."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, journal=_OneBadRow())
+    journal = _OneBadRow()
+    worker = make_worker(service, journal=journal)
     with running(worker) as it:
         until(lambda: action.status == "Succeeded")
         time.sleep(0.2)
         assert worker.health().set_aside == ("job-7",)
     assert it.is_clean is False
-    assert caplog.text.count("job=job-7 is set aside: its state is unknown") == 1
+    with running(worker) as it:
+        until(lambda: worker.health().set_aside == ("job-7",))
+        journal.rows = ()  # an operator has ended it
+        until(lambda: worker.health().set_aside == ())
+    assert it.is_clean is True
+    assert caplog.text.count("job=job-7 is set aside: its state is unknown") == 2  # once in each run
 
 
 class _Counting(MemoryJournal):
@@ -290,7 +356,7 @@ def test_the_worker_prunes_its_journal(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, keep: float | None
 ) -> None:
     """Finished jobs are kept for so many days; a batch is small, so that no claim waits for it."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
     journal = _Counting()
     looked = threading.Event()
 
@@ -332,8 +398,8 @@ def test_a_job_of_an_unknown_owner_ends_when_codepipeline_says_so(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, operation_name: str
 ) -> None:
     """The worker asks again from time to time, and not only at its start."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
-    monkeypatch.setattr(_loop, "_UNCERTAIN_INTERVAL", 0.05)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_UNCERTAIN_INTERVAL", 0.05)
     journal, offer, _ = _uncertain(service)
     worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal)
     with running(worker) as it:
@@ -349,8 +415,8 @@ def test_a_job_of_an_unknown_owner_ends_when_an_operator_says_so(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The running worker forgets a job that someone has ended in the journal."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
-    monkeypatch.setattr(_loop, "_UNCERTAIN_INTERVAL", 0.05)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_UNCERTAIN_INTERVAL", 0.05)
     journal, offer, action = _uncertain(service)
     worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal)
     with running(worker) as it:
@@ -419,3 +485,138 @@ def test_after_the_grace_an_idempotent_job_is_left_to_another_worker(
     (outcome,) = make_worker(service, journal=journal, is_idempotent=True).run_once()
     assert isinstance(outcome, Reported)
     assert action.status == "Succeeded"
+
+
+class _Late(MemoryJournal):
+    """A journal whose first write of a kind arrives although it raises."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._late: str | None = name
+
+    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+        found = super().claim(job, scope)
+        self._raise("claim")
+        return found
+
+    def withdraw(self, job_id: str) -> None:
+        self._raise("withdraw")
+        super().withdraw(job_id)
+
+    def _raise(self, name: str) -> None:
+        if self._late == name:
+            self._late = None
+            raise JournalError("no response")
+
+
+@pytest.mark.parametrize("name", ["claim", "withdraw"])
+def test_a_write_of_an_unknown_outcome_does_not_block_the_job(service: LocalCodePipeline, name: str) -> None:
+    """The row is removed before the job is claimed again."""
+    if name == "withdraw":
+        service.faults.add(_ACKNOWLEDGE, Instead(failed("AccessDeniedException", "no")))
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, journal=_Late(name))):
+        until(lambda: action.status == "Succeeded")
+
+
+def test_a_job_whose_owner_is_unknown_is_asked_for_by_each_run(service: LocalCodePipeline) -> None:
+    """A run leaves it to the next one of the same process, and reports it each time."""
+    journal, offer, _ = _uncertain(service)
+    worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal)
+    for _ in range(2):
+        assert worker.run_once() == (Uncertain(job=offer),)
+
+
+def test_a_result_of_the_journal_counts_its_age(service: LocalCodePipeline) -> None:
+    """Health shows how long it waits, from the time when it was decided."""
+    journal = SharedJournal(clock=lambda: time.time() - 100)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
+        client.poll_for_third_party_jobs(ACTION_TYPE)
+        claim(client, offer.job_id)
+    journal.result(offer.job_id, Succeeded())
+    journal.release(offer.job_id)
+    service.faults.add(_SUCCESS, ServerError(), times=None)
+    worker = make_worker(service, journal=journal)
+    with running(worker) as it:
+        until(lambda: (worker.health().oldest_unsent_result or 0) > 99)
+        service.faults.clear()
+        until(lambda: action.status == "Succeeded")
+    assert it.is_clean is True
+
+
+class _Loud(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ZeroDivisionError(record.getMessage())
+
+
+def test_a_log_handler_may_raise(service: LocalCodePipeline) -> None:
+    """Neither an event nor a hook that raises beside it costs a job."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+    def hook(_event: JobEvent) -> None:
+        raise ZeroDivisionError
+
+    log = logging.getLogger("cp_thirdparty.worker")
+    handler = _Loud()
+    log.addHandler(handler)
+    try:
+        make_worker(service, on_event=hook).run_once()
+    finally:
+        log.removeHandler(handler)
+    assert action.status == "Succeeded"
+
+
+def test_a_job_is_left_when_no_thread_can_be_started(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CodePipeline offers it again, and a job of the journal waits; the worker goes on."""
+    start = threading.Thread.start
+    refusals = [2]
+
+    def refuse(thread: threading.Thread) -> None:
+        if "_serve" in thread.name and refusals[0]:
+            refusals[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    journal = SharedJournal()
+    left = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=left.jobs[0].id)
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
+    journal.release(offer.job_id)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, journal=journal)):
+        until(lambda: action.status == left.status == "Succeeded")
+    assert caplog.text.count("cannot be started: the system has no thread left") == 2
+
+
+def test_a_job_that_cannot_be_ended_now_is_ended_later(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread for the report of a timeout cannot be started at first."""
+    start = threading.Thread.start
+    refusals = [1]
+
+    def refuse(thread: threading.Thread) -> None:
+        if "_guard" in thread.name and refusals[0]:
+            refusals[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    clock = ManualClock()
+
+    def handle(job: AnyJob) -> Succeeded:
+        clock.advance(61)
+        until(lambda: job.cancelled)
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    make_worker(service, handle, job_timeout=60, clock=clock).run_once()
+    assert action.status == "Failed"
+    assert "cannot be ended now: RuntimeError" in caplog.text

@@ -19,11 +19,13 @@ from support.worker_service import (
     make_worker,
     running,
     scope_of,
+    succeed,
     until,
 )
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, Succeeded, ThirdPartyJob
-from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
+from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import (
     JobScope,
     JournalEntry,
@@ -32,9 +34,8 @@ from cp_thirdparty.worker import (
     MemoryJournal,
     Recovered,
     Reported,
-    _loop,
+    _recovery,
 )
-from cp_thirdparty.worker._flow import Flow
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_an_old_job_of_this_action_type_goes_on(service: LocalCodePipeline) -> N
 
 def test_a_job_that_is_in_work_is_not_taken_twice(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that returns a job again does not make the worker run it again."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     journal = _Old(_entry(service, action, JournalState.RUNNING))
     release = threading.Event()
@@ -253,28 +254,92 @@ def test_a_job_that_is_in_work_is_not_taken_twice(service: LocalCodePipeline, mo
     assert action.status == "Succeeded"
 
 
-def test_a_job_that_cannot_start_is_gone_when_codepipeline_has_ended_it(
-    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A suspect that waited for an hour has no one left to report to."""
-    monkeypatch.setattr(Flow, "is_out_of_time", lambda _self, job: job.is_suspect)
+def test_a_suspect_that_waits_beyond_its_timeout_is_failed(service: LocalCodePipeline) -> None:
+    """Its worker died in the middle of it, so the customer reads of it; its handler does not start any more."""
+    clock = ManualClock()
     journal = _Left()
-    first, second = (_leave(service, journal, is_suspect=True) for _ in range(2))
+    actions = [_leave(service, journal, is_suspect=True) for _ in range(2)]
     release = threading.Event()
-    events: list[tuple[str, str]] = []
+    runs: list[str] = []
 
-    def handle(_job: AnyJob) -> Succeeded:
+    def handle(job: AnyJob) -> Succeeded:
+        runs.append(job.id)
         release.wait(30)
         return Succeeded()
 
+    with running(make_worker(service, handle, journal=journal, is_idempotent=True, clock=clock, job_timeout=60)):
+        until(lambda: len(runs) == 1)
+        clock.advance(61)
+        until(lambda: all(action.status == "Failed" for action in actions))
+        release.set()
+    assert len(runs) == 1
+
+
+def test_an_old_job_of_a_handler_that_may_not_run_again_is_failed(service: LocalCodePipeline) -> None:
+    """Its details are read to find out whose it is; that does not make its handler run a second time."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = _Old(_entry(service, action, JournalState.RUNNING))
+    make_worker(service, lambda _: pytest.fail("it ran"), journal=journal).run_once()
+    assert action.status == "Failed"
+
+
+@pytest.mark.parametrize("state", [JournalState.CLAIMING, JournalState.RUNNING, JournalState.RESULT])
+def test_an_old_job_whose_details_cannot_be_read_is_left_alone(service: LocalCodePipeline, state: JournalState) -> None:
+    """Without its action type nobody knows which handler is the right one."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    entry = _entry(service, action, state, result=Succeeded() if state is JournalState.RESULT else None)
+    service.faults.add("GetThirdPartyJobDetails", ServerError(), times=None)
+    journal = _Old(entry)
+    worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal, is_idempotent=True, grace=0.05)
+    worker.run_once()
+    assert (action.status, journal.released) == ("InProgress", [entry.job.job_id])
+
+
+def test_jobs_that_were_not_taken_up_before_the_stop_are_left(service: LocalCodePipeline) -> None:
+    """There is room for one job: the others are released, reported, and taken up by the next run."""
+    journal = _Left()
+    actions = [_leave(service, journal) for _ in range(3)]
+    decided = _leave(service, journal)
+    with service.client() as client:
+        journal.recover(scope_of(client))
+    journal.result(decided.jobs[0].id, Succeeded())
+    journal.uncertain(actions[2].jobs[0].id)
+    for action in (*actions, decided):
+        journal.release(action.jobs[0].id)
+    service.faults.add("PutThirdPartyJobSuccessResult", ServerError(), times=None)
+    events: list[str] = []
     worker = make_worker(
-        service,
-        handle,
+        *(service, succeed),
         journal=journal,
         is_idempotent=True,
-        on_event=lambda event: events.append((event.name, event.detail)),
+        concurrency=1,
+        grace=0.1,
+        on_event=lambda event: events.append(event.name),
     )
-    with running(worker):
-        until(lambda: ("gone", "its handler could not start in time") in events)
-        release.set()
-        until(lambda: "Succeeded" in (first.status, second.status))
+    with running(worker) as it:
+        until(lambda: worker.health().in_flight == 1)
+        worker.stop()
+        it.join()
+    assert it.is_clean is False
+    assert (events.count("released"), events.count("uncertain")) == (2, 1)
+    service.faults.clear()
+    make_worker(service, journal=journal, is_idempotent=True, concurrency=8).run_once()
+    assert [action.status for action in actions[:2]] == ["Succeeded", "Succeeded"]
+    assert decided.status == "Succeeded"
+
+
+def test_a_job_that_runs_alone_is_marked_in_the_journal(service: LocalCodePipeline) -> None:
+    """If the process dies, only that job may be the cause: the others wait."""
+    marks: list[tuple[str, bool]] = []
+
+    class Marking(_Left):
+        def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
+            marks.append((job_id, is_alone))
+            super().running(job_id, crashes=crashes, is_suspect=is_suspect)
+
+    journal = Marking()
+    action = _leave(service, journal, is_suspect=True)
+    marks.clear()
+    make_worker(service, journal=journal, is_idempotent=True).run_once()
+    assert action.status == "Succeeded"
+    assert marks == [(action.jobs[0].id, True)]

@@ -70,6 +70,7 @@ from cp_thirdparty.worker import (
     Uncertain,
     Unsent,
     _loop,
+    _recovery,
     _steps,
 )
 
@@ -597,13 +598,19 @@ def test_a_success_that_the_service_refuses_becomes_a_failure(service: LocalCode
     )
 
 
-def test_a_failure_that_the_service_refuses_twice_is_gone(service: LocalCodePipeline) -> None:
-    """When not even the shortest failure is taken, the job ends here, and loudly."""
-    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+def test_a_failure_that_the_service_refuses_stays(service: LocalCodePipeline) -> None:
+    """When not even the shortest failure is taken, the journal keeps it: the service may take it later."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, Instead(failed("ValidationException", "no")))
-    service.faults.add(_FAILURE, Instead(failed("ValidationException", "no")))
-    (outcome,) = make_worker(service).run_once()
-    assert outcome == Gone(job=outcome.job, error="ValidationException")
+    service.faults.add(_FAILURE, Instead(failed("ValidationException", "no")), times=None)
+    worker = make_worker(service, grace=0.05)
+    (outcome,) = worker.run_once()
+    assert isinstance(outcome, Unsent)
+    assert outcome.error == "ValidationException"
+    service.faults.clear()
+    (outcome,) = worker.run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Failed"
 
 
 # --- time
@@ -1009,7 +1016,7 @@ def test_a_journal_that_cannot_be_read_later_is_told(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The loop goes on without looking for what others have left."""
-    monkeypatch.setattr(_loop, "_RECOVERY_INTERVAL", 0.01)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
     journal = _Broken()
     worker = make_worker(service, journal=journal)
     with running(worker):

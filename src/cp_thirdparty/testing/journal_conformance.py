@@ -377,6 +377,17 @@ class JournalConformance:
             (entry,) = other.recover(_SCOPE).entries
             _check("crashes and is_suspect after release()", (entry.crashes, entry.is_suspect), (1, True))
 
+    def test_a_job_that_ran_alone_takes_the_crash(self) -> None:
+        """The jobs that waited for its end are not marked."""
+        for journal, other in self._open_several(2):
+            for job in (_JOB, _OTHER):
+                journal.claim(job, _SCOPE)
+                journal.running(job.job_id)
+            journal.running(_JOB.job_id, crashes=1, is_suspect=True, is_alone=True)
+            self.crash(journal)
+            found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(_SCOPE).entries}
+            _check("crashes and is_suspect", found, {_JOB.job_id: (2, True), _OTHER.job_id: (0, False)})
+
     def test_two_scopes_may_have_one_job_id(self) -> None:
         """They are two jobs."""
         for journal, other in self._open_several(2):

@@ -31,7 +31,7 @@ TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
     Stage.READ: frozenset({Stage.CLAIMING, Stage.ENDED}),
     Stage.CLAIMING: frozenset({Stage.CLAIMED, Stage.ENDED}),
     Stage.CLAIMED: frozenset({Stage.RUNNING, Stage.DECIDED, Stage.ENDED}),
-    Stage.RUNNING: frozenset({Stage.RUNNING, Stage.DECIDED, Stage.ENDED}),
+    Stage.RUNNING: frozenset({Stage.CLAIMED, Stage.DECIDED, Stage.ENDED}),
     Stage.DECIDED: frozenset({Stage.DECIDED, Stage.ENDED}),
     Stage.ENDED: frozenset(),
 }
@@ -148,6 +148,11 @@ class ClaimedJob:
         return self.entry is not None and self.entry.state is JournalState.RESULT
 
     @property
+    def was_running(self) -> bool:
+        """Whether its handler may have run in an earlier process."""
+        return self.entry is not None and self.entry.state is JournalState.RUNNING
+
+    @property
     def must_run_alone(self) -> bool:
         """Whether its handler may end the process, so that no other handler should run there."""
         return self.is_suspect or self.crashes > 0
@@ -175,7 +180,16 @@ class ClaimedJob:
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
-            self._move(Stage.RUNNING)
+            # If this process dies, the journal must have the one job that may be the cause.
+            self._move(Stage.RUNNING, is_recorded=self.must_run_alone)
+            return True
+
+    def stop(self) -> bool:
+        """Go back, because the handler did not start; return ``False`` if the result was decided before."""
+        with self._lock:
+            if self.stage is not Stage.RUNNING:
+                return False
+            self._move(Stage.CLAIMED, is_recorded=self.must_run_alone)
             return True
 
     def count_death(self, *, is_alone: bool) -> bool:
@@ -189,7 +203,7 @@ class ClaimedJob:
                 return False
             self.crashes += is_alone
             self.is_suspect = self.is_suspect or not is_alone
-            self._move(Stage.RUNNING, is_recorded=True)
+            self._move(Stage.CLAIMED, is_recorded=True)
             return True
 
     def decide(self, result: Result, now: float, *, is_given_up: bool = False) -> bool:
@@ -207,8 +221,8 @@ class ClaimedJob:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self.result, self.decided_at = result, now
+            self._give_up(is_given_up)  # before others can see the new stage
             self._move(Stage.DECIDED, is_recorded=True)
-            self._give_up(is_given_up)
             return True
 
     def give_up(self, outcome: Outcome) -> bool:
@@ -216,9 +230,8 @@ class ClaimedJob:
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
-            self.end(outcome)
             self._give_up(True)
-            return True
+            return self.end(outcome)
 
     def note_failure(self, now: float, problem: str) -> None:
         """Note that an attempt has failed, and what the job waits for; empty if the failure is not the partner's."""
@@ -235,11 +248,14 @@ class ClaimedJob:
             self.result = result
             self._move(Stage.DECIDED, is_recorded=True)
 
-    def end(self, outcome: Outcome) -> None:
-        """Record the outcome."""
+    def end(self, outcome: Outcome) -> bool:
+        """Record the outcome; return ``False`` if it has ended with another one."""
         with self._lock:
+            if self.stage is Stage.ENDED:
+                return self.outcome is outcome
             self.outcome = outcome
             self._move(Stage.ENDED, is_recorded=True)
+            return True
 
     def _give_up(self, is_given_up: bool) -> None:  # noqa: FBT001 - passed on
         if is_given_up:

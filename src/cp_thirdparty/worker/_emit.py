@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from cp_thirdparty.models import ThirdPartyJob
@@ -53,17 +54,20 @@ def emit(
     if hook is None and not _log.isEnabledFor(level):
         return
     event = JobEvent(name=name, job_id=job.job_id, client_id=job.client_id, detail=detail, seconds=seconds)
-    _log.log(
-        level,
-        *("%s job=%s client=%s%s", name, job.job_id, job.client_id, f" {detail}" if detail else ""),
-        extra={"job_event": event},
-    )
-    if hook is None:
-        return
+    text = f" {detail}" if detail else ""
+    # Handlers of logs are the partner's code too; what they raise must not cost a job.
+    with suppress(Exception):
+        _log.log(level, "%s job=%s client=%s%s", name, job.job_id, job.client_id, text, extra={"job_event": event})
+    if hook is not None:
+        _call(hook, event)
+
+
+def _call(hook: EventHook, event: JobEvent) -> None:
     try:
         hook(event)
     except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost a job
-        _log.warning("on_event raised %s", type(failure).__name__)
+        with suppress(Exception):
+            _log.warning("on_event raised %s", type(failure).__name__)
 
 
 def emit_outcome(outcome: Outcome, *, seconds: float | None = None, hook: EventHook | None = None) -> None:

@@ -183,13 +183,19 @@ def _can_run_again(_error: Exception, situation: Situation) -> bool:
 
 
 def _is_about_result(error: Exception, _situation: Situation) -> bool:
-    return isinstance(error, ValidationException) or getattr(error, "parameter", None) in _RESULT_PARAMETERS
+    if isinstance(error, ValidationException):
+        return not any(name in error.message for name in _REQUEST_MEMBERS)
+    return getattr(error, "parameter", None) in _RESULT_PARAMETERS
 
 
 _RESULT_PARAMETERS: Final = ("continuation_token", "current_revision", "execution_details", "failure_details")
+# What CodePipeline names if it refuses a request for something else than its result.
+_REQUEST_MEMBERS: Final = ("clientToken", "jobId")
 _GONE: Final = (JobNotFoundException, InvalidJobException)
 _ENDED: Final = (*_GONE, InvalidJobStateException)
 _CREDENTIALS: Final = (CredentialsError, AccessDeniedError, ClockSkewError)
+
+UNDECODABLE: Final = "its details cannot be decoded"
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(Step.POLL, FATAL, _always, Party.US, Next.STOP),
@@ -207,7 +213,7 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     Row(
         *(Step.READ, (ResponseDecodeError,), _is_unclaimed, Party.SERVICE, Next.REJECT),
-        reason="its details cannot be decoded",
+        reason=UNDECODABLE,
     ),
     Row(*(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT), reason="its details could not be read"),
     Row(Step.READ, (NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
@@ -217,6 +223,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.CLAIM, (InvalidNonceException,), _may_be_accepted, Party.JOB, Next.TAKE),
     Row(Step.CLAIM, (InvalidNonceException,), _always, Party.JOB, Next.LOSE),
     Row(Step.CLAIM, _ENDED, _always, Party.JOB, Next.END),
+    Row(Step.CLAIM, (InvalidClientTokenException,), _may_be_accepted, Party.US, Next.RENEW_TOKEN),
+    Row(Step.CLAIM, _CREDENTIALS, _may_be_accepted, Party.US, Next.RECONNECT),
     Row(Step.CLAIM, (Exception,), _stays_refused, Party.US, Next.REJECT, reason="it could not be acknowledged"),
     Row(Step.CLAIM, (Exception,), _always, Party.SERVICE, Next.RETRY, reason="it could not be acknowledged"),
     Row(Step.RUN, (ProcessDiedError,), _can_run_again, Party.UNKNOWN, Next.RUN_AGAIN),
@@ -228,7 +236,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
     Row(
         Step.REPORT,
-        (InvalidClientTokenException, NoTokenError, InvalidRequestError),
+        (InvalidClientTokenException, NoTokenError, InvalidRequestError, ValidationException),
         _always,
         Party.US,
         Next.RENEW_TOKEN,

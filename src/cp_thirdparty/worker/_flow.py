@@ -15,7 +15,7 @@ from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, NotStartedError, ProcessDiedError, Situation, Step, classify
-from cp_thirdparty.worker._steps import Steps, Wait
+from cp_thirdparty.worker._steps import Steps, Wait, pauses
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome
 from cp_thirdparty.worker.runner import Ran
@@ -24,6 +24,10 @@ from cp_thirdparty.worker.runner import Ran
 _SERVICE_TIMEOUT: Final = 3600.0
 # How much longer CodePipeline waits than a worker with the default timeout, so that its report arrives.
 _MARGIN: Final = 300.0
+
+
+# The error of a job whose handler could not start before its timeout.
+TOO_LATE: Final = "its handler could not start in time"
 
 
 def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
@@ -48,6 +52,8 @@ class Flow:
 
         job_timeout: Seconds that a job may take after its claim.
 
+        ends_at: When the process ends, by the clock; ``None`` if it has no end.
+
         may_claim: Returns whether the worker still claims jobs.
 
         wait: Waits between two attempts for a job.
@@ -67,6 +73,7 @@ class Flow:
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
     make_room: Callable[[ClaimedJob], AbstractContextManager[bool]] = _make_room
+    ends_at: float | None = None
     clock: Callable[[], float] = time.monotonic
 
     def work(self, job: ClaimedJob) -> Outcome | None:
@@ -85,12 +92,9 @@ class Flow:
         return self.steps.report(job, self._wait_for(job))
 
     def seconds_left(self, job: ClaimedJob) -> float:
-        """Return how many seconds a claimed job has before its timeout."""
-        return max(0.0, self._claimed_at(job) + self.job_timeout - self.clock())
-
-    def is_out_of_time(self, job: ClaimedJob) -> bool:
-        """Return whether CodePipeline has ended a claimed job for sure."""
-        return job.gives_up_at is not None and self.clock() >= job.gives_up_at
+        """Return how many seconds a claimed job has before its timeout, or before the end of the process."""
+        ends_at = self._claimed_at(job) + self.job_timeout
+        return max(0.0, (ends_at if self.ends_at is None else min(ends_at, self.ends_at)) - self.clock())
 
     def _wait_for(self, job: ClaimedJob) -> Wait:
         return lambda seconds: self.wait(job, seconds)
@@ -113,27 +117,27 @@ class Flow:
         return outcome
 
     def _restore(self, job: ClaimedJob, entry: JournalEntry) -> Outcome | None:
-        """Prepare a job of the journal; return its outcome if it belongs to another worker."""
+        """Prepare a job of the journal; return its outcome if it does not go on here."""
         if job.is_claimed:
             age = max(0.0, time.time() - (entry.changed_at if entry.claimed_at is None else entry.claimed_at))
             job.claimed_at = self.clock() - age
+            job.decided_at = None if job.result is None else self.clock() - max(0.0, time.time() - entry.changed_at)
             self._note_claim(job)
-        if entry.scope is None and self._is_foreign(job):
-            return LostRace(job=job.offer)
+        if entry.scope is None:
+            outcome = self.steps.read(job, self._wait_for(job))
+            if outcome is not None:
+                return outcome
+            if job.details is None or job.details.data.action_type_id != self.action_type_id:
+                return LostRace(job=job.offer)
         self.steps.notify("recovered", job.offer, f"{entry.state.value} crashes={entry.crashes}")
         return None
 
-    def _is_foreign(self, job: ClaimedJob) -> bool:
-        """Whether a job, whose entry in the journal does not say so, is of another action type."""
-        outcome = self.steps.read(job, lambda _: False)
-        return outcome is None and job.details is not None and job.details.data.action_type_id != self.action_type_id
-
     def _decide(self, job: ClaimedJob) -> Outcome | None:
         """Find the result of a claimed job; return its outcome if there is none."""
-        if job.is_inherited and job.details is None:
-            if not self._can_run_again(job):
-                job.decide(lost_failure(job.offer), self.clock())
-                return None
+        if job.was_running and not (self._can_run_again(job) and self.seconds_left(job)):
+            job.decide(lost_failure(job.offer), self.clock())
+            return None
+        if job.details is None:
             outcome = self.steps.read(job, self._wait_for(job))
             if outcome is not None:
                 return outcome
@@ -143,8 +147,11 @@ class Flow:
         return self.is_idempotent and job.crashes < self.max_crashes
 
     def _run(self, job: ClaimedJob) -> Outcome | None:
-        while True:
+        """Run the handler until it has ended; return the outcome of a job for which it cannot."""
+        for pause in pauses():
             with self.make_room(job) as may_run:
+                if may_run and not self.seconds_left(job):
+                    return self._end_late(job)
                 if not may_run or not job.start():
                     return None
                 ran = self.engine.run(job, self.seconds_left(job))
@@ -153,11 +160,18 @@ class Flow:
             if isinstance(ran, Ran):
                 self._accept(job, ran)
                 return None
-            if isinstance(ran, ProcessDiedError) and not job.count_death(is_alone=ran.is_alone):
-                return None
-            outcome = self._go_on(job, ran)
-            if outcome is not None or job.stage is Stage.DECIDED:
+            is_open = job.count_death(is_alone=ran.is_alone) if isinstance(ran, ProcessDiedError) else job.stop()
+            outcome = self._go_on(job, ran, pause) if is_open else None
+            if outcome is not None or job.stage is not Stage.CLAIMED:
                 return outcome
+        raise AssertionError("pauses never end")  # pragma: no cover
+
+    def _end_late(self, job: ClaimedJob) -> Outcome | None:
+        """End a job whose time is over; only if a worker died in the middle of it, the customer reads a failure."""
+        if not job.was_running:
+            return Gone(job=job.offer, error=TOO_LATE)
+        job.decide(lost_failure(job.offer), self.clock())
+        return None
 
     def _accept(self, job: ClaimedJob, ran: Ran) -> None:
         if ran.failure:
@@ -166,7 +180,7 @@ class Flow:
         job.was_interrupted = ran.was_interrupted
         job.decide(ran.result, self.clock())
 
-    def _go_on(self, job: ClaimedJob, error: Exception) -> Outcome | None:
+    def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
         """Do what the failure policy says about a handler that did not end."""
         name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
         self.steps.notify("executor_failed", job.offer, name)
@@ -177,13 +191,9 @@ class Flow:
             job.decide(lost_failure(job.offer), self.clock())
         if following is Next.RETRY:
             job.note_failure(self.clock(), name)
-            if not self.wait(job, _PAUSE):
+            if not self.wait(job, pause):
                 return self.steps.give_up(job, name)
         return None
-
-
-# Seconds before a handler that did not start in another process is started again.
-_PAUSE: Final = 1.0
 
 
 def lost_failure(offer: ThirdPartyJob) -> FailureDetails:

@@ -33,12 +33,13 @@ class JournalWriter:
         self.scope = scope
         self._notify = notify
         self._errors: dict[str, str] = {}
+        self._unclear: set[str] = set()
 
     @property
     def error(self) -> str | None:
         """Why the journal could not be read or written the last time; ``None`` if it could."""
         # A full disk may still be read, so a success of one kind says nothing about the other.
-        return next(iter(self._errors.values()), None)
+        return next(iter(tuple(self._errors.values())), None)
 
     @property
     def can_release(self) -> bool:
@@ -79,7 +80,22 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
-        return self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
+        job_id = job.offer.job_id
+        if job_id in self._unclear:
+            self._guard("write", lambda journal: journal.withdraw(job_id))
+        self._unclear.add(job_id)  # a claim that raises may have been written
+        is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
+        self._unclear.discard(job_id)
+        return is_free
+
+    def release(self, job_id: str) -> None:
+        """
+        Leave a job to the next `recover`.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
+        """
+        self._guard("write", lambda journal: journal.release(job_id))
 
     def record(self, job: ClaimedJob) -> None:
         """Record the stage of a job, if the journal has the job.  It raises nothing."""
@@ -88,6 +104,8 @@ class JournalWriter:
         try:
             self._guard("write", lambda journal: _write(journal, job))
         except JournalError as failure:
+            if job.claimed_at is None and not job.is_inherited:
+                self._unclear.add(job.offer.job_id)  # it must be withdrawn before it can be claimed again
             self._notify("journal_failed", job.offer, f"{job.stage.value}: {failure}")
 
     def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
@@ -111,7 +129,8 @@ def _write(journal: Journal, job: ClaimedJob) -> None:
     elif job.stage is Stage.ENDED:
         _write_outcome(journal, job_id, job)
     else:
-        journal.running(job_id, crashes=job.crashes, is_suspect=job.is_suspect)
+        is_alone = job.stage is Stage.RUNNING and job.must_run_alone
+        journal.running(job_id, crashes=job.crashes, is_suspect=job.is_suspect, is_alone=is_alone)
 
 
 def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -17,15 +16,16 @@ import attrs
 from cp_thirdparty._core.backoff import pause_before_poll
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.exceptions import JournalError, ThirdPartyError
+from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, call_client
 from cp_thirdparty.worker._emit import emit, emit_outcome
 from cp_thirdparty.worker._executors import Engine
-from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._failure_policy import UNDECODABLE, Next, Situation, Step, classify
+from cp_thirdparty.worker._flow import TOO_LATE, Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._recovery import Recovery
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.events import EventHook
@@ -39,18 +39,12 @@ _log = logging.getLogger("cp_thirdparty.worker")
 # Seconds for the last attempts to report, after the grace.
 _LAST_SECONDS: Final = 5.0
 
-# Seconds between two checks for jobs that a dead worker of the same journal has left.
-_RECOVERY_INTERVAL: Final = 30.0
-
-# Seconds after which CodePipeline is asked again about a job whose ownership is unknown.
-_UNCERTAIN_INTERVAL: Final = 300.0
-
-# How many finished jobs are deleted at a time: few enough that no claim waits for it.
-_PRUNED_AT_ONCE: Final = 1000
-
-_SECONDS_OF_A_DAY: Final = 86_400.0
+# Seconds after which the thread that polls checks the journal although there is no room for a job.
+_LOOK_INTERVAL: Final = 30.0
 
 _REMEMBERED: Final = 1000
+
+_STOPPED: Final = "the worker was stopped"
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +98,7 @@ class Loop:
         self._clients = clients
         self._engine = create_engine(clients)
         self._writer = JournalWriter(journal, _find_scope(clients, settings.action_type_id), self._notify)
+        self._recovery = Recovery(self._writer, keep_finished=settings.keep_finished, clock=settings.clock)
         self._flow = Flow(
             steps=Steps(clients=clients, tokens=tokens, notify=self._notify, clock=settings.clock),
             engine=self._engine,
@@ -119,26 +114,24 @@ class Loop:
         self._slots = Slots(settings.concurrency, self._work)
         self._on_outcome = on_outcome
         self._look = threading.Event()  # wakes the thread that watches before its time
-        self._to_resume: deque[JournalEntry] = deque()
         self._poller: threading.Thread | None = None
         self._polled_at: float | None = None
         self._poll_error: str | None = None
-        self._recovered_at = settings.clock()
         self._claims = 0
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
         self._fatal: BaseException | None = None
-        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}
         self._undecodable: deque[str] = deque(maxlen=_REMEMBERED)
-        self._set_aside: dict[str, None] = {}
         self._ending: set[str] = set()
+        self._kept: set[str] = set()  # ids of the jobs that the journal keeps
         self._has_lost = False
 
     @property
     def is_clean(self) -> bool:
         """Whether all jobs have ended, CodePipeline has all results, and the journal has no job to look at."""
-        return not (self._has_lost or self._uncertain or self._set_aside or self._writer.error)
+        recovery = self._recovery
+        return not (self._has_lost or self._kept or recovery.uncertain or recovery.set_aside or self._writer.error)
 
     # --- the thread that watches
 
@@ -149,7 +142,7 @@ class Loop:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        self._recover()
+        self._recovery.start()
         self._poller = threading.Thread(target=self._fill, args=(polls,), name="cp-thirdparty-poller", daemon=True)
         self._poller.start()
 
@@ -175,22 +168,32 @@ class Loop:
             self._forced_at = now
             for job in self._in_work():
                 self._end(job, self._leave)
+        # Before the jobs: the last thing that the poller does may be to launch one.
+        is_polling = self._poller is not None and self._poller.is_alive()
         in_work = self._in_work()
         if in_work and self._forced_at is not None and now >= self._forced_at + _LAST_SECONDS:
             self._given_up.set()
             self._has_lost = True
             return True
-        if in_work or (self._poller is not None and self._poller.is_alive() and self._forced_at is None):
+        if in_work or (is_polling and self._forced_at is None):
             return False
         if self._fatal is not None:
             raise self._fatal
         return True
 
     def close(self) -> None:
-        """Release executor and clients; threads whose handlers hang are left behind."""
+        """
+        Leave what was not taken up, and release executor and clients.
+
+        Threads whose handlers hang are left behind.
+        """
         self._given_up.set()
         if self._grace_ends is None:
             self._grace_ends = self._settings.clock()
+        while (entry := self._recovery.take()) is not None:
+            job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
+            self._close(job, _leave_entry(entry))
+        self._recovery.close()
         self._slots.close()
         self._engine.close()
         self._clients.close()
@@ -207,12 +210,12 @@ class Loop:
             seconds_since_poll=None if self._polled_at is None else now - self._polled_at,
             poll_error=self._poll_error,
             oldest_unsent_result=now - min(unsent) if unsent else None,
-            uncertain=tuple(self._uncertain),
-            undecodable=tuple(self._undecodable),
+            uncertain=self._recovery.uncertain,
+            undecodable=tuple(dict.fromkeys(self._undecodable)),
             overdue=tuple(job.offer.job_id for job in jobs if job.outcome is not None),
             stalled=tuple(job.offer.job_id for job in jobs if job.is_claimed and job.problem),
             journal_error=self._writer.error,
-            set_aside=tuple(self._set_aside),
+            set_aside=self._recovery.set_aside,
         )
 
     def _in_work(self) -> list[ClaimedJob]:
@@ -220,10 +223,9 @@ class Loop:
 
     def _leave(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
-        can_run_again = self._settings.is_idempotent or job.stage is Stage.CLAIMED
-        if not job.is_claimed or not (self._writer.can_release and can_run_again):
+        if not (job.is_claimed and self._settings.is_idempotent and self._writer.can_release):
             return self._fail(job, "The action's worker was stopped.")
-        outcome = Released(job=job.offer, error="the worker was stopped")
+        outcome = Released(job=job.offer, error=_STOPPED)
         return outcome if job.give_up(outcome) else None
 
     def _fail(self, job: ClaimedJob, message: str) -> Outcome | None:
@@ -237,21 +239,28 @@ class Loop:
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
-        if job.stage is Stage.RUNNING and not self._flow.seconds_left(job):
+        if job.stage not in (Stage.CLAIMED, Stage.RUNNING) or self._flow.seconds_left(job):
+            return
+        if job.stage is Stage.RUNNING or job.was_running:
             message = f"The job took longer than {self._settings.job_timeout:.0f} seconds."
             self._end(job, lambda job: self._fail(job, message))
-        elif job.stage is Stage.CLAIMED and self._flow.is_out_of_time(job):
-            self._end(job, self._forget)
+        else:
+            self._end(job, self._forget)  # its handler never began, so its failure would not be the customer's
 
     def _forget(self, job: ClaimedJob) -> Outcome | None:
-        outcome = Gone(job=job.offer, error="its handler could not start in time")
+        outcome = Gone(job=job.offer, error=TOO_LATE)
         return outcome if job.give_up(outcome) else None
 
     def _end(self, job: ClaimedJob, end: Callable[[ClaimedJob], Outcome | None]) -> None:
         """End a job in a thread of its own: this one must not wait for the journal or for CodePipeline."""
-        if job.offer.job_id not in self._ending:
-            self._ending.add(job.offer.job_id)
+        if job.offer.job_id in self._ending:
+            return
+        self._ending.add(job.offer.job_id)
+        try:
             threading.Thread(target=self._guard, args=(job, end), daemon=True).start()
+        except RuntimeError as failure:  # the system has no thread left: the next tick tries again
+            _log.error("job=%s cannot be ended now: %s", job.offer.job_id, type(failure).__name__)
+            self._ending.discard(job.offer.job_id)
 
     # --- the thread that polls
 
@@ -262,11 +271,11 @@ class Loop:
         failures = 0
         try:
             while not self._is_stopping():
-                self._look_after_journal()
+                self._recovery.look()
                 if not self._wait_for_room():
                     continue
-                if self._to_resume:
-                    self._resume(self._to_resume.popleft())
+                if self._recovery.has_jobs():
+                    self._resume()
                     continue
                 failures = self._poll(failures, is_patient=polls is None)
                 if polls == 1 or self._fatal is not None:
@@ -276,52 +285,23 @@ class Loop:
         finally:
             self._look.set()
 
-    def _look_after_journal(self) -> None:
-        now = self._settings.clock()
-        if now - self._recovered_at < _RECOVERY_INTERVAL:
-            return
-        self._recovered_at = now
-        try:
-            self._recover()
-            if self._settings.keep_finished is not None:
-                older_than = time.time() - self._settings.keep_finished * _SECONDS_OF_A_DAY
-                self._writer.prune(older_than=older_than, limit=_PRUNED_AT_ONCE)
-        except JournalError as failure:
-            _log.error("%s", failure)
-
-    def _recover(self) -> None:
-        """Take over the jobs that dead workers have left, results first: these need no handler."""
-        recovered = self._writer.recover()
-        for row in recovered.set_aside:
-            if row.job_id not in self._set_aside:
-                _log.error("job=%s is set aside: %s", row.job_id, row.problem)
-                self._set_aside[row.job_id] = None
-        self._to_resume.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
-        self._ask_again()
-
-    def _ask_again(self) -> None:
-        """Take up the jobs again whose owner is unknown, unless an operator has ended them."""
-        now = self._settings.clock()
-        due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
-        unfinished = self._writer.find_unfinished() if due else set()
-        for job_id in due:
-            _, entry = self._uncertain.pop(job_id)
-            if job_id in unfinished:
-                self._uncertain[job_id] = (now, entry)
-                self._to_resume.append(entry)
-
     def _wait_for_room(self) -> int:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
-        self._slots.wait(lambda: bool(self._room()) or self._is_stopping(), _RECOVERY_INTERVAL)
+        self._slots.wait(lambda: bool(self._room()) or self._is_stopping(), _LOOK_INTERVAL)
         return self._room()
 
     def _room(self) -> int:
         # Nothing is claimed while a job runs alone, because it would wait.
-        return 0 if self._slots.has_alone() and not self._to_resume else self._slots.free()
+        return 0 if self._slots.has_alone() and not self._recovery.has_jobs() else self._slots.free()
 
-    def _resume(self, entry: JournalEntry) -> None:
-        if not self._slots.has(entry.job.job_id):
-            self._launch(entry.job, entry)
+    def _resume(self) -> None:
+        """Take up the next job of the journal, unless it is in work here."""
+        entry = self._recovery.take()
+        if entry is None or self._slots.has(entry.job.job_id):
+            return
+        if self._is_stopping() or not self._launch(entry.job, entry):
+            self._recovery.put_back(entry)
+            self._pause(0, lambda: False)
 
     def _poll(self, failures: int, *, is_patient: bool) -> int:
         """Poll once, take what that brings, and pause; return how many polls have failed in a row."""
@@ -359,14 +339,15 @@ class Loop:
         """Start on a job, unless it is in work here, or the worker stops, or the poll brought too many."""
         if self._slots.has(offer.job_id):
             return
-        if self._is_stopping() or not self._slots.free():
+        if self._is_stopping() or not self._slots.free() or not self._launch(offer, None):
             self._emit(HandedBack(job=offer))
-        else:
-            self._launch(offer, None)
 
-    def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> None:
+    def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> bool:
         now = self._settings.clock()
-        self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
+        is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
+        if not is_launched:
+            _log.error("job=%s cannot be started: the system has no thread left", offer.job_id)
+        return is_launched
 
     def _pause(self, failures: int, is_enough: Callable[[], bool]) -> None:
         pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
@@ -413,27 +394,27 @@ class Loop:
         return left > 0 and not self._given_up.wait(min(seconds, left))
 
     def _close(self, job: ClaimedJob, outcome: Outcome) -> None:
-        if job.stage is not Stage.ENDED:
-            job.end(outcome)
+        if not job.end(outcome):
+            return  # another thread has ended it
         self._ending.discard(job.offer.job_id)
-        self._note_uncertain(job, outcome)
-        if job.is_inherited and isinstance(outcome, Rejected):
-            self._has_lost = True  # the journal keeps it
-        self._emit(outcome, self._settings.clock() - job.began_at)
-        job.is_closed = True
-        self._slots.leave(job)
-        if self._on_outcome is not None or self._is_stopping():
-            self._look.set()
+        try:
+            self._note_outcome(job, outcome)
+            self._emit(outcome, self._settings.clock() - job.began_at)
+        finally:
+            job.is_closed = True
+            self._slots.leave(job)
+            if self._on_outcome is not None or self._is_stopping():
+                self._look.set()
 
-    def _note_uncertain(self, job: ClaimedJob, outcome: Outcome) -> None:
-        job_id = job.offer.job_id
+    def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
+        is_kept = isinstance(outcome, (Unsent, Released)) or (
+            job.is_inherited and isinstance(outcome, (Rejected, HandedBack))
+        )
+        (self._kept.add if is_kept else self._kept.discard)(job.offer.job_id)
         if isinstance(outcome, Uncertain):
-            entry = JournalEntry(
-                job=job.offer, scope=self._writer.scope, state=JournalState.UNCERTAIN, changed_at=time.time()
-            )
-            self._uncertain[job_id] = (self._settings.clock(), entry)
+            self._recovery.note_uncertain(job.offer)
         else:
-            self._uncertain.pop(job_id, None)
+            self._recovery.note_end(job.offer)
 
     # --- events
 
@@ -446,9 +427,7 @@ class Loop:
         emit(name, offer, detail, hook=self._settings.hook)
 
     def _emit(self, outcome: Outcome, seconds: float | None = None) -> None:
-        if isinstance(outcome, (Unsent, Released)):
-            self._has_lost = True
-        if isinstance(outcome, Rejected) and outcome.error == "ResponseDecodeError":
+        if isinstance(outcome, Rejected) and outcome.reason == UNDECODABLE:
             self._undecodable.append(outcome.job.job_id)
         emit_outcome(outcome, seconds=seconds, hook=self._settings.hook)
         if self._on_outcome is not None:
@@ -458,3 +437,12 @@ class Loop:
 def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     client = clients.reader
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)
+
+
+def _leave_entry(entry: JournalEntry) -> Outcome:
+    """Return the outcome of a job of the journal that the worker did not take up before it stopped."""
+    if entry.result is not None:
+        return Unsent(job=entry.job, result=entry.result, error=_STOPPED)
+    if entry.state is JournalState.RUNNING:
+        return Released(job=entry.job, error=_STOPPED)
+    return Uncertain(job=entry.job) if entry.state is JournalState.UNCERTAIN else HandedBack(job=entry.job)

@@ -52,16 +52,19 @@ class Slots:
         with self._changed:
             return list(self._jobs.values())
 
-    def launch(self, job: ClaimedJob) -> None:
-        """Take a job to its end in a thread of its own."""
+    def launch(self, job: ClaimedJob) -> bool:
+        """Take a job to its end in a thread; return ``False`` if the system has no thread left."""
         with self._changed:
+            if self._threads <= len(self._jobs):
+                try:
+                    threading.Thread(target=self._serve, daemon=True).start()
+                except RuntimeError:
+                    return False
+                self._threads += 1
             self._jobs[job.offer.job_id] = job
             self._busy.add(job.offer.job_id)
-            is_thread_missing = self._threads < len(self._jobs)
-            self._threads += is_thread_missing
-        if is_thread_missing:
-            threading.Thread(target=self._serve, daemon=True).start()
         self._queue.put(job)
+        return True
 
     def leave(self, job: ClaimedJob) -> None:
         """Free the slot of a job that is closed, unless its thread still runs."""

@@ -29,6 +29,9 @@ _COLUMNS: Final = (
 )
 _OLD_COLUMNS: Final = "0, '', job_id, client_id, state, result, outcome, crashes, 0, owner, NULL, changed_at"
 
+# The mark of a suspect whose handler runs now, and no other one.
+ALONE: Final = 2
+
 # The year 9999 ends here; later times cannot be shown as dates.
 _LAST_TIME: Final = 253_402_300_800.0
 
@@ -176,7 +179,7 @@ def _find_problem(row: Row, scopes: Scopes) -> str | None:
         "its result cannot be read": isinstance(row.result, (str, type(None))) and not is_result_missing,
         "its outcome cannot be read": isinstance(row.outcome, (str, type(None))),
         "its crashes cannot be read": isinstance(row.crashes, int) and 0 <= row.crashes < _MANY_CRASHES,
-        "its mark as a suspect cannot be read": row.is_suspect in (0, 1),
+        "its mark as a suspect cannot be read": row.is_suspect in (0, 1, ALONE),
         "its times cannot be read": _is_time(row.changed_at) and (row.claimed_at is None or _is_time(row.claimed_at)),
     }
     return next((problem for problem, is_fine in is_readable.items() if not is_fine), None)

@@ -136,12 +136,15 @@ class Steps:
                 return Gone(job=job.offer, error=found.name)
             if found.row.next is not Next.SIMPLIFY_RESULT:
                 return self.give_up(job, found.name)
-            simpler = _simpler(job.offer, result)
-            if simpler is None:
-                return Gone(job=job.offer, error=found.name)
             self.notify("call_failed", job.offer, f"CodePipeline refused the result: {found.name}")
-            job.replace_result(simpler)
             may_be_accepted = found.may_be_accepted
+            simpler = _simpler(job.offer, result)
+            if simpler is not None:
+                job.replace_result(simpler)
+                continue
+            job.note_failure(self.clock(), found.name)
+            if not wait(_LONGEST_PAUSE):
+                return self.give_up(job, found.name)
 
     def give_up(self, job: ClaimedJob, error: str) -> Outcome:
         """Return the outcome of a claimed job that cannot go on now."""
@@ -171,7 +174,7 @@ class Steps:
     ) -> _T | Failed:
         """Send until the failure policy says that it is enough, or there is no time left."""
         has_renewed = False
-        for pause in _pauses():
+        for pause in pauses():
             client = find_client()
             found = self._send_once(job, client, send)
             if not isinstance(found, Exception):
@@ -193,7 +196,7 @@ class Steps:
                 if self._renew_token(job) and not has_renewed:
                     has_renewed = True
                     continue
-                if not job.is_claimed:
+                if step is Step.READ and not job.is_claimed:
                     return failed
             if not wait(pause):
                 return failed
@@ -273,7 +276,8 @@ def _simpler(offer: ThirdPartyJob, result: Result) -> Result | None:
     return without_decoration(result) or (None if result == shortest else shortest)
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
+    """Yield how many seconds to wait before each further attempt."""
     longest = _FIRST_PAUSE
     while True:
         yield random.uniform(0, longest)  # noqa: S311 - jitter

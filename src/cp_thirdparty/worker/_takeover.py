@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker._sqlite_rows import NO_SCOPE, Row, load_scopes, read_row, select_rows
+from cp_thirdparty.worker._sqlite_rows import ALONE, NO_SCOPE, Row, load_scopes, read_row, select_rows
 from cp_thirdparty.worker.journal import JournalEntry, JournalState, Recovered, SetAside
 
 _OLD: Final = "job_id, client_id, state, result, outcome, crashes, owner, changed_at"
@@ -52,7 +52,8 @@ def take_over(connection: sqlite3.Connection, *, key: str, owner: str, dead: Col
     """
     move_old_rows(connection, dead)
     rows = [row for row in select_rows(connection, "state <> 'DONE'") if row.owner is None or row.owner in dead]
-    running = Counter(row.owner for row in rows if row.owner is not None and row.may_be_running)
+    alone = {row.owner for row in rows if row.may_be_running and row.is_suspect == ALONE}
+    running = Counter(row.owner for row in rows if row.may_be_running and row.owner not in alone)
     # An owner has each job id once, because its methods find jobs by their ids.
     taken = {row.job_id for row in select_rows(connection, "state <> 'DONE' AND owner = ?", (owner,))}
     scopes = load_scopes(connection)
@@ -65,7 +66,9 @@ def take_over(connection: sqlite3.Connection, *, key: str, owner: str, dead: Col
             set_aside += [found] if is_ours or row.scope not in scopes else []
             _release(connection, row)
             continue
-        entry = _mark_crash(found, running[row.owner])
+        is_cause = row.is_suspect == ALONE or running[row.owner] == 1
+        is_innocent = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
+        entry = found if is_innocent else _mark_crash(found, is_cause=is_cause)
         if is_ours and row.job_id not in taken:
             taken.add(row.job_id)
             entries.append(entry)
@@ -110,14 +113,14 @@ def _release(connection: sqlite3.Connection, row: Row) -> None:
         connection.execute("UPDATE entries SET owner = NULL WHERE id = ?", (row.id,))
 
 
-def _mark_crash(entry: JournalEntry, running: int) -> JournalEntry:
+def _mark_crash(entry: JournalEntry, *, is_cause: bool) -> JournalEntry:
     """
     Return an entry with the crash or the suspicion that follows from the death of its owner.
 
     Args:
-        entry: A job.
-        running: How many jobs its dead owner ran.  A single one is the cause; of several, any may be.
+        entry: A job of the owner.
+        is_cause: Whether no other job can be the cause.
     """
-    if running == 0 or entry.state is not JournalState.RUNNING:
+    if entry.state is not JournalState.RUNNING:
         return entry
-    return attrs.evolve(entry, crashes=entry.crashes + 1) if running == 1 else attrs.evolve(entry, is_suspect=True)
+    return attrs.evolve(entry, crashes=entry.crashes + 1) if is_cause else attrs.evolve(entry, is_suspect=True)

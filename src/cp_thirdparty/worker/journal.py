@@ -168,8 +168,17 @@ class Journal(Protocol):
         """Remove a job that was not acknowledged."""
         ...
 
-    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
-        """Record that the job belongs to this worker, and set `JournalEntry.claimed_at` if it is not set."""
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
+        """
+        Record that the job belongs to this worker, and set `JournalEntry.claimed_at` if it is not set.
+
+        Args:
+            job_id: Id of the job.
+            crashes: How many times a worker died while the job ran alone.
+            is_suspect: Whether a worker died while the job ran beside others.
+            is_alone: Whether the handler of this job runs now and no other one does.  If the worker dies, this job
+                counts a crash, and its other jobs are not marked.
+        """
         ...
 
     def result(self, job_id: str, result: Result) -> None:
@@ -192,9 +201,9 @@ class Journal(Protocol):
         """
         Take over the unfinished jobs of a scope that no living worker has.
 
-        The jobs that a dead worker had in the state `JournalState.RUNNING` are marked, in all scopes: a single one gets
-        one more crash, several become suspects.  A released job is neither.  Jobs without a scope are taken over too;
-        `release` them if they have another action type.
+        The jobs that a dead worker had in the state `JournalState.RUNNING` are marked, in all scopes.  The one that ran
+        alone, or a single one, gets one more crash.  Without such a job, several become suspects.  A released job is
+        neither.  Jobs without a scope are taken over too; `release` them if they have another action type.
 
         A record that cannot be read does not affect others: it is set aside.
         """
@@ -295,7 +304,14 @@ class MemoryJournal:
         with self._lock:
             self._end(job_id)
 
-    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
+    def running(
+        self,
+        job_id: str,
+        *,
+        crashes: int = 0,
+        is_suspect: bool = False,
+        is_alone: bool = False,  # noqa: ARG002 - the journal ends with its process
+    ) -> None:
         """Record that the job belongs to this worker."""
         with self._lock:
             row = self._change(job_id, JournalState.RUNNING)

@@ -158,14 +158,12 @@ class JobProcessor(Generic[_ConfigurationT]):
             yield self.process(job, seconds_left=None if ends_at is None else ends_at - time.monotonic())
 
     def _create_flow(self, ends_at: float | None) -> Flow:
-        def seconds_left() -> float:
-            return self._job_timeout if ends_at is None else min(self._job_timeout, ends_at - time.monotonic())
-
         def wait(job: ClaimedJob, seconds: float) -> bool:
-            end = min((each for each in (ends_at, job.gives_up_at) if each is not None), default=None)
-            if end is not None and time.monotonic() + seconds > end:
+            ends = [each for each in (ends_at, job.gives_up_at) if each is not None]
+            left = min((end - time.monotonic() for end in ends), default=seconds)
+            if left <= 0:
                 return False
-            time.sleep(seconds)
+            time.sleep(min(seconds, left))
             return True
 
         def notify(name: str, job: ThirdPartyJob, detail: str) -> None:
@@ -173,14 +171,16 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         clients = self._connect()
         return Flow(
-            steps=Steps(clients=clients, tokens=self._runner.tokens, notify=notify),
+            steps=Steps(clients=clients, tokens=self._runner.tokens, notify=notify, clock=time.monotonic),
             engine=ThreadEngine(self._runner, clients),
             action_type_id=None,
             is_idempotent=False,
             max_crashes=1,
-            job_timeout=seconds_left(),
-            may_claim=lambda: seconds_left() >= _LEAST,
+            job_timeout=self._job_timeout,
+            may_claim=lambda: ends_at is None or ends_at - time.monotonic() >= _LEAST,
             wait=wait,
+            ends_at=ends_at,
+            clock=time.monotonic,
         )
 
     def _connect(self) -> Clients:

@@ -137,7 +137,7 @@ class SqliteJournal:
         """
         self._file.write((f"DELETE FROM entries {_OWN}", (job_id, self._owner.name)))  # noqa: S608 - constants
 
-    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False) -> None:
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
         """
         Record that the job belongs to this worker.
 
@@ -147,13 +147,14 @@ class SqliteJournal:
             crashes: How many times a worker died while the job ran alone.
 
             is_suspect: Whether a worker died while the job ran beside others.
+            is_alone: Whether the handler of this job runs now and no other one does.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
         now = self._clock()
         changes = "state = 'RUNNING', crashes = ?, is_suspect = ?, claimed_at = COALESCE(claimed_at, ?)"
-        self._change(changes, job_id, crashes, is_suspect, now)
+        self._change(changes, job_id, crashes, _sqlite_rows.ALONE if is_alone else int(is_suspect), now)
 
     def result(self, job_id: str, result: Result) -> None:
         """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
+
+_log = logging.getLogger("cp_thirdparty.worker")
 
 ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | SecretStr | None]
 """A mapping from client id to client token, or a callable that looks one up."""
@@ -53,7 +56,7 @@ class TokenLookup:
     Looks client tokens up and hides them.  Thread-safe when the given callable is.
 
     Args:
-        tokens: A mapping, which is copied, or a callable that returns a token or ``None``.
+        tokens: A mapping, or a callable that returns a token or ``None``.
 
     Raises:
         TypeError: It is neither, or a token is not a text.
@@ -61,9 +64,11 @@ class TokenLookup:
 
     def __init__(self, tokens: ClientTokens) -> None:
         self._look_up: Callable[[str], str | SecretStr | None]
+        self._is_mapping = isinstance(tokens, Mapping)
         if isinstance(tokens, Mapping):
-            # A mapping of SecretStr cannot be pickled, which keeps tokens in this process.
-            self._look_up = {name: SecretStr.wrap(token) for name, token in tokens.items()}.get
+            for token in tokens.values():
+                SecretStr.wrap(token)
+            self._look_up = tokens.get  # a token that changes in the mapping counts
         elif callable(tokens):
             self._look_up = tokens
         else:
@@ -90,6 +95,14 @@ class TokenLookup:
     def refresh(self, client_id: str) -> bool:
         """Have the token fetched anew at its next look-up; ``False`` when this source cannot."""
         if isinstance(self._look_up, RefreshingTokens):
-            self._look_up.refresh(client_id)
+            try:
+                self._look_up.refresh(client_id)
+            except Exception as failure:  # noqa: BLE001 - the partner's own code; the next look-up shows what is there
+                _log.warning("refresh of the client token raised %s", type(failure).__name__)
             return True
         return False
+
+    def __getstate__(self) -> dict[str, object]:
+        if self._is_mapping:
+            raise TypeError("client tokens in a mapping cannot be pickled, because they are secret")
+        return self.__dict__.copy()

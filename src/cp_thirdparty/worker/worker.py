@@ -203,7 +203,6 @@ class JobWorker(Generic[_ConfigurationT]):
         self._lock = threading.Lock()
         self._loop: Loop | None = None
         self._stops = 0
-        self._outcomes: list[Outcome] = []
 
     def run(self, *, handle_signals: bool = False) -> bool:
         """
@@ -231,7 +230,7 @@ class JobWorker(Generic[_ConfigurationT]):
         """
         previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
         try:
-            return self._run(polls=None)
+            return self._run(polls=None, on_outcome=None)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -248,9 +247,9 @@ class JobWorker(Generic[_ConfigurationT]):
 
             RuntimeError: The worker runs already.
         """
-        self._outcomes = []
-        self._run(polls=1)
-        return tuple(self._outcomes)
+        outcomes: list[Outcome] = []
+        self._run(polls=1, on_outcome=outcomes.append)
+        return tuple(outcomes)
 
     def stop(self) -> None:
         """
@@ -269,29 +268,29 @@ class JobWorker(Generic[_ConfigurationT]):
     def _count_stop(self, _number: int, _frame: object) -> None:
         self._stops += 1  # no lock: a signal may come while this very thread holds it
 
-    def _run(self, polls: int | None) -> bool:
+    def _run(self, *, polls: int | None, on_outcome: Callable[[Outcome], object] | None) -> bool:
         with self._lock:
             if self._loop is not None:
                 raise RuntimeError("the worker runs already")
-            loop = self._loop = self._create_loop(polls)
+            loop = self._loop = self._create_loop(on_outcome)
         try:
             loop.start(polls)
             while not loop.is_over(stops=self._stops):
                 loop.wait(_TICK)
-            return loop.is_clean
         finally:
             loop.close()
             self._loop = None
             self._stops = 0
+        return loop.is_clean
 
-    def _create_loop(self, polls: int | None) -> Loop:
+    def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
         return Loop(
             settings=self._settings,
             clients=Clients(self._connect),
             create_engine=self._create_engine,
             tokens=self._runner.tokens,
             journal=self._journal,
-            on_outcome=self._outcomes.append if polls is not None else None,
+            on_outcome=on_outcome,
         )
 
     def _create_engine(self, clients: Clients) -> Engine:

@@ -1,0 +1,133 @@
+"""The jobs that a journal brings back: those that wait to be taken up, and those that an operator must look at."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker.journal import JournalEntry, JournalState
+
+_log = logging.getLogger("cp_thirdparty.worker")
+
+# Seconds between two checks for jobs that a dead worker of the same journal has left.
+_INTERVAL: Final = 30.0
+
+# Seconds after which CodePipeline is asked again about a job whose ownership is unknown.
+_UNCERTAIN_INTERVAL: Final = 300.0
+
+# How many finished jobs are deleted at a time: few enough that no claim waits for it.
+_PRUNED_AT_ONCE: Final = 1000
+
+_SECONDS_OF_A_DAY: Final = 86_400.0
+
+
+class Recovery:
+    """
+    Takes jobs over from a journal.  Used by the thread that polls; others may read its attributes.
+
+    Args:
+        writer: Reads and writes the journal.
+
+        keep_finished: Days for which finished jobs are kept; ``None`` for ever.
+
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, writer: JournalWriter, *, keep_finished: float | None, clock: Callable[[], float]) -> None:
+        self._writer = writer
+        self._keep_finished = keep_finished
+        self._clock = clock
+        self._looked_at = clock()
+        self._waiting: deque[JournalEntry] = deque()
+        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}
+        self.set_aside: tuple[str, ...] = ()
+
+    @property
+    def uncertain(self) -> tuple[str, ...]:
+        """Ids of the jobs whose ownership is unknown."""
+        return tuple(self._uncertain)
+
+    def has_jobs(self) -> bool:
+        """Whether jobs wait to be taken up."""
+        return bool(self._waiting)
+
+    def start(self) -> None:
+        """
+        Take over what dead workers have left, and delete old finished jobs.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
+        """
+        self._take_over()
+        try:
+            self._prune()
+        except JournalError as failure:
+            _log.error("%s", failure)
+
+    def look(self) -> None:
+        """Do the same from time to time; a journal that cannot be read is logged."""
+        if self._clock() - self._looked_at < _INTERVAL:
+            return
+        self._looked_at = self._clock()
+        try:
+            self._take_over()
+            self._ask_again()
+            self._prune()
+        except JournalError as failure:
+            _log.error("%s", failure)
+
+    def take(self) -> JournalEntry | None:
+        """Return the next job to take up; ``None`` if there is none."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def put_back(self, entry: JournalEntry) -> None:
+        """Keep a job that cannot be taken up now."""
+        self._waiting.append(entry)
+
+    def note_uncertain(self, offer: ThirdPartyJob) -> None:
+        """Ask CodePipeline again later about a job whose ownership is unknown."""
+        entry = JournalEntry(job=offer, scope=self._writer.scope, state=JournalState.UNCERTAIN, changed_at=time.time())
+        self._uncertain[offer.job_id] = (self._clock(), entry)
+
+    def note_end(self, offer: ThirdPartyJob) -> None:
+        """Ask no more about a job."""
+        self._uncertain.pop(offer.job_id, None)
+
+    def close(self) -> None:
+        """Leave the jobs whose ownership is unknown to the next run."""
+        try:
+            for job_id in self._uncertain:
+                self._writer.release(job_id)
+        except JournalError as failure:
+            _log.error("%s", failure)
+
+    def _take_over(self) -> None:
+        """Take over the jobs of dead workers, results first: these need no handler."""
+        recovered = self._writer.recover()
+        for row in recovered.set_aside:
+            if row.job_id not in self.set_aside:
+                _log.error("job=%s is set aside: %s", row.job_id, row.problem)
+        self.set_aside = tuple(row.job_id for row in recovered.set_aside)
+        self._waiting.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
+
+    def _ask_again(self) -> None:
+        """Take up the jobs again whose ownership is unknown, unless an operator has ended them."""
+        now = self._clock()
+        due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
+        unfinished = self._writer.find_unfinished() if due else set()
+        for job_id in due:
+            _, entry = self._uncertain.pop(job_id)
+            if job_id in unfinished:
+                self._uncertain[job_id] = (now, entry)
+                self._waiting.append(entry)
+
+    def _prune(self) -> None:
+        if self._keep_finished is not None:
+            older_than = time.time() - self._keep_finished * _SECONDS_OF_A_DAY
+            self._writer.prune(older_than=older_than, limit=_PRUNED_AT_ONCE)
