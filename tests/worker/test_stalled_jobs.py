@@ -300,7 +300,7 @@ def test_a_run_that_ends_with_a_broken_journal_is_not_clean(service: LocalCodePi
 class _Rude(MemoryJournal):
     """A journal of the partner's that raises what it likes."""
 
-    def running(self, job_id: str, **_: object) -> None:  # type: ignore[override] # noqa: ARG002 - whatever it gets
+    def running(self, job_id: str, **_: object) -> None:  # noqa: ARG002 - it raises, whatever it gets
         raise ZeroDivisionError(CLIENT_TOKEN)
 
 

@@ -12,25 +12,25 @@ __all__ = ["EventHook", "JobEvent"]
 @attrs.frozen(kw_only=True)
 class JobEvent:
     """
-    Something that happened to a job.  It holds no secret.
+    An event of a job.  It holds no secret.
 
     =====================  =======  ================================================================
     name                   level    what happened
     =====================  =======  ================================================================
-    ``claimed``            INFO     the job is this worker's, and its handler begins
-    ``reported``           INFO     the service has the result
-    ``handed_back``        INFO     the worker stops; the service offers the job again
+    ``claimed``            INFO     CodePipeline accepted the claim; the handler may start
+    ``reported``           INFO     CodePipeline has the result
+    ``handed_back``        INFO     the worker stops; CodePipeline offers the job again
     ``lost_race``          DEBUG    another worker has the job
-    ``gone``               WARNING  the service takes no result for the job any more
+    ``gone``               WARNING  CodePipeline accepts no result for the job any more
     ``rejected``           WARNING  the job was not claimed: no client token, details that cannot be read, ...
-    ``call_failed``        WARNING  an acknowledgement or a result is sent again
+    ``call_failed``        WARNING  a request about the job failed, and is usually retried
     ``recovered``          WARNING  the journal had the job from an earlier worker
-    ``handler_failed``     ERROR    the handler raised, or gave no result; the failure is reported
-    ``timed_out``          ERROR    the handler was given up; a failure is reported
-    ``executor_failed``    ERROR    the process in which the handler ran has died
+    ``handler_failed``     ERROR    the handler raised, or returned no result; a failure is reported
+    ``timed_out``          ERROR    the job took too long or the worker stops; a failure is reported
+    ``executor_failed``    ERROR    the process of the handler died, or could not start it
     ``journal_failed``     ERROR    the journal could not be written; the job goes on
-    ``uncertain``          ERROR    nobody knows whose the job is; an operator should look at it
-    ``unsent``             ERROR    a result could not be sent; the journal keeps it
+    ``uncertain``          ERROR    the ownership of the job is unknown; an operator should look at it
+    ``unsent``             ERROR    CodePipeline did not accept a result yet; the journal keeps it
     ``released``           ERROR    a claimed job cannot go on here; the journal keeps it
     =====================  =======  ================================================================
 
@@ -39,11 +39,11 @@ class JobEvent:
 
         job_id: The id of the job.
 
-        client_id: The customer whose job it is.
+        client_id: The client id of the customer.
 
-        detail: What more there is to say, such as the name of an error's class; maybe empty.
+        detail: More about the event, such as the name of an error's class; may be empty.
 
-        seconds: For ``"reported"``: how long the job took here, from its offer to its accepted result.
+        seconds: For ``"reported"``: seconds from the offer of the job to its accepted result, in this worker.
     """
 
     name: str
@@ -54,4 +54,4 @@ class JobEvent:
 
 
 EventHook = Callable[[JobEvent], object]
-"""Called with each event of a job, in the thread in which it happens.  What it raises is logged and dropped."""
+"""Called with each event of a job, in the thread in which it happens.  Its exceptions are logged and ignored."""

@@ -1,4 +1,4 @@
-"""How a worker is: what an operator's probe asks for."""
+"""The health of a worker, for probes and alerts."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ import attrs
 __all__ = ["WorkerHealth", "WorkerState"]
 
 WorkerState: TypeAlias = Literal["stopped", "running", "draining"]
-"""What a worker does, which is nothing, everything, or finishing what it has."""
+"""A worker that does not run, one that accepts jobs, and one that only finishes its jobs."""
 
 
 @attrs.frozen(kw_only=True)
 class WorkerHealth:
     """
-    A worker at one moment.
+    The health of a worker at one moment.
 
     Attributes:
-        state: What it does.
+        state: Whether the worker runs, and whether it accepts jobs.
 
-        in_flight: Jobs that it has in work.
+        in_flight: How many jobs of the worker have not ended.
 
-        seconds_since_poll: Seconds since the last poll that was answered; ``None`` before the first.
+        seconds_since_poll: Seconds since the last successful poll; ``None`` before the first.
 
-        poll_error: Name of the error of the last poll, or ``None`` when it was answered.
+        poll_error: Name of the error of the last poll; ``None`` if it was successful.
 
-        oldest_unsent_result: Seconds that the oldest result waits to be accepted; ``None`` when none waits.
+        oldest_unsent_result: Seconds for which the oldest result has waited for CodePipeline to accept it; ``None`` if
+            no result waits.
 
-        uncertain: Ids of the jobs of which nobody knows whose they are, seen since the start; at most the last 1,000.
+        uncertain: Ids of the jobs whose ownership is unknown.  CodePipeline is asked about them every five minutes.
 
-        undecodable: Ids of the jobs whose details could not be decoded, likewise.
+        undecodable: Ids of the jobs whose details could not be decoded since the start; at most the last 1,000.
 
         stalled: Ids of the claimed jobs that wait because of a failure that is yours to end, such as a client token
             that CodePipeline refuses.
 
-        journal_error: Why the journal could not be read or written the last time; ``None`` if it could.  No job is
-            claimed while there is one.
+        journal_error: Why the last access to the journal failed; ``None`` if it did not.  Until it works again, the
+            worker requests only one job in each poll, and claims it only if the journal can be written.
 
         set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
 
-        overdue: Ids of the jobs whose handlers run although their time is over.  Each holds a slot.
+        overdue: Ids of the jobs that have ended, but whose handlers still run.  Each uses a slot.
     """
 
     state: WorkerState

@@ -1,4 +1,4 @@
-"""What became of a job in this worker: one class for each end that it can take."""
+"""The outcomes of a job in this worker, one class for each."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Gone", "HandedBack", "LostRace", "Outcome", "Rejected", "Released", 
 @attrs.frozen(kw_only=True)
 class Reported:
     """
-    The service has the result.
+    CodePipeline has the result.
 
     Attributes:
         job: The job.
 
-        result: What was reported.
+        result: The reported result.
 
-        is_confirmed: ``False`` when an answer got lost and the service then said that the job has a result: it is most
-            probably this one.
+        is_confirmed: ``False`` if a response was lost, and CodePipeline then responded that the job has a result: it
+            is most probably this one.
     """
 
     job: ThirdPartyJob
@@ -46,12 +46,12 @@ class LostRace:
 @attrs.frozen(kw_only=True)
 class Gone:
     """
-    The service takes no result for the job any more: it has timed out, was stopped, or is not known.
+    CodePipeline accepts no result for the job any more: the job timed out, was stopped, or does not exist.
 
     Attributes:
         job: The job.
 
-        error: Name of the error that the service gave, or the status of the job.
+        error: Name of the last error, the status of the job, or why it ended.
     """
 
     job: ThirdPartyJob
@@ -61,14 +61,14 @@ class Gone:
 @attrs.frozen(kw_only=True)
 class Rejected:
     """
-    The job was not claimed here, so the service offers it again.
+    The job was not claimed here, so CodePipeline offers it again.
 
     Attributes:
         job: The job.
 
-        reason: What is wrong, such as ``"no client token"``.  It holds no value.
+        reason: Why, such as ``"no client token"``.  It holds no value.
 
-        error: Name of the error behind it, or ``None``.
+        error: Name of the error that is the cause, or ``None``.
     """
 
     job: ThirdPartyJob
@@ -79,9 +79,9 @@ class Rejected:
 @attrs.frozen(kw_only=True)
 class Uncertain:
     """
-    The job was claimed, but whether by this worker is not known.  Nothing was run or reported.
+    The job may have been claimed by this worker or by another one.  Nothing was run or reported.
 
-    If it was this worker, the job waits for its time-out; look at it in the journal and in the customer's pipeline.
+    If it was this worker, the job times out in CodePipeline.  Look at it in the journal and in the customer's pipeline.
 
     Attributes:
         job: The job.
@@ -93,7 +93,7 @@ class Uncertain:
 @attrs.frozen(kw_only=True)
 class HandedBack:
     """
-    The worker stopped before it claimed the job, so the service offers it again.
+    The worker stopped before it claimed the job, so CodePipeline offers it again.
 
     Attributes:
         job: The job.
@@ -107,10 +107,13 @@ class Released:
     """
     The job is claimed and has no result.  The journal keeps it for another worker, or for a later start.
 
+    A `JobProcessor` has no journal, so its caller must keep the job.  Without a result, the job times out in
+    CodePipeline.
+
     Attributes:
         job: The job.
 
-        error: Name of the last error, or why this worker does not go on.
+        error: Name of the last error, or why this worker does not continue.
 
     .. versionadded:: 0.2.0
     """
@@ -122,12 +125,15 @@ class Released:
 @attrs.frozen(kw_only=True)
 class Unsent:
     """
-    There is a result that the service could not be given in time.  A journal keeps it; a later start puts it again.
+    The job has a result that CodePipeline did not accept in time.
+
+    The journal keeps the result, and a later start reports it.  A `JobProcessor` has no journal, so its caller must
+    keep ``job`` and ``result``, and report the result again before the job times out.
 
     Attributes:
         job: The job.
 
-        result: What is to be reported.
+        result: The result to report.
 
         error: Name of the last error.
     """
@@ -138,4 +144,4 @@ class Unsent:
 
 
 Outcome: TypeAlias = Reported | LostRace | Gone | Rejected | Uncertain | HandedBack | Released | Unsent
-"""Every end that a job can take in this worker."""
+"""Every outcome of a job in this worker."""

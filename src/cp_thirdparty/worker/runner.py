@@ -1,4 +1,4 @@
-"""The runner: a job's details to a result.  Nothing that a handler does gets past it."""
+"""The runner: calls the handler of a job and returns its result; it never raises."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _ConfigurationT = TypeVar("_ConfigurationT")
 
 Handler: TypeAlias = Callable[[Job[_ConfigurationT]], Result | Awaitable[Result]]
 """
-The partner's function, or ``async def``, that does the work of one job.
+A function of yours, or an ``async def``, that does the work of one job.
 
 It returns a `Succeeded`, a `Continued` or a `cp_thirdparty.FailureDetails`.
 """
 
 ArtifactsFactory: TypeAlias = Callable[..., ArtifactStore]
-"""`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, makes the artifact store of a job."""
+"""`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, creates the artifact store of a job."""
 
 _log = logging.getLogger("cp_thirdparty.worker")
 
@@ -48,9 +48,9 @@ class Ran:
     How a handler ended.  It can be pickled, whatever the handler returned or raised.
 
     Attributes:
-        result: What to report.
+        result: The result to report.
 
-        failure: What failed in the handler, for the log; empty if nothing did.
+        failure: What failed in the handler, for the log; empty if nothing failed.
 
         was_interrupted: Whether Ctrl-C ended it.
     """
@@ -66,15 +66,15 @@ class Runner(Generic[_ConfigurationT]):
     Runs the handler of one action type.
 
     Attributes:
-        connect: Makes a client, for a runner in another process.
+        connect: Creates a client, for a runner in another process.
 
-        handler: What does the work.
+        handler: Does the work of a job.
 
-        configuration: The partner's class, or ``None`` for the service's texts.
+        configuration: The class for the action configuration; ``None`` for the strings that CodePipeline returned.
 
-        tokens: Client ids to client tokens.
+        tokens: Returns client tokens by client id.
 
-        artifacts: Makes the artifact store of a job, or ``None`` for `ArtifactStore.for_job`.
+        artifacts: Creates the artifact store of a job, or ``None`` for `ArtifactStore.for_job`.
     """
 
     connect: Callable[[], ThirdPartyJobClient]
@@ -96,8 +96,9 @@ class Runner(Generic[_ConfigurationT]):
         """
         Run the handler.
 
-        It raises nothing: whatever a handler raises or returns becomes a result.  The customer reads a failure, so its
-        message is the library's own or the partner's, and never that of another exception.
+        This method raises nothing: each exception of a handler, and each value that it returns, becomes a result.  The
+        customer reads the message of a failure, so it comes from this library or from a
+        `cp_thirdparty.JobFailedError`, never from another exception.
         """
         try:
             data = details.data
@@ -176,14 +177,14 @@ def _load(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
 
 def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran | NotStarted:
     """
-    Run a pickled runner in a process that is not the worker's.  It reads the details of the job itself.
+    Run a pickled runner in another process than the worker's.  It reads the details of the job itself.
 
     Args:
         runner: A pickled `Runner`.
 
         offer: The job, already acknowledged.
 
-        deadline: When the job's time is over, in seconds since 1970.
+        deadline: When the job times out, in seconds since 1970.
 
     Returns:
         How the handler ended, or that it was not called.

@@ -39,7 +39,7 @@ class RefreshingTokens(Protocol):
     """
     A callable that may have an old token and can get a new one.
 
-    `refresh` is called once for a job whose token the service did not take; the token is then looked up again.
+    `refresh` is called for a job whose token CodePipeline refuses; the token is then looked up again.
     """
 
     def __call__(self, client_id: str) -> str | SecretStr | None:

@@ -1,4 +1,4 @@
-"""`JobWorker`: polls, claims, runs and reports the jobs of one action type until it is told to stop."""
+"""`JobWorker`: polls, claims, runs and reports the jobs of one action type until it is stopped."""
 
 from __future__ import annotations
 
@@ -45,56 +45,58 @@ class JobWorker(Generic[_ConfigurationT]):
     """
     Works on the jobs of one action type.
 
-    Every job that it has acknowledged ends in exactly one accepted result, or stays in the journal and is reported.  A
-    handler may run twice for one job: when a worker dies in the middle of it and ``is_idempotent`` is set, or when the
-    answer to an acknowledgement gets lost and another worker claims the job at that moment.
+    Every acknowledged job gets exactly one accepted result.  If that is impossible, the job stays in the journal and
+    the worker reports it.  A handler may run twice for one job in two cases: its worker or process dies while it runs
+    and ``is_idempotent`` is set, or the response to an acknowledgement is lost and another worker claims the job at
+    that moment.
 
     Many workers, in many processes and on many machines, may work on one action type.  `stop()` and `health()` may be
     called from any thread; one worker runs at most once at a time.
 
     Args:
-        connect: Makes a client.  It is called twice, for a client that polls and one that reports, and once in each
-            process of an executor.
+        connect: Creates a client.  The worker calls it for a client that polls and for one that reports, again when
+            their AWS credentials or clock fail, and in each process of an executor.
 
         action_type_id: The action type.
 
         handler: A function, or an ``async def``, that does the work of one job.
 
-        configuration: The partner's class for the action configuration, or ``None`` to get the service's texts.
+        configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
 
         client_tokens: A mapping or a callable from client id to client token.
 
-        journal: Remembers the jobs across crashes; ``None`` for one in memory.  The worker does not close it.
+        journal: Records the jobs, so that they survive a crash; ``None`` for a `MemoryJournal`, which does not.  The
+            worker does not close it.
 
-        concurrency: The most jobs at a time, at least 1.  Polls ask for as many jobs as there are free slots.
+        concurrency: The most jobs at a time, at least 1.  Polls request as many jobs as there are free slots.
 
-        poll_interval: Seconds between two polls when no job waits; each is up to a fifth shorter or longer, so that
-            many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up to once
-            a minute.
+        poll_interval: Seconds between two polls when a poll led to no claim; each is up to a fifth shorter or longer,
+            so that many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up
+            to once a minute.
 
         job_timeout: Seconds after its claim when a job is reported as failed.  Keep it below CodePipeline's timeout,
             or the report comes too late: 3,600 for actions that its quotas do not name, or the action type's
             ``jobTimeout``.
 
-        grace: Seconds that jobs in work get to end after `stop()`.
+        grace: Seconds that running jobs have after `stop()`, at least 0.
 
-        is_idempotent: Whether the handler may run again for a job in whose middle a worker has died.
+        is_idempotent: Whether the handler may run again for a job whose worker or process died while it ran.
 
         max_crashes: How many times the process of a job may die while it runs alone, before the job is reported as
             failed, at least 1.  Jobs whose process died with several of them run again one at a time.
 
-        keep_finished: Days for which the journal keeps finished jobs, at least 0; ``None`` for ever.
+        keep_finished: Days for which the journal keeps finished jobs, at least 0; ``None`` to keep them forever.
 
-        executor: Makes an executor of other processes, such as ``partial(ProcessPoolExecutor,
-            mp_context=get_context("spawn"))`` or a Dask client's ``get_executor``; ``None`` for threads.  The job's
-            details are read again there, so no secret crosses.
+        executor: Creates an executor of other processes, such as ``partial(ProcessPoolExecutor,
+            mp_context=get_context("spawn"))`` or a Dask client's ``get_executor``; ``None`` for threads.  Each process
+            reads the details of its jobs itself, so no secret is sent to it.
 
-        artifacts: Makes the artifact store of a job, such as ``partial(ArtifactStore.for_job,
+        artifacts: Creates the artifact store of a job, such as ``partial(ArtifactStore.for_job,
             expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics.
 
-        clock: Tells the time in seconds, for intervals and deadlines.
+        clock: Returns the time in seconds, for intervals and deadlines.
 
     Raises:
         TypeError: The client tokens are neither a mapping nor a callable, or a part cannot go to another process.
@@ -208,19 +210,19 @@ class JobWorker(Generic[_ConfigurationT]):
         """
         Work until `stop()`, then drain.
 
-        First it deals with the jobs that a worker of this journal has left behind.  Errors of polls do not end it,
-        except those that will not go away by themselves.
+        The worker first takes over the unfinished jobs of this journal that no living worker has.  A failed poll ends
+        it only if later polls would fail too.
 
         Args:
-            handle_signals: ``True`` to let SIGTERM and SIGINT (Ctrl-C) stop the worker; a second one stops it at once.
-                Only the main thread can.
+            handle_signals: ``True`` to let SIGTERM and SIGINT (Ctrl-C) stop the worker; a second one ends the grace at
+                once.  Works in the main thread only.
 
         Returns:
-            ``True`` when all jobs have ended and the service has all results; ``False`` when the journal keeps some for
-            the next start.
+            ``True`` if all jobs have ended and CodePipeline has all results.  ``False`` if the journal keeps a job for
+            a later start, if an operator should look at a job, or if the journal failed.
 
         Raises:
-            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
+            cp_thirdparty.exceptions.ActionTypeNotFoundException: The caller has no such action type.
 
             cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
 
@@ -237,10 +239,10 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def run_once(self) -> tuple[Outcome, ...]:
         """
-        Deal with what was left behind, poll once, and work on what that brought.
+        Take over unfinished jobs of the journal, poll once, and return when the jobs have ended.
 
         Returns:
-            What became of each job.
+            The outcome of each job.
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or the journal could not be read.
@@ -253,10 +255,12 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def stop(self) -> None:
         """
-        Ask a running worker to stop, and return at once; a second time: to stop without grace.
+        Start to stop a running worker, and return at once.  A second call ends the grace at once.
 
-        It stops polling, hands back the jobs that it has not acknowledged, and waits for the others until the grace
-        ends.  What then still runs is reported as failed, and results that cannot be sent stay in the journal.
+        The worker stops polling, hands back the jobs that it has not acknowledged, and waits for the others until the
+        grace ends.  Jobs that run longer are released if they are idempotent and the journal is durable and shared, so
+        that another worker runs them.  Other jobs are reported as failed.  A result that CodePipeline has not accepted
+        five seconds after the grace stays in the journal.
         """
         self._stops += 1
 
