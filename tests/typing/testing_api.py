@@ -320,6 +320,7 @@ def _journal_conformance(one: JournalConformance, clock: Callable[[], float], jo
     one.test_a_job_that_ran_alone_counts_a_crash()
     one.test_several_running_jobs_become_suspects()
     one.test_a_suspect_that_dies_alone_counts_a_crash()
+    one.test_a_job_that_ran_alone_takes_the_crash()
     one.test_two_scopes_may_have_one_job_id()
     one.test_each_job_is_recovered_by_one_worker()
 
