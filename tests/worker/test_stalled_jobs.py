@@ -620,3 +620,54 @@ def test_a_job_that_cannot_be_ended_now_is_ended_later(
     make_worker(service, handle, job_timeout=60, clock=clock).run_once()
     assert action.status == "Failed"
     assert "cannot be ended now: RuntimeError" in caplog.text
+
+
+class _Failing(MemoryJournal):
+    """A journal in which nothing can be deleted or released."""
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        raise JournalError(f"cannot delete: {older_than < time.time()} {limit > 0}")
+
+    def release(self, job_id: str) -> None:
+        raise JournalError(f"cannot release {job_id}")
+
+
+def test_a_journal_that_cannot_delete_or_release_is_logged(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker goes on, and its end is not clean."""
+    monkeypatch.setattr(_steps, "_CLAIM_SECONDS", 0.05)
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_ACKNOWLEDGE, ServerError(), times=None)
+    worker = make_worker(service, journal=_Failing())
+    with running(worker) as it:
+        until(lambda: len(worker.health().uncertain) == 1)
+    assert it.is_clean is False
+    assert "cannot delete: True True" in caplog.text
+    assert "cannot release " in caplog.text
+
+
+def test_a_job_that_was_left_ends_once(service: LocalCodePipeline) -> None:
+    """A job whose details cannot be read is left at the stop, while its own thread still tries."""
+    journal = SharedJournal()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
+        client.poll_for_third_party_jobs(ACTION_TYPE)
+        claim(client, offer.job_id)
+    journal.running(offer.job_id)
+    journal.release(offer.job_id)
+    service.faults.add(_DETAILS, Instead(failed("AccessDeniedException", "no")), times=None)
+    events: list[str] = []
+    worker = make_worker(
+        service, journal=journal, is_idempotent=True, grace=0.1, on_event=lambda event: events.append(event.name)
+    )
+    with running(worker) as it:
+        until(lambda: worker.health().stalled == (offer.job_id,))
+        worker.stop()
+        it.join()
+    name = f"cp-thirdparty-{offer.job_id}"
+    until(lambda: name not in {thread.name for thread in threading.enumerate()})
+    assert events.count("released") == 1
+    assert it.is_clean is False

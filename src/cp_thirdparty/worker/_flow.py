@@ -27,7 +27,7 @@ _MARGIN: Final = 300.0
 
 
 # The error of a job whose handler could not start before its timeout.
-TOO_LATE: Final = "its handler could not start in time"
+_TOO_LATE: Final = "its handler could not start in time"
 
 
 def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
@@ -169,7 +169,7 @@ class Flow:
     def _end_late(self, job: ClaimedJob) -> Outcome | None:
         """End a job whose time is over; only if a worker died in the middle of it, the customer reads a failure."""
         if not job.was_running:
-            return Gone(job=job.offer, error=TOO_LATE)
+            return Gone(job=job.offer, error=_TOO_LATE)
         job.decide(lost_failure(job.offer), self.clock())
         return None
 

@@ -23,7 +23,7 @@ from cp_thirdparty.worker._clients import Clients, call_client
 from cp_thirdparty.worker._emit import emit, emit_outcome
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE, Next, Situation, Step, classify
-from cp_thirdparty.worker._flow import TOO_LATE, Flow
+from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._recovery import Recovery
 from cp_thirdparty.worker._slots import Slots
@@ -31,7 +31,7 @@ from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState
-from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
+from cp_thirdparty.worker.outcomes import HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
 from cp_thirdparty.worker.tokens import TokenLookup
 
 _log = logging.getLogger("cp_thirdparty.worker")
@@ -239,17 +239,13 @@ class Loop:
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
-        if job.stage not in (Stage.CLAIMED, Stage.RUNNING) or self._flow.seconds_left(job):
+        if not job.is_claimed or job.stage is Stage.DECIDED or self._flow.seconds_left(job):
             return
-        if job.stage is Stage.RUNNING or job.was_running:
+        if job.stage is Stage.RUNNING:
             message = f"The job took longer than {self._settings.job_timeout:.0f} seconds."
             self._end(job, lambda job: self._fail(job, message))
         else:
-            self._end(job, self._forget)  # its handler never began, so its failure would not be the customer's
-
-    def _forget(self, job: ClaimedJob) -> Outcome | None:
-        outcome = Gone(job=job.offer, error=TOO_LATE)
-        return outcome if job.give_up(outcome) else None
+            self._slots.admit(job)  # its handler does not start any more, so it need not wait for others
 
     def _end(self, job: ClaimedJob, end: Callable[[ClaimedJob], Outcome | None]) -> None:
         """End a job in a thread of its own: this one must not wait for the journal or for CodePipeline."""

@@ -28,6 +28,7 @@ class Slots:
         self._busy: set[str] = set()  # ids of the jobs whose threads have not ended
         self._running: set[ClaimedJob] = set()
         self._waits_alone = 0
+        self._admitted: set[ClaimedJob] = set()
         self._queue: SimpleQueue[ClaimedJob | None] = SimpleQueue()
         self._threads = 0
         self._is_closed = False
@@ -73,6 +74,12 @@ class Slots:
                 self._jobs.pop(job.offer.job_id, None)
             self._changed.notify_all()
 
+    def admit(self, job: ClaimedJob) -> None:
+        """Let a job through that waits for the handlers of others."""
+        with self._changed:
+            self._admitted.add(job)
+            self._changed.notify_all()
+
     def notify(self) -> None:
         """Wake whoever waits for a change."""
         with self._changed:
@@ -98,6 +105,7 @@ class Slots:
         finally:
             with self._changed:
                 self._running.discard(job)
+                self._admitted.discard(job)
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -115,6 +123,8 @@ class Slots:
     def _may_run(self, job: ClaimedJob) -> bool:
         # A handler that hangs and was given up no longer counts: its end cannot cost its job anything.
         running = [each for each in self._running if each.is_claimed and each.stage is not Stage.DECIDED]
+        if job in self._admitted:
+            return True
         if job.must_run_alone:
             return not running
         return not self._waits_alone and not any(each.must_run_alone for each in running)
