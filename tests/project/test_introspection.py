@@ -53,6 +53,7 @@ def _missing(situation: str, module: str) -> set[str]:
 # --- every public module, with and without the extras ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each_situation
 def test_a_star_import_takes_what_is_there(situation: str) -> None:
     """A star import brings each name of ``__all__``, except those whose extra is missing."""

@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -264,6 +264,30 @@ def test_an_executor_that_cannot_be_created_is_tried_again(service: LocalCodePip
         until(lambda: second.status == "Failed")
     details = [event.detail for event in events if event.name == "executor_failed"]
     assert details == ["BrokenProcessPool", "OSError", "BrokenProcessPool"]
+
+
+class _CancelOnce(ThreadPoolExecutor):
+    """An executor that another thread shuts down before its first job begins."""
+
+    has_cancelled = False
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
+        if self.has_cancelled:
+            return super().submit(function, *arguments, **more)
+        self.has_cancelled = True
+        future: Future[Any] = Future()
+        future.cancel()
+        return future
+
+
+def test_a_job_that_was_cancelled_before_it_began_is_run(service: LocalCodePipeline) -> None:
+    """It counts no crash, although its handler may not run again."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    events: list[JobEvent] = []
+    _worker(service, handlers.fail, _CancelOnce, on_event=events.append).run_once()
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.message == "no"
+    assert [event.detail for event in events if event.name == "executor_failed"] == ["CancelledError"]
 
 
 def test_a_job_that_has_ended_before_a_process_reads_it_is_gone(service: LocalCodePipeline) -> None:
