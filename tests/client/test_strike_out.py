@@ -249,6 +249,7 @@ _HARD: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", _HARD)
 def test_it_takes_linear_time(kind: str) -> None:
     """Sixteen times the data take far less than 256 times as long."""
