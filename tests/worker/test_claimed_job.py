@@ -129,8 +129,9 @@ def test_a_death_alone_is_a_crash_and_one_among_others_is_a_suspicion() -> None:
     """Both are written to the journal, and after both the job runs alone."""
     recorder = _Recorder()
     job = _claimed(recorder)
-    assert (job.start(), job.must_run_alone) == (True, False)
+    assert (job.start(), job.must_run_alone, job.was_running) == (True, False, False)
     assert job.count_death(is_alone=False)
+    assert job.was_running
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (0, True, True)
     assert job.start()
     assert job.count_death(is_alone=True)

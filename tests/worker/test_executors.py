@@ -122,7 +122,7 @@ def test_a_job_that_no_process_can_read_is_released(service: LocalCodePipeline) 
 
 
 def test_a_handler_that_never_began_is_no_failure_of_the_customer(service: LocalCodePipeline) -> None:
-    """At its timeout the job is gone: CodePipeline ends it, and no failure is reported."""
+    """It waits until CodePipeline has ended the job, and no failure is reported; the end of the run is not clean."""
     clock = ManualClock()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     tokens = partial(handlers.token_in_this_process, process_id=os.getpid())
@@ -134,11 +134,14 @@ def test_a_handler_that_never_began_is_no_failure_of_the_customer(service: Local
         job_timeout=60,
         on_event=lambda event: events.append((event.name, event.detail)),
     )
-    with running(worker):
+    with running(worker) as it:
         until(lambda: ("executor_failed", "LookupError") in events)
         clock.advance(61)
+        until(lambda: bool(worker.health().stalled))
+        assert "gone" not in {name for name, _ in events}
+        clock.advance(3600)
         until(lambda: ("gone", "its handler could not start in time") in events)
-    assert action.status == "InProgress"
+    assert (action.status, it.is_clean) == ("InProgress", False)
 
 
 def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodePipeline) -> None:
@@ -264,6 +267,27 @@ def test_an_executor_that_cannot_be_created_is_tried_again(service: LocalCodePip
         until(lambda: second.status == "Failed")
     details = [event.detail for event in events if event.name == "executor_failed"]
     assert details == ["BrokenProcessPool", "OSError", "BrokenProcessPool"]
+
+
+class _BadShutdown(ProcessPoolExecutor):
+    """An executor of the partner's whose shutdown raises, after it has shut down."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1, mp_context=get_context("spawn"))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as its parent
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        raise ZeroDivisionError
+
+
+def test_an_executor_may_raise_when_it_is_shut_down(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The death of its process is reported all the same, and the run ends."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    _worker(service, handlers.die, _BadShutdown).run_once()
+    assert action.status == "Failed"
+    assert "the executor's shutdown raised ZeroDivisionError" in caplog.text
 
 
 class _CancelOnce(ThreadPoolExecutor):

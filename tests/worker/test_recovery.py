@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -36,9 +37,12 @@ from cp_thirdparty.worker import (
     SqliteJournal,
     Uncertain,
     Unsent,
+    _clients,
     _recovery,
     _steps,
 )
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._recovery import Recovery
 
 _DETAILS = "GetThirdPartyJobDetails"
 _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
@@ -254,3 +258,65 @@ def test_a_lost_response_of_a_recovered_claim_leaves_the_owner_unknown(left: _Le
     """Its own attempt may have been accepted; but so may that of the worker before, or another one's."""
     left.service.faults.add(_ACKNOWLEDGE, LostAnswer())
     assert left.run_once(_never) == Uncertain(job=left.offer)
+
+
+# --- jobs that come too late
+
+
+def _create_recovery(left: _Left) -> Recovery:
+    with left.service.client() as client:
+        writer = JournalWriter(left.journal, scope_of(client), lambda *_: None)
+    return Recovery(writer, keep_finished=None, clock=time.monotonic)
+
+
+def test_a_job_that_is_taken_over_after_the_end_is_released(left: _Left) -> None:
+    """The thread that polls may still be reading the journal when the run ends."""
+    left.journal.release(left.offer.job_id)
+    recovery = _create_recovery(left)
+    recovery.close()
+    recovery.start()
+    assert recovery.take() is None
+    assert left.run_once().job == left.offer
+
+
+def test_a_job_whose_owner_is_found_unknown_after_the_end_is_released(left: _Left) -> None:
+    """The next run of the same process asks for it."""
+    recovery = _create_recovery(left)
+    recovery.close()
+    recovery.note_uncertain(left.offer)
+    with left.service.client() as client:
+        (entry,) = left.journal.recover(scope_of(client)).entries
+    assert entry.job == left.offer
+
+
+def test_a_job_that_was_postponed_comes_again(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next look it is there, and at the end it is among the rest."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    left.journal.release(left.offer.job_id)
+    recovery = _create_recovery(left)
+    recovery.start()
+    entry = recovery.take()
+    assert entry is not None
+    recovery.postpone(entry)
+    assert recovery.take() is None
+    recovery.look()
+    assert recovery.take() == entry
+    recovery.postpone(entry)
+    assert recovery.close() == [entry]
+
+
+def test_a_mistake_after_the_acknowledgement_leaves_the_owner_unknown(
+    left: _Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exit in a hook may come after the request was sent."""
+    call = _clients.call_client
+
+    def leave(method: Any, *arguments: Any, **more: Any) -> Any:
+        found = call(method, *arguments, **more)
+        if method.__name__ == "acknowledge_third_party_job":
+            raise SystemExit
+        return found
+
+    monkeypatch.setattr(_steps, "call_client", leave)
+    assert left.run_once(_never) == Uncertain(job=left.offer)
+    assert left.state is JournalState.UNCERTAIN

@@ -573,6 +573,7 @@ def test_a_job_is_left_when_no_thread_can_be_started(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """CodePipeline offers it again, and a job of the journal waits; the worker goes on."""
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
     start = threading.Thread.start
     refusals = [2]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from support.worker_service import (
     CLIENT_ID,
     CLIENT_TOKEN,
     AnyJob,
+    Instead,
     SharedJournal,
     claim,
     make_worker,
@@ -26,16 +28,27 @@ from support.worker_service import (
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
 from cp_thirdparty.testing.faults import ServerError
+from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
+    Gone,
     JobScope,
     JournalEntry,
     JournalState,
     LostRace,
     MemoryJournal,
     Recovered,
+    Released,
     Reported,
     _recovery,
 )
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker.runner import Runner
+from cp_thirdparty.worker.tokens import TokenLookup
 
 
 @pytest.fixture
@@ -343,3 +356,39 @@ def test_a_job_that_runs_alone_is_marked_in_the_journal(service: LocalCodePipeli
     make_worker(service, journal=journal, is_idempotent=True).run_once()
     assert action.status == "Succeeded"
     assert marks == [(action.jobs[0].id, True)]
+
+
+def test_an_old_job_that_codepipeline_has_ended_for_sure_is_gone(service: LocalCodePipeline) -> None:
+    """More than an hour after its last change nobody needs it any more, whoever had it."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    entry = attrs.evolve(_entry(service, action, JournalState.RUNNING), changed_at=time.time() - 4000)
+    service.faults.add("GetThirdPartyJobDetails", Instead(failed("JobNotFoundException", "no")))
+    (outcome,) = make_worker(service, lambda _: pytest.fail("it ran"), journal=_Old(entry)).run_once()
+    assert outcome == Gone(job=entry.job, error="JobNotFoundException")
+
+
+def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipeline) -> None:
+    """A run that ends by an exception does not wait for handlers."""
+    journal = _Left()
+    action = _leave(service, journal)
+    with service.client() as client:
+        (entry,) = journal.recover(scope_of(client)).entries
+        clients = Clients(service.client)
+        tokens = TokenLookup({CLIENT_ID: CLIENT_TOKEN})
+        runner: Runner[Any] = Runner(connect=service.client, handler=succeed, configuration=None, tokens=tokens)
+        flow = Flow(
+            steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None),
+            engine=ThreadEngine(runner, clients),
+            action_type_id=ACTION_TYPE,
+            is_idempotent=True,
+            max_crashes=3,
+            job_timeout=60.0,
+            may_claim=lambda: True,
+            wait=lambda *_: False,
+            make_room=lambda _: nullcontext(False),
+        )
+        writer = JournalWriter(journal, scope_of(client), lambda *_: None)
+        job = ClaimedJob(entry.job, recorder=writer, began_at=0.0, entry=entry)
+        assert flow.work(job) == Released(job=entry.job, error="the worker was stopped")
+        clients.close()
+    assert action.status == "InProgress"

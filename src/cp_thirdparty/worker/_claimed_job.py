@@ -93,6 +93,8 @@ class ClaimedJob:
 
         crashes: In how many processes it ran alone that died.
 
+        has_died: Whether a process of this worker died while its handler ran there.
+
         is_suspect: Whether it ran in a process that died together with others.
 
         cancelled: Set when the result of its handler is no longer wanted.
@@ -123,6 +125,7 @@ class ClaimedJob:
         self.gives_up_at: float | None = None
         self.is_recorded = entry is not None
         self.crashes = 0 if entry is None else entry.crashes
+        self.has_died = False
         self.is_suspect = False if entry is None else entry.is_suspect
         self.cancelled = threading.Event()
         self.is_given_up = False
@@ -149,8 +152,8 @@ class ClaimedJob:
 
     @property
     def was_running(self) -> bool:
-        """Whether its handler may have run in an earlier process."""
-        return self.entry is not None and self.entry.state is JournalState.RUNNING
+        """Whether its handler may have run in a process that died."""
+        return self.has_died or (self.entry is not None and self.entry.state is JournalState.RUNNING)
 
     @property
     def must_run_alone(self) -> bool:
@@ -201,6 +204,7 @@ class ClaimedJob:
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
+            self.has_died = True
             self.crashes += is_alone
             self.is_suspect = self.is_suspect or not is_alone
             self._move(Stage.CLAIMED, is_recorded=True)

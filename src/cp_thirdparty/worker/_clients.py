@@ -12,10 +12,9 @@ from cp_thirdparty._core.send import HIDDEN_RESULTS, Result
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
+from cp_thirdparty.worker._emit import write_log
 
 _T = TypeVar("_T")
-
-_log = logging.getLogger("cp_thirdparty.worker")
 
 
 class Clients:
@@ -52,7 +51,7 @@ class Clients:
             try:
                 pair = (self._connect(), self._connect())
             except Exception as failure:  # noqa: BLE001 - the partner's own code; the next attempt tries it again
-                _log.warning("connect raised %s", type(failure).__name__)
+                write_log(logging.WARNING, "connect raised %s", type(failure).__name__)
                 return
             # Other threads may be in the middle of a call with the present ones, so these are closed the next time.
             _close(self._before)
@@ -107,4 +106,4 @@ def _outcome(failure: Exception, result: Result[_T] | None) -> _T | ThirdPartyEr
 def _log_hook(failure: Exception) -> None:
     where = traceback.extract_tb(failure.__traceback__)[-1]
     # Without its message, which may hold anything.
-    _log.error("a hook raised %s at %s:%d", type(failure).__name__, where.name, where.lineno or 0)
+    write_log(logging.ERROR, "a hook raised %s at %s:%d", type(failure).__name__, where.name, where.lineno or 0)

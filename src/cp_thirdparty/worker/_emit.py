@@ -42,6 +42,12 @@ _LEVELS: Final[Mapping[str, int]] = {
 }
 
 
+def write_log(level: int, message: str, *arguments: object, extra: Mapping[str, object] | None = None) -> None:
+    """Write into the worker's log.  Handlers and filters of logs are the partner's code: what they raise is dropped."""
+    with suppress(Exception):
+        _log.log(level, message, *arguments, extra=extra)
+
+
 def emit(
     name: str, job: ThirdPartyJob, detail: str = "", *, seconds: float | None = None, hook: EventHook | None = None
 ) -> None:
@@ -55,9 +61,8 @@ def emit(
         return
     event = JobEvent(name=name, job_id=job.job_id, client_id=job.client_id, detail=detail, seconds=seconds)
     text = f" {detail}" if detail else ""
-    # Handlers of logs are the partner's code too; what they raise must not cost a job.
-    with suppress(Exception):
-        _log.log(level, "%s job=%s client=%s%s", name, job.job_id, job.client_id, text, extra={"job_event": event})
+    arguments = (name, job.job_id, job.client_id, text)
+    write_log(level, "%s job=%s client=%s%s", *arguments, extra={"job_event": event})
     if hook is not None:
         _call(hook, event)
 
@@ -65,9 +70,8 @@ def emit(
 def _call(hook: EventHook, event: JobEvent) -> None:
     try:
         hook(event)
-    except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost a job
-        with suppress(Exception):
-            _log.warning("on_event raised %s", type(failure).__name__)
+    except BaseException as failure:  # noqa: BLE001 - whatever it is, it must not cost a job
+        write_log(logging.WARNING, "on_event raised %s", type(failure).__name__)
 
 
 def emit_outcome(outcome: Outcome, *, seconds: float | None = None, hook: EventHook | None = None) -> None:

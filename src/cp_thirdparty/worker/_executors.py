@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -13,6 +14,7 @@ import attrs
 
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import write_log
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
@@ -105,7 +107,7 @@ class ExecutorEngine:
     def close(self) -> None:
         """Shut the executor down without waiting for handlers that hang."""
         if self._pool is not None:
-            self._pool.executor.shutdown(wait=False)
+            _shut_down(self._pool)
 
     def _enter(self, job_id: str) -> _Pool:
         with self._lock:
@@ -122,11 +124,18 @@ class ExecutorEngine:
             if is_broken and pool.died_with is None:
                 pool.died_with = len(pool.jobs)
             if is_broken and self._pool is pool:
-                pool.executor.shutdown(wait=False)
+                _shut_down(pool)
                 self._pool = None
             jobs = len(pool.jobs)
             pool.jobs.discard(job_id)
             return jobs if pool.died_with is None else pool.died_with
+
+
+def _shut_down(pool: _Pool) -> None:
+    try:
+        pool.executor.shutdown(wait=False)
+    except Exception as failure:  # noqa: BLE001 - the partner's own executor
+        write_log(logging.WARNING, "the executor's shutdown raised %s", type(failure).__name__)
 
 
 def _wait_for(future: Future[Ran | NotStarted], job: ClaimedJob) -> Ran | NotStarted | None:

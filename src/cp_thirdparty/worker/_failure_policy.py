@@ -184,7 +184,7 @@ def _can_run_again(_error: Exception, situation: Situation) -> bool:
 
 def _is_about_result(error: Exception, _situation: Situation) -> bool:
     if isinstance(error, ValidationException):
-        return not any(name in error.message for name in _REQUEST_MEMBERS)
+        return not any(f"at '{name}'" in error.message for name in _REQUEST_MEMBERS)
     return getattr(error, "parameter", None) in _RESULT_PARAMETERS
 
 

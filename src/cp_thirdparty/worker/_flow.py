@@ -15,9 +15,10 @@ from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, NotStartedError, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._recovery import STOPPED
 from cp_thirdparty.worker._steps import Steps, Wait, pauses
 from cp_thirdparty.worker.journal import JournalEntry
-from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome
+from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Released
 from cp_thirdparty.worker.runner import Ran
 
 # CodePipeline ends a job of an action type without a timeout of its own after 3,600 s (quotas of its user guide).
@@ -25,6 +26,9 @@ _SERVICE_TIMEOUT: Final = 3600.0
 # How much longer CodePipeline waits than a worker with the default timeout, so that its report arrives.
 _MARGIN: Final = 300.0
 
+
+# Seconds to find out whose a job is.
+_READ_SECONDS: Final = 25.0
 
 # The error of a job whose handler could not start before its timeout.
 _TOO_LATE: Final = "its handler could not start in time"
@@ -124,13 +128,22 @@ class Flow:
             job.decided_at = None if job.result is None else self.clock() - max(0.0, time.time() - entry.changed_at)
             self._note_claim(job)
         if entry.scope is None:
-            outcome = self.steps.read(job, self._wait_for(job))
+            outcome = self._read_action_type(job)
             if outcome is not None:
                 return outcome
             if job.details is None or job.details.data.action_type_id != self.action_type_id:
                 return LostRace(job=job.offer)
         self.steps.notify("recovered", job.offer, f"{entry.state.value} crashes={entry.crashes}")
         return None
+
+    def _read_action_type(self, job: ClaimedJob) -> Outcome | None:
+        """Read the details of a job that may be of another worker; leave it alone if they cannot be read soon."""
+        ends_at = self.clock() + _READ_SECONDS
+        outcome = self.steps.read(job, lambda seconds: self.clock() < ends_at and self.wait(job, seconds))
+        if outcome is None or (job.gives_up_at is not None and self.clock() >= job.gives_up_at):
+            return outcome
+        # Even a job that is not found may be one of another region, which this worker cannot see.
+        return Released(job=job.offer, error=getattr(outcome, "error", None) or "its details could not be read")
 
     def _decide(self, job: ClaimedJob) -> Outcome | None:
         """Find the result of a claimed job; return its outcome if there is none."""
@@ -152,6 +165,8 @@ class Flow:
             with self.make_room(job) as may_run:
                 if may_run and not self.seconds_left(job):
                     return self._end_late(job)
+                if not may_run and job.stage is Stage.CLAIMED:
+                    return self.steps.give_up(job, STOPPED)
                 if not may_run or not job.start():
                     return None
                 ran = self.engine.run(job, self.seconds_left(job))
@@ -167,11 +182,20 @@ class Flow:
         raise AssertionError("pauses never end")  # pragma: no cover
 
     def _end_late(self, job: ClaimedJob) -> Outcome | None:
-        """End a job whose time is over; only if a worker died in the middle of it, the customer reads a failure."""
-        if not job.was_running:
-            return Gone(job=job.offer, error=_TOO_LATE)
-        job.decide(lost_failure(job.offer), self.clock())
-        return None
+        """
+        End a job whose time is over.
+
+        Only if a process died in the middle of it, the customer reads a failure.  A handler that never began is not the
+        customer's fault: the job waits until CodePipeline has ended it.
+        """
+        if job.was_running:
+            job.decide(lost_failure(job.offer), self.clock())
+            return None
+        for pause in pauses():
+            job.note_failure(self.clock(), _TOO_LATE)
+            if not self.wait(job, pause):
+                break
+        return self.steps.give_up(job, _TOO_LATE) if job.stage is Stage.CLAIMED else None
 
     def _accept(self, job: ClaimedJob, ran: Ran) -> None:
         if ran.failure:

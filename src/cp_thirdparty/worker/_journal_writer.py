@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar, cast
 
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker._emit import write_log
 from cp_thirdparty.worker.journal import JobScope, Journal, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
@@ -89,13 +92,19 @@ class JournalWriter:
         return is_free
 
     def release(self, job_id: str) -> None:
-        """
-        Leave a job to the next `recover`.
+        """Leave a job to the next `recover`.  It raises nothing: `repair` tries it again."""
+        self._unclear.add(job_id)
+        self.repair(lambda _: False)
 
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
-        """
-        self._guard("write", lambda journal: journal.release(job_id))
+    def repair(self, is_in_work: Callable[[str], bool]) -> None:
+        """Release the jobs whose last write had an unknown outcome, unless they are in work again."""
+        for job_id in [job_id for job_id in tuple(self._unclear) if not is_in_work(job_id)]:
+            try:
+                self._guard("release", partial(_release, job_id=job_id))
+            except JournalError as failure:
+                write_log(logging.ERROR, "job=%s: %s", job_id, failure)
+                return
+            self._unclear.discard(job_id)
 
     def record(self, job: ClaimedJob) -> None:
         """Record the stage of a job, if the journal has the job.  It raises nothing."""
@@ -104,8 +113,8 @@ class JournalWriter:
         try:
             self._guard("write", lambda journal: _write(journal, job))
         except JournalError as failure:
-            if job.claimed_at is None and not job.is_inherited:
-                self._unclear.add(job.offer.job_id)  # it must be withdrawn before it can be claimed again
+            if job.stage is Stage.ENDED and not isinstance(job.outcome, (Reported, Gone)):
+                self._unclear.add(job.offer.job_id)  # it must be released before anyone can claim it again
             self._notify("journal_failed", job.offer, f"{job.stage.value}: {failure}")
 
     def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
@@ -120,6 +129,10 @@ class JournalWriter:
             return found
         self._errors[kind] = error
         raise JournalError(error)  # outside of the block, so that no cause can hold a value
+
+
+def _release(journal: Journal, job_id: str) -> None:
+    journal.release(job_id)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

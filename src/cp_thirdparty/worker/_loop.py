@@ -20,21 +20,19 @@ from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, call_client
-from cp_thirdparty.worker._emit import emit, emit_outcome
+from cp_thirdparty.worker._emit import emit, emit_outcome, write_log
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE, Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
-from cp_thirdparty.worker._recovery import Recovery
+from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
-from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState
-from cp_thirdparty.worker.outcomes import HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
+from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
+from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
 from cp_thirdparty.worker.tokens import TokenLookup
-
-_log = logging.getLogger("cp_thirdparty.worker")
 
 # Seconds for the last attempts to report, after the grace.
 _LAST_SECONDS: Final = 5.0
@@ -43,8 +41,6 @@ _LAST_SECONDS: Final = 5.0
 _LOOK_INTERVAL: Final = 30.0
 
 _REMEMBERED: Final = 1000
-
-_STOPPED: Final = "the worker was stopped"
 
 
 @attrs.frozen(kw_only=True)
@@ -151,6 +147,8 @@ class Loop:
         self._look.wait(seconds)
         self._look.clear()
         for job in self._in_work():
+            if self._forced_at is not None:
+                self._end(job, self._leave)
             self._watch(job)
 
     def is_over(self, *, stops: int) -> bool:
@@ -190,10 +188,10 @@ class Loop:
         self._given_up.set()
         if self._grace_ends is None:
             self._grace_ends = self._settings.clock()
-        while (entry := self._recovery.take()) is not None:
+        for entry in self._recovery.close():
             job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
-            self._close(job, _leave_entry(entry))
-        self._recovery.close()
+            self._close(job, outcome_at_stop(entry))
+        self._writer.repair(self._slots.has)
         self._slots.close()
         self._engine.close()
         self._clients.close()
@@ -225,7 +223,7 @@ class Loop:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
         if not (job.is_claimed and self._settings.is_idempotent and self._writer.can_release):
             return self._fail(job, "The action's worker was stopped.")
-        outcome = Released(job=job.offer, error=_STOPPED)
+        outcome = Released(job=job.offer, error=STOPPED)
         return outcome if job.give_up(outcome) else None
 
     def _fail(self, job: ClaimedJob, message: str) -> Outcome | None:
@@ -255,7 +253,7 @@ class Loop:
         try:
             threading.Thread(target=self._guard, args=(job, end), daemon=True).start()
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
-            _log.error("job=%s cannot be ended now: %s", job.offer.job_id, type(failure).__name__)
+            write_log(logging.ERROR, "job=%s cannot be ended now: %s", job.offer.job_id, type(failure).__name__)
             self._ending.discard(job.offer.job_id)
 
     # --- the thread that polls
@@ -267,6 +265,7 @@ class Loop:
         failures = 0
         try:
             while not self._is_stopping():
+                self._writer.repair(self._slots.has)
                 self._recovery.look()
                 if not self._wait_for_room():
                     continue
@@ -291,13 +290,13 @@ class Loop:
         return 0 if self._slots.has_alone() and not self._recovery.has_jobs() else self._slots.free()
 
     def _resume(self) -> None:
-        """Take up the next job of the journal, unless it is in work here."""
+        """Take up the next job of the journal, or postpone it if it is in work here."""
         entry = self._recovery.take()
-        if entry is None or self._slots.has(entry.job.job_id):
+        if entry is None:
             return
-        if self._is_stopping() or not self._launch(entry.job, entry):
-            self._recovery.put_back(entry)
-            self._pause(0, lambda: False)
+        is_free = not (self._slots.has(entry.job.job_id) or self._is_stopping())
+        if not (is_free and self._launch(entry.job, entry)):
+            self._recovery.postpone(entry)
 
     def _poll(self, failures: int, *, is_patient: bool) -> int:
         """Poll once, take what that brings, and pause; return how many polls have failed in a row."""
@@ -324,7 +323,7 @@ class Loop:
 
     def _note_failure(self, failure: ThirdPartyError, client: ThirdPartyJobClient, *, is_patient: bool) -> None:
         self._poll_error = type(failure).__name__
-        _log.warning("poll failed: %s", failure)
+        write_log(logging.WARNING, "poll failed: %s", failure)
         following = classify(Step.POLL, failure, Situation()).next
         if following is Next.STOP or not is_patient:
             self._fatal = failure
@@ -342,7 +341,7 @@ class Loop:
         now = self._settings.clock()
         is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
         if not is_launched:
-            _log.error("job=%s cannot be started: the system has no thread left", offer.job_id)
+            write_log(logging.ERROR, "job=%s cannot be started: the system has no thread left", offer.job_id)
         return is_launched
 
     def _pause(self, failures: int, is_enough: Callable[[], bool]) -> None:
@@ -370,13 +369,9 @@ class Loop:
         except BaseException as failure:  # noqa: BLE001 - a mistake of this library; its text may hold anything
             where = traceback.extract_tb(failure.__traceback__)[-1]
             name = type(failure).__name__
-            _log.critical("job=%s %s at %s:%d", job.offer.job_id, name, where.name, where.lineno or 0)
+            write_log(logging.CRITICAL, "job=%s %s at %s:%d", job.offer.job_id, name, where.name, where.lineno or 0)
             self._has_lost = True
-            outcome = (
-                Released(job=job.offer, error=name)
-                if job.is_claimed
-                else Rejected(job=job.offer, reason="the worker failed", error=name)
-            )
+            outcome = _outcome_of_mistake(job, name)
         if outcome is not None:
             self._close(job, outcome)
 
@@ -403,6 +398,10 @@ class Loop:
                 self._look.set()
 
     def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
+        if not job.is_recorded:
+            return  # the journal does not have it, or has it from another time
+        if isinstance(outcome, Gone) and job.problem:
+            self._has_lost = True  # CodePipeline has ended it while it waited for something of the partner's
         is_kept = isinstance(outcome, (Unsent, Released)) or (
             job.is_inherited and isinstance(outcome, (Rejected, HandedBack))
         )
@@ -435,10 +434,10 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)
 
 
-def _leave_entry(entry: JournalEntry) -> Outcome:
-    """Return the outcome of a job of the journal that the worker did not take up before it stopped."""
-    if entry.result is not None:
-        return Unsent(job=entry.job, result=entry.result, error=_STOPPED)
-    if entry.state is JournalState.RUNNING:
-        return Released(job=entry.job, error=_STOPPED)
-    return Uncertain(job=entry.job) if entry.state is JournalState.UNCERTAIN else HandedBack(job=entry.job)
+def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
+    """Return the outcome of a job for which this library has failed."""
+    if job.is_claimed:
+        return Released(job=job.offer, error=name)
+    if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
+        return Uncertain(job=job.offer)
+    return Rejected(job=job.offer, reason="the worker failed", error=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,10 +11,13 @@ from typing import Final
 
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.worker._emit import write_log
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker.journal import JournalEntry, JournalState
+from cp_thirdparty.worker.outcomes import HandedBack, Outcome, Released, Uncertain, Unsent
 
-_log = logging.getLogger("cp_thirdparty.worker")
+# The error of a job that a stop has left.
+STOPPED: Final = "the worker was stopped"
 
 # Seconds between two checks for jobs that a dead worker of the same journal has left.
 _INTERVAL: Final = 30.0
@@ -29,7 +33,7 @@ _SECONDS_OF_A_DAY: Final = 86_400.0
 
 class Recovery:
     """
-    Takes jobs over from a journal.  Used by the thread that polls; others may read its attributes.
+    Takes jobs over from a journal.  Thread-safe.
 
     Args:
         writer: Reads and writes the journal.
@@ -44,14 +48,18 @@ class Recovery:
         self._keep_finished = keep_finished
         self._clock = clock
         self._looked_at = clock()
+        self._lock = threading.Lock()  # guards what follows
         self._waiting: deque[JournalEntry] = deque()
+        self._postponed: list[JournalEntry] = []
         self._uncertain: dict[str, tuple[float, JournalEntry]] = {}
+        self._is_closed = False
         self.set_aside: tuple[str, ...] = ()
 
     @property
     def uncertain(self) -> tuple[str, ...]:
         """Ids of the jobs whose ownership is unknown."""
-        return tuple(self._uncertain)
+        with self._lock:
+            return tuple(self._uncertain)
 
     def has_jobs(self) -> bool:
         """Whether jobs wait to be taken up."""
@@ -68,7 +76,7 @@ class Recovery:
         try:
             self._prune()
         except JournalError as failure:
-            _log.error("%s", failure)
+            write_log(logging.ERROR, "%s", failure)
 
     def look(self) -> None:
         """Do the same from time to time; a journal that cannot be read is logged."""
@@ -80,54 +88,83 @@ class Recovery:
             self._ask_again()
             self._prune()
         except JournalError as failure:
-            _log.error("%s", failure)
+            write_log(logging.ERROR, "%s", failure)
 
     def take(self) -> JournalEntry | None:
         """Return the next job to take up; ``None`` if there is none."""
-        return self._waiting.popleft() if self._waiting else None
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
 
-    def put_back(self, entry: JournalEntry) -> None:
-        """Keep a job that cannot be taken up now."""
-        self._waiting.append(entry)
+    def postpone(self, entry: JournalEntry) -> None:
+        """Keep a job that cannot be taken up now until the next look."""
+        with self._lock:
+            self._postponed.append(entry)
 
     def note_uncertain(self, offer: ThirdPartyJob) -> None:
         """Ask CodePipeline again later about a job whose ownership is unknown."""
         entry = JournalEntry(job=offer, scope=self._writer.scope, state=JournalState.UNCERTAIN, changed_at=time.time())
-        self._uncertain[offer.job_id] = (self._clock(), entry)
+        with self._lock:
+            self._uncertain[offer.job_id] = (self._clock(), entry)
+            is_late = self._is_closed
+        if is_late:
+            self._writer.release(offer.job_id)
 
     def note_end(self, offer: ThirdPartyJob) -> None:
         """Ask no more about a job."""
-        self._uncertain.pop(offer.job_id, None)
+        with self._lock:
+            self._uncertain.pop(offer.job_id, None)
 
-    def close(self) -> None:
-        """Leave the jobs whose ownership is unknown to the next run."""
-        try:
-            for job_id in self._uncertain:
-                self._writer.release(job_id)
-        except JournalError as failure:
-            _log.error("%s", failure)
+    def close(self) -> list[JournalEntry]:
+        """Leave the jobs whose ownership is unknown to the next run; return those that were not taken up."""
+        with self._lock:
+            self._is_closed = True
+            rest = [*self._waiting, *self._postponed]
+            self._waiting.clear()
+            self._postponed.clear()
+            uncertain = [job_id for job_id in self._uncertain if job_id not in {entry.job.job_id for entry in rest}]
+        for job_id in uncertain:
+            self._writer.release(job_id)
+        return rest
 
     def _take_over(self) -> None:
         """Take over the jobs of dead workers, results first: these need no handler."""
         recovered = self._writer.recover()
+        with self._lock:
+            self._waiting.extend(self._postponed)
+            self._postponed.clear()
+            late = recovered.entries if self._is_closed else ()
+            if not late:
+                self._waiting.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
+        for entry in late:  # the run has ended meanwhile
+            self._writer.release(entry.job.job_id)
+        known, self.set_aside = self.set_aside, tuple(row.job_id for row in recovered.set_aside)
         for row in recovered.set_aside:
-            if row.job_id not in self.set_aside:
-                _log.error("job=%s is set aside: %s", row.job_id, row.problem)
-        self.set_aside = tuple(row.job_id for row in recovered.set_aside)
-        self._waiting.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
+            if row.job_id not in known:
+                write_log(logging.ERROR, "job=%s is set aside: %s", row.job_id, row.problem)
 
     def _ask_again(self) -> None:
         """Take up the jobs again whose ownership is unknown, unless an operator has ended them."""
         now = self._clock()
-        due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
+        with self._lock:
+            due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
         unfinished = self._writer.find_unfinished() if due else set()
-        for job_id in due:
-            _, entry = self._uncertain.pop(job_id)
-            if job_id in unfinished:
-                self._uncertain[job_id] = (now, entry)
-                self._waiting.append(entry)
+        with self._lock:
+            for job_id in due:
+                _, entry = self._uncertain.pop(job_id, (now, None))
+                if entry is not None and job_id in unfinished:
+                    self._uncertain[job_id] = (now, entry)
+                    self._waiting.append(entry)
 
     def _prune(self) -> None:
         if self._keep_finished is not None:
             older_than = time.time() - self._keep_finished * _SECONDS_OF_A_DAY
             self._writer.prune(older_than=older_than, limit=_PRUNED_AT_ONCE)
+
+
+def outcome_at_stop(entry: JournalEntry) -> Outcome:
+    """Return the outcome of a job of the journal that the worker did not take up before it stopped."""
+    if entry.result is not None:
+        return Unsent(job=entry.job, result=entry.result, error=STOPPED)
+    if entry.state is JournalState.RUNNING:
+        return Released(job=entry.job, error=STOPPED)
+    return Uncertain(job=entry.job) if entry.state is JournalState.UNCERTAIN else HandedBack(job=entry.job)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker._emit import write_log
 
 
 class Slots:
@@ -41,7 +43,9 @@ class Slots:
     def has_alone(self) -> bool:
         """Whether a job runs, or waits to run, alone: another job would have to wait for its end."""
         with self._changed:
-            return any(job.must_run_alone and not job.is_closed for job in self._jobs.values())
+            return any(
+                job.must_run_alone and job.stage not in (Stage.DECIDED, Stage.ENDED) for job in self._jobs.values()
+            )
 
     def has(self, job_id: str) -> bool:
         """Whether this job is in work."""
@@ -70,6 +74,7 @@ class Slots:
     def leave(self, job: ClaimedJob) -> None:
         """Free the slot of a job that is closed, unless its thread still runs."""
         with self._changed:
+            self._admitted.discard(job)
             if job.offer.job_id not in self._busy and job.is_closed:
                 self._jobs.pop(job.offer.job_id, None)
             self._changed.notify_all()
@@ -134,6 +139,8 @@ class Slots:
             threading.current_thread().name = f"cp-thirdparty-{job.offer.job_id}"
             try:
                 self._work(job)
+            except BaseException as failure:  # noqa: BLE001 - a thread that ends would be missing for the next job
+                write_log(logging.CRITICAL, "job=%s %s", job.offer.job_id, type(failure).__name__)
             finally:
                 with self._changed:
                     self._busy.discard(job.offer.job_id)

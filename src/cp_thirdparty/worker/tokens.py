@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._emit import write_log
 
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
-
-_log = logging.getLogger("cp_thirdparty.worker")
 
 ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | SecretStr | None]
 """A mapping from client id to client token, or a callable that looks one up."""
@@ -98,7 +97,7 @@ class TokenLookup:
             try:
                 self._look_up.refresh(client_id)
             except Exception as failure:  # noqa: BLE001 - the partner's own code; the next look-up shows what is there
-                _log.warning("refresh of the client token raised %s", type(failure).__name__)
+                write_log(logging.WARNING, "refresh of the client token raised %s", type(failure).__name__)
             return True
         return False
 

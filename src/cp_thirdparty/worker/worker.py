@@ -282,9 +282,11 @@ class JobWorker(Generic[_ConfigurationT]):
             while not loop.is_over(stops=self._stops):
                 loop.wait(_TICK)
         finally:
-            loop.close()
-            self._loop = None
-            self._stops = 0
+            try:
+                loop.close()
+            finally:
+                self._loop = None
+                self._stops = 0
         return loop.is_clean
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
