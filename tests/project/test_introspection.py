@@ -27,7 +27,12 @@ _SITUATIONS: dict[str, tuple[str, ...]] = {
     **{f"without {package}": (package,) for package in sorted(EXTRAS)},
     "without extras": tuple(sorted(EXTRAS)),
 }
-each_situation = pytest.mark.parametrize("situation", _SITUATIONS)
+# Each one walks in a new interpreter; the first and the last are enough for a short run.
+_SHORT = ("as installed", "without extras")
+each_situation = pytest.mark.parametrize(
+    "situation",
+    [pytest.param(name, marks=() if name in _SHORT else pytest.mark.slow, id=name) for name in _SITUATIONS],
+)
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

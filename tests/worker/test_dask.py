@@ -21,6 +21,8 @@ from cp_thirdparty import JobWorker
 from cp_thirdparty.testing import LocalCodePipeline, Success
 from cp_thirdparty.worker import JobEvent
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[LocalCodePipeline]:
@@ -111,7 +113,6 @@ def test_an_idempotent_handler_runs_again_on_the_cluster(
         until(lambda: action.status == "Succeeded")
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_goes_away_loses_no_job(service: LocalCodePipeline) -> None:
     """Jobs that were in work when the cluster ended are reported."""
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", host="127.0.0.1") as made:

@@ -142,6 +142,7 @@ def _open_and_claim(path: str, start: str) -> None:
     journal.close()
 
 
+@pytest.mark.slow
 def test_several_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
     """The first opening of a file is safe, and each job is claimed by one of four processes."""
     path, start = tmp_path / "j.db", tmp_path / "start"
@@ -672,6 +673,7 @@ def test_a_forked_child_neither_writes_nor_unlocks(tmp_path: Path) -> None:
     assert _recover(path) == {"job-1": (JournalState.CLAIMING, 0, False)}
 
 
+@pytest.mark.slow
 def test_a_forked_child_that_outlives_its_parent_deletes_no_log(tmp_path: Path) -> None:
     """A child that ends after its parent was killed does not touch the file that others use by then."""
     path = tmp_path / "j.db"

@@ -66,6 +66,7 @@ from cp_thirdparty.worker import (
     LostRace,
     MemoryJournal,
     Rejected,
+    Released,
     Reported,
     Uncertain,
     Unsent,
@@ -1042,6 +1043,21 @@ def test_a_mistake_of_ours_costs_one_job(
     assert outcome == Rejected(job=outcome.job, reason="the worker failed", error="ZeroDivisionError")
     assert "ZeroDivisionError at fail:" in caplog.text
     assert CLIENT_TOKEN not in caplog.text
+
+
+def test_a_mistake_of_ours_after_the_claim_leaves_the_job_to_a_later_run(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal keeps a job that is claimed, and the run is not clean."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cp_thirdparty.worker._executors.ThreadEngine.run", fail)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = make_worker(service).run_once()
+    assert outcome == Released(job=outcome.job, error="ZeroDivisionError")
+    assert action.status == "InProgress"
 
 
 def test_handed_back_is_an_outcome_of_too_many(service: LocalCodePipeline) -> None:

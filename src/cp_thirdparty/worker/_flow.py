@@ -191,10 +191,8 @@ class Flow:
         if job.was_running:
             job.decide(lost_failure(job.offer), self.clock())
             return None
-        for pause in pauses():
-            job.note_failure(self.clock(), _TOO_LATE)
-            if not self.wait(job, pause):
-                break
+        job.note_failure(self.clock(), _TOO_LATE)
+        all(self.wait(job, pause) for pause in pauses())  # until there is no time left, or the worker stops
         return self.steps.give_up(job, _TOO_LATE) if job.stage is Stage.CLAIMED else None
 
     def _accept(self, job: ClaimedJob, ran: Ran) -> None:

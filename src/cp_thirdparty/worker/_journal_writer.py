@@ -84,8 +84,6 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
         job_id = job.offer.job_id
-        if job_id in self._unclear:
-            self._guard("write", lambda journal: journal.withdraw(job_id))
         self._unclear.add(job_id)  # a claim that raises may have been written
         is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
         self._unclear.discard(job_id)

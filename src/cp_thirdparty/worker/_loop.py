@@ -269,8 +269,9 @@ class Loop:
                 self._recovery.look()
                 if not self._wait_for_room():
                     continue
-                if self._recovery.has_jobs():
-                    self._resume()
+                entry = self._recovery.take()
+                if entry is not None:
+                    self._resume(entry)
                     continue
                 failures = self._poll(failures, is_patient=polls is None)
                 if polls == 1 or self._fatal is not None:
@@ -289,11 +290,8 @@ class Loop:
         # Nothing is claimed while a job runs alone, because it would wait.
         return 0 if self._slots.has_alone() and not self._recovery.has_jobs() else self._slots.free()
 
-    def _resume(self) -> None:
-        """Take up the next job of the journal, or postpone it if it is in work here."""
-        entry = self._recovery.take()
-        if entry is None:
-            return
+    def _resume(self, entry: JournalEntry) -> None:
+        """Take up a job of the journal, or postpone it if it is in work here."""
         is_free = not (self._slots.has(entry.job.job_id) or self._is_stopping())
         if not (is_free and self._launch(entry.job, entry)):
             self._recovery.postpone(entry)
