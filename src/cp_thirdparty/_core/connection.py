@@ -34,6 +34,8 @@ _wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
 _NETWORK: Final = frozenset({"http", "socket", "ssl"})
 _HAND_OVER: Final = "_make_request"  # of pools of urllib3
+# How much of a response's body may be received together with its headers.  Python's own default has grown to 128 KiB.
+_BUFFER_BYTES: Final = 8 << 10
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -227,7 +229,7 @@ def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **set
         return original(*arguments, **settings)
     own = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
-    held_back = max(0, call.bytes_left - MAX_HEADER_BYTES)
+    held_back = max(0, call.bytes_left - MAX_HEADER_BYTES - _BUFFER_BYTES)
     call.bytes_left -= held_back
     try:
         return original(*arguments, **settings)
@@ -244,7 +246,7 @@ def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **setting
     source = stream.detach() if isinstance(stream, io.BufferedReader) else stream
     if not isinstance(source, _BoundedSource):
         source = _BoundedSource(source, call)
-    response.fp = io.BufferedReader(source)
+    response.fp = io.BufferedReader(source, _BUFFER_BYTES)
     return response
 
 
