@@ -229,7 +229,7 @@ def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **set
         return original(*arguments, **settings)
     own = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
-    held_back = max(0, call.bytes_left - MAX_HEADER_BYTES - _BUFFER_BYTES)
+    held_back = max(0, call.bytes_left - MAX_HEADER_BYTES)
     call.bytes_left -= held_back
     try:
         return original(*arguments, **settings)
