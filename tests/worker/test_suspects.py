@@ -392,3 +392,36 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
         assert flow.work(job) == Released(job=entry.job, error="the worker was stopped")
         clients.close()
     assert action.status == "InProgress"
+
+
+def test_a_suspect_whose_time_is_over_waits_for_no_other(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported at its timeout, although the handler beside which it must not run goes on."""
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.0)
+    clock = ManualClock()
+    journal = _Left()
+    suspect = _leave(service, journal, is_suspect=True, claimed_at=time.time() - 100)
+    with service.client() as client:
+        journal.recover(scope_of(client))  # the worker does not get it yet
+    release = threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    def is_waiting() -> bool:
+        clock.advance(0.1)  # the pauses between polls are by this clock
+        return worker.health().in_flight == 2
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, handle, journal=journal, is_idempotent=True, clock=clock, job_timeout=130)
+    with running(worker):
+        until(lambda: worker.health().in_flight == 1 and action.status == "InProgress")
+        journal.release(suspect.jobs[0].id)
+        until(is_waiting)
+        clock.advance(40)
+        until(lambda: suspect.status == "Failed")
+        assert action.status == "InProgress"
+        release.set()
+        until(lambda: action.status == "Succeeded")
