@@ -89,7 +89,7 @@ def test_a_job_of_the_journal_goes_on_where_it_was(state: JournalState, stage: S
 
 
 def test_the_first_decision_wins() -> None:
-    """Many threads decide at once; one of them is told that it did, and its result stays."""
+    """Many threads decide at once; one of them succeeds, and its result stays."""
     job = _claimed()
     assert job.start()
     barrier = threading.Barrier(8)

@@ -160,6 +160,10 @@ class ClaimedJob:
         """Whether its handler may end the process, so that no other handler should run there."""
         return self.is_suspect or self.crashes > 0
 
+    def is_out_of_time(self, now: float) -> bool:
+        """Return whether CodePipeline has ended a claimed job for sure."""
+        return self.gives_up_at is not None and now >= self.gives_up_at
+
     def accept_details(self, details: JobDetails) -> None:
         """Keep what CodePipeline says about the job; a job that was claimed before keeps its stage."""
         self.details = details

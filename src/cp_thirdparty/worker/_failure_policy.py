@@ -71,7 +71,7 @@ class Party(Enum):
     SERVICE = auto()
     """The network or CodePipeline."""
     UNKNOWN = auto()
-    """Nobody can tell."""
+    """It cannot be found out."""
 
 
 class Next(Enum):

@@ -140,7 +140,7 @@ class Flow:
         """Read the details of a job that may be of another worker; leave it alone if they cannot be read soon."""
         ends_at = self.clock() + _READ_SECONDS
         outcome = self.steps.read(job, lambda seconds: self.clock() < ends_at and self.wait(job, seconds))
-        if outcome is None or (job.gives_up_at is not None and self.clock() >= job.gives_up_at):
+        if outcome is None or job.is_out_of_time(self.clock()):
             return outcome
         # Even a job that is not found may be one of another region, which this worker cannot see.
         return Released(job=job.offer, error=getattr(outcome, "error", None) or "its details could not be read")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar, cast
 
 from cp_thirdparty.exceptions import JournalError
@@ -89,20 +88,21 @@ class JournalWriter:
         self._unclear.discard(job_id)
         return is_free
 
-    def release(self, job_id: str) -> None:
-        """Leave a job to the next `recover`.  It raises nothing: `repair` tries it again."""
+    def release(self, job_id: str) -> bool:
+        """Leave a job to the next `recover`; return ``False`` if that failed, and `repair` tries it again."""
         self._unclear.add(job_id)
-        self.repair(lambda _: False)
+        try:
+            self._guard("release", lambda journal: journal.release(job_id))
+        except JournalError as failure:
+            write_log(logging.ERROR, "job=%s: %s", job_id, failure)
+            return False
+        self._unclear.discard(job_id)
+        return True
 
     def repair(self, is_in_work: Callable[[str], bool]) -> None:
         """Release the jobs whose last write had an unknown outcome, unless they are in work again."""
-        for job_id in [job_id for job_id in tuple(self._unclear) if not is_in_work(job_id)]:
-            try:
-                self._guard("release", partial(_release, job_id=job_id))
-            except JournalError as failure:
-                write_log(logging.ERROR, "job=%s: %s", job_id, failure)
-                return
-            self._unclear.discard(job_id)
+        unclear = [job_id for job_id in tuple(self._unclear) if not is_in_work(job_id)]
+        all(self.release(job_id) for job_id in unclear)  # until the first that fails: the others would fail too
 
     def record(self, job: ClaimedJob) -> None:
         """Record the stage of a job, if the journal has the job.  It raises nothing."""
@@ -127,10 +127,6 @@ class JournalWriter:
             return found
         self._errors[kind] = error
         raise JournalError(error)  # outside of the block, so that no cause can hold a value
-
-
-def _release(journal: Journal, job_id: str) -> None:
-    journal.release(job_id)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

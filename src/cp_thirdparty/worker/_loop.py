@@ -69,7 +69,7 @@ class Loop:
     Args:
         settings: The arguments of the worker.
 
-        connect: Creates the clients.
+        clients: Make the calls.
 
         create_engine: Creates what runs handlers.
 
@@ -164,8 +164,7 @@ class Loop:
             self._slots.notify()
         if self._grace_ends is not None and self._forced_at is None and (stops > 1 or now >= self._grace_ends):
             self._forced_at = now
-            for job in self._in_work():
-                self._end(job, self._leave)
+            self._look.set()  # `wait` ends the jobs
         # Before the jobs: the last thing that the poller does may be to launch one.
         is_polling = self._poller is not None and self._poller.is_alive()
         in_work = self._in_work()

@@ -148,7 +148,7 @@ class Steps:
 
     def give_up(self, job: ClaimedJob, error: str) -> Outcome:
         """Return the outcome of a claimed job that cannot go on now."""
-        if job.gives_up_at is not None and self.clock() >= job.gives_up_at:
+        if job.is_out_of_time(self.clock()):
             return Gone(job=job.offer, error=error)
         if job.result is not None:
             return Unsent(job=job.offer, result=job.result, error=error)

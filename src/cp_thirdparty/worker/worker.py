@@ -188,7 +188,7 @@ class JobWorker(Generic[_ConfigurationT]):
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._make_executor = executor
         if executor is not None:
-            pickle_runner(self._runner)  # so that what cannot go there is told here, and not by the first job
+            pickle_runner(self._runner)  # raises here, and not for the first job
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
