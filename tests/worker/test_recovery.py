@@ -28,6 +28,7 @@ from cp_thirdparty.testing.faults import LostAnswer
 from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     Gone,
+    JobScope,
     JournalState,
     MemoryJournal,
     Outcome,
@@ -41,6 +42,7 @@ from cp_thirdparty.worker import (
     _recovery,
     _steps,
 )
+from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._recovery import Recovery
 
@@ -320,3 +322,23 @@ def test_a_mistake_after_the_acknowledgement_leaves_the_owner_unknown(
     monkeypatch.setattr(_steps, "call_client", leave)
     assert left.run_once(_never) == Uncertain(job=left.offer)
     assert left.state is JournalState.UNCERTAIN
+
+
+def test_a_release_concerns_one_job(left: _Left) -> None:
+    """Another job, whose claim is being written, stays this worker's."""
+    offers = [ThirdPartyJob(client_id=CLIENT_ID, job_id=name) for name in ("late", "claiming")]
+    late, claiming = offers
+    released: list[str] = []
+
+    class Journal(MemoryJournal):
+        def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+            writer.release(late.job_id)
+            return super().claim(job, scope)
+
+        def release(self, job_id: str) -> None:
+            released.append(job_id)
+
+    with left.service.client() as client:
+        writer = JournalWriter(Journal(), scope_of(client), lambda *_: None)
+    assert writer.claim(ClaimedJob(claiming, recorder=writer, began_at=0.0))
+    assert released == [late.job_id]
