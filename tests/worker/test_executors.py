@@ -314,6 +314,23 @@ def test_a_job_that_was_cancelled_before_it_began_is_run(service: LocalCodePipel
     assert [event.detail for event in events if event.name == "executor_failed"] == ["CancelledError"]
 
 
+class _CancelsRunning(Executor):
+    """An executor like Dask's, whose client was closed while a job ran: its future is cancelled."""
+
+    def submit(self, _function: Callable[..., Any], /, *_arguments: Any, **_more: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        threading.Timer(0.01, future.cancel).start()
+        return future
+
+
+def test_a_job_that_was_cancelled_while_it_may_run_is_not_run_again(service: LocalCodePipeline) -> None:
+    """Only executors of the standard library never cancel what has begun."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    _worker(service, handlers.tell_process, _CancelsRunning).run_once()
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
+
+
 def test_a_job_that_has_ended_before_a_process_reads_it_is_gone(service: LocalCodePipeline) -> None:
     """CodePipeline returns that to the other process, and the worker tries no more."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)

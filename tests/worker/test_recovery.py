@@ -32,7 +32,6 @@ from cp_thirdparty.worker import (
     JournalState,
     MemoryJournal,
     Outcome,
-    Rejected,
     Released,
     Reported,
     SqliteJournal,
@@ -166,7 +165,7 @@ def test_a_claim_that_the_service_calls_gone_ends(left: _Left) -> None:
 def test_a_claim_that_cannot_be_sent_now_is_left_for_later(left: _Left, operation_name: str) -> None:
     """An error that says nothing about the job leaves it in the journal."""
     left.service.faults.add(operation_name, Instead(failed("AccessDeniedException", "no")))
-    assert isinstance(left.run_once(_never), Rejected)
+    assert isinstance(left.run_once(_never), Released)
     assert left.state is JournalState.CLAIMING
     assert isinstance(left.run_once(), Reported)
 

@@ -146,6 +146,11 @@ class ClaimedJob:
         return self.entry is not None
 
     @property
+    def may_be_claimed(self) -> bool:
+        """Whether CodePipeline may wait for a result of this worker."""
+        return self.is_claimed or self.is_inherited
+
+    @property
     def may_be_reported(self) -> bool:
         """Whether an earlier process may have put its result."""
         return self.entry is not None and self.entry.state is JournalState.RESULT

@@ -7,7 +7,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
 import attrs
@@ -20,6 +20,9 @@ from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
 _TICK: Final = 0.5
+
+# Executors that cancel only what has not begun.  Dask also cancels what runs, for example when its client is closed.
+_CANCELS_BEFORE_START: Final = (ProcessPoolExecutor, ThreadPoolExecutor)
 
 
 class Engine(Protocol):
@@ -93,10 +96,10 @@ class ExecutorEngine:
             return error.with_traceback(None)
         try:
             ran = _wait_for(future, job)
-        except CancelledError as error:  # another thread has shut the executor down before it began
-            self._leave(pool, job_id, is_broken=False)
-            return error.with_traceback(None)
         except Exception as error:  # noqa: BLE001 - Dask has errors of its own
+            if isinstance(error, CancelledError) and isinstance(pool.executor, _CANCELS_BEFORE_START):
+                self._leave(pool, job_id, is_broken=False)
+                return error.with_traceback(None)
             died_with = self._leave(pool, job_id, is_broken=isinstance(error, RuntimeError))
             return ProcessDiedError(type(error).__name__, is_alone=died_with == 1)
         self._leave(pool, job_id, is_broken=False)

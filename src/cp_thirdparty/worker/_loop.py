@@ -399,9 +399,7 @@ class Loop:
             return  # the journal does not have it, or has it from another time
         if isinstance(outcome, Gone) and job.problem:
             self._has_lost = True  # CodePipeline has ended it while it waited for something of the partner's
-        is_kept = isinstance(outcome, (Unsent, Released)) or (
-            job.is_inherited and isinstance(outcome, (Rejected, HandedBack))
-        )
+        is_kept = isinstance(outcome, (Unsent, Released))
         (self._kept.add if is_kept else self._kept.discard)(job.offer.job_id)
         if isinstance(outcome, Uncertain):
             self._recovery.note_uncertain(job.offer)
@@ -433,8 +431,8 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
 
 def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
     """Return the outcome of a job for which this library has failed."""
-    if job.is_claimed:
-        return Released(job=job.offer, error=name)
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)
+    if job.may_be_claimed:
+        return Released(job=job.offer, error=name)
     return Rejected(job=job.offer, reason="the worker failed", error=name)

@@ -14,7 +14,7 @@ from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._emit import write_log
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker.journal import JournalEntry, JournalState
-from cp_thirdparty.worker.outcomes import HandedBack, Outcome, Released, Uncertain, Unsent
+from cp_thirdparty.worker.outcomes import Outcome, Released, Uncertain, Unsent
 
 # The error of a job that a stop has left.
 STOPPED: Final = "the worker was stopped"
@@ -165,6 +165,6 @@ def outcome_at_stop(entry: JournalEntry) -> Outcome:
     """Return the outcome of a job of the journal that the worker did not take up before it stopped."""
     if entry.result is not None:
         return Unsent(job=entry.job, result=entry.result, error=STOPPED)
-    if entry.state is JournalState.RUNNING:
-        return Released(job=entry.job, error=STOPPED)
-    return Uncertain(job=entry.job) if entry.state is JournalState.UNCERTAIN else HandedBack(job=entry.job)
+    if entry.state is JournalState.UNCERTAIN:
+        return Uncertain(job=entry.job)
+    return Released(job=entry.job, error=STOPPED)

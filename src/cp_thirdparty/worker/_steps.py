@@ -92,7 +92,7 @@ class Steps:
             return None
         if found.row.next is Next.END:
             return Gone(job=job.offer, error=found.name)
-        if job.is_claimed:
+        if job.may_be_claimed:
             return self.give_up(job, found.name)
         no_token = found.error if isinstance(found.error, NoTokenError) else None
         reason = found.row.reason if no_token is None else str(no_token)
@@ -117,7 +117,7 @@ class Steps:
             return self.clock() + seconds <= gives_up_at and wait(seconds)
 
         found = self._attempt(job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim)
-        outcome = _claim_outcome(job.offer, found)
+        outcome = _claim_outcome(job, found)
         if outcome is None:
             job.claim(self.clock())
         return outcome
@@ -147,7 +147,7 @@ class Steps:
                 return self.give_up(job, found.name)
 
     def give_up(self, job: ClaimedJob, error: str) -> Outcome:
-        """Return the outcome of a claimed job that cannot go on now."""
+        """Return the outcome of a job that is or may be claimed, and cannot go on now."""
         if job.is_out_of_time(self.clock()):
             return Gone(job=job.offer, error=error)
         if job.result is not None:
@@ -233,8 +233,9 @@ def _describe(step: Step, error: Exception) -> str:
     return f"{step.name.lower()}: {error if isinstance(error, (ThirdPartyError, NoTokenError)) else error_name(error)}"
 
 
-def _claim_outcome(offer: ThirdPartyJob, found: JobStatus | Failed) -> Outcome | None:
+def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None:
     """Return how a job ended whose acknowledgement was sent; ``None`` if it is this worker's."""
+    offer = job.offer
     if isinstance(found, JobStatus):
         return None if found == JobStatus.IN_PROGRESS else Gone(job=offer, error=str(found))
     following = found.row.next
@@ -246,7 +247,8 @@ def _claim_outcome(offer: ThirdPartyJob, found: JobStatus | Failed) -> Outcome |
         return Gone(job=offer, error=found.name)
     if following is Next.DOUBT or found.may_be_accepted:
         return Uncertain(job=offer)
-    return Rejected(job=offer, reason=found.row.reason, error=found.name)
+    rejected = Rejected(job=offer, reason=found.row.reason, error=found.name)
+    return Released(job=offer, error=found.name) if job.is_inherited else rejected
 
 
 def _put_once(client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob) -> ThirdPartyError | None:

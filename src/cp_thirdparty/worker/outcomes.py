@@ -105,7 +105,8 @@ class HandedBack:
 @attrs.frozen(kw_only=True)
 class Released:
     """
-    The job is claimed and has no result.  The journal keeps it for another worker, or for a later start.
+    The job is claimed, or may have been claimed before this start, and has no result.  The journal keeps it for another
+    worker, or for a later start.
 
     A `JobProcessor` has no journal, so its caller must keep the job.  Without a result, the job times out in
     CodePipeline.
