@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import uuid
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -108,9 +109,10 @@ class Server:
         return Config(proxies={}, max_pool_connections=threads + 2)
 
     def client(self, threads: int) -> ThirdPartyJobClient:
-        """Create a client of this library."""
+        """Create a client of this library; it takes the credentials of the environment, as most programs do."""
+        os.environ.update(CREDENTIAL_VARIABLES)
         return ThirdPartyJobClient.create(
-            region_name="us-east-1", endpoint_url=self.endpoint_url, session=_session(), config=self.config(threads)
+            region_name="us-east-1", endpoint_url=self.endpoint_url, config=self.config(threads)
         )
 
     def raw(self, threads: int) -> Any:

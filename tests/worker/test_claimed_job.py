@@ -114,14 +114,14 @@ def test_nothing_starts_after_a_decision(is_ended: bool) -> None:  # noqa: FBT00
     """A job that was decided or left meanwhile does not run, counts no crash and keeps its result."""
     job = _claimed()
     if is_ended:
-        assert job.give_up(Released(job=_OFFER, error="the worker was stopped"))
+        assert job.give_up(Released(job=_OFFER, error="the worker was stopped"), may_have_begun=True)
     else:
         assert job.decide(_FAILURE, 2.0, is_given_up=True)
     assert job.cancelled.is_set()
     assert not job.start()
     assert not job.count_death(is_alone=True)
     assert not job.decide(Succeeded(), 3.0)
-    assert not job.give_up(Gone(job=_OFFER, error="no"))
+    assert not job.give_up(Gone(job=_OFFER, error="no"), may_have_begun=True)
     assert (job.crashes, job.result) == (0, None if is_ended else _FAILURE)
 
 
@@ -157,3 +157,19 @@ def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
     """A job that was not read cannot be claimed."""
     with pytest.raises(AssertionError, match=r"no way from Stage\.OFFERED to Stage\.CLAIMED"):
         _job().claim(1.0)
+
+
+def test_a_handler_that_ran_counts_as_begun() -> None:
+    """A job may be given up only before its handler begins; one that could not start has not begun."""
+    job = _claimed()
+    assert job.start()
+    assert job.stop()
+    assert not job.has_begun
+    assert job.start()
+    assert not job.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
+    assert job.count_death(is_alone=True)
+    assert job.start()
+    assert job.stop()
+    assert job.has_begun
+    other = _claimed()
+    assert other.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)

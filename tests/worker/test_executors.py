@@ -20,6 +20,7 @@ from support.worker_service import (
     CLIENT_TOKEN,
     TOKENS,
     Instead,
+    SharedJournal,
     make_worker,
     running,
     succeed,
@@ -30,7 +31,7 @@ from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, Thi
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.testing.wire import Answer, failed
-from cp_thirdparty.worker import Gone, JobEvent, Released, Reported
+from cp_thirdparty.worker import Gone, JobEvent, JournalState, Released, Reported
 from cp_thirdparty.worker.runner import NotStarted, Runner, run_elsewhere
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -288,6 +289,33 @@ def test_an_executor_may_raise_when_it_is_shut_down(
     _worker(service, handlers.die, _BadShutdown).run_once()
     assert action.status == "Failed"
     assert "the executor's shutdown raised ZeroDivisionError" in caplog.text
+
+
+class _Refuses(Executor):
+    """An executor that begins nothing."""
+
+    def submit(self, _function: Callable[..., Any], /, *_arguments: Any, **_more: Any) -> Future[Any]:
+        raise OSError("no process")
+
+
+def test_a_job_whose_handler_never_began_is_left_to_the_next_worker(service: LocalCodePipeline) -> None:
+    """At the end of the grace it is not failed, although a handler may not run again: it never ran."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    events: list[str] = []
+    journal = SharedJournal()
+    worker = _worker(
+        *(service, handlers.fail, _Refuses),
+        journal=journal,
+        grace=0.0,
+        on_event=lambda event: events.append(event.name),
+    )
+    with running(worker) as started:
+        until(lambda: "executor_failed" in events)
+    assert (started.is_clean, events[-1]) == (False, "released")
+    assert [entry.state for entry in journal.jobs()] == [JournalState.CLAIMED]
+    (outcome,) = _worker(service, succeed, None, journal=journal).run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
 
 
 class _CancelOnce(ThreadPoolExecutor):

@@ -116,8 +116,15 @@ class _DropsUncertain(SqliteJournal):
 class _ReleasesNothing(SqliteJournal):
     """It keeps what is released."""
 
-    def release(self, job_id: str) -> None:
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
         pass
+
+
+class _TakesAllForBegun(SqliteJournal):
+    """It drops that a handler never began."""
+
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:  # noqa: ARG002 - dropped
+        super().release(job_id)
 
 
 class _MixesScopes(SqliteJournal):
@@ -211,6 +218,7 @@ _BROKEN: list[type[SqliteJournal]] = [
     _LosesDetails,
     _DropsUncertain,
     _ReleasesNothing,
+    _TakesAllForBegun,
     _MixesScopes,
     _CountsEveryCrash,
     _CountsReleases,

@@ -334,7 +334,7 @@ def test_a_release_concerns_one_job(left: _Left) -> None:
             writer.release(late.job_id)
             return super().claim(job, scope)
 
-        def release(self, job_id: str) -> None:
+        def release(self, job_id: str, *, has_begun: bool = True) -> None:  # noqa: ARG002 - as its protocol has it
             released.append(job_id)
 
     with left.service.client() as client:

@@ -629,7 +629,7 @@ class _Failing(MemoryJournal):
     def prune(self, *, older_than: float, limit: int) -> int:
         raise JournalError(f"cannot delete: {older_than < time.time()} {limit > 0}")
 
-    def release(self, job_id: str) -> None:
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:  # noqa: ARG002 - as its protocol has it
         raise JournalError(f"cannot release {job_id}")
 
 

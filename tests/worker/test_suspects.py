@@ -217,7 +217,7 @@ class _Old(MemoryJournal):
     def recover(self, scope: JobScope) -> Recovered:  # noqa: ARG002 - the entry has none
         return Recovered(entries=(self.entry,), set_aside=())
 
-    def release(self, job_id: str) -> None:
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:  # noqa: ARG002 - as its protocol has it
         self.released.append(job_id)
 
 

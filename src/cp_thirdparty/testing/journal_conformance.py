@@ -236,6 +236,22 @@ class JournalConformance:
             journal.finish(_JOB.job_id, "reported")
             _check("jobs() after finish()", _states(journal.jobs()), {_JOB.job_id: JournalState.DONE})
 
+    def test_a_released_job_whose_handler_never_began_is_claimed(self) -> None:
+        """It is not taken for one that ran; what ran before stays so."""
+        with self._open() as (journal, _):
+            journal.claim(_JOB, _SCOPE)
+            journal.release(_JOB.job_id, has_begun=False)
+            _check("a job without a response", _states(journal.jobs()), {_JOB.job_id: JournalState.CLAIMING})
+            journal.recover(_SCOPE)
+            journal.running(_JOB.job_id)
+            journal.release(_JOB.job_id, has_begun=False)
+            (entry,) = journal.recover(_SCOPE).entries
+            found = (entry.state, entry.crashes, entry.is_suspect, entry.claimed_at)
+            _check("release(has_begun=False)", found, (JournalState.CLAIMED, 0, False, _STARTED))
+            journal.running(_JOB.job_id)
+            journal.release(_JOB.job_id)
+            _check("running() and release()", _states(journal.jobs()), {_JOB.job_id: JournalState.RUNNING})
+
     def test_a_released_job_may_be_claimed(self) -> None:
         """The offer takes it, so that nobody recovers it."""
         with self._open() as (journal, _):

@@ -40,6 +40,7 @@ TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
 _RESUME_AT: Final[Mapping[JournalState, Stage]] = {
     JournalState.CLAIMING: Stage.OFFERED,
     JournalState.UNCERTAIN: Stage.OFFERED,
+    JournalState.CLAIMED: Stage.CLAIMED,
     JournalState.RUNNING: Stage.CLAIMED,
     JournalState.RESULT: Stage.DECIDED,
 }
@@ -93,6 +94,8 @@ class ClaimedJob:
 
         crashes: In how many processes it ran alone that died.
 
+        has_begun: Whether its handler may have run, here or in an earlier process.
+
         has_died: Whether a process of this worker died while its handler ran there.
 
         is_suspect: Whether it ran in a process that died together with others.
@@ -125,6 +128,7 @@ class ClaimedJob:
         self.gives_up_at: float | None = None
         self.is_recorded = entry is not None
         self.crashes = 0 if entry is None else entry.crashes
+        self.has_begun = entry is not None and entry.state is JournalState.RUNNING
         self.has_died = False
         self.is_suspect = False if entry is None else entry.is_suspect
         self.cancelled = threading.Event()
@@ -133,6 +137,7 @@ class ClaimedJob:
         self.failing_since: float | None = None
         self.problem = ""
         self._recorder = recorder
+        self._had_begun = self.has_begun
         self._lock = threading.RLock()
 
     @property
@@ -192,6 +197,7 @@ class ClaimedJob:
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
+            self._had_begun, self.has_begun = self.has_begun, True
             # If this process dies, the journal must have the one job that may be the cause.
             self._move(Stage.RUNNING, is_recorded=self.must_run_alone)
             return True
@@ -201,6 +207,7 @@ class ClaimedJob:
         with self._lock:
             if self.stage is not Stage.RUNNING:
                 return False
+            self.has_begun = self._had_begun
             self._move(Stage.CLAIMED, is_recorded=self.must_run_alone)
             return True
 
@@ -238,10 +245,17 @@ class ClaimedJob:
             self._move(Stage.DECIDED, is_recorded=True)
             return True
 
-    def give_up(self, outcome: Outcome) -> bool:
-        """End a claimed job whose handler may still run; return ``False`` if it is decided or has ended."""
+    def give_up(self, outcome: Outcome, *, may_have_begun: bool) -> bool:
+        """
+        End a claimed job whose handler may still run; return ``False`` if it is decided or has ended.
+
+        Args:
+            outcome: How it ends.
+
+            may_have_begun: ``False`` to give it up only if its handler never began.
+        """
         with self._lock:
-            if self.stage in (Stage.DECIDED, Stage.ENDED):
+            if self.stage in (Stage.DECIDED, Stage.ENDED) or (self.has_begun and not may_have_begun):
                 return False
             self._give_up(True)
             return self.end(outcome)

@@ -148,6 +148,6 @@ def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:
     elif isinstance(job.outcome, Uncertain):
         journal.uncertain(job_id)
     elif isinstance(job.outcome, (Unsent, Released)) or job.is_inherited:
-        journal.release(job_id)
+        journal.release(job_id, has_begun=job.has_begun)
     else:
         journal.withdraw(job_id)

@@ -113,7 +113,7 @@ class Loop:
         self._poller: threading.Thread | None = None
         self._polled_at: float | None = None
         self._poll_error: str | None = None
-        self._claims = 0
+        self._has_claimed = False  # since the last poll
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
@@ -220,10 +220,11 @@ class Loop:
 
     def _leave(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
-        if not (job.is_claimed and self._settings.is_idempotent and self._writer.can_release):
-            return self._fail(job, "The action's worker was stopped.")
-        outcome = Released(job=job.offer, error=STOPPED)
-        return outcome if job.give_up(outcome) else None
+        if job.is_claimed and self._writer.can_release:
+            outcome = Released(job=job.offer, error=STOPPED)
+            if job.give_up(outcome, may_have_begun=self._settings.is_idempotent):
+                return outcome
+        return self._fail(job, "The action's worker was stopped.")
 
     def _fail(self, job: ClaimedJob, message: str) -> Outcome | None:
         """Report a job whose handler is given up as failed; its thread is left to itself."""
@@ -303,7 +304,7 @@ class Loop:
         found = call_client(
             client.poll_for_third_party_jobs, self._settings.action_type_id, max_batch_size=max(room, 1)
         )
-        claims = self._claims
+        self._has_claimed = False
         if isinstance(found, ThirdPartyError):
             self._note_failure(found, client, is_patient=is_patient)
             offers: tuple[ThirdPartyJob, ...] = ()
@@ -315,7 +316,7 @@ class Loop:
         failures = failures + 1 if is_broken or isinstance(found, ThirdPartyError) else 0
         if is_patient and self._fatal is None:
             # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
-            self._pause(failures, lambda: bool(offers) and self._claims > claims)
+            self._pause(failures, lambda: bool(offers) and self._has_claimed)
         return failures
 
     def _note_failure(self, failure: ThirdPartyError, client: ThirdPartyJobClient, *, is_patient: bool) -> None:
@@ -409,8 +410,8 @@ class Loop:
     # --- events
 
     def _notify(self, name: str, offer: ThirdPartyJob, detail: str) -> None:
-        if name == "claimed":
-            self._claims += 1
+        if name == "claimed" and not self._has_claimed:
+            self._has_claimed = True
             self._slots.notify()
         if name == "journal_failed":
             self._has_lost = True

@@ -25,7 +25,9 @@ class Slots:
     def __init__(self, size: int, work: Callable[[ClaimedJob], object]) -> None:
         self._size = size
         self._work = work
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._may_have_room = threading.Condition(self._lock)  # the thread that polls waits
+        self._may_start = threading.Condition(self._lock)  # the threads of jobs wait
         self._jobs: dict[str, ClaimedJob] = {}
         self._busy: set[str] = set()  # ids of the jobs whose threads have not ended
         self._running: set[ClaimedJob] = set()
@@ -37,29 +39,29 @@ class Slots:
 
     def free(self) -> int:
         """Return how many more jobs there is room for."""
-        with self._changed:
+        with self._lock:
             return max(self._size - len(self._jobs), 0)
 
     def has_alone(self) -> bool:
         """Whether a job runs, or waits to run, alone: another job would have to wait for its end."""
-        with self._changed:
+        with self._lock:
             return any(
                 job.must_run_alone and job.stage not in (Stage.DECIDED, Stage.ENDED) for job in self._jobs.values()
             )
 
     def has(self, job_id: str) -> bool:
         """Whether this job is in work."""
-        with self._changed:
+        with self._lock:
             return job_id in self._jobs
 
     def jobs(self) -> list[ClaimedJob]:
         """Return the jobs that hold a slot, those included that are closed and have a handler that hangs."""
-        with self._changed:
+        with self._lock:
             return list(self._jobs.values())
 
     def launch(self, job: ClaimedJob) -> bool:
         """Take a job to its end in a thread; return ``False`` if the system has no thread left."""
-        with self._changed:
+        with self._lock:
             if self._threads <= len(self._jobs):
                 try:
                     threading.Thread(target=self._serve, daemon=True).start()
@@ -73,34 +75,34 @@ class Slots:
 
     def leave(self, job: ClaimedJob) -> None:
         """Free the slot of a job that is closed, unless its thread still runs."""
-        with self._changed:
+        with self._lock:
             self._admitted.discard(job)
             if job.offer.job_id not in self._busy and job.is_closed:
                 self._jobs.pop(job.offer.job_id, None)
-            self._changed.notify_all()
+            self._notify()
 
     def admit(self, job: ClaimedJob) -> None:
         """Let a job through that waits for the handlers of others."""
-        with self._changed:
+        with self._lock:
             self._admitted.add(job)
-            self._changed.notify_all()
+            self._may_start.notify_all()
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._notify()
 
     def wait(self, is_so: Callable[[], bool], seconds: float) -> None:
         """Wait until something is so, or that many seconds."""
-        with self._changed:
-            self._changed.wait_for(is_so, seconds)
+        with self._lock:
+            self._may_have_room.wait_for(is_so, seconds)
 
     @contextmanager
     def make_room(self, job: ClaimedJob) -> Generator[bool, None, None]:
         """Wait until the handler of a job may run; the value is ``False`` if it must not run any more."""
-        with self._changed:
+        with self._lock:
             self._waits_alone += job.must_run_alone
-            self._changed.wait_for(lambda: self._may_run(job) or self._is_over(job))
+            self._may_start.wait_for(lambda: self._may_run(job) or self._is_over(job))
             self._waits_alone -= job.must_run_alone
             may_run = not self._is_over(job)
             if may_run:
@@ -108,19 +110,25 @@ class Slots:
         try:
             yield may_run
         finally:
-            with self._changed:
+            with self._lock:
                 self._running.discard(job)
                 self._admitted.discard(job)
-                self._changed.notify_all()
+                if job.must_run_alone:
+                    self._may_have_room.notify_all()
+                self._may_start.notify_all()
 
     def close(self) -> None:
         """End the threads that have no job; those whose handlers hang are left behind."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             threads, self._threads = self._threads, 0
-            self._changed.notify_all()
+            self._notify()
         for _ in range(threads):
             self._queue.put(None)
+
+    def _notify(self) -> None:
+        self._may_have_room.notify_all()
+        self._may_start.notify_all()
 
     def _is_over(self, job: ClaimedJob) -> bool:
         return self._is_closed or job.stage in (Stage.DECIDED, Stage.ENDED)
@@ -142,6 +150,6 @@ class Slots:
             except BaseException as failure:  # noqa: BLE001 - a thread that ends would be missing for the next job
                 write_log(logging.CRITICAL, "job=%s %s", job.offer.job_id, type(failure).__name__)
             finally:
-                with self._changed:
+                with self._lock:
                     self._busy.discard(job.offer.job_id)
                 self.leave(job)

@@ -26,8 +26,15 @@ class JournalState(str, Enum):
     CLAIMING = "CLAIMING"
     """The worker acknowledges the job, and has no response yet."""
 
+    CLAIMED = "CLAIMED"
+    """
+    The job is claimed, its handler has not begun, and its worker has released it.
+
+    .. versionadded:: 0.2.0
+    """
+
     RUNNING = "RUNNING"
-    """The job belongs to this worker, and its handler runs."""
+    """The job belongs to a worker, and its handler may run."""
 
     RESULT = "RESULT"
     """The job has a result that CodePipeline may not have yet."""
@@ -193,8 +200,15 @@ class Journal(Protocol):
         """Record that the job is finished."""
         ...
 
-    def release(self, job_id: str) -> None:
-        """Give up an unfinished job.  The next `recover` of its scope takes it over."""
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
+        """
+        Give up an unfinished job.  The next `recover` of its scope takes it over.
+
+        Args:
+            job_id: Id of the job.
+            has_begun: ``False`` if the handler of a job that is `JournalState.RUNNING` never ran: the state becomes
+                `JournalState.CLAIMED`.
+        """
         ...
 
     def recover(self, scope: JobScope) -> Recovered:
@@ -342,10 +356,12 @@ class MemoryJournal:
             if len(self._finished) > _FINISHED_JOBS:
                 self._finished.popitem(last=False)
 
-    def release(self, job_id: str) -> None:
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
         """Give up an unfinished job; the next `recover` of its scope returns it."""
         with self._lock:
-            self._owned.pop(job_id, None)
+            row = self._owned.pop(job_id, None)
+            if row is not None and row.state is JournalState.RUNNING and not has_begun:
+                row.state = JournalState.CLAIMED
 
     def recover(self, scope: JobScope) -> Recovered:
         """Take over the released jobs of a scope."""

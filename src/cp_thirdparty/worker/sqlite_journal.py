@@ -34,7 +34,7 @@ _CLAIM: Final = """
     WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE job_id = :job_id)
         AND NOT EXISTS (
             SELECT 1 FROM entries
-            WHERE job_id = :job_id AND scope <> :scope AND state <> 'DONE' AND (scope = '' OR owner = :owner)
+            WHERE job_id = :job_id AND scope <> :scope AND (scope = '' OR (owner = :owner AND state <> 'DONE'))
         )
     ON CONFLICT (job_id, scope) DO UPDATE SET
         client_id = excluded.client_id, state = excluded.state, result = NULL, outcome = NULL, crashes = 0,
@@ -125,6 +125,8 @@ class SqliteJournal:
             "owner": self._owner.name,
             "now": self._clock(),
         }
+        if self._file.write((_CLAIM, values)) == 1:  # nearly always
+            return True
         replaced = ((statement, (job.job_id,)) for statement in _REPLACE)
         return self._file.write(*replaced, (_CLAIM, values)) == 1
 
@@ -183,14 +185,21 @@ class SqliteJournal:
         """
         self._change("state = 'DONE', owner = NULL, outcome = ?", job_id, outcome)
 
-    def release(self, job_id: str) -> None:
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
         """
         Give up an unfinished job.  The next `recover` of its scope takes it over.
+
+        Args:
+            job_id: The job's id.
+
+            has_begun: ``False`` if the handler of a `JournalState.RUNNING` job never ran.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._file.write((f"UPDATE entries SET owner = NULL {_OWN}", (job_id, self._owner.name)))  # noqa: S608 - constants
+        state = "state" if has_begun else "CASE state WHEN 'RUNNING' THEN 'CLAIMED' ELSE state END"
+        statement = f"UPDATE entries SET owner = NULL, state = {state} {_OWN}"  # noqa: S608 - constants
+        self._file.write((statement, (job_id, self._owner.name)))
 
     def recover(self, scope: JobScope) -> Recovered:
         """
