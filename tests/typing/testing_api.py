@@ -309,6 +309,7 @@ def _journal_conformance(one: JournalConformance, clock: Callable[[], float], jo
     one.test_a_withdrawn_job_is_removed()
     one.test_crashes_and_suspicion_are_recorded()
     one.test_a_released_job_is_recovered_once()
+    one.test_a_released_job_whose_handler_never_began_is_claimed()
     one.test_a_released_job_may_be_claimed()
     one.test_a_worker_recovers_its_own_scope_only()
     one.test_one_object_has_a_job_id_in_one_scope()

@@ -296,7 +296,7 @@ def _job_scope(one: JobScope, region_name: str, endpoint_url: str, action_type_i
 
 assert_type(JournalState("CLAIMING"), JournalState)
 assert_type([JournalState.CLAIMING, JournalState.RUNNING, JournalState.RESULT], list[JournalState])
-assert_type([JournalState.UNCERTAIN, JournalState.DONE], list[JournalState])
+assert_type([JournalState.UNCERTAIN, JournalState.CLAIMED, JournalState.DONE], list[JournalState])
 
 
 def _memory_journal(

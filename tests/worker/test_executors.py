@@ -352,7 +352,7 @@ class _CancelsRunning(Executor):
 
 
 def test_a_job_that_was_cancelled_while_it_may_run_is_not_run_again(service: LocalCodePipeline) -> None:
-    """Only executors of the standard library never cancel what has begun."""
+    """Only executors of the standard library never cancel a job that runs."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     _worker(service, handlers.tell_process, _CancelsRunning).run_once()
     assert isinstance(action.result, FailureDetails)
