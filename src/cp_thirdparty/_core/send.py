@@ -48,7 +48,7 @@ class Result(Generic[_T]):
 
 
 # A worker sets a list.  It gets what each exception of a hook hides: the result that the call had without it.
-HIDDEN_RESULTS: Final[ContextVar[list[tuple[Exception, Result[Any]]] | None]] = ContextVar(
+HIDDEN_RESULTS: Final[ContextVar[list[tuple[BaseException, Result[Any]]] | None]] = ContextVar(
     "cp_thirdparty_hidden_results", default=None
 )
 
@@ -112,7 +112,7 @@ def result_of_failure(request: Request[_T], call: Call, failure: BaseException) 
         return Result(None, stopped_error(call))
     if place is not None:
         hidden = HIDDEN_RESULTS.get()
-        if hidden is not None and isinstance(failure, Exception):
+        if hidden is not None:
             hidden.append((failure, _result_without_hook(request, call, failure)))
         hide_library(failure, place, request.operation_name)
         return Result(None, failure)
@@ -127,11 +127,12 @@ def result_of_failure(request: Request[_T], call: Call, failure: BaseException) 
     return Result(None, error)
 
 
-def _result_without_hook(request: Request[_T], call: Call, failure: Exception) -> Result[_T]:
+def _result_without_hook(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the result of a call, as far as it was observed before a hook raised."""
     if call.has_success:
         return decode_response(request, call, {})
-    return Result(None, error_of(failure, call))
+    # What ends a thread or the program says nothing about the call.
+    return Result(None, error_of(failure if isinstance(failure, Exception) else RuntimeError(), call))
 
 
 class JobClientBase:

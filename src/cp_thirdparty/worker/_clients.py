@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._isolation import Raised, call_partner, end_copy, is_ctrl_c
 
 _T = TypeVar("_T")
 
@@ -48,10 +50,9 @@ class Clients:
         with self._lock:
             if refused not in self._pair:
                 return
-            try:
-                pair = (self._connect(), self._connect())
-            except Exception as failure:  # noqa: BLE001 - the partner's own code; the next attempt tries it again
-                write_log(logging.WARNING, "connect raised %s", type(failure).__name__)
+            pair = call_partner(lambda: (self._connect(), self._connect()))
+            if isinstance(pair, Raised):  # the next attempt tries it again
+                write_log(logging.WARNING, "connect raised %s", pair.name)
                 return
             # Other threads may be in the middle of a call with the present ones, so these are closed the next time.
             _close(self._before)
@@ -75,11 +76,14 @@ def call_client(method: Callable[..., _T], *args: Any, **parameters: Any) -> _T 
     If a hook of the partner raises, what CodePipeline did still counts.  Where that is not known, the request may have
     been accepted.
     """
-    hidden: list[tuple[Exception, Result[Any]]] = []
+    hidden: list[tuple[BaseException, Result[Any]]] = []
     token = HIDDEN_RESULTS.set(hidden)
+    process_id = os.getpid()
     try:
         return method(*args, **parameters)
-    except Exception as failure:  # noqa: BLE001 - the partner's hook may raise anything
+    except BaseException as failure:
+        if is_ctrl_c(failure):
+            raise
         # An error of this library may come out of a hook too, from another client.  It does not describe this call.
         result = next((result for raised, result in hidden if raised is failure), None)
         if result is None and isinstance(failure, ThirdPartyError):
@@ -87,10 +91,11 @@ def call_client(method: Callable[..., _T], *args: Any, **parameters: Any) -> _T 
         _log_hook(failure)
         return _outcome(failure, result)
     finally:
+        end_copy(process_id)
         HIDDEN_RESULTS.reset(token)
 
 
-def _outcome(failure: Exception, result: Result[_T] | None) -> _T | ThirdPartyError:
+def _outcome(failure: BaseException, result: Result[_T] | None) -> _T | ThirdPartyError:
     if result is not None and result.error is None:
         return cast("_T", result.value)
     error = None if result is None else cast("ThirdPartyError", result.error)
@@ -103,7 +108,7 @@ def _outcome(failure: Exception, result: Result[_T] | None) -> _T | ThirdPartyEr
     return TransportError(f"a hook raised {type(failure).__name__}", **facts)
 
 
-def _log_hook(failure: Exception) -> None:
+def _log_hook(failure: BaseException) -> None:
     where = traceback.extract_tb(failure.__traceback__)[-1]
     # Without its message, which may hold anything.
     write_log(logging.ERROR, "a hook raised %s at %s:%d", type(failure).__name__, where.name, where.lineno or 0)

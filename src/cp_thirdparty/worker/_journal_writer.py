@@ -10,6 +10,7 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.journal import JobScope, Journal, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
@@ -116,17 +117,21 @@ class JournalWriter:
             self._notify("journal_failed", job.offer, f"{job.stage.value}: {failure}")
 
     def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
-        try:
-            found = use(self._journal)
-        except JournalError as failure:
-            error = str(failure)
-        except Exception as failure:  # noqa: BLE001 - a journal of the partner's may raise anything
-            error = f"the journal raised {type(failure).__name__}"
-        else:
-            self._errors.pop(kind, None)
-            return found
-        self._errors[kind] = error
-        raise JournalError(error)  # outside of the block, so that no cause can hold a value
+        found: _T | Raised | JournalError = call_partner(_use, use, self._journal)
+        if isinstance(found, Raised):
+            found = JournalError(f"the journal raised {found.name}")
+        if isinstance(found, JournalError):
+            self._errors[kind] = str(found)
+            raise found
+        self._errors.pop(kind, None)
+        return found
+
+
+def _use(use: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:
+    try:
+        return use(journal)
+    except JournalError as failure:
+        return failure.with_traceback(None)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

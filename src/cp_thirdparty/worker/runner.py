@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import os
 import pickle
 import threading
 import time
@@ -21,6 +22,7 @@ from cp_thirdparty.exceptions import CodePipelineJobError
 from cp_thirdparty.models import JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._handler_failures import class_name, explain, unexplained
+from cp_thirdparty.worker._isolation import end_copy
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -100,6 +102,7 @@ class Runner(Generic[_ConfigurationT]):
         customer reads the message of a failure, so it comes from this library or from a
         `cp_thirdparty.JobFailedError`, never from another exception.
         """
+        process_id = os.getpid()
         try:
             data = details.data
             configuration: Any = data.action_configuration
@@ -119,9 +122,12 @@ class Runner(Generic[_ConfigurationT]):
                     returned = asyncio.run(_wait_for(returned))
                 return Ran(result=accept_result(returned))
             finally:
+                end_copy(process_id)  # before the workspace of the parent is removed
                 _close(job)
         except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
             return _failed(failure, offer.job_id)
+        finally:
+            end_copy(process_id)
 
     def _open_artifacts(
         self, client: ThirdPartyJobClient, details: JobDetails, client_token: SecretStr

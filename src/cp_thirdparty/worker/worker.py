@@ -14,6 +14,7 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
+from cp_thirdparty.worker._isolation import SafeClock
 from cp_thirdparty.worker._loop import Loop, Settings
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth
@@ -199,7 +200,7 @@ class JobWorker(Generic[_ConfigurationT]):
             max_crashes=max_crashes,
             keep_finished=keep_finished,
             hook=on_event,
-            clock=clock,
+            clock=SafeClock(clock),
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._lock = threading.Lock()

@@ -1,0 +1,110 @@
+"""Calls code of the partner: what it raises does not escape, and a copy of the process that it leaves behind ends."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+import attrs
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class Raised:
+    """
+    What code of the partner raised, without its message, which may hold anything.
+
+    Attributes:
+        name: The name of the class.
+
+        thread: The thread in which the code still runs, if it did not return in time.
+    """
+
+    name: str
+    thread: threading.Thread | None = None
+
+
+def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any) -> _T | Raised:
+    """
+    Call a function of the partner, and return what it returned or raised.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, in the main thread.
+    """
+    process_id = os.getpid()
+    try:
+        return function(*arguments, **parameters)
+    except BaseException as failure:
+        if is_ctrl_c(failure):
+            raise
+        return Raised(type(failure).__name__)
+    finally:
+        end_copy(process_id)
+
+
+def is_ctrl_c(failure: BaseException) -> bool:
+    """Whether it is the user who interrupts the program, which Python raises in the main thread only."""
+    return isinstance(failure, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def call_within(seconds: float, function: Callable[..., _T], *arguments: Any) -> _T | Raised:
+    """Call a function of the partner in a thread of its own, which is left to itself if it takes too long."""
+    context = copy_context()
+    found: list[_T | Raised] = []
+    thread = threading.Thread(
+        target=lambda: found.append(context.run(call_partner, function, *arguments)),
+        name="cp-thirdparty-partner",
+        daemon=True,
+    )
+    try:
+        thread.start()
+    except RuntimeError as failure:  # the system has no thread left
+        return Raised(type(failure).__name__)
+    thread.join(seconds)
+    return found[0] if found else Raised(TimeoutError.__name__, thread)
+
+
+def end_copy(process_id: int) -> None:
+    """
+    End the process if it is another one: code of the partner called `os.fork`, and the child returned or raised.
+
+    The child has the journal and the connections of its parent, so it must not go on.  It ends at once, as with
+    `os._exit`, with the status that `sys.exit` asked for.
+    """
+    if os.getpid() == process_id:
+        return
+    failure = sys.exc_info()[1]
+    status = failure.code if isinstance(failure, SystemExit) else failure is not None
+    os._exit(status if isinstance(status, int) else status is not None)  # pragma: no cover - in a forked child
+
+
+class SafeClock:
+    """
+    A clock that goes on when the partner's raises or returns no number: then by the time since its last reading.
+
+    Thread-safe.
+
+    Args:
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = (0.0, time.monotonic())
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        found = call_partner(self._clock)
+        now = time.monotonic()
+        if isinstance(found, (int, float)) and math.isfinite(found):
+            self._last = (found, now)
+            return found
+        last, read_at = self._last
+        return last + now - read_at

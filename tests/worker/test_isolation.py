@@ -1,0 +1,274 @@
+"""Code of the partner may raise anything, hang or fork: jobs end as if it had not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    TOKENS,
+    AnyJob,
+    Instead,
+    make_worker,
+    running,
+    until,
+)
+
+from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing.faults import ExpiredCredentials
+from cp_thirdparty.testing.wire import failed
+from cp_thirdparty.worker import MemoryJournal, Rejected, Reported, _steps, tokens
+from cp_thirdparty.worker._isolation import Raised, SafeClock, call_partner, call_within
+
+_SUCCESS = "PutThirdPartyJobSuccessResult"
+
+
+class _UnreadableError(Exception):
+    """An exception whose own code raises."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class _Group(BaseException):
+    exceptions = (SystemExit(1), KeyboardInterrupt())
+
+
+_RAISED = (SystemExit(3), KeyboardInterrupt(), GeneratorExit(), _UnreadableError(), _Group(), ValueError("xMARKERx"))
+each_raised = pytest.mark.parametrize("raised", _RAISED, ids=lambda raised: type(raised).__name__)
+
+
+class _Sometimes:
+    """Partner's code that raises in its first calls."""
+
+    def __init__(self, raised: BaseException, function: Callable[..., Any], *, calls: int = 1, begin: int = 0) -> None:
+        self.left = calls
+        self._begin = begin
+        self._raised = raised
+        self._function = function
+
+    def __call__(self, *arguments: Any, **parameters: Any) -> Any:
+        """Raise, or call the function."""
+        if self._begin:
+            self._begin -= 1
+        elif self.left:
+            self.left -= 1
+            raise self._raised
+        return self._function(*arguments, **parameters)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with one customer."""
+    with LocalCodePipeline(redelivery_delay=0.2) as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        yield made
+
+
+def _check_success(service: LocalCodePipeline, worker: JobWorker[Any]) -> None:
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(worker):
+        until(lambda: action.status not in ("Queued", "Dispatched", "InProgress"))
+    assert action.status == "Succeeded"
+
+
+@each_raised
+def test_a_token_store_may_raise(service: LocalCodePipeline, raised: BaseException) -> None:
+    """Before the claim the job is offered again; for the report the token is looked up again."""
+    look_up = _Sometimes(raised, TOKENS.get)
+    _check_success(service, make_worker(service, client_tokens=look_up))
+    assert look_up.left == 0
+
+
+@pytest.mark.parametrize("raised", _RAISED[:1])
+def test_a_token_store_may_raise_when_a_token_is_renewed(service: LocalCodePipeline, raised: BaseException) -> None:
+    """The result is kept until the token can be looked up again."""
+    look_up = _Sometimes(raised, TOKENS.get, begin=1)
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.faults.add(_SUCCESS, Instead(failed("InvalidClientTokenException", "no")))
+        return Succeeded()
+
+    _check_success(service, make_worker(service, handle, client_tokens=look_up))
+    assert look_up.left == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "raised"),
+    list(zip(("claim", "running", "result", "finish", "recover", "prune"), _RAISED, strict=True)),
+)
+def test_a_journal_may_raise(service: LocalCodePipeline, method: str, raised: BaseException) -> None:
+    """A claimed job goes on, and one that cannot be recorded is offered again."""
+    journal = MemoryJournal()
+    begin = 1 if method == "recover" else 0  # a worker does not start with a journal that cannot be read
+    broken = _Sometimes(raised, getattr(journal, method), begin=begin)
+    setattr(journal, method, broken)
+    _check_success(service, make_worker(service, journal=journal))
+
+
+@pytest.mark.parametrize("raised", _RAISED[:1])
+def test_a_hook_of_botocore_may_raise(service: LocalCodePipeline, raised: BaseException) -> None:
+    """The result is sent once more."""
+    hook = _Sometimes(raised, lambda **_: None)
+
+    def connect() -> ThirdPartyJobClient:
+        client = service.client()
+        client._client.meta.events.register_first(f"before-send.codepipeline.{_SUCCESS}", hook)
+        return client
+
+    worker = JobWorker(connect, ACTION_TYPE, lambda _: Succeeded(), client_tokens=TOKENS, poll_interval=0.05)
+    _check_success(service, worker)
+    assert hook.left == 0
+
+
+@pytest.mark.parametrize("raised", _RAISED[:1])
+def test_connect_may_raise_when_it_is_called_again(service: LocalCodePipeline, raised: BaseException) -> None:
+    """The clients are kept until new ones can be created."""
+    connect = _Sometimes(raised, service.client, begin=2)
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.faults.add(_SUCCESS, ExpiredCredentials())
+        service.faults.add(_SUCCESS, ExpiredCredentials())
+        return Succeeded()
+
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, handle, client_tokens=TOKENS, poll_interval=0.05)
+    _check_success(service, worker)
+    assert connect.left == 0
+
+
+@pytest.mark.parametrize("raised", _RAISED[:1])
+def test_a_clock_may_raise(service: LocalCodePipeline, raised: BaseException) -> None:
+    """The worker goes on by the time since the last reading."""
+    clock = _Sometimes(raised, time.monotonic, calls=1000, begin=5)
+    _check_success(service, make_worker(service, clock=clock))
+    assert clock.left < 1000
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+def test_a_clock_that_returns_no_number_is_passed_over(value: object) -> None:
+    """Time goes on from the last number."""
+    readings: list[Any] = [100.0, value]
+    clock = SafeClock(lambda: readings[0])
+    assert clock() == 100.0
+    readings.pop(0)
+    assert 100.0 <= clock() < 101.0
+    assert clock() >= 100.0
+
+
+def test_a_token_store_that_hangs_costs_only_its_client(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is rejected after a time, the next one at once, and a third one looks again after another time."""
+    monkeypatch.setattr(tokens, "_MOST_SECONDS", 0.05)
+    service.register_client("client-2", "token-2")
+    end = threading.Event()
+    calls: list[str] = []
+
+    def look_up(client_id: str) -> str:
+        calls.append(client_id)
+        if client_id == CLIENT_ID:
+            end.wait(20)
+        return "token-2"
+
+    worker = make_worker(service, client_tokens=look_up)
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    other = service.start_action(ACTION_TYPE, client_id="client-2")
+    outcomes = worker.run_once()
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Rejected", "Reported"]
+    assert other.status == "Succeeded"
+    reason = "its client token could not be looked up"
+    time.sleep(0.25)  # until CodePipeline offers it again
+    (rejected,) = worker.run_once()
+    assert rejected == Rejected(job=rejected.job, reason=reason, error="TimeoutError")
+    assert calls.count(CLIENT_ID) == 1
+    monkeypatch.setattr(tokens, "_RETRY_SECONDS", 0.0)
+    time.sleep(0.25)
+    (rejected,) = worker.run_once()
+    assert isinstance(rejected, Rejected)
+    assert calls.count(CLIENT_ID) == 2
+    end.set()
+
+
+def test_no_thread_for_a_look_up_is_a_failed_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look-up is tried again later."""
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert call_within(1.0, len, "a") == Raised("RuntimeError")
+
+
+def test_ctrl_c_in_the_main_thread_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any other thread it was raised by code, and is an error like others."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    assert call_within(5.0, interrupt) == Raised("KeyboardInterrupt")
+    monkeypatch.setattr(threading, "current_thread", threading.main_thread)
+    with pytest.raises(KeyboardInterrupt):
+        call_partner(interrupt)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("end", ["return", "raise", "exit"])
+def test_a_child_that_a_handler_forks_reports_nothing(service: LocalCodePipeline, end: str) -> None:
+    """It ends where the handler ends in it, and the parent's job goes on."""
+    children: list[int] = []
+
+    def handle(_job: AnyJob) -> Succeeded | FailureDetails:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork in a process with threads
+            child = os.fork()
+        if child == 0:
+            if end == "return":
+                return FailureDetails(type=FailureType.JOB_FAILED, message="of the child")
+            if end == "raise":
+                raise ValueError
+            raise SystemExit(3)
+        children.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = make_worker(service, handle).run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
+    assert children == [{"return": 0, "raise": 1, "exit": 3}[end]]
+    puts = [record for record in service.requests if str(record.operation_name).startswith("Put")]
+    assert len(puts) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_that_another_part_forks_ends(service: LocalCodePipeline) -> None:
+    """A token store is code of the partner too."""
+
+    def look_up(client_id: str) -> str | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return TOKENS.get(client_id)
+
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = make_worker(service, client_tokens=look_up).run_once()
+    assert isinstance(outcome, Reported)
+    with contextlib.suppress(ChildProcessError):
+        assert os.waitpid(-1, os.WNOHANG) == (0, 0)
