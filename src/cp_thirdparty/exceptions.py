@@ -26,7 +26,8 @@ Every error that this library raises.
     │  ├─ ArtifactTransferError
     │  ├─ UnsafeArchiveError
     │  └─ ArtifactTooLargeError
-    └─ JournalError             the journal of a worker cannot be used
+    ├─ JournalError             the journal of a worker cannot be used
+    └─ WorkerStuckError         each slot of a worker has a handler that hangs
     JobFailedError              raised by a handler to fail its job; not an error of this library
 
 Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
@@ -40,7 +41,7 @@ travel between processes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict, overload
 
 from cp_thirdparty._result_errors import FailureTypeName, ResultTypeError, check_failure
@@ -79,6 +80,7 @@ __all__ = [
     "UnsafeArchiveError",
     "UntrustedResponseError",
     "ValidationException",
+    "WorkerStuckError",
     "is_already_reported",
     "may_have_been_accepted",
 ]
@@ -384,6 +386,26 @@ class ArtifactTooLargeError(ArtifactError):
 
 class JournalError(CodePipelineJobError):
     """The journal of a worker could not be opened, read or written."""
+
+
+class WorkerStuckError(CodePipelineJobError):
+    """
+    Each slot of a worker has a handler that did not end at its job's timeout, so the worker cannot accept jobs.
+
+    The jobs were reported.  A thread cannot be killed, so end the process and start the worker again.
+
+    .. versionadded:: 0.2.0
+
+    Attributes:
+        job_ids: Ids of the jobs whose handlers hang.
+
+    Args:
+        job_ids: Ids of the jobs whose handlers hang.
+    """
+
+    def __init__(self, job_ids: Sequence[str]) -> None:
+        super().__init__(f"each slot of the worker has a handler that hangs: jobs {', '.join(job_ids)}")
+        self.job_ids = tuple(job_ids)
 
 
 class JobFailedError(Exception):

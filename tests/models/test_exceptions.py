@@ -64,6 +64,7 @@ _MAKERS: dict[type[Exception], Callable[[Any], Exception]] = {
     ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
     JobFailedError: lambda cls: cls(FailureType.CONFIGURATION_ERROR, "no such project", "run-1"),
     exceptions.UnsafeArchiveError: lambda cls: cls("../evil", "leaves the tree"),
+    exceptions.WorkerStuckError: lambda cls: cls(["job-1", "job-2"]),
     CodePipelineJobError: lambda cls: cls("something is wrong", **_FACTS),
 }
 
@@ -300,7 +301,8 @@ def test_a_fact_that_is_not_known_is_none(error: CodePipelineJobError) -> None:
 def test_every_error_of_a_call_takes_the_facts(cls: Any) -> None:
     """The facts that an error was made with are its attributes, by the same names."""
     error = _made(cls)
-    expected = _UNKNOWN if cls is exceptions.UnsafeArchiveError else _FACTS  # an archive is read without a call
+    is_without_call = cls in (exceptions.UnsafeArchiveError, exceptions.WorkerStuckError)
+    expected = _UNKNOWN if is_without_call else _FACTS
     assert {name: getattr(error, name) for name in _FACTS} == expected
 
 

@@ -32,7 +32,7 @@ from cp_thirdparty import (
     ThirdPartyJobClient,
 )
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
-from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
+from cp_thirdparty.exceptions import CodePipelineJobError, JournalError, WorkerStuckError
 from cp_thirdparty.worker import (
     ClientTokens,
     EnvironmentTokens,
@@ -80,6 +80,12 @@ class Scan:
 
 def _journal_error(error: JournalError) -> None:
     assert_type(error, JournalError)
+
+
+def _stuck_error(job_ids: list[str]) -> None:
+    error = WorkerStuckError(job_ids)
+    assert_type(error, WorkerStuckError)
+    assert_type(error.job_ids, tuple[str, ...])
 
 
 # --- create
@@ -166,6 +172,8 @@ def _worker_health(
     stalled: tuple[str, ...],
     journal_error: str | None,
     set_aside: tuple[str, ...],
+    free_slots: int,
+    seconds_since_loop: float | None,
 ) -> None:
     assert_type(
         WorkerHealth(
@@ -180,9 +188,15 @@ def _worker_health(
             stalled=stalled,
             journal_error=journal_error,
             set_aside=set_aside,
+            free_slots=free_slots,
+            seconds_since_loop=seconds_since_loop,
         ),
         WorkerHealth,
     )
+    assert_type(one.free_slots, int)
+    assert_type(one.seconds_since_loop, float | None)
+    assert_type(one.is_alive, bool)
+    assert_type(one.is_ready, bool)
     assert_type(one.stalled, tuple[str, ...])
     assert_type(one.journal_error, str | None)
     assert_type(one.set_aside, tuple[str, ...])
@@ -207,10 +221,15 @@ def _job(
     open_artifacts: Callable[[], ArtifactStore],
     seconds_left: float,
     cancelled: threading.Event,
+    stopping: threading.Event,
 ) -> None:
     assert_type(
         Job[Scan](
-            offer, details, configuration, open_artifacts=open_artifacts, seconds_left=seconds_left, cancelled=cancelled
+            *(offer, details, configuration),
+            open_artifacts=open_artifacts,
+            seconds_left=seconds_left,
+            cancelled=cancelled,
+            stopping=stopping,
         ),
         Job[Scan],
     )
@@ -223,6 +242,7 @@ def _job(
     assert_type(one.workspace, Path)
     assert_type(one.deadline, float)
     assert_type(one.cancelled, bool)
+    assert_type(one.stopping, bool)
     assert_type(one.logger, logging.LoggerAdapter[logging.Logger])
     one.close()
 
@@ -481,13 +501,19 @@ def _runner(
     client_token: SecretStr,
     seconds_left: float,
     cancelled: threading.Event,
+    stopping: threading.Event,
 ) -> None:
     assert_type(
         Runner[Scan](connect=connect, handler=handler, configuration=configuration, tokens=tokens), Runner[Scan]
     )
     assert_type(
         one.run(
-            offer, details, client=client, client_token=client_token, seconds_left=seconds_left, cancelled=cancelled
+            *(offer, details),
+            client=client,
+            client_token=client_token,
+            seconds_left=seconds_left,
+            cancelled=cancelled,
+            stopping=stopping,
         ),
         Ran,
     )
@@ -588,6 +614,9 @@ def _job_worker(
     assert_type(one.run_once(), tuple[Outcome, ...])
     one.stop()
     assert_type(one.health(), WorkerHealth)
+    with one as entered:
+        assert_type(entered, JobWorker[Scan])
+    one.close()
 
 
 def _no_token_error(one: NoTokenError, reason: str, error: str | None) -> None:

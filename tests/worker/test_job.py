@@ -35,7 +35,8 @@ def _job(**more: Any) -> Job[int]:
         ),
         nonce="1",
     )
-    settings: dict[str, Any] = {"open_artifacts": _Store, "seconds_left": 60.0, "cancelled": threading.Event(), **more}
+    events = {"cancelled": threading.Event(), "stopping": threading.Event()}
+    settings: dict[str, Any] = {"open_artifacts": _Store, "seconds_left": 60.0, **events, **more}
     return Job(_OFFER, details, 7, **settings)
 
 
@@ -49,13 +50,14 @@ def test_a_job_tells_what_it_is() -> None:
     assert repr(job) == "<Job job-1>"
 
 
-def test_a_job_is_cancelled_by_its_event() -> None:
-    """The handler sees at once that its result is no longer wanted."""
-    cancelled = threading.Event()
-    job = _job(cancelled=cancelled)
-    assert job.cancelled is False
-    cancelled.set()
-    assert job.cancelled is True
+@pytest.mark.parametrize("name", ["cancelled", "stopping"])
+def test_a_job_shows_its_events(name: str) -> None:
+    """The handler sees at once that its result is no longer wanted, or that the worker stops."""
+    event = threading.Event()
+    job = _job(**{name: event})
+    assert getattr(job, name) is False
+    event.set()
+    assert getattr(job, name) is True
 
 
 def test_the_workspace_lives_as_long_as_the_job() -> None:

@@ -10,6 +10,7 @@ Whatever goes wrong, and whoever is responsible: the four promises about jobs ho
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -198,7 +199,7 @@ class _World:
         )
         return Flow(
             steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None),
-            engine=ThreadEngine(runner, clients),
+            engine=ThreadEngine(runner, clients, threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=self.scenario.is_idempotent,
             max_crashes=100,

@@ -378,7 +378,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
         runner: Runner[Any] = Runner(connect=service.client, handler=succeed, configuration=None, tokens=tokens)
         flow = Flow(
             steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None),
-            engine=ThreadEngine(runner, clients),
+            engine=ThreadEngine(runner, clients, threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=True,
             max_crashes=3,

@@ -131,7 +131,7 @@ def _result_without_hook(request: Request[_T], call: Call, failure: BaseExceptio
     """Return the result of a call, as far as it was observed before a hook raised."""
     if call.has_success:
         return decode_response(request, call, {})
-    # What ends a thread or the program says nothing about the call.
+    # `SystemExit` and the like do not describe the call.
     return Result(None, error_of(failure if isinstance(failure, Exception) else RuntimeError(), call))
 
 

@@ -45,9 +45,10 @@ class Engine(Protocol):
 class ThreadEngine:
     """Runs handlers in the calling thread."""
 
-    def __init__(self, runner: Runner[Any], clients: Clients) -> None:
+    def __init__(self, runner: Runner[Any], clients: Clients, stopping: threading.Event) -> None:
         self._runner = runner
         self._clients = clients
+        self._stopping = stopping
 
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran:
         """Run the handler."""
@@ -60,6 +61,7 @@ class ThreadEngine:
             client_token=job.client_token,
             seconds_left=seconds_left,
             cancelled=job.cancelled,
+            stopping=self._stopping,
         )
 
     def close(self) -> None:

@@ -42,6 +42,7 @@ from cp_thirdparty.exceptions import (
     UnsafeArchiveError,
     UntrustedResponseError,
     ValidationException,
+    WorkerStuckError,
 )
 from cp_thirdparty.worker.tokens import NoTokenError
 
@@ -336,6 +337,7 @@ HANDLER_FAILURES: Final = (
     HandlerFailure(ActionTypeNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(ClockSkewError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(JournalError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(WorkerStuckError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     # The handler has a mistake.
     HandlerFailure(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
     HandlerFailure(InvalidRequestError, FailureType.JOB_FAILED, FAILED),

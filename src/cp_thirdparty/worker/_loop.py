@@ -16,7 +16,7 @@ import attrs
 from cp_thirdparty._core.backoff import pause_before_poll
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.exceptions import ThirdPartyError
+from cp_thirdparty.exceptions import ThirdPartyError, WorkerStuckError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, call_client
@@ -49,6 +49,7 @@ class Settings:
 
     action_type_id: ActionTypeId
     concurrency: int
+    max_jobs_per_client: int | None
     poll_interval: float
     job_timeout: float
     grace: float
@@ -71,7 +72,7 @@ class Loop:
 
         clients: Make the calls.
 
-        create_engine: Creates what runs handlers.
+        create_engine: Creates what runs handlers, which see in the event that the worker stops.
 
         tokens: Client ids to client tokens.
 
@@ -85,14 +86,15 @@ class Loop:
         *,
         settings: Settings,
         clients: Clients,
-        create_engine: Callable[[Clients], Engine],
+        create_engine: Callable[[Clients, threading.Event], Engine],
         tokens: TokenLookup,
         journal: Journal,
         on_outcome: Callable[[Outcome], object] | None,
     ) -> None:
         self._settings = settings
         self._clients = clients
-        self._engine = create_engine(clients)
+        self._stopping = threading.Event()
+        self._engine = create_engine(clients, self._stopping)
         self._writer = JournalWriter(journal, _find_scope(clients, settings.action_type_id), self._notify)
         self._recovery = Recovery(self._writer, keep_finished=settings.keep_finished, clock=settings.clock)
         self._flow = Flow(
@@ -112,6 +114,8 @@ class Loop:
         self._look = threading.Event()  # wakes the thread that watches before its time
         self._poller: threading.Thread | None = None
         self._polled_at: float | None = None
+        self._watched_at = self._looped_at = settings.clock()  # when the two threads have last gone on
+        self._stuck_since: float | None = None
         self._poll_error: str | None = None
         self._has_claimed = False  # since the last poll
         self._grace_ends: float | None = None
@@ -146,6 +150,7 @@ class Loop:
         """Wait for a change, then end the jobs whose time is over."""
         self._look.wait(seconds)
         self._look.clear()
+        self._watched_at = self._settings.clock()
         for job in self._in_work():
             if self._forced_at is not None:
                 self._end(job, self._leave)
@@ -157,11 +162,13 @@ class Loop:
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: A poll has failed, and later polls would fail too.
+
+            cp_thirdparty.exceptions.WorkerStuckError: No slot is left.
         """
         now = self._settings.clock()
-        if stops and self._grace_ends is None:
-            self._grace_ends = now + self._settings.grace
-            self._slots.notify()
+        self._check_slots(now)
+        if stops:
+            self._begin_stop(now)
         if self._grace_ends is not None and self._forced_at is None and (stops > 1 or now >= self._grace_ends):
             self._forced_at = now
             self._look.set()  # `wait` ends the jobs
@@ -180,20 +187,18 @@ class Loop:
 
     def close(self) -> None:
         """
-        Leave what was not taken up, and release executor and clients.
+        Leave what was not taken up, and release the executor.
 
         Threads whose handlers hang are left behind.
         """
         self._given_up.set()
-        if self._grace_ends is None:
-            self._grace_ends = self._settings.clock()
+        self._begin_stop(self._settings.clock())
         for entry in self._recovery.close():
             job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
             self._close(job, outcome_at_stop(entry))
         self._writer.repair(self._slots.has)
         self._slots.close()
         self._engine.close()
-        self._clients.close()
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
@@ -213,7 +218,30 @@ class Loop:
             stalled=tuple(job.offer.job_id for job in jobs if job.is_claimed and job.problem),
             journal_error=self._writer.error,
             set_aside=self._recovery.set_aside,
+            free_slots=self._slots.free(),
+            seconds_since_loop=now - self._last_gone_on(),
         )
+
+    def _last_gone_on(self) -> float:
+        is_polling = self._poller is not None and self._poller.is_alive()
+        return min(self._watched_at, self._looped_at) if is_polling else self._watched_at
+
+    def _begin_stop(self, now: float) -> None:
+        if self._grace_ends is None:
+            self._grace_ends = now + self._settings.grace
+            self._stopping.set()
+            self._slots.notify()
+
+    def _check_slots(self, now: float) -> None:
+        """Raise if each slot has had a handler that hangs for as long as the grace."""
+        hanging = self._slots.hanging()
+        if not hanging or self._is_stopping():
+            self._stuck_since = None
+            return
+        self._stuck_since = now if self._stuck_since is None else self._stuck_since
+        if now - self._stuck_since >= self._settings.grace:
+            write_log(logging.CRITICAL, "each slot has a handler that hangs; end the process: jobs %s", hanging)
+            raise WorkerStuckError(hanging)
 
     def _in_work(self) -> list[ClaimedJob]:
         return [job for job in self._slots.jobs() if not job.is_closed]
@@ -265,6 +293,7 @@ class Loop:
         failures = 0
         try:
             while not self._is_stopping():
+                self._looped_at = self._settings.clock()
                 self._writer.repair(self._slots.has)
                 self._recovery.look()
                 if not self._wait_for_room():
@@ -284,6 +313,7 @@ class Loop:
     def _wait_for_room(self) -> int:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
         self._slots.wait(lambda: bool(self._room()) or self._is_stopping(), _LOOK_INTERVAL)
+        self._looped_at = self._settings.clock()
         return self._room()
 
     def _room(self) -> int:
@@ -329,10 +359,12 @@ class Loop:
             self._clients.reconnect(client)
 
     def _take(self, offer: ThirdPartyJob) -> None:
-        """Start on a job, unless it is in work here, or the worker stops, or the poll brought too many."""
+        """Start on a job, unless it is in work here, or the worker stops, or there are too many."""
         if self._slots.has(offer.job_id):
             return
-        if self._is_stopping() or not self._slots.free() or not self._launch(offer, None):
+        most = self._settings.max_jobs_per_client
+        has_room = self._slots.free() and (most is None or self._slots.count(offer.client_id) < most)
+        if self._is_stopping() or not has_room or not self._launch(offer, None):
             self._emit(HandedBack(job=offer))
 
     def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> bool:
@@ -346,10 +378,11 @@ class Loop:
         pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
         ends_at = self._settings.clock() + pause
         while not (self._is_stopping() or is_enough()):
-            left = ends_at - self._settings.clock()
+            self._looped_at = self._settings.clock()
+            left = ends_at - self._looped_at
             if left <= 0:
                 return
-            self._slots.wait(lambda: self._is_stopping() or is_enough(), left)
+            self._slots.wait(lambda: self._is_stopping() or is_enough(), min(left, _LOOK_INTERVAL))
 
     # --- the threads of the jobs
 

@@ -49,6 +49,17 @@ class Slots:
                 job.must_run_alone and job.stage not in (Stage.DECIDED, Stage.ENDED) for job in self._jobs.values()
             )
 
+    def count(self, client_id: str) -> int:
+        """Return how many slots the jobs of a client hold."""
+        with self._lock:
+            return sum(job.offer.client_id == client_id for job in self._jobs.values())
+
+    def hanging(self) -> tuple[str, ...]:
+        """Return the ids of the jobs if each slot has one that is closed and has a handler that still runs."""
+        with self._lock:
+            is_stuck = len(self._jobs) >= self._size and all(job.is_closed for job in self._jobs.values())
+            return tuple(self._jobs) if is_stuck else ()
+
     def has(self, job_id: str) -> bool:
         """Whether this job is in work."""
         with self._lock:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 __all__ = ["WorkerHealth", "WorkerState"]
+
+# The deadline of a client is 60 s by default, and the worker waits for nothing else longer than 30 s.
+_LONGEST_SILENCE: Final = 120.0
 
 WorkerState: TypeAlias = Literal["stopped", "running", "draining"]
 """A worker that does not run, one that accepts jobs, and one that only finishes its jobs."""
@@ -42,6 +45,12 @@ class WorkerHealth:
         set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
 
         overdue: Ids of the jobs that have ended, but whose handlers still run.  Each uses a slot.
+
+        free_slots: How many more jobs the worker can accept now.
+
+        seconds_since_loop: Seconds since both threads of the worker, the one that polls and the one that watches times,
+            have last gone on; ``None`` if it does not run.  A thread may wait for a call of CodePipeline until the
+            deadline of its client, 60 seconds by default.
     """
 
     state: WorkerState
@@ -55,3 +64,26 @@ class WorkerHealth:
     stalled: tuple[str, ...] = ()
     journal_error: str | None = None
     set_aside: tuple[str, ...] = ()
+    free_slots: int = 0
+    seconds_since_loop: float | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """
+        Whether the worker runs and its threads go on, also if all slots are busy: for a liveness probe.
+
+        ``False`` if `seconds_since_loop` is more than 120: the deadline of a call, and as much for all else.
+
+        .. versionadded:: 0.2.0
+        """
+        return self.seconds_since_loop is not None and self.seconds_since_loop <= _LONGEST_SILENCE
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Whether the worker accepts jobs: it runs, its last poll succeeded, and its journal works.
+
+        .. versionadded:: 0.2.0
+        """
+        is_polling = self.seconds_since_poll is not None and self.poll_error is None
+        return self.state == "running" and self.is_alive and is_polling and self.journal_error is None

@@ -47,6 +47,8 @@ class Job(Generic[_ConfigurationT_co]):
         seconds_left: Seconds that the handler has.
 
         cancelled: Set when the result is no longer wanted.
+
+        stopping: Set when the worker stops.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Job(Generic[_ConfigurationT_co]):
         open_artifacts: Callable[[], ArtifactStore],
         seconds_left: float,
         cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> None:
         self._offer = offer
         self._details = details
@@ -65,6 +68,7 @@ class Job(Generic[_ConfigurationT_co]):
         self._open_artifacts = open_artifacts
         self._deadline = time.time() + seconds_left
         self._cancelled = cancelled
+        self._stopping = stopping
         self._lock = threading.Lock()
         self._artifacts: ArtifactStore | None = None
         self._workspace: Path | None = None
@@ -131,6 +135,19 @@ class Job(Generic[_ConfigurationT_co]):
         Look at it in long loops and return when it is true.  It is never true in another process than the worker's.
         """
         return self._cancelled.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """
+        Whether the worker stops, so that the job's time ends with the worker's grace.
+
+        A handler may save its progress and return a `cp_thirdparty.Continued` with a continuation token: CodePipeline
+        then offers a job that goes on from there, which another worker takes.  It is never true in another process
+        than the worker's.
+
+        .. versionadded:: 0.2.0
+        """
+        return self._stopping.is_set()
 
     @property
     def logger(self) -> _LoggerAdapter:

@@ -172,7 +172,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         clients = self._connect()
         return Flow(
             steps=Steps(clients=clients, tokens=self._runner.tokens, notify=notify, clock=time.monotonic),
-            engine=ThreadEngine(self._runner, clients),
+            engine=ThreadEngine(self._runner, clients, threading.Event()),
             action_type_id=None,
             is_idempotent=False,
             max_crashes=1,

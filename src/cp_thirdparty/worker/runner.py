@@ -94,6 +94,7 @@ class Runner(Generic[_ConfigurationT]):
         client_token: SecretStr,
         seconds_left: float,
         cancelled: threading.Event,
+        stopping: threading.Event,
     ) -> Ran:
         """
         Run the handler.
@@ -115,6 +116,7 @@ class Runner(Generic[_ConfigurationT]):
                 open_artifacts=functools.partial(self._open_artifacts, client, details, client_token),
                 seconds_left=seconds_left,
                 cancelled=cancelled,
+                stopping=stopping,
             )
             try:
                 returned = self.handler(job)
@@ -211,6 +213,7 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran |
         client_token=client_token,
         seconds_left=deadline - time.time(),
         cancelled=threading.Event(),
+        stopping=threading.Event(),
     )
 
 

@@ -8,7 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
+
+from typing_extensions import Self
 
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
@@ -71,6 +74,10 @@ class JobWorker(Generic[_ConfigurationT]):
 
         concurrency: The most jobs at a time, at least 1.  Polls request as many jobs as there are free slots.
 
+        max_jobs_per_client: The most jobs of one customer at a time, at least 1; ``None`` for any number.  A customer
+            whose jobs hang then leaves slots for the others.  Further jobs are not claimed, so CodePipeline offers them
+            again, also to other workers.
+
         poll_interval: Seconds between two polls when a poll led to no claim; each is up to a fifth shorter or longer,
             so that many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up
             to once a minute.
@@ -79,7 +86,9 @@ class JobWorker(Generic[_ConfigurationT]):
             or the report comes too late: 3,600 for actions that its quotas do not name, or the action type's
             ``jobTimeout``.
 
-        grace: Seconds that running jobs have after `stop()`, at least 0.
+        grace: Seconds that running jobs have after `stop()`, at least 0.  With 5 seconds for the last attempts to
+            report, the default fits into the 30 seconds between SIGTERM and SIGKILL of Kubernetes.  Docker waits 10
+            seconds unless ``--stop-timeout`` is given.
 
         is_idempotent: Whether the handler may run again for a job whose worker or process died while it ran.
 
@@ -116,9 +125,10 @@ class JobWorker(Generic[_ConfigurationT]):
         client_tokens: ClientTokens,
         journal: Journal | None = None,
         concurrency: int = 10,
+        max_jobs_per_client: int | None = None,
         poll_interval: float = 5.0,
         job_timeout: float = 3300.0,
-        grace: float = 30.0,
+        grace: float = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
         keep_finished: float | None = 30.0,
@@ -139,9 +149,10 @@ class JobWorker(Generic[_ConfigurationT]):
         client_tokens: ClientTokens,
         journal: Journal | None = None,
         concurrency: int = 10,
+        max_jobs_per_client: int | None = None,
         poll_interval: float = 5.0,
         job_timeout: float = 3300.0,
-        grace: float = 30.0,
+        grace: float = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
         keep_finished: float | None = 30.0,
@@ -161,9 +172,10 @@ class JobWorker(Generic[_ConfigurationT]):
         client_tokens: ClientTokens,
         journal: Journal | None = None,
         concurrency: int = 10,
+        max_jobs_per_client: int | None = None,
         poll_interval: float = 5.0,
         job_timeout: float = 3300.0,
-        grace: float = 30.0,
+        grace: float = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
         keep_finished: float | None = 30.0,
@@ -173,6 +185,7 @@ class JobWorker(Generic[_ConfigurationT]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         _check(concurrency >= 1, "concurrency: must be at least 1")
+        _check(max_jobs_per_client is None or max_jobs_per_client >= 1, "max_jobs_per_client: must be at least 1")
         _check(poll_interval > 0, "poll_interval: must be more than 0 seconds")
         _check(job_timeout > 0, "job_timeout: must be more than 0 seconds")
         _check(grace >= 0, "grace: must be at least 0 seconds")
@@ -193,6 +206,7 @@ class JobWorker(Generic[_ConfigurationT]):
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
+            max_jobs_per_client=max_jobs_per_client,
             poll_interval=poll_interval,
             job_timeout=job_timeout,
             grace=grace,
@@ -204,6 +218,9 @@ class JobWorker(Generic[_ConfigurationT]):
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
+        self._turn = threading.Lock()  # of calls of `run_once`
+        self._clients: Clients | None = None
         self._loop: Loop | None = None
         self._stops = 0
 
@@ -229,18 +246,24 @@ class JobWorker(Generic[_ConfigurationT]):
 
             cp_thirdparty.exceptions.JournalError: The journal cannot be read at the start.
 
+            cp_thirdparty.exceptions.WorkerStuckError: Each slot has had a handler that hangs for as long as the grace.
+                End the process: its threads do not keep it from that.
+
             RuntimeError: The worker runs already.
         """
         previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
         try:
             return self._run(polls=None, on_outcome=None)
         finally:
+            self._close_clients()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
     def run_once(self) -> tuple[Outcome, ...]:
         """
         Take over unfinished jobs of the journal, poll once, and return when the jobs have ended.
+
+        Calls from several threads take turns.  The clients stay open for the next call, until `close()`.
 
         Returns:
             The outcome of each job.
@@ -251,7 +274,8 @@ class JobWorker(Generic[_ConfigurationT]):
             RuntimeError: The worker runs already.
         """
         outcomes: list[Outcome] = []
-        self._run(polls=1, on_outcome=outcomes.append)
+        with self._turn:
+            self._run(polls=1, on_outcome=outcomes.append)
         return tuple(outcomes)
 
     def stop(self) -> None:
@@ -264,6 +288,28 @@ class JobWorker(Generic[_ConfigurationT]):
         five seconds after the grace stays in the journal.
         """
         self._stops += 1
+
+    def close(self) -> None:
+        """
+        Stop the worker if it runs in another thread, wait for its end, and close its clients.
+
+        The end of a ``with`` block does the same.  The worker may run again.  The journal stays open.
+
+        .. versionadded:: 0.2.0
+        """
+        with self._ended:
+            if self._loop is not None:
+                self.stop()
+            self._ended.wait_for(lambda: self._loop is None)
+        self._close_clients()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
@@ -286,23 +332,33 @@ class JobWorker(Generic[_ConfigurationT]):
             try:
                 loop.close()
             finally:
-                self._loop = None
-                self._stops = 0
+                with self._ended:
+                    self._loop = None
+                    self._stops = 0
+                    self._ended.notify_all()
         return loop.is_clean
 
+    def _close_clients(self) -> None:
+        with self._lock:
+            clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.close()
+
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
+        if self._clients is None:
+            self._clients = Clients(self._connect)
         return Loop(
             settings=self._settings,
-            clients=Clients(self._connect),
+            clients=self._clients,
             create_engine=self._create_engine,
             tokens=self._runner.tokens,
             journal=self._journal,
             on_outcome=on_outcome,
         )
 
-    def _create_engine(self, clients: Clients) -> Engine:
+    def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
         if self._make_executor is None:
-            return ThreadEngine(self._runner, clients)
+            return ThreadEngine(self._runner, clients, stopping)
         return ExecutorEngine(self._runner, self._make_executor)
 
 

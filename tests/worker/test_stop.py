@@ -1,0 +1,272 @@
+"""How a worker stops, what its health shows, and what handlers that hang leave for others."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    TOKENS,
+    AnyJob,
+    Instead,
+    make_worker,
+    running,
+    succeed,
+    until,
+)
+
+from cp_thirdparty import Continued, Succeeded, ThirdPartyJobClient
+from cp_thirdparty.exceptions import WorkerStuckError
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing.wire import failed
+from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service with two customers."""
+    with LocalCodePipeline(redelivery_delay=0.05, continuation_delay=0.0) as made:
+        made.register_client(CLIENT_ID, CLIENT_TOKEN)
+        made.register_client("client-2", "token-2")
+        yield made
+
+
+@pytest.fixture
+def end() -> Iterator[threading.Event]:
+    """Give an event that ends handlers, at the latest when the test ends."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+_BOTH = {**TOKENS, "client-2": "token-2"}
+
+
+# --- stop
+
+
+def test_a_handler_sees_that_its_worker_stops(service: LocalCodePipeline) -> None:
+    """It may save its progress, and another worker goes on from there."""
+    began = threading.Event()
+
+    def handle(job: AnyJob) -> Succeeded | Continued:
+        if job.continuation_token:
+            return Succeeded()
+        began.set()
+        until(lambda: job.stopping)
+        return Continued(continuation_token="half")
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, handle)) as first:
+        assert began.wait(10)
+    assert first.is_clean
+    assert action.status not in ("Succeeded", "Failed")
+    with running(make_worker(service, handle)):
+        until(lambda: action.status == "Succeeded")
+
+
+def test_a_worker_is_a_context_manager(service: LocalCodePipeline) -> None:
+    """Its end stops a run of another thread, waits for it, and closes the clients; then the worker may run again."""
+    clients: list[ThirdPartyJobClient] = []
+
+    def connect() -> ThirdPartyJobClient:
+        clients.append(service.client())
+        return clients[-1]
+
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, succeed, client_tokens=TOKENS, poll_interval=0.05)
+    with worker as entered:
+        assert entered is worker
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        until(lambda: worker.health().is_ready)
+    assert worker.health().state == "stopped"
+    thread.join(10)
+    assert not thread.is_alive()
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with worker:
+        assert len(worker.run_once()) == 1
+    assert len(clients) == 4
+    worker.close()
+
+
+def test_calls_of_run_once_share_clients_and_take_turns(service: LocalCodePipeline) -> None:
+    """Each call returns the outcomes of its own jobs, and none is lost."""
+    connected: list[int] = []
+
+    def connect() -> ThirdPartyJobClient:
+        connected.append(1)
+        return service.client()
+
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, succeed, client_tokens=TOKENS, concurrency=2)
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(6)]
+    outcomes: list[Outcome] = []
+    threads = [threading.Thread(target=lambda: outcomes.extend(worker.run_once())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    worker.close()
+    assert {action.status for action in actions} == {"Succeeded"}
+    assert {outcome.job.job_id for outcome in outcomes} == {action.jobs[0].id for action in actions}
+    assert len(outcomes) == 6
+    assert len(connected) == 2
+
+
+# --- customers whose jobs hang
+
+
+def test_one_customer_gets_no_more_slots_than_allowed(service: LocalCodePipeline, end: threading.Event) -> None:
+    """Jobs that hang leave slots for others; further jobs of the customer are not claimed."""
+
+    def handle(job: AnyJob) -> Succeeded:
+        if job.client_id == CLIENT_ID:
+            end.wait(20)
+        return Succeeded()
+
+    hanging = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
+    worker = make_worker(service, handle, client_tokens=_BOTH, concurrency=3, max_jobs_per_client=2)
+    with running(worker):
+        until(lambda: sum(action.status == "InProgress" for action in hanging) == 2)
+        others = [service.start_action(ACTION_TYPE, client_id="client-2") for _ in range(2)]
+        until(lambda: all(action.status == "Succeeded" for action in others))
+        assert sum(action.status == "InProgress" for action in hanging) == 2
+        end.set()
+        until(lambda: all(action.status == "Succeeded" for action in hanging))
+
+
+def test_a_job_beyond_the_limit_of_its_customer_is_handed_back(service: LocalCodePipeline) -> None:
+    """A single poll returns it as an outcome."""
+    for _ in range(2):
+        service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    outcomes = make_worker(service, max_jobs_per_client=1).run_once()
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["HandedBack", "Reported"]
+    assert any(isinstance(outcome, HandedBack) for outcome in outcomes)
+
+
+def test_a_worker_whose_slots_all_hang_ends(service: LocalCodePipeline, end: threading.Event) -> None:
+    """Its jobs were reported, and a supervisor can start it again."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
+
+    def handle(_job: AnyJob) -> Succeeded:
+        end.wait(20)
+        return Succeeded()
+
+    worker = make_worker(service, handle, concurrency=2, job_timeout=0.1, grace=0.2)
+    with pytest.raises(WorkerStuckError) as caught:
+        worker.run()
+    assert set(caught.value.job_ids) == {action.jobs[0].id for action in actions}
+    assert {action.status for action in actions} == {"Failed"}
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.job_ids, str(copy)) == (caught.value.job_ids, str(caught.value))
+
+
+def test_a_slot_that_is_free_again_in_time_keeps_the_worker(service: LocalCodePipeline, end: threading.Event) -> None:
+    """A handler that ends within the grace after its timeout does no harm."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+    def handle(_job: AnyJob) -> Succeeded:
+        end.wait(20)
+        return Succeeded()
+
+    worker = make_worker(service, handle, concurrency=1, job_timeout=0.1, grace=5.0)
+    with running(worker) as run:
+        until(lambda: bool(worker.health().overdue))
+        time.sleep(0.3)  # some ticks
+        end.set()
+        until(lambda: worker.health().free_slots == 1)
+    assert action.status == "Failed"
+    assert run.failure is None
+
+
+# --- health
+
+
+def test_a_worker_whose_slots_are_busy_is_alive(service: LocalCodePipeline, end: threading.Event) -> None:
+    """A probe must not end it, although it does not poll."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+    def handle(_job: AnyJob) -> Succeeded:
+        end.wait(20)
+        return Succeeded()
+
+    worker = make_worker(service, handle, concurrency=1)
+    assert (worker.health().is_alive, worker.health().is_ready) == (False, False)
+    with running(worker):
+        until(lambda: action.status == "InProgress")
+        health = worker.health()
+        assert (health.free_slots, health.is_alive, health.is_ready) == (0, True, True)
+        assert health.seconds_since_loop is not None
+        assert health.seconds_since_loop < 5
+        end.set()
+        until(lambda: worker.health().free_slots == 1)
+
+
+def test_a_worker_whose_poll_hangs_is_not_alive(service: LocalCodePipeline, end: threading.Event) -> None:
+    """The thread that watches goes on, but nothing is polled."""
+    now = [0.0]
+
+    def wait(**_: Any) -> None:
+        end.wait(20)
+
+    def connect() -> ThirdPartyJobClient:
+        client = service.client()
+        client._client.meta.events.register("before-send.codepipeline.PollForThirdPartyJobs", wait)
+        return client
+
+    worker: JobWorker[Any] = JobWorker(
+        *(connect, ACTION_TYPE, succeed), client_tokens=TOKENS, poll_interval=0.05, clock=lambda: now[0]
+    )
+    with running(worker):
+        until(lambda: worker.health().is_alive)
+        now[0] = 200.0
+        time.sleep(0.3)  # a tick
+        assert worker.health().seconds_since_loop == 200.0
+        assert not worker.health().is_alive
+        end.set()
+
+
+def test_a_worker_whose_polls_fail_is_alive_and_not_ready(service: LocalCodePipeline) -> None:
+    """A restart would not help, and a load balancer may look elsewhere."""
+    service.faults.add("PollForThirdPartyJobs", Instead(failed("InvalidNonceException", "no")))
+    worker = make_worker(service, poll_interval=20.0)
+    with running(worker):
+        until(lambda: worker.health().poll_error is not None)
+        assert (worker.health().is_alive, worker.health().is_ready) == (True, False)
+
+
+_HEALTHY = WorkerHealth(
+    state="running",
+    in_flight=0,
+    seconds_since_poll=1.0,
+    poll_error=None,
+    oldest_unsent_result=None,
+    uncertain=(),
+    undecodable=(),
+    overdue=(),
+    seconds_since_loop=120.0,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "draining"},
+        {"seconds_since_loop": 121.0},
+        {"seconds_since_poll": None},
+        {"poll_error": "TransportError"},
+        {"journal_error": "disk full"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_keeps_a_worker_from_being_ready(change: dict[str, Any]) -> None:
+    """Each of the conditions is looked at."""
+    assert _HEALTHY.is_ready
+    assert not attrs.evolve(_HEALTHY, **change).is_ready
