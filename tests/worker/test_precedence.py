@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._isolation import SafeClock
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.runner import Runner
@@ -75,6 +77,10 @@ class _Scenario:
 
         failing: Numbers of the jobs whose handlers fail.
 
+        crashing: Numbers of the jobs whose handlers raise what no handler should.
+
+        raised: What these handlers, the look-ups that fail, and the clock in its second call raise.
+
         is_idempotent: Whether a handler may run again.
     """
 
@@ -84,8 +90,22 @@ class _Scenario:
     disk: frozenset[int]
     tokens: frozenset[int]
     failing: frozenset[int]
+    crashing: frozenset[int]
+    raised: BaseException
     is_idempotent: bool
 
+
+class _Group(BaseException):
+    exceptions = (ConnectionError(), SystemExit(1))
+
+
+class _UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+# Not `KeyboardInterrupt`: in the main thread, where this test runs, it is the user's.
+_RAISED: Final = (ConnectionError(), SystemExit(1), GeneratorExit(), _Group(), _UnreadableError())
 
 _SCENARIOS = st.builds(
     _Scenario,
@@ -95,6 +115,8 @@ _SCENARIOS = st.builds(
     disk=st.frozensets(st.integers(0, 12), max_size=2),
     tokens=st.frozensets(st.integers(0, 12), max_size=3),
     failing=st.frozensets(st.integers(0, _JOBS - 1), max_size=1),
+    crashing=st.frozensets(st.integers(0, _JOBS - 1), max_size=1),
+    raised=st.sampled_from(_RAISED),
     is_idempotent=st.booleans(),
 )
 
@@ -145,6 +167,7 @@ class _World:
     runs: Counter[str] = attrs.field(factory=Counter)
     outcomes: list[Outcome] = attrs.field(factory=list)
     looks: Iterator[int] = attrs.field(factory=itertools.count)
+    readings: Iterator[int] = attrs.field(factory=itertools.count)
     rivals: set[str] = attrs.field(factory=set)
     is_calm: bool = False
 
@@ -156,15 +179,17 @@ class _World:
     def number(self, job_id: str) -> int:
         return next(number for number, action in enumerate(self.actions) if action.jobs[0].id == job_id)
 
-    def find_token(self, client_id: str) -> str | None:
+    def find_token(self, _client_id: str) -> str | None:
         if next(self.looks) in self.scenario.tokens and not self.is_calm:
-            raise ConnectionError(client_id)
+            raise self.scenario.raised
         return CLIENT_TOKEN
 
     def handle(self, job: AnyJob) -> Succeeded:
         self.runs[job.id] += 1
         if self.number(job.id) in self.scenario.failing:
             raise JobFailedError(FailureType.JOB_FAILED, "as planned")
+        if self.number(job.id) in self.scenario.crashing:
+            raise self.scenario.raised
         return Succeeded()
 
     def live(self, clients: Clients, *, is_calm: bool) -> None:
@@ -191,14 +216,20 @@ class _World:
         finally:
             self.journal.bury()
 
+    def _read_clock(self) -> float:
+        if next(self.readings) == 1:
+            raise self.scenario.raised
+        return time.monotonic()
+
     def _create_flow(self, clients: Clients, *, is_calm: bool) -> Flow:
         attempts = itertools.count()
+        clock = SafeClock(self._read_clock)
         tokens = TokenLookup(self.find_token)
         runner: Runner[Any] = Runner(
             connect=self.service.client, handler=self.handle, configuration=None, tokens=tokens
         )
         return Flow(
-            steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None),
+            steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None, clock=clock),
             engine=ThreadEngine(runner, clients, threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=self.scenario.is_idempotent,
@@ -206,6 +237,7 @@ class _World:
             job_timeout=1000.0,
             may_claim=lambda: True,
             wait=lambda _job, _seconds: is_calm or next(attempts) < _PATIENCE,
+            clock=clock,
         )
 
 
@@ -253,6 +285,8 @@ _CALM: Final = _Scenario(
     disk=frozenset(),
     tokens=frozenset(),
     failing=frozenset(),
+    crashing=frozenset(),
+    raised=ConnectionError(),
     is_idempotent=False,
 )
 
@@ -290,16 +324,18 @@ def test_the_promises_hold_in_their_order(scenario: _Scenario) -> None:
 
 def _check_cause(world: _World, action: Action, number: int) -> None:
     if action.status == "Succeeded":
-        assert number not in world.scenario.failing
+        assert number not in world.scenario.failing | world.scenario.crashing
         return
     assert isinstance(action.result, FailureDetails)
     if action.result.type is FailureType.SYSTEM_UNAVAILABLE:
         # Only a handler that may not run again, and whose worker has died.
         assert not world.scenario.is_idempotent
         assert world.scenario.deaths
-    else:
-        assert number in world.scenario.failing
+    elif number in world.scenario.failing:
         assert action.result.message == "as planned"
+    else:
+        assert number in world.scenario.crashing
+        assert action.result.message.startswith("The action's worker failed")
 
 
 @pytest.mark.parametrize("name", _WRITES)
