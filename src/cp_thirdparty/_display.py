@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from html import escape
+from html import escape as escape_html
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
+from cp_thirdparty._text import escape
 from cp_thirdparty.secrets import SecretMapping, SecretStr
 
 if TYPE_CHECKING:
@@ -119,10 +120,7 @@ def _part(value: object) -> _Part:
 def _text(value: str) -> _Part:
     # str.__str__: an enumeration is a str too, whose value it gives.
     whole = str.__str__(value)
-    printed = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in whole[:_LONGEST]
-    )
-    return _Part(printed, note=f"… {len(whole):,} characters" if len(whole) > _LONGEST else "")
+    return _Part(escape(whole[:_LONGEST]), note=f"… {len(whole):,} characters" if len(whole) > _LONGEST else "")
 
 
 def _path(context: Any) -> _Line:
@@ -208,7 +206,7 @@ def _html_tree(tree: _Tree) -> str:
 
 
 def _html_table(table: _Table) -> str:
-    headings = "".join(f"<th>{escape(heading)}</th>" for heading in table.headings)
+    headings = "".join(f"<th>{escape_html(heading)}</th>" for heading in table.headings)
     rows = ("".join(f"<td>{_html_line(cell)}</td>" for cell in row) for row in table.rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table><thead><tr>{headings}</tr></thead><tbody>{body}</tbody></table>"
@@ -221,11 +219,11 @@ def _html_line(line: _Line) -> str:
 def _html_part(part: _Part, style: str = "") -> str:
     # <bdi>: a name that is written from right to left turns nothing beside it around.
     note = f" {_html_note(part.note, 'span')}" if part.note else ""
-    return f'<bdi class="{style or f"cp-{part.kind}"}">{escape(part.text)}</bdi>{note}'
+    return f'<bdi class="{style or f"cp-{part.kind}"}">{escape_html(part.text)}</bdi>{note}'
 
 
 def _html_note(note: str, tag: str) -> str:
-    return f'<{tag} class="cp-note">{escape(note)}</{tag}>' if note else ""
+    return f'<{tag} class="cp-note">{escape_html(note)}</{tag}>' if note else ""
 
 
 # --- rich ------------------------------------------------------------------------------------------------------------

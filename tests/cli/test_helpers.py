@@ -89,7 +89,7 @@ def test_journal_shows_what_is_set_aside(capsys: pytest.CaptureFixture[str], tmp
     connection.close()
     bad, good = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
     assert bad == {"jobId": "bad", "state": "SET_ASIDE", "problem": "its state is unknown"}
-    assert (good["jobId"], good["owner"], good["claimedAt"]) == ("a\ufffd[2J", "dead", "")
+    assert (good["jobId"], good["owner"], good["claimedAt"]) == ("a\x1b[2J", "dead", "")
     assert "\x1b" not in command(capsys, "journal", str(path), "--color", "off").out
 
 

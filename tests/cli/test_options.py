@@ -263,6 +263,23 @@ def test_empty_lists_of_an_answer_are_shown(
         assert command(capsys, DETAILS, *_JOB).out == json.dumps(document, indent=4) + "\n"
 
 
+@pytest.mark.parametrize("output", ["json", "text", "table", "yaml", "yaml-stream"])
+def test_no_output_controls_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    """Escapes, C1, bidirectional characters and line breaks of names are shown; JSON stays the same document."""
+    name = "a\x1b[2J\x9b31m\u202egpj\r\nINJECTED\u2028b"
+    document = {"jobDetails": {"id": "job-1", "data": {"outputArtifacts": [{"name": name}]}, "nonce": "1"}}
+    with ScriptedServer(lambda _: ok(document)) as server:
+        for variable, value in _environment(server.endpoint_url).items():
+            monkeypatch.setenv(variable, value)
+        shown = command(capsys, DETAILS, *_JOB, "--output", output).out
+    assert shown.replace("\n", "").replace("\t", "").isprintable()
+    assert not any(line.lstrip(" |-").startswith("INJECTED") for line in shown.splitlines())
+    if output == "json":
+        assert json.loads(shown) == document
+
+
 def test_a_refusal_has_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An error of the service is one line on standard error."""
     with ScriptedServer(lambda _: error("JobNotFoundException", "no\n\x1b[31mjob")) as server:
@@ -270,7 +287,7 @@ def test_a_refusal_has_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest
             monkeypatch.setenv(name, value)
         shown = command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.out) == (254, "")
-    assert shown.err == "cp-thirdparty: error: GetThirdPartyJobDetails: JobNotFoundException: no [31mjob\n"
+    assert shown.err == "cp-thirdparty: error: GetThirdPartyJobDetails: JobNotFoundException: no\\n\\x1b[31mjob\n"
 
 
 def test_version_is_an_option_everywhere(capsys: pytest.CaptureFixture[str]) -> None:

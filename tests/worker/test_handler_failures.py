@@ -356,7 +356,7 @@ class _OddlyNamed(Exception, metaclass=_OddMeta):  # noqa: N818 - as a partner m
         (_OddMembers(), "The action's worker failed."),
         (_OddlyNamed(), "The action's worker failed with _OddlyNamed."),
         (type("X" * 5000, (Exception,), {})(), f"The action's worker failed with {'X' * 99}…."),
-        (type("a\nb\x1b", (Exception,), {})(), "The action's worker failed with a?b?."),
+        (type("a\nb\x1b", (Exception,), {})(), "The action's worker failed with a\\nb\\x1b."),
         (SystemExit(_SECRET), "The action's worker failed with SystemExit."),
         (GeneratorExit(_SECRET), "The action's worker failed with GeneratorExit."),
         (asyncio.CancelledError(_SECRET), "The action's worker failed with CancelledError."),

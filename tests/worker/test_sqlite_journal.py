@@ -283,7 +283,7 @@ def test_a_bad_id_is_shown_without_control_characters(tmp_path: Path) -> None:
     _execute(path, "UPDATE entries SET job_id = x'1b5b324aff61'")
     with closing(SqliteJournal(path)) as journal:
         (found,) = journal.recover(SCOPE).set_aside
-        assert found == SetAside(job_id="\ufffd[2J\ufffda", problem="its ids cannot be read")
+        assert found == SetAside(job_id="\\x1b[2J\ufffda", problem="its ids cannot be read")
         journal.end(found.job_id)
         assert journal.recover(SCOPE).set_aside == ()
 

@@ -24,6 +24,7 @@ from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.responses import MODELLED, find_failure, is_refusal_status
 from cp_thirdparty._core.strike_out import strike_out
+from cp_thirdparty._text import show
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -57,6 +58,8 @@ _CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInT
 # A clock further off than this makes AWS refuse a signature: SigV4 allows 5 minutes (IAM user guide, "Signing AWS API
 # requests").
 _SKEW_SECONDS: Final = 300.0
+# The codes of AWS have at most 50 characters.
+_CODE_LENGTH: Final = 100
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
 
@@ -189,7 +192,7 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     if code in _CREDENTIALS:
         return CredentialsError(f"{code}: AWS does not accept the credentials", **facts)
     text = response.get("Error", {}).get("Message", "")
-    message = strike_out(text if isinstance(text, str) else "", call.secrets)
+    message = show(strike_out(text if isinstance(text, str) else "", call.secrets))
     if code in _ACCESS_DENIED:
         request = cast("Request[Any]", call.request)
         action = f"{request.service}:{request.operation_name}"
@@ -198,7 +201,7 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
         return AccessDeniedError(message, code=code, action=action, resource=denied, **facts)
     found = find_failure(response)
     kind = ThrottledError if found is Failure.THROTTLED else MODELLED.get(code, ServiceError)
-    return kind(message, code=strike_out(code, call.secrets), **facts_of(call, found))
+    return kind(message, code=show(strike_out(code, call.secrets), _CODE_LENGTH), **facts_of(call, found))
 
 
 def clock_offset(headers: Mapping[str, str]) -> float | None:

@@ -29,6 +29,7 @@ from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
 from cp_thirdparty._core.trail import Trail
+from cp_thirdparty._text import show
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
 _SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"
@@ -323,7 +324,7 @@ def _list_name(name: object) -> list[str]:
 
 def _show(name: object) -> str:
     """Return a name as one short line."""
-    return "".join(letter for letter in str(name)[:_NAME_CHARS] if letter.isprintable())
+    return show(str(name), _NAME_CHARS)
 
 
 def never_prompt(session: botocore.session.Session) -> None:

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from cp_thirdparty._text import escape
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,
@@ -51,8 +52,8 @@ def described(error: BaseException) -> tuple[int, str]:
         error: Whatever ended the command.
     """
     code, text = _described(error)
-    # A service's text may hold anything; a terminal gets one line without control characters.
-    return code, " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    # A service's text may hold anything; a terminal gets one line.
+    return code, escape(" ".join(text.split()))
 
 
 def _described(error: BaseException) -> tuple[int, str]:

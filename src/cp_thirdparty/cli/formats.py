@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from cp_thirdparty._text import escape, escape_json
 from cp_thirdparty.cli.errors import OTHER, CommandError
 
 __all__ = ["FORMATS", "Query", "compiled", "formatted"]
@@ -71,7 +72,7 @@ def formatted(document: Any, output: str, *, title: str, color: bool = False, wi
         The text with its last line break, or an empty text when there is nothing to show.
     """
     if output == "json":
-        return "" if document == {} else json.dumps(document, indent=4, ensure_ascii=False) + "\n"
+        return "" if document == {} else escape_json(json.dumps(document, indent=4, ensure_ascii=False)) + "\n"
     if output == "text":
         return "".join(f"{line}\n" for line in _lines(document, None, None))
     if output == "table":
@@ -84,8 +85,15 @@ def formatted(document: Any, output: str, *, title: str, color: bool = False, wi
         return ""
     # The AWS CLI streams one item for each page of an answer; these operations have one page.
     shown = [document] if output == "yaml-stream" else document
-    text: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    text = _dump_yaml(yaml, shown, allow_unicode=True)
+    if not text.replace("\n", "").isprintable():  # PyYAML escapes only a part of what a terminal obeys
+        text = _dump_yaml(yaml, shown, allow_unicode=False)
     return text.removesuffix("...\n")  # what PyYAML ends a single value with
+
+
+def _dump_yaml(yaml: Any, document: Any, *, allow_unicode: bool) -> str:
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=allow_unicode, default_flow_style=False)
+    return text
 
 
 def _lines(item: Any, name: str | None, columns: Iterable[str] | None) -> Iterator[str]:
@@ -95,12 +103,12 @@ def _lines(item: Any, name: str | None, columns: Iterable[str] | None) -> Iterat
     elif isinstance(item, list):
         yield from _lines_of_list(item, name)
     else:
-        yield str(item)
+        yield escape(str(item))
 
 
 def _lines_of_structure(item: Mapping[str, Any], name: str | None, columns: Iterable[str] | None) -> Iterator[str]:
     shown = sorted(key for key in item if not _is_nested(item[key])) if columns is None else list(columns)
-    cells = [str(item.get(key, "")) for key in shown]
+    cells = [escape(str(item.get(key, ""))) for key in shown]
     if cells:
         yield "\t".join(cells if name is None else [name.upper(), *cells])
     for key in sorted(item.keys() - set(shown)):
@@ -114,7 +122,7 @@ def _lines_of_list(items: list[Any], name: str | None) -> Iterator[str]:
         for item in items:
             yield from _lines(item, name, columns)
         return
-    flat = [str(item) for item in items if not _is_nested(item)]
+    flat = [escape(str(item)) for item in items if not _is_nested(item)]
     if flat:
         yield from ["\t".join(flat)] if name is None else [f"{name.upper()}\t{cell}" for cell in flat]
     for item in items:

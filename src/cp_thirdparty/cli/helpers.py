@@ -139,16 +139,11 @@ def _show_job(found: JournalEntry | SetAside) -> dict[str, Any]:
     if found.scope is not None:
         job["actionType"] = " ".join(unstructure(found.scope.action_type_id).values())
         job["region"] = found.scope.region_name
-    return {key: _remove_controls(value) if isinstance(value, str) else value for key, value in job.items()}
+    return job
 
 
 def _show_time(time: float | None) -> str:
     return "" if time is None else datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="seconds")
-
-
-def _remove_controls(text: str) -> str:
-    """Return a string that a terminal shows and does not obey; a journal may come from anywhere."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @click.command(epilog='Example: eval "$(cp-thirdparty completion bash)"')

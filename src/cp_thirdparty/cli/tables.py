@@ -14,6 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cp_thirdparty._text import escape
+
 __all__ = ["table"]
 
 # No table is cut: what is too wide for the terminal is for the pager.
@@ -107,9 +109,9 @@ def _structure(item: dict[str, Any], title: str, depth: int) -> Iterator[_Sectio
     flat = sorted(key for key in item if not isinstance(item[key], (dict, list)))
     section = _Section(title=title, depth=depth)
     if len(flat) == 1:
-        section.rows = [(flat[0], str(item[flat[0]]))]
+        section.rows = [(flat[0], _cell(item[flat[0]]))]
     elif flat:
-        section.headings, section.rows = flat, [[str(item[key]) for key in flat]]
+        section.headings, section.rows = flat, [[_cell(item[key]) for key in flat]]
     yield section
     for key in sorted(item.keys() - set(flat)):
         yield from _sections(item[key], key, depth + 1)
@@ -118,7 +120,7 @@ def _structure(item: dict[str, Any], title: str, depth: int) -> Iterator[_Sectio
 def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator[_Section]:
     nested = sorted({key for item in items for key in item if isinstance(item[key], (dict, list))})
     headings = sorted({key for item in items for key in item if not isinstance(item[key], (dict, list))})
-    rows = [[str(item.get(key, "")) for key in headings] for item in items]
+    rows = [[_cell(item.get(key, "")) for key in headings] for item in items]
     if not nested:
         yield _Section(title=title, depth=depth, headings=headings, rows=list(rows))
         return
@@ -135,4 +137,8 @@ def _is_flat(element: Any) -> bool:
 
 
 def _cells(element: Any) -> Sequence[str]:
-    return [str(cell) for cell in element] if isinstance(element, list) else [str(element)]
+    return [_cell(cell) for cell in element] if isinstance(element, list) else [_cell(element)]
+
+
+def _cell(value: object) -> str:
+    return escape(str(value))

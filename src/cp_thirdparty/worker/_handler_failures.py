@@ -13,6 +13,7 @@ import attrs
 from cp_thirdparty import exceptions
 from cp_thirdparty._core.truncation import truncate
 from cp_thirdparty._result_errors import ResultTypeError
+from cp_thirdparty._text import escape
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JobFailedError
 from cp_thirdparty.models import FailureDetails
@@ -162,4 +163,4 @@ def _where(traceback: TracebackType | None) -> str:
 
 def _printable(text: str, maximum: int) -> str:
     """Return a string for a line of a log or a console; names of artifacts come from outside."""
-    return "".join(each if each.isprintable() else "?" for each in truncate(text, maximum))
+    return escape(truncate(text, maximum))

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from cp_thirdparty._text import show
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
 from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
@@ -61,9 +62,7 @@ class Row:
     def name(self) -> str:
         """The job's id, or what can be shown of it."""
         text = self.job_id.decode(errors="replace") if isinstance(self.job_id, bytes) else str(self.job_id)
-        return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)[
-            :_NAME_LENGTH
-        ]
+        return show(text, _NAME_LENGTH)
 
     @property
     def may_be_running(self) -> bool:

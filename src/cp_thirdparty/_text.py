@@ -1,0 +1,53 @@
+"""Show strings that come from outside, so that no log, terminal or notebook obeys them, and none is too long."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAXIMUM: Final = 1000
+"""The most characters of a string that are shown."""
+
+_ELLIPSIS: Final = "…"
+
+# Most strings have only these; `str.isprintable` is exact, and is asked for the others.
+_HARMLESS: Final = re.compile(r"[ -\[\]-~]*")
+
+
+def escape(text: str) -> str:
+    r"""
+    Return a string whose control, C1, bidirectional and other characters that nobody sees are escaped: ``\x1b``.
+
+    A line break is such a character, so what is returned is one line.
+    """
+    plain = str.__str__(text)  # a subclass may have methods of its own
+    if _HARMLESS.fullmatch(plain) or plain.isprintable():
+        return plain
+    return "".join(each if each.isprintable() else _escape_one(each) for each in plain)
+
+
+def show(text: str, maximum: int = MAXIMUM) -> str:
+    """
+    Escape a string, and truncate one that is longer than a maximum.
+
+    Args:
+        text: The string.
+
+        maximum: The most characters before they are escaped; one more shows that some are missing.
+    """
+    plain = str.__str__(text)
+    return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
+
+
+def escape_json(document: str) -> str:
+    r"""Escape in a JSON text what a terminal may obey: it is the same document, with ``\u009b`` for one character."""
+    return "".join(each if each == "\n" or each.isprintable() else _escape_for_json(each) for each in document)
+
+
+def _escape_one(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _escape_for_json(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
