@@ -41,6 +41,7 @@ _CALLS: dict[str, Callable[[ArtifactStore, Path], object]] = {
         "abc?x",
         "äbc",
         "bucket--use1-az4--x-s3",
+        "point--use1-az4--xa-s3",
         "arn:aws:s3:us-east-1:123456789012:accesspoint/ap",
         "arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/ap",
     ],

@@ -13,10 +13,11 @@ from cp_thirdparty.models import Artifact
 
 __all__ = ["Place", "place_of"]
 
-# Buckets are named by strangers.  The rule leaves out ARNs, and the directory buckets of S3 Express, which botocore
-# would sign for with other credentials ("General purpose bucket naming rules" of S3's user guide).
+# Buckets are named by strangers.  The rule leaves out ARNs, and the directory buckets of S3 Express and their access
+# points, which botocore would sign for with other credentials ("General purpose bucket naming rules" and "Directory
+# bucket naming rules" of S3's user guide).
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_DIRECTORY_BUCKET: Final = "--x-s3"
+_OF_EXPRESS: Final = ("--x-s3", "--xa-s3")
 # "Creating object key names" of S3's user guide: 1,024 bytes of UTF-8.
 _MAX_KEY_BYTES: Final = 1024
 
@@ -64,7 +65,7 @@ def place_of(artifacts: Mapping[str, Artifact], name: str, direction: str, job_i
 
 
 def _broken_rule(bucket: str, key: str) -> str | None:
-    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_DIRECTORY_BUCKET):
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_OF_EXPRESS):
         return "its bucket must have the name of a general purpose bucket, 3 to 63 characters, and no ARN"
     if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY_BYTES:
         return "its object key must have 1 to 1,024 bytes"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
-import botocore.session
 from botocore.config import Config
+from botocore.configprovider import ConfigValueStore, ConstantProvider, EnvironmentProvider
 from botocore.credentials import Credentials
+from botocore.session import Session
 
 from cp_thirdparty._core import data_loader
 from cp_thirdparty._core.errors import configuration_error_of
@@ -95,7 +97,8 @@ def made_s3(
 ) -> Any:
     """Make a client of botocore, or return the error."""
     try:
-        session = botocore.session.Session()
+        session = Session()
+        session.register_component("config_store", _create_settings())
         # In place of botocore's own, which look through environment, files and metadata services.
         session.register_component("credential_provider", _OnlyTheJobs(credentials))
         session.register_component("token_provider", _NoToken())
@@ -113,6 +116,19 @@ def made_s3(
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
     client.meta.events.register_first("needs-retry.s3", handlers.look_at_answer)
     return client
+
+
+def _create_settings() -> ConfigValueStore:
+    """
+    Return botocore's own defaults in place of the settings of the machine.
+
+    Those are for the partner's S3, and this is the customers': a stale profile, an endpoint or an S3 section of them
+    would steer the customers' traffic.  The CA bundle and the proxies belong to the network of the machine.
+    """
+    defaults = {name: ConstantProvider(default) for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()}
+    files = dict.fromkeys(("config_file", "credentials_file"), ConstantProvider(None))
+    certificates = {"ca_bundle": EnvironmentProvider("AWS_CA_BUNDLE", os.environ)}
+    return ConfigValueStore(mapping={**defaults, **files, **certificates})
 
 
 class _OnlyTheJobs:
@@ -142,7 +158,8 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
         "user_agent_extra": f"cp-thirdparty/{__version__}",
         # Only AWS's own endpoints surely have a name for each bucket.
         "s3": {"addressing_style": "auto" if endpoint_url is None else "path"},
-        "defaults_mode": "legacy",  # "auto", from the environment, would ask a metadata service
+        "ignore_configured_endpoint_urls": True,
+        "defaults_mode": "legacy",
     }
     # botocore 1.36 and newer; the older take what each call says.
     checksums = {"request_checksum_calculation", "response_checksum_validation"} & Config.OPTION_DEFAULTS.keys()
