@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cp_thirdparty import ActionTypeId, PipelineContext, ThirdPartyJob, exceptions
-from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing import LocalCodePipeline, http_server
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
@@ -87,7 +87,7 @@ def test_a_connection_is_kept(service: LocalCodePipeline) -> None:
 
 def test_the_rest_of_a_body_is_neither_echoed_nor_logged(service: LocalCodePipeline) -> None:
     """Bytes beyond Content-Length, which may hold a client token, come back in no answer."""
-    answer = _exchange(service, b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}xMARKERx\r\n\r\n")
+    answer = _exchange(service, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}xMARKERx\r\n\r\n")
     assert answer.endswith(b'{"__type": "UnknownOperationException", "message": "400 Bad Request"}')
     assert b"xMARKERx" not in answer
 
@@ -107,7 +107,7 @@ def test_what_is_no_post_gets_an_error_in_json(service: LocalCodePipeline, reque
 @pytest.mark.parametrize("length", ["", "Content-Length: -1", "Content-Length: x", "Content-Length: " + "9" * 5000])
 def test_a_body_without_a_good_length_is_not_read(service: LocalCodePipeline, length: str) -> None:
     """A length that is missing, negative, no number or absurd is refused, and the connection ends."""
-    answer = _exchange(service, f"POST / HTTP/1.1\r\n{length}\r\n\r\n".encode())
+    answer = _exchange(service, f"POST / HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"at most 1 MiB" in answer
 
@@ -286,3 +286,42 @@ def test_a_wrong_token_through_our_client(service: LocalCodePipeline) -> None:
     with service.client() as client, pytest.raises(exceptions.InvalidClientTokenException) as caught:
         client.get_third_party_job_details(action.jobs[0].id, client_token="xMARKERx-wrong")
     assert "xMARKERx" not in str(caught.value)
+
+
+# --- others on the machine, and pages in its browser
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:65535", "[::1]:80"])
+def test_a_name_of_this_machine_is_served(service: LocalCodePipeline, host: str) -> None:
+    """Whatever a client calls it."""
+    connection = http.client.HTTPConnection(*_address(service), timeout=5)
+    connection.request("POST", "/", _POLL, {**_HEADERS, "Host": host})
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "127.0.0.1:80:80", ""])
+def test_another_host_is_refused(service: LocalCodePipeline, host: str) -> None:
+    """A page of another site whose name leads to 127.0.0.1 can neither read nor claim jobs."""
+    connection = http.client.HTTPConnection(*_address(service), timeout=5)
+    connection.request("POST", "/", _POLL, {**_HEADERS, "Host": host})
+    assert connection.getresponse().status == 421
+    connection.close()
+
+
+def test_connections_that_send_nothing_are_bounded(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is closed, and the others after a time."""
+    monkeypatch.setattr(http_server, "_MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(http_server._Handler, "timeout", 0.2)
+    halves = [socket.create_connection(_address(service), timeout=5) for _ in range(6)]
+    try:
+        for half in halves:
+            half.sendall(b"POST / HTTP/1.1\r\n")
+        started = time.monotonic()
+        closed = [half.recv(1) for half in halves]
+        assert closed == [b""] * 6
+        assert time.monotonic() - started < 4
+        assert _exchange(service, b"POST / HTTP/1.1\r\n") == b""
+    finally:
+        for half in halves:
+            half.close()

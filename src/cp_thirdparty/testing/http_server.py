@@ -24,6 +24,15 @@ __all__ = ["HttpServer"]
 _MAX_BODY_BYTES = 1 << 20
 _LENGTH = re.compile(r"[0-9]{1,7}")
 
+# A web page that a browser shows may resolve a name of its own to 127.0.0.1, but it cannot choose the Host header.
+_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+
+# Each connection has a thread.  The 64 clients of the largest test here have two connections each.
+_MOST_CONNECTIONS = 256
+
+# Seconds to wait for a request, or for its rest.
+_IDLE_SECONDS = 60.0
+
 
 class HttpServer(ThreadingHTTPServer):
     """
@@ -55,7 +64,10 @@ class HttpServer(ThreadingHTTPServer):
         self.server_port: int = self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, and serve it in a thread of its own."""
+        """Remember the connection, and serve it in a thread of its own; close one too many."""
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            self.shutdown_request(request)
+            return
         self._connections.add(request)
         super().process_request(request, client_address)
 
@@ -77,9 +89,15 @@ class HttpServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
     disable_nagle_algorithm = True  # without it, each answer of two writes waits 40 ms for an acknowledgement
 
     def do_POST(self) -> None:
+        if not _HOST.fullmatch(self.headers.get("Host", "")):
+            self.close_connection = True
+            message = "The Host header must be localhost, 127.0.0.1 or [::1]"
+            self._send(self._exchange.refuse("UnknownOperationException", message, status=421))
+            return
         length = self.headers.get("Content-Length", "")
         if not _LENGTH.fullmatch(length) or int(length) > _MAX_BODY_BYTES:
             self.close_connection = True  # the body stays unread
