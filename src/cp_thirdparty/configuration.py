@@ -17,6 +17,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._hooks import Hook, MismatchError
 from cp_thirdparty.exceptions import ConfigurationError
 from cp_thirdparty.models import ActionConfiguration
@@ -44,6 +45,7 @@ class Key:
     name: str
 
 
+@hide_arguments
 def structure_configuration(configuration: ActionConfiguration | None, model: type[_T]) -> _T:
     """
     Read the partner's own class from an action configuration.
@@ -78,11 +80,9 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
         NameError: A name in an annotation of the class is not known where the class is defined.
     """
     if not isinstance(configuration, (ActionConfiguration, types.NoneType)):
-        del configuration
         raise TypeError("structure_configuration() takes an ActionConfiguration or None")
     value, problems = _structured_configuration(configuration, model)
     if value is None:
-        del configuration  # its keys are the customer's
         raise ConfigurationError(problems)
     return value
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from cp_thirdparty import models
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._hooks import make_converter
 from cp_thirdparty._reading import read
 from cp_thirdparty.exceptions import ResponseDecodeError
@@ -50,6 +51,7 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
     )
 
 
+@hide_arguments
 def structure(data: object, model: type[_T]) -> _T:
     """
     Read a model from a dictionary with the service's member names.
@@ -68,17 +70,16 @@ def structure(data: object, model: type[_T]) -> _T:
         TypeError: The class is none of `cp_thirdparty.models`.
     """
     if not (isinstance(model, type) and model in _MODELS):
-        del data
         raise TypeError("structure() takes a class of cp_thirdparty.models")
     if model is JobDetails and isinstance(data, dict) and "jobDetails" in data:
         data = data["jobDetails"]
     value, problems = read(data, model)
     if value is None:
-        del data  # a traceback that prints locals must not find it here
         raise ResponseDecodeError(problems)
     return value
 
 
+@hide_arguments
 def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -> dict[str, Any]:
     """
     Write a model as a dictionary with the service's member names, ready for `json.dumps`.
@@ -94,7 +95,6 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
         TypeError: The model is none of `cp_thirdparty.models`, or ``secrets`` is neither word.
     """
     if type(model) not in _MODELS:
-        del model
         raise TypeError("unstructure() takes an instance of a class of cp_thirdparty.models")
     if secrets not in ("mask", "reveal"):
         raise TypeError('secrets must be "mask" or "reveal"')

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import attrs
 
 from cp_thirdparty import _limits
+from cp_thirdparty._frames import hide_init_arguments
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionOwner,
@@ -185,6 +186,7 @@ class Artifact:
 
 
 @_shown
+@hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
     """
@@ -253,6 +255,7 @@ class ActionTypeId:
 
 
 @_shown
+@hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionConfiguration:
     """

@@ -84,6 +84,7 @@ def test_a_model_loads_neither_botocore_nor_a_higher_floor() -> None:
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.JobDetails")
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
         "cp_thirdparty._lazy",
+        "cp_thirdparty._frames",
         "cp_thirdparty._limits",
         "cp_thirdparty._result_errors",
         "cp_thirdparty.enums",

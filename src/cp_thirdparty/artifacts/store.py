@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from botocore.config import Config
 from typing_extensions import Self
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
 from cp_thirdparty.artifacts._download import downloaded
@@ -77,6 +78,7 @@ class ArtifactStore:
         self._outputs = _by_name(details.data.output_artifacts)
 
     @classmethod
+    @hide_arguments
     def for_job(
         cls,
         client: ThirdPartyJobClient,

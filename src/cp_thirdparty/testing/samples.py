@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.enums import ArtifactLocationType
 from cp_thirdparty.models import (
     ActionConfiguration,
@@ -85,6 +86,7 @@ def artifact(
     return Artifact(name=name, revision=revision, location=location)
 
 
+@hide_arguments
 def artifact_credentials(
     *,
     access_key_id: str = "ASIAEXAMPLE",
@@ -138,6 +140,7 @@ def third_party_job(*, client_id: str = _CLIENT_ID, job_id: str = _JOB_ID) -> Th
     return ThirdPartyJob(client_id=client_id, job_id=job_id)
 
 
+@hide_arguments
 def job_details(
     *,
     id: str = _JOB_ID,  # noqa: A002 - the service's name

@@ -14,6 +14,7 @@ from botocore.config import Config
 from typing_extensions import Self
 
 from cp_thirdparty._core import data_loader
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
@@ -177,6 +178,7 @@ class LocalCodePipeline:
         """The latest requests with their outcomes, oldest first.  One is there before its answer is sent."""
         return self._journal.records
 
+    @hide_arguments
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
         """
         Make a client known: a customer whose pipelines run the partner's action.
@@ -191,6 +193,7 @@ class LocalCodePipeline:
         """
         self._states.register_client(client_id, client_token)
 
+    @hide_arguments
     def start_action(
         self,
         action_type_id: ActionTypeId,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -79,6 +80,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         on_event: EventHook | None = None,
     ) -> None: ...
 
+    @hide_arguments
     def __init__(
         self,
         connect: Callable[[], ThirdPartyJobClient],

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._emit import write_log
 from cp_thirdparty.worker._isolation import Raised, call_partner, call_within
@@ -74,6 +75,7 @@ class TokenLookup:
         TypeError: It is neither, or a token is not a text.
     """
 
+    @hide_arguments
     def __init__(self, tokens: ClientTokens) -> None:
         self._look_up: Callable[[str], str | SecretStr | None]
         self._is_mapping = isinstance(tokens, Mapping)

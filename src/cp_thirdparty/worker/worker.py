@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from typing_extensions import Self
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._clients import Clients
@@ -162,6 +163,7 @@ class JobWorker(Generic[_ConfigurationT]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
+    @hide_arguments
     def __init__(
         self,
         connect: Callable[[], ThirdPartyJobClient],

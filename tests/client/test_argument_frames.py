@@ -1,0 +1,204 @@
+"""
+No public function shows a secret in a frame when another argument, or the secret itself, is wrong.
+
+Each public function or class that takes a secret is called with every kind of wrong argument, while a marker is in all
+its secrets.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from support.marker_surfaces import reachable_frames
+
+import cp_thirdparty
+from cp_thirdparty import (
+    ActionConfiguration,
+    ActionTypeId,
+    ArtifactCredentials,
+    FailureDetails,
+    FailureType,
+    JobDetails,
+    JobWorker,
+    SecretStr,
+    ThirdPartyJobClient,
+)
+from cp_thirdparty.artifacts import ArtifactStore
+from cp_thirdparty.converter import structure, structure_configuration, unstructure
+from cp_thirdparty.secrets import SecretMapping
+from cp_thirdparty.testing import LocalCodePipeline, samples
+from cp_thirdparty.worker import JobProcessor
+
+_MARKER = "xMARKERx"
+_ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+
+# What stands for a wrong argument of any kind.
+_WRONG: tuple[Any, ...] = (None, -1, 0, 3.5, float("nan"), True, "", "no", object(), [], {}, len)
+
+# The secret in another type.
+_WRONG_SECRETS: tuple[Any, ...] = (
+    *(_MARKER.encode(), [_MARKER], {_MARKER: 1}, {"a": _MARKER.encode()}, {"configuration": {"a": [_MARKER]}}),
+)
+
+_Call = tuple[Callable[..., object], Mapping[str, Any]]
+
+
+class _Plain:
+    """A class that no configuration fits."""
+
+
+def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient) -> dict[str, _Call]:
+    """Return each function with valid arguments, in which every secret is the marker."""
+    job = {"job_id": "job-1", "client_token": _MARKER}
+    credentials = {"access_key_id": _MARKER, "secret_access_key": _MARKER, "session_token": _MARKER}
+    document = {"id": "1", "nonce": "1", "data": {"actionConfiguration": {"configuration": {"a": _MARKER}}}}
+    details = samples.job_details()
+    failure = FailureDetails(type=FailureType.JOB_FAILED, message="no")
+    worker = {
+        "connect": service.client,
+        "handler": len,
+        "configuration": _Plain,
+        "client_tokens": {"client-1": _MARKER},
+        "job_timeout": 1.0,
+        "artifacts": len,
+        "on_event": len,
+    }
+    return {
+        "SecretStr": (SecretStr, {"value": _MARKER}),
+        "SecretStr.wrap": (SecretStr.wrap, {"value": _MARKER}),
+        "SecretMapping": (SecretMapping, {"entries": {"a": _MARKER}}),
+        "ArtifactCredentials": (ArtifactCredentials, credentials),
+        "ActionConfiguration": (ActionConfiguration, {"configuration": {"a": _MARKER}}),
+        "structure": (structure, {"data": document, "model": JobDetails}),
+        "unstructure": (unstructure, {"model": details, "secrets": "mask"}),
+        "structure_configuration": (
+            structure_configuration,
+            {"configuration": ActionConfiguration(configuration={"a": _MARKER}), "model": _Plain},
+        ),
+        "ThirdPartyJobClient.get_third_party_job_details": (client.get_third_party_job_details, job),
+        "ThirdPartyJobClient.acknowledge_third_party_job": (client.acknowledge_third_party_job, {**job, "nonce": "1"}),
+        "ThirdPartyJobClient.put_third_party_job_success_result": (
+            client.put_third_party_job_success_result,
+            {**job, "continuation_token": None, "current_revision": None, "execution_details": None},
+        ),
+        "ThirdPartyJobClient.put_third_party_job_failure_result": (
+            client.put_third_party_job_failure_result,
+            {**job, "failure_details": failure},
+        ),
+        "ArtifactStore.for_job": (
+            ArtifactStore.for_job,
+            {
+                "client": client,
+                "details": details,
+                "client_token": _MARKER,
+                "expected_bucket_owner": "111122223333",
+                "endpoint_url": "http://127.0.0.1:1",
+                "region_name": "us-east-1",
+            },
+        ),
+        "JobWorker": (
+            JobWorker,
+            {
+                **worker,
+                "action_type_id": _ACTION_TYPE,
+                "journal": None,
+                "concurrency": 1,
+                "max_jobs_per_client": 1,
+                "poll_interval": 1.0,
+                "grace": 1.0,
+                "is_idempotent": True,
+                "max_crashes": 1,
+                "keep_finished": 1.0,
+                "executor": None,
+                "clock": len,
+            },
+        ),
+        "JobProcessor": (JobProcessor, worker),
+        "LocalCodePipeline.register_client": (
+            service.register_client,
+            {"client_id": "client-1", "client_token": _MARKER},
+        ),
+        "LocalCodePipeline.start_action": (
+            service.start_action,
+            {
+                "action_type_id": _ACTION_TYPE,
+                "client_id": "client-1",
+                "configuration": {"a": _MARKER},
+                "input_artifacts": (),
+                "artifact_credentials": samples.artifact_credentials(**credentials),
+            },
+        ),
+        "artifact_credentials": (samples.artifact_credentials, credentials),
+        "job_details": (samples.job_details, {"configuration": {"a": _MARKER}, "nonce": "1", "credentials": None}),
+    }
+
+
+def _mistakes(call: _Call) -> Iterator[tuple[str, BaseException]]:
+    """Yield what a function raises for each wrong argument."""
+    function, valid = call
+    for name in valid:
+        for wrong in (*_WRONG, *(_WRONG_SECRETS if _MARKER in repr(valid[name]) else ())):
+            try:
+                function(**{**valid, name: wrong})
+            except Exception as failure:  # noqa: BLE001, PERF203 - the test looks at it
+                yield f"{name}={type(wrong).__name__}", failure
+
+
+@pytest.fixture
+def calls() -> Iterator[dict[str, _Call]]:
+    """Give the functions, over a service that accepts nothing."""
+    with LocalCodePipeline() as service, service.client() as client:
+        service.register_client("client-1", "t")
+        yield _calls(service, client)
+
+
+def test_no_wrong_argument_shows_a_secret(calls: dict[str, _Call]) -> None:
+    """Neither in a message nor in a frame, and every function refuses something."""
+    shown: list[str] = []
+    for name, call in calls.items():
+        mistakes = list(_mistakes(call))
+        assert mistakes, name
+        for argument, failure in mistakes:
+            if _MARKER in _all_that_shows(failure):
+                shown.append(f"{name}({argument}): {type(failure).__name__}: {failure}")
+    assert shown == []
+
+
+def _all_that_shows(failure: BaseException) -> str:
+    frames = [frame for frame in reachable_frames(failure) if frame.f_code.co_filename != __file__]
+    return f"{failure} {failure!r} {failure.args} {vars(failure)} {[frame.f_locals for frame in frames]}"
+
+
+# Public names that take no secret.
+_WITHOUT_SECRETS = frozenset(
+    """
+    AccessDeniedError Action ActionCategory ActionContext ActionOwner ActionTypeId ActionTypeNotFoundException
+    ArchiveLimits Artifact ArtifactError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
+    ArtifactTooLargeError ArtifactTransferError AsyncThirdPartyJobClient CallFacts CallRecord ClockSkewError
+    CodePipelineJobError ConfigurationError Continued CredentialsError CurrentRevision Delay Delivery
+    EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails
+    FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
+    InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
+    JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
+    LostAnswer LostRace ManualClock MemoryJournal PipelineContext Recovered RefreshingTokens Rejected Released
+    Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError SetAside
+    SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
+    TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
+    WorkerHealth WorkerStuckError action_type_id artifact create_archive extract_archive instances
+    is_already_reported is_wanted may_have_been_accepted pipeline_context tell third_party_job worker_policy
+    """.split()  # noqa: SIM905 - a list would take a line for each
+)
+
+
+def test_every_public_function_is_known(calls: dict[str, _Call]) -> None:
+    """A new one is called above, or has no secret."""
+    modules = ("", ".worker", ".testing", ".exceptions", ".models", ".artifacts", ".converter", ".telemetry", ".enums")
+    public: set[str] = set()
+    for name in (*modules, ".secrets", ".testing.samples", ".testing.faults", ".testing.strategies"):
+        module: Any = importlib.import_module(f"{cp_thirdparty.__name__}{name}")
+        public |= {each for each in module.__all__ if callable(getattr(module, each))}
+    called = {name.partition(".")[0] for name in calls}
+    assert public - called == _WITHOUT_SECRETS
