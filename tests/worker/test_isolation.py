@@ -20,6 +20,7 @@ from support.worker_service import (
     Instead,
     make_worker,
     running,
+    scope_of,
     until,
 )
 
@@ -27,8 +28,8 @@ from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, Thi
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.testing.wire import failed
-from cp_thirdparty.worker import MemoryJournal, Rejected, Reported, _steps, tokens
-from cp_thirdparty.worker._isolation import Raised, SafeClock, call_partner, call_within
+from cp_thirdparty.worker import JournalState, MemoryJournal, Rejected, Released, Reported, _steps, tokens
+from cp_thirdparty.worker._isolation import Raised, SafeClock, call_partner
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 
@@ -171,13 +172,20 @@ def test_a_clock_that_returns_no_number_is_passed_over(value: object) -> None:
     assert clock() >= 100.0
 
 
+@pytest.fixture
+def end(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Give an event that ends what hangs; a look-up may take a moment only."""
+    monkeypatch.setattr(tokens, "MOST_SECONDS", 0.05)
+    event = threading.Event()
+    yield event
+    event.set()
+
+
 def test_a_token_store_that_hangs_costs_only_its_client(
-    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, end: threading.Event
 ) -> None:
-    """The job is rejected after a time, the next one at once, and a third one looks again after another time."""
-    monkeypatch.setattr(tokens, "_MOST_SECONDS", 0.05)
+    """Its jobs are rejected after a time, the next one at once, and a later one is looked up again."""
     service.register_client("client-2", "token-2")
-    end = threading.Event()
     calls: list[str] = []
 
     def look_up(client_id: str) -> str:
@@ -186,43 +194,96 @@ def test_a_token_store_that_hangs_costs_only_its_client(
             end.wait(20)
         return "token-2"
 
-    worker = make_worker(service, client_tokens=look_up)
-    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, client_tokens=look_up, concurrency=2)
+    for _ in range(2):
+        service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    late = [
+        Rejected(job=outcome.job, reason=_steps.TOOK_TOO_LONG, error="TimeoutError") for outcome in worker.run_once()
+    ]
+    assert len(late) == len(calls) == 2
     other = service.start_action(ACTION_TYPE, client_id="client-2")
-    outcomes = worker.run_once()
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Rejected", "Reported"]
+    time.sleep(0.25)  # until CodePipeline offers the two again
+    outcomes = [*worker.run_once(), *worker.run_once()]
     assert other.status == "Succeeded"
-    reason = "its client token could not be looked up"
-    time.sleep(0.25)  # until CodePipeline offers it again
-    (rejected,) = worker.run_once()
-    assert rejected == Rejected(job=rejected.job, reason=reason, error="TimeoutError")
-    assert calls.count(CLIENT_ID) == 1
+    reason = "the look-up of its client token does not return"
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    assert {(outcome.reason, outcome.error) for outcome in rejected} == {(reason, "TimeoutError")}
+    assert calls.count(CLIENT_ID) == 2
     monkeypatch.setattr(tokens, "_RETRY_SECONDS", 0.0)
     time.sleep(0.25)
-    (rejected,) = worker.run_once()
-    assert isinstance(rejected, Rejected)
-    assert calls.count(CLIENT_ID) == 2
-    end.set()
+    assert {type(outcome) for outcome in worker.run_once()} == {Rejected}
+    assert calls.count(CLIENT_ID) > 2
 
 
-def test_no_thread_for_a_look_up_is_a_failed_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The look-up is tried again later."""
+def test_a_look_up_that_returns_too_late_starts_nothing(service: LocalCodePipeline, end: threading.Event) -> None:
+    """The job was given up, and its slot has another thread; the late one ends."""
+    begun = threading.Event()
 
-    def start(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    def look_up(client_id: str) -> str | None:
+        if not begun.is_set():
+            begun.set()
+            end.wait(20)
+        return TOKENS.get(client_id)
 
-    monkeypatch.setattr(threading.Thread, "start", start)
-    assert call_within(1.0, len, "a") == Raised("RuntimeError")
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    job_id = action.jobs[0].id
+    with running(make_worker(service, client_tokens=look_up, concurrency=1)) as run:
+        until(lambda: run.worker.health().in_flight == 0 and begun.is_set())
+        end.set()
+        until(lambda: action.status == "Succeeded")
+        until(lambda: sum(thread.name.startswith("cp-thirdparty-" + job_id) for thread in threading.enumerate()) == 1)
+    operations = [record.operation_name for record in service.requests]
+    assert operations.count("AcknowledgeThirdPartyJob") == 1
 
 
-def test_ctrl_c_in_the_main_thread_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, end: threading.Event) -> None:
+    """Health names it, and its result is reported as soon as the look-up returns."""
+    calls: list[str] = []
+
+    def look_up(client_id: str) -> str | None:
+        calls.append(client_id)
+        if len(calls) == 2:
+            end.wait(20)
+        return TOKENS.get(client_id)
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.faults.add(_SUCCESS, Instead(failed("InvalidClientTokenException", "no")))
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, handle, client_tokens=look_up)) as run:
+        until(lambda: len(calls) == 2)
+        until(lambda: run.worker.health().stalled == (action.jobs[0].id,))
+        end.set()
+        until(lambda: action.status == "Succeeded")
+
+
+def test_an_inherited_job_whose_look_up_hangs_is_released(service: LocalCodePipeline, end: threading.Event) -> None:
+    """An earlier worker may have claimed it, so the journal keeps it."""
+    journal = MemoryJournal()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with service.client() as client:
+        (offer,) = client.poll_for_third_party_jobs(ACTION_TYPE)
+        journal.claim(offer, scope_of(client))
+        journal.release(offer.job_id)
+    worker = make_worker(service, journal=journal, client_tokens=lambda _: end.wait(20) and None)
+    assert worker.run_once() == (Released(job=offer, error="TimeoutError"),)
+    assert [entry.state for entry in journal.jobs()] == [JournalState.CLAIMING]
+    assert action.status != "Succeeded"
+
+
+def test_ctrl_c_in_the_main_thread_is_the_users() -> None:
     """In any other thread it was raised by code, and is an error like others."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    assert call_within(5.0, interrupt) == Raised("KeyboardInterrupt")
-    monkeypatch.setattr(threading, "current_thread", threading.main_thread)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(call_partner(interrupt)))
+    thread.start()
+    thread.join(5)
+    assert found == [Raised("KeyboardInterrupt")]
+    assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt):
         call_partner(interrupt)
 

@@ -106,6 +106,10 @@ class ClaimedJob:
 
         was_interrupted: Whether Ctrl-C ended its handler.
 
+        looks_up_since: When the look-up of its client token began that has not returned; ``None`` if there is none.
+
+        is_abandoned: Whether it ended while this look-up went on, so that its thread is left to itself.
+
         failing_since: When the first of the attempts failed that have failed in a row; ``None`` after a success.
 
         problem: What it waits for because of a failure that is not its own; empty if it waits for nothing.
@@ -134,6 +138,8 @@ class ClaimedJob:
         self.cancelled = threading.Event()
         self.is_given_up = False
         self.was_interrupted = False
+        self.looks_up_since: float | None = None
+        self.is_abandoned = False
         self.failing_since: float | None = None
         self.problem = ""
         self._recorder = recorder
@@ -259,6 +265,22 @@ class ClaimedJob:
                 return False
             self._give_up(True)
             return self.end(outcome)
+
+    def start_look_up(self, now: float) -> None:
+        """Note that the look-up of its client token begins, which is code of the partner and may hang."""
+        self.looks_up_since = now
+
+    def end_look_up(self) -> bool:
+        """Note that the look-up has returned; return ``False`` if it took too long, and the job was given up."""
+        with self._lock:
+            self.looks_up_since = None
+            return self.stage is not Stage.ENDED
+
+    def give_up_look_up(self, outcome: Outcome) -> bool:
+        """End a job whose look-up hangs; return ``False`` if it has returned meanwhile."""
+        with self._lock:
+            self.is_abandoned = self.looks_up_since is not None and self.end(outcome)
+            return self.is_abandoned
 
     def note_failure(self, now: float, problem: str) -> None:
         """Note that an attempt has failed, and what the job waits for; empty if the failure is not the partner's."""

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any, TypeVar
 
 import attrs
@@ -23,12 +22,9 @@ class Raised:
 
     Attributes:
         name: The name of the class.
-
-        thread: The thread in which the code still runs, if it did not return in time.
     """
 
     name: str
-    thread: threading.Thread | None = None
 
 
 def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any) -> _T | Raised:
@@ -52,23 +48,6 @@ def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any
 def is_ctrl_c(failure: BaseException) -> bool:
     """Whether it is the user who interrupts the program, which Python raises in the main thread only."""
     return isinstance(failure, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
-
-
-def call_within(seconds: float, function: Callable[..., _T], *arguments: Any) -> _T | Raised:
-    """Call a function of the partner in a thread of its own, which is left to itself if it takes too long."""
-    context = copy_context()
-    found: list[_T | Raised] = []
-    thread = threading.Thread(
-        target=lambda: found.append(context.run(call_partner, function, *arguments)),
-        name="cp-thirdparty-partner",
-        daemon=True,
-    )
-    try:
-        thread.start()
-    except RuntimeError as failure:  # the system has no thread left
-        return Raised(type(failure).__name__)
-    thread.join(seconds)
-    return found[0] if found else Raised(TimeoutError.__name__, thread)
 
 
 def end_copy(process_id: int) -> None:

@@ -18,6 +18,7 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import ThirdPartyError, WorkerStuckError
 from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
+from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, call_client
 from cp_thirdparty.worker._emit import emit, emit_outcome, write_log
@@ -27,7 +28,7 @@ from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._slots import Slots
-from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
@@ -265,6 +266,12 @@ class Loop:
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
+        since = job.looks_up_since
+        if since is not None and self._settings.clock() - since >= token_lookup.MOST_SECONDS:
+            if job.is_claimed:  # its result is kept
+                job.note_failure(self._settings.clock(), TimeoutError.__name__)
+            else:
+                self._end(job, self._give_up_look_up)
         if not job.is_claimed or job.stage is Stage.DECIDED or self._flow.seconds_left(job):
             return
         if job.stage is Stage.RUNNING:
@@ -272,6 +279,16 @@ class Loop:
             self._end(job, lambda job: self._fail(job, message))
         else:
             self._slots.admit(job)  # its handler does not start any more, so it need not wait for others
+
+    def _give_up_look_up(self, job: ClaimedJob) -> Outcome | None:
+        """End a job that is not claimed and whose look-up hangs, and free its slot."""
+        name = TimeoutError.__name__
+        rejected = Rejected(job=job.offer, reason=TOOK_TOO_LONG, error=name)
+        outcome = Released(job=job.offer, error=name) if job.may_be_claimed else rejected
+        if not job.give_up_look_up(outcome):
+            self._ending.discard(job.offer.job_id)
+            return None
+        return outcome
 
     def _end(self, job: ClaimedJob, end: Callable[[ClaimedJob], Outcome | None]) -> None:
         """End a job in a thread of its own: this one must not wait for the journal or for CodePipeline."""

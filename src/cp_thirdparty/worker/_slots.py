@@ -29,7 +29,7 @@ class Slots:
         self._may_have_room = threading.Condition(self._lock)  # the thread that polls waits
         self._may_start = threading.Condition(self._lock)  # the threads of jobs wait
         self._jobs: dict[str, ClaimedJob] = {}
-        self._busy: set[str] = set()  # ids of the jobs whose threads have not ended
+        self._busy: set[ClaimedJob] = set()  # those whose threads have not ended
         self._running: set[ClaimedJob] = set()
         self._waits_alone = 0
         self._admitted: set[ClaimedJob] = set()
@@ -80,16 +80,22 @@ class Slots:
                     return False
                 self._threads += 1
             self._jobs[job.offer.job_id] = job
-            self._busy.add(job.offer.job_id)
+            self._busy.add(job)
         self._queue.put(job)
         return True
 
     def leave(self, job: ClaimedJob) -> None:
-        """Free the slot of a job that is closed, unless its thread still runs."""
+        """
+        Free the slot of a job that is closed, unless its thread still runs.
+
+        The thread of an abandoned job no longer counts: it ends as soon as it can.
+        """
         with self._lock:
             self._admitted.discard(job)
-            if job.offer.job_id not in self._busy and job.is_closed:
-                self._jobs.pop(job.offer.job_id, None)
+            is_free = job.is_closed and (job.is_abandoned or job not in self._busy)
+            if is_free and self._jobs.get(job.offer.job_id) is job:  # and not a later offer of the same job
+                del self._jobs[job.offer.job_id]
+                self._threads -= job.is_abandoned
             self._notify()
 
     def admit(self, job: ClaimedJob) -> None:
@@ -162,5 +168,7 @@ class Slots:
                 write_log(logging.CRITICAL, "job=%s %s", job.offer.job_id, type(failure).__name__)
             finally:
                 with self._lock:
-                    self._busy.discard(job.offer.job_id)
+                    self._busy.discard(job)
                 self.leave(job)
+            if job.is_abandoned:
+                return

@@ -31,6 +31,8 @@ _LONGEST_PAUSE: Final = 30.0
 # Seconds to try to claim a job.  CodePipeline offers it to other workers after about 30.
 _CLAIM_SECONDS: Final = 25.0
 
+TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
+
 _RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
 
 Wait = Callable[[float], bool]
@@ -209,17 +211,23 @@ class Steps:
         send: Callable[[ThirdPartyJobClient, SecretStr], _T | ThirdPartyError],
     ) -> _T | Exception:
         if job.client_token is None:
-            client_token = self.tokens.find(job.offer.client_id)
+            client_token = self._look_up(job)
             if isinstance(client_token, NoTokenError):
                 return client_token
             job.client_token = client_token
         return send(client, job.client_token)
 
+    def _look_up(self, job: ClaimedJob, *, is_refused: bool = False) -> SecretStr | NoTokenError:
+        job.start_look_up(self.clock())
+        if is_refused:
+            self.tokens.refresh(job.offer.client_id)
+        found = self.tokens.find(job.offer.client_id)
+        return found if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
+
     def _renew_token(self, job: ClaimedJob) -> bool:
         """Look the client token up again; return whether that changed anything."""
         before = job.client_token
-        self.tokens.refresh(job.offer.client_id)
-        found = self.tokens.find(job.offer.client_id)
+        found = self._look_up(job, is_refused=True)
         job.client_token = found if isinstance(found, SecretStr) else None
         return found != before
 

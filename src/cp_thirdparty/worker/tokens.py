@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
@@ -11,7 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._emit import write_log
-from cp_thirdparty.worker._isolation import Raised, call_partner, call_within
+from cp_thirdparty.worker._isolation import Raised, call_partner
 
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
 
@@ -19,8 +18,12 @@ ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | 
 """A mapping from client id to client token, or a callable that looks one up."""
 
 
-# CodePipeline offers a job that is not acknowledged to another worker after about 30 seconds.
-_MOST_SECONDS: Final = 20.0
+MOST_SECONDS: Final = 20.0
+"""
+How long a look-up may take, or a job that is not claimed is given up.
+
+CodePipeline offers a job that is not acknowledged to another worker after about 30 seconds.
+"""
 
 # Seconds after which a client token is looked up again although an earlier look-up has not returned.
 _RETRY_SECONDS: Final = 300.0
@@ -65,8 +68,8 @@ class TokenLookup:
     """
     Looks client tokens up and hides them.  Thread-safe when the given callable is.
 
-    A callable has 20 seconds.  While a look-up for a client hangs, another one for this client fails at once; after
-    five minutes it is called again, in case that only the first call hangs.
+    While a look-up for a client has not returned for 20 seconds, another one for this client fails at once; after five
+    minutes it is tried, in case that only the first one hangs.
 
     Args:
         tokens: A mapping, or a callable that returns a token or ``None``.
@@ -79,7 +82,7 @@ class TokenLookup:
     def __init__(self, tokens: ClientTokens) -> None:
         self._look_up: Callable[[str], str | SecretStr | None]
         self._is_mapping = isinstance(tokens, Mapping)
-        self._hanging: dict[str, tuple[threading.Thread, float]] = {}
+        self._running: dict[str, float] = {}  # client ids, and when the last look-up that has not returned began
         if isinstance(tokens, Mapping):
             for token in tokens.values():
                 SecretStr.wrap(token)
@@ -101,7 +104,12 @@ class TokenLookup:
 
     def find(self, client_id: str) -> SecretStr | NoTokenError:
         """Return the client token of a client, or why there is none.  It raises nothing."""
-        token = call_partner(self, client_id) if self._is_mapping else self._find_in_time(client_id)
+        began_at = time.monotonic()
+        if MOST_SECONDS <= began_at - self._running.get(client_id, began_at) < _RETRY_SECONDS:
+            return NoTokenError("the look-up of its client token does not return", TimeoutError.__name__)
+        self._running[client_id] = began_at
+        token = call_partner(self, client_id)
+        self._running.pop(client_id, None)
         if isinstance(token, Raised):
             return NoTokenError("its client token could not be looked up", token.name)
         return NoTokenError("no client token") if token is None else token
@@ -109,23 +117,13 @@ class TokenLookup:
     def refresh(self, client_id: str) -> bool:
         """Have the token fetched anew at its next look-up; ``False`` when this source cannot."""
         if isinstance(self._look_up, RefreshingTokens):
-            refreshed = call_within(_MOST_SECONDS, self._look_up.refresh, client_id)
+            refreshed = call_partner(self._look_up.refresh, client_id)
             if isinstance(refreshed, Raised):
                 write_log(logging.WARNING, "refresh of the client token raised %s", refreshed.name)
             return True
         return False
 
-    def _find_in_time(self, client_id: str) -> SecretStr | Raised | None:
-        thread, began_at = self._hanging.get(client_id, (None, 0.0))
-        if thread is not None and thread.is_alive() and time.monotonic() - began_at < _RETRY_SECONDS:
-            return Raised(TimeoutError.__name__)
-        self._hanging.pop(client_id, None)
-        found = call_within(_MOST_SECONDS, self, client_id)
-        if isinstance(found, Raised) and found.thread is not None:
-            self._hanging[client_id] = (found.thread, time.monotonic())
-        return found
-
     def __getstate__(self) -> dict[str, Any]:
         if self._is_mapping:
             raise TypeError("client tokens in a mapping cannot be pickled, because they are secret")
-        return {**self.__dict__, "_hanging": {}}
+        return {**self.__dict__, "_running": {}}
