@@ -145,11 +145,16 @@ def _artifact_store(
 
 def _job_event(one: JobEvent, name: str, job_id: str, client_id: str) -> None:
     assert_type(JobEvent(name=name, job_id=job_id, client_id=client_id), JobEvent)
+    assert_type(one.action_execution_id, str | None)
     assert_type(one.client_id, str)
     assert_type(one.detail, str)
+    assert_type(one.emitted_at, float)
+    assert_type(one.failure_type, FailureType | None)
     assert_type(one.job_id, str)
     assert_type(one.name, str)
+    assert_type(one.pipeline, str | None)
     assert_type(one.seconds, float | None)
+    assert_type(one.where, str)
 
 
 def _event_hook(one: EventHook, event: JobEvent) -> None:
@@ -197,6 +202,7 @@ def _worker_health(
     assert_type(one.seconds_since_loop, float | None)
     assert_type(one.is_alive, bool)
     assert_type(one.is_ready, bool)
+    assert_type(one.dropped_events, int)
     assert_type(one.stalled, tuple[str, ...])
     assert_type(one.journal_error, str | None)
     assert_type(one.set_aside, tuple[str, ...])
@@ -484,9 +490,11 @@ def _failure_details(failure: JobFailedError) -> None:
 
 def _ran(one: Ran, result: Result, failure: str, was_interrupted: bool) -> None:
     assert_type(Ran(result=result, failure=failure, was_interrupted=was_interrupted), Ran)
+    assert_type(one.error, str)
     assert_type(one.failure, str)
     assert_type(one.result, Result)
     assert_type(one.was_interrupted, bool)
+    assert_type(one.where, str)
 
 
 def _runner(
@@ -594,7 +602,7 @@ def _refreshing_tokens(one: RefreshingTokens, client_id: str) -> None:
 def _token_lookup(one: TokenLookup, tokens: ClientTokens, client_id: str) -> None:
     assert_type(TokenLookup(tokens), TokenLookup)
     assert_type(one.find(client_id), SecretStr | NoTokenError)
-    assert_type(one.refresh(client_id), bool)
+    assert_type(one.refresh(client_id), NoTokenError | None)
 
 
 # --- worker

@@ -32,6 +32,7 @@ from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswe
 from cp_thirdparty.worker import JournalEntry, JournalState, Outcome, Uncertain
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._isolation import SafeClock
@@ -53,6 +54,10 @@ _JOBS: Final = 3
 _LIVES: Final = 8
 # How often one life of the worker tries again before its time is over.
 _PATIENCE: Final = 4
+
+
+def _ignore(*_: object, **__: object) -> None:
+    """Ignore an event."""
 
 
 class _DiedError(BaseException):
@@ -195,7 +200,7 @@ class _World:
     def live(self, clients: Clients, *, is_calm: bool) -> None:
         """Run a worker process: it takes over what is left, polls once, and works on all that."""
         self.is_calm = is_calm
-        writer = JournalWriter(self.journal, scope_of(clients.reader), lambda *_: None)
+        writer = JournalWriter(self.journal, scope_of(clients.reader), _ignore, Emitter())
         flow = self._create_flow(clients, is_calm=is_calm)
         try:
             entries: dict[str, JournalEntry | None] = {}
@@ -229,7 +234,7 @@ class _World:
             connect=self.service.client, handler=self.handle, configuration=None, tokens=tokens
         )
         return Flow(
-            steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None, clock=clock),
+            steps=Steps(clients=clients, tokens=tokens, notify=_ignore, clock=clock),
             engine=ThreadEngine(runner, clients, threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=self.scenario.is_idempotent,
@@ -257,7 +262,7 @@ def _connect(service: LocalCodePipeline) -> ThirdPartyJobClient:
 def _play(service: LocalCodePipeline, scenario: _Scenario) -> _World:
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(_JOBS)]
     world = _World(service, scenario, _Disk(scenario), actions)
-    clients = Clients(partial(_connect, service))
+    clients = Clients(partial(_connect, service), Emitter())
     with service.client() as rival:
         # Before the worker's first acknowledgement: only after one with an unknown outcome is a race undecidable.
         for number in scenario.rivals:

@@ -37,11 +37,12 @@ from cp_thirdparty.worker import (
     SqliteJournal,
     Uncertain,
     Unsent,
-    _clients,
     _recovery,
     _steps,
 )
 from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._recovery import Recovery
 
@@ -266,8 +267,8 @@ def test_a_lost_response_of_a_recovered_claim_leaves_the_owner_unknown(left: _Le
 
 def _create_recovery(left: _Left) -> Recovery:
     with left.service.client() as client:
-        writer = JournalWriter(left.journal, scope_of(client), lambda *_: None)
-    return Recovery(writer, keep_finished=None, clock=time.monotonic)
+        writer = JournalWriter(left.journal, scope_of(client), lambda *_, **__: None, Emitter())
+    return Recovery(writer, Emitter(), keep_finished=None, clock=time.monotonic)
 
 
 def test_a_job_that_is_taken_over_after_the_end_is_released(left: _Left) -> None:
@@ -310,15 +311,15 @@ def test_a_mistake_after_the_acknowledgement_leaves_the_owner_unknown(
     left: _Left, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exit in a hook may come after the request was sent."""
-    call = _clients.call_client
+    call = Clients.call
 
-    def leave(method: Any, *arguments: Any, **more: Any) -> Any:
-        found = call(method, *arguments, **more)
+    def leave(self: Clients, method: Any, *arguments: Any, **more: Any) -> Any:
+        found = call(self, method, *arguments, **more)
         if method.__name__ == "acknowledge_third_party_job":
             raise SystemExit
         return found
 
-    monkeypatch.setattr(_steps, "call_client", leave)
+    monkeypatch.setattr(Clients, "call", leave)
     assert left.run_once(_never) == Uncertain(job=left.offer)
     assert left.state is JournalState.UNCERTAIN
 
@@ -338,6 +339,6 @@ def test_a_release_concerns_one_job(left: _Left) -> None:
             released.append(job_id)
 
     with left.service.client() as client:
-        writer = JournalWriter(Journal(), scope_of(client), lambda *_: None)
+        writer = JournalWriter(Journal(), scope_of(client), lambda *_, **__: None, Emitter())
     assert writer.claim(ClaimedJob(claiming, recorder=writer, began_at=0.0))
     assert released == [late.job_id]

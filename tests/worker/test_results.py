@@ -358,6 +358,6 @@ def test_a_source_that_can_refresh_is_asked_to() -> None:
     """Only a source with ``refresh`` gives another token afterwards."""
     source = _Refreshing()
     lookup = TokenLookup(source)
-    assert lookup.refresh("c") is True
+    assert lookup.refresh("c") is None
     assert lookup("c") == SecretStr("c 1")
-    assert TokenLookup({"c": "t"}).refresh("c") is False
+    assert TokenLookup({"c": "t"}).refresh("c") is None

@@ -7,6 +7,7 @@ from support.worker_service import until
 
 from cp_thirdparty import ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._slots import Slots
 
 
@@ -34,11 +35,13 @@ def test_a_thread_survives_what_its_job_raises(caplog: pytest.LogCaptureFixture)
         if job.offer.job_id == "first":
             raise SystemExit("xMARKERx")
 
-    slots = Slots(1, work)
+    emitter = Emitter()
+    slots = Slots(1, work, emitter)
     for job_id in ("first", "second"):
         assert slots.launch(_job(job_id))
         until(lambda: slots.free() == 1)
     slots.close()
+    assert emitter.flush()
     assert done == ["first", "second"]
     assert "job=first SystemExit" in caplog.text
     assert "xMARKERx" not in caplog.text

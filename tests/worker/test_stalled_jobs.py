@@ -161,6 +161,7 @@ def test_a_connect_that_raises_keeps_the_clients(service: LocalCodePipeline, cap
 def test_many_jobs_create_the_clients_once(service: LocalCodePipeline) -> None:
     """A client that was replaced since a call began is not replaced because of that call."""
     from cp_thirdparty.worker._clients import Clients  # noqa: PLC0415 - only here
+    from cp_thirdparty.worker._emit import Emitter  # noqa: PLC0415 - only here
 
     made: list[ThirdPartyJobClient] = []
 
@@ -168,7 +169,7 @@ def test_many_jobs_create_the_clients_once(service: LocalCodePipeline) -> None:
         made.append(service.client())
         return made[-1]
 
-    clients = Clients(connect)
+    clients = Clients(connect, Emitter())
     before = clients.reader
     clients.reconnect(before)
     clients.reconnect(before)

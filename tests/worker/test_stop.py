@@ -213,7 +213,10 @@ def test_a_worker_whose_poll_hangs_is_not_alive(service: LocalCodePipeline, end:
     """The thread that watches goes on, but nothing is polled."""
     now = [0.0]
 
+    polls = threading.Event()
+
     def wait(**_: Any) -> None:
+        polls.set()
         end.wait(20)
 
     def connect() -> ThirdPartyJobClient:
@@ -225,7 +228,8 @@ def test_a_worker_whose_poll_hangs_is_not_alive(service: LocalCodePipeline, end:
         *(connect, ACTION_TYPE, succeed), client_tokens=TOKENS, poll_interval=0.05, clock=lambda: now[0]
     )
     with running(worker):
-        until(lambda: worker.health().is_alive)
+        assert polls.wait(10)
+        assert worker.health().is_alive
         now[0] = 200.0
         time.sleep(0.3)  # a tick
         assert worker.health().seconds_since_loop == 200.0

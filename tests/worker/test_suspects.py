@@ -43,6 +43,7 @@ from cp_thirdparty.worker import (
 )
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
@@ -373,11 +374,11 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
     action = _leave(service, journal)
     with service.client() as client:
         (entry,) = journal.recover(scope_of(client)).entries
-        clients = Clients(service.client)
+        clients = Clients(service.client, Emitter())
         tokens = TokenLookup({CLIENT_ID: CLIENT_TOKEN})
         runner: Runner[Any] = Runner(connect=service.client, handler=succeed, configuration=None, tokens=tokens)
         flow = Flow(
-            steps=Steps(clients=clients, tokens=tokens, notify=lambda *_: None),
+            steps=Steps(clients=clients, tokens=tokens, notify=lambda *_, **__: None),
             engine=ThreadEngine(runner, clients, threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=True,
@@ -387,7 +388,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
             wait=lambda *_: False,
             make_room=lambda _: nullcontext(False),
         )
-        writer = JournalWriter(journal, scope_of(client), lambda *_: None)
+        writer = JournalWriter(journal, scope_of(client), lambda *_, **__: None, Emitter())
         job = ClaimedJob(entry.job, recorder=writer, began_at=0.0, entry=entry)
         assert flow.work(job) == Released(job=entry.job, error="the worker was stopped")
         clients.close()

@@ -13,7 +13,7 @@ from cp_thirdparty._core.send import HIDDEN_RESULTS, Result
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
-from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner, end_copy, is_ctrl_c
 
 _T = TypeVar("_T")
@@ -27,10 +27,13 @@ class Clients:
 
     Args:
         connect: Creates a client.
+
+        emitter: Writes the log.
     """
 
-    def __init__(self, connect: Callable[[], ThirdPartyJobClient]) -> None:
+    def __init__(self, connect: Callable[[], ThirdPartyJobClient], emitter: Emitter) -> None:
         self._connect = connect
+        self._emitter = emitter
         self._lock = threading.Lock()
         self._pair = (connect(), connect())
         self._before: tuple[ThirdPartyJobClient, ...] = ()
@@ -52,7 +55,7 @@ class Clients:
                 return
             pair = call_partner(lambda: (self._connect(), self._connect()))
             if isinstance(pair, Raised):  # the next attempt tries it again
-                write_log(logging.WARNING, "connect raised %s", pair.name)
+                self._emitter.log(logging.WARNING, "connect raised %s", pair.name)
                 return
             # Other threads may be in the middle of a call with the present ones, so these are closed the next time.
             _close(self._before)
@@ -63,36 +66,41 @@ class Clients:
         with self._lock:
             _close((*self._before, *self._pair))
 
+    def call(self, method: Callable[..., _T], *args: Any, **parameters: Any) -> _T | ThirdPartyError:
+        """
+        Call a method of a client; return its result or the error of the call.
+
+        If a hook of the partner raises, what CodePipeline did still counts.  Where that is not known, the request may
+        have been accepted.
+        """
+        hidden: list[tuple[BaseException, Result[Any]]] = []
+        token = HIDDEN_RESULTS.set(hidden)
+        process_id = os.getpid()
+        try:
+            return method(*args, **parameters)
+        except BaseException as failure:
+            if is_ctrl_c(failure):
+                raise
+            # An error of this library may come out of a hook too, from another client.  It does not describe this call.
+            result = next((result for raised, result in hidden if raised is failure), None)
+            if result is None and isinstance(failure, ThirdPartyError):
+                return failure.with_traceback(None)
+            self._log_hook(failure)
+            return _outcome(failure, result)
+        finally:
+            end_copy(process_id)
+            HIDDEN_RESULTS.reset(token)
+
+    def _log_hook(self, failure: BaseException) -> None:
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        # Without its message, which may hold anything.
+        arguments = (type(failure).__name__, where.name, where.lineno or 0)
+        self._emitter.log(logging.ERROR, "a hook raised %s at %s:%d", *arguments)
+
 
 def _close(clients: tuple[ThirdPartyJobClient, ...]) -> None:
     for client in clients:
         client.close()
-
-
-def call_client(method: Callable[..., _T], *args: Any, **parameters: Any) -> _T | ThirdPartyError:
-    """
-    Call a method of a client; return its result or the error of the call.
-
-    If a hook of the partner raises, what CodePipeline did still counts.  Where that is not known, the request may have
-    been accepted.
-    """
-    hidden: list[tuple[BaseException, Result[Any]]] = []
-    token = HIDDEN_RESULTS.set(hidden)
-    process_id = os.getpid()
-    try:
-        return method(*args, **parameters)
-    except BaseException as failure:
-        if is_ctrl_c(failure):
-            raise
-        # An error of this library may come out of a hook too, from another client.  It does not describe this call.
-        result = next((result for raised, result in hidden if raised is failure), None)
-        if result is None and isinstance(failure, ThirdPartyError):
-            return failure.with_traceback(None)
-        _log_hook(failure)
-        return _outcome(failure, result)
-    finally:
-        end_copy(process_id)
-        HIDDEN_RESULTS.reset(token)
 
 
 def _outcome(failure: BaseException, result: Result[_T] | None) -> _T | ThirdPartyError:
@@ -106,9 +114,3 @@ def _outcome(failure: BaseException, result: Result[_T] | None) -> _T | ThirdPar
     if error is not None:
         facts = {"delivery": Delivery.NOT_SENT, "is_retry_safe": True}
     return TransportError(f"a hook raised {type(failure).__name__}", **facts)
-
-
-def _log_hook(failure: BaseException) -> None:
-    where = traceback.extract_tb(failure.__traceback__)[-1]
-    # Without its message, which may hold anything.
-    write_log(logging.ERROR, "a hook raised %s at %s:%d", type(failure).__name__, where.name, where.lineno or 0)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
-from cp_thirdparty.models import ThirdPartyJob
+import attrs
+
+from cp_thirdparty.enums import FailureType
+from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.worker._event_queue import EventQueue
+from cp_thirdparty.worker._handler_failures import class_name, printable
 from cp_thirdparty.worker.events import EventHook, JobEvent
 from cp_thirdparty.worker.outcomes import (
     Gone,
@@ -23,11 +32,11 @@ from cp_thirdparty.worker.outcomes import (
 
 _log = logging.getLogger("cp_thirdparty.worker")
 
-_LEVELS: Final[Mapping[str, int]] = {
+LEVELS: Final[Mapping[str, int]] = {
     "claimed": logging.INFO,
     "reported": logging.INFO,
-    "lost_race": logging.DEBUG,
     "handed_back": logging.INFO,
+    "lost_race": logging.DEBUG,
     "gone": logging.WARNING,
     "rejected": logging.WARNING,
     "call_failed": logging.WARNING,
@@ -41,43 +50,197 @@ _LEVELS: Final[Mapping[str, int]] = {
     "released": logging.ERROR,
 }
 
+# Seconds for which the end of a run, or of a job of a `JobProcessor`, waits for events.  With a grace of 20 s and 5 s
+# for the last attempts, a worker then ends within 27 of the 30 s that Kubernetes gives a container by default.
+_FLUSH_SECONDS: Final = 2.0
 
-def write_log(level: int, message: str, *arguments: object, extra: Mapping[str, object] | None = None) -> None:
-    """Write into the worker's log.  Handlers and filters of logs are the partner's code: what they raise is dropped."""
-    with suppress(Exception):
-        _log.log(level, message, *arguments, extra=extra)
+# The most events and log records that wait: those of about 1,000 jobs.  They take 4 MiB.
+_SIZE: Final = 3000
+
+# What a peer has sent is at most this long in logs.
+_MOST_CHARACTERS: Final = 1000
 
 
-def emit(
-    name: str, job: ThirdPartyJob, detail: str = "", *, seconds: float | None = None, hook: EventHook | None = None
-) -> None:
+class Emitter:
     """
-    Write the log record of an event and call the hook.
+    Emits events and log records of one worker or processor.  Thread-safe; it raises nothing and does not block.
 
-    The record is on the logger ``cp_thirdparty.worker``; its attribute ``job_event`` is the `JobEvent`.
+    Hooks and handlers of logs are the partner's code, so a queue and a thread of this emitter are between them and the
+    jobs.
+
+    Args:
+        hook: Called with each event; ``None`` for log records only.
     """
-    level = _LEVELS[name]
-    if hook is None and not _log.isEnabledFor(level):
-        return
-    event = JobEvent(name=name, job_id=job.job_id, client_id=job.client_id, detail=detail, seconds=seconds)
-    text = f" {detail}" if detail else ""
-    arguments = (name, job.job_id, job.client_id, text)
-    write_log(level, "%s job=%s client=%s%s", *arguments, extra={"job_event": event})
-    if hook is not None:
-        _call(hook, event)
+
+    def __init__(self, hook: EventHook | None = None) -> None:
+        self._hook = hook
+        self._queue = EventQueue(_SIZE, self._report_dropped)
+
+    @property
+    def dropped(self) -> int:
+        """How many events and log records were dropped, because the queue was full."""
+        return self._queue.dropped
+
+    def flush(self, seconds_left: float = math.inf) -> bool:
+        """Wait until all that was emitted was delivered, for 2 seconds at most; return whether it was."""
+        return self._queue.flush(min(seconds_left, _FLUSH_SECONDS))
+
+    def log(
+        self,
+        level: int,
+        message: str,
+        *arguments: object,
+        offer: ThirdPartyJob | None = None,
+        details: JobDetails | None = None,
+        **fields: object,
+    ) -> None:
+        """
+        Write a record on the logger ``cp_thirdparty.worker``.
+
+        Args:
+            level: The level of the record.
+
+            message: A message with placeholders.
+
+            arguments: The values for the placeholders.
+
+            offer: The job that the record is about, or ``None``.
+
+            details: The details of the job; ``None`` before they were read.
+
+            fields: More attributes of the record.
+        """
+        record = _Record(level, message, arguments, {**_NO_EVENT, **job_fields(offer, details), **fields})
+        self._queue.put(record.write)
+
+    def emit(
+        self,
+        name: str,
+        offer: ThirdPartyJob,
+        detail: str = "",
+        *,
+        details: JobDetails | None = None,
+        seconds: float | None = None,
+        failure_type: FailureType | None = None,
+        where: str = "",
+        text: str = "",
+    ) -> None:
+        """
+        Write the log record of an event and call the hook.
+
+        The record is on the logger ``cp_thirdparty.worker``; its attribute ``job_event`` is the `JobEvent`.
+
+        Args:
+            name: The name of the event.
+
+            offer: The job.
+
+            detail: More about the event.
+
+            details: The details of the job; ``None`` before they were read.
+
+            seconds: How long it took.
+
+            failure_type: Why the job failed.
+
+            where: The place of an error.
+
+            text: What the log has in place of the detail; empty for the detail.
+        """
+        place = job_fields(offer, details)
+        event = JobEvent(
+            name=name,
+            job_id=offer.job_id,
+            client_id=offer.client_id,
+            detail=detail,
+            seconds=seconds,
+            pipeline=place["pipeline"],
+            action_execution_id=place["action_execution_id"],
+            failure_type=failure_type,
+            where=where,
+        )
+        shown = text or detail
+        arguments = (name, offer.job_id, offer.client_id, f" {shown}" if shown else "")
+        fields = {**place, "failure_type": failure_type, "job_event": event}
+        record = _Record(LEVELS[name], "%s job=%s client=%s%s", arguments, fields, event.emitted_at)
+        self._queue.put(partial(self._deliver, event, record))
+
+    def emit_outcome(
+        self, outcome: Outcome, *, details: JobDetails | None = None, seconds: float | None = None
+    ) -> None:
+        """Emit the event of an outcome; only that of a reported job has its seconds."""
+        name, detail = _describe(outcome)
+        result = outcome.result if isinstance(outcome, (Reported, Unsent)) else None
+        self.emit(
+            name,
+            outcome.job,
+            detail,
+            details=details,
+            seconds=seconds if name == "reported" else None,
+            failure_type=result.type if isinstance(result, FailureDetails) else None,
+        )
+
+    def _deliver(self, event: JobEvent, record: _Record) -> None:
+        record.write()
+        if self._hook is None:
+            return
+        try:
+            self._hook(event)
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, the next event must be delivered
+            message = "on_event raised %s at the event %s"
+            _Record(logging.WARNING, message, (class_name(failure), event.name), record.fields).write()
+
+    def _report_dropped(self, count: int) -> None:
+        message = "%d events or log records were dropped, because on_event or a handler of logs was too slow"
+        _Record(logging.WARNING, message, (count,), {**_NO_EVENT, **job_fields(None, None)}).write()
 
 
-def _call(hook: EventHook, event: JobEvent) -> None:
-    try:
-        hook(event)
-    except BaseException as failure:  # noqa: BLE001 - whatever it is, it must not cost a job
-        write_log(logging.WARNING, "on_event raised %s", type(failure).__name__)
+@attrs.frozen
+class _Record:
+    """A log record of the thread and the time in which it was created, to be written by another thread."""
+
+    level: int
+    message: str
+    arguments: tuple[object, ...]
+    fields: Mapping[str, object]
+    created: float = attrs.field(factory=time.time)
+    thread: int = attrs.field(factory=threading.get_ident)
+    thread_name: str = attrs.field(factory=lambda: threading.current_thread().name)
+
+    def write(self) -> None:
+        """Write the record.  Handlers, filters and factories of records may raise anything, which is dropped."""
+        with suppress(BaseException):
+            if _log.isEnabledFor(self.level):
+                _log.handle(self._create())
+
+    def _create(self) -> logging.LogRecord:
+        record = _log.makeRecord(_log.name, self.level, __file__, 0, self.message, self.arguments, None)
+        record.relativeCreated += (self.created - record.created) * 1000
+        record.created, record.msecs = self.created, float(int(self.created % 1 * 1000))
+        record.thread, record.threadName = self.thread, self.thread_name
+        # Not by the argument `extra` of `makeRecord`, which refuses a name that the partner's factory has set.
+        record.__dict__.update(self.fields)
+        return record
 
 
-def emit_outcome(outcome: Outcome, *, seconds: float | None = None, hook: EventHook | None = None) -> None:
-    """Emit the event of an outcome; only that of a reported job has its seconds."""
-    name, detail = _describe(outcome)
-    emit(name, outcome.job, detail, seconds=seconds if name == "reported" else None, hook=hook)
+# What a record that is about no event has, so that one format fits all records.
+_NO_EVENT: Final[Mapping[str, Any]] = {"failure_type": None, "job_event": None}
+
+
+def job_fields(offer: ThirdPartyJob | None, details: JobDetails | None) -> dict[str, str | None]:
+    """Return the attributes by which records of the worker and of handlers are joined; ``None`` if not known."""
+    context = None if details is None else details.data.pipeline_context
+    action = None if context is None else context.action
+    return {
+        "job_id": None if offer is None else offer.job_id,
+        "client_id": None if offer is None else offer.client_id,
+        "pipeline": _field(None if context is None else context.pipeline_name),
+        "action_execution_id": _field(None if action is None else action.action_execution_id),
+    }
+
+
+def _field(value: str | None) -> str | None:
+    return None if value is None else printable(value, _MOST_CHARACTERS)
 
 
 def _describe(outcome: Outcome) -> tuple[str, str]:

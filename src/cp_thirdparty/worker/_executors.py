@@ -14,7 +14,7 @@ import attrs
 
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
@@ -80,9 +80,10 @@ class _Pool:
 class ExecutorEngine:
     """Runs handlers in an executor, which is created again when it breaks."""
 
-    def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor]) -> None:
+    def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:
         self._runner = pickle_runner(runner)
         self._make_executor = make_executor
+        self._emitter = emitter
         self._lock = threading.Lock()
         self._pool: _Pool | None = _Pool(make_executor())
 
@@ -112,7 +113,7 @@ class ExecutorEngine:
     def close(self) -> None:
         """Shut the executor down without waiting for handlers that hang."""
         if self._pool is not None:
-            _shut_down(self._pool)
+            _shut_down(self._pool, self._emitter)
 
     def _enter(self, job_id: str) -> _Pool:
         with self._lock:
@@ -129,18 +130,18 @@ class ExecutorEngine:
             if is_broken and pool.died_with is None:
                 pool.died_with = len(pool.jobs)
             if is_broken and self._pool is pool:
-                _shut_down(pool)
+                _shut_down(pool, self._emitter)
                 self._pool = None
             jobs = len(pool.jobs)
             pool.jobs.discard(job_id)
             return jobs if pool.died_with is None else pool.died_with
 
 
-def _shut_down(pool: _Pool) -> None:
+def _shut_down(pool: _Pool, emitter: Emitter) -> None:
     try:
         pool.executor.shutdown(wait=False)
     except Exception as failure:  # noqa: BLE001 - the partner's own executor
-        write_log(logging.WARNING, "the executor's shutdown raised %s", type(failure).__name__)
+        emitter.log(logging.WARNING, "the executor's shutdown raised %s", type(failure).__name__)
 
 
 def _wait_for(future: Future[Ran | NotStarted], job: ClaimedJob) -> Ran | NotStarted | None:

@@ -117,7 +117,7 @@ class Flow:
         outcome = self.steps.claim(job, wait) if outcome is None else outcome
         if outcome is None:
             self._note_claim(job)
-            self.steps.notify("claimed", job.offer, "")
+            self.steps.notify("claimed", job)
         return outcome
 
     def _restore(self, job: ClaimedJob, entry: JournalEntry) -> Outcome | None:
@@ -133,7 +133,7 @@ class Flow:
                 return outcome
             if job.details is None or job.details.data.action_type_id != self.action_type_id:
                 return LostRace(job=job.offer)
-        self.steps.notify("recovered", job.offer, f"{entry.state.value} crashes={entry.crashes}")
+        self.steps.notify("recovered", job, f"{entry.state.value} crashes={entry.crashes}")
         return None
 
     def _read_action_type(self, job: ClaimedJob) -> Outcome | None:
@@ -197,7 +197,10 @@ class Flow:
 
     def _accept(self, job: ClaimedJob, ran: Ran) -> None:
         if ran.failure:
-            self.steps.notify("handler_failed", job.offer, ran.failure)
+            failure_type = ran.result.type if isinstance(ran.result, FailureDetails) else None
+            self.steps.notify(
+                *("handler_failed", job, ran.error), failure_type=failure_type, where=ran.where, text=ran.failure
+            )
         job.note_success()
         job.was_interrupted = ran.was_interrupted
         job.decide(ran.result, self.clock())
@@ -205,7 +208,7 @@ class Flow:
     def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
         """Do what the failure policy says about a handler that did not end."""
         name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
-        self.steps.notify("executor_failed", job.offer, name)
+        self.steps.notify("executor_failed", job, name)
         following = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job))).next
         if following is Next.END:
             return Gone(job=job.offer, error=name)

@@ -49,11 +49,18 @@ class Explanation:
 
         log: What to log; empty for a correct `JobFailedError`.
 
+        error: Class and message of the exception that decides the failure type, without its place.
+
+        where: The way to that exception, or to the one that ended the handler if that one was never raised; empty if
+            it is not known.
+
         was_interrupted: Whether Ctrl-C is among the exceptions.
     """
 
     details: FailureDetails
     log: str
+    error: str = ""
+    where: str = ""
     was_interrupted: bool = False
 
 
@@ -69,7 +76,13 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
     row, chosen = _choose(related)
     return Explanation(
         details=_report(row, chosen, job_id) if words is None else failure_details(words),
-        log="" if is_correct else "; from ".join(_log_text(one) for one in related[:_MOST_LOGGED]),
+        log=""
+        if is_correct
+        else "; from ".join(
+            f"{_name(one)} at {_find_way(one.__traceback__) or 'its start'}" for one in related[:_MOST_LOGGED]
+        ),
+        error=_name(chosen),
+        where=_find_way(chosen.__traceback__ or failure.__traceback__),
         was_interrupted=any(isinstance(one, KeyboardInterrupt) for one in related),
     )
 
@@ -79,13 +92,14 @@ def unexplained(failure: BaseException, obstacle: BaseException, job_id: str) ->
     return Explanation(
         details=_details(FailureType.JOB_FAILED, "The action's worker failed", job_id),
         log=f"{class_name(failure)}, which raised {class_name(obstacle)} when it was read",
+        error=class_name(failure),
         was_interrupted=type(obstacle) is KeyboardInterrupt,
     )
 
 
 def class_name(value: object) -> str:
     """Return the name of a value's class without running code of that class."""
-    return _printable(type.__dict__["__name__"].__get__(type(value)), _LONGEST_NAME)
+    return printable(type.__dict__["__name__"].__get__(type(value)), _LONGEST_NAME)
 
 
 def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None, bool]:
@@ -114,12 +128,12 @@ def _row(error: BaseException) -> HandlerFailure:
 def _report(row: HandlerFailure, error: BaseException, job_id: str) -> FailureDetails:
     sentence = row.sentence if type(error) in _OURS or "{message}" not in row.sentence else FAILED
     # The message is read only where it is shown: of other exceptions it may be anything.
-    message = _printable(str(error), _MOST_CHARACTERS) if "{message}" in sentence else ""
+    message = printable(str(error), _MOST_CHARACTERS) if "{message}" in sentence else ""
     return _details(row.failure_type, sentence.format(message=message, error=class_name(error)), job_id)
 
 
 def _details(kind: FailureType, sentence: str, job_id: str) -> FailureDetails:
-    text = f"{sentence[:1].upper()}{sentence[1:]} (job {_printable(job_id, _LONGEST_NAME)})."
+    text = f"{sentence[:1].upper()}{sentence[1:]} (job {printable(job_id, _LONGEST_NAME)})."
     return FailureDetails(type=kind, message=text)
 
 
@@ -144,23 +158,23 @@ def _members(failure: BaseException) -> list[BaseException]:
     return [one for one in members if isinstance(one, BaseException)] if isinstance(members, tuple) else []
 
 
-def _log_text(error: BaseException) -> str:
-    """Return the class and the place of an exception, with its message if this library wrote it."""
-    message = f": {_printable(str(error), _MOST_CHARACTERS)}" if type(error) in _OURS else ""
-    return f"{class_name(error)}{message} at {_where(error.__traceback__)}"
+def _name(error: BaseException) -> str:
+    """Return the class of an exception, with its message if this library wrote it."""
+    message = f": {printable(str(error), _MOST_CHARACTERS)}" if type(error) in _OURS else ""
+    return f"{class_name(error)}{message}"
 
 
-def _where(traceback: TracebackType | None) -> str:
-    """Return the way to an exception by lines of code; its message may hold anything."""
+def _find_way(traceback: TracebackType | None) -> str:
+    """Return the way to an exception by lines of code, or an empty string; its message may hold anything."""
     lines: list[str] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_filename != _RUNNER:
             lines.append(f"{code.co_filename.removeprefix(_FOLDER)}:{traceback.tb_lineno} {code.co_name}")
         traceback = traceback.tb_next
-    return " > ".join(lines[-_MOST_FRAMES:]) or "its start"
+    return " > ".join(lines[-_MOST_FRAMES:])
 
 
-def _printable(text: str, maximum: int) -> str:
+def printable(text: str, maximum: int) -> str:
     """Return a string for a line of a log or a console; names of artifacts come from outside."""
     return escape(truncate(text, maximum))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
+from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.journal import JobScope, Journal, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
@@ -17,8 +17,22 @@ from cp_thirdparty.worker.results import Result
 
 _T = TypeVar("_T")
 
-Notify = Callable[[str, ThirdPartyJob, str], object]
-"""Called with the name of an event, its job and a detail."""
+
+class Notify(Protocol):
+    """Gets each event of a job; the fields are those of a `cp_thirdparty.worker.JobEvent`."""
+
+    def __call__(
+        self,
+        name: str,
+        job: ClaimedJob,
+        detail: str = "",
+        *,
+        failure_type: FailureType | None = None,
+        where: str = "",
+        text: str = "",
+    ) -> object:
+        """Emit the event; ``text`` is what the log has in place of the detail."""
+        ...
 
 
 class JournalWriter:
@@ -31,10 +45,11 @@ class JournalWriter:
         scope: Whose jobs are written, and taken over.
     """
 
-    def __init__(self, journal: Journal, scope: JobScope, notify: Notify) -> None:
+    def __init__(self, journal: Journal, scope: JobScope, notify: Notify, emitter: Emitter) -> None:
         self._journal = journal
         self.scope = scope
         self._notify = notify
+        self._emitter = emitter
         self._errors: dict[str, str] = {}
         self._unclear: set[str] = set()
 
@@ -95,7 +110,7 @@ class JournalWriter:
         try:
             self._guard("release", lambda journal: journal.release(job_id))
         except JournalError as failure:
-            write_log(logging.ERROR, "job=%s: %s", job_id, failure)
+            self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
             return False
         self._unclear.discard(job_id)
         return True
@@ -114,7 +129,7 @@ class JournalWriter:
         except JournalError as failure:
             if job.stage is Stage.ENDED and not isinstance(job.outcome, (Reported, Gone)):
                 self._unclear.add(job.offer.job_id)  # it must be released before anyone can claim it again
-            self._notify("journal_failed", job.offer, f"{job.stage.value}: {failure}")
+            self._notify("journal_failed", job, f"{job.stage.value}: {failure}")
 
     def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
         found: _T | Raised | JournalError = call_partner(_use, use, self._journal)

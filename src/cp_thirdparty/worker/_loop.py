@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -17,11 +17,11 @@ from cp_thirdparty._core.backoff import pause_before_poll
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import ThirdPartyError, WorkerStuckError
-from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
+from cp_thirdparty.models import ActionTypeId, FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker._clients import Clients, call_client
-from cp_thirdparty.worker._emit import emit, emit_outcome, write_log
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE, Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import Flow
@@ -29,7 +29,6 @@ from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
-from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
@@ -46,7 +45,7 @@ _REMEMBERED: Final = 1000
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The arguments of a `cp_thirdparty.worker.JobWorker`."""
+    """The arguments of a `cp_thirdparty.worker.JobWorker`, and what emits its events."""
 
     action_type_id: ActionTypeId
     concurrency: int
@@ -57,7 +56,7 @@ class Settings:
     is_idempotent: bool
     max_crashes: int
     keep_finished: float | None
-    hook: EventHook | None
+    emitter: Emitter
     clock: Callable[[], float]
     jitter: random.Random
 
@@ -93,11 +92,16 @@ class Loop:
         on_outcome: Callable[[Outcome], object] | None,
     ) -> None:
         self._settings = settings
+        self._emitter = settings.emitter
         self._clients = clients
         self._stopping = threading.Event()
         self._engine = create_engine(clients, self._stopping)
-        self._writer = JournalWriter(journal, _find_scope(clients, settings.action_type_id), self._notify)
-        self._recovery = Recovery(self._writer, keep_finished=settings.keep_finished, clock=settings.clock)
+        self._writer = JournalWriter(
+            journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter
+        )
+        self._recovery = Recovery(
+            self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock
+        )
         self._flow = Flow(
             steps=Steps(clients=clients, tokens=tokens, notify=self._notify, clock=settings.clock),
             engine=self._engine,
@@ -110,7 +114,7 @@ class Loop:
             make_room=self._make_room,
             clock=settings.clock,
         )
-        self._slots = Slots(settings.concurrency, self._work)
+        self._slots = Slots(settings.concurrency, self._work, self._emitter)
         self._on_outcome = on_outcome
         self._look = threading.Event()  # wakes the thread that watches before its time
         self._poller: threading.Thread | None = None
@@ -143,6 +147,7 @@ class Loop:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
+        self._log_state("running", "the worker has started: concurrency %d", self._settings.concurrency)
         self._recovery.start()
         self._poller = threading.Thread(target=self._fill, args=(polls,), name="cp-thirdparty-poller", daemon=True)
         self._poller.start()
@@ -194,12 +199,19 @@ class Loop:
         """
         self._given_up.set()
         self._begin_stop(self._settings.clock())
-        for entry in self._recovery.close():
-            job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
-            self._close(job, outcome_at_stop(entry))
-        self._writer.repair(self._slots.has)
-        self._slots.close()
-        self._engine.close()
+        try:
+            for entry in self._recovery.close():
+                job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
+                self._close(job, outcome_at_stop(entry))
+            self._writer.repair(self._slots.has)
+            self._slots.close()
+            self._engine.close()
+        finally:
+            is_clean = self.is_clean and self._fatal is None and not self._in_work()
+            self._log_state(
+                "stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean
+            )
+            self._emitter.flush()
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
@@ -221,6 +233,7 @@ class Loop:
             set_aside=self._recovery.set_aside,
             free_slots=self._slots.free(),
             seconds_since_loop=now - self._last_gone_on(),
+            dropped_events=self._emitter.dropped,
         )
 
     def _last_gone_on(self) -> float:
@@ -231,6 +244,9 @@ class Loop:
         if self._grace_ends is None:
             self._grace_ends = now + self._settings.grace
             self._stopping.set()
+            if self._poller is not None and not self._given_up.is_set():
+                jobs = len(self._in_work())
+                self._log_state("draining", "the worker stops: %d jobs have %.0f seconds", jobs, self._settings.grace)
             self._slots.notify()
 
     def _check_slots(self, now: float) -> None:
@@ -241,7 +257,9 @@ class Loop:
             return
         self._stuck_since = now if self._stuck_since is None else self._stuck_since
         if now - self._stuck_since >= self._settings.grace:
-            write_log(logging.CRITICAL, "each slot has a handler that hangs; end the process: jobs %s", hanging)
+            self._has_lost = True
+            message = "each slot has a handler that hangs; end the process: jobs %s"
+            self._emitter.log(logging.CRITICAL, message, hanging)
             raise WorkerStuckError(hanging)
 
     def _in_work(self) -> list[ClaimedJob]:
@@ -260,7 +278,7 @@ class Loop:
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         if not job.is_claimed or not job.decide(failure, self._settings.clock(), is_given_up=True):
             return None
-        self._notify("timed_out", job.offer, message)
+        self._notify("timed_out", job, message, failure_type=failure.type)
         self._slots.notify()
         return self._flow.report(job)
 
@@ -298,7 +316,7 @@ class Loop:
         try:
             threading.Thread(target=self._guard, args=(job, end), daemon=True).start()
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
-            write_log(logging.ERROR, "job=%s cannot be ended now: %s", job.offer.job_id, type(failure).__name__)
+            self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
             self._ending.discard(job.offer.job_id)
 
     # --- the thread that polls
@@ -348,7 +366,7 @@ class Loop:
         is_broken = self._writer.error is not None
         room = 1 if is_broken else self._slots.free()  # one job finds out whether the journal works again
         client = self._clients.reader
-        found = call_client(
+        found = self._clients.call(
             client.poll_for_third_party_jobs, self._settings.action_type_id, max_batch_size=max(room, 1)
         )
         self._has_claimed = False
@@ -368,7 +386,7 @@ class Loop:
 
     def _note_failure(self, failure: ThirdPartyError, client: ThirdPartyJobClient, *, is_patient: bool) -> None:
         self._poll_error = type(failure).__name__
-        write_log(logging.WARNING, "poll failed: %s", failure)
+        self._emitter.log(logging.WARNING, "poll failed: %s", failure)
         following = classify(Step.POLL, failure, Situation()).next
         if following is Next.STOP or not is_patient:
             self._fatal = failure
@@ -388,7 +406,8 @@ class Loop:
         now = self._settings.clock()
         is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
         if not is_launched:
-            write_log(logging.ERROR, "job=%s cannot be started: the system has no thread left", offer.job_id)
+            message = "job=%s cannot be started: the system has no thread left"
+            self._emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
         return is_launched
 
     def _pause(self, failures: int, is_enough: Callable[[], bool]) -> None:
@@ -417,7 +436,7 @@ class Loop:
         except BaseException as failure:  # noqa: BLE001 - a mistake of this library; its text may hold anything
             where = traceback.extract_tb(failure.__traceback__)[-1]
             name = type(failure).__name__
-            write_log(logging.CRITICAL, "job=%s %s at %s:%d", job.offer.job_id, name, where.name, where.lineno or 0)
+            self._log_job(logging.CRITICAL, "job=%s %s at %s:%d", job, name, where.name, where.lineno or 0)
             self._has_lost = True
             outcome = _outcome_of_mistake(job, name)
         if outcome is not None:
@@ -438,7 +457,7 @@ class Loop:
         self._ending.discard(job.offer.job_id)
         try:
             self._note_outcome(job, outcome)
-            self._emit(outcome, self._settings.clock() - job.began_at)
+            self._emit(outcome, details=job.details, seconds=self._settings.clock() - job.began_at)
         finally:
             job.is_closed = True
             self._slots.leave(job)
@@ -459,18 +478,26 @@ class Loop:
 
     # --- events
 
-    def _notify(self, name: str, offer: ThirdPartyJob, detail: str) -> None:
+    def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:
+        """Log the start, the stop and the end of a run until `stop`."""
+        if self._on_outcome is None:
+            self._emitter.log(logging.INFO, message, *arguments, worker_state=state, **fields)
+
+    def _log_job(self, level: int, message: str, job: ClaimedJob, *arguments: object) -> None:
+        self._emitter.log(level, message, job.offer.job_id, *arguments, offer=job.offer, details=job.details)
+
+    def _notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         if name == "claimed" and not self._has_claimed:
             self._has_claimed = True
             self._slots.notify()
         if name == "journal_failed":
             self._has_lost = True
-        emit(name, offer, detail, hook=self._settings.hook)
+        self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
-    def _emit(self, outcome: Outcome, seconds: float | None = None) -> None:
+    def _emit(self, outcome: Outcome, *, details: JobDetails | None = None, seconds: float | None = None) -> None:
         if isinstance(outcome, Rejected) and outcome.reason == UNDECODABLE:
             self._undecodable.append(outcome.job.job_id)
-        emit_outcome(outcome, seconds=seconds, hook=self._settings.hook)
+        self._emitter.emit_outcome(outcome, details=details, seconds=seconds)
         if self._on_outcome is not None:
             self._on_outcome(outcome)
 

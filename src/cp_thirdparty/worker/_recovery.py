@@ -11,7 +11,7 @@ from typing import Final
 
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
-from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker.journal import JournalEntry, JournalState
 from cp_thirdparty.worker.outcomes import Outcome, Released, Uncertain, Unsent
@@ -38,13 +38,18 @@ class Recovery:
     Args:
         writer: Reads and writes the journal.
 
+        emitter: Writes the log.
+
         keep_finished: Days for which finished jobs are kept; ``None`` for ever.
 
         clock: Returns the time in seconds.
     """
 
-    def __init__(self, writer: JournalWriter, *, keep_finished: float | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, writer: JournalWriter, emitter: Emitter, *, keep_finished: float | None, clock: Callable[[], float]
+    ) -> None:
         self._writer = writer
+        self._emitter = emitter
         self._keep_finished = keep_finished
         self._clock = clock
         self._looked_at = clock()
@@ -76,7 +81,7 @@ class Recovery:
         try:
             self._prune()
         except JournalError as failure:
-            write_log(logging.ERROR, "%s", failure)
+            self._emitter.log(logging.ERROR, "%s", failure)
 
     def look(self) -> None:
         """Do the same from time to time; a journal that cannot be read is logged."""
@@ -88,7 +93,7 @@ class Recovery:
             self._ask_again()
             self._prune()
         except JournalError as failure:
-            write_log(logging.ERROR, "%s", failure)
+            self._emitter.log(logging.ERROR, "%s", failure)
 
     def take(self) -> JournalEntry | None:
         """Return the next job to take up; ``None`` if there is none."""
@@ -140,7 +145,7 @@ class Recovery:
         known, self.set_aside = self.set_aside, tuple(row.job_id for row in recovered.set_aside)
         for row in recovered.set_aside:
             if row.job_id not in known:
-                write_log(logging.ERROR, "job=%s is set aside: %s", row.job_id, row.problem)
+                self._emitter.log(logging.ERROR, "job=%s is set aside: %s", row.job_id, row.problem, job_id=row.job_id)
 
     def _ask_again(self) -> None:
         """Take up the jobs again whose ownership is unknown, unless an operator has ended them."""

@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import copy_context
 from queue import SimpleQueue
 
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker._emit import write_log
+from cp_thirdparty.worker._emit import Emitter
 
 
 class Slots:
@@ -20,11 +21,14 @@ class Slots:
         size: The most jobs.
 
         work: Takes a job to its end, in a thread of a slot.
+
+        emitter: Writes the log.
     """
 
-    def __init__(self, size: int, work: Callable[[ClaimedJob], object]) -> None:
+    def __init__(self, size: int, work: Callable[[ClaimedJob], object], emitter: Emitter) -> None:
         self._size = size
         self._work = work
+        self._emitter = emitter
         self._lock = threading.RLock()
         self._may_have_room = threading.Condition(self._lock)  # the thread that polls waits
         self._may_start = threading.Condition(self._lock)  # the threads of jobs wait
@@ -163,9 +167,10 @@ class Slots:
         while (job := self._queue.get()) is not None:
             threading.current_thread().name = f"cp-thirdparty-{job.offer.job_id}"
             try:
-                self._work(job)
+                copy_context().run(self._work, job)  # what a handler sets is not for the next job
             except BaseException as failure:  # noqa: BLE001 - a thread that ends would be missing for the next job
-                write_log(logging.CRITICAL, "job=%s %s", job.offer.job_id, type(failure).__name__)
+                arguments = (job.offer.job_id, type(failure).__name__)
+                self._emitter.log(logging.CRITICAL, "job=%s %s", *arguments, offer=job.offer, details=job.details)
             finally:
                 with self._lock:
                     self._busy.discard(job)

@@ -15,7 +15,7 @@ from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_bee
 from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._claimed_job import ClaimedJob
-from cp_thirdparty.worker._clients import Clients, call_client
+from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._failure_policy import Next, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
@@ -86,7 +86,7 @@ class Steps:
         """Read the details of a job; return its outcome if it ends here."""
 
         def send(client: ThirdPartyJobClient, client_token: SecretStr) -> JobDetails | ThirdPartyError:
-            return call_client(client.get_third_party_job_details, job.offer.job_id, client_token=client_token)
+            return self.clients.call(client.get_third_party_job_details, job.offer.job_id, client_token=client_token)
 
         found = self._attempt(job, Step.READ, lambda: self.clients.reader, send, wait)
         if isinstance(found, JobDetails):
@@ -113,7 +113,7 @@ class Steps:
 
         def send(client: ThirdPartyJobClient, client_token: SecretStr) -> JobStatus | ThirdPartyError:
             acknowledge = client.acknowledge_third_party_job
-            return call_client(acknowledge, job.offer.job_id, nonce=nonce, client_token=client_token)
+            return self.clients.call(acknowledge, job.offer.job_id, nonce=nonce, client_token=client_token)
 
         def wait_for_claim(seconds: float) -> bool:
             return self.clock() + seconds <= gives_up_at and wait(seconds)
@@ -138,7 +138,7 @@ class Steps:
                 return Gone(job=job.offer, error=found.name)
             if found.row.next is not Next.SIMPLIFY_RESULT:
                 return self.give_up(job, found.name)
-            self.notify("call_failed", job.offer, f"CodePipeline refused the result: {found.name}")
+            self.notify("call_failed", job, f"CodePipeline refused the result: {found.name}")
             may_be_accepted = found.may_be_accepted
             simpler = _simpler(job.offer, result)
             if simpler is not None:
@@ -158,11 +158,27 @@ class Steps:
 
     def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | Failed:
         def send(client: ThirdPartyJobClient, client_token: SecretStr) -> bool | ThirdPartyError:
-            failure = _put_once(client, client_token, job)
+            failure = self._put_once(client, client_token, job)
             return True if failure is None else failure
 
         reporter = lambda: self.clients.reporter  # noqa: E731
         return self._attempt(job, Step.REPORT, reporter, send, wait, may_be_accepted=may_be_accepted)
+
+    def _put_once(
+        self, client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob
+    ) -> ThirdPartyError | None:
+        job_id, result = job.offer.job_id, _decided(job)
+        if isinstance(result, FailureDetails):
+            put_failure = client.put_third_party_job_failure_result
+            return self.clients.call(put_failure, job_id, client_token=client_token, failure_details=result)
+        return self.clients.call(
+            client.put_third_party_job_success_result,
+            job_id,
+            client_token=client_token,
+            continuation_token=result.continuation_token if isinstance(result, Continued) else None,
+            current_revision=result.current_revision,
+            execution_details=result.execution_details,
+        )
 
     def _attempt(
         self,
@@ -191,7 +207,7 @@ class Steps:
             if row.next not in _RETRIES:
                 return failed
             job.note_failure(self.clock(), failed.name if row.party is Party.US else "")
-            self.notify("call_failed", job.offer, _describe(step, found))
+            self.notify("call_failed", job, _describe(step, found))
             if row.next is Next.RECONNECT:
                 self.clients.reconnect(client)
             if row.next is Next.RENEW_TOKEN:
@@ -219,8 +235,9 @@ class Steps:
 
     def _look_up(self, job: ClaimedJob, *, is_refused: bool = False) -> SecretStr | NoTokenError:
         job.start_look_up(self.clock())
-        if is_refused:
-            self.tokens.refresh(job.offer.client_id)
+        problem = self.tokens.refresh(job.offer.client_id) if is_refused else None
+        if problem is not None:
+            self.notify("call_failed", job, str(problem))
         found = self.tokens.find(job.offer.client_id)
         return found if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
 
@@ -257,21 +274,6 @@ def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None
         return Uncertain(job=offer)
     rejected = Rejected(job=offer, reason=found.row.reason, error=found.name)
     return Released(job=offer, error=found.name) if job.is_inherited else rejected
-
-
-def _put_once(client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob) -> ThirdPartyError | None:
-    job_id, result = job.offer.job_id, _decided(job)
-    if isinstance(result, FailureDetails):
-        put_failure = client.put_third_party_job_failure_result
-        return call_client(put_failure, job_id, client_token=client_token, failure_details=result)
-    return call_client(
-        client.put_third_party_job_success_result,
-        job_id,
-        client_token=client_token,
-        continuation_token=result.continuation_token if isinstance(result, Continued) else None,
-        current_revision=result.current_revision,
-        execution_details=result.execution_details,
-    )
 
 
 def _decided(job: ClaimedJob) -> Result:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import attrs
+
+from cp_thirdparty.enums import FailureType
 
 __all__ = ["EventHook", "JobEvent"]
 
@@ -14,25 +17,34 @@ class JobEvent:
     """
     An event of a job.  It holds no secret.
 
-    =====================  =======  ================================================================
-    name                   level    what happened
-    =====================  =======  ================================================================
-    ``claimed``            INFO     CodePipeline accepted the claim; the handler may start
-    ``reported``           INFO     CodePipeline has the result
-    ``handed_back``        INFO     the worker stops; CodePipeline offers the job again
-    ``lost_race``          DEBUG    another worker has the job
-    ``gone``               WARNING  CodePipeline accepts no result for the job any more
-    ``rejected``           WARNING  the job was not claimed: no client token, details that cannot be read, ...
-    ``call_failed``        WARNING  a request about the job failed, and is usually retried
-    ``recovered``          WARNING  the journal had the job from an earlier worker
-    ``handler_failed``     ERROR    the handler raised, or returned no result; a failure is reported
-    ``timed_out``          ERROR    the job took too long or the worker stops; a failure is reported
-    ``executor_failed``    ERROR    the process of the handler died, or could not start it
-    ``journal_failed``     ERROR    the journal could not be written; the job goes on
-    ``uncertain``          ERROR    the ownership of the job is unknown; an operator should look at it
-    ``unsent``             ERROR    CodePipeline did not accept a result yet; the journal keeps it
-    ``released``           ERROR    a claimed job cannot go on here; the journal keeps it
-    =====================  =======  ================================================================
+    Each event is also a log record on the logger ``cp_thirdparty.worker``, with the level of this table.
+
+    =====================  =======  ===========================  =======================================================
+    name                   level    fields                       what happened
+    =====================  =======  ===========================  =======================================================
+    ``claimed``            INFO                                  CodePipeline accepted the claim; the handler may start
+    ``reported``           INFO     ``seconds, failure_type``    CodePipeline has the result
+    ``handed_back``        INFO                                  the worker stops; CodePipeline offers the job again
+    ``lost_race``          DEBUG                                 another worker has the job
+    ``gone``               WARNING                               CodePipeline accepts no result for the job any more
+    ``rejected``           WARNING                               the job was not claimed: no client token, details that
+                                                                 cannot be read, ...
+    ``call_failed``        WARNING                               a request about the job failed, and is usually retried
+    ``recovered``          WARNING                               the journal had the job from an earlier worker
+    ``handler_failed``     ERROR    ``failure_type, where``      the handler raised, or returned no result; a failure is
+                                                                 reported
+    ``timed_out``          ERROR    ``failure_type``             the job took too long or the worker stops; a failure is
+                                                                 reported
+    ``executor_failed``    ERROR                                 the process of the handler died, or could not start it
+    ``journal_failed``     ERROR                                 the journal could not be written; the job goes on
+    ``uncertain``          ERROR                                 the ownership of the job is unknown; an operator should
+                                                                 look at it
+    ``unsent``             ERROR    ``failure_type``             CodePipeline did not accept a result yet; the journal
+                                                                 keeps it
+    ``released``           ERROR                                 a claimed job cannot go on here; the journal keeps it
+    =====================  =======  ===========================  =======================================================
+
+    Every event has the other fields; ``pipeline`` and ``action_execution_id`` are ``None`` until the details were read.
 
     Attributes:
         name: What happened, as in the table.
@@ -41,9 +53,30 @@ class JobEvent:
 
         client_id: The client id of the customer.
 
-        detail: More about the event, such as the name of an error's class; may be empty.
+        detail: More about the event, such as the name of an error's class; may be empty.  For ``"handler_failed"``: the
+            class of the exception that decides the failure type, and its message if this library wrote it, on one line.
 
         seconds: For ``"reported"``: seconds from the offer of the job to its accepted result, in this worker.
+
+        emitted_at: When it happened, in seconds since 1970 (``time.time``).
+
+            .. versionadded:: 0.2.0
+
+        pipeline: The name of the pipeline, or ``None``.
+
+            .. versionadded:: 0.2.0
+
+        action_execution_id: The id of this run of the action, or ``None``.
+
+            .. versionadded:: 0.2.0
+
+        failure_type: The type of the failure that is reported; ``None`` for a success, and for other events.
+
+            .. versionadded:: 0.2.0
+
+        where: For ``"handler_failed"``: the way to the exception by lines of code, outermost first; empty otherwise.
+
+            .. versionadded:: 0.2.0
     """
 
     name: str
@@ -51,7 +84,19 @@ class JobEvent:
     client_id: str
     detail: str = ""
     seconds: float | None = None
+    emitted_at: float = attrs.field(factory=time.time)
+    pipeline: str | None = None
+    action_execution_id: str | None = None
+    failure_type: FailureType | None = None
+    where: str = ""
 
 
 EventHook = Callable[[JobEvent], object]
-"""Called with each event of a job, in the thread in which it happens.  Its exceptions are logged and ignored."""
+"""
+Called with each event of a job, one after the other, in a thread that the worker or processor has for events.
+
+It runs with the context variables of the code that emitted the event.  Its exceptions are logged and ignored.  It may
+block: the jobs go on, up to 3,000 events and log records wait, and further ones are dropped and counted in
+`WorkerHealth.dropped_events`.  `JobWorker.run`, `JobWorker.run_once` and `JobProcessor.process` wait at most 2 seconds
+for it before they return.
+"""

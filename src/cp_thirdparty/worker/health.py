@@ -51,6 +51,10 @@ class WorkerHealth:
         seconds_since_loop: Seconds since both threads of the worker, the one that polls and the one that watches times,
             have last gone on; ``None`` if it does not run.  A thread may wait for a call of CodePipeline until the
             deadline of its client, 60 seconds by default.
+        dropped_events: How many events and log records were dropped since the worker was created, because ``on_event``
+            or a handler of logs was too slow.
+
+            .. versionadded:: 0.2.0
     """
 
     state: WorkerState
@@ -87,3 +91,5 @@ class WorkerHealth:
         """
         is_polling = self.seconds_since_poll is not None and self.poll_error is None
         return self.state == "running" and self.is_alive and is_polling and self.journal_error is None
+
+    dropped_events: int = 0

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
+from cp_thirdparty.worker._emit import job_fields
 
 if TYPE_CHECKING:
     _LoggerAdapter = logging.LoggerAdapter[logging.Logger]
@@ -72,7 +73,7 @@ class Job(Generic[_ConfigurationT_co]):
         self._lock = threading.Lock()
         self._artifacts: ArtifactStore | None = None
         self._workspace: Path | None = None
-        self._logger = _JobLogger(_log, {"job_id": offer.job_id})
+        self._logger = _JobLogger(_log, job_fields(offer, details))
 
     @property
     def id(self) -> str:
@@ -151,7 +152,12 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def logger(self) -> _LoggerAdapter:
-        """The logger ``cp_thirdparty.job``; each message starts with the job's id, each record has it as ``job_id``."""
+        """
+        The logger ``cp_thirdparty.job``.
+
+        Each message starts with the job's id.  Each record has ``job_id``, ``client_id``, ``pipeline`` and
+        ``action_execution_id``, as the records of the worker have.
+        """
         return self._logger
 
     def close(self) -> None:
@@ -178,7 +184,7 @@ class Job(Generic[_ConfigurationT_co]):
 
 
 class _JobLogger(_LoggerAdapter):
-    """Puts the job's id before each message; it keeps what the caller gives as ``extra``."""
+    """Puts the job's id before each message; it adds the job's fields to what the caller gives as ``extra``."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}

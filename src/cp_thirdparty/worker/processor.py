@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._emit import emit, emit_outcome
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._steps import Steps
@@ -46,7 +47,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
-        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics.
+        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
+            of its own.  It may block or raise; `process` waits at most 2 seconds for it before it returns.
 
     Raises:
         TypeError: The client tokens are neither a mapping nor a callable.
@@ -102,7 +104,7 @@ class JobProcessor(Generic[_ConfigurationT]):
             artifacts=artifacts,
         )
         self._job_timeout = job_timeout
-        self._hook = on_event
+        self._emitter = Emitter(on_event)
         self._lock = threading.Lock()
         self._clients: Clients | None = None
 
@@ -128,9 +130,13 @@ class JobProcessor(Generic[_ConfigurationT]):
         """
         ends_at = None if seconds_left is None else time.monotonic() + seconds_left
         claimed = ClaimedJob(job, recorder=_NoJournal(), began_at=time.monotonic())
-        outcome = self._create_flow(ends_at).work(claimed)
-        assert outcome is not None, "no other thread decides"  # noqa: S101 - a mistake of this library
-        emit_outcome(outcome, hook=self._hook)
+        try:
+            outcome = self._create_flow(ends_at).work(claimed)
+            assert outcome is not None, "no other thread decides"  # noqa: S101 - a mistake of this library
+            seconds = time.monotonic() - claimed.began_at
+            self._emitter.emit_outcome(outcome, details=claimed.details, seconds=seconds)
+        finally:
+            self._emitter.flush(math.inf if ends_at is None else ends_at - time.monotonic())
         if claimed.was_interrupted:
             raise KeyboardInterrupt
         return outcome
@@ -168,8 +174,8 @@ class JobProcessor(Generic[_ConfigurationT]):
             time.sleep(min(seconds, left))
             return True
 
-        def notify(name: str, job: ThirdPartyJob, detail: str) -> None:
-            emit(name, job, detail, hook=self._hook)
+        def notify(name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+            self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
         clients = self._connect()
         return Flow(
@@ -188,7 +194,7 @@ class JobProcessor(Generic[_ConfigurationT]):
     def _connect(self) -> Clients:
         with self._lock:
             if self._clients is None:
-                self._clients = Clients(self._runner.connect)
+                self._clients = Clients(self._runner.connect, self._emitter)
             return self._clients
 
 

@@ -54,11 +54,17 @@ class Ran:
 
         failure: What failed in the handler, for the log; empty if nothing failed.
 
+        error: Class and message of what failed, without its place.
+
+        where: The place of what failed.
+
         was_interrupted: Whether Ctrl-C ended it.
     """
 
     result: Result
     failure: str = ""
+    error: str = ""
+    where: str = ""
     was_interrupted: bool = False
 
 
@@ -147,7 +153,13 @@ def _failed(failure: BaseException, job_id: str) -> Ran:
         explanation = explain(failure, job_id)
     except BaseException as obstacle:  # noqa: BLE001 - properties of the handler's exception may raise anything
         explanation = unexplained(failure, obstacle, job_id)
-    return Ran(result=explanation.details, failure=explanation.log, was_interrupted=explanation.was_interrupted)
+    return Ran(
+        result=explanation.details,
+        failure=explanation.log,
+        error=explanation.error,
+        where=explanation.where,
+        was_interrupted=explanation.was_interrupted,
+    )
 
 
 def _close(job: Job[Any]) -> None:

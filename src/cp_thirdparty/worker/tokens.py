@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._emit import write_log
 from cp_thirdparty.worker._isolation import Raised, call_partner
 
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
@@ -114,14 +112,13 @@ class TokenLookup:
             return NoTokenError("its client token could not be looked up", token.name)
         return NoTokenError("no client token") if token is None else token
 
-    def refresh(self, client_id: str) -> bool:
-        """Have the token fetched anew at its next look-up; ``False`` when this source cannot."""
+    def refresh(self, client_id: str) -> NoTokenError | None:
+        """Have the token fetched at its next look-up, if this source can; return why that failed."""
         if isinstance(self._look_up, RefreshingTokens):
             refreshed = call_partner(self._look_up.refresh, client_id)
             if isinstance(refreshed, Raised):
-                write_log(logging.WARNING, "refresh of the client token raised %s", refreshed.name)
-            return True
-        return False
+                return NoTokenError(f"refresh of the client token raised {refreshed.name}", refreshed.name)
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         if self._is_mapping:

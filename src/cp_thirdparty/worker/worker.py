@@ -11,12 +11,14 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
+import attrs
 from typing_extensions import Self
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
 from cp_thirdparty.worker._isolation import SafeClock
 from cp_thirdparty.worker._loop import Loop, Settings
@@ -105,7 +107,8 @@ class JobWorker(Generic[_ConfigurationT]):
         artifacts: Creates the artifact store of a job, such as ``partial(ArtifactStore.for_job,
             expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
-        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics.
+        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
+            of its own.  It may block or raise; `run` and `run_once` wait at most 2 seconds for it before they return.
 
         clock: Returns the time in seconds, for intervals and deadlines.
 
@@ -215,7 +218,7 @@ class JobWorker(Generic[_ConfigurationT]):
             is_idempotent=is_idempotent,
             max_crashes=max_crashes,
             keep_finished=keep_finished,
-            hook=on_event,
+            emitter=Emitter(on_event),
             clock=SafeClock(clock),
             jitter=random.Random(),  # noqa: S311 - jitter
         )
@@ -316,7 +319,9 @@ class JobWorker(Generic[_ConfigurationT]):
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
         loop = self._loop
-        return _STOPPED if loop is None else loop.health()
+        if loop is None:
+            return attrs.evolve(_STOPPED, dropped_events=self._settings.emitter.dropped)
+        return loop.health()
 
     def _count_stop(self, _number: int, _frame: object) -> None:
         self._stops += 1  # no lock: a signal may come while this very thread holds it
@@ -348,7 +353,7 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
         if self._clients is None:
-            self._clients = Clients(self._connect)
+            self._clients = Clients(self._connect, self._settings.emitter)
         return Loop(
             settings=self._settings,
             clients=self._clients,
@@ -361,7 +366,7 @@ class JobWorker(Generic[_ConfigurationT]):
     def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
         if self._make_executor is None:
             return ThreadEngine(self._runner, clients, stopping)
-        return ExecutorEngine(self._runner, self._make_executor)
+        return ExecutorEngine(self._runner, self._make_executor, self._settings.emitter)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
