@@ -151,8 +151,9 @@ def test_a_refusal_is_a_typed_error(answer: Answer, kind: type[ThirdPartyError])
     assert "xMARKERx-secret" not in shown
 
 
-def test_no_answer_is_a_transport_error() -> None:
+def test_no_answer_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed port is told as such."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with ScriptedServer(lambda _: Answer(body=b"")) as server:
         endpoint_url = server.endpoint_url
     with pytest.raises(TransportError):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
-
-import attrs
 
 from cp_thirdparty._core.backoff import pause_before_poll
 from cp_thirdparty.client import ThirdPartyJobClient
@@ -21,12 +18,12 @@ from cp_thirdparty.models import ActionTypeId, FailureDetails, JobDetails, Third
 from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE, Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
+from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
@@ -41,24 +38,6 @@ _LAST_SECONDS: Final = 5.0
 _LOOK_INTERVAL: Final = 30.0
 
 _REMEMBERED: Final = 1000
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """The arguments of a `cp_thirdparty.worker.JobWorker`, and what emits its events."""
-
-    action_type_id: ActionTypeId
-    concurrency: int
-    max_jobs_per_client: int | None
-    poll_interval: float
-    job_timeout: float
-    grace: float
-    is_idempotent: bool
-    max_crashes: int
-    keep_finished: float | None
-    emitter: Emitter
-    clock: Callable[[], float]
-    jitter: random.Random
 
 
 class Loop:

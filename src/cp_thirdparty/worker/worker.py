@@ -21,7 +21,8 @@ from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
 from cp_thirdparty.worker._isolation import SafeClock
-from cp_thirdparty.worker._loop import Loop, Settings
+from cp_thirdparty.worker._loop import Loop
+from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.journal import Journal, MemoryJournal
