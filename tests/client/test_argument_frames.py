@@ -201,4 +201,4 @@ def test_every_public_function_is_known(calls: dict[str, _Call]) -> None:
         module: Any = importlib.import_module(f"{cp_thirdparty.__name__}{name}")
         public |= {each for each in module.__all__ if callable(getattr(module, each))}
     called = {name.partition(".")[0] for name in calls}
-    assert public - called == _WITHOUT_SECRETS
+    assert sorted(public - called - _WITHOUT_SECRETS) == []  # fewer, where an extra is not installed
