@@ -74,9 +74,9 @@ class WorkerHealth:
     @property
     def is_alive(self) -> bool:
         """
-        Whether the worker runs and its threads go on, also if all slots are busy: for a liveness probe.
+        Whether the worker runs and its threads go on, also if all slots are busy.
 
-        ``False`` if `seconds_since_loop` is more than 120: the deadline of a call, and as much for all else.
+        It is for a liveness probe.  ``False`` if `seconds_since_loop` is more than 120: the deadline of a call, and as much for all else.
 
         .. versionadded:: 0.2.0
         """
@@ -85,7 +85,7 @@ class WorkerHealth:
     @property
     def is_ready(self) -> bool:
         """
-        Whether the worker accepts jobs: it runs, its last poll succeeded, and its journal works.
+        Whether the worker accepts jobs, because it runs, its last poll succeeded, and its journal works.
 
         .. versionadded:: 0.2.0
         """
