@@ -57,7 +57,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(datetime|distributed|enum|http|hypothesis|io|json|logging|moto|numbers|os|pathlib|pytest|rich)\b.*"),
     (r"py:.*", r"(socket|sqlite3|ssl|tqdm|threading|types|typing|typing_extensions|unittest|urllib|urllib3)\b.*"),
     # Names that a signature shows without their module.
-    (r"py:class", r"AioSession|Config|_\w+"),
+    (r"py:class", r"AioSession|Config|Executor|_\w+"),
     # Type variables, and classes that share what public ones do; each method is shown where it is inherited.
     (r"py:.*", r"cp_thirdparty\..*\b_\w+"),
     (r"py:.*", r"cp_thirdparty\._.*"),

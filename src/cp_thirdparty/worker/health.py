@@ -76,7 +76,8 @@ class WorkerHealth:
         """
         Whether the worker runs and its threads go on, also if all slots are busy.
 
-        It is for a liveness probe.  ``False`` if `seconds_since_loop` is more than 120: the deadline of a call, and as much for all else.
+        It is for a liveness probe.  ``False`` if `seconds_since_loop` is more than 120: the deadline of a call, and as
+        much for all else.
 
         .. versionadded:: 0.2.0
         """
