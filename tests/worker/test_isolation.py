@@ -29,6 +29,8 @@ from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import JournalState, MemoryJournal, Rejected, Released, Reported, _steps, tokens
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, SafeClock, call_partner
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
@@ -254,6 +256,7 @@ def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, e
     with running(make_worker(service, handle, client_tokens=look_up)) as run:
         until(lambda: len(calls) == 2)
         until(lambda: run.worker.health().stalled == (action.jobs[0].id,))
+        time.sleep(0.4)  # until the worker has looked at its times
         end.set()
         until(lambda: action.status == "Succeeded")
 
@@ -286,6 +289,11 @@ def test_ctrl_c_in_the_main_thread_is_the_users() -> None:
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt):
         call_partner(interrupt)
+    with LocalCodePipeline() as service:
+        clients = Clients(service.client, Emitter())
+        with pytest.raises(KeyboardInterrupt):
+            clients.call(interrupt)
+        clients.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
