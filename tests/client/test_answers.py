@@ -355,7 +355,7 @@ def _connect(kind: str, server: RawServer, attempts: int) -> ThirdPartyJobClient
 
 @pytest.fixture(scope="module")
 def client(kind: str, server: RawServer) -> ThirdPartyJobClient:
-    """Give a client that tries once.  It has made a call, because the first one imports, on a busy machine for a second."""
+    """Give a client that tries once.  It has made a call: the first one imports, on a busy machine for a second."""
     made = _connect(kind, server, 1)
     server.faults = [_http(_GOOD)]
     with suppress(TransportError):
