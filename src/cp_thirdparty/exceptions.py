@@ -405,7 +405,7 @@ class WorkerStuckError(CodePipelineJobError):
 
     def __init__(self, job_ids: Sequence[str]) -> None:
         super().__init__(f"each slot of the worker has a handler that hangs: jobs {', '.join(job_ids)}")
-        self.job_ids = tuple(job_ids)
+        self.job_ids: tuple[str, ...] = tuple(job_ids)
 
 
 class JobFailedError(Exception):
