@@ -153,7 +153,7 @@ def test_a_handler_elsewhere_that_takes_too_long_is_given_up(service: LocalCodeP
     clock = ManualClock()
 
     def make() -> Executor:
-        made.append(_Held(clock))
+        made.append(_Held(clock, jobs=3))
         return made[-1]
 
     outcomes = _worker(service, succeed, make, job_timeout=60, clock=clock).run_once()
@@ -177,10 +177,11 @@ def test_a_loss_after_the_deadline_is_nobodys(service: LocalCodePipeline) -> Non
 
 
 class _Held(Executor):
-    """An executor that keeps what it was sent, for longer than a job of 60 seconds may take."""
+    """An executor that keeps what it was sent; when it has all jobs, more time passes than the 60 seconds of a job."""
 
-    def __init__(self, clock: ManualClock, *, begins: bool = False) -> None:
+    def __init__(self, clock: ManualClock, *, begins: bool = False, jobs: int = 1) -> None:
         self.clock = clock
+        self.jobs = jobs
         self.begins = begins
         self.futures: list[Future[Any]] = []
         self.sent: list[bytes] = []
@@ -191,7 +192,8 @@ class _Held(Executor):
         self.futures.append(Future())
         if self.begins:
             self.futures[-1].set_running_or_notify_cancel()
-        self.clock.advance(61)
+        if len(self.futures) >= self.jobs:
+            self.clock.advance(61)
         return self.futures[-1]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002 - as its parent
