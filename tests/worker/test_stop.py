@@ -120,6 +120,17 @@ def test_calls_of_run_once_share_clients_and_take_turns(service: LocalCodePipeli
     assert len(connected) == 2
 
 
+def test_a_second_run_leaves_the_first_its_clients(service: LocalCodePipeline) -> None:
+    """It is refused, and the first one goes on."""
+    worker = make_worker(service)
+    with running(worker):
+        until(lambda: worker.health().is_ready)
+        with pytest.raises(RuntimeError, match="runs already"):
+            worker.run()
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        until(lambda: action.status == "Succeeded")
+
+
 # --- customers whose jobs hang
 
 

@@ -13,7 +13,7 @@ from cp_thirdparty.models import Artifact
 
 __all__ = ["Place", "place_of"]
 
-# Buckets are named by strangers.  The rule leaves out ARNs, and the directory buckets of S3 Express and their access
+# Buckets are named by strangers.  The rule excludes ARNs, and the directory buckets of S3 Express and their access
 # points, which botocore would sign for with other credentials ("General purpose bucket naming rules" and "Directory
 # bucket naming rules" of S3's user guide).
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -261,7 +261,6 @@ class JobWorker(Generic[_ConfigurationT]):
         try:
             return self._run(polls=None, on_outcome=None)
         finally:
-            self._close_clients()
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -340,6 +339,8 @@ class JobWorker(Generic[_ConfigurationT]):
             try:
                 loop.close()
             finally:
+                if polls is None:
+                    self._close_clients()
                 with self._ended:
                     self._loop = None
                     self._stops = 0
