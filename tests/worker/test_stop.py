@@ -120,15 +120,19 @@ def test_calls_of_run_once_share_clients_and_take_turns(service: LocalCodePipeli
     assert len(connected) == 2
 
 
-def test_a_second_run_leaves_the_first_its_clients(service: LocalCodePipeline) -> None:
-    """It is refused, and the first one goes on."""
+def test_a_second_run_leaves_the_first_its_clients(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused and closes nothing, and the first one goes on."""
+    closed: list[ThirdPartyJobClient] = []
+    monkeypatch.setattr(ThirdPartyJobClient, "close", lambda client: closed.append(client))  # noqa: PLW0108 - a method must be a function
     worker = make_worker(service)
     with running(worker):
         until(lambda: worker.health().is_ready)
         with pytest.raises(RuntimeError, match="runs already"):
             worker.run()
+        assert closed == []
         action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         until(lambda: action.status == "Succeeded")
+    assert len(closed) == 2
 
 
 # --- customers whose jobs hang
