@@ -28,7 +28,8 @@ from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, Thi
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.testing.wire import failed
-from cp_thirdparty.worker import JournalState, MemoryJournal, Rejected, Released, Reported, _steps, tokens
+from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected, Released, Reported, _steps, tokens
+from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, SafeClock, call_partner
@@ -236,6 +237,32 @@ def test_a_look_up_that_returns_too_late_starts_nothing(service: LocalCodePipeli
         until(lambda: sum(thread.name.startswith("cp-thirdparty-" + job_id) for thread in threading.enumerate()) == 1)
     operations = [record.operation_name for record in service.requests]
     assert operations.count("AcknowledgeThirdPartyJob") == 1
+
+
+def test_a_look_up_that_returns_while_its_job_is_given_up_counts(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, end: threading.Event
+) -> None:
+    """The job goes on, and can be ended later."""
+    given_up: list[ClaimedJob] = []
+    give_up = ClaimedJob.give_up_look_up
+
+    def give_up_late(job: ClaimedJob, outcome: Outcome) -> bool:
+        given_up.append(job)
+        end.set()
+        until(lambda: job.looks_up_since is None)
+        return give_up(job, outcome)
+
+    monkeypatch.setattr(ClaimedJob, "give_up_look_up", give_up_late)
+
+    def look_up(client_id: str) -> str | None:
+        end.wait(20)
+        return TOKENS.get(client_id)
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = make_worker(service, client_tokens=look_up).run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
+    assert len(given_up) == 1
 
 
 def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, end: threading.Event) -> None:
