@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
+import pickle
+import signal
+import subprocess
+import threading
 import time
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from botocore.config import Config
 
@@ -80,4 +89,148 @@ def die_for(job: AnyJob, directory: str) -> Succeeded:
         time.sleep(0.3)  # so that other handlers run by now
         os._exit(9)
     time.sleep(0.5)
+    return Succeeded()
+
+
+def connect_with(environment: dict[str, str]) -> ThirdPartyJobClient:
+    """Create a client in a process that does not have the environment of the test."""
+    os.environ.update(environment)
+    return ThirdPartyJobClient.create(config=Config(proxies={}))
+
+
+def connect_if(environment: dict[str, str], process_id: int, path: str) -> ThirdPartyJobClient:
+    """Create a client in the test's process, and elsewhere once a file is there."""
+    if os.getpid() != process_id and not Path(path).exists():
+        raise OSError("xMARKERx")
+    return connect_with(environment)
+
+
+def connect_late(environment: dict[str, str], process_id: int, path: str) -> ThirdPartyJobClient:
+    """Create a client in the test's process; elsewhere note the process and hang."""
+    if os.getpid() != process_id:
+        write_line(path, str(os.getpid()))
+        time.sleep(60)
+    return connect_with(environment)
+
+
+def fail_unless(path: str) -> None:
+    """Raise, as the initializer of a pool, until a file is there."""
+    if not Path(path).exists():
+        raise OSError("xMARKERx")
+
+
+def write_line(path: str, line: str) -> None:
+    """Append a line to a file, in one piece."""
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def wait_for(path: str) -> None:
+    """Wait until a file is there, for at most a minute."""
+    ends_at = time.monotonic() + 60
+    while not Path(path).exists() and time.monotonic() < ends_at:
+        time.sleep(0.01)
+
+
+def hold(job: AnyJob, directory: str) -> Succeeded:
+    """Note the process, and work until the test lets go."""
+    write_line(f"{directory}/begun", f"{os.getpid()} {job.id}")
+    wait_for(f"{directory}/release")
+    return Succeeded()
+
+
+def continue_at_stop(job: AnyJob, directory: str) -> Continued:
+    """Work until the worker stops."""
+    write_line(f"{directory}/begun", job.id)
+    while not job.stopping:
+        time.sleep(0.01)
+    return Continued(continuation_token="half")
+
+
+def hang_hard(job: AnyJob, directory: str) -> Succeeded:
+    """Ignore every signal that can be ignored, with a program in the background and a file in the workspace."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    program = subprocess.Popen(["sleep", "60"])
+    (job.workspace / "sources").write_text("x", encoding="utf-8")
+    write_line(f"{directory}/begun", f"{os.getpid()} {program.pid} {job.workspace}")
+    while True:
+        time.sleep(60)
+
+
+def die_or_hold(job: AnyJob, directory: str) -> Succeeded:
+    """Kill the process each time if the test has named the job, else work until the test lets go."""
+    if (Path(directory) / job.id).exists():
+        os._exit(9)
+    return hold(job, directory)
+
+
+def log_much(job: AnyJob) -> Succeeded:
+    """Write log records of all kinds."""
+    job.logger.info("progress %d", 5, extra={"step": "build", "secret": object()})
+    job.logger.debug("not wanted")
+    logging.getLogger("partner.tool").warning("from a tool")
+    logging.getLogger("cp_thirdparty.job").info("%d", "no number")
+    try:
+        print(1 / 0)
+    except ZeroDivisionError:
+        job.logger.exception("failed")
+    is_enabled = logging.getLogger("cp_thirdparty.job").isEnabledFor(logging.DEBUG)
+    return Succeeded(execution_details=ExecutionDetails(summary=f"debug={is_enabled}"))
+
+
+def flood(job: AnyJob) -> Succeeded:
+    """Write more log records than anybody keeps."""
+    for number in range(8000):
+        job.logger.info("%d", number)
+    return Succeeded()
+
+
+class _Unloadable:
+    """It can be pickled, and not loaded."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return int, ("no number",)
+
+
+MESSAGES: dict[str, Callable[[Any], object]] = {
+    "an unknown kind": lambda pipe: pipe.send_bytes(b"?garbage"),
+    "nothing": lambda pipe: pipe.send_bytes(b""),
+    "no pickle": lambda pipe: pipe.send_bytes(b"Enonsense"),
+    "an exception": lambda pipe: pipe.send_bytes(b"E" + pickle.dumps(_Unloadable())),
+    "a string": lambda pipe: pipe.send_bytes(b"E" + pickle.dumps("Succeeded")),
+    "too long": lambda pipe: os.write(pipe.fileno(), b"\x7f\xff\xff\xff"),
+    "a part": lambda pipe: (os.write(pipe.fileno(), b"\x00\x00\x10\x00Epart"), os._exit(0)),
+}
+
+
+def send_garbage(_job: AnyJob, message: str) -> Succeeded:
+    """Write into the pipe to the worker, which a handler can find if it wants to."""
+    (pipe,) = [each for each in gc.get_objects() if isinstance(each, Connection)]
+    MESSAGES[message](pipe)
+    time.sleep(60)
+    return Succeeded()
+
+
+def fork_and_die(_job: AnyJob, directory: str) -> Succeeded:
+    """Die, and leave a copy of the process that has its pipes."""
+    process_id = os.fork()
+    if process_id == 0:
+        logging.getLogger("cp_thirdparty.job").warning("from the copy")
+        write_line(f"{directory}/begun", str(os.getpid()))
+        time.sleep(60)
+        os._exit(0)
+    wait_for(f"{directory}/begun")
+    os._exit(9)
+
+
+def leave_thread(job: AnyJob) -> Succeeded:
+    """Leave a thread that goes on for a minute, and logs."""
+
+    def work() -> None:
+        for number in range(6000):
+            job.logger.info("%d", number)
+            time.sleep(0.01)
+
+    threading.Thread(target=work).start()
     return Succeeded()

@@ -48,6 +48,7 @@ from cp_thirdparty.worker import (
     LostRace,
     MemoryJournal,
     Outcome,
+    ProcessPerJob,
     Recovered,
     RefreshingTokens,
     Rejected,
@@ -60,6 +61,7 @@ from cp_thirdparty.worker import (
     Uncertain,
     Unsent,
     WorkerHealth,
+    processes,
     worker_policy,
 )
 from cp_thirdparty.worker.events import EventHook
@@ -179,6 +181,7 @@ def _worker_health(
     set_aside: tuple[str, ...],
     free_slots: int,
     seconds_since_loop: float | None,
+    executor_error: str | None,
 ) -> None:
     assert_type(
         WorkerHealth(
@@ -195,6 +198,7 @@ def _worker_health(
             set_aside=set_aside,
             free_slots=free_slots,
             seconds_since_loop=seconds_since_loop,
+            executor_error=executor_error,
         ),
         WorkerHealth,
     )
@@ -203,6 +207,7 @@ def _worker_health(
     assert_type(one.is_alive, bool)
     assert_type(one.is_ready, bool)
     assert_type(one.dropped_events, int)
+    assert_type(one.executor_error, str | None)
     assert_type(one.stalled, tuple[str, ...])
     assert_type(one.journal_error, str | None)
     assert_type(one.set_aside, tuple[str, ...])
@@ -533,13 +538,16 @@ def _runner(
 
 
 def _not_started(one: NotStarted, error: CodePipelineJobError | None, error_name: str) -> None:
-    assert_type(NotStarted(error=error, error_name=error_name), NotStarted)
+    assert_type(NotStarted(error=error, error_name=error_name, is_initialised=False), NotStarted)
+    assert_type(one.is_initialised, bool)
     assert_type(one.error, CodePipelineJobError | None)
     assert_type(one.error_name, str)
 
 
-def _run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> None:
-    assert_type(run_elsewhere(runner, offer, deadline), Ran | NotStarted)
+def _run_elsewhere(
+    runner: bytes, offer: ThirdPartyJob, deadline: float, may_begin: Callable[[], bool], stopping: threading.Event
+) -> None:
+    assert_type(run_elsewhere(runner, offer, deadline, may_begin, stopping), Ran | NotStarted)
 
 
 # --- sqlite_journal
@@ -625,6 +633,17 @@ def _job_worker(
     with one as entered:
         assert_type(entered, JobWorker[Scan])
     one.close()
+
+
+def _processes(
+    one: ProcessPerJob, connect: Callable[[], ThirdPartyJobClient], action_type_id: ActionTypeId, handler: Handler[Any]
+) -> None:
+    assert_type(processes(4), ProcessPerJob)
+    assert_type(ProcessPerJob(4, preload=("scan.handler",)), ProcessPerJob)
+    assert_type(one.count, int)
+    assert_type(one.preload, tuple[str, ...])
+    worker = JobWorker(connect, action_type_id, handler, client_tokens={}, executor=processes(4, preload=["scan"]))
+    worker.stop()
 
 
 def _no_token_error(one: NoTokenError, reason: str, error: str | None) -> None:

@@ -1,5 +1,6 @@
 """The worker: every acknowledged job ends in exactly one accepted result."""
 
+from cp_thirdparty.worker._processes import ProcessPerJob, processes
 from cp_thirdparty.worker.events import JobEvent
 from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.job import Job
@@ -50,6 +51,7 @@ __all__ = [
     "LostRace",
     "MemoryJournal",
     "Outcome",
+    "ProcessPerJob",
     "Recovered",
     "RefreshingTokens",
     "Rejected",
@@ -63,5 +65,6 @@ __all__ = [
     "Uncertain",
     "Unsent",
     "WorkerHealth",
+    "processes",
     "worker_policy",
 ]

@@ -94,6 +94,8 @@ class ClaimedJob:
 
         crashes: In how many processes it ran alone that died.
 
+        isolated_crashes: How many of them were processes of its own, whose death costs no other job anything.
+
         has_begun: Whether its handler may have run, here or in an earlier process.
 
         has_died: Whether a process of this worker died while its handler ran there.
@@ -132,6 +134,7 @@ class ClaimedJob:
         self.gives_up_at: float | None = None
         self.is_recorded = entry is not None
         self.crashes = 0 if entry is None else entry.crashes
+        self.isolated_crashes = 0
         self.has_begun = entry is not None and entry.state is JournalState.RUNNING
         self.has_died = False
         self.is_suspect = False if entry is None else entry.is_suspect
@@ -174,7 +177,7 @@ class ClaimedJob:
     @property
     def must_run_alone(self) -> bool:
         """Whether its handler may end the process, so that no other handler should run there."""
-        return self.is_suspect or self.crashes > 0
+        return self.is_suspect or self.crashes > self.isolated_crashes
 
     def is_out_of_time(self, now: float) -> bool:
         """Return whether CodePipeline has ended a claimed job for sure."""
@@ -212,22 +215,26 @@ class ClaimedJob:
         """Go back, because the handler did not start; return ``False`` if the result was decided before."""
         with self._lock:
             if self.stage is not Stage.RUNNING:
-                return False
+                return self.stage is Stage.CLAIMED
             self.has_begun = self._had_begun
             self._move(Stage.CLAIMED, is_recorded=self.must_run_alone)
             return True
 
-    def count_death(self, *, is_alone: bool) -> bool:
+    def count_death(self, *, is_alone: bool, is_isolated: bool = False) -> bool:
         """
-        Record that the process of the handler has died: a crash of this job, or one of several suspects.
+        Record that the process of the handler has died; return ``False`` if the result was decided before.
 
-        Return ``False`` if the result was decided before.
+        Args:
+            is_alone: Whether no other handler ran there: it is a crash of this job, not of several suspects.
+
+            is_isolated: Whether no other handler could have run there.
         """
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self.has_died = True
             self.crashes += is_alone
+            self.isolated_crashes += is_isolated
             self.is_suspect = self.is_suspect or not is_alone
             self._move(Stage.CLAIMED, is_recorded=True)
             return True

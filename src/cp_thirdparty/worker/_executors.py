@@ -6,8 +6,9 @@ import logging
 import pickle
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Protocol
 
 import attrs
@@ -16,17 +17,32 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
+from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker._start_permit import WITHDRAWN, create_permit, is_taken, take_permit
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
 _TICK: Final = 0.5
 
-# Executors that cancel only what has not begun.  Dask also cancels what runs, for example when its client is closed.
-_CANCELS_BEFORE_START: Final = (ProcessPoolExecutor, ThreadPoolExecutor)
+# Seconds after which a task without a permit counts as begun if it has not failed.
+_START_SECONDS: Final = 30.0
+
+# Executors whose processes see the files of this one.
+_LOCAL_EXECUTORS: Final = (ProcessPoolExecutor, ThreadPoolExecutor)
 
 
 class Engine(Protocol):
     """Runs handlers."""
+
+    @property
+    def error(self) -> str | None:
+        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
+        ...
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether another job may be claimed: handlers can be started, or no claimed job finds out whether they can."""
+        ...
 
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
         """
@@ -37,13 +53,60 @@ class Engine(Protocol):
         """
         ...
 
+    def withdraw(self, job: ClaimedJob) -> bool:
+        """Prevent the handler of a job from beginning; return ``False`` if it has begun, or may have."""
+        ...
+
     def close(self) -> None:
         """Release what it holds."""
         ...
 
 
+class Starts:
+    """Notes whether handlers can be started.  Thread-safe."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self._lock = threading.Lock()
+        self._failing: set[ClaimedJob] = set()
+        self.error: str | None = None
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether handlers can be started, or no job is left that finds out."""
+        with self._lock:
+            return all(job.is_closed for job in self._failing)
+
+    def note_attempt(self, job: ClaimedJob) -> None:
+        """Note that a job finds out whether its handler can be started, if the last one could not."""
+        if self.error is not None:
+            with self._lock:
+                self._failing.add(job)
+
+    def note_failure(self, job: ClaimedJob, error: str) -> None:
+        """Note that a handler could not be started, and that no other handler could have been."""
+        with self._lock:
+            is_new = self.error is None
+            self.error = error
+            self._failing = {job, *(each for each in self._failing if not each.is_closed)}
+        if is_new:
+            self._emitter.log(logging.ERROR, "handlers cannot be started, so no more jobs are claimed: %s", error)
+
+    def note_start(self) -> None:
+        """Note that a handler has begun."""
+        if self.error is None:
+            return
+        with self._lock:
+            self.error = None
+            self._failing.clear()
+        self._emitter.log(logging.WARNING, "handlers can be started again")
+
+
 class ThreadEngine:
     """Runs handlers in the calling thread."""
+
+    error: str | None = None
+    may_claim = True
 
     def __init__(self, runner: Runner[Any], clients: Clients, stopping: threading.Event) -> None:
         self._runner = runner
@@ -64,16 +127,36 @@ class ThreadEngine:
             stopping=self._stopping,
         )
 
+    def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
+        """Return ``False``: a handler begins at once."""
+        return False
+
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
 
 @attrs.define(eq=False)
+class _Task:
+    """A job in an executor, whether its handler will never begin there, and whether it is known to have begun."""
+
+    job: ClaimedJob
+    permit: str | None = None
+    is_withdrawn: bool = False
+    is_started: bool = False
+
+    def withdraw(self) -> bool:
+        """Prevent the handler from beginning; return ``False`` if it has begun, or may have."""
+        if self.permit is not None and take_permit(self.permit):
+            self.is_withdrawn = True
+        return self.is_withdrawn
+
+
+@attrs.define(eq=False)
 class _Pool:
-    """An executor, the ids of the jobs that it has, and how many it had when it broke."""
+    """An executor, its tasks, and of how many of them the handlers had begun when it broke."""
 
     executor: Executor
-    jobs: set[str] = attrs.field(factory=set)
+    tasks: set[_Task] = attrs.field(factory=set)
     died_with: int | None = None
 
 
@@ -86,71 +169,129 @@ class ExecutorEngine:
         self._emitter = emitter
         self._lock = threading.Lock()
         self._pool: _Pool | None = _Pool(make_executor())
+        self._tasks: dict[str, _Task] = {}
+        self._starts = Starts(emitter)
+
+    @property
+    def error(self) -> str | None:
+        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
+        return self._starts.error
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether handlers can be started, or no job finds out whether they can."""
+        return self._starts.may_claim
 
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
         """Send the ids of the job to the executor and wait."""
-        job_id = job.offer.job_id
-        pool: _Pool | None = None
+        self._starts.note_attempt(job)
+        task = self._tasks[job.offer.job_id] = _Task(job)
         try:
-            pool = self._enter(job_id)
-            future = pool.executor.submit(run_elsewhere, self._runner, job.offer, time.time() + seconds_left)
-        except Exception as error:  # noqa: BLE001 - it is broken or shut down, or cannot be created: nothing started
-            self._leave(pool, job_id, is_broken=True)
-            return error.with_traceback(None)
-        try:
-            ran = _wait_for(future, job)
-        except Exception as error:  # noqa: BLE001 - Dask has errors of its own
-            if isinstance(error, CancelledError) and isinstance(pool.executor, _CANCELS_BEFORE_START):
-                self._leave(pool, job_id, is_broken=False)
-                return error.with_traceback(None)
-            died_with = self._leave(pool, job_id, is_broken=isinstance(error, RuntimeError))
-            return ProcessDiedError(type(error).__name__, is_alone=died_with == 1)
-        self._leave(pool, job_id, is_broken=False)
-        if isinstance(ran, NotStarted):
-            return NotStartedError(ran.error_name) if ran.error is None else ran.error
-        return ran
+            return self._run(task, time.time() + seconds_left)
+        finally:
+            task.withdraw()  # removes the file of a task that is not wanted any more
+            del self._tasks[job.offer.job_id]
+
+    def withdraw(self, job: ClaimedJob) -> bool:
+        """Prevent the handler of a job from beginning; return ``False`` if it has begun, or may have."""
+        task = self._tasks.get(job.offer.job_id)
+        return task is not None and task.withdraw()
 
     def close(self) -> None:
-        """Shut the executor down without waiting for handlers that hang."""
+        """Shut the executor down; the processes of handlers that hang are killed, or the interpreter would not end."""
         if self._pool is not None:
             _shut_down(self._pool, self._emitter)
 
-    def _enter(self, job_id: str) -> _Pool:
+    def _run(self, task: _Task, deadline: float) -> Ran | Exception | None:
+        pool = call_partner(self._enter, task)
+        if isinstance(pool, Raised):
+            return self._note_failure(task, pool.name)
+        may_begin = None if task.permit is None else partial(take_permit, task.permit)
+        offer = task.job.offer
+        future: Future[Ran | NotStarted] | Raised = call_partner(
+            lambda: pool.executor.submit(run_elsewhere, self._runner, offer, deadline, may_begin)
+        )
+        if isinstance(future, Raised):  # the executor is broken, or was shut down
+            self._leave(pool, task, is_broken=True)
+            return self._note_failure(task, future.name)
+        try:
+            ran = self._wait_for(future, task)
+        except BaseException as error:  # noqa: BLE001 - Dask has errors of its own
+            return self._note_end(pool, task, error)
+        self._leave(pool, task, is_broken=False)
+        if isinstance(ran, NotStarted):
+            if not ran.is_initialised:
+                self._starts.note_failure(task.job, ran.error_name)
+            return NotStartedError(ran.error_name) if ran.error is None else ran.error
+        if ran is not None:
+            self._note_start(task)
+        return ran
+
+    def _note_end(self, pool: _Pool, task: _Task, error: BaseException) -> Exception:
+        """Return what follows from an executor that has lost a task."""
+        name = type(error).__name__
+        died_with = self._leave(pool, task, is_broken=isinstance(error, RuntimeError))
+        if not task.withdraw():
+            return ProcessDiedError(name, is_alone=died_with == 1)
+        if pool.died_with == 0:  # no handler can be the cause
+            return self._note_failure(task, name)
+        return NotStartedError(name)
+
+    def _note_failure(self, task: _Task, name: str) -> NotStartedError:
+        self._starts.note_failure(task.job, name)
+        return NotStartedError(name)
+
+    def _enter(self, task: _Task) -> _Pool:
         with self._lock:
             if self._pool is None:
                 self._pool = _Pool(self._make_executor())
-            self._pool.jobs.add(job_id)
+            if isinstance(self._pool.executor, _LOCAL_EXECUTORS):
+                task.permit = create_permit()
+            self._pool.tasks.add(task)
             return self._pool
 
-    def _leave(self, pool: _Pool | None, job_id: str, *, is_broken: bool) -> int:
-        """Remove a job from its executor, and replace a broken one; return how many jobs it has, or had then."""
+    def _leave(self, pool: _Pool, task: _Task, *, is_broken: bool) -> int:
+        """Remove a task from its executor, and replace a broken one; return how many handlers run, or ran then."""
         with self._lock:
-            if pool is None:
-                return 0
             if is_broken and pool.died_with is None:
-                pool.died_with = len(pool.jobs)
+                pool.died_with = sum(not each.withdraw() for each in pool.tasks)
             if is_broken and self._pool is pool:
                 _shut_down(pool, self._emitter)
                 self._pool = None
-            jobs = len(pool.jobs)
-            pool.jobs.discard(job_id)
-            return jobs if pool.died_with is None else pool.died_with
+            tasks = len(pool.tasks)
+            pool.tasks.discard(task)
+            return tasks if pool.died_with is None else pool.died_with
+
+    def _wait_for(self, future: Future[Ran | NotStarted], task: _Task) -> Ran | NotStarted | None:
+        began_at = time.monotonic()
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_TICK):
+            if task.is_withdrawn:
+                future.cancel()
+                return NotStarted(error=None, error_name=WITHDRAWN)
+            if task.job.cancelled.is_set() and future.cancel():
+                return None
+            if time.monotonic() - began_at > _START_SECONDS if task.permit is None else is_taken(task.permit):
+                self._note_start(task)
+        return future.result()
+
+    def _note_start(self, task: _Task) -> None:
+        # Once: a handler that began before others failed to start has no meaning for them.
+        if not task.is_started:
+            task.is_started = True
+            self._starts.note_start()
 
 
 def _shut_down(pool: _Pool, emitter: Emitter) -> None:
-    try:
-        pool.executor.shutdown(wait=False)
-    except Exception as failure:  # noqa: BLE001 - the partner's own executor
-        emitter.log(logging.WARNING, "the executor's shutdown raised %s", type(failure).__name__)
-
-
-def _wait_for(future: Future[Ran | NotStarted], job: ClaimedJob) -> Ran | NotStarted | None:
-    ended = threading.Event()
-    future.add_done_callback(lambda _: ended.set())
-    while not ended.wait(_TICK):
-        if job.cancelled.is_set() and future.cancel():
-            return None
-    return future.result()
+    # Before the shutdown, which forgets the processes.
+    processes: Mapping[int, Any] | None = getattr(pool.executor, "_processes", None)
+    hanging = list((processes or {}).values()) if pool.tasks and pool.died_with is None else []
+    found = call_partner(pool.executor.shutdown, wait=False)
+    if isinstance(found, Raised):
+        emitter.log(logging.WARNING, "the executor's shutdown raised %s", found.name)
+    for process in hanging:
+        call_partner(process.kill)
 
 
 def pickle_runner(runner: Runner[Any]) -> bytes:

@@ -112,11 +112,14 @@ class ProcessDiedError(Exception):
 
     Attributes:
         is_alone: Whether no other handler ran there, so that this one is the cause.
+
+        is_isolated: Whether no other handler could have run there.
     """
 
-    def __init__(self, name: str, *, is_alone: bool) -> None:
+    def __init__(self, name: str, *, is_alone: bool, is_isolated: bool = False) -> None:
         super().__init__(name)
         self.is_alone = is_alone
+        self.is_isolated = is_isolated
 
 
 class NotStartedError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -29,6 +29,9 @@ _MARGIN: Final = 300.0
 
 # Seconds to find out whose a job is.
 _READ_SECONDS: Final = 25.0
+
+# Stages of jobs whose handlers need not be started any more.
+_STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 
 # The error of a job whose handler could not start before its timeout.
 _TOO_LATE: Final = "its handler could not start in time"
@@ -99,6 +102,15 @@ class Flow:
         """Return how many seconds a claimed job has before its timeout, or before the end of the process."""
         ends_at = self._claimed_at(job) + self.job_timeout
         return max(0.0, (ends_at if self.ends_at is None else min(ends_at, self.ends_at)) - self.clock())
+
+    def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
+        """Whether handlers can be started, or none of the jobs in work finds out whether they can."""
+        return self.engine.error is None or (self.engine.may_claim and all(job.stage in _STARTED for job in jobs))
+
+    def withdraw(self, job: ClaimedJob) -> None:
+        """Take a job back from where its handler waits for a process; one that has begun stays there."""
+        if job.stage is Stage.RUNNING and self.engine.withdraw(job):
+            job.stop()
 
     def _wait_for(self, job: ClaimedJob) -> Wait:
         return lambda seconds: self.wait(job, seconds)
@@ -175,7 +187,10 @@ class Flow:
             if isinstance(ran, Ran):
                 self._accept(job, ran)
                 return None
-            is_open = job.count_death(is_alone=ran.is_alone) if isinstance(ran, ProcessDiedError) else job.stop()
+            if isinstance(ran, ProcessDiedError):
+                is_open = job.count_death(is_alone=ran.is_alone, is_isolated=ran.is_isolated)
+            else:
+                is_open = job.stop()
             outcome = self._go_on(job, ran, pause) if is_open else None
             if outcome is not None or job.stage is not Stage.CLAIMED:
                 return outcome

@@ -213,6 +213,7 @@ class Loop:
             free_slots=self._slots.free(),
             seconds_since_loop=now - self._last_gone_on(),
             dropped_events=self._emitter.dropped,
+            executor_error=self._engine.error,
         )
 
     def _last_gone_on(self) -> float:
@@ -246,6 +247,7 @@ class Loop:
 
     def _leave(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
+        self._flow.withdraw(job)
         if job.is_claimed and self._writer.can_release:
             outcome = Released(job=job.offer, error=STOPPED)
             if job.give_up(outcome, may_have_begun=self._settings.is_idempotent):
@@ -271,6 +273,7 @@ class Loop:
                 self._end(job, self._give_up_look_up)
         if not job.is_claimed or job.stage is Stage.DECIDED or self._flow.seconds_left(job):
             return
+        self._flow.withdraw(job)
         if job.stage is Stage.RUNNING:
             message = f"The job took longer than {self._settings.job_timeout:.0f} seconds."
             self._end(job, lambda job: self._fail(job, message))
@@ -326,13 +329,15 @@ class Loop:
 
     def _wait_for_room(self) -> int:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
-        self._slots.wait(lambda: bool(self._room()) or self._is_stopping(), _LOOK_INTERVAL)
+        longest = _LOOK_INTERVAL if self._engine.error is None else self._settings.poll_interval
+        self._slots.wait(lambda: bool(self._room()) or self._is_stopping(), longest)
         self._looped_at = self._settings.clock()
         return self._room()
 
     def _room(self) -> int:
-        # Nothing is claimed while a job runs alone, because it would wait.
-        return 0 if self._slots.has_alone() and not self._recovery.has_jobs() else self._slots.free()
+        # Nothing is claimed while handlers cannot be started, or while a job runs alone: it would wait.
+        is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
+        return self._slots.free() if self._flow.may_start(self._in_work()) and not is_alone else 0
 
     def _resume(self, entry: JournalEntry) -> None:
         """Take up a job of the journal, or postpone it if it is in work here."""
@@ -342,8 +347,8 @@ class Loop:
 
     def _poll(self, failures: int, *, is_patient: bool) -> int:
         """Poll once, take what that brings, and pause; return how many polls have failed in a row."""
-        is_broken = self._writer.error is not None
-        room = 1 if is_broken else self._slots.free()  # one job finds out whether the journal works again
+        is_broken = self._writer.error is not None or self._engine.error is not None
+        room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
         client = self._clients.reader
         found = self._clients.call(
             client.poll_for_third_party_jobs, self._settings.action_type_id, max_batch_size=max(room, 1)

@@ -42,6 +42,11 @@ class WorkerHealth:
         journal_error: Why the last access to the journal failed; ``None`` if it did not.  Until it works again, the
             worker requests only one job in each poll, and claims it only if the journal can be written.
 
+        executor_error: Why the last handler could not be started in another process; ``None`` if it was.  While it is
+            set, the worker claims no more jobs; the claimed ones find out whether handlers can be started again.
+
+            .. versionadded:: 0.2.0
+
         set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
 
         overdue: Ids of the jobs that have ended, but whose handlers still run.  Each uses a slot.
@@ -51,6 +56,7 @@ class WorkerHealth:
         seconds_since_loop: Seconds since both threads of the worker, the one that polls and the one that watches times,
             have last gone on; ``None`` if it does not run.  A thread may wait for a call of CodePipeline until the
             deadline of its client, 60 seconds by default.
+
         dropped_events: How many events and log records were dropped since the worker was created, because ``on_event``
             or a handler of logs was too slow.
 
@@ -70,6 +76,8 @@ class WorkerHealth:
     set_aside: tuple[str, ...] = ()
     free_slots: int = 0
     seconds_since_loop: float | None = None
+    dropped_events: int = 0
+    executor_error: str | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -86,11 +94,10 @@ class WorkerHealth:
     @property
     def is_ready(self) -> bool:
         """
-        Whether the worker accepts jobs, because it runs, its last poll succeeded, and its journal works.
+        Whether the worker accepts jobs, because it runs, its last poll succeeded, its journal works and handlers start.
 
         .. versionadded:: 0.2.0
         """
         is_polling = self.seconds_since_poll is not None and self.poll_error is None
-        return self.state == "running" and self.is_alive and is_polling and self.journal_error is None
-
-    dropped_events: int = 0
+        has_error = self.journal_error is not None or self.executor_error is not None
+        return self.state == "running" and self.is_alive and is_polling and not has_error

@@ -143,8 +143,8 @@ class Job(Generic[_ConfigurationT_co]):
         Whether the worker stops, so that the job's time ends with the worker's grace.
 
         A handler may save its progress and return a `cp_thirdparty.Continued` with a continuation token: CodePipeline
-        then offers a job that goes on from there, which another worker takes.  It is never true in another process
-        than the worker's.
+        then offers a job that goes on from there, which another worker takes.  In another process than the worker's it
+        is never true, except with `cp_thirdparty.worker.processes`.
 
         .. versionadded:: 0.2.0
         """

@@ -23,6 +23,7 @@ from cp_thirdparty.models import JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._handler_failures import class_name, explain, unexplained
 from cp_thirdparty.worker._isolation import end_copy
+from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -182,10 +183,13 @@ class NotStarted:
         error: The error if it is one of this library, which can be pickled, or ``None``.
 
         error_name: Name of its class.
+
+        is_initialised: Whether the process has the handler and a client.  If not, it can run no job at all.
     """
 
     error: CodePipelineJobError | None
     error_name: str
+    is_initialised: bool = True
 
 
 @functools.lru_cache(maxsize=8)
@@ -195,7 +199,13 @@ def _load(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
     return loaded, loaded.connect()
 
 
-def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran | NotStarted:
+def run_elsewhere(
+    runner: bytes,
+    offer: ThirdPartyJob,
+    deadline: float,
+    may_begin: Callable[[], bool] | None = None,
+    stopping: threading.Event | None = None,
+) -> Ran | NotStarted:
     """
     Run a pickled runner in another process than the worker's.  It reads the details of the job itself.
 
@@ -206,18 +216,26 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran |
 
         deadline: When the job times out, in seconds since 1970.
 
+        may_begin: Called just before the handler; ``False`` if the worker does not want the job any more.
+
+        stopping: Set when the worker stops; ``None`` if this process does not learn it.
+
     Returns:
         How the handler ended, or that it was not called.
     """
+    is_initialised = False
     try:
         loaded, client = _load(runner)
+        is_initialised = True
         client_token = loaded.tokens(offer.client_id)
         if client_token is None:
             return NotStarted(error=None, error_name="LookupError")
         details = client.get_third_party_job_details(offer.job_id, client_token=client_token)
     except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
         _load.cache_clear()  # a new client loads the AWS credentials again
-        return _not_started(failure)
+        return _not_started(failure, is_initialised=is_initialised)
+    if may_begin is not None and not may_begin():
+        return NotStarted(error=None, error_name=WITHDRAWN)
     return loaded.run(
         offer,
         details,
@@ -225,12 +243,12 @@ def run_elsewhere(runner: bytes, offer: ThirdPartyJob, deadline: float) -> Ran |
         client_token=client_token,
         seconds_left=deadline - time.time(),
         cancelled=threading.Event(),
-        stopping=threading.Event(),
+        stopping=threading.Event() if stopping is None else stopping,
     )
 
 
-def _not_started(failure: BaseException) -> NotStarted:
+def _not_started(failure: BaseException, *, is_initialised: bool) -> NotStarted:
     # A subclass of the partner may be one that the worker's process cannot load.
     is_ours = type(failure).__module__ == CodePipelineJobError.__module__
     error = failure if is_ours and isinstance(failure, CodePipelineJobError) else None
-    return NotStarted(error=error, error_name=class_name(failure))
+    return NotStarted(error=error, error_name=class_name(failure), is_initialised=is_initialised)

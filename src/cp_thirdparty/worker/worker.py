@@ -22,6 +22,7 @@ from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
 from cp_thirdparty.worker._isolation import SafeClock
 from cp_thirdparty.worker._loop import Loop
+from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerHealth
@@ -101,9 +102,10 @@ class JobWorker(Generic[_ConfigurationT]):
 
         keep_finished: Days for which the journal keeps finished jobs, at least 0; ``None`` to keep them forever.
 
-        executor: Creates an executor of other processes, such as ``partial(ProcessPoolExecutor,
-            mp_context=get_context("spawn"))`` or a Dask client's ``get_executor``; ``None`` for threads.  Each process
-            reads the details of its jobs itself, so no secret is sent to it.
+        executor: `processes` for a process for each job, which is killed at the timeout; or creates an executor of
+            other processes, such as ``partial(ProcessPoolExecutor, mp_context=get_context("spawn"))`` or a Dask
+            client's ``get_executor``; ``None`` for threads.  Each process reads the details of its jobs itself, so no
+            secret is sent to it.  The worker shuts the executor down.
 
         artifacts: Creates the artifact store of a job, such as ``partial(ArtifactStore.for_job,
             expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
@@ -137,7 +139,7 @@ class JobWorker(Generic[_ConfigurationT]):
         is_idempotent: bool = False,
         max_crashes: int = 3,
         keep_finished: float | None = 30.0,
-        executor: Callable[[], Executor] | None = None,
+        executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -161,7 +163,7 @@ class JobWorker(Generic[_ConfigurationT]):
         is_idempotent: bool = False,
         max_crashes: int = 3,
         keep_finished: float | None = 30.0,
-        executor: Callable[[], Executor] | None = None,
+        executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -185,7 +187,7 @@ class JobWorker(Generic[_ConfigurationT]):
         is_idempotent: bool = False,
         max_crashes: int = 3,
         keep_finished: float | None = 30.0,
-        executor: Callable[[], Executor] | None = None,
+        executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -206,7 +208,10 @@ class JobWorker(Generic[_ConfigurationT]):
             artifacts=artifacts,
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
-        self._make_executor = executor
+        self._executor = executor
+        if isinstance(executor, ProcessPerJob):
+            _check(executor.count <= concurrency, "executor: must not have more processes than concurrency")
+            concurrency = executor.count
         if executor is not None:
             pickle_runner(self._runner)  # raises here, and not for the first job
         self._settings = Settings(
@@ -366,9 +371,11 @@ class JobWorker(Generic[_ConfigurationT]):
         )
 
     def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
-        if self._make_executor is None:
+        if self._executor is None:
             return ThreadEngine(self._runner, clients, stopping)
-        return ExecutorEngine(self._runner, self._make_executor, self._settings.emitter)
+        if isinstance(self._executor, ProcessPerJob):
+            return ProcessEngine(self._runner, self._executor, self._settings.emitter, stopping)
+        return ExecutorEngine(self._runner, self._executor, self._settings.emitter)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

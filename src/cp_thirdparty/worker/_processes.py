@@ -1,0 +1,410 @@
+"""`processes`: each handler in a process of its own, which is killed when its result is not wanted any more."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import pickle
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Final
+
+import attrs
+
+from cp_thirdparty.worker._child import END, READY, RECORD, STOP, Order, kill_group, run_order
+from cp_thirdparty.worker._child_logs import Levels, write_record
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._event_queue import EventQueue
+from cp_thirdparty.worker._executors import Starts, pickle_runner
+from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
+from cp_thirdparty.worker._start_permit import WITHDRAWN
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner
+
+# Seconds between two checks of whether the result of a job is still wanted.
+_TICK: Final = 0.1
+
+# Seconds for a process that has sent its result: to run what is registered for its end, and to end.
+_EXIT_SECONDS: Final = 5.0
+
+# Seconds until a killed process is gone, unless the system itself does not react.
+_KILL_SECONDS: Final = 5.0
+
+# The most log records that wait for the handlers of the worker's logs, in about 10 MiB.
+_RECORDS: Final = 5000
+
+# Seconds for the last log records.
+_FLUSH_SECONDS: Final = 1.0
+
+# The longest message of a child in bytes.  A log record of the library has at most a tenth of it.
+_LONGEST_MESSAGE: Final = 4 * 1024 * 1024
+
+# The exit code that multiprocessing returns when it does not know the real one.
+_UNKNOWN: Final = 255
+
+# multiprocessing changes the set of its children without a lock.
+_MULTIPROCESSING: Final = threading.Lock()
+
+
+@attrs.frozen
+class ProcessPerJob:
+    """
+    A process for each job.  Create it with `processes`.
+
+    Attributes:
+        count: The most processes at a time.
+
+        preload: Modules that are imported once.
+
+    .. versionadded:: 0.2.0
+    """
+
+    count: int
+    preload: tuple[str, ...] = ()
+
+
+def processes(n: int, *, preload: Sequence[str] = ()) -> ProcessPerJob:
+    """
+    Return a value for ``executor=`` of a `JobWorker` that runs each handler in a process of its own.
+
+    The process is killed at the timeout of its job, also if the handler hangs or ignores signals, and its slot is free
+    again.  Its death costs no other job.  It ends when the worker's process ends, and not by a signal to the group of
+    the worker.  It reads the details of the job itself, so no secret is sent to it.
+
+    Args:
+        n: The most processes at a time, at least 1.  The worker has at most one job for each, so fewer than its
+            ``concurrency``; more are an error.
+
+        preload: Names of modules that are imported once, before the processes are forked, such as that of the handler.
+            They must not start threads.  Without an effect where processes are not forked (Windows), and if the
+            program has used the start method ``"forkserver"`` of ``multiprocessing`` before.
+
+    Raises:
+        TypeError: ``n`` is not an integer, or ``preload`` is a string.
+
+        ValueError: ``n`` is less than 1.
+
+    .. versionadded:: 0.2.0
+    """
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise TypeError("n: must be an integer")
+    if n < 1:
+        raise ValueError("n: must be at least 1")
+    if isinstance(preload, str):
+        raise TypeError("preload: must be a sequence of module names, not a string")
+    return ProcessPerJob(n, tuple(preload))
+
+
+class ProcessEngine:
+    """Runs each handler in a process of its own."""
+
+    def __init__(
+        self, runner: Runner[Any], settings: ProcessPerJob, emitter: Emitter, stopping: threading.Event
+    ) -> None:
+        self._runner = pickle_runner(runner)
+        self._emitter = emitter
+        self._stopping = stopping
+        self._context = _find_context(settings.preload)
+        self._starts = Starts(emitter)
+        self._records = EventQueue(_RECORDS, self._report_dropped)  # a flood leaves room for the worker's own events
+        self._children: dict[str, _Child] = {}
+        self._is_closed = False
+        # At the end of the interpreter it runs before the function of multiprocessing, which waits for all processes:
+        # that one was registered earlier, by an import.
+        atexit.register(self.close)
+
+    @property
+    def error(self) -> str | None:
+        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
+        return self._starts.error
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether handlers can be started, or no job finds out whether they can."""
+        return self._starts.may_claim
+
+    def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
+        """Start a process for the job, and wait until it ends or its result is no longer wanted."""
+        self._starts.note_attempt(job)
+        order = Order(
+            runner=self._runner,
+            offer=job.offer,
+            deadline=time.time() + seconds_left,
+            folder=_create_folder(),
+            levels=Levels.read(),
+        )
+        child = _Child(self._context, order, on_record=self._write_record, on_start=self._starts.note_start)
+        self._children[job.offer.job_id] = child
+        try:
+            return self._follow(child, job)
+        finally:
+            child.kill()
+            child.ended.wait(_KILL_SECONDS)
+            del self._children[job.offer.job_id]
+            _remove_folder(order.folder)
+
+    def withdraw(self, job: ClaimedJob) -> bool:
+        """Prevent the handler of a job from beginning; return ``False`` if it has begun."""
+        child = self._children.get(job.offer.job_id)
+        return child is not None and child.withdraw()
+
+    def close(self) -> None:
+        """Kill the processes that are left."""
+        self._is_closed = True
+        atexit.unregister(self.close)
+        children = tuple(self._children.values())
+        for child in children:
+            child.kill()
+        ends_at = time.monotonic() + _KILL_SECONDS
+        for child in children:
+            child.ended.wait(max(0.0, ends_at - time.monotonic()))
+        self._records.flush(_FLUSH_SECONDS)
+
+    def _follow(self, child: _Child, job: ClaimedJob) -> Ran | Exception | None:
+        try:
+            child.start()
+        except RuntimeError as failure:  # the system has no thread left
+            return self._note_failure(job, type(failure).__name__)
+        while not child.ended.wait(_TICK):
+            if self._stopping.is_set():
+                child.send_stop()
+            if job.cancelled.is_set() or child.is_withdrawn:
+                break
+        if child.is_withdrawn:
+            return NotStartedError(WITHDRAWN)
+        if job.cancelled.is_set() or self._is_closed:
+            return None
+        return child.found if isinstance(child.found, Ran) else self._note_end(child, job)
+
+    def _note_end(self, child: _Child, job: ClaimedJob) -> Exception:
+        """Return what follows from a process that has not returned a result."""
+        found = child.found
+        if isinstance(found, NotStarted):
+            if not found.is_initialised:
+                self._starts.note_failure(job, found.error_name)
+            return NotStartedError(found.error_name) if found.error is None else found.error
+        if not child.has_begun:
+            return self._note_failure(job, child.problem)
+        return ProcessDiedError(child.problem, is_alone=True, is_isolated=True)
+
+    def _write_record(self, data: bytes) -> None:
+        self._records.put(partial(write_record, data))
+
+    def _report_dropped(self, count: int) -> None:
+        self._emitter.log(logging.WARNING, "%d log records of handlers were dropped, because too many wait", count)
+
+    def _note_failure(self, job: ClaimedJob, problem: str) -> NotStartedError:
+        self._starts.note_failure(job, problem)
+        return NotStartedError(problem)
+
+
+class _Child:
+    """
+    The process of one job, and the thread that starts it and reads its messages.
+
+    Attributes:
+        ended: Set when the process has ended, or could not be started.
+
+        found: What the process has sent at its end; ``None`` if it sent nothing that can be read.
+
+        has_begun: Whether the handler was allowed to begin.
+
+        is_withdrawn: Whether the handler will never begin.
+
+        problem: What is known about a process that has sent nothing.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        order: Order,
+        *,
+        on_record: Callable[[bytes], object],
+        on_start: Callable[[], object],
+    ) -> None:
+        self._context = context
+        self._order = order
+        self._on_record = on_record
+        self._on_start = on_start
+        self._lock = threading.Lock()
+        self._process_id: int | None = None  # of the process while it may be alive
+        self._is_unwanted = False
+        self._connection: Connection | None = None  # while the handler runs that does not know that the worker stops
+        self.ended = threading.Event()
+        self.found: Ran | NotStarted | None = None
+        self.has_begun = False
+        self.is_withdrawn = False
+        self.problem = ""
+
+    def start(self) -> None:
+        """
+        Start the process.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        try:
+            name = f"cp-thirdparty-{self._order.offer.job_id}-process"
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError:
+            self.ended.set()
+            raise
+
+    def withdraw(self) -> bool:
+        """Prevent the handler from beginning; return ``False`` if it has begun."""
+        with self._lock:
+            self.is_withdrawn = not self.has_begun
+            if self.is_withdrawn:
+                self._kill()
+            return self.is_withdrawn
+
+    def send_stop(self) -> None:
+        """Let the handler know that the worker stops, if it has begun."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(OSError):  # the process has ended
+                    connection.send_bytes(STOP)
+
+    def kill(self) -> None:
+        """Kill the process, if it has not ended, and what it has started in its group."""
+        with self._lock:
+            self._kill()
+
+    def _kill(self) -> None:
+        self._is_unwanted = True
+        if self._process_id is not None:
+            kill_group(self._process_id)
+
+    def _serve(self) -> None:
+        try:
+            connection, process = self._start_process()
+            try:
+                self._read(connection, process)
+                if self.found is not None:
+                    wait([process.sentinel], _EXIT_SECONDS)
+            finally:
+                self._end(connection, process)
+        except Exception as failure:  # noqa: BLE001 - multiprocessing and what a child sends may raise anything
+            self.problem = self.problem or type(failure).__name__
+        finally:
+            self.ended.set()
+
+    def _start_process(self) -> tuple[Connection, BaseProcess]:
+        ours, theirs = self._context.Pipe()
+        try:
+            with _MULTIPROCESSING:
+                process = self._context.Process(
+                    target=run_order, args=(theirs, self._order), name=f"cp-thirdparty-{self._order.offer.job_id}"
+                )
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()  # so that the connection ends with the process
+        with self._lock:
+            self._process_id = process.pid
+            if self._is_unwanted:
+                self._kill()
+        return ours, process
+
+    def _read(self, connection: Connection, process: BaseProcess) -> None:
+        """Read messages until the process has sent its end, or has ended."""
+        sources: list[Any] = [connection, process.sentinel]
+        while self.found is None:
+            if connection not in wait(sources):
+                if _has_ended(process):
+                    return
+                sources.remove(process.sentinel)
+                continue
+            try:
+                message = connection.recv_bytes(_LONGEST_MESSAGE)
+            except EOFError:
+                return
+            kind, data = message[:1], message[1:]
+            if kind == RECORD:
+                self._on_record(data)
+            elif kind == READY:
+                self._begin(connection)
+            elif kind == END:
+                self.found = _load_end(data)
+            else:
+                raise ValueError
+
+    def _begin(self, connection: Connection) -> None:
+        with self._lock:
+            if self._is_unwanted:
+                return  # and killed
+            self.has_begun = True
+            connection.send_bytes(READY)
+            self._connection = connection
+        self._on_start()
+
+    def _end(self, connection: Connection, process: BaseProcess) -> None:
+        """Make sure that the process has ended."""
+        if self.found is None or not _has_ended(process):
+            self.kill()
+        wait([process.sentinel], _KILL_SECONDS)
+        with self._lock:
+            self._process_id = self._connection = None
+        connection.close()
+        with _MULTIPROCESSING, suppress(ValueError):  # it is still there: the system does not react
+            self.problem = self.problem or _describe_end(process.exitcode)
+            process.close()
+
+
+def _find_context(preload: Sequence[str]) -> Any:
+    """Return the context of multiprocessing that starts processes: forks of a small process where there are any."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # pragma: no cover - Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # `__main__` is what multiprocessing itself imports there.
+    context.set_forkserver_preload(["__main__", "cp_thirdparty.worker._forked", *preload])
+    return context
+
+
+def _has_ended(process: BaseProcess) -> bool:
+    """
+    Return whether a process has ended that multiprocessing reports as ended.
+
+    It reports all processes as ended when the process has died from which they were forked.
+    """
+    with _MULTIPROCESSING:
+        code = process.exitcode
+    return code is not None and code != _UNKNOWN
+
+
+def _describe_end(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"the process ended with exit code {code}"
+    return f"the process was ended by signal {-code}"
+
+
+def _load_end(data: bytes) -> Ran | NotStarted:
+    found = pickle.loads(data)  # noqa: S301 - the partner's code in the child is trusted as that in this process
+    if not isinstance(found, (Ran, NotStarted)):
+        raise TypeError
+    return found
+
+
+def _create_folder() -> str | None:
+    """Create a folder for the temporary files of a job; return ``None`` if there is no place for it."""
+    try:
+        return tempfile.mkdtemp(prefix="cp-thirdparty-")
+    except OSError:
+        return None
+
+
+def _remove_folder(folder: str | None) -> None:
+    if folder is not None:
+        with suppress(Exception):  # a handler may leave anything, such as folders within folders without an end
+            shutil.rmtree(folder, ignore_errors=True)
