@@ -60,7 +60,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"AioSession|Config|Executor|_\w+"),
     # Type variables, and classes that share what public ones do; each method is shown where it is inherited.
     (r"py:.*", r"cp_thirdparty\..*\b_\w+"),
-    (r"py:.*", r"cp_thirdparty\._.*"),
+    (r"py:.*", r"cp_thirdparty\.(.*\.)?_.*"),
 ]
 # A signature's `type` is the builtin, not one of the three members of that name.
 suppress_warnings = ["ref.python"]

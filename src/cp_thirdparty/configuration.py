@@ -23,7 +23,7 @@ from cp_thirdparty.exceptions import ConfigurationError
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["Key", "structure_configuration"]
+__all__ = ["Key", "check_configuration_class", "structure_configuration"]
 
 _T = TypeVar("_T")
 
@@ -87,6 +87,26 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     return value
 
 
+def check_configuration_class(model: Any) -> None:
+    """
+    Check that `structure_configuration` can fill a class, without creating an object of it.
+
+    `cp_thirdparty.JobWorker` and `cp_thirdparty.worker.JobProcessor` call it.
+
+    Args:
+        model: An attrs class or a dataclass.
+
+    Raises:
+        TypeError: It cannot, whatever the values.  The message names the field.
+
+        NameError: A name in an annotation of the class is not known where the class is defined.
+
+    .. versionadded:: 0.2.0
+    """
+    _fields_of(model)  # before the cache, which takes only what has a hash
+    _configuration_hook(model)
+
+
 def _structured_configuration(
     configuration: ActionConfiguration | None, model: type[_T]
 ) -> tuple[_T | None, tuple[str, ...]]:
@@ -141,7 +161,11 @@ def _fields_of(model: type[Any]) -> tuple[_Field, ...]:
             key.
     """
     if not (isinstance(model, type) and (attrs.has(model) or dataclasses.is_dataclass(model))):
-        raise TypeError("structure_configuration() takes an attrs class or a dataclass")
+        name = model.__qualname__ if isinstance(model, type) else f"an object of type {type(model).__name__}"
+        raise TypeError(
+            f"the class must be an attrs class or a dataclass, not {name}; pydantic models, TypedDict and other "
+            "classes are not supported"
+        )
     hints = typing.get_type_hints(model, include_extras=True)
     if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
         raise TypeError(f"{model.__qualname__}: a configuration class has no InitVar")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -43,6 +44,23 @@ def connect_to(service: LocalCodePipeline) -> partial[ThirdPartyJobClient]:
 def tell_process(_job: AnyJob) -> Succeeded:
     """Tell which process did the work."""
     return Succeeded(execution_details=ExecutionDetails(external_execution_id=str(os.getpid())))
+
+
+async def describe_loop(_job: AnyJob) -> Succeeded:
+    """Return which event loop of which process did the work."""
+    place = f"{os.getpid()}-{id(asyncio.get_running_loop())}"
+    return Succeeded(execution_details=ExecutionDetails(external_execution_id=place))
+
+
+_HAS_SLEPT: list[str] = []
+
+
+async def sleep_once(job: AnyJob) -> Succeeded:
+    """Take longer than anybody waits for the first job of this process."""
+    if not _HAS_SLEPT:
+        _HAS_SLEPT.append(job.id)
+        await asyncio.sleep(300)
+    return Succeeded()
 
 
 def in_steps(job: AnyJob) -> Succeeded | Continued:

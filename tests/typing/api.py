@@ -47,6 +47,7 @@ from cp_thirdparty import (
     exceptions,
     structure_configuration,
 )
+from cp_thirdparty.configuration import check_configuration_class
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.telemetry import CallRecord
@@ -347,6 +348,7 @@ def configurations(configuration: ActionConfiguration, maybe: ActionConfiguratio
     assert_type(data, DataConfiguration)
     assert_type(data.api_key, SecretStr | None)
     assert_type(structure_configuration(None, model=ScanConfiguration), ScanConfiguration)
+    check_configuration_class(ScanConfiguration)
     assert_type(Key("APIKey").name, str)
     assert_type(converter.structure_configuration(None, DataConfiguration), DataConfiguration)
 

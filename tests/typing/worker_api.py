@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,6 +64,7 @@ from cp_thirdparty.worker import (
     processes,
     worker_policy,
 )
+from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerState
 from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
@@ -435,6 +436,13 @@ def _job_processor(
     assert_type(JobProcessor(connect, handler, configuration=Scan, client_tokens=client_tokens), JobProcessor[Scan])
     assert_type(one.process(job, seconds_left=seconds_left), Outcome)
     assert_type(one.poll(action_type_id, max_batch_size=max_batch_size, seconds_left=seconds_left), Iterator[Outcome])
+    assert_type(
+        one.poll_async(action_type_id, max_batch_size=max_batch_size, seconds_left=seconds_left), AsyncIterator[Outcome]
+    )
+
+
+async def _processor_async(one: JobProcessor[Scan], job: ThirdPartyJob, seconds_left: float | None) -> None:
+    assert_type(await one.process_async(job, seconds_left=seconds_left), Outcome)
 
 
 # --- results
@@ -494,7 +502,8 @@ def _failure_details(failure: JobFailedError) -> None:
 
 
 def _ran(one: Ran, result: Result, failure: str, was_interrupted: bool) -> None:
-    assert_type(Ran(result=result, failure=failure, was_interrupted=was_interrupted), Ran)
+    assert_type(Ran(result=result, failure=failure, was_interrupted=was_interrupted, has_timed_out=True), Ran)
+    assert_type(one.has_timed_out, bool)
     assert_type(one.error, str)
     assert_type(one.failure, str)
     assert_type(one.result, Result)
@@ -515,6 +524,8 @@ def _runner(
     seconds_left: float,
     cancelled: threading.Event,
     stopping: threading.Event,
+    coroutines: CoroutineRunner,
+    patience: float | None,
 ) -> None:
     assert_type(
         Runner[Scan](connect=connect, handler=handler, configuration=configuration, tokens=tokens), Runner[Scan]
@@ -527,8 +538,10 @@ def _runner(
             seconds_left=seconds_left,
             cancelled=cancelled,
             stopping=stopping,
+            coroutines=coroutines,
+            patience=patience,
         ),
-        Ran,
+        Ran | NotStarted,
     )
     assert_type(one.artifacts, ArtifactsFactory | None)
     assert_type(one.configuration, type[Scan] | None)

@@ -43,8 +43,7 @@ from cp_thirdparty.exceptions import ActionTypeNotFoundException, ArtifactNotFou
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, samples
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.testing.wire import failed
-from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal, _emit
-from cp_thirdparty.worker import processor as processor_module
+from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal, _emit, _processing
 from cp_thirdparty.worker._emit import LEVELS, Emitter
 
 _LOG = logging.getLogger("cp_thirdparty.worker")
@@ -213,8 +212,10 @@ def test_partner_code_that_blocks_at_an_event_delays_nothing(service: LocalCodeP
 def test_a_hook_that_blocks_at_a_timeout_does_not_keep_a_worker_from_stopping(service: LocalCodePipeline) -> None:
     """The job is reported, and a stop ends the run although the handler hangs too."""
     clock, block, release = ManualClock(), _Block("timed_out"), threading.Event()
+    begun = threading.Event()
 
     def handle(_job: AnyJob) -> Succeeded:
+        begun.set()
         release.wait(60)
         return Succeeded()
 
@@ -222,7 +223,7 @@ def test_a_hook_that_blocks_at_a_timeout_does_not_keep_a_worker_from_stopping(se
     worker = make_worker(service, handle, clock=clock, job_timeout=60, on_event=block.call)
     try:
         with running(worker) as it:
-            until(lambda: action.status == "InProgress")
+            until(begun.is_set)
             clock.advance(61)
             until(lambda: action.status == "Failed")
             assert block.has_begun.wait(_PATIENCE)
@@ -239,7 +240,8 @@ def test_a_hook_that_blocks_does_not_outlast_a_process(
 ) -> None:
     """A processor does not wait for its events longer than its process has."""
     monkeypatch.setattr(_emit, "_FLUSH_SECONDS", 60.0)
-    monkeypatch.setattr(processor_module, "_LEAST", 0.1)
+    monkeypatch.setattr(_processing, "_LEAST", 0.1)
+    monkeypatch.setattr(_processing, "_FOR_REPORT", 0.0)
     block = _Block("claimed")
     processor: JobProcessor[Any] = JobProcessor(service.client, succeed, client_tokens=TOKENS, on_event=block.call)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)

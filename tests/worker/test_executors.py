@@ -237,7 +237,7 @@ def test_nothing_secret_crosses(service: LocalCodePipeline) -> None:
     [
         ({"handler": lambda _: Succeeded()}, "handler: cannot go to another process"),
         ({"client_tokens": TOKENS}, "client_tokens: cannot go to another process .*; give a callable"),
-        ({"artifacts": lambda: None}, "artifacts: cannot go to another process"),
+        ({"artifacts": lambda *_, **__: None}, "artifacts: cannot go to another process"),
         ({"connect": lambda: None}, r"connect: cannot go to another process .*ThirdPartyJobClient\.create"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -491,12 +491,12 @@ def test_a_job_that_waits_in_a_pool_is_not_failed(service: LocalCodePipeline, tm
     clock = ManualClock()
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
     handler = partial(handlers.hold, directory=str(tmp_path))
-    worker = _worker(service, handler, _ONE_PROCESS, concurrency=3, clock=clock, job_timeout=60)
+    events: list[str] = []
+    settings: dict[str, Any] = {"on_event": lambda event: events.append(event.name), "clock": clock}
+    worker = _worker(service, handler, _ONE_PROCESS, concurrency=3, job_timeout=60, **settings)
     with running(worker) as it:
         until((tmp_path / "begun").exists)
-        until(lambda: [action.status for action in actions] == ["InProgress"] * 3)
-        until(lambda: worker.health().in_flight == 3)
-        time.sleep(0.2)  # until the last one is in the pool
+        until(lambda: events.count("claimed") == 3)
         clock.advance(61)
         until(lambda: len(worker.health().stalled) == 2)
         until(lambda: sum(action.status == "Failed" for action in actions) == 1)
@@ -629,3 +629,26 @@ def test_a_process_may_not_begin_a_job_that_was_taken_back(service: LocalCodePip
         client.poll_for_third_party_jobs(ACTION_TYPE)
     started = run_elsewhere(pickle.dumps(runner), offer, 0.0, partial(take_permit, str(tmp_path / "gone")))
     assert started == NotStarted(error=None, error_name="the handler was not called in time")
+
+
+def test_the_jobs_of_a_process_share_one_event_loop(service: LocalCodePipeline) -> None:
+    """Coroutines may share what belongs to a loop, whichever runner they have."""
+    outcomes: list[object] = []
+    for handler in (handlers.describe_loop, partial(handlers.describe_loop)):
+        for _ in range(2):
+            service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        outcomes.extend(_worker(service, handler, partial(ThreadPoolExecutor, 2)).run_once())
+    results = [outcome.result for outcome in outcomes if isinstance(outcome, Reported)]
+    assert len(results) == 4
+    assert len(set(results)) == 1
+
+
+@pytest.mark.slow
+def test_a_coroutine_in_another_process_is_cancelled(service: LocalCodePipeline) -> None:
+    """Its process runs further jobs."""
+    late = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = _worker(service, handlers.sleep_once, partial(_POOL, max_workers=1), job_timeout=5.0)
+    with running(worker):
+        until(lambda: late.status == "Failed")
+        other = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        until(lambda: other.status == "Succeeded")

@@ -430,14 +430,15 @@ def test_a_handler_may_return_a_failure(service: LocalCodePipeline, caplog: pyte
     assert "handler_failed" not in caplog.text
 
 
-def test_a_workspace_that_cannot_be_removed_changes_no_result(
-    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("error", [RecursionError, SystemExit])
+def test_a_job_that_cannot_be_closed_keeps_its_result(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     """A success stays one, and the log has a warning."""
 
     def handle(job: AnyJob) -> Succeeded:
         def close() -> None:
-            raise RecursionError(_SECRET)
+            raise error(_SECRET)
 
         _anything(job).close = close
         return Succeeded()
@@ -445,7 +446,7 @@ def test_a_workspace_that_cannot_be_removed_changes_no_result(
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     make_worker(service, handle).run_once()
     assert action.status == "Succeeded"
-    assert "the workspace could not be removed: RecursionError" in caplog.text
+    assert f"the job could not be closed: {error.__name__}" in caplog.text
     assert _SECRET not in caplog.text
 
 

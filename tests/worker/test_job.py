@@ -72,14 +72,14 @@ def test_the_workspace_lives_as_long_as_the_job() -> None:
     assert not workspace.exists()
 
 
-def test_a_workspace_that_cannot_be_removed_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """What is left is a warning with the job's id, and no error: the result counts."""
+def test_a_workspace_that_cannot_be_removed_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """What is left is a warning with the job's id, and not an error: the result counts."""
     job = _job()
     directory = job.workspace
     job._workspace = tmp_path / "not there"
     job.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "[job-1] a part of the workspace could not be removed"
+        f"[job-1] the workspace could not be removed completely (FileNotFoundError): {tmp_path / 'not there'}"
     ]
     directory.rmdir()
 

@@ -30,6 +30,7 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
 from cp_thirdparty.worker import JournalEntry, JournalState, Outcome, Uncertain
+from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
@@ -235,7 +236,7 @@ class _World:
         )
         return Flow(
             steps=Steps(clients=clients, tokens=tokens, notify=_ignore, clock=clock),
-            engine=ThreadEngine(runner, clients, threading.Event()),
+            engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=self.scenario.is_idempotent,
             max_crashes=100,

@@ -41,6 +41,7 @@ from cp_thirdparty.worker import (
     Reported,
     _recovery,
 )
+from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
@@ -379,7 +380,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
         runner: Runner[Any] = Runner(connect=service.client, handler=succeed, configuration=None, tokens=tokens)
         flow = Flow(
             steps=Steps(clients=clients, tokens=tokens, notify=lambda *_, **__: None),
-            engine=ThreadEngine(runner, clients, threading.Event()),
+            engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=True,
             max_crashes=3,

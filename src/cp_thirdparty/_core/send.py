@@ -53,6 +53,10 @@ HIDDEN_RESULTS: Final[ContextVar[list[tuple[BaseException, Result[Any]]] | None]
 )
 
 
+# When calls that start in this context must be over, by `now`: the end of a process that has little time left.
+CALLS_END_AT: Final[ContextVar[float | None]] = ContextVar("cp_thirdparty_calls_end_at", default=None)
+
+
 def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result[_T]:
     """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
     with call:
@@ -178,8 +182,11 @@ class JobClientBase:
         redaction.install()
         connection.install()
         call = Call(request=request, wire_logs=self._wire_logs)
+        ends_at = CALLS_END_AT.get()
         if self._deadline is not None:
-            call.ends_at = call.began_at + self._deadline
+            deadline = call.began_at + self._deadline
+            ends_at = deadline if ends_at is None else min(ends_at, deadline)
+        call.ends_at = ends_at
         return call
 
     def _finish_call(self, request: Request[_T], call: Call, result: Result[_T]) -> _T:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
@@ -103,21 +104,44 @@ class Starts:
 
 
 class ThreadEngine:
-    """Runs handlers in the calling thread."""
+    """
+    Runs handlers in the calling thread, and coroutines in an event loop.
+
+    Args:
+        runner: Runs a handler.
+
+        clients: Make the calls.
+
+        coroutines: Runs coroutines.
+
+        stopping: Set when the worker stops.
+
+        patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
+    """
 
     error: str | None = None
     may_claim = True
 
-    def __init__(self, runner: Runner[Any], clients: Clients, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        runner: Runner[Any],
+        clients: Clients,
+        coroutines: CoroutineRunner,
+        stopping: threading.Event,
+        *,
+        patience: float | None = None,
+    ) -> None:
         self._runner = runner
         self._clients = clients
+        self._coroutines = coroutines
         self._stopping = stopping
+        self._patience = patience
 
-    def run(self, job: ClaimedJob, seconds_left: float) -> Ran:
+    def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception:
         """Run the handler."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a mistake of this library
         assert job.client_token is not None, "the job was read"  # noqa: S101 - a mistake of this library
-        return self._runner.run(
+        ran = self._runner.run(
             job.offer,
             job.details,
             client=self._clients.reader,
@@ -125,7 +149,10 @@ class ThreadEngine:
             seconds_left=seconds_left,
             cancelled=job.cancelled,
             stopping=self._stopping,
+            coroutines=self._coroutines,
+            patience=self._patience,
         )
+        return ran if isinstance(ran, Ran) else NotStartedError(ran.error_name)
 
     def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
         """Return ``False``: a handler begins at once."""

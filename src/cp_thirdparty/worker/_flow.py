@@ -218,7 +218,8 @@ class Flow:
             )
         job.note_success()
         job.was_interrupted = ran.was_interrupted
-        job.decide(ran.result, self.clock())
+        if job.decide(ran.result, self.clock()) and ran.has_timed_out:
+            self.steps.notify("timed_out", job, str(getattr(ran.result, "message", "")))
 
     def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
         """Do what the failure policy says about a handler that did not end."""

@@ -1,11 +1,12 @@
-"""What the customer reads, and what the log has, of an exception that a handler raised."""
+"""What the customer reads, and what the log has, of an exception that a handler raised, and of a timeout."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
+from traceback import walk_tb
+from types import FrameType
 from typing import Final
 
 import attrs
@@ -29,8 +30,8 @@ _MOST_RELATED: Final = 100
 _MOST_LOGGED: Final = 10
 _MOST_FRAMES: Final = 20
 
-# Its frames are the same in each traceback.
-_RUNNER: Final = str(Path(__file__).with_name("runner.py"))
+# Their frames are the same in each traceback.
+_CALLERS: Final = frozenset(str(Path(__file__).with_name(name)) for name in ("runner.py", "_async_handlers.py"))
 
 # The folder of the installation helps no reader of a log.
 _FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
@@ -79,10 +80,11 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
         log=""
         if is_correct
         else "; from ".join(
-            f"{_name(one)} at {_find_way(one.__traceback__) or 'its start'}" for one in related[:_MOST_LOGGED]
+            f"{_name(one)} at {format_place(walk_tb(one.__traceback__)) or 'its start'}"
+            for one in related[:_MOST_LOGGED]
         ),
         error=_name(chosen),
-        where=_find_way(chosen.__traceback__ or failure.__traceback__),
+        where=format_place(walk_tb(chosen.__traceback__ or failure.__traceback__)),
         was_interrupted=any(isinstance(one, KeyboardInterrupt) for one in related),
     )
 
@@ -95,6 +97,11 @@ def unexplained(failure: BaseException, obstacle: BaseException, job_id: str) ->
         error=class_name(failure),
         was_interrupted=type(obstacle) is KeyboardInterrupt,
     )
+
+
+def timeout_message(seconds: float) -> str:
+    """Return what the customer reads about a job that had so many seconds, and has not ended."""
+    return f"The job took longer than {seconds:.0f} seconds."
 
 
 def class_name(value: object) -> str:
@@ -164,14 +171,13 @@ def _name(error: BaseException) -> str:
     return f"{class_name(error)}{message}"
 
 
-def _find_way(traceback: TracebackType | None) -> str:
-    """Return the way to an exception by lines of code, or an empty string; its message may hold anything."""
-    lines: list[str] = []
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if code.co_filename != _RUNNER:
-            lines.append(f"{code.co_filename.removeprefix(_FOLDER)}:{traceback.tb_lineno} {code.co_name}")
-        traceback = traceback.tb_next
+def format_place(frames: Iterable[tuple[FrameType, int]]) -> str:
+    """Return the way to a place by lines of code, without the frames of this library that each way has."""
+    lines = [
+        f"{code.co_filename.removeprefix(_FOLDER)}:{line} {code.co_name}"
+        for code, line in ((frame.f_code, line) for frame, line in frames)
+        if code.co_filename not in _CALLERS
+    ]
     return " > ".join(lines[-_MOST_FRAMES:])
 
 

@@ -1,4 +1,4 @@
-"""One run of a worker: it polls, takes jobs over from the journal, ends jobs at their timeouts, and stops."""
+"""One run of a worker: it watches the time of jobs, notes how they end, and stops."""
 
 from __future__ import annotations
 
@@ -10,32 +10,29 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from cp_thirdparty._core.backoff import pause_before_poll
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.exceptions import ThirdPartyError, WorkerStuckError
-from cp_thirdparty.models import ActionTypeId, FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.exceptions import WorkerStuckError
+from cp_thirdparty.models import ActionTypeId, FailureDetails, JobDetails
 from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import Engine
-from cp_thirdparty.worker._failure_policy import UNDECODABLE, Next, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import UNDECODABLE
 from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._poller import Poller
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
-from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
+from cp_thirdparty.worker.journal import JobScope, Journal
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
 from cp_thirdparty.worker.tokens import TokenLookup
 
 # Seconds for the last attempts to report, after the grace.
 _LAST_SECONDS: Final = 5.0
-
-# Seconds after which the thread that polls checks the journal although there is no room for a job.
-_LOOK_INTERVAL: Final = 30.0
 
 _REMEMBERED: Final = 1000
 
@@ -88,24 +85,31 @@ class Loop:
             is_idempotent=settings.is_idempotent,
             max_crashes=settings.max_crashes,
             job_timeout=settings.job_timeout,
-            may_claim=lambda: not self._is_stopping(),
+            may_claim=lambda: not self._stopping.is_set(),
             wait=self._wait,
             make_room=self._make_room,
             clock=settings.clock,
         )
         self._slots = Slots(settings.concurrency, self._work, self._emitter)
-        self._on_outcome = on_outcome
         self._look = threading.Event()  # wakes the thread that watches before its time
-        self._poller: threading.Thread | None = None
-        self._polled_at: float | None = None
-        self._watched_at = self._looped_at = settings.clock()  # when the two threads have last gone on
+        self._poller = Poller(
+            settings=settings,
+            clients=clients,
+            engine=self._engine,
+            flow=self._flow,
+            writer=self._writer,
+            recovery=self._recovery,
+            slots=self._slots,
+            stopping=self._stopping,
+            hand_back=lambda offer: self._emit(HandedBack(job=offer)),
+            note_end=self._look.set,
+        )
+        self._on_outcome = on_outcome
+        self._watched_at = settings.clock()  # when the thread that watches has last gone on
         self._stuck_since: float | None = None
-        self._poll_error: str | None = None
-        self._has_claimed = False  # since the last poll
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
-        self._fatal: BaseException | None = None
         self._undecodable: deque[str] = deque(maxlen=_REMEMBERED)
         self._ending: set[str] = set()
         self._kept: set[str] = set()  # ids of the jobs that the journal keeps
@@ -128,15 +132,14 @@ class Loop:
         """
         self._log_state("running", "the worker has started: concurrency %d", self._settings.concurrency)
         self._recovery.start()
-        self._poller = threading.Thread(target=self._fill, args=(polls,), name="cp-thirdparty-poller", daemon=True)
-        self._poller.start()
+        self._poller.start(polls)
 
     def wait(self, seconds: float) -> None:
         """Wait for a change, then end the jobs whose time is over."""
         self._look.wait(seconds)
         self._look.clear()
         self._watched_at = self._settings.clock()
-        for job in self._in_work():
+        for job in self._slots.in_work():
             if self._forced_at is not None:
                 self._end(job, self._leave)
             self._watch(job)
@@ -158,16 +161,16 @@ class Loop:
             self._forced_at = now
             self._look.set()  # `wait` ends the jobs
         # Before the jobs: the last thing that the poller does may be to launch one.
-        is_polling = self._poller is not None and self._poller.is_alive()
-        in_work = self._in_work()
+        is_polling = self._poller.is_alive
+        in_work = self._slots.in_work()
         if in_work and self._forced_at is not None and now >= self._forced_at + _LAST_SECONDS:
             self._given_up.set()
             self._has_lost = True
             return True
         if in_work or (is_polling and self._forced_at is None):
             return False
-        if self._fatal is not None:
-            raise self._fatal
+        if self._poller.fatal is not None:
+            raise self._poller.fatal
         return True
 
     def close(self) -> None:
@@ -186,7 +189,7 @@ class Loop:
             self._slots.close()
             self._engine.close()
         finally:
-            is_clean = self.is_clean and self._fatal is None and not self._in_work()
+            is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
             self._log_state(
                 "stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean
             )
@@ -196,13 +199,14 @@ class Loop:
         """Return the worker's health."""
         now = self._settings.clock()
         jobs = self._slots.jobs()
+        polled_at = self._poller.polled_at
         unsent = [job.decided_at for job in jobs if job.decided_at is not None and job.outcome is None]
         state: WorkerState = "running" if self._grace_ends is None else "draining"
         return WorkerHealth(
             state=state,
             in_flight=sum(job.outcome is None for job in jobs),
-            seconds_since_poll=None if self._polled_at is None else now - self._polled_at,
-            poll_error=self._poll_error,
+            seconds_since_poll=None if polled_at is None else now - polled_at,
+            poll_error=self._poller.error,
             oldest_unsent_result=now - min(unsent) if unsent else None,
             uncertain=self._recovery.uncertain,
             undecodable=tuple(dict.fromkeys(self._undecodable)),
@@ -217,22 +221,21 @@ class Loop:
         )
 
     def _last_gone_on(self) -> float:
-        is_polling = self._poller is not None and self._poller.is_alive()
-        return min(self._watched_at, self._looped_at) if is_polling else self._watched_at
+        return min(self._watched_at, self._poller.looped_at) if self._poller.is_alive else self._watched_at
 
     def _begin_stop(self, now: float) -> None:
         if self._grace_ends is None:
             self._grace_ends = now + self._settings.grace
             self._stopping.set()
-            if self._poller is not None and not self._given_up.is_set():
-                jobs = len(self._in_work())
+            if self._poller.is_started and not self._given_up.is_set():
+                jobs = len(self._slots.in_work())
                 self._log_state("draining", "the worker stops: %d jobs have %.0f seconds", jobs, self._settings.grace)
             self._slots.notify()
 
     def _check_slots(self, now: float) -> None:
         """Raise if each slot has had a handler that hangs for as long as the grace."""
         hanging = self._slots.hanging()
-        if not hanging or self._is_stopping():
+        if not hanging or self._stopping.is_set():
             self._stuck_since = None
             return
         self._stuck_since = now if self._stuck_since is None else self._stuck_since
@@ -241,9 +244,6 @@ class Loop:
             message = "each slot has a handler that hangs; end the process: jobs %s"
             self._emitter.log(logging.CRITICAL, message, hanging)
             raise WorkerStuckError(hanging)
-
-    def _in_work(self) -> list[ClaimedJob]:
-        return [job for job in self._slots.jobs() if not job.is_closed]
 
     def _leave(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
@@ -275,7 +275,7 @@ class Loop:
             return
         self._flow.withdraw(job)
         if job.stage is Stage.RUNNING:
-            message = f"The job took longer than {self._settings.job_timeout:.0f} seconds."
+            message = timeout_message(self._settings.job_timeout)
             self._end(job, lambda job: self._fail(job, message))
         else:
             self._slots.admit(job)  # its handler does not start any more, so it need not wait for others
@@ -300,109 +300,6 @@ class Loop:
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
             self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
             self._ending.discard(job.offer.job_id)
-
-    # --- the thread that polls
-
-    def _is_stopping(self) -> bool:
-        return self._grace_ends is not None
-
-    def _fill(self, polls: int | None) -> None:
-        failures = 0
-        try:
-            while not self._is_stopping():
-                self._looped_at = self._settings.clock()
-                self._writer.repair(self._slots.has)
-                self._recovery.look()
-                if not self._wait_for_room():
-                    continue
-                entry = self._recovery.take()
-                if entry is not None:
-                    self._resume(entry)
-                    continue
-                failures = self._poll(failures, is_patient=polls is None)
-                if polls == 1 or self._fatal is not None:
-                    return
-        except BaseException as failure:  # noqa: BLE001 - a poller that ends in silence would look like a stopped worker
-            self._fatal = failure.with_traceback(None)
-        finally:
-            self._look.set()
-
-    def _wait_for_room(self) -> int:
-        """Wait until there is room for a job of the journal or of a poll; return for how many."""
-        longest = _LOOK_INTERVAL if self._engine.error is None else self._settings.poll_interval
-        self._slots.wait(lambda: bool(self._room()) or self._is_stopping(), longest)
-        self._looped_at = self._settings.clock()
-        return self._room()
-
-    def _room(self) -> int:
-        # Nothing is claimed while handlers cannot be started, or while a job runs alone: it would wait.
-        is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
-        return self._slots.free() if self._flow.may_start(self._in_work()) and not is_alone else 0
-
-    def _resume(self, entry: JournalEntry) -> None:
-        """Take up a job of the journal, or postpone it if it is in work here."""
-        is_free = not (self._slots.has(entry.job.job_id) or self._is_stopping())
-        if not (is_free and self._launch(entry.job, entry)):
-            self._recovery.postpone(entry)
-
-    def _poll(self, failures: int, *, is_patient: bool) -> int:
-        """Poll once, take what that brings, and pause; return how many polls have failed in a row."""
-        is_broken = self._writer.error is not None or self._engine.error is not None
-        room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
-        client = self._clients.reader
-        found = self._clients.call(
-            client.poll_for_third_party_jobs, self._settings.action_type_id, max_batch_size=max(room, 1)
-        )
-        self._has_claimed = False
-        if isinstance(found, ThirdPartyError):
-            self._note_failure(found, client, is_patient=is_patient)
-            offers: tuple[ThirdPartyJob, ...] = ()
-        else:
-            self._polled_at, self._poll_error = self._settings.clock(), None
-            offers = found
-        for offer in offers:
-            self._take(offer)
-        failures = failures + 1 if is_broken or isinstance(found, ThirdPartyError) else 0
-        if is_patient and self._fatal is None:
-            # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
-            self._pause(failures, lambda: bool(offers) and self._has_claimed)
-        return failures
-
-    def _note_failure(self, failure: ThirdPartyError, client: ThirdPartyJobClient, *, is_patient: bool) -> None:
-        self._poll_error = type(failure).__name__
-        self._emitter.log(logging.WARNING, "poll failed: %s", failure)
-        following = classify(Step.POLL, failure, Situation()).next
-        if following is Next.STOP or not is_patient:
-            self._fatal = failure
-        elif following is Next.RECONNECT:
-            self._clients.reconnect(client)
-
-    def _take(self, offer: ThirdPartyJob) -> None:
-        """Start on a job, unless it is in work here, or the worker stops, or there are too many."""
-        if self._slots.has(offer.job_id):
-            return
-        most = self._settings.max_jobs_per_client
-        has_room = self._slots.free() and (most is None or self._slots.count(offer.client_id) < most)
-        if self._is_stopping() or not has_room or not self._launch(offer, None):
-            self._emit(HandedBack(job=offer))
-
-    def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> bool:
-        now = self._settings.clock()
-        is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
-        if not is_launched:
-            message = "job=%s cannot be started: the system has no thread left"
-            self._emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
-        return is_launched
-
-    def _pause(self, failures: int, is_enough: Callable[[], bool]) -> None:
-        pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
-        ends_at = self._settings.clock() + pause
-        while not (self._is_stopping() or is_enough()):
-            self._looped_at = self._settings.clock()
-            left = ends_at - self._looped_at
-            if left <= 0:
-                return
-            self._slots.wait(lambda: self._is_stopping() or is_enough(), min(left, _LOOK_INTERVAL))
 
     # --- the threads of the jobs
 
@@ -445,7 +342,7 @@ class Loop:
         finally:
             job.is_closed = True
             self._slots.leave(job)
-            if self._on_outcome is not None or self._is_stopping():
+            if self._on_outcome is not None or self._stopping.is_set():
                 self._look.set()
 
     def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
@@ -471,9 +368,8 @@ class Loop:
         self._emitter.log(level, message, job.offer.job_id, *arguments, offer=job.offer, details=job.details)
 
     def _notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
-        if name == "claimed" and not self._has_claimed:
-            self._has_claimed = True
-            self._slots.notify()
+        if name == "claimed":
+            self._poller.note_claim()
         if name == "journal_failed":
             self._has_lost = True
         self._emitter.emit(name, job.offer, detail, details=job.details, **fields)

@@ -74,6 +74,10 @@ class Slots:
         with self._lock:
             return list(self._jobs.values())
 
+    def in_work(self) -> list[ClaimedJob]:
+        """Return the jobs that are not closed."""
+        return [job for job in self.jobs() if not job.is_closed]
+
     def launch(self, job: ClaimedJob) -> bool:
         """Take a job to its end in a thread; return ``False`` if the system has no thread left."""
         with self._lock:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, MutableMapping
@@ -16,6 +14,7 @@ from typing_extensions import TypeVar
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker._emit import job_fields
+from cp_thirdparty.worker._workspace import create_workspace, remove_workspace
 
 if TYPE_CHECKING:
     _LoggerAdapter = logging.LoggerAdapter[logging.Logger]
@@ -117,10 +116,15 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def workspace(self) -> Path:
-        """An empty directory of this job's own, made at the first use and removed after the handler has returned."""
+        """
+        An empty directory of this job, created at the first use and removed after the handler has ended.
+
+        Read-only directories in it are removed too, and at any depth.  What cannot be removed within 60 seconds is left
+        in the temporary directory and logged; the result of the job does not change.
+        """
         with self._lock:
             if self._workspace is None:
-                self._workspace = Path(tempfile.mkdtemp(prefix="cp-thirdparty-"))
+                self._workspace = create_workspace()
             return self._workspace
 
     @property
@@ -170,11 +174,9 @@ class Job(Generic[_ConfigurationT_co]):
                 artifacts.close()
         except Exception as failure:  # noqa: BLE001 - the work is done; what its end leaves behind must not undo it
             self._logger.warning("the artifacts could not be closed: %s", type(failure).__name__)
-        if workspace is not None:
-            shutil.rmtree(workspace, onerror=self._tell_left)
-
-    def _tell_left(self, _function: object, _path: object, _info: object) -> None:
-        self._logger.warning("a part of the workspace could not be removed")
+        problem = "" if workspace is None else remove_workspace(workspace)
+        if problem:
+            self._logger.warning("the workspace could not be removed completely (%s): %s", problem, workspace)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"

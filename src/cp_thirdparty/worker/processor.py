@@ -1,26 +1,26 @@
-"""`JobProcessor`: one job from its offer to its accepted result, in the calling thread and without a journal."""
+"""`JobProcessor`: one job from its offer to its accepted result, without a journal."""
 
 from __future__ import annotations
 
-import math
+import asyncio
+import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
-from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_tokens
+from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import ThreadEngine
-from cp_thirdparty.worker._flow import Flow
-from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker._processing import Processing, has_time, limit_calls, run_in_thread
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
-from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup
+from cp_thirdparty.worker.tokens import ClientTokens
 
 __all__ = ["JobProcessor"]
 
@@ -29,10 +29,12 @@ _ConfigurationT = TypeVar("_ConfigurationT")
 
 class JobProcessor(Generic[_ConfigurationT]):
     """
-    Does all steps of a job: details, acknowledgement, handler, result.  For Lambda functions and batch jobs.
+    Does all steps of a job: details, acknowledgement, handler, result.  For Lambda functions, batch jobs, notebooks and
+    web applications.
 
     A process that dies in the middle of a job loses it; use a `cp_thirdparty.worker.JobWorker` with a journal where
-    that matters.  Thread-safe when the handler is.  It keeps its clients, so make one outside of a Lambda's handler.
+    that matters.  Thread-safe when the handler is.  It keeps its clients, and the event loop of coroutines that
+    `process` runs, so create one outside of a Lambda's handler.
 
     Args:
         connect: Makes a client.  It is called twice, at the first use: for a client that reads and one that reports.
@@ -51,9 +53,10 @@ class JobProcessor(Generic[_ConfigurationT]):
             of its own.  It may block or raise; `process` waits at most 2 seconds for it before it returns.
 
     Raises:
-        TypeError: The client tokens are neither a mapping nor a callable.
+        TypeError: An argument has a wrong type, a callable does not take what it is called with, or a field of the
+            configuration class has a type that `cp_thirdparty.structure_configuration` does not read.
 
-        ValueError: A number is out of its range.
+        ValueError: ``job_timeout`` is out of its range: more than 0 and at most 1,000,000.
     """
 
     @overload
@@ -94,102 +97,173 @@ class JobProcessor(Generic[_ConfigurationT]):
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None:
-        if job_timeout <= 0:
-            raise ValueError("job_timeout: must be more than 0 seconds")
+        tokens = read_tokens(client_tokens)
+        if isinstance(tokens, str):
+            raise TypeError(tokens)
+        check_handling(
+            connect=connect, handler=handler, configuration=configuration, artifacts=artifacts, on_event=on_event
+        )
+        check_seconds("job_timeout", job_timeout)
         self._runner: Runner[Any] = Runner(
-            connect=connect,
-            handler=handler,
-            configuration=configuration,
-            tokens=TokenLookup(client_tokens),
-            artifacts=artifacts,
+            connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
         self._job_timeout = job_timeout
         self._emitter = Emitter(on_event)
         self._lock = threading.Lock()
         self._clients: Clients | None = None
+        self._coroutines = AsyncHandlers(self._emitter.log)
 
     def process(self, job: ThirdPartyJob, *, seconds_left: float | None = None) -> Outcome:
         """
         Do all steps of one job.
 
         Args:
-            job: What a poll brought.
+            job: A job of a poll.
 
             seconds_left: Seconds until this process ends, such as a Lambda invocation's
-                ``context.get_remaining_time_in_millis() / 1000``; ``None`` for no end.  The handler is told of it, and
-                with less than a second left the job is handed back.  A handler that does not look at its deadline is
-                not stopped.
+                ``context.get_remaining_time_in_millis() / 1000``; ``None`` for no end.  With less than a second left,
+                the job is handed back.  Half a second before the end, the deadline of the handler is over: a coroutine
+                is cancelled, and the job is reported as failed.  A function that does not look at `Job.deadline` is not
+                stopped.  Each call to CodePipeline ends with the process, also if the deadline of its client is later.
 
         Returns:
-            What became of the job.  Nothing that the service or the handler does is raised.
+            The outcome of the job.  Nothing that CodePipeline or the handler does is raised.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not make a client.
+            cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
+
+            RuntimeError: An event loop runs in this thread, and the handler is asynchronous: await `process_async`.
 
             KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
         """
-        ends_at = None if seconds_left is None else time.monotonic() + seconds_left
-        claimed = ClaimedJob(job, recorder=_NoJournal(), began_at=time.monotonic())
-        try:
-            outcome = self._create_flow(ends_at).work(claimed)
-            assert outcome is not None, "no other thread decides"  # noqa: S101 - a mistake of this library
-            seconds = time.monotonic() - claimed.began_at
-            self._emitter.emit_outcome(outcome, details=claimed.details, seconds=seconds)
-        finally:
-            self._emitter.flush(math.inf if ends_at is None else ends_at - time.monotonic())
-        if claimed.was_interrupted:
-            raise KeyboardInterrupt
-        return outcome
+        self._refuse_in_loop("process_async")
+        processing = self._start(job, self._coroutines, _end_of(seconds_left))
+        processing.run()
+        return _result(processing, processing.outcome.result(timeout=0))
+
+    async def process_async(self, job: ThirdPartyJob, *, seconds_left: float | None = None) -> Outcome:
+        """
+        Do all steps of one job without blocking the event loop.
+
+        A coroutine of the handler runs in the event loop of the caller.  A function, and the calls to CodePipeline, run
+        in another thread, with the context variables of the caller.
+
+        If the awaiting task is cancelled, the job is not lost.  Before its claim, it is handed back.  Afterwards the
+        handler is cancelled, and the job is reported as failed, if there is no result yet.  `asyncio.CancelledError` is
+        raised after that, within about 10 seconds; after a second cancellation at once, and a thread goes on to report.
+
+        Args:
+            job: A job of a poll.
+
+            seconds_left: As for `process`.  A function that does not end in time is left in its thread, and the job is
+                reported as failed.
+
+        Returns:
+            The outcome of the job.  Nothing that CodePipeline or the handler does is raised.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
+
+            asyncio.CancelledError: The awaiting task was cancelled.
+
+            KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
+
+        .. versionadded:: 0.2.0
+        """
+        ends_at = _end_of(seconds_left)
+        await run_in_thread(self._connect)
+        loop = HandlerLoop(asyncio.get_running_loop(), threading.get_ident(), log=self._emitter.log)
+        processing = self._start(job, loop, ends_at)
+        return _result(processing, await processing.run_async())
 
     def poll(
         self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | None = None
     ) -> Iterator[Outcome]:
         """
-        Poll once and process what that brings, one job after the other.
+        Poll once and process the jobs that the poll returns, one after the other.
 
         Args:
             action_type_id: The action type.
 
             max_batch_size: The most jobs, at least 1.
 
-            seconds_left: As for `process`.  Jobs for which no time is left are handed back.
+            seconds_left: As for `process`, for the poll and all its jobs.  Jobs for which no time is left are handed
+                back.  With less than a second left there is no poll, and no outcome.
 
         Yields:
-            What became of each job.
+            The outcome of each job.
 
         Raises:
-            cp_thirdparty.exceptions.ThirdPartyError: The poll failed.
+            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or did not end in time.
+
+            RuntimeError: An event loop runs in this thread, and the handler is asynchronous: use `poll_async`.
         """
-        ends_at = None if seconds_left is None else time.monotonic() + seconds_left
-        reader = self._connect().reader
-        for job in reader.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size):
-            yield self.process(job, seconds_left=None if ends_at is None else ends_at - time.monotonic())
+        self._refuse_in_loop("poll_async")
+        return self._process_poll(action_type_id, max_batch_size, _end_of(seconds_left))
 
-    def _create_flow(self, ends_at: float | None) -> Flow:
-        def wait(job: ClaimedJob, seconds: float) -> bool:
-            ends = [each for each in (ends_at, job.gives_up_at) if each is not None]
-            left = min((end - time.monotonic() for end in ends), default=seconds)
-            if left <= 0:
-                return False
-            time.sleep(min(seconds, left))
-            return True
+    async def poll_async(
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | None = None
+    ) -> AsyncIterator[Outcome]:
+        """
+        Poll once and process the jobs that the poll returns, without blocking the event loop.
 
-        def notify(name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
-            self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
+        It is `poll` with `process_async`.  A cancelled poll claims nothing.
 
-        clients = self._connect()
-        return Flow(
-            steps=Steps(clients=clients, tokens=self._runner.tokens, notify=notify, clock=time.monotonic),
-            engine=ThreadEngine(self._runner, clients, threading.Event()),
-            action_type_id=None,
-            is_idempotent=False,
-            max_crashes=1,
+        Args:
+            action_type_id: The action type.
+
+            max_batch_size: The most jobs, at least 1.
+
+            seconds_left: As for `poll`.
+
+        Yields:
+            The outcome of each job.
+
+        Raises:
+            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or did not end in time.
+
+            asyncio.CancelledError: The awaiting task was cancelled.
+
+        .. versionadded:: 0.2.0
+        """
+        ends_at = _end_of(seconds_left)
+        for job in await run_in_thread(functools.partial(self._poll, action_type_id, max_batch_size, ends_at)):
+            yield await self.process_async(job, seconds_left=_seconds_until(ends_at))
+
+    def _process_poll(
+        self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float | None
+    ) -> Iterator[Outcome]:
+        for job in self._poll(action_type_id, max_batch_size, ends_at):
+            yield self.process(job, seconds_left=_seconds_until(ends_at))
+
+    def _poll(
+        self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float | None
+    ) -> tuple[ThirdPartyJob, ...]:
+        if not has_time(ends_at):
+            return ()
+        with limit_calls(ends_at):
+            return self._connect().reader.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size)
+
+    def _start(self, job: ThirdPartyJob, coroutines: CoroutineRunner, ends_at: float | None) -> Processing:
+        return Processing(
+            job,
+            runner=self._runner,
+            clients=self._connect(),
+            coroutines=coroutines,
             job_timeout=self._job_timeout,
-            may_claim=lambda: ends_at is None or ends_at - time.monotonic() >= _LEAST,
-            wait=wait,
             ends_at=ends_at,
-            clock=time.monotonic,
+            emitter=self._emitter,
         )
+
+    def _refuse_in_loop(self, name: str) -> None:
+        """Refuse to block an event loop before a job is claimed: its handler may wait for that very loop."""
+        if not is_async_callable(self._runner.handler):
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise RuntimeError(f"the handler is asynchronous and an event loop runs in this thread: use `{name}` instead")
 
     def _connect(self) -> Clients:
         with self._lock:
@@ -198,15 +272,15 @@ class JobProcessor(Generic[_ConfigurationT]):
             return self._clients
 
 
-class _NoJournal:
-    """Records nothing."""
-
-    def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
-        return True
-
-    def record(self, job: ClaimedJob) -> None:
-        pass
+def _end_of(seconds_left: float | None) -> float | None:
+    return None if seconds_left is None else time.monotonic() + seconds_left
 
 
-# Seconds without which a job is not begun: two calls of the service and a report take a tenth of it.
-_LEAST = 1.0
+def _seconds_until(ends_at: float | None) -> float | None:
+    return None if ends_at is None else ends_at - time.monotonic()
+
+
+def _result(processing: Processing, outcome: Outcome) -> Outcome:
+    if processing.job.was_interrupted:
+        raise KeyboardInterrupt
+    return outcome

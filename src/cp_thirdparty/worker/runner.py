@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -11,17 +10,25 @@ import pickle
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.configuration import structure_configuration
+from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import CodePipelineJobError
-from cp_thirdparty.models import JobDetails, ThirdPartyJob
+from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._handler_failures import class_name, explain, unexplained
+from cp_thirdparty.worker._async_handlers import (
+    AsyncHandlers,
+    CoroutineRunner,
+    HandlerTimeoutError,
+    is_async_callable,
+    write_log,
+)
+from cp_thirdparty.worker._handler_failures import class_name, explain, timeout_message, unexplained
 from cp_thirdparty.worker._isolation import end_copy
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker.job import Job
@@ -36,13 +43,12 @@ Handler: TypeAlias = Callable[[Job[_ConfigurationT]], Result | Awaitable[Result]
 """
 A function of yours, or an ``async def``, that does the work of one job.
 
-It returns a `Succeeded`, a `Continued` or a `cp_thirdparty.FailureDetails`.
+All coroutines of a worker run in one event loop, so they may share what belongs to it.  The handler returns a
+`Succeeded`, a `Continued` or a `cp_thirdparty.FailureDetails`.
 """
 
 ArtifactsFactory: TypeAlias = Callable[..., ArtifactStore]
 """`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, creates the artifact store of a job."""
-
-_log = logging.getLogger("cp_thirdparty.worker")
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +66,8 @@ class Ran:
         where: The place of what failed.
 
         was_interrupted: Whether Ctrl-C ended it.
+
+        has_timed_out: Whether it was cancelled at its deadline, or because its result is no longer wanted.
     """
 
     result: Result
@@ -67,6 +75,7 @@ class Ran:
     error: str = ""
     where: str = ""
     was_interrupted: bool = False
+    has_timed_out: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -101,40 +110,102 @@ class Runner(Generic[_ConfigurationT]):
         client_token: SecretStr,
         seconds_left: float,
         cancelled: threading.Event,
+        coroutines: CoroutineRunner,
         stopping: threading.Event,
-    ) -> Ran:
+        patience: float | None = None,
+    ) -> Ran | NotStarted:
         """
         Run the handler.
 
         This method raises nothing: each exception of a handler, and each value that it returns, becomes a result.  The
         customer reads the message of a failure, so it comes from this library or from a
         `cp_thirdparty.JobFailedError`, never from another exception.
+
+        Args:
+            offer: The job.
+
+            details: Its details.
+
+            client: Reads the details again, for new artifact credentials.
+
+            client_token: The token of its client.
+
+            seconds_left: Seconds that the handler has.  A coroutine is cancelled when they are over.
+
+            cancelled: Set when the result is no longer wanted.
+
+            coroutines: Runs the coroutine of an asynchronous handler.
+
+            stopping: Set when the worker stops.
+
+            patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
         """
+        if is_async_callable(self.handler):
+            try:
+                coroutines.start()
+            except (OSError, RuntimeError) as failure:
+                return _not_started(failure)
         process_id = os.getpid()
         try:
-            data = details.data
-            configuration: Any = data.action_configuration
-            if self.configuration is not None:
-                configuration = structure_configuration(data.action_configuration, self.configuration)
-            job: Job[Any] = Job(
-                offer,
-                details,
-                configuration,
-                open_artifacts=functools.partial(self._open_artifacts, client, details, client_token),
+            job = self._create_job(
+                *(offer, details),
+                client=client,
+                client_token=client_token,
                 seconds_left=seconds_left,
                 cancelled=cancelled,
                 stopping=stopping,
             )
-            try:
-                returned = self.handler(job)
-                if inspect.isawaitable(returned):
-                    returned = asyncio.run(_wait_for(returned))
-                return Ran(result=accept_result(returned))
-            finally:
-                end_copy(process_id)  # before the workspace of the parent is removed
-                _close(job)
-        except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
+        except BaseException as failure:  # noqa: BLE001 - the configuration class may raise anything
             return _failed(failure, offer.job_id)
+        finally:
+            end_copy(process_id)
+        ran = self._call(
+            job,
+            functools.partial(
+                coroutines.run, job_id=offer.job_id, cancelled=cancelled, seconds_left=seconds_left, patience=patience
+            ),
+            seconds_left,
+        )
+        # The handler has ended: nothing that its job leaves behind changes the result.
+        return ran if _close(job) else attrs.evolve(ran, was_interrupted=True)
+
+    def _create_job(
+        self,
+        offer: ThirdPartyJob,
+        details: JobDetails,
+        *,
+        client: ThirdPartyJobClient,
+        client_token: SecretStr,
+        seconds_left: float,
+        cancelled: threading.Event,
+        stopping: threading.Event,
+    ) -> Job[Any]:
+        configuration: Any = details.data.action_configuration
+        if self.configuration is not None:
+            configuration = structure_configuration(configuration, self.configuration)
+        return Job(
+            offer,
+            details,
+            configuration,
+            open_artifacts=functools.partial(self._open_artifacts, client, details, client_token),
+            seconds_left=seconds_left,
+            cancelled=cancelled,
+            stopping=stopping,
+        )
+
+    def _call(self, job: Job[Any], wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float) -> Ran:
+        process_id = os.getpid()
+        try:
+            returned = self.handler(job)
+            if inspect.isawaitable(returned):
+                returned = wait_for(returned)
+            return Ran(result=accept_result(returned))
+        except HandlerTimeoutError:
+            late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
+            return Ran(result=late, has_timed_out=True)
+        except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
+            end_copy(process_id)  # with the status of the exception
+            return _failed(failure, job.id)
         finally:
             end_copy(process_id)
 
@@ -143,10 +214,6 @@ class Runner(Generic[_ConfigurationT]):
     ) -> ArtifactStore:
         make = ArtifactStore.for_job if self.artifacts is None else self.artifacts
         return make(client, details, client_token=client_token)
-
-
-async def _wait_for(returned: Awaitable[Result]) -> Result:
-    return await returned
 
 
 def _failed(failure: BaseException, job_id: str) -> Ran:
@@ -163,15 +230,20 @@ def _failed(failure: BaseException, job_id: str) -> Ran:
     )
 
 
-def _close(job: Job[Any]) -> None:
-    """Close a job.  What fails here does not change its result."""
+def _close(job: Job[Any]) -> bool:
+    """Close a job; return ``False`` if Ctrl-C came meanwhile."""
     try:
         job.close()
-    except Exception as failure:  # noqa: BLE001 - the handler may have left anything in its workspace
-        _log.warning("job=%s the workspace could not be removed: %s", job.id, class_name(failure))
+    except BaseException as failure:  # noqa: BLE001 - the artifact store and handlers of logs may be the partner's
+        write_log(logging.WARNING, "job=%s the job could not be closed: %s", job.id, class_name(failure))
+        return not isinstance(failure, KeyboardInterrupt)
+    return True
 
 
 # --- in another process: only the job's ids and the pickled runner get there
+
+# One event loop for all jobs of this process, whichever runner they have.
+_COROUTINES: Final = AsyncHandlers()
 
 
 @attrs.frozen(kw_only=True)
@@ -243,11 +315,12 @@ def run_elsewhere(
         client_token=client_token,
         seconds_left=deadline - time.time(),
         cancelled=threading.Event(),
+        coroutines=_COROUTINES,
         stopping=threading.Event() if stopping is None else stopping,
     )
 
 
-def _not_started(failure: BaseException, *, is_initialised: bool) -> NotStarted:
+def _not_started(failure: BaseException, *, is_initialised: bool = True) -> NotStarted:
     # A subclass of the partner may be one that the worker's process cannot load.
     is_ours = type(failure).__module__ == CodePipelineJobError.__module__
     error = failure if is_ours and isinstance(failure, CodePipelineJobError) else None

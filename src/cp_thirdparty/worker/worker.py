@@ -17,6 +17,17 @@ from typing_extensions import Self
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
+from cp_thirdparty.worker._arguments import (
+    check_callable,
+    check_count,
+    check_days,
+    check_handling,
+    check_instance,
+    check_journal,
+    check_seconds,
+    read_tokens,
+)
+from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
@@ -29,7 +40,7 @@ from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.journal import Journal, MemoryJournal
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
-from cp_thirdparty.worker.tokens import ClientTokens, TokenLookup
+from cp_thirdparty.worker.tokens import ClientTokens
 
 __all__ = ["JobWorker"]
 
@@ -116,9 +127,11 @@ class JobWorker(Generic[_ConfigurationT]):
         clock: Returns the time in seconds, for intervals and deadlines.
 
     Raises:
-        TypeError: The client tokens are neither a mapping nor a callable, or a part cannot go to another process.
+        TypeError: An argument has a wrong type, a callable does not take what it is called with, a field of the
+            configuration class has a type that `cp_thirdparty.structure_configuration` does not read, or a part cannot
+            go to another process.
 
-        ValueError: A number is out of its range.
+        ValueError: A number is out of its range.  Seconds are at most 1,000,000, days at most 36,500.
     """
 
     @overload
@@ -192,28 +205,40 @@ class JobWorker(Generic[_ConfigurationT]):
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        _check(concurrency >= 1, "concurrency: must be at least 1")
-        _check(max_jobs_per_client is None or max_jobs_per_client >= 1, "max_jobs_per_client: must be at least 1")
-        _check(poll_interval > 0, "poll_interval: must be more than 0 seconds")
-        _check(job_timeout > 0, "job_timeout: must be more than 0 seconds")
-        _check(grace >= 0, "grace: must be at least 0 seconds")
-        _check(max_crashes >= 1, "max_crashes: must be at least 1")
-        _check(keep_finished is None or keep_finished >= 0, "keep_finished: must be at least 0 days, or None")
+        tokens = read_tokens(client_tokens)
+        if isinstance(tokens, str):
+            raise TypeError(tokens)
+        check_handling(
+            connect=connect, handler=handler, configuration=configuration, artifacts=artifacts, on_event=on_event
+        )
+        check_instance("action_type_id", action_type_id, ActionTypeId)
+        check_instance("is_idempotent", is_idempotent, bool)
+        check_count("concurrency", concurrency)
+        if max_jobs_per_client is not None:
+            check_count("max_jobs_per_client", max_jobs_per_client)
+        check_count("max_crashes", max_crashes)
+        check_seconds("poll_interval", poll_interval)
+        check_seconds("job_timeout", job_timeout)
+        check_seconds("grace", grace, may_be_zero=True)
+        check_days("keep_finished", keep_finished)
+        check_callable("clock", clock, "no arguments")
+        if journal is not None:
+            check_journal(journal)
+        if isinstance(executor, ProcessPerJob):
+            if executor.count > concurrency:
+                raise ValueError("executor: must not have more processes than concurrency")
+            concurrency = executor.count
+        elif executor is not None:
+            check_callable("executor", executor, "no arguments, and return an Executor")
         self._connect = connect
         self._runner: Runner[Any] = Runner(
-            connect=connect,
-            handler=handler,
-            configuration=configuration,
-            tokens=TokenLookup(client_tokens),
-            artifacts=artifacts,
+            connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
         self._executor = executor
-        if isinstance(executor, ProcessPerJob):
-            _check(executor.count <= concurrency, "executor: must not have more processes than concurrency")
-            concurrency = executor.count
         if executor is not None:
             pickle_runner(self._runner)  # raises here, and not for the first job
+        emitter = Emitter(on_event)
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
@@ -224,10 +249,11 @@ class JobWorker(Generic[_ConfigurationT]):
             is_idempotent=is_idempotent,
             max_crashes=max_crashes,
             keep_finished=keep_finished,
-            emitter=Emitter(on_event),
+            emitter=emitter,
             clock=SafeClock(clock),
             jitter=random.Random(),  # noqa: S311 - jitter
         )
+        self._coroutines = AsyncHandlers(emitter.log)
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         self._turn = threading.Lock()  # of calls of `run_once`
@@ -301,7 +327,7 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def close(self) -> None:
         """
-        Stop the worker if it runs in another thread, wait for its end, and close its clients.
+        Stop the worker if it runs in another thread, wait for its end, and close its clients and its event loop.
 
         The end of a ``with`` block does the same.  The worker may run again.  The journal stays open.
 
@@ -311,7 +337,7 @@ class JobWorker(Generic[_ConfigurationT]):
             if self._loop is not None:
                 self.stop()
             self._ended.wait_for(lambda: self._loop is None)
-        self._close_clients()
+        self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -345,14 +371,16 @@ class JobWorker(Generic[_ConfigurationT]):
                 loop.close()
             finally:
                 if polls is None:
-                    self._close_clients()
+                    self._release()
                 with self._ended:
                     self._loop = None
                     self._stops = 0
                     self._ended.notify_all()
         return loop.is_clean
 
-    def _close_clients(self) -> None:
+    def _release(self) -> None:
+        """End the event loop of the handlers, and close the clients."""
+        self._coroutines.close()
         with self._lock:
             clients, self._clients = self._clients, None
         if clients is not None:
@@ -372,15 +400,10 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
         if self._executor is None:
-            return ThreadEngine(self._runner, clients, stopping)
+            return ThreadEngine(self._runner, clients, self._coroutines, stopping)
         if isinstance(self._executor, ProcessPerJob):
             return ProcessEngine(self._runner, self._executor, self._settings.emitter, stopping)
         return ExecutorEngine(self._runner, self._executor, self._settings.emitter)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-def _check(is_fine: bool, problem: str) -> None:  # noqa: FBT001 - a condition
-    if not is_fine:
-        raise ValueError(problem)

@@ -1,0 +1,175 @@
+"""Checks of the arguments of `JobWorker` and `JobProcessor`, so that nothing is found out after a claim."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cp_thirdparty import _limits
+from cp_thirdparty.configuration import check_configuration_class
+from cp_thirdparty.worker.journal import Journal
+from cp_thirdparty.worker.tokens import TokenLookup
+
+# What a journal must have, from its protocol.
+_JOURNAL: Final = tuple(name for name in vars(Journal) if not name.startswith("_"))
+
+# Days of `keep_finished`, a hundred years: a longer time means `None`.
+_MAX_DAYS: Final = 36_500
+
+
+def read_tokens(client_tokens: Any) -> TokenLookup | str:
+    """Return the look-up of client tokens, or the problem: an error that is raised here would lead to the tokens."""
+    if not isinstance(client_tokens, Mapping):
+        problem = _find_problem(client_tokens, "one positional argument, the client id", "", is_object=True)
+        if problem:
+            return f"client_tokens: must be a mapping from client id to token, or a callable; {problem}"
+    try:
+        return TokenLookup(client_tokens)
+    except TypeError:
+        return "client_tokens: must be a mapping from client id to token, and each token a str or a SecretStr"
+
+
+def check_handling(*, connect: Any, handler: Any, configuration: Any, artifacts: Any, on_event: Any) -> None:
+    """
+    Check the arguments that the worker and the processor share.
+
+    Raises:
+        TypeError: An argument has a wrong type, or is a callable that does not take what it is called with.
+    """
+    check_callable("connect", connect, "no arguments")
+    check_callable("handler", handler, "one positional argument, the job", None, is_object=True)
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise TypeError("handler: must return a result; a generator function does not")
+    if configuration is not None:
+        _check_configuration(configuration)
+    if artifacts is not None:
+        takes = "a client, the details of a job and client_token="
+        check_callable("artifacts", artifacts, takes, None, None, client_token=None)
+    if on_event is not None:
+        check_callable("on_event", on_event, "one positional argument, the event", None)
+
+
+def check_callable(
+    name: str, value: Any, takes: str, *arguments: object, is_object: bool = False, **keywords: object
+) -> None:
+    """
+    Check that a value can be called in this way.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    problem = _find_problem(value, takes, *arguments, is_object=is_object, **keywords)
+    if problem:
+        raise TypeError(f"{name}: must be a callable; {problem}")
+
+
+def check_instance(name: str, value: object, kind: type[Any]) -> None:
+    """
+    Check the type of an argument.
+
+    Raises:
+        TypeError: It is not of this type.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: must be of type {kind.__name__}, not {type(value).__name__}")
+
+
+def check_journal(journal: Any) -> None:
+    """
+    Check that an object is a journal.
+
+    Raises:
+        TypeError: It has not all methods and properties of `Journal`.
+    """
+    if isinstance(journal, type):
+        raise TypeError(f"journal: must be an object, not the class {journal.__name__}")
+    missing = [name for name in _JOURNAL if not _has(journal, name)]
+    if missing:
+        raise TypeError(f"journal: must be a journal; {type(journal).__name__} has no {', '.join(missing)}")
+
+
+def check_count(name: str, value: object) -> None:
+    """
+    Check a number of things.
+
+    Raises:
+        TypeError: It is not an ``int``.
+
+        ValueError: It is less than 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}: must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name}: must be at least 1")
+
+
+def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> None:
+    """
+    Check a number of seconds.
+
+    Raises:
+        TypeError: It is not a number.
+
+        ValueError: It is out of its range.
+    """
+    _check_number(name, value, _limits.MAX_SECONDS, "seconds", may_be_zero=may_be_zero)
+
+
+def check_days(name: str, value: object) -> None:
+    """
+    Check a number of days, or ``None``.
+
+    Raises:
+        TypeError: It is neither a number nor ``None``.
+
+        ValueError: It is out of its range.
+    """
+    if value is not None:
+        _check_number(name, value, _MAX_DAYS, "days", may_be_zero=True, other=", or None")
+
+
+def _has(value: object, name: str) -> bool:
+    try:
+        return hasattr(value, name)
+    except Exception:  # noqa: BLE001 - a property of the partner's journal: it has it
+        return True
+
+
+def _check_number(name: str, value: object, most: int, unit: str, *, may_be_zero: bool, other: str = "") -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name}: must be an int or a float{other}, not {type(value).__name__}")
+    if not (0 <= value <= most and (value or may_be_zero)):  # NaN fails each comparison
+        least = "at least 0" if may_be_zero else "more than 0"
+        raise ValueError(f"{name}: must be {least} and at most {most:,} {unit}{other}")
+
+
+def _check_configuration(configuration: Any) -> None:
+    try:
+        check_configuration_class(configuration)
+    except TypeError as failure:
+        problem = str(failure)
+    except NameError as failure:
+        problem = f"{configuration.__qualname__}: the name {failure.name} in its annotations is not known"
+    except Exception as failure:  # noqa: BLE001 - annotations are code of the partner
+        problem = f"{configuration.__qualname__}: its annotations raise {type(failure).__name__}"
+    else:
+        return
+    raise TypeError(f"configuration: {problem}")
+
+
+def _find_problem(value: Any, takes: str, *arguments: object, is_object: bool = False, **keywords: object) -> str:
+    """Return why a value cannot be called in this way; empty if it can, or if its signature is unknown."""
+    if not callable(value):
+        return f"{type(value).__name__} is not one"
+    if isinstance(value, type) and is_object:
+        return f"{value.__name__} is a class: pass an object or a function"
+    try:
+        signature = inspect.signature(value)
+    except Exception:  # noqa: BLE001 - built-in functions have none, and `__signature__` of the partner's objects may raise
+        return ""
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError:
+        return f"it must take {takes}"
+    return ""

@@ -1,0 +1,445 @@
+"""The event loop of asynchronous handlers: one for the life of a worker or a processor, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from itertools import takewhile
+from types import FrameType
+from typing import Any, Final, Protocol
+
+from cp_thirdparty.worker._handler_failures import format_place
+
+# Seconds between two checks of whether the result of a coroutine is still wanted.
+_TICK: Final = 0.25
+
+# Seconds after which a coroutine that was cancelled is logged, because it may never end.
+_HANGS_AFTER: Final = 5.0
+
+# Seconds after which a loop that runs nothing else is logged.  Handlers of other jobs wait that long.
+_BLOCKED_AFTER: Final = 2.0
+
+# Seconds that coroutines have to end when the loop ends.  Together with the grace and the last reports of a worker
+# they must fit into what a container has to stop.
+_CLOSE_SECONDS: Final = 2.0
+
+
+Log = Callable[..., object]
+"""Writes a log record: a level, a message and its arguments."""
+
+
+def write_log(level: int, message: str, *arguments: object) -> None:
+    """Write a log record in this thread, in the process of a handler.  It raises nothing."""
+    with suppress(BaseException):
+        logging.getLogger("cp_thirdparty.worker").log(level, message, *arguments)
+
+
+class HandlerTimeoutError(Exception):
+    """The coroutine of a handler was cancelled, because its time was over or its result is no longer wanted."""
+
+
+class CoroutineRunner(Protocol):
+    """Runs the coroutines of handlers for threads that wait for them."""
+
+    def start(self) -> None:
+        """
+        Prepare to run a coroutine.
+
+        Raises:
+            OSError: The system has no file descriptor left.
+
+            RuntimeError: The system has no thread left.
+        """
+        ...
+
+    def run(
+        self,
+        awaitable: Awaitable[Any],
+        job_id: str,
+        *,
+        cancelled: threading.Event,
+        seconds_left: float,
+        patience: float | None,
+    ) -> Any:
+        """
+        Wait for an awaitable, and return its value or raise its exception.
+
+        Args:
+            awaitable: What a handler returned.
+
+            job_id: Id of the job.
+
+            cancelled: Set when the result is no longer wanted.
+
+            seconds_left: Seconds until the awaitable is cancelled.
+
+            patience: Seconds to wait for the end of an awaitable that was cancelled; ``None`` for no limit.
+
+        Raises:
+            HandlerTimeoutError: It was cancelled, and did not return a value.
+        """
+        ...
+
+
+def is_async_callable(value: object) -> bool:
+    """Return whether a call of this value returns a coroutine, as far as that is known before a call."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None))  # noqa: B004 - its kind counts
+
+
+class HandlerLoop:
+    """
+    An event loop that runs coroutines of handlers.  Thread-safe.
+
+    Args:
+        loop: The event loop.
+
+        thread_id: Identifier of the thread in which it runs.
+
+        blocked_after: Seconds after which a loop that runs nothing else is logged.
+
+        hangs_after: Seconds after which a coroutine that was cancelled and goes on is logged.
+
+        tick: Seconds between two checks of whether the result of a coroutine is still wanted.
+
+        log: Writes a log record.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread_id: int | None,
+        *,
+        log: Log = write_log,
+        blocked_after: float = _BLOCKED_AFTER,
+        hangs_after: float = _HANGS_AFTER,
+        tick: float = _TICK,
+    ) -> None:
+        self.loop = loop
+        self._hangs_after = hangs_after
+        self._tick = tick
+        self._log = log
+        self._pulse = _Pulse(loop, thread_id, blocked_after, tick, log)
+        self.calls: set[_Call] = set()
+
+    def start(self) -> None:
+        """Do nothing: the loop runs."""
+
+    def run(
+        self,
+        awaitable: Awaitable[Any],
+        job_id: str,
+        *,
+        cancelled: threading.Event,
+        seconds_left: float,
+        patience: float | None,
+    ) -> Any:
+        """Wait for an awaitable, and return its value or raise its exception."""
+        call = _Call(self, awaitable, job_id)
+        self.submit(call)
+        try:
+            if self._is_late(call, cancelled, time.monotonic() + seconds_left):
+                call.cancel()
+                self._wait_for_end(call, job_id, patience)
+        except BaseException:  # Ctrl-C, in the thread of a processor
+            call.cancel()
+            raise
+        return call.result(is_wanted=not cancelled.is_set())
+
+    def _is_late(self, call: _Call, cancelled: threading.Event, ends_at: float) -> bool:
+        """Wait for a call; return whether its time is over, or its result is no longer wanted."""
+        while not call.ended.wait(max(0.0, min(self._tick, ends_at - time.monotonic()))):
+            if cancelled.is_set() or time.monotonic() >= ends_at:
+                return True
+            self._pulse.check()
+        return False
+
+    def submit(self, call: _Call) -> None:
+        """Let the loop start a call, in the context of the calling thread."""
+        self.calls.add(call)
+        self.loop.call_soon_threadsafe(call.start)
+
+    def _wait_for_end(self, call: _Call, job_id: str, patience: float | None) -> None:
+        """Wait for a call that was cancelled, and log it if it goes on."""
+        began_at = time.monotonic()
+        is_logged = False
+        while not call.ended.wait(self._tick if patience is None else min(self._tick, patience)):
+            self._pulse.check()
+            seconds = time.monotonic() - began_at
+            is_left = patience is not None and seconds >= patience
+            if not is_logged and (is_left or seconds >= self._hangs_after):
+                is_logged = True
+                text = "job=%s the coroutine of its handler goes on %.1f seconds after it was cancelled, at %s"
+                self._log(logging.ERROR, text, job_id, seconds, call.find_place())
+            if is_left:
+                return
+
+
+class _Call:
+    """One awaitable of a handler, and how it ended."""
+
+    def __init__(self, home: HandlerLoop, awaitable: Awaitable[Any], job_id: str) -> None:
+        self.ended = threading.Event()
+        self._job_id = job_id
+        self._home = home
+        self._awaitable = awaitable
+        self._task: asyncio.Task[None] | None = None
+        self._value: Any = None
+        self._failure: BaseException | None = None
+        self._is_cancelled = False
+
+    def start(self) -> None:
+        """Begin, in the thread of the loop."""
+        waiting = self._wait()
+        try:
+            self._task = self._home.loop.create_task(waiting, name=f"cp-thirdparty-{self._job_id}")
+        except Exception as failure:  # noqa: BLE001 - a handler has given the loop a factory of tasks
+            waiting.close()
+            self.end(failure)
+        else:
+            self._task.add_done_callback(self._finish)
+
+    def end(self, failure: BaseException | None) -> None:
+        """Let the waiting thread go on."""
+        if inspect.iscoroutine(self._awaitable):
+            with suppress(Exception):
+                self._awaitable.close()  # it may never have begun
+        self._failure = self._failure or failure
+        self._home.calls.discard(self)
+        self.ended.set()
+
+    def cancel(self) -> None:
+        """Cancel it; what it returns meanwhile still counts."""
+        self._is_cancelled = True
+        with suppress(RuntimeError):  # the loop has ended
+            self._home.loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+
+    def result(self, *, is_wanted: bool) -> Any:
+        """Return the value, or raise the exception."""
+        failure, self._failure = self._failure, None  # no cycle with the frames of the exception
+        has_value = self.ended.is_set() and failure is None
+        try:
+            if not has_value and (self._is_cancelled or not is_wanted):
+                raise HandlerTimeoutError
+            if failure is not None:
+                raise failure
+            return self._value
+        finally:
+            del failure
+
+    def find_place(self) -> str:
+        """Return where it waits."""
+        return format_place((frame, frame.f_lineno) for frame in _frames_of(self._awaitable)) or "its start"
+
+    async def _wait(self) -> None:
+        # SystemExit and KeyboardInterrupt would end the loop, with the coroutines of all jobs.
+        try:
+            self._value = await self._awaitable
+        except BaseException as failure:  # noqa: BLE001 - the waiting thread raises it
+            self._failure = failure
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self.end(asyncio.CancelledError() if task.cancelled() else None)
+
+
+def _frames_of(awaitable: Any) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine and of those that it awaits."""
+    while awaitable is not None:
+        frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
+
+
+class _Pulse:
+    """
+    Finds out whether a loop is blocked: code in a coroutine that waits without ``await``.
+
+    The threads that wait for coroutines call `check`.  At most once a tick one of them asks the loop to run a
+    function, and looks later whether it has run.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, thread_id: int | None, blocked_after: float, tick: float, log: Log
+    ) -> None:
+        self._log = log
+        self.thread_id = thread_id
+        self._loop = loop
+        self._blocked_after = blocked_after
+        self._tick = tick
+        self._lock = threading.Lock()
+        self._asked_at = 0.0
+        self._is_waiting = False
+        self._is_logged = False
+
+    def check(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if not self._is_waiting and now >= self._asked_at + self._tick:
+                self._is_waiting, self._asked_at = True, now
+                with suppress(RuntimeError):  # the loop has ended
+                    self._loop.call_soon_threadsafe(self._beat)
+            seconds = now - self._asked_at
+            if not self._is_waiting or self._is_logged or seconds < self._blocked_after:
+                return
+            self._is_logged = True
+        text = "the event loop of the handlers has been blocked for %.1f seconds, at %s; its other coroutines wait"
+        self._log(logging.ERROR, text, seconds, self._find_place())
+
+    def _beat(self) -> None:
+        with self._lock:
+            self._is_waiting = False
+            was_logged, self._is_logged = self._is_logged, False
+        if was_logged:
+            seconds = time.monotonic() - self._asked_at
+            self._log(logging.WARNING, "the event loop of the handlers was blocked for %.1f seconds", seconds)
+
+    def _find_place(self) -> str:
+        frame = sys._current_frames().get(self.thread_id or 0)  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - documented
+        stack = takewhile(lambda pair: pair[0].f_code.co_filename not in _LOOP_FILES, traceback.walk_stack(frame))
+        return format_place(reversed(list(stack))) if frame is not None else "an unknown place"
+
+
+# A stack of a loop's thread up to here is that of a handler.
+_LOOP_FILES: Final = (asyncio.Handle._run.__code__.co_filename, _Call.start.__code__.co_filename)  # noqa: SLF001 - no public way
+
+
+class _LoopThread(HandlerLoop):
+    """An event loop and its thread."""
+
+    def __init__(self, log: Log, **seconds: float) -> None:
+        super().__init__(asyncio.new_event_loop(), None, log=log, **seconds)
+        self.thread = threading.Thread(target=self._serve, name="cp-thirdparty-asyncio", daemon=True)
+        self._lock = threading.Lock()
+        self._is_stopping = False
+        self._has_ended = False
+        self._finish_task: asyncio.Task[None] | None = None
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self.loop.close()
+            raise
+        self._pulse.thread_id = self.thread.ident
+
+    def submit(self, call: _Call) -> None:
+        """Let the loop start a call, unless it ends."""
+        with self._lock:
+            if not self._is_stopping:
+                super().submit(call)
+                return
+        call.end(RuntimeError("the event loop of the handlers has ended"))
+
+    def stop(self) -> None:
+        """Cancel all tasks, and end the loop when they have ended."""
+        with self._lock:
+            if self._is_stopping:
+                return
+            self._is_stopping = True
+        with suppress(RuntimeError):  # it is broken
+            self.loop.call_soon_threadsafe(self._start_finish)
+
+    def close(self) -> None:
+        """End the loop, and leave its thread behind if a coroutine hangs."""
+        self.stop()
+        self.thread.join(_CLOSE_SECONDS)
+        if self.thread.is_alive():
+            self._log(logging.ERROR, "the event loop of the handlers is left behind: a coroutine does not end")
+
+    def _serve(self) -> None:
+        failure: BaseException | None = None
+        while failure is None and not self._has_ended:
+            failure = self._run_forever()
+        with self._lock:
+            self._is_stopping = True
+        with suppress(Exception):  # it may be broken
+            self.loop.close()
+        for call in tuple(self.calls):
+            call.end(failure)
+
+    def _run_forever(self) -> BaseException | None:
+        """Run the loop until it ends or stops, and return what broke it."""
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as raised:  # of a task that a handler has created
+            self._log(logging.ERROR, "a task of a handler raised %s", type(raised).__name__)
+        except BaseException as raised:  # noqa: BLE001 - a handler has broken the loop, for example its selector
+            self._log(logging.CRITICAL, "the event loop of the handlers raised %s", type(raised).__name__)
+            return raised
+        return None
+
+    def _start_finish(self) -> None:
+        self.loop.set_task_factory(None)  # that of a handler may raise
+        self._finish_task = self.loop.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        cancelled: set[asyncio.Task[Any]] = set()
+        while tasks := {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}:
+            for task in tasks - cancelled:  # once: a second time would end their cleaning up
+                task.cancel()
+            cancelled |= tasks
+            await asyncio.wait(tasks, timeout=_TICK)
+        with suppress(Exception):
+            await self.loop.shutdown_asyncgens()
+        self._has_ended = True
+        self.loop.stop()
+
+
+class AsyncHandlers:
+    """
+    Runs the coroutines of all handlers in one event loop, which starts at the first use.  Thread-safe.
+
+    Handlers may share what belongs to a loop, such as a session of aiohttp.  After `close`, the next use starts
+    another loop.
+
+    Args:
+        log: Writes a log record.
+
+        seconds: ``blocked_after`` and ``hangs_after`` of `HandlerLoop`.
+    """
+
+    def __init__(self, log: Log = write_log, **seconds: float) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._current: _LoopThread | None = None
+        self._finalizer: weakref.finalize[..., AsyncHandlers] | None = None
+
+    def start(self) -> None:
+        """Start the loop, unless it runs."""
+        self._open()
+
+    def run(self, awaitable: Awaitable[Any], job_id: str, **limits: Any) -> Any:
+        """Wait for an awaitable, and return its value or raise its exception."""
+        return self._open().run(awaitable, job_id, **limits)
+
+    def close(self) -> None:
+        """Cancel all coroutines, and end the loop."""
+        with self._lock:
+            current, self._current = self._current, None
+        if current is not None:
+            current.close()
+
+    def _open(self) -> _LoopThread:
+        with self._lock:
+            if self._current is None or not self._current.thread.is_alive():
+                if self._current is not None and not self._current.loop.is_closed():
+                    _INHERITED.append(self._current)
+                if self._finalizer is not None:
+                    self._finalizer.detach()
+                self._current = _LoopThread(self._log, **self._seconds)
+                self._finalizer = weakref.finalize(self, self._current.stop)
+            return self._current
+
+
+# Loops whose threads a fork has ended.  To close one here would change what the loop of the parent waits for.
+_INHERITED: Final[list[object]] = []

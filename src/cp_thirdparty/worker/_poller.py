@@ -1,0 +1,203 @@
+"""The thread that polls: it finds jobs in the journal and at CodePipeline, and starts them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from cp_thirdparty._core.backoff import pause_before_poll
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.exceptions import ThirdPartyError
+from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._executors import Engine
+from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
+from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._recovery import Recovery
+from cp_thirdparty.worker._settings import Settings
+from cp_thirdparty.worker._slots import Slots
+from cp_thirdparty.worker.journal import JournalEntry
+
+# Seconds after which it checks the journal although there is no room for a job.
+_LOOK_INTERVAL: Final = 30.0
+
+
+class Poller:
+    """
+    Takes jobs from the journal and from polls, as long as there is room.  It reads and claims nothing itself.
+
+    Args:
+        settings: The arguments of the worker.
+
+        clients: Make the calls.
+
+        engine: Runs handlers.
+
+        flow: Knows whether handlers can be started.
+
+        writer: Writes the journal.
+
+        recovery: The jobs of dead workers.
+
+        slots: Where jobs are started.
+
+        stopping: Set when the worker stops.
+
+        hand_back: Called with an offer for which there is no room.
+
+        note_end: Called when the thread ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clients: Clients,
+        engine: Engine,
+        flow: Flow,
+        writer: JournalWriter,
+        recovery: Recovery,
+        slots: Slots,
+        stopping: threading.Event,
+        hand_back: Callable[[ThirdPartyJob], object],
+        note_end: Callable[[], object],
+    ) -> None:
+        self._settings = settings
+        self._clients = clients
+        self._engine = engine
+        self._flow = flow
+        self._writer = writer
+        self._recovery = recovery
+        self._slots = slots
+        self._stopping = stopping
+        self._hand_back = hand_back
+        self._note_end = note_end
+        self._thread: threading.Thread | None = None
+        self._has_claimed = False  # since the last poll
+        self.polled_at: float | None = None
+        self.looped_at = settings.clock()  # when the thread has last gone on
+        self.error: str | None = None
+        self.fatal: BaseException | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it was started."""
+        return self._thread is not None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, polls: int | None) -> None:
+        """Poll until the worker stops, or so many times."""
+        self._thread = threading.Thread(target=self._serve, args=(polls,), name="cp-thirdparty-poller", daemon=True)
+        self._thread.start()
+
+    def note_claim(self) -> None:
+        """Note that a job was claimed: CodePipeline may have more."""
+        if not self._has_claimed:
+            self._has_claimed = True
+            self._slots.notify()
+
+    def _serve(self, polls: int | None) -> None:
+        failures = 0
+        try:
+            while not self._stopping.is_set():
+                self.looped_at = self._settings.clock()
+                self._writer.repair(self._slots.has)
+                self._recovery.look()
+                if not self._wait_for_room():
+                    continue
+                entry = self._recovery.take()
+                if entry is not None:
+                    self._resume(entry)
+                    continue
+                failures = self._poll(failures, is_patient=polls is None)
+                if polls == 1 or self.fatal is not None:
+                    return
+        except BaseException as failure:  # noqa: BLE001 - a poller that ends in silence would look like a stopped worker
+            self.fatal = failure.with_traceback(None)
+        finally:
+            self._note_end()
+
+    def _wait_for_room(self) -> int:
+        """Wait until there is room for a job of the journal or of a poll; return for how many."""
+        longest = _LOOK_INTERVAL if self._engine.error is None else self._settings.poll_interval
+        self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
+        self.looped_at = self._settings.clock()
+        return self._room()
+
+    def _room(self) -> int:
+        # Nothing is claimed while handlers cannot be started, or while a job runs alone: it would wait.
+        is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
+        return self._slots.free() if self._flow.may_start(self._slots.in_work()) and not is_alone else 0
+
+    def _resume(self, entry: JournalEntry) -> None:
+        """Take up a job of the journal, or postpone it if it is in work here."""
+        is_free = not (self._slots.has(entry.job.job_id) or self._stopping.is_set())
+        if not (is_free and self._launch(entry.job, entry)):
+            self._recovery.postpone(entry)
+
+    def _poll(self, failures: int, *, is_patient: bool) -> int:
+        """Poll once, take what that brings, and pause; return how many polls have failed in a row."""
+        is_broken = self._writer.error is not None or self._engine.error is not None
+        room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
+        client = self._clients.reader
+        found = self._clients.call(
+            client.poll_for_third_party_jobs, self._settings.action_type_id, max_batch_size=max(room, 1)
+        )
+        self._has_claimed = False
+        if isinstance(found, ThirdPartyError):
+            self._note_failure(found, client, is_patient=is_patient)
+            offers: tuple[ThirdPartyJob, ...] = ()
+        else:
+            self.polled_at, self.error = self._settings.clock(), None
+            offers = found
+        for offer in offers:
+            self._take(offer)
+        failures = failures + 1 if is_broken or isinstance(found, ThirdPartyError) else 0
+        if is_patient and self.fatal is None:
+            # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
+            self._pause(failures, lambda: bool(offers) and self._has_claimed)
+        return failures
+
+    def _note_failure(self, failure: ThirdPartyError, client: ThirdPartyJobClient, *, is_patient: bool) -> None:
+        self.error = type(failure).__name__
+        self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
+        following = classify(Step.POLL, failure, Situation()).next
+        if following is Next.STOP or not is_patient:
+            self.fatal = failure
+        elif following is Next.RECONNECT:
+            self._clients.reconnect(client)
+
+    def _take(self, offer: ThirdPartyJob) -> None:
+        """Start on a job, unless it is in work here, or the worker stops, or there are too many."""
+        if self._slots.has(offer.job_id):
+            return
+        most = self._settings.max_jobs_per_client
+        has_room = self._slots.free() and (most is None or self._slots.count(offer.client_id) < most)
+        if self._stopping.is_set() or not has_room or not self._launch(offer, None):
+            self._hand_back(offer)
+
+    def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> bool:
+        now = self._settings.clock()
+        is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
+        if not is_launched:
+            message = "job=%s cannot be started: the system has no thread left"
+            self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
+        return is_launched
+
+    def _pause(self, failures: int, is_enough: Callable[[], bool]) -> None:
+        pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
+        ends_at = self._settings.clock() + pause
+        while not (self._stopping.is_set() or is_enough()):
+            self.looped_at = self._settings.clock()
+            left = ends_at - self.looped_at
+            if left <= 0:
+                return
+            self._slots.wait(lambda: self._stopping.is_set() or is_enough(), min(left, _LOOK_INTERVAL))

@@ -1,0 +1,237 @@
+"""One job of a `JobProcessor`, from its offer to its outcome, within the time that its process has."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
+
+from cp_thirdparty._core.call import now
+from cp_thirdparty._core.send import CALLS_END_AT
+from cp_thirdparty.enums import FailureType
+from cp_thirdparty.models import FailureDetails, ThirdPartyJob
+from cp_thirdparty.worker._async_handlers import CoroutineRunner
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._handler_failures import timeout_message
+from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker.outcomes import HandedBack, Outcome
+from cp_thirdparty.worker.runner import Runner
+
+_T = TypeVar("_T")
+
+# Seconds without which a job is not begun: two calls of the service and a report take a tenth of it.
+_LEAST: Final = 1.0
+
+# Seconds before the end of the process that are kept for the report.
+_FOR_REPORT: Final = 0.5
+
+# Seconds that a coroutine has to end after it was cancelled; fewer where the process ends.
+_PATIENCE: Final = 5.0
+_SHORT_PATIENCE: Final = 0.2
+
+# Seconds for the last attempts to report, after `process_async` was cancelled.
+_LAST_SECONDS: Final = 5.0
+
+# Seconds between two checks of whether the time of a handler is over.
+_TICK: Final = 0.5
+
+_STOPPED: Final = "The action's worker was stopped."
+
+
+class Processing:
+    """
+    One job of a processor.
+
+    `run` takes the job to its outcome in the thread that calls it.  `give_up` and `stop` may be called from others.
+
+    Args:
+        offer: The job.
+
+        runner: Runs its handler.
+
+        clients: Make the calls.
+
+        coroutines: Runs the coroutine of an asynchronous handler.
+
+        job_timeout: Seconds that the job may take after its claim.
+
+        ends_at: When the process ends, by `time.monotonic`; ``None`` for no end.
+
+        emitter: Emits the events.
+    """
+
+    def __init__(
+        self,
+        offer: ThirdPartyJob,
+        *,
+        runner: Runner[Any],
+        clients: Clients,
+        coroutines: CoroutineRunner,
+        job_timeout: float,
+        ends_at: float | None,
+        emitter: Emitter,
+    ) -> None:
+        self.job = ClaimedJob(offer, recorder=_NoJournal(), began_at=time.monotonic())
+        self.outcome: Future[Outcome] = Future()
+        self._ends_at = ends_at
+        self._emitter = emitter
+        self._job_timeout = job_timeout
+        self._patience = _PATIENCE if ends_at is None else _SHORT_PATIENCE
+        self._stopped = threading.Event()
+        self._flow = Flow(
+            steps=Steps(clients=clients, tokens=runner.tokens, notify=self._notify, clock=time.monotonic),
+            engine=ThreadEngine(runner, clients, coroutines, self._stopped, patience=self._patience),
+            action_type_id=None,
+            is_idempotent=False,
+            max_crashes=1,
+            job_timeout=job_timeout,
+            may_claim=self._may_claim,
+            wait=self._wait,
+            make_room=self._make_room,
+            ends_at=None if ends_at is None else ends_at - _FOR_REPORT,
+            clock=time.monotonic,
+        )
+
+    def run(self) -> None:
+        """Take the job to its outcome, unless `give_up` does."""
+        self._work(self._begin)
+
+    def give_up(self, message: str) -> None:
+        """Report a claimed job as failed although its handler has not ended, unless there is a result."""
+        self._work(lambda: self._fail(message))
+
+    def stop(self) -> None:
+        """Claim nothing any more, and retry for a few seconds only."""
+        ends_at = time.monotonic() + _LAST_SECONDS
+        self._ends_at = ends_at if self._ends_at is None else min(self._ends_at, ends_at)
+        self._stopped.set()
+
+    async def run_async(self) -> Outcome:
+        """
+        Take the job to its outcome in another thread, and return it.
+
+        If the awaiting task is cancelled, the job ends first: it is not claimed any more, or it is reported as failed.
+        """
+        work = run_in_thread(self.run)
+        outcome = asyncio.wrap_future(self.outcome)
+        try:
+            while not (await asyncio.wait({outcome}, timeout=_TICK))[0]:
+                if self.job.stage is Stage.RUNNING and not self._flow.seconds_left(self.job):
+                    await run_in_thread(functools.partial(self.give_up, self._describe_timeout()))
+            await asyncio.wait({work}, timeout=self._patience)
+        except asyncio.CancelledError:
+            self.stop()
+            both: set[asyncio.Future[Any]] = {outcome, run_in_thread(functools.partial(self.give_up, _STOPPED))}
+            await asyncio.wait(both, timeout=_LAST_SECONDS)
+            await asyncio.wait({work}, timeout=self._patience)
+            raise
+        return outcome.result()
+
+    def _begin(self) -> Outcome | None:
+        return self._flow.work(self.job) if self._may_claim() else HandedBack(job=self.job.offer)
+
+    def _fail(self, message: str) -> Outcome | None:
+        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
+        if not self.job.is_claimed or not self.job.decide(failure, time.monotonic(), is_given_up=True):
+            return None
+        self._notify("timed_out", self.job, message)
+        return self._flow.report(self.job)
+
+    def _work(self, step: Callable[[], Outcome | None]) -> None:
+        try:
+            with limit_calls(self._ends_at):
+                outcome = step()
+            if outcome is not None and self.job.end(outcome):
+                seconds = time.monotonic() - self.job.began_at
+                self._emitter.emit_outcome(outcome, details=self.job.details, seconds=seconds)
+                self._emitter.flush(math.inf if self._ends_at is None else self._ends_at - time.monotonic())
+                self.outcome.set_result(outcome)
+        except BaseException as failure:  # noqa: BLE001 - a mistake of this library; whoever waits raises it
+            self.outcome.set_exception(failure)
+
+    def _describe_timeout(self) -> str:
+        seconds = self._job_timeout
+        if self._ends_at is not None and self.job.claimed_at is not None:
+            seconds = min(seconds, self._ends_at - _FOR_REPORT - self.job.claimed_at)
+        return timeout_message(seconds)
+
+    def _may_claim(self) -> bool:
+        return not self._stopped.is_set() and has_time(self._ends_at)
+
+    def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+        """Report a job that was claimed with the last of the time: there is no journal that could keep it."""
+        if not self._stopped.is_set() and self._flow.seconds_left(job):
+            return nullcontext(True)
+        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_STOPPED)
+        job.decide(failure, time.monotonic())
+        return nullcontext(False)
+
+    def _wait(self, job: ClaimedJob, seconds: float) -> bool:
+        ends = [each for each in (self._ends_at, job.gives_up_at) if each is not None]
+        left = min((end - time.monotonic() for end in ends), default=seconds)
+        if left <= 0 or (self._stopped.is_set() and not job.is_claimed):
+            return False
+        pause = min(seconds, left)
+        if self._stopped.is_set():
+            time.sleep(pause)
+        else:
+            self._stopped.wait(pause)
+        return True
+
+    def _notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+        self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
+
+
+def has_time(ends_at: float | None) -> bool:
+    """Return whether a job may be begun in a process that ends at a time of `time.monotonic`; ``None`` for no end."""
+    return ends_at is None or ends_at - time.monotonic() >= _LEAST
+
+
+class _NoJournal:
+    """Records nothing."""
+
+    def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
+        return True
+
+    def record(self, job: ClaimedJob) -> None:
+        pass
+
+
+@contextmanager
+def limit_calls(ends_at: float | None) -> Generator[None, None, None]:
+    """End the calls of clients that start in this context at a time of `time.monotonic`; ``None`` for no limit."""
+    token = CALLS_END_AT.set(None if ends_at is None else now() + ends_at - time.monotonic())
+    try:
+        yield
+    finally:
+        CALLS_END_AT.reset(token)
+
+
+def run_in_thread(function: Callable[[], _T]) -> asyncio.Future[_T]:
+    """
+    Run a function in a thread of its own, with the context variables of the caller.
+
+    Threads of `asyncio.to_thread` are few.  Jobs that wait there for handlers would leave none to these handlers.
+    """
+    future: Future[_T] = Future()
+    context = copy_context()
+
+    def work() -> None:
+        try:
+            future.set_result(context.run(function))
+        except BaseException as failure:  # noqa: BLE001 - whoever awaits it raises it
+            future.set_exception(failure)
+
+    threading.Thread(target=work, name="cp-thirdparty-processor", daemon=True).start()
+    return asyncio.wrap_future(future)
