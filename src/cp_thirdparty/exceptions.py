@@ -24,6 +24,7 @@ Every error that this library raises.
     ├─ ArtifactError
     │  ├─ ArtifactNotFoundError
     │  ├─ ArtifactTransferError
+    │  ├─ ArtifactFileError     a local file cannot be read or written
     │  ├─ UnsafeArchiveError
     │  └─ ArtifactTooLargeError
     ├─ JournalError             the journal of a worker cannot be used
@@ -56,6 +57,7 @@ __all__ = [
     "AccessDeniedError",
     "ActionTypeNotFoundException",
     "ArtifactError",
+    "ArtifactFileError",
     "ArtifactNotFoundError",
     "ArtifactTooLargeError",
     "ArtifactTransferError",
@@ -361,23 +363,53 @@ class ArtifactNotFoundError(ArtifactError):
 
 
 class ArtifactTransferError(ArtifactError):
-    """The bytes of an artifact did not arrive whole."""
+    """The bytes of an artifact did not arrive complete; `is_retry_safe` is ``False`` if they would fail again."""
+
+
+class ArtifactFileError(ArtifactError):
+    """
+    A local file or directory cannot be read or written: a full disk, missing permissions, a missing directory.
+
+    Attributes:
+        errno: The error number of the operating system, such as ``errno.ENOSPC`` for a full disk; ``None`` if unknown.
+
+        strerror: The text of the operating system for it.
+
+        filename: The file; ``None`` if unknown.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(self, errno: int | None, strerror: str, filename: str | None, **facts: Unpack[CallFacts]) -> None:
+        super().__init__(errno, strerror, filename, **facts)
+        self.errno = errno
+        self.strerror = strerror
+        self.filename = filename
+
+    def __str__(self) -> str:
+        return self.strerror if self.filename is None else f"{self.strerror}: {self.filename!a}"
 
 
 class UnsafeArchiveError(ArtifactError):
     """
-    An archive, or a directory to be archived, breaks a rule.  Nothing of it was written.
+    An archive, or a directory of which an archive is created, breaks a rule.  Nothing was written.
 
     Attributes:
-        entry: The name of the entry, made printable and cut to 200 characters; empty when it is the archive as a whole.
+        entry: The name of the entry, made printable and truncated to 200 characters; empty for the archive itself.
 
-        rule: What is wrong.
+        rule: What is wrong: one of the rules of the page "What a customer's archive may contain".
+
+        hint: What was expected, or which option accepts it; may be empty.
+
+            .. versionadded:: 0.2.0
     """
 
-    def __init__(self, entry: str, rule: str) -> None:
+    def __init__(self, entry: str, rule: str, *, hint: str = "") -> None:
         self.entry: str = ascii(entry)[1:-1][:200]
         self.rule = rule
-        super().__init__(f"{self.entry}: {rule}" if entry else rule)
+        self.hint = hint
+        text = f"{self.entry}: {rule}" if entry else rule
+        super().__init__(f"{text} ({hint})" if hint else text)
 
 
 class ArtifactTooLargeError(ArtifactError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import io
 import os
 import random
 import shutil
+import socket
 import stat
 import struct
 import subprocess
@@ -20,10 +22,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.zip_records import DIRECTORY, EXECUTABLE, LINK, Record, built, deflated, descriptor, end64, zip64
+from support.trees import find_ways_out, read_tree
+from support.zip_records import (
+    DIRECTORY,
+    EXECUTABLE,
+    FIFO,
+    FILE,
+    LINK,
+    Record,
+    built,
+    deflated,
+    descriptor,
+    end64,
+    zip64,
+)
 
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
-from cp_thirdparty.exceptions import ArtifactError, UnsafeArchiveError
+from cp_thirdparty.artifacts import _archive_rules as rules
+from cp_thirdparty.artifacts._archive_rules import Rule
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 
 _TREE = {
     "README.md": b"# A project\n" * 100,
@@ -151,7 +168,7 @@ _TEXT = b"content\n"
 _PACKED = deflated(_TEXT)
 _UNKNOWN = {"crc": 0, "packed": 0, "size": 0}
 # The layouts of tools that not every machine has, and of rare settings of those that it has.
-_LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
+LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "jar": (
         built(
             Record(name=b"META-INF/", content=b"", extra=b"\xfe\xca\0\0", attributes=0, made_by=20),
@@ -216,6 +233,87 @@ _LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "made by DOS": (built(Record(made_by=20, attributes=0x20)), {"file.txt": _TEXT}),
     "made by macOS": (built(Record(made_by=19 << 8 | 20)), {"file.txt": _TEXT}),
     "old code page": (built(Record(name=b"\x81.txt", made_by=20)), {"\u00fc.txt": _TEXT}),
+    "./ and //": (
+        built(
+            Record(name=b"./", content=b"", attributes=DIRECTORY),
+            Record(name=b"./d/", content=b"", attributes=DIRECTORY),
+            Record(name=b"./d/./a"),
+            Record(name=b"d//b"),
+            Record(name=b"d/./", content=b"", attributes=DIRECTORY),
+            Record(name=b"././x"),
+        ),
+        {"d/a": _TEXT, "d/b": _TEXT, "x": _TEXT},
+    ),
+    "directory twice": (
+        built(*[Record(name=b"d/", content=b"", attributes=DIRECTORY)] * 2, Record(name=b"d/a")),
+        {"d/a": _TEXT},
+    ),
+    "Maven": (built(Record(name=b"d/", content=b"", attributes=FILE), Record(name=b"d/a")), {"d/a": _TEXT}),
+    "directory without a slash": (built(Record(name=b"a", attributes=DIRECTORY)), {"a": _TEXT}),
+    "zip of a pipe": (built(Record(name=b"-", attributes=FIFO)), {"-": _TEXT}),
+    "socket": (built(Record(attributes=0o140644 << 16)), {"file.txt": _TEXT}),
+    "PowerShell 5": (
+        built(
+            Record(name=b"d\\", content=b"", made_by=20, attributes=0x10),
+            Record(name=b"d\\e\\a", made_by=20, attributes=0),
+            Record(name="d\\ü".encode(), made_by=20, attributes=0, flags=1 << 11),
+        ),
+        {"d/e/a": _TEXT, "d/ü": _TEXT},
+    ),
+    "backslash by Git": (
+        built(Record(name=b"units/dev-disk-by\\x2duuid.swap", made_by=20, attributes=0)),
+        {"units/dev-disk-by\\x2duuid.swap": _TEXT},
+    ),
+    "macOS Archive Utility": (
+        built(
+            Record(name=b"d/", content=b"", made_by=3 << 8 | 21, extra=b"UX\x08\0" + b"\0" * 8),
+            Record(
+                name="d/ü".encode(),
+                method=8,
+                flags=8,
+                made_by=3 << 8 | 21,
+                extra=b"UX\x0c\0" + b"\0" * 12,
+                descriptor=descriptor(_TEXT, len(_PACKED)),
+                local=_UNKNOWN,
+                central={"extra": b"UX\x08\0" + b"\0" * 8},
+            ),
+            Record(name=b"__MACOSX/d/._u", made_by=3 << 8 | 21),
+        ),
+        {"d/ü": _TEXT, "__MACOSX/d/._u": _TEXT},
+    ),
+    "Windows Explorer": (
+        built(
+            Record(name=b"d/", content=b"", made_by=20, attributes=0x10),
+            Record(name=b"d/a.txt", made_by=20, attributes=0x20, method=8),
+            Record(name="d/日.txt".encode(), made_by=11 << 8 | 20, attributes=0x20, flags=1 << 11, method=8),
+        ),
+        {"d/a.txt": _TEXT, "d/日.txt": _TEXT},
+    ),
+    ".NET, not seekable": (
+        built(
+            Record(name=b"d/", content=b"", made_by=20, attributes=0),
+            Record(
+                name=b"d/a",
+                method=8,
+                flags=8,
+                made_by=20,
+                attributes=0,
+                descriptor=descriptor(_TEXT, len(_PACKED)),
+                local=_UNKNOWN,
+            ),
+        ),
+        {"d/a": _TEXT},
+    ),
+    "backslash on Unix": (built(Record(name=b"dev-disk-by\\x2duuid.swap")), {"dev-disk-by\\x2duuid.swap": _TEXT}),
+    "zeros at the end": (built(Record(), after=b"\0" * 65_536), {"file.txt": _TEXT}),
+    "zeros after a comment": (built(Record(), comment=b"ends in zeros\0\0", after=b"\0" * 512), {"file.txt": _TEXT}),
+    "aligned data": (built(Record(extra=b"UT\0\0UT\0\0\0\0\0")), {"file.txt": _TEXT}),
+    "start script": (b"#!/bin/sh\n" + built(Record()), {"file.txt": _TEXT}),
+    "start script, ZIP64": (
+        b"#!/bin/sh\n" + built(Record(), before_end=end64(count=1, length=54, begin=46, at=100)),
+        {"file.txt": _TEXT},
+    ),
+    "zipapp": (built(Record(before=b"#!/usr/bin/env python3\n")), {"file.txt": _TEXT}),
     "Unicode path": (
         built(
             Record(
@@ -231,31 +329,51 @@ _LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("layout", _LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_other_layouts_are_extracted(tmp_path: Path, layout: str) -> None:
     """What is harmless is taken, however it is written."""
-    data, files = _LAYOUTS[layout]
+    data, files = LAYOUTS[layout]
     (tmp_path / "a.zip").write_bytes(data)
     assert extract_archive(tmp_path / "a.zip", to=tmp_path / "out") == tmp_path / "out"
     assert _files(tmp_path / "out") == files
 
 
-def test_modes_are_those_of_source_code(tmp_path: Path) -> None:
-    """Only the owner's execution bit counts, whatever the mask of the process is."""
+_MODES = {
+    b"p/q/f": (FILE, 0o644),
+    b"x": (EXECUTABLE, 0o755),
+    b"setuid": (0o104755 << 16, 0o755),
+    b"private": (0o100600 << 16, 0o600),
+    b"private program": (0o100700 << 16, 0o700),
+    b"read-only": (0o100444 << 16, 0o644),
+    b"for no one": (0o100001 << 16, 0o600),
+    b"writable": (0o100666 << 16, 0o644),
+    b"without a mode": (0, 0o644),
+    b"d/": (DIRECTORY, 0o755),
+    b"private d/": (0o040700 << 16, 0o700),
+    b"d with the mode of a file/": (FILE, 0o755),
+    b"d with the mode of a private file/": (0o100600 << 16, 0o700),
+    b"d without a mode/": (0x10, 0o755),
+}
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077])
+def test_modes_are_never_wider_than_the_archive_and_the_umask(tmp_path: Path, mask: int) -> None:
+    """The archive decides what is executable; the owner can always read and write."""
     records = [
-        Record(name=b"p/q/f"),
-        Record(name=b"x", attributes=EXECUTABLE),
-        Record(name=b"s", attributes=0o104755 << 16),
-        Record(name=b"r", attributes=0o100400 << 16),
+        Record(name=name, content=b"" if name.endswith(b"/") else b"x", attributes=attributes)
+        for name, (attributes, _) in _MODES.items()
     ]
-    (tmp_path / "a.zip").write_bytes(built(*records, Record(name=b"d/", content=b"", attributes=DIRECTORY)))
-    before = os.umask(0o077)
+    (tmp_path / "a.zip").write_bytes(built(*records))
+    before = os.umask(mask)
     try:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+        create_archive(tmp_path / "out", to=tmp_path / "b.zip")
     finally:
         os.umask(before)
-    assert [_mode(tmp_path / "out" / name) for name in "xsr"] == [0o755, 0o755, 0o644]
-    assert [_mode(tmp_path / "out" / name) for name in ("", "d", "p", "p/q")] == [0o755] * 4
+    found = {name: _mode(tmp_path / "out" / name.decode()) for name in _MODES}
+    assert found == {name: mode & ~mask for name, (_, mode) in _MODES.items()}
+    assert [_mode(tmp_path / "out" / name) for name in ("", "p", "p/q")] == [0o755 & ~mask] * 3
+    assert _mode(tmp_path / "b.zip") == 0o666 & ~mask
 
 
 @pytest.mark.parametrize("more", [*range(-2, 3), *range(100, 1300, 100)])
@@ -277,15 +395,26 @@ def test_the_directory_may_have_any_name(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_links_inside_the_tree_are_made_when_wanted(tmp_path: Path) -> None:
+def test_links_inside_the_tree_are_kept(tmp_path: Path) -> None:
     """They are links, and lead where they did."""
     records = [
         Record(name=b"d/file.txt"),
         Record(name=b"d/l", content=b"../d/file.txt", attributes=LINK),
         Record(name=b"m", content=b"d", attributes=LINK),
+        # As a shared library and its versions have them, in any order.
+        Record(name=b"so", content=b"so.1", attributes=LINK),
+        Record(name=b"so.1", content=b"d/../d/file.txt", attributes=LINK),
+        Record(name=b"nowhere", content=b"d/missing", attributes=LINK),
+        Record(name=b"itself", content=b"itself", attributes=LINK),
+        Record(name=b"sub/up", content=b"../m/../d/.", attributes=LINK),
     ]
     (tmp_path / "a.zip").write_bytes(built(*records))
-    extract_archive(tmp_path / "a.zip", to=tmp_path / "out", symlinks=True)
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    assert (tmp_path / "out" / "so").read_bytes() == _TEXT
+    assert (tmp_path / "out" / "so").readlink() == Path("so.1")
+    assert (tmp_path / "out" / "sub" / "up").resolve() == (tmp_path / "out" / "d").resolve()
+    assert not (tmp_path / "out" / "nowhere").exists()
+    assert (tmp_path / "out" / "itself").is_symlink()
     assert (tmp_path / "out" / "d" / "l").readlink() == Path("../d/file.txt")
     assert (tmp_path / "out" / "m" / "file.txt").read_bytes() == _TEXT
 
@@ -349,100 +478,288 @@ def test_an_archive_comes_back(tmp_path: Path) -> None:
     (source / "void" / "er").mkdir(parents=True)
     (source / "src" / "link").symlink_to("../README.md")
     assert create_archive(source, to=tmp_path / "a.zip") == tmp_path / "a.zip"
-    extract_archive(tmp_path / "a.zip", to=tmp_path / "out", symlinks=True)
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     assert _files(tmp_path / "out") == _files(source)
     assert (tmp_path / "out" / "void" / "er").is_dir()
     assert (tmp_path / "out" / "src" / "link").readlink() == Path("../README.md")
     assert _mode(tmp_path / "out" / "run.sh") == 0o755
-    assert _mode(tmp_path / "a.zip") == 0o644
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.testzip() is None
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-_PARTS = st.text(st.sampled_from("ab\u00e9\u65e5-_ 1"), min_size=1, max_size=6).filter(lambda part: part[-1] != " ")
-
-
-@given(
-    st.dictionaries(
-        _PARTS, st.binary(max_size=300) | st.dictionaries(_PARTS, st.binary(max_size=50), max_size=3), max_size=5
-    )
+_PARTS = st.text(st.sampled_from("abA\u00e9\u65e5-_ 1.:\\\n\x7f"), min_size=1, max_size=6).filter(
+    lambda part: part not in (".", "..")
+) | st.sampled_from(["aux.c", "con", "a" * 255, "C:"])
+_TARGETS = st.lists(_PARTS | st.sampled_from(["..", ".", ""]), min_size=1, max_size=4).map("/".join)
+_DATA = st.binary(max_size=300) | st.integers(1, 2000).map(bytes)
+_NODES = st.recursive(
+    st.tuples(_DATA, st.booleans()) | _TARGETS.map(Path),
+    lambda inner: st.dictionaries(_PARTS, inner, max_size=4),
+    max_leaves=8,
 )
-def test_any_tree_comes_back(tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any]) -> None:
-    """What can be archived is extracted as it was."""
-    directory = tmp_path_factory.mktemp("tree")
-    source = directory / "source"
-    source.mkdir()
+
+
+def _write_tree(directory: Path, tree: Mapping[str, Any]) -> None:
+    """Write a tree of files with an executable bit, links and directories."""
+    directory.mkdir()
     for name, content in tree.items():
-        if isinstance(content, bytes):
-            (source / name).write_bytes(content)
+        if isinstance(content, tuple):
+            (directory / name).write_bytes(content[0])
+            (directory / name).chmod(0o755 if content[1] else 0o644)
+        elif isinstance(content, Path):
+            (directory / name).symlink_to(content)
         else:
-            (source / name).mkdir()
-            for inner, data in content.items():
-                (source / name / inner).write_bytes(data)
-    create_archive(source, to=directory / "a.zip")
-    extract_archive(directory / "a.zip", to=directory / "out")
-    assert _files(directory / "out") == _files(source)
-    assert {path.relative_to(source) for path in source.rglob("*")} == {
-        path.relative_to(directory / "out") for path in (directory / "out").rglob("*")
-    }
+            _write_tree(directory / name, content)
+
+
+_CHOICES = st.builds(
+    ArchiveLimits,
+    names=st.sampled_from(["posix", "portable"]),
+    symlinks=st.sampled_from(["keep", "refuse"]),
+    max_entries=st.sampled_from([5, 100_000]),
+    max_total_bytes=st.sampled_from([1000, 5 << 30]),
+    max_depth=st.sampled_from([2, 64]),
+)
+
+
+@given(st.dictionaries(_PARTS, _NODES, max_size=5), _CHOICES)
+def test_what_is_created_is_extracted_with_the_same_limits(
+    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any], limits: ArchiveLimits
+) -> None:
+    """Any tree, links and unusual names included, is refused with the name of the entry, or extracted as it was."""
+    directory = tmp_path_factory.mktemp("tree")
+    _write_tree(directory / "source", tree)
+    try:
+        create_archive(directory / "source", to=directory / "a.zip", limits=limits)
+    except UnsafeArchiveError as refused:
+        assert refused.entry  # noqa: PT017 - or it is a success
+        assert [path.name for path in directory.iterdir()] == ["source"]
+    else:
+        extract_archive(directory / "a.zip", to=directory / "out", limits=limits)
+        assert read_tree(directory / "out") == read_tree(directory / "source")
+        assert find_ways_out(directory / "out") == []
     shutil.rmtree(directory)
 
 
-def _fifo(source: Path) -> None:
-    os.mkfifo(source / "fifo")
+@pytest.mark.parametrize("limits", [None, ArchiveLimits(max_depth=5)])
+def test_progress_counts_the_bytes_of_files(tmp_path: Path, limits: ArchiveLimits | None) -> None:
+    """It is called in the caller's thread; paths may be strings."""
+    source = _make(tmp_path / "source")
+    size = sum(map(len, _files(source).values()))
+    read: list[int] = []
+    written: list[int] = []
+    create_archive(str(source), to=str(tmp_path / "a.zip"), limits=limits, progress=read.append)
+    made = extract_archive(str(tmp_path / "a.zip"), to=str(tmp_path / "out"), limits=limits, progress=written.append)
+    assert made == tmp_path / "out"
+    assert (sum(read), sum(written)) == (size, size)
 
 
-def _reserved(source: Path) -> None:
-    (source / "nul.txt").write_bytes(b"")
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "mine"), KeyboardInterrupt("mine")])
+def test_what_progress_raises_is_raised(tmp_path: Path, failure: BaseException) -> None:
+    """It ends the work, nothing is left, and an OSError of the caller is not taken for one of the files."""
+    source = _make(tmp_path / "source")
+
+    def raise_it(_count: int) -> None:
+        raise failure
+
+    with pytest.raises(type(failure), match="mine"):
+        create_archive(source, to=tmp_path / "a.zip", progress=raise_it)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    create_archive(source, to=tmp_path / "a.zip")
+    with pytest.raises(type(failure), match="mine"):
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out", progress=raise_it)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "source"]
 
 
-def _control(source: Path) -> None:
-    (source / "a\nb").write_bytes(b"")
+# Argument -> a call in which it has the wrong type.
+_WRONG_TYPES: dict[str, Callable[[Path, Any], object]] = {
+    "archive": lambda path, wrong: extract_archive(wrong, to=path / "out"),
+    "to": lambda path, wrong: extract_archive(path / "a.zip", to=wrong),
+    "directory": lambda path, wrong: create_archive(wrong, to=path / "a.zip"),
+    "limits": lambda path, wrong: create_archive(path, to=path / "a.zip", limits=wrong),
+}
 
 
-def _no_utf8(source: Path) -> None:
-    (source / os.fsdecode(b"a\xff")).write_bytes(b"")
+@pytest.mark.parametrize("wrong", [1, b"bytes", [""]], ids=["int", "bytes", "list"])
+@pytest.mark.parametrize("argument", _WRONG_TYPES)
+def test_a_wrong_type_is_a_type_error(tmp_path: Path, argument: str, wrong: Any) -> None:
+    """A mistake of the caller is not a fault of the archive; the error names the argument."""
+    with pytest.raises(TypeError, match=rf"^{argument}: must be [A-Za-z. ]+, not {type(wrong).__name__}$"):
+        _WRONG_TYPES[argument](tmp_path, wrong)
 
 
-def _twins(source: Path) -> None:
-    (source / "a").write_bytes(b"")
-    (source / "A").write_bytes(b"")
+def _make_fifo(source: Path) -> None:
+    os.mkfifo(source / "bad")
 
 
-def _leaving(source: Path) -> None:
-    (source / "link").symlink_to("../outside")
+def _make_socket(source: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        before = Path.cwd()
+        os.chdir(source)  # the path of a socket may have 107 bytes
+        try:
+            made.bind("bad")
+        finally:
+            os.chdir(before)
 
 
-def _absolute(source: Path) -> None:
-    (source / "link").symlink_to("/etc/passwd")
+def _make_no_utf8(source: Path) -> None:
+    (source / os.fsdecode(b"bad\xff")).write_bytes(b"")
 
 
-@pytest.mark.parametrize("make", [_fifo, _reserved, _control, _no_utf8, _twins, _leaving, _absolute])
-def test_what_would_not_be_extracted_is_not_archived(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """The error names the entry and the rule, and there is no archive."""
+def _make_link(target: str) -> Callable[[Path], None]:
+    return lambda source: (source / "bad").symlink_to(target)
+
+
+def _make_loop(source: Path) -> None:
+    (source / "bad").mkdir()
+    (source / "bad" / "link").symlink_to("../bad")
+
+
+def _make_deep(source: Path) -> None:
+    (source / "bad/bad").mkdir(parents=True)
+    (source / "bad/bad/f").write_bytes(b"")
+
+
+# What is in the directory -> the rule, and whether it can be left out.
+_NOT_ARCHIVED: dict[str, tuple[Callable[[Path], None], Rule, bool]] = {
+    "FIFO": (_make_fifo, rules.SPECIAL_FILE, True),
+    "socket": (_make_socket, rules.SPECIAL_FILE, True),
+    "absolute link": (_make_link("/etc/passwd"), rules.LINK_OUTSIDE, True),
+    "link outside": (_make_link("../outside"), rules.LINK_OUTSIDE, True),
+    "link to its directory": (_make_link("."), rules.LINK_CYCLE, True),
+    "link to a directory above": (_make_loop, rules.LINK_CYCLE, True),
+    "name that is not UTF-8": (_make_no_utf8, rules.NOT_UTF8, False),
+    "too deep": (_make_deep, rules.DEPTH, False),
+}
+
+
+@pytest.mark.parametrize("case", _NOT_ARCHIVED)
+def test_what_would_not_be_extracted_is_not_archived(tmp_path: Path, case: str) -> None:
+    """The error names the entry and the rule, and there is no archive, or the entry is left out by choice."""
+    make, rule, can_skip = _NOT_ARCHIVED[case]
     source = tmp_path / "source"
     source.mkdir()
+    (source / "good").write_bytes(_TEXT)
     make(source)
     with pytest.raises(UnsafeArchiveError) as caught:
-        create_archive(source, to=tmp_path / "a.zip")
-    assert caught.value.entry
+        create_archive(source, to=tmp_path / "a.zip", limits=ArchiveLimits(max_depth=2))
+    assert caught.value.rule == rule.text
+    assert caught.value.entry.startswith("bad")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    if can_skip:
+        skipped: list[ArtifactError] = []
+        create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+        assert [str(error) for error in skipped] == [str(caught.value)]
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+        assert _files(tmp_path / "out") == {"good": _TEXT}
+
+
+def test_links_are_not_archived_by_choice(tmp_path: Path) -> None:
+    """The limits of both directions are the same."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to("file")
+    with pytest.raises(UnsafeArchiveError, match=r'^link: a symbolic link \(symlinks="keep" accepts it\)$'):
+        create_archive(tmp_path / "source", to=tmp_path / "a.zip", limits=ArchiveLimits(symlinks="refuse"))
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_what_cannot_be_read_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """The error has the path and the error number."""
+    source = _make(tmp_path / "source")
+    bad = source / "src" / ("main.py" if kind == "file" else "deep")
+    open_file, scan = os.open, os.scandir
+
+    def refuse(path: Any, *arguments: Any, **settings: Any) -> Any:
+        if path == str(bad):
+            raise PermissionError(errno.EACCES, "no", path)
+        return (open_file if arguments else scan)(path, *arguments, **settings)
+
+    monkeypatch.setattr("os.open" if kind == "file" else "os.scandir", refuse)
+    with pytest.raises(ArtifactFileError, match=f"^Permission denied: '{bad}'$") as caught:
+        create_archive(source, to=tmp_path / "a.zip")
+    assert (caught.value.errno, caught.value.filename) == (errno.EACCES, str(bad))
+    assert caught.value.__context__ is None
+    skipped: list[ArtifactError] = []
+    create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+    monkeypatch.undo()
+    assert [str(error) for error in skipped] == [str(caught.value)]
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    missing = f"src/{bad.name}"
+    assert _files(tmp_path / "out") == {k: v for k, v in _files(source).items() if not k.startswith(missing)}
+
+
+def test_a_file_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is removed after its directory was listed is an error with its path."""
+    source = _make(tmp_path / "source")
+    scan = os.scandir
+
+    class Scan:
+        """Lists a directory in which a file then vanishes."""
+
+        def __init__(self, path: str) -> None:
+            with scan(path) as found:
+                self._entries = list(found)
+            if path == str(source):
+                (source / "empty.txt").unlink()
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self._entries
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr("cp_thirdparty.artifacts.create.os.scandir", Scan)
+    with pytest.raises(ArtifactFileError, match=r"^No such file or directory: '.*/source/empty.txt'$"):
+        create_archive(source, to=tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("limit", ["max_entries", "max_total_bytes", "max_entry_bytes", "max_ratio"])
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
+def test_a_tree_that_is_too_large_is_not_archived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, size: int
+) -> None:
+    """Creation and extraction refuse the same."""
+    monkeypatch.setattr(rules, "_RATIO_BYTES", 1 << 20)
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in "abc":
+        (source / name).write_bytes(bytes(size))
+    values: dict[str, Any] = {
+        "max_entries": 2,
+        "max_total_bytes": 3 << 20,
+        "max_entry_bytes": 1 << 20,
+        "max_ratio": 100,
+    }
+    enough: dict[str, Any] = {"max_entries": 3, "max_ratio": 2000}
+    limits = ArchiveLimits(**{**enough, limit: values[limit]})
+    if limit in ("max_total_bytes", "max_entry_bytes"):
+        (source / "b").write_bytes(bytes(size + 1))
+    with pytest.raises(UnsafeArchiveError, match=f"the limit is {limit}={values[limit]:,}"):
+        create_archive(source, to=tmp_path / "a.zip", limits=limits)
+    create_archive(source, to=tmp_path / "a.zip", limits=ArchiveLimits(**enough))
+    with pytest.raises(UnsafeArchiveError, match=f"the limit is {limit}={values[limit]:,}"):
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out", limits=limits)
 
 
 @pytest.mark.parametrize("to", ["source/a.zip", "source"])
 def test_an_archive_is_not_made_inside_its_directory(tmp_path: Path, to: str) -> None:
     """It would contain itself."""
     (tmp_path / "source").mkdir()
-    with pytest.raises(ArtifactError, match="it would be inside the directory"):
+    with pytest.raises(ArtifactError, match=r"^to: must not be inside the directory$"):
         create_archive(tmp_path / "source", to=tmp_path / to)
 
 
 def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """It is a typed error without a cause."""
-    with pytest.raises(ArtifactError, match="FileNotFoundError") as caught:
+    """It is a typed error with the path and without a cause; so is a directory for the archive."""
+    with pytest.raises(ArtifactFileError, match=r"^No such file or directory: '.*/no'$") as caught:
         create_archive(tmp_path / "no", to=tmp_path / "a.zip")
     assert caught.value.__context__ is None
+    with pytest.raises(ArtifactFileError, match=r"^No such file or directory: '.*/no/a.zip'$"):
+        create_archive(tmp_path, to="/no/a.zip")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ArtifactFileError, match=r"^Not a directory: '.*/file'$"):
+        create_archive(tmp_path / "file", to=tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("change", [b"more", b""])
@@ -459,7 +776,9 @@ def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path, monkeypatch: pyte
         return fstat(descriptor)
 
     monkeypatch.setattr("os.fstat", change_then_look)
-    with pytest.raises(ArtifactError, match=r"^the archive cannot be made: 'README.md' changed while it was read$"):
+    with pytest.raises(
+        ArtifactError, match=r"^the archive cannot be created: 'README.md' was changed while it was read$"
+    ):
         create_archive(source, to=tmp_path / "a.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 

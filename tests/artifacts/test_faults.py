@@ -51,7 +51,7 @@ def _with_bodies(faults: Iterable[str], *, also_large: Container[str] = ()) -> I
 
 @contextmanager
 def _opened(
-    s3: ScriptedS3, *, key_id: str | None = "test-key-1", read_timeout: float = 20.0
+    s3: ScriptedS3, *, key_id: str | None = "test-key-1", read_timeout: float = 20.0, region_name: str | None = None
 ) -> Generator[ArtifactStore]:
     with store(
         _CREDENTIALS,
@@ -59,7 +59,7 @@ def _opened(
         inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],
         outputs=[artifact("Report", "Report", bucket=_BUCKET)],
         encryption_key=None if key_id is None else kms_key(key_id),
-        options={"config": Config(read_timeout=read_timeout, proxies={})},
+        options={"config": Config(read_timeout=read_timeout, proxies={}), "region_name": region_name},
     ) as opened:
         yield opened
 
@@ -203,7 +203,7 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
     "chunked": ("GET", _chunked, _TRANSFER, "an answer without a length could end anywhere"),
     "another object": ("GET", _other_etag, _TRANSFER, "not about the object that was asked for"),
     "replaced": ("GET", _instead(failed("PreconditionFailed", 412)), _TRANSFER, "the object was replaced"),
-    "garbled": ("GET", _garbled, _TRANSFER, "the bytes do not have the checksum that S3 tells"),
+    "garbled": ("GET", _garbled, _TRANSFER, "the bytes do not have the checksum that S3 reports"),
     "connection closed": ("GET", _reset, _TRANSFER, "closed before an answer|the connection failed"),
     "page for HEAD": ("HEAD", _page, _TRANSFER, "an answer without a request id is not S3's"),
     "HEAD without ETag": ("HEAD", _no_etag, _TRANSFER, "not about the object that was asked for"),
@@ -234,6 +234,7 @@ def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, t
         with pytest.raises(expected, match=text) as caught:
             _WAYS[way](opened, tmp_path / "MyApp")
         assert type(caught.value) is expected
+        assert caught.value.is_retry_safe is not None
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert list(tmp_path.iterdir()) == []
 
@@ -242,13 +243,68 @@ def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, t
 # botocore sends HEAD twice after 400, because the bucket may be in another region, and three times after 5xx.
 _FACTS: dict[str, tuple[Answer, str | None, int | None, int | None, bool | None]] = {
     "gone": (failed("NoSuchKey", 404), "HeadObject", 404, 1, False),
-    "denied": (failed("AccessDenied", 403), "HeadObject", 403, 1, False),
+    "denied": (failed("AccessDenied", 403), "GetObject", 403, 1, False),
     "expired": (failed("ExpiredToken"), "HeadObject", 400, 2, False),
     "throttled": (failed("SlowDown", 503), "HeadObject", 503, 3, True),
     "500": (failed("InternalError", 500), "HeadObject", 500, 3, True),
     "400": (failed("InvalidRequest", 400), "HeadObject", 400, 2, False),
     "page": (_PAGE, None, None, None, True),
 }
+
+
+_KEY_ARN = "arn:aws-cn:kms:cn-north-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+_REFUSAL = (
+    "User: arn:aws-cn:sts::111122223333:assumed-role/Secret/session is not authorized to perform: {} on {} because no "
+    "identity-based policy allows the action"
+)
+# Region, message of S3 -> what must be allowed when reading, and when writing.
+_DENIED: dict[str, tuple[str, str, tuple[str, str], tuple[str, str]]] = {
+    "S3": (
+        "us-east-1",
+        "Access Denied",
+        ("s3:GetObject", f"arn:aws:s3:::{_BUCKET}/MyApp"),
+        ("s3:PutObject", f"arn:aws:s3:::{_BUCKET}/Report"),
+    ),
+    "S3 in GovCloud": (
+        "us-gov-west-1",
+        "Access Denied",
+        ("s3:GetObject", f"arn:aws-us-gov:s3:::{_BUCKET}/MyApp"),
+        ("s3:PutObject", f"arn:aws-us-gov:s3:::{_BUCKET}/Report"),
+    ),
+    "KMS": (
+        "cn-north-1",
+        _REFUSAL.format("kms:Decrypt", f"resource: {_KEY_ARN}"),
+        ("kms:Decrypt", _KEY_ARN),
+        ("kms:Decrypt", _KEY_ARN),
+    ),
+    "KMS without the key": (
+        "cn-north-1",
+        _REFUSAL.format("kms:GenerateDataKey", "the resource associated with this ciphertext"),
+        ("kms:GenerateDataKey", "arn:aws-cn:kms:*:*:key/*"),
+        ("kms:GenerateDataKey", "arn:aws-cn:kms:*:*:key/*"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _DENIED)
+def test_a_refusal_names_the_action_and_the_resource(case: str, tmp_path: Path) -> None:
+    """S3 or KMS, in the partition of the region; nothing else of S3's message is kept."""
+    region, message, reading, writing = _DENIED[case]
+    refusal = failed("AccessDenied", 403, message=message)
+    (tmp_path / "report").write_bytes(b"x")
+    with (
+        ScriptedS3({_PATH: _SMALL}, lambda _, __: refusal) as s3,
+        _opened(s3, region_name=region) as opened,
+    ):
+        for call, expected in (
+            (lambda: opened.download("MyApp", to=tmp_path / "x"), reading),
+            (lambda: opened.size("MyApp"), reading),
+            (lambda: opened.upload("Report", tmp_path / "report"), writing),
+        ):
+            with pytest.raises(AccessDeniedError) as caught:
+                call()
+            assert (caught.value.action, caught.value.resource) == expected
+            assert "Secret" not in f"{caught.value} {vars(caught.value)}"
 
 
 def _job_id(opened: ArtifactStore) -> str:
@@ -326,7 +382,7 @@ def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> Non
     with (
         ScriptedS3({_PATH: _SMALL}, _on("HEAD", undated)) as s3,
         _opened(s3) as opened,
-        pytest.raises(ArtifactTransferError, match=r"the answer could not be read \([A-Za-z]+Error\)"),
+        pytest.raises(ArtifactTransferError, match=r"the response could not be read \([A-Za-z]+Error\)"),
     ):
         opened.download("MyApp", to=tmp_path / "x")
 
@@ -383,7 +439,7 @@ def test_a_stream_that_says_nothing_is_no_end() -> None:
         def get_object(self, **_: object) -> dict[str, object]:
             return {"Body": io.BytesIO(bodies.pop(0))} if bodies else {"Body": io.BytesIO()}
 
-    place = Place("input", "MyApp", _BUCKET, "MyApp", "job-1")
+    place = Place("input", "MyApp", _BUCKET, "MyApp", "job-1", "aws")
     assert ArtifactReader(Silent(), place, Facts(5, "etag", None)).read() == b"bytes"
     with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
         ArtifactReader(Silent(), place, Facts(5, "etag", None)).read()
@@ -468,6 +524,7 @@ def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp
         with pytest.raises(expected, match=text) as caught:
             opened.upload("Report", path)
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        assert caught.value.is_retry_safe is not None
         assert ("DELETE uploadId" in s3.operations()) == (body is _LARGE)
 
 

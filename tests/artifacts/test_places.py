@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from support.artifact_jobs import artifact, store
 from support.scripted_s3 import Answer, Asked, ScriptedS3
 
 from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactLocation, ArtifactStore
-from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, ArtifactNotFoundError
 
 _BUCKET = "codepipeline-us-east-1-1"
 _CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
@@ -129,19 +130,21 @@ def test_an_artifact_may_have_no_place(location: ArtifactLocation | None, tmp_pa
 
 
 def test_the_local_file_is_the_caller_s_business(tmp_path: Path) -> None:
-    """A file that cannot be read or written is an OSError, and leaves nothing behind."""
+    """A file that cannot be read or written is one typed error with the path of the caller, and nothing is left."""
     place = [artifact("A", "key", bucket=_BUCKET)]
     with (
         ScriptedS3({f"/{_BUCKET}/key": b"bytes"}) as s3,
         store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as opened,
     ):
-        with pytest.raises(FileNotFoundError):
-            opened.download("A", to=tmp_path / "nowhere" / "x")
-        with pytest.raises(IsADirectoryError):
-            opened.download("A", to=tmp_path)
-        with pytest.raises(FileNotFoundError) as caught:
-            opened.upload("A", tmp_path / "nothing")
-        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        for way, path, number in (
+            (lambda path: opened.download("A", to=path), tmp_path / "nowhere" / "x", errno.ENOENT),
+            (lambda path: opened.download("A", to=path), tmp_path, errno.EISDIR),
+            (lambda path: opened.upload("A", path), tmp_path / "nothing", errno.ENOENT),
+        ):
+            with pytest.raises(ArtifactFileError) as caught:
+                way(path)
+            assert (caught.value.errno, caught.value.filename) == (number, str(path))
+            assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert list(tmp_path.iterdir()) == []
 
 

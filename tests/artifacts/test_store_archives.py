@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.artifact_jobs import artifact, kms_key, store
@@ -13,7 +15,13 @@ from support.seaweedfs import BUCKET, Seaweed
 
 from cp_thirdparty import ArtifactStore
 from cp_thirdparty.artifacts import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, ArtifactTooLargeError, UnsafeArchiveError
+from cp_thirdparty.exceptions import (
+    ArtifactError,
+    ArtifactFileError,
+    ArtifactNotFoundError,
+    ArtifactTooLargeError,
+    UnsafeArchiveError,
+)
 
 
 @pytest.fixture
@@ -85,6 +93,55 @@ def test_a_report_is_archived(opened: ArtifactStore, seaweed: Seaweed, tmp_path:
     assert sum(counted) == len(first["Body"])
     with zipfile.ZipFile(io.BytesIO(first["Body"])) as archive:
         assert archive.read("findings.txt") == b"none"
+
+
+def test_the_options_reach_both_directions(opened: ArtifactStore, seaweed: Seaweed, tmp_path: Path) -> None:
+    """The store takes the same limits and callbacks as the functions without S3; paths may be strings."""
+    source = tmp_path / "report"
+    source.mkdir()
+    (source / "aux.c").write_text("int x;", encoding="utf-8")
+    (source / "link").symlink_to("aux.c")
+    (source / "outside").symlink_to("/etc")
+    skipped: list[ArtifactError] = []
+    opened.archive("Report", str(source), on_skip=skipped.append)
+    assert [str(error).partition(":")[0] for error in skipped] == ["outside"]
+    with pytest.raises(UnsafeArchiveError, match="a name that Windows reserves"):
+        opened.archive("Report", source, limits=ArchiveLimits(names="portable"), on_skip=skipped.append)
+    packed = seaweed.get("archives/Report")["Body"]
+    seaweed.put("archives/MyApp", packed)
+    counted: list[int] = []
+    assert opened.size("MyApp") == len(packed)
+    tree = opened.extract("MyApp", to=str(tmp_path / "tree"), progress=counted.append)
+    assert (tree / "link").read_text(encoding="utf-8") == "int x;"
+    assert sum(counted) == len(packed)
+    with pytest.raises(UnsafeArchiveError, match="a name that Windows reserves"):
+        opened.extract("MyApp", to=tmp_path / "again", limits=ArchiveLimits(names="portable"))
+    assert opened.download("MyApp", to=str(tmp_path / "a.zip")) == tmp_path / "a.zip"
+    opened.upload("Report", str(tmp_path / "a.zip"))
+
+
+# Argument -> a call in which it has the wrong type.
+_WRONG_TYPES: dict[str, Callable[[ArtifactStore, Any], object]] = {
+    "name": lambda opened, wrong: opened.open(wrong),
+    "to": lambda opened, wrong: opened.download("MyApp", to=wrong),
+    "path": lambda opened, wrong: opened.upload("Report", wrong),
+    "directory": lambda opened, wrong: opened.archive("Report", wrong),
+    "limits": lambda opened, wrong: opened.extract("MyApp", to="x", limits=wrong),
+}
+
+
+@pytest.mark.parametrize("argument", _WRONG_TYPES)
+def test_a_wrong_type_is_a_type_error(opened: ArtifactStore, argument: str) -> None:
+    """A mistake of the caller is neither a transfer that failed nor safe to retry."""
+    with pytest.raises(TypeError, match=f"^{argument}: must be "):
+        _WRONG_TYPES[argument](opened, 1)
+
+
+def test_a_missing_parent_is_named(opened: ArtifactStore, tmp_path: Path) -> None:
+    """The directory for the tree needs a parent, which is checked before the download."""
+    with pytest.raises(ArtifactFileError, match=r"^No such file or directory: '.*/nowhere'$") as caught:
+        opened.extract("MyApp", to=tmp_path / "nowhere" / "src")
+    assert (caught.value.errno, caught.value.__context__) == (errno.ENOENT, None)
 
 
 def test_a_report_needs_a_name(opened: ArtifactStore, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def _all_that_shows(failure: BaseException) -> str:
 _WITHOUT_SECRETS = frozenset(
     """
     AccessDeniedError Action ActionCategory ActionContext ActionOwner ActionTypeId ActionTypeNotFoundException
-    ArchiveLimits Artifact ArtifactError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
+    ArchiveLimits Artifact ArtifactError ArtifactFileError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
     ArtifactTooLargeError ArtifactTransferError AsyncThirdPartyJobClient CallFacts CallRecord ClockSkewError
     CodePipelineJobError ConfigurationError Continued CredentialsError CurrentRevision Delay Delivery
     EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails

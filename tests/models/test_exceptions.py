@@ -63,7 +63,8 @@ _MAKERS: dict[type[Exception], Callable[[Any], Exception]] = {
     ResponseDecodeError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
     ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
     JobFailedError: lambda cls: cls(FailureType.CONFIGURATION_ERROR, "no such project", "run-1"),
-    exceptions.UnsafeArchiveError: lambda cls: cls("../evil", "leaves the tree"),
+    exceptions.ArtifactFileError: lambda cls: cls(28, "No space left on device", "/tmp/a", **_FACTS),
+    exceptions.UnsafeArchiveError: lambda cls: cls("../evil", "leaves the tree", hint="no"),
     exceptions.WorkerStuckError: lambda cls: cls(["job-1", "job-2"]),
     CodePipelineJobError: lambda cls: cls("something is wrong", **_FACTS),
 }
@@ -233,6 +234,9 @@ _TEXTS: list[tuple[Exception, str]] = [
     (CredentialsError("no AWS credentials"), "no AWS credentials"),
     (CredentialsError("no AWS credentials", operation_name="Op"), "Op: no AWS credentials"),
     (exceptions.UnsafeArchiveError("..", "leaves the tree"), "..: leaves the tree"),
+    (exceptions.UnsafeArchiveError("", "empty", hint="it has no entry"), "empty (it has no entry)"),
+    (exceptions.ArtifactFileError(28, "No space left on device", "/a\nb"), "No space left on device: '/a\\nb'"),
+    (exceptions.ArtifactFileError(None, "OSError", None), "OSError"),
 ]
 
 
@@ -255,7 +259,13 @@ _ATTRIBUTES: dict[Any, dict[str, Any]] = {
     },
     TransportError: {**_FACTS},
     UntrustedResponseError: {**_FACTS},
-    exceptions.UnsafeArchiveError: {"entry": "../evil", "rule": "leaves the tree"},
+    exceptions.ArtifactFileError: {
+        "errno": 28,
+        "strerror": "No space left on device",
+        "filename": "/tmp/a",
+        **_FACTS,
+    },
+    exceptions.UnsafeArchiveError: {"entry": "../evil", "rule": "leaves the tree", "hint": "no"},
     CredentialsError: {**_FACTS},
     InvalidRequestError: {"parameter": "client_token", "rule": "must have 1 to 256 characters", **_FACTS},
     ResponseDecodeError: {"problems": ("a: must be a text", "b: must be a list"), **_FACTS},
@@ -286,6 +296,7 @@ _WITHOUT_FACTS: list[CodePipelineJobError] = [
     ResponseDecodeError(["p"]),
     ConfigurationError(["p"]),
     exceptions.ArtifactError("m"),
+    exceptions.ArtifactFileError(2, "s", None),
     exceptions.UnsafeArchiveError("e", "r"),
     exceptions.JournalError("m"),
 ]

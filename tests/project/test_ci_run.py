@@ -22,13 +22,13 @@ def _write(path: Path, body: str) -> None:
 
 @pytest.fixture(name="machine")
 def _machine(tmp_path: Path) -> Path:
-    """A project whose sessions and interpreters only print, on a machine without Chromium, used by a normal user."""
+    """A project whose sessions only print, on a machine without Chromium and bsdtar, used by a normal user."""
     programs = tmp_path / "bin"
     _write(tmp_path / ".ci" / "pythons", "")
     for name, body in (
         ("id", "echo 1000"),
         ("python3", '[ "$2" = interpreters ] && echo "Rows: 3.15"; true'),
-        ("valgrind", ""),
+        *((name, "") for name in ("valgrind", "zip", "unzip", "git", "7zz", "jar", "go")),
         ("sudo", '[ "$1" = -n ] && printf "%s\\n" "$*" >> calls && [ ! -e no-sudo ]'),
     ):
         _write(programs / name, body)
@@ -54,7 +54,8 @@ def test_a_normal_user_installs_programs_with_sudo(machine: Path) -> None:
     """Without root, sudo runs apt-get and asks for no password; the last line has the rows that are skipped."""
     result = _run(machine, CI="true")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "apt-get -qq install --no-install-recommends chromium\n" in (machine / "calls").read_text(encoding="utf-8")
+    calls = (machine / "calls").read_text(encoding="utf-8")
+    assert "apt-get -qq install --no-install-recommends chromium libarchive-tools\n" in calls
     assert result.stdout.endswith("total\nRows: 3.15\n")
 
 
@@ -64,5 +65,5 @@ def test_a_missing_program_fails_in_ci(machine: Path, settings: dict[str, str], 
     (machine / "no-sudo").touch()
     result = _run(machine, **settings)
     assert result.returncode == code
-    assert "chromium not found, and apt-get could not install them.\n" in result.stdout
+    assert "chromium libarchive-tools not found, and apt-get could not install them.\n" in result.stdout
     assert ("programs FAILED" in result.stdout) == bool(code)

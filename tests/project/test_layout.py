@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parents[2]
 _SOURCE = _ROOT / "src" / "cp_thirdparty"
 
 # Most of the longest, models.py and exceptions.py, is docstrings.
-_MAX_LINES = 500
+_MAX_LINES = 530  # cp_thirdparty.exceptions: the error tree is one idea
 
 _LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 

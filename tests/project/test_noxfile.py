@@ -194,6 +194,7 @@ def test_the_sessions_are_listed(project: Path) -> None:
         "types",
         "docs",
         "clients",
+        "corpus",
         "benchmarks",
         "release",
         "matrix",

@@ -464,6 +464,7 @@ ROOTS: list[type[ThirdPartyError]] = [
     exceptions.ArtifactError,
     exceptions.ArtifactNotFoundError,
     exceptions.ArtifactTransferError,
+    exceptions.ArtifactFileError,
     exceptions.UnsafeArchiveError,
     exceptions.ArtifactTooLargeError,
 ]

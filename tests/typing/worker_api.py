@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import attrs
 from typing_extensions import assert_type
@@ -96,13 +96,15 @@ def _stuck_error(job_ids: list[str]) -> None:
 
 def _create_archive(directory: Path, to: Path) -> None:
     assert_type(create_archive(directory, to=to), Path)
+    assert_type(create_archive(str(directory), to=str(to), limits=ArchiveLimits(), on_skip=print), Path)
 
 
 # --- extract
 
 
-def _extract_archive(archive: Path, to: Path, limits: ArchiveLimits, symlinks: bool) -> None:
-    assert_type(extract_archive(archive, to=to, limits=limits, symlinks=symlinks), Path)
+def _extract_archive(archive: Path, to: Path, limits: ArchiveLimits) -> None:
+    assert_type(extract_archive(archive, to=to, limits=limits, progress=print), Path)
+    assert_type(extract_archive(str(archive), to=str(to)), Path)
 
 
 # --- limits
@@ -115,6 +117,8 @@ def _archive_limits(one: ArchiveLimits) -> None:
     assert_type(one.max_entry_bytes, int)
     assert_type(one.max_ratio, int)
     assert_type(one.max_total_bytes, int)
+    assert_type(one.names, Literal["posix", "portable"])
+    assert_type(one.symlinks, Literal["keep", "refuse"])
 
 
 # --- store
@@ -138,7 +142,8 @@ def _artifact_store(
     assert_type(one.open(name), BinaryIO)
     assert_type(one.download(name, to=to, progress=progress), Path)
     assert_type(one.extract(name, to=to, limits=limits), Path)
-    one.archive(name, directory, progress=progress)
+    one.archive(name, directory, limits=limits, progress=progress, on_skip=print)
+    assert_type(one.size(name), int)
     one.upload(name, path, progress=progress)
     one.close()
 

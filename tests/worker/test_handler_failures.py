@@ -198,6 +198,7 @@ def _make(cls: Any) -> Exception:
 
 
 _MAKERS: dict[str, Callable[[Any], Exception]] = {
+    "ArtifactFileError": lambda cls: cls(28, "No space left on device", "/data/report"),
     "AccessDeniedError": lambda cls: cls(action="a", resource="r"),
     "ClockSkewError": lambda cls: cls("late", code="c", offset=1.0),
     "ConfigurationError": lambda cls: cls(["a", "b"]),

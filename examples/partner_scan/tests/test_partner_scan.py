@@ -1,6 +1,7 @@
 """The integration against a local CodePipeline: no AWS, no network, no mock of ours."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from cp_thirdparty import ArtifactStore, JobDetails, SecretStr, ThirdPartyJobClient
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
+from cp_thirdparty.exceptions import ArtifactError
 from cp_thirdparty.testing import Action, LocalCodePipeline, samples
 from cp_thirdparty.worker import MemoryJournal, Reported
 from partner_scan.__main__ import make_worker
@@ -25,22 +27,32 @@ class Folder(ArtifactStore):
         self._folder = folder
 
     def extract(
-        self, name: str, *, to: Path, limits: ArchiveLimits | None = None
+        self,
+        name: str,
+        *,
+        to: str | os.PathLike[str],
+        limits: ArchiveLimits | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> Path:
         """Extract the zip of that name."""
-        return extract_archive(
-            self._folder / f"{name}.zip", to=to, limits=limits or ArchiveLimits()
-        )
+        return extract_archive(self._folder / f"{name}.zip", to=to, limits=limits)
 
     def archive(
         self,
         name: str,
-        directory: Path,
+        directory: str | os.PathLike[str],
         *,
+        limits: ArchiveLimits | None = None,
         progress: Callable[[int], object] | None = None,
+        on_skip: Callable[[ArtifactError], object] | None = None,
     ) -> None:
         """Make the zip of that name."""
-        create_archive(directory, to=self._folder / f"{name}.zip")
+        create_archive(
+            directory,
+            to=self._folder / f"{name}.zip",
+            limits=limits,
+            on_skip=on_skip,
+        )
 
 
 @pytest.fixture

@@ -1,14 +1,15 @@
-"""From S3 to a file: moved by s3transfer to a neighbour, looked at, then renamed."""
+"""Download from S3 to a temporary file, check it and rename it."""
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Any
 
 import attrs
+from botocore.exceptions import ClientError
 
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
+from cp_thirdparty.artifacts._local_files import temporary_file
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._s3 import closing_answers, pinned
 from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
@@ -37,7 +38,13 @@ class Facts:
 
 def facts_of(s3: Any, place: Place) -> Facts:
     """Ask S3 for size, ETag and checksum of an object."""
-    answer = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
+    try:
+        answer = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
+    except ClientError as failure:
+        if failure.response.get("Error", {}).get("Code") == "403":
+            # The response to HEAD has no body.  That to GET states whether S3 or KMS has denied it.
+            s3.get_object(Bucket=place.bucket, Key=place.key, Range="bytes=0-0")["Body"].close()
+        raise
     return Facts(size=answer["ContentLength"], etag=answer["ETag"], checksum=checksum_of(answer))
 
 
@@ -46,19 +53,17 @@ def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter, *, max_bytes
     facts = facts_of(s3, place)
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
-    part = to.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        with part.open("xb") as file, pinned(facts.etag), closing_answers(), transfers(s3) as manager:
+    with temporary_file(to.parent) as (part, file):
+        with pinned(facts.etag), closing_answers(), transfers(s3) as manager:
             future = manager.download(
                 *(place.bucket, place.key, file),
                 extra_args={"ChecksumMode": "ENABLED"},
                 subscribers=[_Known(facts), reporter],
             )
             future.result()
+        file.flush()
         _look_at(part, place, facts)
         part.replace(to)
-    finally:
-        part.unlink(missing_ok=True)
     return to
 
 
@@ -76,7 +81,7 @@ class _Known:
 
 def _look_at(part: Path, place: Place, facts: Facts) -> None:
     if part.stat().st_size != facts.size:
-        raise ArtifactTransferError(f"{place}: the file is not as long as the object")
+        raise ArtifactTransferError(f"{place}: the file is not as long as the object", is_retry_safe=True)
     # Of the answers to ranges S3 tells no checksum; botocore has looked at that of a smaller object, read at once.
     if facts.checksum is None or facts.size < PART_BYTES:
         return
@@ -86,4 +91,4 @@ def _look_at(part: Path, place: Place, facts: Facts) -> None:
         while count := file.readinto(buffer):
             running.update(memoryview(buffer)[:count])
     if not facts.checksum.is_met_by(running):
-        raise ArtifactTransferError(f"{place}: the bytes do not have the checksum that S3 tells")
+        raise ArtifactTransferError(f"{place}: the bytes do not have the checksum that S3 reports", is_retry_safe=True)

@@ -6,8 +6,10 @@ No text of S3 is kept: that about a wrong signature repeats the headers that wer
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from botocore import exceptions as botocore_exceptions
@@ -17,6 +19,7 @@ from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
 from cp_thirdparty.artifacts._answers import AnswerRefused
+from cp_thirdparty.artifacts._local_files import file_error
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -78,12 +81,18 @@ _ANSWERS: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] =
     (_ELSEWHERE, ArtifactTransferError, "the bucket is in another region; give its region_name"),
 )
 
+# The parts of the message of a refusal by KMS that are kept.
+_KMS_ACTION: Final = re.compile(r"\bkms:[A-Z][A-Za-z]{1,40}\b")
+_KMS_KEY: Final = re.compile(
+    r"\barn:aws[a-z-]{0,20}:kms:[a-z0-9-]{1,30}:[0-9]{12}:(?:key|alias)/[\w/-]{1,256}", re.ASCII
+)
+
 _SERVER_ERROR: Final = 500
 
 _READS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 
 _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 tells"),
+    (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 reports"),
     (botocore_exceptions.ConnectTimeoutError, "no connection within the time-out"),
     (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
     (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made"),
@@ -99,18 +108,25 @@ _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def attempt(work: Callable[[], _T], place: Place) -> tuple[_T | None, BaseException | None]:
+def attempt(work: Callable[[], _T], place: Place, local: Path | None = None) -> tuple[_T | None, BaseException | None]:
     """
     Do the work with botocore's and s3transfer's logs withheld, and return its value or its error.
 
     It returns every error, so that its frame and those below, which hold credentials, are gone when one is raised.
+
+    Args:
+        work: Is done.
+
+        place: The artifact that it is about.
+
+        local: The local file that it reads or writes.
     """
     redaction.install()
     current = CURRENT.set(Call())
     try:
         return work(), None
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        error = _error_of(failure, place)
+        error = _error_of(failure, place, local)
         if isinstance(error, CodePipelineJobError):
             error.job_id = place.job_id
         forget(failure)
@@ -119,7 +135,7 @@ def attempt(work: Callable[[], _T], place: Place) -> tuple[_T | None, BaseExcept
         CURRENT.reset(current)
 
 
-def _error_of(failure: BaseException, place: Place) -> BaseException:
+def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseException:
     from s3transfer.exceptions import RetriesExceededError  # noqa: PLC0415 - of an extra
 
     if isinstance(failure, RetriesExceededError):
@@ -134,8 +150,22 @@ def _error_of(failure: BaseException, place: Place) -> BaseException:
         if isinstance(failure, kind):
             return ArtifactTransferError(f"{place}: {text}", is_retry_safe=True)
     if isinstance(failure, OSError):
-        return failure  # of the local file
-    return ArtifactTransferError(f"{place}: the answer could not be read ({type(failure).__name__})")
+        return file_error(failure, local)
+    return ArtifactTransferError(
+        f"{place}: the response could not be read ({type(failure).__name__})", is_retry_safe=False
+    )
+
+
+def _denied(failure: botocore_exceptions.ClientError, place: Place) -> tuple[str, str]:
+    """Return the action to allow and the ARN to allow it on."""
+    # S3 reports a refusal of KMS with its own code, so only the message has the action and the key.
+    message = str(failure.response.get("Error", {}).get("Message", ""))
+    action = _KMS_ACTION.search(message)
+    if action is not None:
+        key = _KMS_KEY.search(message)
+        return action[0], f"arn:{place.partition}:kms:*:*:key/*" if key is None else key[0]
+    name = "s3:GetObject" if failure.operation_name in _READS else "s3:PutObject"
+    return name, f"arn:{place.partition}:s3:::{place.bucket}/{place.key}"
 
 
 def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPartyError:
@@ -151,8 +181,7 @@ def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPa
         "is_retry_safe": False,
     }
     if code in _DENIED:
-        action = "s3:GetObject" if failure.operation_name in _READS else "s3:PutObject"
-        resource = f"arn:aws:s3:::{place.bucket}/{place.key}"
+        action, resource = _denied(failure, place)
         return AccessDeniedError(action=action, resource=resource, code=code, **facts)
     if code in _CLOCK:
         offset = clock_offset(metadata.get("HTTPHeaders", {})) or 0.0

@@ -37,6 +37,8 @@ class Place:
         key: Key of the object; never a local path.
 
         job_id: The job that has the artifact.
+
+        partition: The partition of the bucket's region, such as ``"aws-cn"``.
     """
 
     direction: str
@@ -44,13 +46,23 @@ class Place:
     bucket: str
     key: str
     job_id: str
+    partition: str
 
     def __str__(self) -> str:
         return f"{self.direction} artifact {self.name!r}"
 
 
-def place_of(artifacts: Mapping[str, Artifact], name: str, direction: str, job_id: str) -> Place | ArtifactError:
-    """Find an artifact by its name, or return the error."""
+def place_of(
+    artifacts: Mapping[str, Artifact], name: str, direction: str, job_id: str, partition: str
+) -> Place | ArtifactError:
+    """
+    Find an artifact by its name, or return the error.
+
+    Raises:
+        TypeError: The name is not a string.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name: must be a str, not {type(name).__name__}")
     artifact = artifacts.get(name)
     if artifact is None:
         names = ", ".join(map(repr, artifacts)) or "none"
@@ -61,7 +73,7 @@ def place_of(artifacts: Mapping[str, Artifact], name: str, direction: str, job_i
     rule = _broken_rule(location.bucket_name, location.object_key)
     if rule is not None:
         return ArtifactError(f"{direction} artifact {name!r}: {rule}", job_id=job_id)
-    return Place(direction, name, location.bucket_name, location.object_key, job_id)
+    return Place(direction, name, location.bucket_name, location.object_key, job_id, partition)
 
 
 def _broken_rule(bucket: str, key: str) -> str | None:

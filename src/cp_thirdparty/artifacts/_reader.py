@@ -86,7 +86,7 @@ class ArtifactReader(io.RawIOBase):
                 if data:
                     return data
             self._let_go()  # and go on from where it was cut
-        raise ArtifactTransferError(f"{self._place}: the connection was closed before the end")
+        raise ArtifactTransferError(f"{self._place}: the connection was closed before the end", is_retry_safe=True)
 
     def _ask(self) -> Any:
         with pinned(self._facts.etag):
@@ -99,7 +99,9 @@ class ArtifactReader(io.RawIOBase):
         self._let_go()
         checksum = self._facts.checksum
         if checksum is not None and not checksum.is_met_by(self._running):
-            raise ArtifactTransferError(f"{self._place}: the bytes do not have the checksum that S3 tells")
+            raise ArtifactTransferError(
+                f"{self._place}: the bytes do not have the checksum that S3 reports", is_retry_safe=True
+            )
         return 0
 
     def _let_go(self) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-__all__ = ["PART_BYTES", "Progress", "Reporter", "transfers"]
+__all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "transfers"]
 
 _T = TypeVar("_T")
 
@@ -45,13 +45,13 @@ def transfers(s3: Any) -> Generator[Any]:
         yield manager
 
 
-class _CallbackFailed(Exception):  # noqa: N818 - a signal to s3transfer, which no caller sees
-    """Says that the caller's callback has raised; the reporter has what."""
+class CallbackFailed(Exception):  # noqa: N818 - a signal that no caller sees
+    """The caller's callback has raised; the reporter has what."""
 
 
 class Reporter:
     """
-    A subscriber of s3transfer that calls the caller's callback from s3transfer's threads, never from two at once.
+    Calls the caller's callback, never from two threads at once; a subscriber of s3transfer.
 
     Attributes:
         failure: What the callback has raised, with the traceback of the callback alone.
@@ -63,14 +63,24 @@ class Reporter:
         self.failure: BaseException | None = None
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
+        """Report bytes, as s3transfer calls it."""
+        self.add(bytes_transferred)
+
+    def add(self, count: int) -> None:
+        """
+        Report bytes.
+
+        Raises:
+            CallbackFailed: The callback has raised, now or before.
+        """
         if self._progress is None:
             return
         with self._lock:
             if self.failure is None:
                 try:
-                    self._progress(bytes_transferred)
+                    self._progress(count)
                 except BaseException as failure:  # noqa: BLE001 - raised again, in the caller's thread
                     trace = failure.__traceback__
                     self.failure = failure.with_traceback(None if trace is None else trace.tb_next)
             if self.failure is not None:
-                raise _CallbackFailed
+                raise CallbackFailed

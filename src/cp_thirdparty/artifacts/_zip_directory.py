@@ -1,9 +1,9 @@
 """
-Reads the whole directory of a zip archive, and believes it only when every record agrees with every other.
+Read the directory of a zip archive, and accept it only if each record agrees with every other.
 
-Zip says most things twice, and readers differ in what they believe.  Here the records must cover the file from its
-first byte to its last, in order and without a gap, and the two headers of an entry must say the same.  The format is
-that of PKWARE's APPNOTE 6.3.10.
+A zip archive states most facts twice, and readers differ in which of them they use.  Here the records must cover the
+file from its first byte to its last, in order and without a gap, and the two headers of an entry must be equal.  The
+format is that of PKWARE's APPNOTE 6.3.10.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import BinaryIO, Final
 
 import attrs
 
-from cp_thirdparty.artifacts._zip_names import Names
+from cp_thirdparty.artifacts import _archive_rules as rules
+from cp_thirdparty.artifacts._archive_rules import Rule, broken, is_ratio_exceeded
+from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
+from cp_thirdparty.artifacts._file_formats import looks_like
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-from cp_thirdparty.exceptions import UnsafeArchiveError
 
 STORED: Final = 0
 DEFLATED: Final = 8
@@ -46,10 +48,20 @@ _UNICODE_PATH: Final = 0x7075
 # Systems whose attributes have a Unix mode: Unix and macOS.
 _UNIX: Final = (3, 19)
 
+# Systems whose names cannot contain a backslash: FAT, NTFS by APPNOTE, NTFS by Info-ZIP, and VFAT.  PowerShell 5 and
+# .NET 4.5 write backslashes for slashes.
+_DOS: Final = (0, 10, 11, 14)
+
 # Enough for 100,000 entries with long names; it is read at once.
 _LONGEST_DIRECTORY: Final = 128 << 20
 _COMMENT: Final = 0xFFFF
-_SMALL: Final = 1 << 20
+# Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.
+_PADDING: Final = 64 << 10
+# A start script or a launcher before the archive, which makes it executable.
+_LONGEST_PREFIX: Final = 1 << 20
+_SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
+
+_DEVICES: Final = (stat.S_IFBLK, stat.S_IFCHR)
 
 # Bytes that a data descriptor may have: 32 or 64 bits, with or without a signature.
 _DESCRIPTORS: Final = {12: "<3L", 16: "<4s3L", 20: "<L2Q", 24: "<4sL2Q"}
@@ -61,26 +73,23 @@ class Entry:
     One entry, checked.
 
     Attributes:
-        path: Where it belongs in the tree.
+        node: Its place in the tree.
 
-        kind: ``"file"``, ``"directory"`` or ``"link"``.
-
-        is_executable: Whether its owner may execute it.
+        mode: The file mode of Unix with the type; 0 if the archive has none.
 
         method: `STORED` or `DEFLATED`.
 
-        data_offset: Where its packed bytes begin.
+        data_offset: Where its compressed bytes begin.
 
         packed: How many there are.
 
-        size: How many bytes they unpack to.
+        size: How many bytes they are when extracted.
 
         crc: Their CRC-32.
     """
 
-    path: str
-    kind: str
-    is_executable: bool
+    node: Node
+    mode: int
     method: int
     data_offset: int
     packed: int
@@ -100,94 +109,124 @@ class _Central:
     crc: int
     packed: int
     size: int
-    attributes: int
+    mode: int
     offset: int
 
 
-def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits) -> list[Entry]:
+def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree) -> list[Entry]:
     """
-    Read and check all entries, in the order of their data.
+    Read and check all entries, in the order of their data, and add each to the tree.
 
     Args:
         file: The archive.
 
         size: How many bytes it has.
 
-        limits: What it may hold.
+        limits: What it may contain.
+
+        tree: Is empty; the content of each node is its entry.
 
     Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: Something is wrong with it.
+        cp_thirdparty.exceptions.UnsafeArchiveError: It breaks a rule.
     """
-    count, begin, end = _place(file, size)
-    if count > limits.max_entries:
-        raise UnsafeArchiveError("", f"more than {limits.max_entries:,} entries")
-    if end - begin > _LONGEST_DIRECTORY:
-        raise UnsafeArchiveError("", "a directory that is too long")
-    records = sorted(_central_records(_bytes_at(file, begin, end - begin), count), key=lambda record: record.offset)
-    if records and records[-1].offset >= begin:
-        raise UnsafeArchiveError(records[-1].name, "a place outside of the archive")
-    names = Names(max_depth=limits.max_depth, max_directories=limits.max_entries)
+    place = _find_directory(file, size)
+    if place.count > limits.max_entries:
+        raise broken(rules.ENTRIES, "", limits)
+    if place.end - place.begin > _LONGEST_DIRECTORY:
+        raise broken(rules.CENTRAL, hint="it has more than 128 MiB")
+    data = _bytes_at(file, place.begin, place.end - place.begin)
+    records = sorted(_central_records(data, place), key=lambda record: record.offset)
+    if records and records[-1].offset >= place.begin:
+        raise broken(rules.OUTSIDE, records[-1].name)
+    begins = [*(record.offset for record in records), place.begin]
+    _check_prefix(file, begins[0], place)
     total = 0
     entries: list[Entry] = []
-    position = 0
-    for record, following in zip(records, [*(record.offset for record in records[1:]), begin], strict=False):
-        if record.offset != position:
-            raise UnsafeArchiveError(record.name, "bytes that belong to no entry, or to two, before it")
-        entry = _entry(file, record, following, names)
+    for record, following in zip(records, begins[1:], strict=True):
+        entry = _entry(file, record, following, tree)
         total += entry.size
-        rule = _broken_limit(entry, total, limits)
+        rule = _exceeded_limit(entry, total, limits)
         if rule is not None:
-            raise UnsafeArchiveError(record.name, rule)
+            raise broken(rule, record.name, limits)
         entries.append(entry)
-        position = following
-    if position != begin:
-        raise UnsafeArchiveError("", "bytes before the first record")
-    if total > _SMALL and total > begin * limits.max_ratio:
-        raise UnsafeArchiveError("", f"packed more than {limits.max_ratio} times")
+    if is_ratio_exceeded(limits, total, place.begin):
+        raise broken(rules.RATIO, "", limits)
     return entries
 
 
-def _broken_limit(entry: Entry, total: int, limits: ArchiveLimits) -> str | None:
+def _exceeded_limit(entry: Entry, total: int, limits: ArchiveLimits) -> Rule | None:
     if entry.size > limits.max_entry_bytes:
-        return f"more than {limits.max_entry_bytes:,} bytes in one file"
+        return rules.ENTRY_BYTES
     if total > limits.max_total_bytes:
-        return f"more than {limits.max_total_bytes:,} bytes in all files"
-    if entry.size > _SMALL and entry.size > entry.packed * limits.max_ratio:
-        return f"packed more than {limits.max_ratio} times"
-    return None
+        return rules.TOTAL_BYTES
+    return rules.RATIO if is_ratio_exceeded(limits, entry.size, entry.packed) else None
 
 
 # --- where the central directory is
 
 
-def _place(file: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Find the end records, and tell how many entries there are and where the central directory begins and ends."""
-    tail_length = min(size, _END.size + _COMMENT)
+@attrs.frozen
+class _Place:
+    """
+    The place of the central directory.
+
+    Attributes:
+        count: How many entries it has.
+
+        begin: Its first byte.
+
+        end: The byte after its last one.
+
+        shift: How many bytes were put before the archive after it was made, so that its offsets do not count them.
+    """
+
+    count: int
+    begin: int
+    end: int
+    shift: int
+
+
+def _find_directory(file: BinaryIO, size: int) -> _Place:
+    """Find the end records, and what they state about the central directory."""
+    tail_length = min(size, _END.size + _COMMENT + _PADDING)
     tail = _bytes_at(file, size - tail_length, tail_length)
-    found = [at for at in _positions(tail, b"PK\5\6") if _comment_fits(tail, at)]
-    if not found:
-        raise UnsafeArchiveError("", "no end record, or bytes after it")
-    at = size - tail_length + found[0]
-    if tail.find(b"PK\5\6", found[0] + 4) >= 0:
-        raise UnsafeArchiveError("", "two end records")
-    _, disk, first_disk, here, count, length, begin, _ = _END.unpack_from(tail, found[0])
-    locator = _bytes_at(file, at - _END64_LOCATOR.size, _END64_LOCATOR.size) if at >= _END64_LOCATOR.size else b""
-    end = at
+    found = next((at for at in _positions(tail, b"PK\5\6") if _ends_after(tail, at)), None)
+    if found is None:
+        head = _bytes_at(file, 0, min(size, 512))
+        if head[:4] in _SIGNATURES:
+            raise broken(rules.TRUNCATED)
+        raise broken(rules.NOT_ZIP, hint=looks_like(head))
+    if tail.find(b"PK\5\6", found + 4) >= 0:
+        raise broken(rules.TWO_ENDS)
+    end = size - tail_length + found
+    _, disk, first_disk, here, count, length, begin, _ = _END.unpack_from(tail, found)
+    locator_at = end - _END64_LOCATOR.size
+    locator = _bytes_at(file, locator_at, _END64_LOCATOR.size) if locator_at >= 0 else b""
+    stated_end = None
     if locator[:4] == b"PK\6\7":
-        values = _zip64_values(file, locator, at - _END64_LOCATOR.size)
+        end = locator_at - _END64.size
+        values, stated_end = _zip64_values(file, locator, end)
         old, full = (disk, first_disk, here, count, length, begin), (_FULL16,) * 4 + (_FULL32,) * 2
-        if any(value not in (wide, limit) for value, wide, limit in zip(old, values[:6], full, strict=True)):
-            raise UnsafeArchiveError("", "a ZIP64 record that disagrees with the end record")
-        disk, first_disk, here, count, length, begin, end = values
+        if any(value not in (wide, limit) for value, wide, limit in zip(old, values, full, strict=True)):
+            raise broken(rules.ZIP64)
+        disk, first_disk, here, count, length, begin = values
     if (disk, first_disk) != (0, 0) or here != count:
-        raise UnsafeArchiveError("", "a part of a split archive")
-    if begin + length != end:
-        raise UnsafeArchiveError("", "a directory that does not end where the end record begins")
-    return count, begin, end
+        raise broken(rules.SPLIT)
+    shift = end - length - begin
+    if shift < 0 or stated_end not in (None, end - shift):
+        raise broken(rules.CENTRAL)
+    # Other readers may use the offset as it is, if there is a directory.
+    if shift and _bytes_at(file, begin, 4) in _SIGNATURES:
+        raise broken(rules.CENTRAL)
+    return _Place(count, begin + shift, end, shift)
 
 
-def _comment_fits(tail: bytes, at: int) -> bool:
-    return at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail)
+def _ends_after(tail: bytes, at: int) -> bool:
+    """Whether an end record has nothing after it but its comment and zeros."""
+    if at + _END.size > len(tail):
+        return False
+    end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
+    return end <= len(tail) and not tail[end:].strip(b"\0")
 
 
 def _positions(data: bytes, signature: bytes) -> Iterator[int]:
@@ -197,40 +236,54 @@ def _positions(data: bytes, signature: bytes) -> Iterator[int]:
         at = data.find(signature, at + 1)
 
 
-def _zip64_values(file: BinaryIO, locator: bytes, locator_at: int) -> tuple[int, int, int, int, int, int, int]:
-    _, disk, at, disks = _END64_LOCATOR.unpack(locator)
-    if disk != 0 or disks != 1 or at + _END64.size != locator_at:
-        raise UnsafeArchiveError("", "a ZIP64 locator that leads elsewhere")
-    signature, length, _, _, disk, first_disk, here, count, size, begin = _END64.unpack(
-        _bytes_at(file, at, _END64.size)
-    )
-    if signature != b"PK\6\6" or length != _END64.size - 12:
-        raise UnsafeArchiveError("", "a ZIP64 locator that leads elsewhere")
-    return disk, first_disk, here, count, size, begin, at
+def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, int, int, int, int, int], int]:
+    """Return what the ZIP64 end record before the locator states, and where the locator states that it is."""
+    _, disk, stated, disks = _END64_LOCATOR.unpack(locator)
+    record = _bytes_at(file, at, _END64.size) if at >= 0 else b""
+    if disk != 0 or disks != 1 or record[:4] != b"PK\6\6":
+        raise broken(rules.ZIP64)
+    _, length, _, _, disk, first_disk, here, count, size, begin = _END64.unpack(record)
+    if length != _END64.size - 12:
+        raise broken(rules.ZIP64)
+    return (disk, first_disk, here, count, size, begin), stated
+
+
+def _check_prefix(file: BinaryIO, length: int, place: _Place) -> None:
+    """Accept bytes before the first entry only if no other reader can take them for an archive."""
+    if length == 0:
+        return
+    if length > _LONGEST_PREFIX or place.begin == length:
+        raise broken(rules.GAP, hint="before the first entry")
+    prefix = _bytes_at(file, 0, length)
+    if any(signature in prefix for signature in _SIGNATURES):
+        raise broken(rules.GAP, hint="before the first entry")
 
 
 # --- the central directory
 
 
-def _central_records(data: bytes, count: int) -> Iterator[_Central]:
+def _central_records(data: bytes, place: _Place) -> Iterator[_Central]:
     at = 0
-    for _ in range(count):
+    for _ in range(place.count):
         if at + _CENTRAL.size > len(data) or data[at : at + 4] != b"PK\1\2":
-            raise UnsafeArchiveError("", "a directory that is cut, or has fewer entries than it says")
+            raise broken(rules.CENTRAL)
         _, made_by, _, flags, method, _, _, crc, packed, size, *rest = _CENTRAL.unpack_from(data, at)
         name_length, extra_length, comment_length, disk, _, attributes, offset = rest
         begin = at + _CENTRAL.size
         at = begin + name_length + extra_length + comment_length
         if at > len(data):
-            raise UnsafeArchiveError("", "a directory that is cut, or has fewer entries than it says")
+            raise broken(rules.CENTRAL)
         raw_name = data[begin : begin + name_length]
         extras = _extras(data[begin + name_length : begin + name_length + extra_length])
-        name = _decoded(raw_name, flags, extras, system=made_by >> 8)
+        decoded = _decode_name(raw_name, flags, extras, system=made_by >> 8)
+        name = raw_name.decode("latin-1") if decoded is None else decoded
+        if decoded is None:
+            raise broken(rules.NOT_UTF8, name)
         if extras is None:
-            raise UnsafeArchiveError(name, "a broken extra field")
+            raise broken(rules.EXTRA, name)
         size, packed, offset = _widened(name, extras, (size, packed, offset))
         if disk not in (0, _FULL16):
-            raise UnsafeArchiveError(name, "a part of a split archive")
+            raise broken(rules.SPLIT, name)
         yield _Central(
             name=name,
             raw_name=raw_name,
@@ -240,46 +293,47 @@ def _central_records(data: bytes, count: int) -> Iterator[_Central]:
             crc=crc,
             packed=packed,
             size=size,
-            attributes=attributes,
-            offset=offset,
+            mode=attributes >> 16 if made_by >> 8 in _UNIX else 0,
+            offset=offset + place.shift,
         )
     if at != len(data):
-        raise UnsafeArchiveError("", "a directory with more than it says")
+        raise broken(rules.CENTRAL)
 
 
 def _extras(data: bytes) -> dict[int, bytes] | None:
-    """Read extra fields; ``None`` when they are broken or one is there twice."""
+    """Read extra fields; ``None`` if they are damaged, or one that is used here is there twice."""
     found: dict[int, bytes] = {}
     at = 0
     while at < len(data):
         if at + _EXTRA.size > len(data):
-            return None
+            # Programs that align the data fill up with zeros.
+            return None if data[at:].strip(b"\0") else found
         tag, length = _EXTRA.unpack_from(data, at)
         at += _EXTRA.size + length
-        if at > len(data) or tag in found:
+        if at > len(data) or (tag in found and tag in (_ZIP64, _UNICODE_PATH)):
             return None
         found[tag] = data[at - length : at]
     return found
 
 
-def _decoded(raw: bytes, flags: int, extras: dict[int, bytes] | None, *, system: int) -> str:
+def _decode_name(raw: bytes, flags: int, extras: dict[int, bytes] | None, *, system: int) -> str | None:
     """
-    Read a name as Info-ZIP does.
+    Return a name as Info-ZIP reads it, or ``None`` if it is not the UTF-8 that its flag promises.
 
-    It is UTF-8 when a flag or an extra field says so, or when it comes from Unix and can be; else the code page of DOS.
+    It is UTF-8 if it has a flag or an extra field for it, or if it comes from Unix and is valid.  Otherwise it has the
+    code page of DOS.
     """
     unicode_path = (extras or {}).get(_UNICODE_PATH, b"")
     if unicode_path[:1] == b"\1" and unicode_path[1:5] == struct.pack("<L", zlib.crc32(raw)):
         raw, flags = unicode_path[5:], _UTF8
-    is_broken = False
     try:
-        if flags & _UTF8 or system in _UNIX:
-            return raw.decode("utf-8")
+        name = raw.decode("utf-8" if flags & _UTF8 or system in _UNIX else "cp437")
     except UnicodeDecodeError:
-        is_broken = bool(flags & _UTF8)
-    if is_broken:
-        raise UnsafeArchiveError(raw.decode("latin-1"), "a name that is not the UTF-8 that it says it is")
-    return raw.decode("cp437")
+        if flags & _UTF8:
+            return None
+        name = raw.decode("cp437")
+    # Git marks archives as made on FAT too, and there a backslash belongs to the name; but it writes slashes.
+    return name.replace("\\", "/") if system in _DOS and "/" not in name else name
 
 
 def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -290,7 +344,7 @@ def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) 
         if value == _FULL32:
             following = next(wide, None)
             if following is None:
-                raise UnsafeArchiveError(name, "a ZIP64 field that is missing or too short")
+                raise broken(rules.ZIP64, name)
             (value,) = following  # noqa: PLW2901 - it stands for the same thing
         found.append(value)
     return found[0], found[1], found[2]
@@ -299,86 +353,84 @@ def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) 
 # --- one entry
 
 
-def _entry(file: BinaryIO, record: _Central, following: int, names: Names) -> Entry:
+def _entry(file: BinaryIO, record: _Central, following: int, tree: Tree) -> Entry:
     """Check a record against its local header, which begins at its offset, and the entry after it."""
-    rule = _broken_record(record)
+    kind = _kind(record)
+    rule = _broken_record(record, kind)
     if rule is not None:
-        raise UnsafeArchiveError(record.name, rule)
-    kind, is_executable = _kind(record)
-    path = names.add(record.name, is_directory=kind == "directory")
+        raise broken(rule, record.name)
+    node = tree.add(record.name, kind)
     data_offset = record.offset + _local_length(file, record, following)
     rest = following - data_offset - record.packed
     if rest and not record.flags & _DESCRIPTOR:
-        raise UnsafeArchiveError(record.name, "bytes after it that belong to no entry")
+        raise broken(rules.GAP, record.name, hint="after its data")
     if record.flags & _DESCRIPTOR:
         _check_descriptor(file, record, data_offset + record.packed, rest)
-    return Entry(
-        path=path,
-        kind=kind,
-        is_executable=is_executable,
+    entry = node.content = Entry(
+        node=node,
+        mode=record.mode,
         method=record.method,
         data_offset=data_offset,
         packed=record.packed,
         size=record.size,
         crc=record.crc,
     )
+    return entry
 
 
-def _broken_record(record: _Central) -> str | None:
+def _kind(record: _Central) -> Kind:
+    """
+    Return the kind of an entry.
+
+    The slash makes a directory, whatever the mode is: Maven gives directories the mode of a file.  A program that reads
+    its input from a pipe gives a file the mode of a FIFO.
+    """
+    if record.name.endswith("/"):
+        return "directory"
+    return "link" if stat.S_ISLNK(record.mode) else "file"
+
+
+def _broken_record(record: _Central, kind: Kind) -> Rule | None:
     if record.flags & _ENCRYPTED:
-        return "encrypted"
+        return rules.ENCRYPTED
     if record.flags & ~(_DEFLATE_OPTIONS | _DESCRIPTOR | _UTF8):
-        return "an unknown flag"
+        return rules.FLAG
     if record.method not in (STORED, DEFLATED):
-        return "an unknown method of packing"
+        return rules.METHOD
     if record.method == STORED and record.packed != record.size:
-        return "sizes that disagree"
-    return None
-
-
-def _kind(record: _Central) -> tuple[str, bool]:
-    """Tell what an entry is, and whether it is executable."""
-    mode = record.attributes >> 16 if record.system in _UNIX else 0
-    is_directory = record.name.endswith("/")
-    if is_directory and record.size:
-        raise UnsafeArchiveError(record.name, "a directory with bytes")
-    found = stat.S_IFMT(mode)
-    if found == stat.S_IFLNK and not is_directory:
-        return "link", False
-    if found not in (0, stat.S_IFDIR if is_directory else stat.S_IFREG):
-        return _refuse_kind(record.name)
-    return ("directory" if is_directory else "file"), bool(mode & stat.S_IXUSR)
-
-
-def _refuse_kind(name: str) -> tuple[str, bool]:
-    raise UnsafeArchiveError(name, "neither a file nor a directory nor a symbolic link, or not what its name says")
+        return rules.SIZE
+    if kind == "directory" and record.size:
+        return rules.DIRECTORY_DATA
+    return rules.DEVICE if kind == "file" and stat.S_IFMT(record.mode) in _DEVICES else None
 
 
 def _local_length(file: BinaryIO, record: _Central, following: int) -> int:
-    """Check the local header and tell how long it is."""
+    """Check the local header and return its length."""
     header = _bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
-        raise UnsafeArchiveError(record.name, "no local header")
+        raise broken(rules.HEADERS, record.name, hint="there is no local header")
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
     length: int = _LOCAL.size + name_length + extra_length
     if record.offset + length + record.packed > following:
-        raise UnsafeArchiveError(record.name, "it overlaps what follows")
+        raise broken(rules.OVERLAP, record.name)
     rest = _bytes_at(file, record.offset + _LOCAL.size, name_length + extra_length)
     extras = _extras(rest[name_length:])
     if extras is None:
-        raise UnsafeArchiveError(record.name, "a broken extra field")
+        raise broken(rules.EXTRA, record.name)
     if (
         rest[:name_length] != record.raw_name
-        or _decoded(record.raw_name, flags, extras, system=record.system) != record.name
+        or _decode_name(record.raw_name, flags, extras, system=record.system) != record.name
     ):
-        raise UnsafeArchiveError(record.name, "two headers with different names")
+        raise broken(rules.HEADERS, record.name, hint="the names differ")
     if (flags ^ record.flags) & (_SAID_TWICE | _ENCRYPTED) or method != record.method:
-        raise UnsafeArchiveError(record.name, "two headers that disagree")
-    said = (crc, *_widened(record.name, extras, (size, packed, 0))[:2])
+        raise broken(rules.HEADERS, record.name, hint="the methods or flags differ")
+    stated = (crc, *_widened(record.name, extras, (size, packed, 0))[:2])
     known = (record.crc, record.size, record.packed)
-    # What a descriptor says after the data may be 0 here; Info-ZIP leaves the size in, others nothing.
-    if any(value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(said, known, strict=True)):
-        raise UnsafeArchiveError(record.name, "two headers that disagree")
+    # What the descriptor after the data repeats may be 0 here; Info-ZIP writes the size, others nothing.
+    if any(
+        value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(stated, known, strict=True)
+    ):
+        raise broken(rules.HEADERS, record.name, hint="the sizes or checksums differ")
     return length
 
 
@@ -387,12 +439,12 @@ def _check_descriptor(file: BinaryIO, record: _Central, at: int, length: int) ->
     values = () if layout is None else struct.unpack(layout, _bytes_at(file, at, length))
     signature = values[:-3]
     if signature not in ((), (b"PK\7\10",)) or values[-3:] != (record.crc, record.packed, record.size):
-        raise UnsafeArchiveError(record.name, "a data descriptor that disagrees")
+        raise broken(rules.DESCRIPTOR, record.name)
 
 
 def _bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
     file.seek(at)
     data = file.read(length)
     if len(data) != length:
-        raise UnsafeArchiveError("", "it is cut")
+        raise broken(rules.TRUNCATED)
     return data

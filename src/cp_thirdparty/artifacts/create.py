@@ -4,132 +4,250 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from cp_thirdparty.artifacts._zip_names import Names, broken_target
-from cp_thirdparty.exceptions import ArtifactError, UnsafeArchiveError
+from cp_thirdparty.artifacts import _archive_rules as rules
+from cp_thirdparty.artifacts._archive_rules import broken, is_ratio_exceeded
+from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
+from cp_thirdparty.artifacts._local_files import (
+    LocalPath,
+    OnSkip,
+    check_limits,
+    file_error,
+    is_lasting,
+    temporary_file,
+    to_path,
+)
+from cp_thirdparty.artifacts._transfer import CallbackFailed, Progress, Reporter
+from cp_thirdparty.artifacts.limits import ArchiveLimits
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
 __all__ = ["create_archive"]
 
 _PIECE: Final = 256 << 10
 _UNIX: Final = 3
-# The first moment that zip can tell; the real ones would make each archive another one.
+# The first moment that zip can store; the real ones would make each archive a different one.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _DIRECTORY: Final = 0x10  # the attribute of DOS
-# Beyond it zipfile must be told to leave room for the 64-bit sizes.  Where it decides by itself, from 5 % before on,
+# Beyond it zipfile must leave space for the 64-bit sizes.  Where it decides by itself, from 5 % before on,
 # Python 3.10 and 3.13 write different headers.
 _LARGE: Final = (1 << 31) - 1
-_DEEPEST: Final = 1000
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a FIFO that has replaced a file must not block
+_OPEN: Final = os.O_RDONLY | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
-def create_archive(directory: Path, *, to: Path) -> Path:
+def create_archive(
+    directory: LocalPath,
+    *,
+    to: LocalPath,
+    limits: ArchiveLimits | None = None,
+    progress: Progress | None = None,
+    on_skip: OnSkip | None = None,
+) -> Path:
     """
-    Make a zip archive of all that is in a directory, and return where it was written.
+    Create a zip archive of everything in a directory, and return its path.
 
     The same tree gives the same bytes, with one version of zlib: entries are sorted, have the time stamp 1980-01-01 and
     the mode 0644, or 0755 for what its owner may execute.  Empty directories are kept.  Symbolic links are stored as
-    such when they stay inside the directory; `extract_archive()` must be told to make them.
+    links if they lead to a place inside the directory.
 
-    The file appears only when complete.  Memory is bounded, whatever the size.  Thread-safe.
+    `extract_archive()` with the same limits accepts the archive.  The archive appears when it is complete, with the
+    permissions that the umask of the process allows.  Memory is limited.  Thread-safe.
 
     Args:
-        directory: What to pack; its own name is not part of the archive.
+        directory: What to archive; its own name is not part of the archive.
 
-        to: The file to write, outside of the directory; one that is there is replaced.  Its directory must exist.
+        to: The file to write, outside of the directory; an existing one is replaced.  Its directory must exist.
+
+        limits: What the archive may contain; ``None`` for the defaults of `ArchiveLimits`.
+
+            .. versionadded:: 0.2.0
+
+        progress: Called with the number of bytes read since the last call, from this thread.  What it raises ends the
+            creation and is raised here.
+
+            .. versionadded:: 0.2.0
+
+        on_skip: Called with the error of each entry that no archive can contain: a socket, a FIFO, a device, a symbolic
+            link that the limits do not accept, a file or directory that cannot be read.  The entry is left out.
+            ``None`` raises the first of these errors.
+
+            .. versionadded:: 0.2.0
 
     Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: An entry has a name that `extract_archive()` refuses, is neither a
-            file nor a directory nor a link, or is a link that leaves the directory.
+        cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that `extract_archive()` refuses with
+            these limits.  The error names the entry and the rule.
 
-        cp_thirdparty.exceptions.ArtifactError: A file cannot be read, or changed meanwhile; the archive cannot be
-            written, or would be inside the directory.
+        cp_thirdparty.exceptions.ArtifactFileError: A file or directory cannot be read, or the archive cannot be
+            written.
+
+        cp_thirdparty.exceptions.ArtifactError: A file was changed while it was read, or ``to`` is inside the directory.
+
+        TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
     """
-    problem: str | None = None
+    source, target, limits = to_path(directory, "directory"), to_path(to, "to"), check_limits(limits)
+    reporter = Reporter(progress)
+    error: BaseException | None = None
     try:
-        if to.resolve().is_relative_to(directory.resolve(strict=True)):
-            problem = "it would be inside the directory"
-        else:
-            _write(directory, to)
+        if target.resolve().is_relative_to(source.resolve(strict=True)):
+            raise ArtifactError("to: must not be inside the directory")
+        with temporary_file(target.parent) as (path, file):
+            _Creation(source, limits, reporter, on_skip).run(file)
+            path.replace(target)
+    except CallbackFailed:
+        error = reporter.failure
     except OSError as failure:
-        problem = f"{type(failure).__name__}: {os.strerror(failure.errno or 0)}"
-    if problem is not None:
-        raise ArtifactError(f"the archive cannot be made: {problem}")
-    return to
+        error = file_error(failure, None if is_lasting(failure.filename) else target)
+    if error is not None:
+        raise error
+    return target
 
 
-def _write(directory: Path, to: Path) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=".cp-thirdparty-", dir=to.parent)
-    temporary = Path(name)
+class _Creation:
+    """One creation.  The content of each file of the tree is whether its owner may execute it."""
+
+    def __init__(self, directory: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._reporter = reporter
+        self._on_skip = on_skip
+        self._tree = Tree(limits)
+        self._entries = 0
+        self._total = 0
+
+    def run(self, file: BinaryIO) -> None:
+        """Write the archive."""
+        self._scan()
+        self._check_links()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, directory in self._tree.directories():
+                for node in directory.children.values():
+                    self._add(archive, f"{path}/{node.name}" if path else node.name, node)
+            if is_ratio_exceeded(self._limits, self._total, file.tell()):
+                raise broken(rules.RATIO, "", self._limits)
+
+    def _skip(self, error: ArtifactError) -> None:
+        """Report that an entry is left out, or raise its error."""
+        if self._on_skip is None:
+            raise error
+        self._on_skip(error)
+
+    # --- before anything is written
+
+    def _scan(self) -> None:
+        """Find everything that is in the directory, in the order of the names, and check the names."""
+        waiting: list[tuple[str, str, Node]] = [("", os.fspath(self._directory), self._tree.root)]
+        while waiting:
+            prefix, parent, node = waiting.pop()
+            entries = _list(parent)
+            if isinstance(entries, ArtifactFileError):
+                if not prefix:
+                    raise entries
+                self._skip(entries)
+                self._tree.remove(node)
+                continue
+            below: list[tuple[str, str, Node]] = []
+            for entry in entries:
+                added = self._add_source(f"{prefix}{entry.name}", entry)
+                if added is not None and added.kind == "directory":
+                    below.append((f"{prefix}{entry.name}/", entry.path, added))
+            waiting.extend(reversed(below))
+
+    def _add_source(self, name: str, entry: os.DirEntry[str]) -> Node | None:
+        error: ArtifactError
+        try:
+            status = entry.stat(follow_symlinks=False)
+            target = os.readlink(entry.path) if stat.S_ISLNK(status.st_mode) else ""  # noqa: PTH115 - a Path changes it
+        except OSError as failure:
+            error = file_error(failure, entry.path)
+        else:
+            kind = _kind(status.st_mode)
+            if kind is not None:
+                node = self._tree.add(f"{name}/" if kind == "directory" else name, kind)
+                node.content = bool(status.st_mode & stat.S_IXUSR)
+                self._entries += 1
+                if self._entries > self._limits.max_entries:
+                    raise broken(rules.ENTRIES, name, self._limits)
+                if kind == "link":
+                    self._tree.set_target(node, target)
+                return node
+            error = broken(rules.SPECIAL_FILE, name)
+        self._skip(error)
+        return None
+
+    def _check_links(self) -> None:
+        while links := self._tree.broken_links():
+            for link, rule in links:
+                self._skip(broken(rule, link.path))
+                self._tree.remove(link)
+
+    # --- writing
+
+    def _add(self, archive: zipfile.ZipFile, path: str, node: Node) -> None:
+        info = zipfile.ZipInfo(path + "/" * (node.kind == "directory"), date_time=_EPOCH)
+        info.create_system = _UNIX
+        if node.kind == "directory":
+            info.external_attr = (stat.S_IFDIR | 0o755) << 16 | _DIRECTORY
+            archive.writestr(info, b"", zipfile.ZIP_STORED)
+        elif node.kind == "link":
+            self._total += len(node.target.encode())
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, node.target.encode(), zipfile.ZIP_STORED)
+        else:
+            info.external_attr = (stat.S_IFREG | (0o755 if node.content else 0o644)) << 16
+            local = f"{self._directory}/{path}"
+            try:
+                descriptor = os.open(local, _OPEN)
+            except OSError as failure:
+                error = file_error(failure, local)
+            else:
+                self._add_file(archive, info, descriptor)
+                return
+            self._skip(error)
+
+    def _add_file(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, descriptor: int) -> None:
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            before = os.fstat(descriptor)
+            self._check_size(info, before.st_size)
+            info.compress_type = _method(before.st_size)
+            with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
+                left = before.st_size
+                while left and (piece := file.read(min(left, _PIECE))):
+                    packed.write(piece)
+                    left -= len(piece)
+                    self._reporter.add(len(piece))
+            after = os.fstat(descriptor)
+        if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise ArtifactError(f"the archive cannot be created: {info.filename!a} was changed while it was read")
+        if is_ratio_exceeded(self._limits, info.file_size, info.compress_size):
+            raise broken(rules.RATIO, info.filename, self._limits)
+
+    def _check_size(self, info: zipfile.ZipInfo, size: int) -> None:
+        self._total += size
+        if size > self._limits.max_entry_bytes:
+            raise broken(rules.ENTRY_BYTES, info.filename, self._limits)
+        if self._total > self._limits.max_total_bytes:
+            raise broken(rules.TOTAL_BYTES, info.filename, self._limits)
+
+
+def _list(directory: str) -> list[os.DirEntry[str]] | ArtifactFileError:
     try:
-        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path, found in _tree(directory):
-                _add(archive, path, found)
-        temporary.chmod(0o644)
-        temporary.replace(to)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with os.scandir(directory) as scanned:
+            return sorted(scanned, key=lambda entry: os.fsencode(entry.name))
+    except OSError as failure:
+        return file_error(failure, directory)
 
 
-def _tree(directory: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Go through the tree in the order of the names, and check them."""
-    names = Names(max_depth=_DEEPEST)
-    waiting = [("", os.fspath(directory))]
-    while waiting:
-        prefix, parent = waiting.pop()
-        with os.scandir(parent) as scanned:
-            entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
-        below: list[tuple[str, str]] = []
-        for entry in entries:
-            is_directory = entry.is_dir(follow_symlinks=False)
-            path = f"{prefix}{entry.name}{'/' * is_directory}"
-            names.add(path, is_directory=is_directory)
-            yield path, entry
-            if is_directory:
-                below.append((path, entry.path))
-        waiting.extend(reversed(below))
-
-
-def _add(archive: zipfile.ZipFile, path: str, found: os.DirEntry[str]) -> None:
-    status = found.stat(follow_symlinks=False)
-    info = zipfile.ZipInfo(path, date_time=_EPOCH)
-    info.create_system = _UNIX
-    if stat.S_ISDIR(status.st_mode):
-        info.external_attr = (stat.S_IFDIR | 0o755) << 16 | _DIRECTORY
-        archive.writestr(info, b"", zipfile.ZIP_STORED)
-    elif stat.S_ISLNK(status.st_mode):
-        target = os.readlink(found.path)  # noqa: PTH115 - a Path would tidy it up
-        rule = broken_target(target, path.count("/"))
-        if rule is not None:
-            raise UnsafeArchiveError(path, rule)
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(info, os.fsencode(target), zipfile.ZIP_STORED)
-    elif stat.S_ISREG(status.st_mode):
-        info.external_attr = (stat.S_IFREG | (0o755 if status.st_mode & stat.S_IXUSR else 0o644)) << 16
-        _add_file(archive, info, found.path)
-    else:
-        raise UnsafeArchiveError(path, "neither a file nor a directory nor a symbolic link")
-
-
-def _add_file(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> None:
-    source = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(source, "rb", buffering=0) as file:
-        before = os.fstat(source)
-        info.compress_type = _method(before.st_size)
-        with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
-            left = before.st_size
-            while left and (piece := file.read(min(left, _PIECE))):
-                packed.write(piece)
-                left -= len(piece)
-        after = os.fstat(source)
-    if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        raise ArtifactError(f"the archive cannot be made: {info.filename!a} changed while it was read")
+def _kind(mode: int) -> Kind | None:
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISLNK(mode):
+        return "link"
+    return "file" if stat.S_ISREG(mode) else None
 
 
 def _method(size: int) -> int:
-    """Deflate, unless that could lift a file over the limit: what does not get smaller grows by up to 1/3,000."""
+    """Deflate, unless that could make a file larger than the limit: incompressible data grows by up to 1/3,000."""
     return zipfile.ZIP_STORED if size <= _LARGE < size + (size >> 10) else zipfile.ZIP_DEFLATED

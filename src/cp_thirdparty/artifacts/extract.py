@@ -1,199 +1,198 @@
-"""`extract_archive()`: all of an archive into a fresh directory, or nothing."""
+"""`extract_archive()`: all of an archive in a new directory, or nothing."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import zlib
-from collections import deque
-from collections.abc import Iterator
+import stat
+import warnings
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
-from cp_thirdparty.artifacts._zip_directory import DEFLATED, Entry, read_directory
-from cp_thirdparty.artifacts._zip_names import broken_target
+import attrs
+
+from cp_thirdparty.artifacts import _archive_rules as rules
+from cp_thirdparty.artifacts._archive_rules import Rule, broken
+from cp_thirdparty.artifacts._archive_tree import LONGEST_TARGET, Node, Tree
+from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, file_error, to_path
+from cp_thirdparty.artifacts._staging import Staging
+from cp_thirdparty.artifacts._transfer import CallbackFailed, Progress, Reporter
+from cp_thirdparty.artifacts._zip_content import copy_content
+from cp_thirdparty.artifacts._zip_directory import Entry, read_directory
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactError, UnsafeArchiveError
+from cp_thirdparty.exceptions import ArtifactError
 
 __all__ = ["extract_archive"]
 
-_PIECE: Final = 256 << 10
-
-# What Linux takes for the target of a link.
-_LONGEST_TARGET: Final = 4095
-
-# Windows has neither links to refuse nor a mode to set.
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FILE: Final = 0o644
+_DIRECTORY: Final = 0o755
 
 
 def extract_archive(
-    archive: Path,
+    archive: LocalPath,
     *,
-    to: Path,
-    limits: ArchiveLimits = ArchiveLimits(),  # noqa: B008 - it is frozen
-    symlinks: bool = False,
+    to: LocalPath,
+    limits: ArchiveLimits | None = None,
+    progress: Progress | None = None,
+    symlinks: bool | None = None,
 ) -> Path:
     """
-    Extract a zip archive into a fresh directory and return it.
+    Extract a zip archive into a new directory and return it.
 
-    The directory appears whole or not at all: first everything that the archive says of itself is checked, then it is
-    unpacked beside ``to``, with each size and checksum checked, and renamed at the end.  Memory is bounded, whatever
-    the archive holds.  Files get the mode 0644, or 0755 when the archive says that they are executable.
+    The directory appears when it is complete.  First, all names, links and sizes of the archive are checked.  Then it
+    is extracted beside ``to``, each size and checksum is checked, and the directory is renamed.  Memory is limited,
+    whatever the archive contains.
 
-    A process that is killed leaves a directory ``.cp-thirdparty-…`` beside ``to``, and nothing else.
+    A file has the permissions 0644, or 0755 if the archive marks it as executable, less those that the archive or the
+    umask of the process excludes; its owner can always read and write it.  Modification times are not kept.
 
-    Entries must be stored or deflated: nothing else is made by the tools that make artifacts (``zip``, Python, Git,
-    Java).  Thread-safe.
+    If the process is killed, a directory ``.cp-thirdparty-tmp-…`` stays beside ``to``.  The next extraction with the
+    same parent removes it.
+
+    Thread-safe.
 
     Args:
         archive: The archive.
 
-        to: The directory to make.  It must not exist; its parent must.
+        to: The directory to create.  It must not exist; its parent must.
 
-        limits: What the archive may hold.
+        limits: What the archive may contain; ``None`` for the defaults of `ArchiveLimits`.
 
-        symlinks: ``True`` to make symbolic links that stay inside the directory; else they are refused.
+        progress: Called with the number of bytes written since the last call, from this thread.  What it raises ends
+            the extraction and is raised here.
+
+            .. versionadded:: 0.2.0
+
+        symlinks: Deprecated: use ``limits=ArchiveLimits(symlinks="keep")`` or ``"refuse"``.
 
     Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: The archive is broken, or breaks a rule or a limit.  The error
+        cp_thirdparty.exceptions.UnsafeArchiveError: The archive is damaged, or breaks a rule or a limit.  The error
             names the entry and the rule.
 
-        cp_thirdparty.exceptions.ArtifactError: ``to`` exists, the archive cannot be read, or the files cannot be
-            written.
+        cp_thirdparty.exceptions.ArtifactFileError: The archive cannot be read, or the files cannot be written.
+
+        cp_thirdparty.exceptions.ArtifactError: ``to`` exists.
+
+        TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
     """
-    if os.path.lexists(to):
+    source, target, limits = to_path(archive, "archive"), to_path(to, "to"), check_limits(limits)
+    if symlinks is not None:
+        choice: Literal["keep", "refuse"] = "keep" if symlinks else "refuse"
+        warnings.warn(
+            f'symlinks= is deprecated: use limits=ArchiveLimits(symlinks="{choice}")', DeprecationWarning, stacklevel=2
+        )
+        limits = attrs.evolve(limits, symlinks=choice)
+    if os.path.lexists(target):
         raise ArtifactError("to: must not exist")
-    problem: str | None = None
+    reporter = Reporter(progress)
+    extraction = _Extraction(source, target, limits, reporter)
+    error: BaseException | None = None
     try:
-        with archive.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            entries = read_directory(file, size, limits)
-            links = _links(file, entries, symlinks=symlinks)
-            _unpack(file, entries, links, to)
+        extraction.run()
+    except CallbackFailed:
+        error = reporter.failure
     except OSError as failure:
-        problem = f"{type(failure).__name__}: {os.strerror(failure.errno or 0)}"
-    if problem is not None:
-        raise ArtifactError(f"the archive cannot be extracted: {problem}")
-    return to
+        error = file_error(failure, extraction.path)
+    if error is not None:
+        raise error
+    return target
 
 
-def _links(file: BinaryIO, entries: list[Entry], *, symlinks: bool) -> dict[str, str]:
-    """Read where the symbolic links lead, before anything is written."""
-    links: dict[str, str] = {}
-    for entry in entries:
-        if entry.kind != "link":
-            continue
-        if not symlinks:
-            raise UnsafeArchiveError(entry.path, "a symbolic link")
-        if entry.size > _LONGEST_TARGET:
-            raise UnsafeArchiveError(entry.path, f"a link to a name of more than {_LONGEST_TARGET:,} bytes")
-        target = b"".join(_content(file, entry)).decode("utf-8", "surrogateescape")
-        rule = broken_target(target, entry.path.count("/"))
-        if rule is not None:
-            raise UnsafeArchiveError(entry.path, rule)
-        links[entry.path] = target
-    return links
+class _Extraction:
+    """One extraction."""
 
+    def __init__(self, source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
+        self._source = source
+        self._target = target
+        self._limits = limits
+        self._reporter = reporter
+        # What is read or written at the moment: one of the two, and a path within it.
+        self._root = source
+        self._within = ("", "")
 
-def _unpack(file: BinaryIO, entries: list[Entry], links: dict[str, str], to: Path) -> None:
-    """Unpack into a neighbour, and rename it at the end; whatever happens, nothing else is left."""
-    staging = Path(tempfile.mkdtemp(prefix=".cp-thirdparty-", dir=to.parent))
-    try:
-        made: set[str] = {""}
-        for entry in entries:
-            parent, _, _ = entry.path.rpartition("/")
-            _make_directories(staging, entry.path if entry.kind == "directory" else parent, made)
-            if entry.kind == "file":
-                _write(file, entry, f"{staging}/{entry.path}")
-            elif entry.kind == "directory" and (entry.packed or entry.crc):
-                deque(
-                    _content(file, entry), maxlen=0
-                )  # Java deflates nothing to two bytes; they are checked like others
-        for path, target in links.items():
-            (staging / path).symlink_to(target)
-        staging.chmod(0o755)
-        staging.rename(to)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    @property
+    def path(self) -> Path:
+        """What is read or written at the moment, for errors of the operating system."""
+        return self._root.joinpath(*self._within)
 
+    def run(self) -> None:
+        """Extract the archive."""
+        with self._source.open("rb") as file:
+            self._root = self._target
+            with Staging(self._target) as staging:
+                tree = Tree(self._limits, is_folding=staging.folds_case())
+                self._check(file, tree)
+                self._write(file, tree, staging)
+                self._within = ("", "")
+                staging.finish()
 
-def _make_directories(staging: Path, path: str, made: set[str]) -> None:
-    if path in made:
-        return
-    parent, _, _ = path.rpartition("/")
-    _make_directories(staging, parent, made)
-    os.mkdir(f"{staging}/{path}")  # noqa: PTH102 - twice as fast, for 20,000 files
-    os.chmod(f"{staging}/{path}", 0o755)  # noqa: PTH101, S103 - likewise; the mode does not depend on the process
-    made.add(path)
+    def _check(self, file: BinaryIO, tree: Tree) -> None:
+        """Check everything that can be checked before something is written."""
+        for entry in read_directory(file, os.fstat(file.fileno()).st_size, self._limits, tree):
+            rule = None
+            if entry.node.kind == "link":
+                rule = _read_target(file, entry, tree)
+            elif entry.node.kind == "directory" and (entry.packed or entry.crc):
+                # Java deflates the missing data of a directory to two bytes.
+                rule = copy_content(file, entry, lambda _: None)
+            if rule is not None:
+                raise broken(rule, entry.node.path)
+        for link, rule in tree.broken_links():
+            raise broken(rule, link.path)
 
+    def _write(self, file: BinaryIO, tree: Tree, staging: Staging) -> None:
+        """Write the directories with their files; links are created when all files are complete."""
+        links: dict[str, list[Node]] = {}
+        for path, directory in tree.directories():
+            with staging.open(path) as opened:
+                for child in directory.children.values():
+                    self._within = (path, child.name)
+                    if child.kind == "directory":
+                        opened.make_directory(child.name, _directory_mode(child))
+                    elif child.kind == "link":
+                        links.setdefault(path, []).append(child)
+                    else:
+                        rule = self._write_file(file, child.content, opened.open_file(child.name, _file_mode(child)))
+                        if rule is not None:
+                            raise broken(rule, child.path)
+        for path, nodes in links.items():
+            with staging.open(path) as opened:
+                for node in nodes:
+                    self._within = (path, node.name)
+                    opened.make_link(node.name, node.target)
 
-def _write(file: BinaryIO, entry: Entry, path: str) -> None:
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
-    try:
-        for piece in _content(file, entry):
+    def _write_file(self, file: BinaryIO, entry: Entry, descriptor: int) -> Rule | None:
+        def write(piece: bytes) -> None:
             view = memoryview(piece)
             while view:
-                view = view[os.write(target, view) :]
-        if hasattr(os, "fchmod"):  # pragma: no branch - all but Windows
-            os.fchmod(target, 0o755 if entry.is_executable else 0o644)
-    finally:
-        os.close(target)
+                view = view[os.write(descriptor, view) :]
+            self._reporter.add(len(piece))
+
+        try:
+            return copy_content(file, entry, write)
+        finally:
+            os.close(descriptor)
 
 
-def _content(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    """
-    Give the bytes of an entry in pieces.
-
-    Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: They are more or fewer than was said, or others.
-    """
-    crc, size = 0, 0
-    for piece in _inflated(file, entry) if entry.method == DEFLATED else _packed(file, entry):
-        crc = zlib.crc32(piece, crc)
-        size += len(piece)
-        yield piece
-    if size != entry.size:
-        raise UnsafeArchiveError(entry.path, "sizes that disagree")
-    if crc != entry.crc:
-        raise UnsafeArchiveError(entry.path, "a wrong checksum")
+def _read_target(file: BinaryIO, entry: Entry, tree: Tree) -> Rule | None:
+    if entry.size > LONGEST_TARGET:
+        return rules.LINK_TARGET
+    pieces: list[bytes] = []
+    rule = copy_content(file, entry, pieces.append)
+    if rule is None:
+        tree.set_target(entry.node, b"".join(pieces).decode("utf-8", "surrogateescape"))
+    return rule
 
 
-def _packed(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    file.seek(entry.data_offset)
-    left = entry.packed
-    while left:
-        piece = file.read(min(left, _PIECE))
-        if not piece:
-            raise UnsafeArchiveError(entry.path, "it is cut")
-        left -= len(piece)
-        yield piece
+def _file_mode(node: Node) -> int:
+    """Return the mode of a file; bits that an archive has not are those of `_FILE`."""
+    entry: Entry = node.content
+    wanted = _DIRECTORY if entry.mode & stat.S_IXUSR else _FILE
+    permissions = stat.S_IMODE(entry.mode) or wanted
+    return wanted & permissions | stat.S_IRUSR | stat.S_IWUSR
 
 
-def _inflated(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    left = entry.size
-    is_broken = False
-    try:
-        for piece in _packed(file, entry):
-            waiting, is_full = piece, False
-            while waiting or is_full:
-                room = min(_PIECE, left + 1)
-                found = inflater.decompress(waiting, room)
-                waiting = inflater.unconsumed_tail
-                # zlib may have taken all that is packed, and have more to give: its last byte can stand for 1,000.
-                is_full = len(found) == room
-                left -= len(found)
-                if left < 0 or inflater.unused_data:
-                    break
-                if found:
-                    yield found
-            if left < 0 or inflater.unused_data:
-                break
-    except zlib.error:
-        is_broken = True
-    if is_broken:
-        raise UnsafeArchiveError(entry.path, "packed bytes that are broken")
-    if left < 0 or inflater.unused_data or not inflater.eof:
-        raise UnsafeArchiveError(entry.path, "sizes that disagree")
+def _directory_mode(node: Node) -> int:
+    """Return the mode of a directory: who may list it may also enter it, as some archives have the mode of a file."""
+    entry: Entry | None = node.content
+    permissions = (stat.S_IMODE(entry.mode) if entry else 0) or _DIRECTORY
+    return _DIRECTORY & (permissions | (permissions & 0o444) >> 2) | stat.S_IRWXU

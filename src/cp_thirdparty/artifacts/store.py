@@ -6,7 +6,6 @@ import functools
 import io
 import os
 import re
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +19,9 @@ from typing_extensions import Self
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
-from cp_thirdparty.artifacts._download import downloaded
+from cp_thirdparty.artifacts._download import downloaded, facts_of
 from cp_thirdparty.artifacts._failures import attempt
+from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, temporary_directory, to_path
 from cp_thirdparty.artifacts._place import Place, place_of
 from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._s3 import made_s3
@@ -66,7 +66,8 @@ class ArtifactStore:
     * `cp_thirdparty.exceptions.CredentialsError`: S3 does not accept them.
     * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ClockSkewError`: as their names say.
     * what `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details()` raises, when the credentials are renewed.
-    * ``OSError``: the local file cannot be read or written.
+    * `cp_thirdparty.exceptions.ArtifactFileError`: a local file cannot be read or written.
+    * ``TypeError``: an argument has the wrong type.
     """
 
     def __init__(self, s3: Any, details: JobDetails) -> None:
@@ -167,7 +168,7 @@ class ArtifactStore:
         raw = self._do(lambda: ArtifactReader.opened(self._s3, place), place)
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
-    def download(self, name: str, *, to: Path, progress: Progress | None = None) -> Path:
+    def download(self, name: str, *, to: LocalPath, progress: Progress | None = None) -> Path:
         """
         Download one input artifact and return where it was written.
 
@@ -181,66 +182,105 @@ class ArtifactStore:
             progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
                 is called from other threads, from one at a time.  What it raises ends the download and comes out.
         """
+        target = to_path(to, "to")
         place = self._found(self._inputs, name, "input")
         reporter = Reporter(progress)
-        return self._do(lambda: downloaded(self._s3, place, to, reporter), place, reporter)
+        return self._do(lambda: downloaded(self._s3, place, target, reporter), place, reporter, target)
 
-    def extract(self, name: str, *, to: Path, limits: ArchiveLimits | None = None) -> Path:
+    def size(self, name: str) -> int:
         """
-        Download one input artifact and extract it into a fresh directory, all or nothing; return the directory.
+        Return the number of bytes of one input artifact, without downloading it.
 
         Args:
             name: Name of an input artifact of this job.
 
-            to: Directory to make.  Its parent must exist, and has room for the archive as well while it is extracted.
+        .. versionadded:: 0.2.0
+        """
+        place = self._found(self._inputs, name, "input")
+        return self._do(lambda: facts_of(self._s3, place), place).size
 
-            limits: What the archive may hold; ``None`` for the limits of `cp_thirdparty.artifacts.ArchiveLimits`.  An
-                object that is larger than all its files may be is not even downloaded.
+    def extract(
+        self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: Progress | None = None
+    ) -> Path:
+        """
+        Download one input artifact and extract it into a new directory, all or nothing; return the directory.
+
+        Args:
+            name: Name of an input artifact of this job.
+
+            to: Directory to create.  Its parent must exist, and needs space for the archive as well until it is
+                extracted.
+
+            limits: What the archive may contain; ``None`` for the defaults of `cp_thirdparty.artifacts.ArchiveLimits`.
+                An object that is larger than all its files may be is not downloaded.
+
+            progress: As for `download()`: it counts the bytes of the download.
+
+                .. versionadded:: 0.2.0
 
         Raises:
-            cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule.
+            cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule or a limit.
 
-            cp_thirdparty.exceptions.ArtifactTooLargeError: The archive or what is in it exceeds a limit.
+            cp_thirdparty.exceptions.ArtifactTooLargeError: The archive itself is larger than its files may be.
 
-            cp_thirdparty.exceptions.ArtifactError: ``to`` exists, which is seen before the download.
+            cp_thirdparty.exceptions.ArtifactError: ``to`` exists.  This is checked before the download.
         """
-        if os.path.lexists(to):
+        target, checked = to_path(to, "to"), check_limits(limits)
+        if os.path.lexists(target):
             raise ArtifactError("to: must not exist")
-        limits = ArchiveLimits() if limits is None else limits
         place = self._found(self._inputs, name, "input")
-        archive = to.parent / f".{secrets.token_hex(8)}.zip"
-        try:
+        reporter = Reporter(progress)
+        with temporary_directory(target.parent) as directory:
+            archive = directory / "artifact.zip"
             self._do(
-                lambda: downloaded(self._s3, place, archive, Reporter(None), max_bytes=limits.max_total_bytes), place
+                lambda: downloaded(self._s3, place, archive, reporter, max_bytes=checked.max_total_bytes),
+                place,
+                reporter,
+                target,
             )
-            extract_archive(archive, to=to, limits=limits)
-        finally:
-            archive.unlink(missing_ok=True)
-        return to
+            return extract_archive(archive, to=target, limits=checked)
 
-    def archive(self, name: str, directory: Path, *, progress: Progress | None = None) -> None:
+    def archive(
+        self,
+        name: str,
+        directory: LocalPath,
+        *,
+        limits: ArchiveLimits | None = None,
+        progress: Progress | None = None,
+        on_skip: OnSkip | None = None,
+    ) -> None:
         """
-        Make a ZIP archive of a directory and upload it as one output artifact, as `upload()` does.
+        Create a zip archive of a directory and upload it as one output artifact, as `upload()` does.
 
-        The same tree makes the same bytes.  The archive lies in the system's directory for temporary files meanwhile.
+        The same tree gives the same bytes.  Until the upload is complete, the archive is in the system's directory for
+        temporary files.
 
         Args:
             name: Name of an output artifact of this job.
 
             directory: What to archive.
 
-            progress: As for `download()`.
+            limits: As for `cp_thirdparty.artifacts.create_archive()`.
+
+                .. versionadded:: 0.2.0
+
+            progress: As for `download()`: it counts the bytes of the upload.
+
+            on_skip: As for `cp_thirdparty.artifacts.create_archive()`.
+
+                .. versionadded:: 0.2.0
 
         Raises:
-            cp_thirdparty.exceptions.UnsafeArchiveError: The directory has what an archive must not have.
+            cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that no archive may contain.
         """
         self._found(self._outputs, name, "output")
-        with tempfile.TemporaryDirectory(prefix="cp-thirdparty-") as temporary:
-            archive = Path(temporary) / "artifact.zip"
-            create_archive(directory, to=archive)
+        source = to_path(directory, "directory")
+        with temporary_directory(Path(tempfile.gettempdir())) as temporary:
+            archive = temporary / "artifact.zip"
+            create_archive(source, to=archive, limits=limits, on_skip=on_skip)
             self.upload(name, archive, progress=progress)
 
-    def upload(self, name: str, path: Path, *, progress: Progress | None = None) -> None:
+    def upload(self, name: str, path: LocalPath, *, progress: Progress | None = None) -> None:
         """
         Upload a file as one output artifact, encrypted with KMS: with the job's key, or else the AWS managed one.
 
@@ -253,9 +293,10 @@ class ArtifactStore:
 
             progress: As for `download()`.
         """
+        source = to_path(path, "path")
         place = self._found(self._outputs, name, "output")
         reporter = Reporter(progress)
-        self._do(lambda: upload(self._s3, place, path, self._key_id, reporter), place, reporter)
+        self._do(lambda: upload(self._s3, place, source, self._key_id, reporter), place, reporter, source)
 
     def close(self) -> None:
         """Close the connections."""
@@ -279,13 +320,15 @@ class ArtifactStore:
         )
 
     def _found(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
-        place = place_of(artifacts, name, direction, self._job_id)
+        place = place_of(artifacts, name, direction, self._job_id, self._s3.meta.partition)
         if isinstance(place, ThirdPartyError):
             raise place
         return place
 
-    def _do(self, work: Callable[[], _T], place: Place, reporter: Reporter | None = None) -> _T:
-        value, error = attempt(work, place)
+    def _do(
+        self, work: Callable[[], _T], place: Place, reporter: Reporter | None = None, local: Path | None = None
+    ) -> _T:
+        value, error = attempt(work, place, local)
         if reporter is not None and reporter.failure is not None:
             error = reporter.failure
         if error is not None:

@@ -21,6 +21,7 @@ from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
     ArtifactError,
+    ArtifactFileError,
     ArtifactNotFoundError,
     ArtifactTooLargeError,
     ArtifactTransferError,
@@ -339,6 +340,7 @@ HANDLER_FAILURES: Final = (
     HandlerFailure(InvalidClientTokenException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(ActionTypeNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(ClockSkewError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
+    HandlerFailure(ArtifactFileError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(JournalError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(WorkerStuckError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     # The handler has a mistake.

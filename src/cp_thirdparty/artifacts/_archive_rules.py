@@ -1,0 +1,123 @@
+"""
+Every rule of archives: what breaks it, and what the reader of the error can do.
+
+docs/how-to/customers-archives.md has the reason and an example of each; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from cp_thirdparty.artifacts.limits import ArchiveLimits
+from cp_thirdparty.exceptions import UnsafeArchiveError
+
+__all__ = ["Rule", "broken", "is_ratio_exceeded"]
+
+# Below it a high ratio is harmless, because 256 MiB fit on every disk, and usual: zeros have 1,030, logs up to 200.
+_RATIO_BYTES: Final = 256 << 20
+
+
+@attrs.frozen(eq=False)
+class Rule:
+    """
+    One rule.
+
+    Attributes:
+        text: What is wrong, the same in every error.
+
+        hint: What is expected, or how to accept the archive.  It may have fields of `ArchiveLimits` in braces.
+    """
+
+    text: str
+    hint: str = ""
+
+
+def broken(rule: Rule, entry: str = "", limits: ArchiveLimits | None = None, *, hint: str = "") -> UnsafeArchiveError:
+    """Return the error of a broken rule; the limits fill in the hint of the rule."""
+    if limits is not None:
+        hint = rule.hint.format_map(attrs.asdict(limits))
+    return UnsafeArchiveError(entry, rule.text, hint=hint or rule.hint)
+
+
+def is_ratio_exceeded(limits: ArchiveLimits, size: int, packed: int) -> bool:
+    """Whether a file, or all files together, has more than 256 MiB and is compressed too much."""
+    return size > _RATIO_BYTES and size > packed * limits.max_ratio
+
+
+_POSIX: Final = 'names="posix" accepts it'
+
+# Names.
+EMPTY_NAME: Final = Rule("an empty name")
+NUL: Final = Rule("a NUL character in the name")
+NOT_UTF8: Final = Rule("a name that is not valid UTF-8")
+ABSOLUTE: Final = Rule("an absolute path", "paths must be relative, without a drive letter")
+PARENT: Final = Rule("'..' in the name")
+LONG_NAME: Final = Rule("a name that is too long", "at most 255 bytes in each part and 1,024 in all")
+DEPTH: Final = Rule("too many nested directories", "the limit is max_depth={max_depth:,}")
+CONTROL: Final = Rule("a control character in the name", _POSIX)
+SEPARATOR: Final = Rule("a backslash or a colon in the name", _POSIX)
+TRAILING: Final = Rule("a name that ends in a dot or a blank", _POSIX)
+RESERVED: Final = Rule("a name that Windows reserves", _POSIX)
+
+# Names together.
+TWIN: Final = Rule(
+    "a name that differs from another one only in case or composition",
+    f"{_POSIX} if the file system distinguishes the two",
+)
+DUPLICATE: Final = Rule("two entries with one path")
+FILE_AND_DIRECTORY: Final = Rule("a file and a directory with one path")
+BELOW_FILE: Final = Rule("an entry inside a file or a symbolic link")
+
+# Kinds.
+DEVICE: Final = Rule("a device")
+SPECIAL_FILE: Final = Rule("a socket, a FIFO or a device", "on_skip= leaves it out")
+DIRECTORY_DATA: Final = Rule("a directory with data")
+
+# Symbolic links.
+LINK: Final = Rule("a symbolic link", 'symlinks="keep" accepts it')
+LINK_TARGET: Final = Rule(
+    "a symbolic link with an invalid target",
+    'a target has 1 to 4,095 bytes of UTF-8 and, with names="portable", "/" only',
+)
+LINK_OUTSIDE: Final = Rule("a symbolic link that leads outside", "targets must be relative and inside the archive")
+LINK_UNKNOWN: Final = Rule("a symbolic link with '..' after a directory that does not exist")
+LINK_CYCLE: Final = Rule("a symbolic link to a directory that contains it")
+LINK_COPIES: Final = Rule(
+    "symbolic links that repeat the tree too often",
+    "a program that follows them may see at most 100 times max_entries={max_entries:,}",
+)
+
+# Data.
+ENCRYPTED: Final = Rule("encrypted data")
+FLAG: Final = Rule("an unknown flag")
+METHOD: Final = Rule("an unknown compression method", "entries must be stored or deflated")
+SIZE: Final = Rule("a size that is not true")
+CHECKSUM: Final = Rule("a wrong checksum")
+DATA: Final = Rule("damaged data")
+
+# The archive.
+NOT_ZIP: Final = Rule("not a zip archive")
+TRUNCATED: Final = Rule("a truncated archive", "bytes are missing at the end, or there are others after it")
+TWO_ENDS: Final = Rule("two end records")
+SPLIT: Final = Rule("a part of a split archive")
+CENTRAL: Final = Rule("a damaged central directory")
+ZIP64: Final = Rule("a damaged ZIP64 record")
+EXTRA: Final = Rule("a damaged extra field")
+HEADERS: Final = Rule("a local header that contradicts the central directory")
+DESCRIPTOR: Final = Rule("a data descriptor that contradicts the central directory")
+OUTSIDE: Final = Rule("an entry outside of the archive")
+OVERLAP: Final = Rule("entries that overlap")
+GAP: Final = Rule("bytes that belong to no entry")
+
+# Limits.
+ENTRIES: Final = Rule(
+    "too many entries",
+    "the limit is max_entries={max_entries:,}, and as many directories without an entry of their own",
+)
+ENTRY_BYTES: Final = Rule("a file that is too large", "the limit is max_entry_bytes={max_entry_bytes:,}")
+TOTAL_BYTES: Final = Rule("files that are too large in all", "the limit is max_total_bytes={max_total_bytes:,}")
+RATIO: Final = Rule(
+    "more than 256 MiB with a compression ratio that is too high", "the limit is max_ratio={max_ratio:,}"
+)

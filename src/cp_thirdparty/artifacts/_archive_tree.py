@@ -1,0 +1,353 @@
+"""
+The tree that an archive describes, in memory: every name and every symbolic link is checked before anything is written.
+
+A check of the string of a link is not enough: with ``y -> .`` the target ``y/../secret`` of another link leads outside.
+So each target is resolved against the tree, one component after the other, as the operating system will do it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import attrs
+
+from cp_thirdparty.artifacts import _archive_rules as rules
+from cp_thirdparty.artifacts._archive_rules import Rule, broken
+from cp_thirdparty.artifacts.limits import ArchiveLimits
+
+__all__ = ["LONGEST_TARGET", "Kind", "Node", "Tree"]
+
+Kind: TypeAlias = Literal["file", "directory", "link"]
+
+# Bytes of UTF-8.  255 is the limit of Linux, macOS and Windows for one part of a path.  1,024 is PATH_MAX of macOS.
+_LONGEST_PART: Final = 255
+_LONGEST_NAME: Final = 1024
+# PATH_MAX of Linux, without the NUL.
+LONGEST_TARGET: Final = 4095
+# Linux follows 40 symbolic links of one path, then it fails with ELOOP.
+_MOST_HOPS: Final = 40
+# How many entries a program that follows links may see for each that the archive may have.
+_MOST_COPIES: Final = 100
+
+_ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[/\\\\]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # how Python shows a byte that is not UTF-8
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SEPARATOR: Final = re.compile(r"[\\:]")
+# "Naming Files, Paths, and Namespaces" of the documentation of Windows; each with any extension, too.
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])([ .].*)?", re.IGNORECASE)
+
+
+@attrs.define(eq=False)
+class Node:
+    """
+    A file, a directory or a link of the tree.
+
+    Attributes:
+        name: Its name in its directory.
+
+        parent: Its directory; ``None`` for the root.
+
+        kind: What it is.
+
+        depth: How many parts its path has.
+
+        children: What a directory contains, by name, or by folded name if case does not matter.
+
+        has_entry: Whether it has an entry of its own; a directory may be only a part of names.
+
+        target: Where a link leads.
+
+        content: What the owner of the tree keeps with it.
+    """
+
+    name: str
+    parent: Node | None
+    kind: Kind
+    depth: int
+    children: dict[str, Node]
+    has_entry: bool = True
+    target: str = ""
+    content: Any = None
+
+    @property
+    def path(self) -> str:
+        """Its path from the root, without a slash at the end."""
+        names: list[str] = []
+        node, parent = self, self.parent
+        while parent is not None:
+            names.append(node.name)
+            node, parent = parent, parent.parent
+        return "/".join(reversed(names))
+
+
+# Of files and links: 100,000 dictionaries would take memory.
+_NO_CHILDREN: Final[dict[str, Node]] = {}
+
+
+class Tree:
+    """
+    A tree that grows by one checked name after the other.
+
+    Args:
+        limits: What it may contain.
+
+        is_folding: Whether names that differ only in case or composition are one name; they always are if the limits
+            require portable names.
+    """
+
+    def __init__(self, limits: ArchiveLimits, *, is_folding: bool = False) -> None:
+        self._limits = limits
+        self._is_portable = limits.names == "portable"
+        self._is_folding = is_folding or self._is_portable
+        self._implied = 0
+        self._links: dict[Node, None] = {}
+        self.root = Node("", None, "directory", 0, {})
+        # By the path as archives spell it, so that most names need one look-up.
+        self._directories: dict[str, Node] = {"": self.root}
+
+    def add(self, name: str, kind: Kind) -> Node:
+        """
+        Check a name and return its node; an empty part and ``.`` mean nothing, as on every system.
+
+        A directory may be added twice.  The name of a directory may end with a slash.
+
+        Raises:
+            cp_thirdparty.exceptions.UnsafeArchiveError: The name breaks a rule.
+        """
+        outcome = self._add(name, kind)
+        if isinstance(outcome, Rule):
+            raise broken(outcome, name, self._limits)
+        return outcome
+
+    def directories(self) -> Iterator[tuple[str, Node]]:
+        """Return the path and the node of each directory, its parent before it; the root is ``""``."""
+        waiting = [("", self.root)]
+        while waiting:
+            path, node = waiting.pop()
+            yield path, node
+            prefix = path and f"{path}/"
+            below = [child for child in node.children.values() if child.kind == "directory"]
+            waiting.extend((prefix + child.name, child) for child in reversed(below))
+
+    def set_target(self, link: Node, target: str) -> None:
+        """Give a link its target, which `broken_links` checks when the tree is complete."""
+        link.target = target
+        self._links[link] = None
+
+    def remove(self, node: Node) -> None:
+        """Remove a link, or a directory that has no content."""
+        parent = cast("Node", node.parent)  # the root is neither
+        self._links.pop(node, None)
+        del parent.children[self._key(node.name)]
+
+    def broken_links(self) -> list[tuple[Node, Rule]]:
+        """
+        Return the links that break a rule, each with the rule.
+
+        Raises:
+            cp_thirdparty.exceptions.UnsafeArchiveError: All links together cost too much.
+        """
+        most = _MOST_COPIES * self._limits.max_entries
+        found: list[tuple[Node, Rule]] = []
+        ends: dict[Node, list[tuple[Node, Node]]] = {}
+        steps = 0
+        for link in self._links:
+            rule = self._broken_target(link.target)
+            end, steps = (rule, steps) if rule is not None else self._resolve(link, steps)
+            if steps > most:
+                raise broken(rules.LINK_COPIES, link.path, self._limits)
+            if isinstance(end, Rule):
+                found.append((link, end))
+            elif end is not None and end.kind == "directory" and link.parent is not None:
+                ends.setdefault(link.parent, []).append((link, end))
+        if not found and ends:
+            cycles = _find_cycles(self.root, ends, most)
+            if cycles is None:
+                raise broken(rules.LINK_COPIES, "", self._limits)
+            found = [(link, rules.LINK_CYCLE) for link in cycles]
+        return found
+
+    def _broken_target(self, target: str) -> Rule | None:
+        if self._limits.symlinks == "refuse":
+            return rules.LINK
+        if not target or "\0" in target or _SURROGATE.search(target) or len(target.encode()) > LONGEST_TARGET:
+            return rules.LINK_TARGET
+        if self._is_portable and (_CONTROL.search(target) or _SEPARATOR.search(target)):
+            return rules.LINK_TARGET
+        return rules.LINK_OUTSIDE if target.startswith("/") else None
+
+    def _resolve(self, link: Node, steps: int) -> tuple[Node | Rule | None, int]:
+        """
+        Follow a link as the operating system does, and return where it ends and how many steps it has taken.
+
+        The end is ``None`` where nothing exists, which is harmless inside of the tree.
+        """
+        node: Node | None = link.parent
+        waiting = link.target.split("/")[::-1]
+        hops = 0
+        while waiting:
+            steps += 1
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if node is None or node.kind != "directory":
+                    return rules.LINK_UNKNOWN, steps
+                node = node.parent
+                if node is None:
+                    return rules.LINK_OUTSIDE, steps
+                continue
+            child = None if node is None else node.children.get(self._key(part))
+            if child is not None and child.kind == "link":
+                hops += 1
+                if hops > _MOST_HOPS:
+                    return None, steps
+                if child.target.startswith("/"):
+                    return rules.LINK_OUTSIDE, steps
+                waiting += child.target.split("/")[::-1]
+                continue
+            node = child
+        return node, steps
+
+    # --- names
+
+    def _add(self, name: str, kind: Kind) -> Node | Rule:
+        rule = _broken_path(name)
+        if rule is not None:
+            return rule
+        head, _, last = name.removesuffix("/").rpartition("/")
+        parent = self._directories.get(head)
+        if parent is None or last in ("", "."):
+            parts = [part for part in name.split("/") if part not in ("", ".")]
+            if not parts:
+                return self.root if kind == "directory" else rules.EMPTY_NAME
+            outcome = self._add_parents(parts[:-1])
+            if isinstance(outcome, Rule):
+                return outcome
+            parent = outcome
+            if last == parts[-1]:
+                self._directories[head] = parent
+            last = parts[-1]
+        return self._broken_part(last) or self._put(parent, last, kind)
+
+    def _add_parents(self, parts: list[str]) -> Node | Rule:
+        node = self.root
+        if len(parts) >= self._limits.max_depth:
+            return rules.DEPTH
+        for part in parts:
+            rule = self._broken_part(part)
+            if rule is not None:
+                return rule
+            key = self._key(part)
+            child = node.children.get(key)
+            if child is None:
+                self._implied += 1
+                if self._implied > self._limits.max_entries:
+                    return rules.ENTRIES
+                child = node.children[key] = Node(part, node, "directory", node.depth + 1, {}, has_entry=False)
+            elif child.name != part:
+                return rules.TWIN
+            elif child.kind != "directory":
+                return rules.BELOW_FILE
+            node = child
+        return node
+
+    def _put(self, parent: Node, name: str, kind: Kind) -> Node | Rule:
+        key = self._key(name)
+        node = parent.children.get(key)
+        if node is None:
+            children = {} if kind == "directory" else _NO_CHILDREN
+            node = parent.children[key] = Node(name, parent, kind, parent.depth + 1, children)
+            return node
+        if node.name != name:
+            return rules.TWIN
+        if node.kind == kind == "directory":
+            self._implied -= not node.has_entry
+            node.has_entry = True
+            return node
+        return rules.FILE_AND_DIRECTORY if "directory" in (node.kind, kind) else rules.DUPLICATE
+
+    def _key(self, name: str) -> str:
+        if not self._is_folding:
+            return name
+        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+    def _broken_part(self, part: str) -> Rule | None:
+        if part == "..":
+            return rules.PARENT
+        if len(part) > _LONGEST_PART // 4 and len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART:
+            return rules.LONG_NAME
+        if not part.isascii() and _SURROGATE.search(part):
+            return rules.NOT_UTF8
+        return _broken_portable_part(part) if self._is_portable else None
+
+
+def _broken_portable_part(part: str) -> Rule | None:
+    """Check a name against the rules of Windows."""
+    if _CONTROL.search(part):
+        return rules.CONTROL
+    if _SEPARATOR.search(part):
+        return rules.SEPARATOR
+    if part[-1] in ". ":
+        return rules.TRAILING
+    return rules.RESERVED if _RESERVED.fullmatch(part) else None
+
+
+def _broken_path(name: str) -> Rule | None:
+    """Check what concerns a path as a complete string."""
+    if not name:
+        return rules.EMPTY_NAME
+    if "\0" in name:
+        return rules.NUL
+    if _ABSOLUTE.match(name):
+        return rules.ABSOLUTE
+    return rules.LONG_NAME if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME else None
+
+
+def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: int) -> list[Node] | None:
+    """
+    Return the links to directories that contain them, or ``None`` if links repeat the tree too often.
+
+    A directory also contains a link if links of other directories lead to it.  A program that follows links would not
+    come to an end: two links to the same ancestor are enough for a million copies.
+
+    Args:
+        root: The root of the tree.
+
+        ends: For each directory its links to directories, each with the directory.
+
+        most: How many entries a program that follows links may see.
+    """
+    found: list[Node] = []
+    copies: dict[Node, int] = {}
+    # The directories through which the program came, each with the latest link before it and what is left to follow.
+    way: list[tuple[Node, Node | None, Iterator[tuple[Node | None, Node]]]] = []
+    is_on_way: set[Node] = set()
+
+    def enter(directory: Node, link: Node | None) -> None:
+        below: list[tuple[Node | None, Node]] = [(link, child) for child in directory.children.values()]
+        way.append((directory, link, iter([*below, *ends.get(directory, ())])))
+        is_on_way.add(directory)
+        copies[directory] = 0
+
+    enter(root, None)
+    while way:
+        directory, _, following = way[-1]
+        latest, child = next(following, (None, None))
+        if child is None:
+            way.pop()
+            is_on_way.remove(directory)
+            if way:
+                copies[way[-1][0]] += 1 + copies[directory]
+            if copies[directory] > most:
+                return None
+        elif child in is_on_way:
+            found.append(cast("Node", latest))  # directories alone make no cycle
+        elif child.kind == "directory" and child not in copies:
+            enter(child, latest)
+        else:
+            copies[directory] += 1 + copies.get(child, 0)
+    return found
