@@ -183,12 +183,12 @@ _WITHOUT_SECRETS = frozenset(
     FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
     JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
-    LostAnswer LostRace ManualClock MemoryJournal PipelineContext Recovered RefreshingTokens Rejected Released
-    Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError SetAside
+    LostAnswer LostRace ManualClock MemoryJournal PipelineContext ProcessPerJob Recovered RefreshingTokens Rejected
+    Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError SetAside
     SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
     WorkerHealth WorkerStuckError action_type_id artifact create_archive extract_archive instances
-    is_already_reported is_wanted may_have_been_accepted pipeline_context tell third_party_job worker_policy
+    is_already_reported is_wanted may_have_been_accepted pipeline_context processes tell third_party_job worker_policy
     """.split()  # noqa: SIM905 - a list would take a line for each
 )
 
