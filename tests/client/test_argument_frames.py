@@ -184,8 +184,8 @@ _WITHOUT_SECRETS = frozenset(
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
     JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
     LostAnswer LostRace ManualClock MemoryJournal PipelineContext ProcessPerJob Recovered RefreshingTokens Rejected
-    Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError SetAside
-    SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
+    Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError
+    SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
     WorkerHealth WorkerStuckError action_type_id artifact create_archive extract_archive instances
     is_already_reported is_wanted may_have_been_accepted pipeline_context processes tell third_party_job worker_policy
