@@ -385,6 +385,7 @@ def nothing_shown(
 def _outcome(client: ThirdPartyJobClient, operation: str) -> tuple[type[Exception] | None, Any]:
     """Make a call and tell the class of its error, and the error or the value."""
     begin = time.monotonic()
+    assert client._deadline is not None
     try:
         value = _CALLS[operation](client)
     except ThirdPartyError as raised:
