@@ -811,6 +811,36 @@ def test_a_signal_stops_the_worker(service: LocalCodePipeline) -> None:
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+def test_slots_that_become_free_together_share_a_poll(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A free slot waits a moment for others, so that a busy worker does not poll once for each job."""
+    monkeypatch.setattr(_poller, "_GATHER_SECONDS", 20.0)
+    ends = [threading.Event() for _ in range(4)]
+    begun: list[AnyJob] = []
+    lock = threading.Lock()
+
+    def handle(job: AnyJob) -> Succeeded:
+        with lock:
+            begun.append(job)
+            end = ends[(len(begun) - 1) % 4]
+        assert end.wait(30)
+        return Succeeded()
+
+    for _ in range(6):
+        service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, handle, concurrency=4)) as it:
+        until(lambda: len(begun) == 4)
+        for free, end in enumerate(ends[:2], start=1):
+            end.set()
+            until(lambda: it.worker.health().free_slots == free or len(begun) == 6)  # noqa: B023 - it is used at once
+        until(lambda: len(begun) == 6)
+        for end in ends:
+            end.set()
+    polls = [record.parameters for record in service.requests if record.operation_name == _POLL]
+    assert [None if each is None else each["maxBatchSize"] for each in polls[:2]] == [4, 2]
+
+
 def test_what_a_poll_brings_after_the_stop_is_handed_back(service: LocalCodePipeline) -> None:
     """A job that is offered while the worker stops is not claimed."""
     worker = make_worker(service)

@@ -25,6 +25,9 @@ from cp_thirdparty.worker.journal import JournalEntry
 # Seconds after which it checks the journal although there is no room for a job.
 _LOOK_INTERVAL: Final = 30.0
 
+# Seconds for which a free slot waits for others, so that one poll is for all: a poll takes as long as a call of a job.
+_GATHER_SECONDS: Final = 0.01
+
 
 class Poller:
     """
@@ -129,6 +132,8 @@ class Poller:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
         longest = _LOOK_INTERVAL if self._engine.error is None else self._settings.poll_interval
         self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
+        half = self._settings.concurrency // 2
+        self._slots.wait(lambda: self._slots.free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
         self.looped_at = self._settings.clock()
         return self._room()
 

@@ -310,12 +310,16 @@ def _commit(connection: sqlite3.Connection, together: list[_Change]) -> None:
 
 
 def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> BaseException | None:
+    # A statement alone is a transaction of its own.  Each `execute` lets other threads run, and waits for them.
+    is_single = len(together) == 1 and len(together[0].statements) == 1
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        if not is_single:
+            connection.execute("BEGIN IMMEDIATE")
         for change in together:
             for statement, parameters in change.statements:
                 change.rows = connection.execute(statement, parameters).rowcount
-        connection.execute("COMMIT")
+        if not is_single:
+            connection.execute("COMMIT")
     except BaseException as error:  # noqa: BLE001 - also what cannot be a parameter; the threads that wait must know
         _roll_back(connection)
         return error.with_traceback(None)

@@ -250,7 +250,7 @@ class JobWorker(Generic[_ConfigurationT]):
             max_crashes=max_crashes,
             keep_finished=keep_finished,
             emitter=emitter,
-            clock=SafeClock(clock),
+            clock=clock if clock is time.monotonic else SafeClock(clock),  # it is read some thirty times for a job
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._coroutines = AsyncHandlers(emitter.log)
