@@ -87,6 +87,18 @@ def test_each_job_has_a_process(service: LocalCodePipeline) -> None:
     assert str(os.getpid()) not in found
 
 
+def test_a_coroutine_runs_in_a_process_of_its_own(service: LocalCodePipeline) -> None:
+    """Its event loop is in that process, and does not keep it from ending."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
+    with running(_worker(service, handlers.describe_loop)) as it:
+        until(lambda: all(action.status == "Succeeded" for action in actions))
+    assert it.is_clean
+    places = {action.result.execution_details for action in actions if isinstance(action.result, Success)}
+    numbers = {int(str(each.external_execution_id).partition("-")[0]) for each in places if each is not None}
+    assert len(numbers - {os.getpid()}) == 2
+    until(lambda: not any(_is_alive(number) for number in numbers))
+
+
 def test_no_more_jobs_are_claimed_than_there_are_processes(service: LocalCodePipeline, tmp_path: Path) -> None:
     """A claimed job would wait for a process while its time runs."""
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
