@@ -102,30 +102,31 @@ _EMPTY = struct.pack("<2H", 0x7777, 0)
 
 
 @pytest.mark.parametrize(
-    ("extra", "is_accepted", "reads"),
+    ("extra", "rule", "reads"),
     [
-        (b"\0" * 64_000, True, 0),
-        (b"\0" * 63_999, True, 0),
-        (_EMPTY + b"\0" * 64_000, True, 1),
-        (b"\0" * 64_000 + _EMPTY, True, 1),
-        (_EMPTY * 100, True, 100),
-        (_EMPTY * 101, False, 101),
-        (_EMPTY * 16_000, False, 101),
-        ((_EMPTY + b"\0" * 400) * 150, False, 101),
-        (b"\0" * 6 + _EMPTY, False, 1),
+        (b"\0" * 64_000, "", 0),
+        (b"\0" * 63_999, "", 0),
+        (_EMPTY + b"\0" * 64_000, "", 1),
+        (b"\0" * 64_000 + _EMPTY, "", 1),
+        (_EMPTY * 100, "", 100),
+        (_EMPTY * 101, "a damaged extra field", 101),
+        (_EMPTY * 16_000, "a damaged extra field", 101),
+        ((_EMPTY + b"\0" * 400) * 150, "a damaged extra field", 101),
+        (b"\0" * 6 + _EMPTY, "a damaged extra field", 1),
     ],
     ids=lambda value: str(len(value)) if isinstance(value, bytes) else str(value),
 )
 def test_extra_fields_are_read_up_to_a_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: bytes, is_accepted: bool, reads: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: bytes, rule: str, reads: int
 ) -> None:
     """100,000 local headers may have 16,000 empty fields each; zeros that align data are one step."""
     counting = _Counting()
     monkeypatch.setattr(_zip_directory, "_EXTRA", counting)
     (tmp_path / "a.zip").write_bytes(built(Record(local={"extra": extra})))
-    if is_accepted:
+    found = ""
+    try:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
-    else:
-        with pytest.raises(UnsafeArchiveError, match=r"^file.txt: a damaged extra field$"):
-            extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    except UnsafeArchiveError as error:
+        found = error.rule
+    assert found == rule
     assert counting.count == reads
