@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
-import stat
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from support.zip_records import DIRECTORY, Record, built
 
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts._archive_tree import Tree
-from cp_thirdparty.artifacts._local_files import lock, remove_leftovers, temporary_directory
 from cp_thirdparty.artifacts._staging import Staging
 from cp_thirdparty.artifacts._zip_directory import read_directory
 from cp_thirdparty.exceptions import ArtifactError, UnsafeArchiveError
@@ -59,50 +54,6 @@ def test_an_archive_that_is_shorter_than_its_size_is_refused() -> None:
         read_directory(io.BytesIO(built(Record())[:-1]), len(built(Record())), ArchiveLimits(), Tree(ArchiveLimits()))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no directory descriptors")
-def test_an_exchanged_directory_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who may write in the parent can exchange the directory that is being filled, but not plant a file elsewhere."""
-    (tmp_path / "a.zip").write_bytes(built(Record(name=b"d/f"), Record(name=b"g")))
-    (tmp_path / "parent").mkdir()
-    (tmp_path / "elsewhere").mkdir()
-    make = os.mkdir
-
-    def exchange(path: Any, *arguments: Any, **settings: Any) -> None:
-        make(path, *arguments, **settings)
-        if path == "d":
-            (found,) = (tmp_path / "parent").iterdir()
-            found.rename(tmp_path / "stolen")
-            found.symlink_to(tmp_path / "elsewhere")
-
-    monkeypatch.setattr("os.mkdir", exchange)
-    extract_archive(tmp_path / "a.zip", to=tmp_path / "parent" / "out")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert {path.name for path in (tmp_path / "parent" / "out").rglob("*")} == {"d", "f", "g"}
-    assert list((tmp_path / "stolen").iterdir()) == []
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such owners")
-@pytest.mark.parametrize("state", [{"st_uid": 12345}, {"st_mode": 0o40770}], ids=["owner", "mode"])
-def test_a_directory_of_another_user_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, int]
-) -> None:
-    """A directory that another user has put in the place of ours before it was opened is not filled."""
-    (tmp_path / "a.zip").write_bytes(built(Record()))
-    fstat = os.fstat
-
-    def lie(descriptor: int) -> Any:
-        status = fstat(descriptor)
-        if not stat.S_ISDIR(status.st_mode):
-            return status
-        values = {name: getattr(status, name) for name in ("st_uid", "st_mode", "st_ino", "st_dev")}
-        return SimpleNamespace(**{**values, **state})
-
-    monkeypatch.setattr("os.fstat", lie)
-    with pytest.raises(ArtifactError, match=r"^to: another user has exchanged a directory beside it$"):
-        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-
-
 def test_a_directory_that_appears_meanwhile_stays(tmp_path: Path) -> None:
     """Not even an empty directory is replaced."""
     (tmp_path / "a.zip").write_bytes(built(Record()))
@@ -125,60 +76,6 @@ def test_the_case_of_a_file_system_is_probed(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with Staging(tmp_path / "out") as staging:
         assert staging.folds_case() == (tmp_path / "A").exists()
-
-
-# --- leftovers
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such owners")
-def test_leftovers_of_other_users_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a directory of several users, such as that for temporary files, each removes only what is theirs."""
-    monkeypatch.setattr("cp_thirdparty.artifacts._local_files._USER", os.geteuid() + 1)
-    found = tmp_path / ".cp-thirdparty-tmp-other"
-    found.mkdir()
-    _make_old(found)
-    (tmp_path / "a.zip").write_bytes(built(Record()))
-    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
-    assert found.exists()
-
-
-def test_a_temporary_directory_is_no_leftover_while_it_is_used(tmp_path: Path) -> None:
-    """An upload may take longer than a leftover must be old."""
-    with temporary_directory(tmp_path) as path:
-        _make_old(path)
-        remove_leftovers(tmp_path)
-        assert path.exists()
-    assert list(tmp_path.iterdir()) == []
-
-
-def _make_old(path: Path) -> None:
-    os.utime(path, (0, 0))
-
-
-def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    """The next extraction, creation or download in a directory removes files and directories that nobody uses."""
-    dead, file, young, alive, other = (tmp_path / f"{prefix}{name}" for prefix, name in [
-        (".cp-thirdparty-tmp-", "dead"),
-        (".cp-thirdparty-tmp-", "file"),
-        (".cp-thirdparty-tmp-", "young"),
-        (".cp-thirdparty-tmp-", "alive"),
-        (".cp-thirdparty-", "other"),
-    ])  # fmt: skip
-    for path in (dead, young, alive, other):
-        (path / "tree").mkdir(parents=True)
-    file.write_bytes(b"")
-    link = tmp_path / ".cp-thirdparty-tmp-link"
-    link.symlink_to(other)
-    for path in (dead, file, alive, other):
-        _make_old(path)
-    (tmp_path / "a.zip").write_bytes(built(Record()))
-    descriptor = os.open(alive, os.O_RDONLY)
-    try:
-        assert lock(descriptor)
-        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
-    finally:
-        os.close(descriptor)
-    assert [path.exists() for path in (dead, file, young, alive, other, link)] == [False, False, True, True, True, True]
 
 
 # Writes one piece, tells it, and waits for the signal.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.artifact_jobs import artifact, kms_key, store
 from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, crc32, etag, failed
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
+from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._download import Facts
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._reader import ArtifactReader
@@ -440,9 +442,10 @@ def test_a_stream_that_says_nothing_is_no_end() -> None:
             return {"Body": io.BytesIO(bodies.pop(0))} if bodies else {"Body": io.BytesIO()}
 
     place = Place("input", "MyApp", _BUCKET, "MyApp", "job-1", "aws")
-    assert ArtifactReader(Silent(), place, Facts(5, "etag", None)).read() == b"bytes"
+    call = Bounds(deadline=None, clock=time.time, is_cancelled=lambda: False).start()
+    assert ArtifactReader(Silent(), place, Facts(5, "etag", None), call).read() == b"bytes"
     with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
-        ArtifactReader(Silent(), place, Facts(5, "etag", None)).read()
+        ArtifactReader(Silent(), place, Facts(5, "etag", None), call).read()
 
 
 def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:

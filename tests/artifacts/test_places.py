@@ -43,6 +43,13 @@ _CALLS: dict[str, Callable[[ArtifactStore, Path], object]] = {
         "äbc",
         "bucket--use1-az4--x-s3",
         "point--use1-az4--xa-s3",
+        "point-1234567890-s3alias",
+        "point-1234567890--ol-s3",
+        "point-1234567890--op-s3",
+        "mfzwi23gnjvgw.mrap",
+        "table--table-s3",
+        "a..b",
+        "192.168.5.4",
         "arn:aws:s3:us-east-1:123456789012:accesspoint/ap",
         "arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/ap",
     ],
@@ -59,7 +66,10 @@ def test_a_bucket_has_the_name_of_a_bucket(bucket: str, call: str, tmp_path: Pat
     assert s3.asked == []
 
 
-@pytest.mark.parametrize("bucket", ["abc", "a" * 63, "a.b-c", "0-9", "codepipeline-us-east-1-123456789012"])
+@pytest.mark.parametrize(
+    "bucket",
+    ["abc", "a" * 63, "a.b-c", "0-9", "1.2.3.4.5", "1.2.3", "s3alias", "x-s3", "codepipeline-us-east-1-123456789012"],
+)
 def test_a_name_of_a_bucket_is_taken(bucket: str, tmp_path: Path) -> None:
     """Each name that S3 allows is asked for."""
     place = [artifact("A", "key", bucket=bucket)]

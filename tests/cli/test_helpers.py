@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from support.command_line import command
 from support.journals import SCOPE, OldJournal, run_process
 
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
+from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.cli.errors import described
 from cp_thirdparty.cli.formats import formatted
 from cp_thirdparty.enums import Delivery
@@ -124,6 +126,33 @@ def test_journal_shows_a_file_of_version_0_1(capsys: pytest.CaptureFixture[str],
     assert (job["jobId"], job["state"], "region" in job) == ("job-1", "CLAIMING", False)
 
 
+def test_journal_shows_a_copy_that_nobody_can_write(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of a journal in use, with its write-ahead log, in a directory that nobody can write."""
+    path = tmp_path / "jobs.db"
+    (tmp_path / "copy").mkdir()
+    with closing(SqliteJournal(path)) as journal:
+        journal.claim(ThirdPartyJob(client_id="c", job_id="job-1"), SCOPE)
+        for name in ("jobs.db", "jobs.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / "copy" / name)
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.geteuid() == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    for name in ("jobs.db", "jobs.db-wal"):
+        (tmp_path / "copy" / name).chmod(0o444)
+    (tmp_path / "copy").chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root may write anywhere
+    try:
+        shown = command(capsys, "journal", str(tmp_path / "copy" / "jobs.db"), "--output", "json")
+    finally:
+        os.seteuid(user)
+    assert (shown.code, shown.err) == (0, "")
+    assert [job["jobId"] for job in json.loads(shown.out)["jobs"]] == ["job-1"]
+    assert sorted(each.name for each in (tmp_path / "copy").iterdir()) == ["jobs.db", "jobs.db-wal"]
+    (tmp_path / "copy").chmod(0o755)
+
+
 def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """An uncertain job is finished; one that a worker takes over, or that a running worker has, is not."""
     path = tmp_path / "jobs.db"
@@ -158,6 +187,27 @@ def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     path.write_text("no journal", encoding="utf-8")
     assert command(capsys, "journal", str(path)).code == 255
     assert command(capsys, "journal").code == 252
+
+
+def test_sweep_removes_what_dead_processes_have_left(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default in the directory for temporary files; what is in use is kept and named."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with PrivateDirectory(tmp_path) as private:
+        (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+        (tmp_path / ".cp-thirdparty-tmp-1-\x1b[2J").touch()
+        shown = command(capsys, "sweep")
+        kept = f"kept {private.path.name}: its process is alive\n"
+    assert (shown.code, shown.err) == (0, "")
+    assert sorted(shown.out.splitlines(keepends=True)) == [
+        "kept .cp-thirdparty-tmp-1-\\x1b[2J: Not a directory\n",
+        kept,
+        "removed cp-thirdparty-tmp-1-dead\n",
+    ]
+    assert command(capsys, "sweep", str(tmp_path / "other")).err == (
+        "cp-thirdparty: error: DIRECTORY: No such file or directory\n"
+    )
 
 
 def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

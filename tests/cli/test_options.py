@@ -239,6 +239,39 @@ def test_output_query_and_color(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b[" not in shown["table"]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "[" * 8,
+        "[" * 5000,
+        "!" * 5000 + "a",
+        "(" * 3000 + "a" + ")" * 3000,
+        f"a[{'9' * 5000}]",
+        "`" + "[" * 100_000 + "`",
+    ],
+    ids=["brackets", "many brackets", "many negations", "parentheses", "a long number", "a deep literal"],
+)
+def test_a_query_that_python_cannot_read_is_refused(capsys: pytest.CaptureFixture[str], query: str) -> None:
+    """Deep nesting and long numbers are errors of the option, not of the program."""
+    shown = command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
+    assert (shown.code, shown.out) == (252, "")
+    assert shown.err == "cp-thirdparty: error: --query: must be a JMESPath expression\n"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["sum(jobDetails)", "sort(@)", "jobDetails.id | to_number(@)[0:1:0]", "a" + ".a" * 300_000],
+    ids=str.__len__,
+)
+def test_a_query_that_cannot_be_applied_is_an_error_of_the_option(
+    capsys: pytest.CaptureFixture[str], query: str
+) -> None:
+    """Or its result is nothing, but no other error comes out."""
+    shown = command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
+    is_error = shown.err.startswith("cp-thirdparty: error: --query: ")
+    assert is_error or (shown.code, shown.out) == (0, "null\n")
+
+
 @pytest.mark.usefixtures("server")
 def test_secrets_are_shown_on_request_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     """Masked, a document differs from the answer; revealed, it is the answer."""

@@ -64,6 +64,19 @@ def test_a_number_that_makes_no_sense_is_refused(name: str) -> None:
         LocalCodePipeline(**settings)
 
 
+@pytest.mark.parametrize(
+    "name", ["redelivery_delay", "continuation_delay", "job_timeout", "credential_lifetime", "default_batch_size"]
+)
+@pytest.mark.parametrize("number", [10**400, 1e308, float("inf")])
+def test_a_number_of_any_size_is_accepted(name: str, number: float) -> None:
+    """A time that no float can have is never."""
+    service = _service(**{name: number})
+    service.start_action(_ACTION_TYPE, client_id="client-1")
+    with service.client(in_process=True) as client:
+        (job,) = client.poll_for_third_party_jobs(_ACTION_TYPE)
+        assert client.get_third_party_job_details(job.job_id, client_token=_TOKEN).id == job.job_id
+
+
 def test_a_poll_that_names_no_size_brings_the_default() -> None:
     """The default batch size is settable."""
     service = _service(default_batch_size=2)

@@ -101,13 +101,16 @@ def artifacts(client: ThirdPartyJobClient, details: JobDetails, token: SecretStr
         endpoint_url=None,
         region_name="us-east-1",
         config=None,
+        allow_http=False,
+        deadline=1.0,
+        is_cancelled=bool,
     )
     assert_type(store, ArtifactStore)
     assert_type(store.inputs, Mapping[str, Artifact])
     assert_type(store.outputs, Mapping[str, Artifact])
     with store.open("MyApp") as stream:
         assert_type(stream, BinaryIO)
-    assert_type(store.download("MyApp", to=Path("MyApp.zip"), progress=print), Path)
+    assert_type(store.download("MyApp", to=Path("MyApp.zip"), progress=print, max_bytes=None), Path)
     store.upload("Report", Path("report.zip"), progress=None)
     assert_type(store.extract("MyApp", to=Path("src")), Path)
     store.archive("Report", Path("out"), progress=print)

@@ -205,16 +205,50 @@ def test_a_file_that_is_gone_takes_no_new_jobs(tmp_path: Path, change: Callable[
         journal.finish(_JOB.job_id, "reported")
 
 
-def test_files_are_private(tmp_path: Path) -> None:
-    """Nobody else can read them; a file that exists keeps its mode."""
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077, 0o777])
+def test_files_are_private(tmp_path: Path, mask: int) -> None:
+    """Nobody else can read them, or lock them and so keep the worker from its jobs, whatever the umask is."""
+    before = os.umask(mask)
+    try:
+        with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+            journal.claim(_JOB, SCOPE)
+            modes = {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+            assert (len(list(tmp_path.iterdir())), modes) == (4, {0o600})
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o660, 0o660)])
+def test_a_file_that_everybody_can_read_becomes_private(tmp_path: Path, mode: int, expected: int) -> None:
+    """Version 0.1 followed the umask; a file for a group keeps its mode.  Its side files have the same."""
     path = tmp_path / "j.db"
+    run_process(path, "journal.claim(job, SCOPE)")
+    assert (tmp_path / "j.db-wal").exists()
+    for each in tmp_path.iterdir():
+        each.chmod(mode)
     with closing(SqliteJournal(path)) as journal:
-        journal.claim(_JOB, SCOPE)
-        modes = {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
-        assert (len(list(tmp_path.iterdir())), modes) == (4, {0o600})
-    path.chmod(0o640)
-    SqliteJournal(path).close()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        journal.recover(SCOPE)
+        modes = {
+            each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob("j.db*") if "alive" not in each.name
+        }
+        assert modes == dict.fromkeys(("j.db", "j.db-wal", "j.db-shm"), expected)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_another_user_cannot_lock_the_journal(tmp_path: Path) -> None:
+    """The worker goes on while another user tries to open its files."""
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        names = sorted(path.name for path in tmp_path.iterdir())
+        os.seteuid(65534)
+        try:
+            for name in names:
+                with pytest.raises(PermissionError):
+                    os.open(tmp_path / name, os.O_RDONLY)
+        finally:
+            os.seteuid(0)
+        assert journal.claim(_JOB, SCOPE)
 
 
 def test_nothing_is_left_beside_a_closed_journal(tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -285,6 +288,71 @@ def test_the_artifacts_are_made_with_the_jobs_token(service: LocalCodePipeline) 
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = make_worker(service, handle, artifacts=factory).run_once()
     assert made == [(ThirdPartyJobClient, outcome.job.job_id, SecretStr(CLIENT_TOKEN)), ("closed",)]
+
+
+_Store = SimpleNamespace
+
+
+def _open_without_bounds(_client: object, _details: object, *, client_token: object) -> _Store:
+    assert client_token
+    return _Store(close=list, bounds={})
+
+
+def _open(
+    _client: object, _details: object, *, client_token: object, deadline: Any = None, is_cancelled: Any = None
+) -> _Store:
+    assert client_token
+    return _Store(close=list, bounds={"deadline": deadline, "is_cancelled": is_cancelled})
+
+
+class _Opener:
+    __signature__ = "of another kind"
+
+    def __call__(self, *_: object, **settings: object) -> _Store:
+        return _Store(close=list, bounds={name: each for name, each in settings.items() if name != "client_token"})
+
+
+@pytest.mark.parametrize(
+    ("factory", "names"),
+    [
+        (_open, {"deadline", "is_cancelled"}),
+        (partial(_open, deadline=1.0), {"is_cancelled"}),
+        (_open_without_bounds, set()),
+        (_Opener(), set()),
+    ],
+    ids=["both", "one", "none", "unknown"],
+)
+def test_transfers_end_with_the_job(service: LocalCodePipeline, factory: Callable[..., Any], names: set[str]) -> None:
+    """A factory that takes the deadline and the cancellation of the job gets them, unless it has its own."""
+    seen: list[dict[str, Any]] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        bounds: dict[str, Any] = cast("Any", job.artifacts).bounds
+        seen.append(bounds)
+        if "deadline" in names:
+            assert bounds["deadline"] == pytest.approx(job.deadline, abs=60)
+        if "is_cancelled" in names:
+            assert bounds["is_cancelled"]() is job.cancelled is False
+        return Succeeded()
+
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = make_worker(service, handle, artifacts=factory).run_once()
+    assert isinstance(outcome, Reported)
+    assert isinstance(outcome.result, Succeeded)
+    assert {name for name, each in seen[0].items() if each not in (None, 1.0)} == names
+
+
+def test_a_start_removes_what_dead_workers_have_left(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A handler that hangs keeps its workspace until its process ends."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+    caplog.set_level(logging.INFO, "cp_thirdparty.worker")
+    worker = make_worker(service, lambda _: Succeeded())
+    worker.run_once()
+    assert list(tmp_path.iterdir()) == []
+    assert "removed 1 temporary directories of dead processes" in caplog.text
 
 
 # --- jobs that are not this worker's

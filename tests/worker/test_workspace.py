@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cp_thirdparty.worker._workspace import create_workspace, remove_workspace
+from cp_thirdparty.worker._workspace import Workspace, sweep_workspaces
 
 _NOBODY = 65534
 
@@ -29,12 +31,12 @@ def _without_privileges() -> Generator[None, None, None]:
 
 
 @pytest.fixture
-def workspace() -> Iterator[Path]:
+def workspace() -> Iterator[Workspace]:
     """Give a workspace of a user without privileges."""
     with _without_privileges():
-        created = create_workspace()
+        created = Workspace()
         yield created
-        remove_workspace(created)
+        created.remove()
 
 
 def _make_go_cache(root: Path) -> None:
@@ -79,55 +81,96 @@ def _make_names(root: Path) -> None:
 @pytest.mark.parametrize(
     "make", [_make_go_cache, _make_deep, _make_wide, _make_closed, _make_names], ids=lambda make: make.__name__[6:]
 )
-def test_everything_is_removed(workspace: Path, make: Callable[[Path], None]) -> None:
+def test_everything_is_removed(workspace: Workspace, make: Callable[[Path], None]) -> None:
     """Read-only and unreadable directories, a great depth, and any names."""
-    make(workspace)
-    assert remove_workspace(workspace) == ""
-    assert not workspace.exists()
+    make(workspace.path)
+    assert workspace.remove() == ""
+    assert not workspace.path.parent.exists()
 
 
-def test_links_are_not_followed(workspace: Path) -> None:
+@pytest.mark.parametrize("change", [lambda path: path.chmod(0), Path.rmdir, lambda path: path.rename(f"{path}-2")])
+def test_a_handler_may_do_anything_with_its_workspace(workspace: Workspace, change: Callable[[Path], object]) -> None:
+    """Close it, remove it, rename it: nothing stays."""
+    change(workspace.path)
+    assert workspace.remove() == ""
+    assert not workspace.path.parent.exists()
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o777])
+def test_a_workspace_is_private_whatever_the_umask_is(mask: int) -> None:
+    """Neither the workspace nor what is around it can be entered by other users."""
+    before = os.umask(mask)
+    try:
+        created = Workspace()
+    finally:
+        os.umask(before)
+    assert created.path.stat().st_mode & 0o077 == 0
+    assert created.path.parent.stat().st_mode & 0o777 == 0o700
+    assert created.remove() == ""
+
+
+def test_links_are_not_followed(workspace: Workspace) -> None:
     """What a link leads to keeps its content and its mode."""
-    outside = create_workspace()
-    (outside / "file").touch()
-    outside.chmod(0o555)
-    (workspace / "folder").symlink_to(outside)
-    (workspace / "file").symlink_to(outside / "file")
-    (workspace / "nowhere").symlink_to(workspace / "absent")
-    assert remove_workspace(workspace) == ""
-    assert (outside / "file").exists()
-    assert outside.stat().st_mode & 0o777 == 0o555
-    remove_workspace(outside)
+    outside = Workspace()
+    (outside.path / "file").touch()
+    outside.path.chmod(0o555)
+    (workspace.path / "folder").symlink_to(outside.path)
+    (workspace.path / "file").symlink_to(outside.path / "file")
+    (workspace.path / "nowhere").symlink_to(workspace.path / "absent")
+    assert workspace.remove() == ""
+    assert (outside.path / "file").exists()
+    assert outside.path.stat().st_mode & 0o777 == 0o555
+    outside.remove()
 
 
-def test_what_cannot_be_removed_is_left_and_reported(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_removed_is_left_and_reported(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the system keeps does not keep the others."""
-    _make_wide(workspace)
-    (workspace / "immutable").touch()
+    _make_wide(workspace.path)
+    (workspace.path / "immutable").touch()
+    unlink = os.unlink
 
-    def unlink(path: Path) -> None:
-        if path.name == "immutable":
+    def refuse(name: str, **settings: int) -> None:
+        if name == "immutable":
             raise PermissionError
-        os.remove(path)  # noqa: PTH107 - `Path.unlink` is replaced
+        unlink(name, **settings)
 
-    monkeypatch.setattr(Path, "unlink", unlink)
-    assert remove_workspace(workspace) == "PermissionError"
-    assert [path.name for path in workspace.iterdir()] == ["immutable"]
+    monkeypatch.setattr("os.unlink", refuse)
+    assert workspace.remove() == "PermissionError"
     monkeypatch.undo()
+    assert [path.name for path in workspace.path.parent.rglob("*") if not path.is_dir()] == ["immutable"]
+    shutil.rmtree(workspace.path.parent)
 
 
-def test_a_removal_has_an_end(workspace: Path) -> None:
-    """When its time is over, the rest is left."""
-    _make_wide(workspace)
-    assert remove_workspace(workspace, seconds=0) == "it took too long"
-    assert len(list(workspace.iterdir())) == 30
-
-
-def test_a_removal_ends_within_a_directory(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory may have millions of files, so the time counts for each of them."""
+@pytest.mark.parametrize("seconds", [0, 6])
+def test_a_removal_has_an_end(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """A directory may have millions of files, so the time counts for each of them; the rest is left."""
     for number in range(10):
-        (workspace / f"{number}").touch()
-    times = iter(range(100))
-    monkeypatch.setattr("cp_thirdparty.worker._workspace.time", SimpleNamespace(monotonic=lambda: next(times)))
-    assert remove_workspace(workspace, seconds=6) == "it took too long"
-    assert len(list(workspace.iterdir())) == 6
+        (workspace.path / f"{number}").touch()
+    times = itertools.count()
+    monkeypatch.setattr("cp_thirdparty._temporary.time", SimpleNamespace(monotonic=lambda: next(times)))
+    assert workspace._outer.close(seconds=seconds) == "it took too long"
+    monkeypatch.undo()
+    left = [path for path in workspace.path.parent.rglob("*") if path.is_file()]
+    assert len(left) == {0: 10, 6: 7}[seconds]
+    shutil.rmtree(workspace.path.parent)
+
+
+def test_a_workspace_that_cannot_be_created_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The temporary directory around it is removed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("cp_thirdparty.worker._workspace._NAME", "no/where")
+    with pytest.raises(FileNotFoundError):
+        Workspace()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_are_swept_and_a_directory_that_is_missing_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The start of a worker does not fail without a directory for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+    assert sweep_workspaces() == ("cp-thirdparty-tmp-1-dead",)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert sweep_workspaces() == ()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final, cast
 
 import attrs
 from botocore.exceptions import ClientError
 
+from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
-from cp_thirdparty.artifacts._local_files import temporary_file
+from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._s3 import closing_answers, pinned
 from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
-__all__ = ["Facts", "downloaded", "facts_of"]
+__all__ = ["Facts", "download", "facts_of", "fetch"]
+
+_OBJECT: Final = "object"
 
 
 @attrs.frozen
@@ -48,23 +52,43 @@ def facts_of(s3: Any, place: Place) -> Facts:
     return Facts(size=answer["ContentLength"], etag=answer["ETag"], checksum=checksum_of(answer))
 
 
-def downloaded(s3: Any, place: Place, to: Path, reporter: Reporter, *, max_bytes: int | None = None) -> Path:
-    """Write the object to a file, which appears when it is whole."""
+def download(s3: Any, place: Place, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
+    """Write the object to a file, which appears when it is complete."""
+    with PrivateDirectory(to.parent) as private:
+        with private.create_file(_OBJECT) as file:
+            fetch(s3, place, file, reporter, max_bytes=max_bytes)
+        private.publish(_OBJECT, to.name)
+    return to
+
+
+def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+    """
+    Write the object to an open file, and check it.
+
+    Args:
+        s3: The client.
+
+        place: The object.
+
+        file: Is empty, and open for reading and writing.
+
+        reporter: Counts the bytes.
+
+        max_bytes: How many bytes the object may have; ``None`` for any number.
+    """
     facts = facts_of(s3, place)
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
-    with temporary_file(to.parent) as (part, file):
-        with pinned(facts.etag), closing_answers(), transfers(s3) as manager:
-            future = manager.download(
-                *(place.bucket, place.key, file),
-                extra_args={"ChecksumMode": "ENABLED"},
-                subscribers=[_Known(facts), reporter],
-            )
-            future.result()
-        file.flush()
-        _look_at(part, place, facts)
-        part.replace(to)
-    return to
+    check_space(file, facts.size)
+    with pinned(facts.etag), closing_answers(), transfers(s3) as manager:
+        future = manager.download(
+            *(place.bucket, place.key, file),
+            extra_args={"ChecksumMode": "ENABLED"},
+            subscribers=[_Known(facts), reporter],
+        )
+        future.result()
+    file.flush()
+    _check(file, place, facts)
 
 
 class _Known:
@@ -79,16 +103,16 @@ class _Known:
         getattr(future.meta, "provide_object_etag", str)(self._facts.etag)
 
 
-def _look_at(part: Path, place: Place, facts: Facts) -> None:
-    if part.stat().st_size != facts.size:
+def _check(file: BinaryIO, place: Place, facts: Facts) -> None:
+    if os.fstat(file.fileno()).st_size != facts.size:
         raise ArtifactTransferError(f"{place}: the file is not as long as the object", is_retry_safe=True)
     # Of the answers to ranges S3 tells no checksum; botocore has looked at that of a smaller object, read at once.
     if facts.checksum is None or facts.size < PART_BYTES:
         return
     running = facts.checksum.start()
     buffer = bytearray(1 << 20)
-    with part.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            running.update(memoryview(buffer)[:count])
+    file.seek(0)
+    while count := cast("Any", file).readinto(buffer):
+        running.update(memoryview(buffer)[:count])
     if not facts.checksum.is_met_by(running):
         raise ArtifactTransferError(f"{place}: the bytes do not have the checksum that S3 reports", is_retry_safe=True)

@@ -14,11 +14,12 @@ from typing import Any, Final, TypeVar
 
 from botocore import exceptions as botocore_exceptions
 
-from cp_thirdparty._core import redaction
-from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core import connection, redaction
+from cp_thirdparty._core.call import CURRENT
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
 from cp_thirdparty.artifacts._answers import AnswerRefused
+from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.exceptions import (
@@ -108,7 +109,9 @@ _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def attempt(work: Callable[[], _T], place: Place, local: Path | None = None) -> tuple[_T | None, BaseException | None]:
+def attempt(
+    work: Callable[[], _T], place: Place, call: TransferCall, local: Path | None = None
+) -> tuple[_T | None, BaseException | None]:
     """
     Do the work with botocore's and s3transfer's logs withheld, and return its value or its error.
 
@@ -119,10 +122,13 @@ def attempt(work: Callable[[], _T], place: Place, local: Path | None = None) -> 
 
         place: The artifact that it is about.
 
+        call: Limits its time and its responses.
+
         local: The local file that it reads or writes.
     """
     redaction.install()
-    current = CURRENT.set(Call())
+    connection.install()
+    current = CURRENT.set(call)
     try:
         return work(), None
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
@@ -144,8 +150,8 @@ def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseE
         return _answered(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
-    if isinstance(failure, AnswerRefused):
-        return ArtifactTransferError(f"{place}: {failure}", is_retry_safe=True)
+    if isinstance(failure, (AnswerRefused, TransferStoppedError)):
+        return ArtifactTransferError(f"{place}: {failure}", is_retry_safe=isinstance(failure, AnswerRefused))
     for kind, text in _TRANSPORT:
         if isinstance(failure, kind):
             return ArtifactTransferError(f"{place}: {text}", is_retry_safe=True)

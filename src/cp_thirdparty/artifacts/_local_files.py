@@ -1,52 +1,36 @@
-"""
-Local files and directories: paths of callers, errors of the operating system, and temporary files.
-
-A temporary file or directory has a lock while its process is alive.  The next one that is created in the same directory
-removes those whose process was killed.
-"""
+"""Local files and directories: paths of callers, and errors of the operating system."""
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 import shutil
-import stat
-import sys
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias
 
+from cp_thirdparty import _limits
+from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._transfer import CallbackFailed, Reporter
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
-
-if sys.platform != "win32":  # pragma: no branch - Windows has no such locks, and its leftovers stay
-    import fcntl
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError
 
 __all__ = [
     "LocalPath",
     "OnSkip",
     "check_limits",
+    "check_max_bytes",
+    "check_space",
+    "create_private_directory",
+    "error_of",
     "file_error",
-    "is_lasting",
-    "lock",
-    "new_temporary_path",
-    "remove_leftovers",
-    "temporary_directory",
-    "temporary_file",
     "to_path",
 ]
 
 LocalPath: TypeAlias = "str | os.PathLike[str]"
 # Called with the error of a file that is left out of an archive.
 OnSkip: TypeAlias = Callable[[ArtifactError], object]
-
-_PREFIX: Final = ".cp-thirdparty-tmp-"
-# Between creation and lock of a temporary file, another process could take it for a leftover.
-_YOUNG_SECONDS: Final = 60.0
-# Windows states the owner 0 for each file.
-_USER: Final = os.geteuid() if hasattr(os, "geteuid") else 0
 
 
 def to_path(value: LocalPath, parameter: str) -> Path:
@@ -76,6 +60,18 @@ def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:
     return limits
 
 
+def check_max_bytes(max_bytes: int | None) -> None:
+    """
+    Check the limit of a download.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: It is neither an integer of at least 1 nor ``None``.
+    """
+    broken = None if max_bytes is None else _limits.whole_number(max_bytes, 1)
+    if broken is not None:
+        raise InvalidRequestError("max_bytes", broken)
+
+
 def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileError:
     """Return an error of the operating system as one of this library, with the path or else the one that it names."""
     strerror = os.strerror(failure.errno) if failure.errno else type(failure).__name__
@@ -83,82 +79,51 @@ def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileE
     return ArtifactFileError(failure.errno, strerror, None if filename is None else os.fsdecode(filename))
 
 
-def is_lasting(filename: Any) -> bool:
-    """Whether the file that an error of the operating system names is not a temporary one."""
-    return filename is not None and _PREFIX not in os.fsdecode(filename)
-
-
-def new_temporary_path(directory: Path) -> Path:
-    """Return an unused path in a directory, from which `remove_leftovers` removes what a killed process left."""
-    return directory / f"{_PREFIX}{secrets.token_hex(8)}"
-
-
-@contextmanager
-def temporary_file(directory: Path) -> Generator[tuple[Path, BinaryIO]]:
-    """Create a file that is removed at the end, if it was not renamed."""
-    remove_leftovers(directory)
-    path = new_temporary_path(directory)
-    try:
-        with path.open("xb") as file:
-            lock(file.fileno())
-            yield path, cast("BinaryIO", file)
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def temporary_directory(parent: Path) -> Generator[Path]:
+def create_private_directory(parent: Path) -> PrivateDirectory:
     """
-    Create a private directory that is removed at the end.
+    Create a private temporary directory.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: It cannot be created.
     """
-    remove_leftovers(parent)
-    path = new_temporary_path(parent)
-    error: ArtifactFileError | None = None
     try:
-        path.mkdir(0o700)
+        return PrivateDirectory(parent)
     except OSError as failure:
         error = file_error(failure, parent)
-    if error is not None:
-        raise error
-    # Windows cannot open a directory, and has no lock.
-    descriptor = os.open(os.devnull if sys.platform == "win32" else path, os.O_RDONLY)
-    try:
-        lock(descriptor)
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(descriptor)
+    raise error
 
 
-def lock(descriptor: int) -> bool:
-    """Lock a file or directory, and return whether it is locked now."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (OSError, NameError):  # another process has the lock, or there are none on this system
-        return False
-    return True
+def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:
+    """
+    Return what to raise for a failure: an error of the caller's callback, or one of this library, or Ctrl-C.
+
+    The frames that the failure leads to are cleared, because they hold bytes of files.
+
+    Args:
+        failure: What was raised.
+
+        reporter: Calls the callbacks of the caller.
+
+        path: What was read or written; ``None`` for the path that the failure names.
+    """
+    forget(failure)
+    if isinstance(failure, CallbackFailed) and reporter.failure is not None:
+        return reporter.failure
+    return file_error(failure, path) if isinstance(failure, OSError) else failure
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files and directories of processes that were killed."""
-    with suppress(OSError), os.scandir(directory) as scanned:
-        for found in scanned:
-            if found.name.startswith(_PREFIX):
-                with suppress(OSError):
-                    _remove_leftover(found)
+def check_space(place: BinaryIO | Path, size: int) -> None:
+    """
+    Raise if a disk has no space for so many bytes, before they are transferred or written.
 
+    Args:
+        place: A file or a directory on the disk.
 
-def _remove_leftover(found: os.DirEntry[str]) -> None:
-    status = found.stat(follow_symlinks=False)
-    is_young = time.time() - status.st_mtime < _YOUNG_SECONDS
-    if is_young or stat.S_ISLNK(status.st_mode) or status.st_uid != _USER:
-        return
-    descriptor = os.open(found.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        if lock(descriptor):
-            shutil.rmtree(found.path) if stat.S_ISDIR(status.st_mode) else os.unlink(found.path)  # noqa: PTH108
-    finally:
-        os.close(descriptor)
+        size: How many bytes there will be.
+
+    Raises:
+        OSError: The disk would be full.
+    """
+    free = shutil.disk_usage(place if isinstance(place, Path) else place.fileno()).free
+    if free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
 from cp_thirdparty.models import Artifact
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "is_private_endpoint", "place_of"]
 
-# Buckets are named by strangers.  The rule excludes ARNs, and the directory buckets of S3 Express and their access
-# points, which botocore would sign for with other credentials ("General purpose bucket naming rules" and "Directory
-# bucket naming rules" of S3's user guide).
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_OF_EXPRESS: Final = ("--x-s3", "--xa-s3")
+# Buckets are named by untrusted customers.  These are the "General purpose bucket naming rules" of S3's user guide.  So
+# ARNs are excluded, as are the suffixes of other things: access points, directory buckets of S3 Express and their
+# access points, for which botocore would sign with other credentials, and table buckets.
+_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
+_OTHERS: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3", "--table-s3")
 # "Creating object key names" of S3's user guide: 1,024 bytes of UTF-8.
 _MAX_KEY_BYTES: Final = 1024
+# How many names an error shows.
+_MOST_NAMES: Final = 20
 
 
 @attrs.frozen
@@ -65,7 +71,8 @@ def place_of(
         raise TypeError(f"name: must be a str, not {type(name).__name__}")
     artifact = artifacts.get(name)
     if artifact is None:
-        names = ", ".join(map(repr, artifacts)) or "none"
+        names = ", ".join(map(repr, islice(artifacts, _MOST_NAMES))) or "none"
+        names += f" and {len(artifacts) - _MOST_NAMES:,} more" if len(artifacts) > _MOST_NAMES else ""
         return ArtifactNotFoundError(f"the job has no {direction} artifact {name!r}; it has {names}", job_id=job_id)
     location = None if artifact.location is None else artifact.location.s3_location
     if location is None:
@@ -77,10 +84,25 @@ def place_of(
 
 
 def _broken_rule(bucket: str, key: str) -> str | None:
-    if not _BUCKET.fullmatch(bucket) or bucket.endswith(_OF_EXPRESS):
+    if not _BUCKET.fullmatch(bucket) or _ADDRESS.fullmatch(bucket) or bucket.endswith(_OTHERS):
         return "its bucket must have the name of a general purpose bucket, 3 to 63 characters, and no ARN"
     if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY_BYTES:
         return "its object key must have 1 to 1,024 bytes"
     if {".", ".."} & set(key.split("/")):
         return "its object key must have no segment '.' or '..', which would be taken out on the way"
     return None
+
+
+def is_private_endpoint(url: str) -> bool:
+    """Whether nobody on the way can read what is sent to a URL: it is encrypted, or leads to this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:  # botocore refuses it, and the error names the argument
+        return True
+    if parts.scheme.lower() != "http" or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

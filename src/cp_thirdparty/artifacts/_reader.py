@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
+from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._download import Facts, facts_of
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._place import Place
@@ -32,20 +33,23 @@ class ArtifactReader(io.RawIOBase):
         place: The object, which is there.
 
         facts: What S3 says of it.
+
+        call: Limits the time of the transfer.
     """
 
-    def __init__(self, s3: Any, place: Place, facts: Facts) -> None:
+    def __init__(self, s3: Any, place: Place, facts: Facts, call: TransferCall) -> None:
         self._s3 = s3
         self._place = place
         self._facts = facts
+        self._call = call
         self._position = 0
         self._body: Any = None
         self._running: Any = None if facts.checksum is None else facts.checksum.start()
 
     @classmethod
-    def opened(cls, s3: Any, place: Place) -> ArtifactReader:
+    def opened(cls, s3: Any, place: Place, call: TransferCall) -> ArtifactReader:
         """Begin with an object."""
-        return cls(s3, place, facts_of(s3, place))
+        return cls(s3, place, facts_of(s3, place), call)
 
     def readable(self) -> bool:
         """Tell that it can be read."""
@@ -55,7 +59,7 @@ class ArtifactReader(io.RawIOBase):
         """Read some bytes; none at the end."""
         # The frames of a suppressed error would keep a view, and `io` of Python 3.15 resizes the buffer after the call.
         with memoryview(buffer) as exported, exported.cast("B") as view:
-            count, error = attempt(partial(self._read_into, view), self._place)
+            count, error = attempt(partial(self._read_into, view), self._place, self._call)
         # A buffer of `io` comes with what was in memory before, perhaps a secret, which no traceback may show.
         del buffer
         if error is not None:

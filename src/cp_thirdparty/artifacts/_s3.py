@@ -15,11 +15,14 @@ from botocore.credentials import Credentials
 from botocore.session import Session
 
 from cp_thirdparty._core import data_loader
+from cp_thirdparty._core.call import CURRENT
+from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
+from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._credentials import JobCredentials
 
 __all__ = ["closing_answers", "made_s3", "pinned"]
@@ -114,6 +117,7 @@ def made_s3(
     handlers = _Handlers(credentials, key_id, expected_bucket_owner)
     client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
+    client.meta.events.register_first("before-send.s3", _start_request)
     client.meta.events.register_first("needs-retry.s3", handlers.look_at_answer)
     return client
 
@@ -171,6 +175,15 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
     return (settings if config is None else settings.merge(config)).merge(Config(**fixed))
 
 
+def _start_request(request: Any, **_: object) -> None:
+    """Limit the time and the response of a request: a transfer sends several at a time, each in its own context."""
+    call = CURRENT.get()
+    if isinstance(call, TransferCall):
+        started = call.for_request(request.url)
+        WATCHDOG.start(started)
+        CURRENT.set(started)
+
+
 class _Handlers:
     """What happens around each request of the client."""
 
@@ -189,6 +202,9 @@ class _Handlers:
 
     def look_at_credentials(self, request: Any, **_: object) -> None:
         """See to it that the credentials are good, and note which they are."""
+        call = CURRENT.get()
+        if isinstance(call, TransferCall):
+            call.check_deadline()  # before each attempt
         self._credentials.hold()
         # botocore signs after this line: with this generation, or with a newer one.
         request.context[_GENERATION] = self._credentials.generation
@@ -202,7 +218,10 @@ class _Handlers:
         **_: object,
     ) -> float | None:
         """Tell after how many seconds the request is to be sent again, or ``None`` to leave it to botocore."""
+        call = CURRENT.get()
         if response is None:
+            if isinstance(call, TransferCall):
+                WATCHDOG.release(call)  # nobody closes the response
             return None
         http, parsed = response
         if http.status_code == _PRECONDITION_FAILED:
@@ -214,6 +233,8 @@ class _Handlers:
             return self._signed_anew(operation.name, request_dict["context"], parsed)
         fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
         if fault is None:
+            if isinstance(call, TransferCall) and operation.name == "GetObject":
+                call.expect(parsed["ContentLength"])
             answers = _ANSWERS.get()
             if answers is not None:
                 answers.keep(http.raw)

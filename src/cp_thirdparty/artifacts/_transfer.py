@@ -6,8 +6,10 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar
+
+from cp_thirdparty._core.call import CURRENT
 
 __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "transfers"]
 
@@ -40,8 +42,18 @@ class _ContextExecutor(ThreadPoolExecutor):
 def transfers(s3: Any) -> Generator[Any]:
     """Give a manager of transfers whose threads are over when the block is."""
     from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - of an extra
+    from s3transfer.utils import OSUtils  # noqa: PLC0415 - of the same one
 
-    with TransferManager(s3, TransferConfig(**_SETTINGS), executor_cls=_ContextExecutor) as manager:
+    class Files(OSUtils):
+        """Keeps the files that are opened: s3transfer leaves one open if a callback raises while it is closed."""
+
+        def open(self, filename: str, mode: str) -> Any:
+            return files.enter_context(open(filename, mode))  # noqa: PTH123 - it is in the stack
+
+    with (
+        ExitStack() as files,
+        TransferManager(s3, TransferConfig(**_SETTINGS), osutil=Files(), executor_cls=_ContextExecutor) as manager,
+    ):
         yield manager
 
 
@@ -63,7 +75,10 @@ class Reporter:
         self.failure: BaseException | None = None
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
-        """Report bytes, as s3transfer calls it."""
+        """Report bytes, as s3transfer calls it, and end a transfer that must not go on."""
+        call = CURRENT.get()
+        if call is not None:
+            call.check_deadline()
         self.add(bytes_transferred)
 
     def add(self, count: int) -> None:
@@ -73,14 +88,22 @@ class Reporter:
         Raises:
             CallbackFailed: The callback has raised, now or before.
         """
-        if self._progress is None:
-            return
-        with self._lock:
-            if self.failure is None:
-                try:
-                    self._progress(count)
-                except BaseException as failure:  # noqa: BLE001 - raised again, in the caller's thread
-                    trace = failure.__traceback__
-                    self.failure = failure.with_traceback(None if trace is None else trace.tb_next)
-            if self.failure is not None:
-                raise CallbackFailed
+        if self._progress is not None:
+            with self._lock:
+                self.call(self._progress, count)
+
+    def call(self, callback: Callable[[_T], object], argument: _T) -> None:
+        """
+        Call a function of the caller, unless one has raised before.
+
+        Raises:
+            CallbackFailed: One has raised, now or before.
+        """
+        if self.failure is None:
+            try:
+                callback(argument)
+            except BaseException as failure:  # noqa: BLE001 - raised again, in the caller's thread
+                trace = failure.__traceback__
+                self.failure = failure.with_traceback(None if trace is None else trace.tb_next)
+        if self.failure is not None:
+            raise CallbackFailed

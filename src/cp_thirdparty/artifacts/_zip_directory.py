@@ -8,11 +8,12 @@ format is that of PKWARE's APPNOTE 6.3.10.
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 import attrs
 
@@ -59,6 +60,9 @@ _COMMENT: Final = 0xFFFF
 _PADDING: Final = 64 << 10
 # A start script or a launcher before the archive, which makes it executable.
 _LONGEST_PREFIX: Final = 1 << 20
+# Programs write a handful; each of 100,000 headers may have 16,000.
+_MOST_EXTRAS: Final = 100
+_ZEROS: Final = re.compile(rb"\0*")
 _SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
 
 _DEVICES: Final = (stat.S_IFBLK, stat.S_IFCHR)
@@ -301,19 +305,23 @@ def _central_records(data: bytes, place: _Place) -> Iterator[_Central]:
 
 
 def _extras(data: bytes) -> dict[int, bytes] | None:
-    """Read extra fields; ``None`` if they are damaged, or one that is used here is there twice."""
+    """Read extra fields; ``None`` if they are damaged or too many, or one that is used here is there twice."""
     found: dict[int, bytes] = {}
     at = 0
-    while at < len(data):
+    for _ in range(_MOST_EXTRAS + 1):
+        # Programs that align the data fill up with zeros.
+        zeros = cast("re.Match[bytes]", _ZEROS.match(data, at)).end()
+        if zeros == len(data):
+            return found
+        at += (zeros - at) // _EXTRA.size * _EXTRA.size  # an empty field with the tag 0 has four
         if at + _EXTRA.size > len(data):
-            # Programs that align the data fill up with zeros.
-            return None if data[at:].strip(b"\0") else found
+            return None
         tag, length = _EXTRA.unpack_from(data, at)
         at += _EXTRA.size + length
         if at > len(data) or (tag in found and tag in (_ZIP64, _UNICODE_PATH)):
             return None
         found[tag] = data[at - length : at]
-    return found
+    return None
 
 
 def _decode_name(raw: bytes, flags: int, extras: dict[int, bytes] | None, *, system: int) -> str | None:

@@ -8,19 +8,12 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from cp_thirdparty._temporary import PrivateDirectory, is_temporary
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import broken, is_ratio_exceeded
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
-from cp_thirdparty.artifacts._local_files import (
-    LocalPath,
-    OnSkip,
-    check_limits,
-    file_error,
-    is_lasting,
-    temporary_file,
-    to_path,
-)
-from cp_thirdparty.artifacts._transfer import CallbackFailed, Progress, Reporter
+from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
+from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
@@ -28,6 +21,7 @@ __all__ = ["create_archive"]
 
 _PIECE: Final = 256 << 10
 _UNIX: Final = 3
+_ARCHIVE: Final = "archive"
 # The first moment that zip can store; the real ones would make each archive a different one.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _DIRECTORY: Final = 0x10  # the attribute of DOS
@@ -91,18 +85,22 @@ def create_archive(
     reporter = Reporter(progress)
     error: BaseException | None = None
     try:
-        if target.resolve().is_relative_to(source.resolve(strict=True)):
-            raise ArtifactError("to: must not be inside the directory")
-        with temporary_file(target.parent) as (path, file):
-            _Creation(source, limits, reporter, on_skip).run(file)
-            path.replace(target)
-    except CallbackFailed:
-        error = reporter.failure
-    except OSError as failure:
-        error = file_error(failure, None if is_lasting(failure.filename) else target)
+        _create(source, target, _Creation(source, limits, reporter, on_skip))
+    except BaseException as failure:  # noqa: BLE001 - it is raised below, without frames that hold bytes of files
+        filename = failure.filename if isinstance(failure, OSError) else None
+        error = error_of(failure, reporter, target if filename is None or is_temporary(filename) else None)
     if error is not None:
         raise error
     return target
+
+
+def _create(source: Path, target: Path, creation: _Creation) -> None:
+    if target.resolve().is_relative_to(source.resolve(strict=True)):
+        raise ArtifactError("to: must not be inside the directory")
+    with PrivateDirectory(target.parent) as private:
+        with private.create_file(_ARCHIVE) as file:
+            creation.run(file)
+        private.publish(_ARCHIVE, target.name)
 
 
 class _Creation:
@@ -132,7 +130,7 @@ class _Creation:
         """Report that an entry is left out, or raise its error."""
         if self._on_skip is None:
             raise error
-        self._on_skip(error)
+        self._reporter.call(self._on_skip, error)
 
     # --- before anything is written
 

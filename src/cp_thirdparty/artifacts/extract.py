@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
@@ -13,15 +15,15 @@ import attrs
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule, broken
 from cp_thirdparty.artifacts._archive_tree import LONGEST_TARGET, Node, Tree
-from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, file_error, to_path
+from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, check_space, error_of, to_path
 from cp_thirdparty.artifacts._staging import Staging
-from cp_thirdparty.artifacts._transfer import CallbackFailed, Progress, Reporter
+from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts._zip_content import copy_content
 from cp_thirdparty.artifacts._zip_directory import Entry, read_directory
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError
 
-__all__ = ["extract_archive"]
+__all__ = ["extract_archive", "extract_file"]
 
 _FILE: Final = 0o644
 _DIRECTORY: Final = 0o755
@@ -43,10 +45,10 @@ def extract_archive(
     whatever the archive contains.
 
     A file has the permissions 0644, or 0755 if the archive marks it as executable, less those that the archive or the
-    umask of the process excludes; its owner can always read and write it.  Modification times are not kept.
+    umask of the process excludes; its owner can always read it.  Modification times are not kept.
 
     If the process is killed, a directory ``.cp-thirdparty-tmp-…`` stays beside ``to``.  The next extraction with the
-    same parent removes it.
+    same parent removes it, and so does ``cp-thirdparty sweep``.
 
     Thread-safe.
 
@@ -68,9 +70,10 @@ def extract_archive(
         cp_thirdparty.exceptions.UnsafeArchiveError: The archive is damaged, or breaks a rule or a limit.  The error
             names the entry and the rule.
 
-        cp_thirdparty.exceptions.ArtifactFileError: The archive cannot be read, or the files cannot be written.
+        cp_thirdparty.exceptions.ArtifactFileError: The archive cannot be read, or the files cannot be written.  If the
+            disk has not enough space for all files, nothing is written.
 
-        cp_thirdparty.exceptions.ArtifactError: ``to`` exists.
+        cp_thirdparty.exceptions.ArtifactError: ``to`` exists, or another user has exchanged a directory beside it.
 
         TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
     """
@@ -84,24 +87,39 @@ def extract_archive(
     if os.path.lexists(target):
         raise ArtifactError("to: must not exist")
     reporter = Reporter(progress)
-    extraction = _Extraction(source, target, limits, reporter)
-    error: BaseException | None = None
-    try:
-        extraction.run()
-    except CallbackFailed:
-        error = reporter.failure
-    except OSError as failure:
-        error = file_error(failure, extraction.path)
+    error = _Extraction(source, target, limits, reporter).run(lambda: source.open("rb"))
     if error is not None:
         raise error
     return target
 
 
+def extract_file(archive: BinaryIO, target: Path, limits: ArchiveLimits) -> None:
+    """
+    Extract an open archive, which no path leads to.
+
+    Raises:
+        cp_thirdparty.exceptions.ArtifactError: As `extract_archive` does.
+    """
+    error = _Extraction(target, target, limits, Reporter(None)).run(lambda: nullcontext(archive))
+    if error is not None:
+        raise error
+
+
 class _Extraction:
-    """One extraction."""
+    """
+    One extraction.
+
+    Args:
+        source: The archive, for errors.
+
+        target: The directory to create.
+
+        limits: What the archive may contain.
+
+        reporter: Counts the bytes that are written.
+    """
 
     def __init__(self, source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
-        self._source = source
         self._target = target
         self._limits = limits
         self._reporter = reporter
@@ -109,25 +127,29 @@ class _Extraction:
         self._root = source
         self._within = ("", "")
 
-    @property
-    def path(self) -> Path:
-        """What is read or written at the moment, for errors of the operating system."""
-        return self._root.joinpath(*self._within)
+    def run(self, open_archive: Callable[[], AbstractContextManager[BinaryIO]]) -> BaseException | None:
+        """Extract the archive.  The error is returned, because frames here and below hold bytes of the customer."""
+        try:
+            with open_archive() as file:
+                self._root = self._target
+                self._extract(file)
+        except BaseException as failure:  # noqa: BLE001 - it is raised by the caller
+            return error_of(failure, self._reporter, self._root.joinpath(*self._within))
+        return None
 
-    def run(self) -> None:
-        """Extract the archive."""
-        with self._source.open("rb") as file:
-            self._root = self._target
-            with Staging(self._target) as staging:
-                tree = Tree(self._limits, is_folding=staging.folds_case())
-                self._check(file, tree)
-                self._write(file, tree, staging)
-                self._within = ("", "")
-                staging.finish()
+    def _extract(self, file: BinaryIO) -> None:
+        with Staging(self._target) as staging:
+            tree = Tree(self._limits, is_folding=staging.folds_case())
+            check_space(self._target.parent, self._check(file, tree))
+            self._write(file, tree, staging)
+            self._within = ("", "")
+            staging.finish()
 
-    def _check(self, file: BinaryIO, tree: Tree) -> None:
-        """Check everything that can be checked before something is written."""
+    def _check(self, file: BinaryIO, tree: Tree) -> int:
+        """Check everything that can be checked before something is written, and return the bytes of all files."""
+        size = 0
         for entry in read_directory(file, os.fstat(file.fileno()).st_size, self._limits, tree):
+            size += entry.size
             rule = None
             if entry.node.kind == "link":
                 rule = _read_target(file, entry, tree)
@@ -138,27 +160,33 @@ class _Extraction:
                 raise broken(rule, entry.node.path)
         for link, rule in tree.broken_links():
             raise broken(rule, link.path)
+        return size
 
     def _write(self, file: BinaryIO, tree: Tree, staging: Staging) -> None:
         """Write the directories with their files; links are created when all files are complete."""
-        links: dict[str, list[Node]] = {}
-        for path, directory in tree.directories():
-            with staging.open(path) as opened:
+        has_links = False
+        with closing(staging.open_directories(tree)) as directories:
+            for path, directory, opened in directories:
                 for child in directory.children.values():
                     self._within = (path, child.name)
                     if child.kind == "directory":
                         opened.make_directory(child.name, _directory_mode(child))
                     elif child.kind == "link":
-                        links.setdefault(path, []).append(child)
+                        has_links = True
                     else:
                         rule = self._write_file(file, child.content, opened.open_file(child.name, _file_mode(child)))
                         if rule is not None:
                             raise broken(rule, child.path)
-        for path, nodes in links.items():
-            with staging.open(path) as opened:
-                for node in nodes:
-                    self._within = (path, node.name)
-                    opened.make_link(node.name, node.target)
+        if has_links:
+            self._write_links(tree, staging)
+
+    def _write_links(self, tree: Tree, staging: Staging) -> None:
+        with closing(staging.open_directories(tree)) as directories:
+            for path, directory, opened in directories:
+                for child in directory.children.values():
+                    if child.kind == "link":
+                        self._within = (path, child.name)
+                        opened.make_link(child.name, child.target)
 
     def _write_file(self, file: BinaryIO, entry: Entry, descriptor: int) -> Rule | None:
         def write(piece: bytes) -> None:
@@ -188,7 +216,7 @@ def _file_mode(node: Node) -> int:
     entry: Entry = node.content
     wanted = _DIRECTORY if entry.mode & stat.S_IXUSR else _FILE
     permissions = stat.S_IMODE(entry.mode) or wanted
-    return wanted & permissions | stat.S_IRUSR | stat.S_IWUSR
+    return wanted & permissions | stat.S_IRUSR
 
 
 def _directory_mode(node: Node) -> int:

@@ -10,7 +10,10 @@ import attrs
 from cp_thirdparty import _limits
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["ArchiveLimits"]
+__all__ = ["MAX_BYTES", "ArchiveLimits"]
+
+# CodePipeline's quota for a source artifact in S3.
+MAX_BYTES: Final = 5 << 30
 
 # Windows cannot store what "posix" accepts, and only administrators may create symbolic links there.
 _IS_WINDOWS: Final = os.name == "nt"
@@ -71,7 +74,7 @@ class ArchiveLimits:
     names: Literal["posix", "portable"] = attrs.field(default=_NAMES, validator=_choice)
     symlinks: Literal["keep", "refuse"] = attrs.field(default=_SYMLINKS, validator=_choice)
     max_entries: int = attrs.field(default=100_000, validator=_positive)
-    max_total_bytes: int = attrs.field(default=5 << 30, validator=_positive)
-    max_entry_bytes: int = attrs.field(default=5 << 30, validator=_positive)
+    max_total_bytes: int = attrs.field(default=MAX_BYTES, validator=_positive)
+    max_entry_bytes: int = attrs.field(default=MAX_BYTES, validator=_positive)
     max_ratio: int = attrs.field(default=200, validator=_positive)
     max_depth: int = attrs.field(default=64, validator=_positive)

@@ -18,18 +18,26 @@ from typing_extensions import Self
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
+from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
-from cp_thirdparty.artifacts._download import downloaded, facts_of
+from cp_thirdparty.artifacts._download import download, facts_of, fetch
 from cp_thirdparty.artifacts._failures import attempt
-from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, temporary_directory, to_path
-from cp_thirdparty.artifacts._place import Place, place_of
+from cp_thirdparty.artifacts._local_files import (
+    LocalPath,
+    OnSkip,
+    check_limits,
+    check_max_bytes,
+    create_private_directory,
+    to_path,
+)
+from cp_thirdparty.artifacts._place import Place, is_private_endpoint, place_of
 from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._s3 import made_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts._upload import upload
 from cp_thirdparty.artifacts.create import create_archive
-from cp_thirdparty.artifacts.extract import extract_archive
-from cp_thirdparty.artifacts.limits import ArchiveLimits
+from cp_thirdparty.artifacts.extract import extract_file
+from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import Artifact, JobDetails
@@ -70,9 +78,10 @@ class ArtifactStore:
     * ``TypeError``: an argument has the wrong type.
     """
 
-    def __init__(self, s3: Any, details: JobDetails) -> None:
+    def __init__(self, s3: Any, details: JobDetails, bounds: Bounds) -> None:
         key = details.data.encryption_key
         self._s3 = s3
+        self._bounds = bounds
         self._key_id = None if key is None else key.id
         self._job_id = details.id
         self._inputs = _by_name(details.data.input_artifacts)
@@ -90,6 +99,9 @@ class ArtifactStore:
         endpoint_url: str | None = None,
         region_name: str | None = None,
         config: Config | None = None,
+        allow_http: bool = False,
+        deadline: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Self:
         """
@@ -111,6 +123,21 @@ class ArtifactStore:
             config: Botocore settings that override this library's, except for the signature, which is always version 4,
                 and the checksums, which are always on.
 
+            allow_http: Whether ``endpoint_url`` may be an ``http`` URL of another machine.  The artifacts and the
+                session token of the job are readable on the way.
+
+                .. versionadded:: 0.2.0
+
+            deadline: When each transfer must end, by the clock; a job of a worker gives its own.  ``None`` for an hour
+                after the transfer has begun.
+
+                .. versionadded:: 0.2.0
+
+            is_cancelled: Returns whether the artifacts are not wanted any more; it is called for each piece of a
+                transfer, from several threads.  A job of a worker gives its own.
+
+                .. versionadded:: 0.2.0
+
             clock: Tells the time in seconds since the epoch.
 
         Raises:
@@ -121,13 +148,24 @@ class ArtifactStore:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.
 
             cp_thirdparty.exceptions.ArtifactError: Two input or two output artifacts have one name.
+
+            TypeError: ``deadline`` or ``is_cancelled`` has the wrong type.
         """
+        if deadline is not None and not isinstance(deadline, (int, float)):
+            raise TypeError(f"deadline: must be a float, an int or None, not {type(deadline).__name__}")
+        if is_cancelled is not None and not callable(is_cancelled):
+            raise TypeError(f"is_cancelled: must be a callable or None, not {type(is_cancelled).__name__}")
         if not is_installed("s3transfer"):
             del client_token
             raise missing_extra("s3transfer")
         token = SecretStr.wrap(client_token)
         del client_token  # from here on it is hidden: this frame is in every traceback
-        refused = refused_credentials(details) or _refused_owner(expected_bucket_owner) or _refused_names(details)
+        refused = (
+            refused_credentials(details)
+            or _refused_owner(expected_bucket_owner)
+            or _refused_endpoint(endpoint_url, allow_http=allow_http)
+            or _refused_names(details)
+        )
         if refused is not None:
             raise refused
         read = functools.partial(client.get_third_party_job_details, details.id, client_token=token)
@@ -142,7 +180,7 @@ class ArtifactStore:
         )
         if isinstance(s3, ThirdPartyError):
             raise s3
-        return cls(s3, details)
+        return cls(s3, details, Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled or _never))
 
     @property
     def inputs(self) -> Mapping[str, Artifact]:
@@ -165,10 +203,13 @@ class ArtifactStore:
             name: Name of an input artifact of this job.
         """
         place = self._found(self._inputs, name, "input")
-        raw = self._do(lambda: ArtifactReader.opened(self._s3, place), place)
+        call = self._bounds.start()
+        raw = self._do(lambda: ArtifactReader.opened(self._s3, place, call), place, call=call)
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
-    def download(self, name: str, *, to: LocalPath, progress: Progress | None = None) -> Path:
+    def download(
+        self, name: str, *, to: LocalPath, progress: Progress | None = None, max_bytes: int | None = MAX_BYTES
+    ) -> Path:
         """
         Download one input artifact and return where it was written.
 
@@ -181,11 +222,23 @@ class ArtifactStore:
 
             progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
                 is called from other threads, from one at a time.  What it raises ends the download and comes out.
+
+            max_bytes: The most bytes that the object may have; ``None`` for any number.  The default, 5 GiB, is
+                CodePipeline's quota for a source artifact in S3.
+
+                .. versionadded:: 0.2.0
+
+        Raises:
+            cp_thirdparty.exceptions.ArtifactTooLargeError: The object has more bytes.  It is not downloaded.
+
+            cp_thirdparty.exceptions.ArtifactFileError: The file cannot be written.  If the disk has not enough space,
+                nothing is downloaded.
         """
         target = to_path(to, "to")
+        check_max_bytes(max_bytes)
         place = self._found(self._inputs, name, "input")
         reporter = Reporter(progress)
-        return self._do(lambda: downloaded(self._s3, place, target, reporter), place, reporter, target)
+        return self._do(lambda: download(self._s3, place, target, reporter, max_bytes), place, reporter, target)
 
     def size(self, name: str) -> int:
         """
@@ -230,15 +283,15 @@ class ArtifactStore:
             raise ArtifactError("to: must not exist")
         place = self._found(self._inputs, name, "input")
         reporter = Reporter(progress)
-        with temporary_directory(target.parent) as directory:
-            archive = directory / "artifact.zip"
+        with create_private_directory(target.parent) as private, private.create_file("artifact.zip") as archive:
             self._do(
-                lambda: downloaded(self._s3, place, archive, reporter, max_bytes=checked.max_total_bytes),
+                lambda: fetch(self._s3, place, archive, reporter, max_bytes=checked.max_total_bytes),
                 place,
                 reporter,
                 target,
             )
-            return extract_archive(archive, to=target, limits=checked)
+            extract_file(archive, target, checked)
+        return target
 
     def archive(
         self,
@@ -275,8 +328,8 @@ class ArtifactStore:
         """
         self._found(self._outputs, name, "output")
         source = to_path(directory, "directory")
-        with temporary_directory(Path(tempfile.gettempdir())) as temporary:
-            archive = temporary / "artifact.zip"
+        with create_private_directory(Path(tempfile.gettempdir())) as private:
+            archive = private.path / "artifact.zip"
             create_archive(source, to=archive, limits=limits, on_skip=on_skip)
             self.upload(name, archive, progress=progress)
 
@@ -326,9 +379,15 @@ class ArtifactStore:
         return place
 
     def _do(
-        self, work: Callable[[], _T], place: Place, reporter: Reporter | None = None, local: Path | None = None
+        self,
+        work: Callable[[], _T],
+        place: Place,
+        reporter: Reporter | None = None,
+        local: Path | None = None,
+        *,
+        call: TransferCall | None = None,
     ) -> _T:
-        value, error = attempt(work, place, local)
+        value, error = attempt(work, place, call or self._bounds.start(), local)
         if reporter is not None and reporter.failure is not None:
             error = reporter.failure
         if error is not None:
@@ -343,14 +402,26 @@ def _by_name(artifacts: Iterable[Artifact]) -> Mapping[str, Artifact]:
 def _refused_names(details: JobDetails) -> ArtifactError | None:
     """Of two artifacts of one name, one would silently not be there."""
     for kind, artifacts in (("input", details.data.input_artifacts), ("output", details.data.output_artifacts)):
-        names = [artifact.name for artifact in artifacts if artifact.name is not None]
-        for name in names:
-            if names.count(name) > 1:
-                return ArtifactError(f"the job has two {kind} artifacts {name!r}")
+        seen: set[str] = set()
+        for artifact in artifacts:
+            if artifact.name in seen:
+                return ArtifactError(f"the job has two {kind} artifacts {artifact.name!r}")
+            if artifact.name is not None:
+                seen.add(artifact.name)
     return None
+
+
+def _never() -> bool:
+    return False
 
 
 def _refused_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
     if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
         return None
     return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
+
+
+def _refused_endpoint(endpoint_url: str | None, *, allow_http: bool) -> InvalidRequestError | None:
+    if not isinstance(endpoint_url, str) or allow_http or is_private_endpoint(endpoint_url):
+        return None
+    return InvalidRequestError("endpoint_url", "must be an https URL; allow_http=True accepts http to another machine")

@@ -29,11 +29,10 @@ def compiled(expression: str | None) -> Query:
     if expression is None:
         return lambda document: document
     import jmespath  # noqa: PLC0415 - few calls need it
-    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
 
     try:
         query = jmespath.compile(expression)
-    except JMESPathError:
+    except (RecursionError, ValueError):  # nested too deeply, or no expression
         query = None
     if query is None:
         raise CommandError("--query: must be a JMESPath expression")
@@ -41,7 +40,7 @@ def compiled(expression: str | None) -> Query:
     def search(document: Any) -> Any:
         try:
             return query.search(document), None
-        except JMESPathError as error:
+        except Exception as error:  # noqa: BLE001 - jmespath also raises what its functions meet
             return None, type(error).__name__  # its text holds values of the document
 
     def apply(document: Any) -> Any:

@@ -1,10 +1,12 @@
-"""The commands beside the operations: the IAM policy, the local service, the journal, shell completion."""
+"""The commands beside the operations: IAM policy, local service, journal, leftovers, shell completion."""
 
 from __future__ import annotations
 
 import gc
 import json
+import math
 import signal
+import tempfile
 import threading
 from contextlib import closing
 from datetime import datetime, timezone
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from cp_thirdparty._text import escape
 from cp_thirdparty.cli.errors import OTHER, CommandError
 from cp_thirdparty.cli.formats import FORMATS, formatted
 from cp_thirdparty.cli.output import is_colored, terminal_width, write
@@ -24,7 +27,7 @@ from cp_thirdparty.models import ActionTypeId
 if TYPE_CHECKING:
     from cp_thirdparty.worker.journal import JournalEntry, SetAside
 
-__all__ = ["completion", "journal", "local", "policy"]
+__all__ = ["completion", "journal", "local", "policy", "sweep"]
 
 _LAST_PORT = 65535
 _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -144,6 +147,28 @@ def _show_job(found: JournalEntry | SetAside) -> dict[str, Any]:
 
 def _show_time(time: float | None) -> str:
     return "" if time is None else datetime.fromtimestamp(time, timezone.utc).isoformat(timespec="seconds")
+
+
+@click.command(epilog="Example: cp-thirdparty sweep /data/builds")
+@click.argument("directory", type=click.Path(), required=False)
+def sweep(directory: str | None) -> None:
+    """
+    Remove temporary directories that killed processes of yours have left in DIRECTORY.
+
+    The default is the directory for temporary files, where workers have the workspaces of jobs.  Partial downloads,
+    extractions and archives are beside the path that was to be written.
+    """
+    from cp_thirdparty._temporary import sweep as remove_leftovers  # noqa: PLC0415 - few calls need it
+
+    try:
+        swept = remove_leftovers(Path(tempfile.gettempdir() if directory is None else directory), seconds=math.inf)
+    except OSError as failure:
+        problem = failure.strerror or type(failure).__name__
+    else:
+        write("".join(f"removed {escape(name)}\n" for name in swept.removed))
+        write("".join(f"kept {escape(name)}: {reason}\n" for name, reason in swept.kept))
+        return
+    raise CommandError(f"DIRECTORY: {problem}", OTHER)
 
 
 @click.command(epilog='Example: eval "$(cp-thirdparty completion bash)"')

@@ -26,7 +26,7 @@ _HELP = (
     "masked unless --reveal-secrets is given."
 )
 _EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555"
-_HELPERS = ("completion", "journal", "local", "policy")
+_HELPERS = ("completion", "journal", "local", "policy", "sweep")
 
 
 class Program(click.Group):

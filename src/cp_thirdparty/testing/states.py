@@ -8,6 +8,7 @@ with a stated default.
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -38,6 +39,8 @@ __all__ = ["Action", "Job", "RefusedError", "States", "Success"]
 
 # A clock that goes by itself is looked at no more often than this, in seconds, by those who wait for an action.
 _SHORTEST_WAIT = 0.05
+# Seconds.  An int may have more digits than a float can have, and any time after this is never.
+_LONGEST = 1e300
 
 
 class RefusedError(Exception):
@@ -103,15 +106,15 @@ class States:
             if number < least:
                 raise ValueError(f"{name}: must be at least {least}")
         self._clock = clock
-        self._redelivery_delay = redelivery_delay
-        self._continuation_delay = continuation_delay
-        self._job_timeout = job_timeout
-        self._default_batch_size = default_batch_size
+        self._redelivery_delay = min(redelivery_delay, _LONGEST)
+        self._continuation_delay = min(continuation_delay, _LONGEST)
+        self._job_timeout = min(job_timeout, _LONGEST)
+        self._default_batch_size = min(default_batch_size, sys.maxsize)
         self._action_types = None if action_types is None else frozenset(action_types)
         self._readable_after_acknowledgement = readable_after_acknowledgement
         self._readable_after_end = readable_after_end
         self._stable_nonce = stable_nonce
-        self._desk = CredentialDesk(clock=clock, lifetime=credential_lifetime)
+        self._desk = CredentialDesk(clock=clock, lifetime=min(credential_lifetime, _LONGEST))
         self._changed = threading.Condition(threading.RLock())
         self.version: int = 0  # of all that can be seen; grows with each change
         self._tokens: dict[str, SecretStr] = {}

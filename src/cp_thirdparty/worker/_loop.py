@@ -26,6 +26,7 @@ from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
+from cp_thirdparty.worker._workspace import sweep_workspaces
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.journal import JobScope, Journal
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
@@ -131,6 +132,7 @@ class Loop:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         self._log_state("running", "the worker has started: concurrency %d", self._settings.concurrency)
+        self._sweep()
         self._recovery.start()
         self._poller.start(polls)
 
@@ -358,6 +360,12 @@ class Loop:
             self._recovery.note_end(job.offer)
 
     # --- events
+
+    def _sweep(self) -> None:
+        """Remove what dead workers have left, such as the sources of customers."""
+        names = sweep_workspaces()
+        if names:
+            self._emitter.log(logging.INFO, "removed %d temporary directories of dead processes", len(names))
 
     def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:
         """Log the start, the stop and the end of a run until `stop`."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import stat
+import tempfile
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import attrs
 
+from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import JournalError
 
 # Raise it when a table changes, and convert older files in `_create_tables`.  Format 1 is the table `jobs` alone.
@@ -68,6 +72,8 @@ _BUSY: Final = 30.0
 
 # Bytes to which SQLite shortens the write-ahead log when it starts it again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
+
+_PRIVATE: Final = 0o600
 
 _T = TypeVar("_T")
 
@@ -211,12 +217,32 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
 
 def create_private_file(path: Path) -> None:
     """
-    Create a file that only its user can read, unless it exists.
+    Create a file that only its user can read, unless it exists; whatever the umask is.
 
     An existing file is not opened: closing it would end the locks that other connections of this process have.
     """
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
+        try:
+            if hasattr(os, "fchmod"):  # pragma: no branch - not on Windows before Python 3.13
+                os.fchmod(descriptor, _PRIVATE)
+        finally:
+            os.close(descriptor)
+
+
+def make_private(path: Path) -> None:
+    """
+    Let no other user read or lock the files of a journal that everybody may read: version 0.1 followed the umask.
+
+    Whoever can read a SQLite file can lock it.  SQLite gives its side files the mode of the file.  A file for a group
+    only is shared on purpose.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + suffix)
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if status.st_mode & 0o007 and hasattr(os, "geteuid") and status.st_uid == os.geteuid():
+                file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
 
 
 def identify(path: Path) -> tuple[int, int] | None:
@@ -233,15 +259,35 @@ def read_only_uri(path: Path) -> str:
     return f"{path.as_uri()}?mode=ro"
 
 
-def connect_read_only(path: Path) -> sqlite3.Connection:
+@contextmanager
+def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """Open the file of a journal to read it; nothing is created, also not beside it."""
     # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the log
     # and leave it, unless the file is declared as immutable.
-    is_open = identify(path.with_name(f"{path.name}-wal")) is not None
-    uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
-    connection = sqlite3.connect(uri, timeout=_BUSY, uri=True)
-    connection.text_factory = _decode
-    return connection
+    is_open = _exists(path, "-wal")
+    with ExitStack() as stack:
+        if is_open and not _exists(path, "-shm") and not _is_writable(path.parent):
+            # SQLite creates the index of a log where there is none.  Here it cannot, so it reads a copy elsewhere.
+            private = stack.enter_context(PrivateDirectory(Path(tempfile.gettempdir())))
+            path = _copy(path, private.path)
+        uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
+        connection = stack.enter_context(closing(sqlite3.connect(uri, timeout=_BUSY, uri=True)))
+        connection.text_factory = _decode
+        yield connection
+
+
+def _exists(path: Path, suffix: str) -> bool:
+    return identify(path.with_name(path.name + suffix)) is not None
+
+
+def _is_writable(directory: Path) -> bool:
+    return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _copy(path: Path, directory: Path) -> Path:
+    for suffix in ("", "-wal"):
+        shutil.copyfile(path.with_name(path.name + suffix), directory / (path.name + suffix))
+    return directory / path.name
 
 
 def describe(error: BaseException) -> str:
@@ -282,6 +328,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         check_format(connection)
+        make_private(path)  # no file that is not a journal is changed
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")

@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker._emit import job_fields
-from cp_thirdparty.worker._workspace import create_workspace, remove_workspace
+from cp_thirdparty.worker._workspace import Workspace
 
 if TYPE_CHECKING:
     _LoggerAdapter = logging.LoggerAdapter[logging.Logger]
@@ -71,7 +71,7 @@ class Job(Generic[_ConfigurationT_co]):
         self._stopping = stopping
         self._lock = threading.Lock()
         self._artifacts: ArtifactStore | None = None
-        self._workspace: Path | None = None
+        self._workspace: Workspace | None = None
         self._logger = _JobLogger(_log, job_fields(offer, details))
 
     @property
@@ -120,12 +120,13 @@ class Job(Generic[_ConfigurationT_co]):
         An empty directory of this job, created at the first use and removed after the handler has ended.
 
         Read-only directories in it are removed too, and at any depth.  What cannot be removed within 60 seconds is left
-        in the temporary directory and logged; the result of the job does not change.
+        in the temporary directory and logged; the result of the job does not change.  If the process is killed, the
+        next worker of this machine and user, or ``cp-thirdparty sweep``, removes it.
         """
         with self._lock:
             if self._workspace is None:
-                self._workspace = create_workspace()
-            return self._workspace
+                self._workspace = Workspace()
+            return self._workspace.path
 
     @property
     def deadline(self) -> float:
@@ -174,9 +175,9 @@ class Job(Generic[_ConfigurationT_co]):
                 artifacts.close()
         except Exception as failure:  # noqa: BLE001 - the work is done; what its end leaves behind must not undo it
             self._logger.warning("the artifacts could not be closed: %s", type(failure).__name__)
-        problem = "" if workspace is None else remove_workspace(workspace)
-        if problem:
-            self._logger.warning("the workspace could not be removed completely (%s): %s", problem, workspace)
+        problem = "" if workspace is None else workspace.remove()
+        if workspace is not None and problem:
+            self._logger.warning("the workspace could not be removed completely (%s): %s", problem, workspace.path)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"

@@ -48,7 +48,11 @@ All coroutines of a worker run in one event loop, so they may share what belongs
 """
 
 ArtifactsFactory: TypeAlias = Callable[..., ArtifactStore]
-"""`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, creates the artifact store of a job."""
+"""
+`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, creates the artifact store of a job.
+
+A factory that has parameters ``deadline`` and ``is_cancelled`` with the default ``None`` gets those of the job.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -187,7 +191,9 @@ class Runner(Generic[_ConfigurationT]):
             offer,
             details,
             configuration,
-            open_artifacts=functools.partial(self._open_artifacts, client, details, client_token),
+            open_artifacts=functools.partial(
+                self._open_artifacts, client, details, client_token, time.time() + seconds_left, cancelled.is_set
+            ),
             seconds_left=seconds_left,
             cancelled=cancelled,
             stopping=stopping,
@@ -210,10 +216,26 @@ class Runner(Generic[_ConfigurationT]):
             end_copy(process_id)
 
     def _open_artifacts(
-        self, client: ThirdPartyJobClient, details: JobDetails, client_token: SecretStr
+        self,
+        client: ThirdPartyJobClient,
+        details: JobDetails,
+        client_token: SecretStr,
+        deadline: float,
+        is_cancelled: Callable[[], bool],
     ) -> ArtifactStore:
-        make = ArtifactStore.for_job if self.artifacts is None else self.artifacts
-        return make(client, details, client_token=client_token)
+        make: ArtifactsFactory = ArtifactStore.for_job if self.artifacts is None else self.artifacts
+        bounds = {"deadline": deadline, "is_cancelled": is_cancelled}
+        taken = {name: bound for name, bound in bounds.items() if name in _open_parameters(make)}
+        return make(client, details, client_token=client_token, **taken)
+
+
+def _open_parameters(function: Callable[..., object]) -> frozenset[str]:
+    """Return the names of the parameters that are ``None`` by default; a factory of the partner may have others."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # it is not written in Python
+        return frozenset()
+    return frozenset(name for name, parameter in parameters.items() if parameter.default is None)
 
 
 def _failed(failure: BaseException, job_id: str) -> Ran:

@@ -1,0 +1,418 @@
+"""
+Temporary directories of this library: private, relative to a descriptor, and removed even if their process was killed.
+
+Other users may be able to write in the directory around one, and to exchange what is there.  So a temporary directory
+is opened once, and everything in it is created, renamed and removed relative to its descriptor.
+
+Its process has a lock on it, which ends with the process.  So `sweep` finds those of dead processes, also if a new
+process has the id of a dead one.  Where there are no such locks, as on Windows, they stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, cast
+
+import attrs
+from typing_extensions import Self
+
+from cp_thirdparty.exceptions import ArtifactError
+
+if sys.platform != "win32":  # pragma: no branch - Windows has no such locks
+    import fcntl
+
+__all__ = ["OpenDirectory", "PrivateDirectory", "Swept", "is_temporary", "sweep"]
+
+_PREFIX: Final = "cp-thirdparty-tmp-"
+
+# Windows has none of them; there, paths are used.
+_HAS_DESCRIPTORS: Final = {os.open, os.mkdir, os.rename, os.symlink} <= os.supports_dir_fd
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_DIRECTORY: Final = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_DIRECTORY", 0)
+# The parent may be one that the user may not list.
+_PARENT: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
+_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
+_PRIVATE: Final = 0o700
+
+# The result of a job waits for the removal of its workspace, so that must end long before CodePipeline's timeout.
+_REMOVAL_SECONDS: Final = 60.0
+# A worker waits for the sweep when it starts.
+_SWEEP_SECONDS: Final = 10.0
+# A sweep of another process may take a new directory before it is locked.
+_ATTEMPTS: Final = 10
+
+
+def is_temporary(path: str | bytes) -> bool:
+    """Whether a path leads to a temporary directory, or into one."""
+    return _PREFIX in os.fsdecode(path)
+
+
+@attrs.frozen
+class OpenDirectory:
+    """
+    A directory in which files, directories and links are created.  The umask of the process applies.
+
+    Attributes:
+        path: Its path with a slash at the end, if there are no descriptors; otherwise empty.
+
+        descriptor: Its descriptor, if there are any.
+    """
+
+    path: str
+    descriptor: int | None
+
+    @classmethod
+    def open(cls, path: Path) -> OpenDirectory:
+        """Open a directory, also by a symbolic link."""
+        if not _HAS_DESCRIPTORS:  # pragma: no cover - only Windows
+            return cls(f"{path}/", None)
+        return cls("", os.open(path, _PARENT))
+
+    def open_directory(self, name: str) -> OpenDirectory:
+        """Open a directory in it, which is not a symbolic link."""
+        if self.descriptor is None:  # pragma: no cover - only Windows
+            return OpenDirectory(f"{self.path}{name}/", None)
+        return OpenDirectory("", os.open(name, _DIRECTORY, dir_fd=self.descriptor))
+
+    def make_directory(self, name: str, mode: int) -> None:
+        """Create a directory."""
+        os.mkdir(self.path + name, mode, dir_fd=self.descriptor)
+
+    def open_file(self, name: str, mode: int) -> int:
+        """Create a file and return its descriptor."""
+        return os.open(self.path + name, _NEW_FILE, mode, dir_fd=self.descriptor)
+
+    def make_link(self, name: str, target: str) -> None:
+        """Create a symbolic link."""
+        os.symlink(target, self.path + name, dir_fd=self.descriptor)
+
+    def status(self, name: str) -> os.stat_result:
+        """Return what the system states about a name; a symbolic link is not followed."""
+        return os.stat(self.path + name, dir_fd=self.descriptor, follow_symlinks=False)
+
+    def remove_directory(self, name: str) -> None:
+        """Remove an empty directory."""
+        os.rmdir(self.path + name, dir_fd=self.descriptor)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self.descriptor is not None:  # pragma: no branch - all but Windows
+            os.close(self.descriptor)
+
+
+class PrivateDirectory:
+    """
+    A new directory that only its user can read.  A context manager, which removes it.
+
+    What dead processes have left beside it is removed first.
+
+    Args:
+        parent: The directory in which it is created.
+
+        is_hidden: Whether its name starts with a dot.
+
+    Attributes:
+        path: Its absolute path.
+
+        inner: The open directory.
+
+    Raises:
+        OSError: It cannot be created.  The error has a path that `is_temporary`.
+
+        cp_thirdparty.exceptions.ArtifactError: Another user has exchanged it.
+    """
+
+    def __init__(self, parent: Path, *, is_hidden: bool = True) -> None:
+        self._parent_path = parent.absolute()  # the process may change its directory meanwhile
+        self._is_closed = False
+        prefix = f".{_PREFIX}" if is_hidden else _PREFIX
+        try:
+            self._parent = OpenDirectory.open(parent)
+            try:
+                with suppress(OSError):  # the user may not list the parent
+                    _sweep(self._parent, parent, time.monotonic() + _SWEEP_SECONDS)
+                self._name, self.inner = self._create(prefix)
+            except BaseException:
+                self._parent.close()
+                raise
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, os.fspath(parent / prefix)) from None
+        self.path = self._parent_path / self._name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def create_file(self, name: str) -> BinaryIO:
+        """Create a file, open for reading and writing."""
+        return cast("BinaryIO", os.fdopen(self.inner.open_file(name, 0o666), "w+b"))
+
+    def publish(self, name: str, to: str) -> None:
+        """
+        Move a file or directory in it to a name in its parent.  A file that is there is replaced.
+
+        Raises:
+            cp_thirdparty.exceptions.ArtifactError: Another user has exchanged this directory, its parent, or the file
+                or directory after it was moved.
+        """
+        before = self.inner.status(name)
+        if not self._is_in_place():
+            raise self._exchanged()
+        descriptors = {"src_dir_fd": self.inner.descriptor, "dst_dir_fd": self._parent.descriptor}
+        try:
+            os.replace(self.inner.path + name, self._parent.path + to, **descriptors)  # noqa: PTH105 - pathlib has no descriptors
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, os.fspath(self._parent_path / to)) from None
+        if not _is_same(self._parent_path / to, before):
+            raise self._exchanged()
+
+    def close(self, *, seconds: float = _REMOVAL_SECONDS) -> str:
+        """
+        Remove it with its content, but nothing that another user has put in its place.
+
+        Read-only directories are made writable, and symbolic links are removed, not followed.
+
+        Args:
+            seconds: After how many seconds the rest is left.
+
+        Returns:
+            What prevented the removal; empty if nothing is left, or this was called before.
+        """
+        if self._is_closed:
+            return ""
+        self._is_closed = True
+        try:
+            return _remove(self._parent, self._name, self.inner, time.monotonic() + seconds)
+        finally:
+            self.inner.close()
+            self._parent.close()
+
+    def _create(self, prefix: str) -> tuple[str, OpenDirectory]:
+        for _ in range(_ATTEMPTS):
+            name = f"{prefix}{os.getpid()}-{secrets.token_hex(8)}"
+            self._parent.make_directory(name, _PRIVATE)
+            try:
+                opened = self._parent.open_directory(name)
+            except FileNotFoundError:  # a sweep has removed it
+                continue
+            except NotADirectoryError:
+                raise self._exchanged() from None
+            try:
+                is_kept = opened.descriptor is None or self._take(name, opened.descriptor)
+            except BaseException:
+                opened.close()
+                with suppress(OSError):
+                    self._parent.remove_directory(name)
+                raise
+            if is_kept:
+                return name, opened
+            opened.close()
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _take(self, name: str, descriptor: int) -> bool:
+        """Check and lock a new directory, and return ``False`` if a sweep has taken it."""
+        status = os.fstat(descriptor)
+        # Another user may have moved a directory of ours to this name.
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077 or os.listdir(descriptor):
+            raise self._exchanged()
+        os.fchmod(descriptor, _PRIVATE)  # whatever the umask is
+        if _lock(descriptor) is False:
+            return False
+        with suppress(FileNotFoundError):
+            return os.path.samestat(self._parent.status(name), status)
+        return False
+
+    def _is_in_place(self) -> bool:
+        return self.inner.descriptor is None or _is_same(self.path, os.fstat(self.inner.descriptor))
+
+    def _exchanged(self) -> ArtifactError:
+        return ArtifactError(f"another user has exchanged a file or directory in {os.fspath(self._parent_path)!a}")
+
+
+@attrs.frozen
+class Swept:
+    """
+    What a sweep has found.
+
+    Attributes:
+        removed: Names of the directories of dead processes, which are removed.
+
+        kept: Names of the others, each with the reason.
+    """
+
+    removed: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> Swept:
+    """
+    Remove the temporary directories of dead processes of this user.
+
+    Args:
+        directory: Where to look for them; not in the directories in it.
+
+        seconds: After how many seconds the rest is left.
+
+    Raises:
+        OSError: The directory cannot be listed.
+    """
+    parent = OpenDirectory.open(directory)
+    try:
+        return _sweep(parent, directory, time.monotonic() + seconds)
+    finally:
+        parent.close()
+
+
+def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> Swept:
+    removed: list[str] = []
+    kept: list[tuple[str, str]] = []
+    with _listing(parent, path) as entries:
+        names = [entry.name for entry in entries if entry.name.removeprefix(".").startswith(_PREFIX)]
+    for name in sorted(names):
+        try:
+            reason = _remove_leftover(parent, name, ends_at)
+        except OSError as failure:
+            reason = failure.strerror or type(failure).__name__
+        if reason:
+            kept.append((name, reason))
+        else:
+            removed.append(name)
+    return Swept(tuple(removed), tuple(kept))
+
+
+@contextmanager
+def _listing(parent: OpenDirectory, path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    if parent.descriptor is None:  # pragma: no cover - only Windows
+        with os.scandir(path) as entries:
+            yield entries
+        return
+    descriptor = os.open(".", _DIRECTORY, dir_fd=parent.descriptor)
+    try:
+        with os.scandir(descriptor) as entries:
+            yield entries
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftover(parent: OpenDirectory, name: str, ends_at: float) -> str:
+    opened = parent.open_directory(name)
+    try:
+        if opened.descriptor is None:  # pragma: no cover - only Windows
+            return "this system has no locks"
+        if os.fstat(opened.descriptor).st_uid != os.geteuid():
+            return "it belongs to another user"
+        is_locked = _lock(opened.descriptor)
+        if not is_locked:
+            return "its file system has no locks" if is_locked is None else "its process is alive"
+        return _remove(parent, name, opened, ends_at)
+    finally:
+        opened.close()
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a directory, and return whether it is locked now; ``None`` if there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # another process has it
+        return False
+    except (OSError, NameError):
+        return None
+    return True
+
+
+def _is_same(path: Path, status: os.stat_result) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.lstat(path), status)
+    return False
+
+
+def _remove(parent: OpenDirectory, name: str, opened: OpenDirectory, ends_at: float) -> str:
+    """Remove an open directory of a parent, and return what prevented that."""
+    if opened.descriptor is None:  # pragma: no cover - only Windows
+        shutil.rmtree(opened.path, ignore_errors=True)
+        return ""
+    removal = _Removal(opened.descriptor, ends_at)
+    removal.run()
+    try:
+        with suppress(FileNotFoundError):  # it was moved
+            if os.path.samestat(parent.status(name), os.fstat(opened.descriptor)):
+                parent.remove_directory(name)
+    except OSError as failure:
+        removal.note(failure)
+    return removal.problem
+
+
+class _Removal:
+    """
+    The removal of everything in a directory, and the first problem of it.
+
+    Each directory is moved to the top before its content is removed, so neither the depth nor the length of a path has
+    a limit.
+    """
+
+    def __init__(self, root: int, ends_at: float) -> None:
+        self.problem = ""
+        self._root = root
+        self._ends_at = ends_at
+        self._waiting: list[str] = []
+
+    def run(self) -> None:
+        self._attempt(self._empty, self._root)
+        while self._waiting and not self._is_late():
+            self._attempt(self._remove_moved, self._waiting.pop())
+
+    def note(self, failure: OSError) -> None:
+        """Keep the first problem."""
+        self.problem = self.problem or type(failure).__name__
+
+    def _remove_moved(self, name: str) -> None:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=self._root)
+        try:
+            self._empty(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rmdir(name, dir_fd=self._root)
+
+    def _empty(self, folder: int) -> None:
+        with os.scandir(folder) as scanned:
+            entries = list(scanned)  # entries of the root are moved within it
+        for entry in entries:
+            if self._is_late():
+                return
+            self._attempt(self._remove, folder, entry)
+
+    def _remove(self, folder: int, entry: os.DirEntry[str]) -> None:
+        """Remove a file or a link, and move a directory to the top."""
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.name, dir_fd=folder)
+            return
+        os.chmod(entry.name, _PRIVATE, dir_fd=folder)  # the system writes the entry ".." of a directory that it moves
+        moved = secrets.token_hex(16)
+        os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._root)
+        self._waiting.append(moved)
+
+    def _attempt(self, step: Callable[..., None], *arguments: Any) -> None:
+        try:
+            step(*arguments)
+        except OSError as failure:
+            self.note(failure)
+
+    def _is_late(self) -> bool:
+        is_late = time.monotonic() >= self._ends_at
+        if is_late:
+            self.problem = self.problem or "it took too long"
+        return is_late

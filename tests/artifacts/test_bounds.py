@@ -1,0 +1,301 @@
+"""No transfer takes more time, memory or disk than it may, whatever S3 sends."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+from botocore.config import Config
+from support.artifact_jobs import TOKEN, artifact, job, store
+from support.scripted_s3 import Answer, Asked, Change, ScriptedS3
+
+from cp_thirdparty import ArtifactCredentials, ArtifactStore
+from cp_thirdparty._core.deadline import WATCHDOG
+from cp_thirdparty.exceptions import (
+    ArtifactError,
+    ArtifactFileError,
+    ArtifactTooLargeError,
+    ArtifactTransferError,
+    InvalidRequestError,
+)
+
+_BUCKET = "codepipeline-us-east-1-1"
+_PATH = f"/{_BUCKET}/MyApp"
+_CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
+_MIB = 1 << 20
+_SMALL = b"x" * 100_000
+_LARGE = b"x" * (9 * _MIB)
+_DEADLINE = r"put artifact '\w+': the deadline of the transfer was reached$"
+_CANCELLED = r"put artifact '\w+': the transfer was stopped because the job was cancelled$"
+
+
+@contextmanager
+def _opened(
+    body: bytes, change: Change | None = None, **options: Any
+) -> Generator[tuple[ArtifactStore, ScriptedS3], None, None]:
+    with (
+        ScriptedS3({_PATH: body}, change) as s3,
+        store(
+            _CREDENTIALS,
+            s3.endpoint_url,
+            inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],
+            outputs=[artifact("Report", "Report", bucket=_BUCKET)],
+            options={"config": Config(proxies={}), **options},
+        ) as opened,
+    ):
+        yield opened, s3
+
+
+def _read(opened: ArtifactStore) -> bytes:
+    with opened.open("MyApp") as stream:
+        return stream.read()
+
+
+def _upload(opened: ArtifactStore, path: Path, body: bytes) -> None:
+    (path / "report").write_bytes(body)
+    try:
+        opened.upload("Report", path / "report")
+    finally:
+        (path / "report").unlink()
+
+
+_WAYS: dict[str, Callable[[ArtifactStore, Path], object]] = {
+    "size": lambda opened, _: opened.size("MyApp"),
+    "open": lambda opened, _: _read(opened),
+    "download": lambda opened, path: opened.download("MyApp", to=path / "x"),
+    "extract": lambda opened, path: opened.extract("MyApp", to=path / "x"),
+    "upload": lambda opened, path: _upload(opened, path, _SMALL),
+    "upload in parts": lambda opened, path: _upload(opened, path, _LARGE),
+}
+
+
+# --- responses that are too long
+
+
+def _error(asked: Asked, right: Answer) -> Answer:
+    """Fail with a body of which the rest would never come."""
+    if asked.method == "HEAD":
+        return right
+    return Answer(status=500, body=b"x" * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
+
+
+def _chunked_error(asked: Asked, right: Answer) -> Answer:
+    if asked.method == "HEAD":
+        return right
+    body = b"100000\r\n" + b"x" * _MIB + b"\r\n"
+    return Answer(status=403, body=body, then="stall").with_headers(content_length="-", transfer_encoding="chunked")
+
+
+def _long_headers(_: Asked, right: Answer) -> Answer:
+    return right.with_headers(**{f"x_amz_meta_{number}": "x" * 60_000 for number in range(4)})
+
+
+def _long_document(asked: Asked, right: Answer) -> Answer:
+    if asked.method in ("HEAD", "GET"):
+        return _error(asked, right)
+    return attrs.evolve(right, body=b" " * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
+
+
+@pytest.mark.parametrize("way", [way for way in _WAYS if way != "size"])
+@pytest.mark.parametrize("change", [_error, _chunked_error, _long_headers, _long_document])
+def test_a_response_that_is_too_long_is_not_read(change: Change, way: str, tmp_path: Path) -> None:
+    """Errors and documents have less than 256 KiB; the error is ours, and the connection is closed."""
+    with _opened(_SMALL, change) as (opened, s3):
+        with pytest.raises(ArtifactTransferError, match=r"a response of S3 is too long$") as caught:
+            _WAYS[way](opened, tmp_path)
+        assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
+        assert len([asked for asked in s3.asked if asked.method in ("GET", "PUT", "POST")]) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_object_is_no_long_response(tmp_path: Path) -> None:
+    """The limit of documents is not that of objects."""
+    with _opened(_LARGE) as (opened, _):
+        assert _read(opened) == _LARGE
+        assert opened.download("MyApp", to=tmp_path / "x").read_bytes() == _LARGE
+
+
+def test_no_connection_stays_watched(tmp_path: Path) -> None:
+    """When a transfer has ended, nothing keeps its connections open until the deadline."""
+    for change in (None, _error, _stall, lambda _, __: Answer(status=0)):
+        with _opened(_LARGE, change, deadline=time.time() + (0.3 if change is _stall else 3600)) as (opened, _):
+            for way in ("open", "download", "upload in parts"):
+                with suppress(ArtifactError):
+                    _WAYS[way](opened, tmp_path)
+        assert WATCHDOG._watches == set()
+
+
+# --- time
+
+
+def _stall(_: Asked, right: Answer) -> Answer:
+    """Send a half and then nothing, for longer than a test may take."""
+    return attrs.evolve(right, sent=len(right.body) // 2, then="stall")
+
+
+@pytest.mark.parametrize("way", ["open", "download", "extract", "upload", "upload in parts"])
+def test_a_transfer_ends_at_its_deadline(way: str, tmp_path: Path) -> None:
+    """Although botocore's read timeout starts again with each byte, and each retry."""
+
+    def stall(asked: Asked, right: Answer) -> Answer:
+        return right if asked.method in ("HEAD", "DELETE") else _stall(asked, attrs.evolve(right, body=b"x" * 100))
+
+    with _opened(_SMALL, stall, deadline=time.time() + 0.3) as (opened, _):
+        with pytest.raises(ArtifactTransferError, match=_DEADLINE) as caught:
+            _WAYS[way](opened, tmp_path)
+        assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_nothing_is_sent_after_the_deadline(way: str, tmp_path: Path) -> None:
+    """A handler that goes on after its time starts no transfer."""
+    with _opened(_SMALL, deadline=time.time() - 1) as (opened, s3):
+        with pytest.raises(ArtifactTransferError, match=_DEADLINE):
+            _WAYS[way](opened, tmp_path)
+        assert s3.asked == []
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_nothing_is_sent_for_a_cancelled_job(way: str, tmp_path: Path) -> None:
+    """A handler that does not look at ``job.cancelled`` starts no transfer."""
+    with _opened(_SMALL, is_cancelled=lambda: True) as (opened, s3):
+        with pytest.raises(ArtifactTransferError, match=_CANCELLED):
+            _WAYS[way](opened, tmp_path)
+        assert s3.asked == []
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("way", ["open", "download", "upload in parts"])
+def test_a_transfer_ends_when_the_job_is_cancelled(way: str, asked: int, tmp_path: Path) -> None:
+    """Also in the middle of an object."""
+    asks = itertools.count()
+    with (
+        _opened(_LARGE, is_cancelled=lambda: next(asks) > asked) as (opened, _),
+        pytest.raises(ArtifactTransferError, match=_CANCELLED),
+    ):
+        _WAYS[way](opened, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_ends_at_the_deadline_between_two_reads() -> None:
+    """The time of a stream begins when it is opened."""
+    cancelled: list[bool] = []
+    with (
+        _opened(_LARGE, is_cancelled=lambda: bool(cancelled)) as (opened, _),
+        opened.open("MyApp") as stream,
+    ):
+        assert stream.read(10) == b"x" * 10
+        cancelled.append(True)
+        with pytest.raises(ArtifactTransferError, match=_CANCELLED):
+            stream.read()
+
+
+def test_each_transfer_has_an_hour_without_a_deadline() -> None:
+    """A job of CodePipeline has one, unless its action type has another timeout."""
+    with _opened(_SMALL) as (opened, _):
+        left = opened._bounds.start().seconds_left()
+        assert left is not None
+        assert 3500 < left <= 3600
+
+
+@pytest.mark.parametrize("argument", [{"deadline": "soon"}, {"is_cancelled": True}])
+def test_wrong_bounds_are_refused(argument: dict[str, Any]) -> None:
+    """The error names the argument."""
+    with (
+        job(_CREDENTIALS) as (client, details),
+        pytest.raises(TypeError, match=f"^{next(iter(argument))}: must be a .* or None, not (str|bool)$"),
+    ):
+        ArtifactStore.for_job(client, details, client_token=TOKEN, **argument)
+
+
+# --- sizes
+
+
+def _huge(asked: Asked, right: Answer) -> Answer:
+    return right.with_headers(content_length=str(900 << 30)) if asked.method == "HEAD" else right
+
+
+def test_an_object_that_is_too_large_is_not_downloaded(tmp_path: Path) -> None:
+    """By default it may have 5 GiB."""
+    with _opened(_SMALL, _huge) as (opened, s3):
+        with pytest.raises(ArtifactTooLargeError, match=r"the object has more than 5368709120 bytes$"):
+            opened.download("MyApp", to=tmp_path / "x")
+        with pytest.raises(ArtifactTooLargeError, match=r"the object has more than 99999 bytes$"):
+            opened.download("MyApp", to=tmp_path / "x", max_bytes=len(_SMALL) - 1)
+        assert s3.operations() == ["HEAD", "HEAD"]
+    with _opened(_SMALL) as (opened, _):
+        assert opened.download("MyApp", to=tmp_path / "x", max_bytes=len(_SMALL)).exists()
+
+
+@pytest.mark.parametrize("way", ["download", "extract"])
+def test_a_full_disk_ends_a_download_before_it_begins(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of the object is known, so nothing is downloaded in vain."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=len(_SMALL) - 1))
+    with _opened(_SMALL) as (opened, s3):
+        with pytest.raises(ArtifactFileError, match=r"^No space left on device: '.*/x'$") as caught:
+            _WAYS[way](opened, tmp_path)
+        assert caught.value.errno == errno.ENOSPC
+        assert s3.operations() == ["HEAD"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "1", True])
+def test_a_wrong_limit_is_refused(wrong: Any, tmp_path: Path) -> None:
+    """The error names the argument."""
+    with _opened(_SMALL) as (opened, _), pytest.raises(InvalidRequestError, match=r"^max_bytes: must be "):
+        opened.download("MyApp", to=tmp_path / "x", max_bytes=wrong)
+
+
+# --- endpoints
+
+
+_ENDPOINTS = {
+    "https://minio.example": True,
+    "HTTPS://minio.example:9000": True,
+    "http://127.0.0.1:9000": True,
+    "http://127.8.9.10": True,
+    "http://[::1]:9000": True,
+    "http://localhost:9000": True,
+    "http://s3.localhost": True,
+    "http://minio.example": False,
+    "HTTP://minio.example": False,
+    "http://10.0.0.1:9000": False,
+    "http://127.0.0.1.example": False,
+    "http://localhost.example": False,
+    "http://user@minio.example": False,
+    "http://127.0.0.1@minio.example": False,
+    "http://[fe80::1]": False,
+    "http://0.0.0.0": False,
+}
+
+
+@pytest.mark.parametrize("endpoint_url", _ENDPOINTS)
+def test_plain_http_leads_only_to_this_machine(endpoint_url: str) -> None:
+    """To another machine, artifacts and credentials would be readable on the way, so that needs an argument."""
+    with job(_CREDENTIALS) as (client, details):
+        settings: dict[str, Any] = {"client_token": TOKEN, "endpoint_url": endpoint_url}
+        if not _ENDPOINTS[endpoint_url]:
+            with pytest.raises(InvalidRequestError, match=r"^endpoint_url: must be an https URL; allow_http=True"):
+                ArtifactStore.for_job(client, details, **settings)
+            settings["allow_http"] = True
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr("cp_thirdparty.artifacts.store.made_s3", lambda *_, **__: SimpleNamespace(close=list))
+            ArtifactStore.for_job(client, details, **settings).close()
+
+
+@pytest.mark.parametrize("endpoint_url", ["http://[", "ftp://x", "minio:9000", ""])
+def test_what_is_no_url_is_an_error_of_the_setting(endpoint_url: str) -> None:
+    """It is not taken for plain http."""
+    with job(_CREDENTIALS) as (client, details), pytest.raises(InvalidRequestError, match=r"^endpoint_url: "):
+        ArtifactStore.for_job(client, details, client_token=TOKEN, endpoint_url=endpoint_url)
