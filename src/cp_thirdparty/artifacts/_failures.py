@@ -18,6 +18,7 @@ from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
+from cp_thirdparty._text import show
 from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._local_files import file_error
 from cp_thirdparty.artifacts._place import Place
@@ -128,7 +129,7 @@ def attempt(work: Callable[[], _T], place: Place, local: Path | None = None) -> 
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
         error = _error_of(failure, place, local)
         if isinstance(error, CodePipelineJobError):
-            error.job_id = place.job_id
+            error.job_id = show(place.job_id)
         forget(failure)
         return None, error
     finally:

@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from cp_thirdparty._text import show_repr
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
 from cp_thirdparty.models import Artifact
 
@@ -20,6 +21,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _OF_EXPRESS: Final = ("--x-s3", "--xa-s3")
 # "Creating object key names" of S3's user guide: 1,024 bytes of UTF-8.
 _MAX_KEY_BYTES: Final = 1024
+# A job has at most five input or output artifacts today.
+_NAMES_SHOWN: Final = 10
 
 
 @attrs.frozen
@@ -49,7 +52,7 @@ class Place:
     partition: str
 
     def __str__(self) -> str:
-        return f"{self.direction} artifact {self.name!r}"
+        return f"{self.direction} artifact {show_repr(self.name)}"
 
 
 def place_of(
@@ -65,14 +68,16 @@ def place_of(
         raise TypeError(f"name: must be a str, not {type(name).__name__}")
     artifact = artifacts.get(name)
     if artifact is None:
-        names = ", ".join(map(repr, artifacts)) or "none"
-        return ArtifactNotFoundError(f"the job has no {direction} artifact {name!r}; it has {names}", job_id=job_id)
+        names = ", ".join(map(show_repr, list(artifacts)[:_NAMES_SHOWN])) or "none"
+        names += f" and {len(artifacts) - _NAMES_SHOWN} more" if len(artifacts) > _NAMES_SHOWN else ""
+        message = f"the job has no {direction} artifact {show_repr(name)}; it has {names}"
+        return ArtifactNotFoundError(message, job_id=job_id)
     location = None if artifact.location is None else artifact.location.s3_location
     if location is None:
-        return ArtifactNotFoundError(f"{direction} artifact {name!r} has no place in S3", job_id=job_id)
+        return ArtifactNotFoundError(f"{direction} artifact {show_repr(name)} has no place in S3", job_id=job_id)
     rule = _broken_rule(location.bucket_name, location.object_key)
     if rule is not None:
-        return ArtifactError(f"{direction} artifact {name!r}: {rule}", job_id=job_id)
+        return ArtifactError(f"{direction} artifact {show_repr(name)}: {rule}", job_id=job_id)
     return Place(direction, name, location.bucket_name, location.object_key, job_id, partition)
 
 
