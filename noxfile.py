@@ -82,7 +82,7 @@ HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,testing]"
 def install(session: nox.Session, *requirements: str) -> None:
     """Install the requirements, unless this environment has them; a changed pyproject.toml installs them again."""
     stamp = Path(session.virtualenv.location) / "installed.txt"
-    sources = (ROOT / "pyproject.toml", ROOT / "src" / "cp_thirdparty" / "_version.py")
+    sources = (ROOT / "pyproject.toml", ROOT / "src/cp_thirdparty/_version.py", ROOT / ".ci/release-tools.txt")
     wanted = "\n".join([*requirements, *(path.read_text(encoding="utf-8") for path in sources)])
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
@@ -222,8 +222,8 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build the wheel and the sdist into dist/ and check them."""
-    install(session, "--group", "release")
+    """Build the wheel and the sdist into dist/ and check them; after `--`, only `build` or `check`."""
+    install(session, "--require-hashes", "-r", ".ci/release-tools.txt")
     session.run("python", ".ci/release", *session.posargs)
 
 
@@ -322,10 +322,11 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Extract mutated archives and race workers through 5,000 sequences of calls; after `--`, a count of archives."""
+    """Run random input, and race workers through 5,000 sequences of calls; after `--`, options of `long.fuzzing`."""
     install(session, "-e", ".", "--group", "test")
-    (archives,) = session.posargs or ("10000",)
-    session.run("python", "-m", "long.mutated_archives", "--count", archives, env={"PYTHONPATH": "tests"})
+    session.run("python", "-m", "long.fuzzing", *session.posargs, env={"PYTHONPATH": "tests"})
+    if session.posargs:
+        return
     session.run("python", *PYTEST, "--hypothesis-profile=fuzz", "tests/testing/test_stateful.py")
 
 

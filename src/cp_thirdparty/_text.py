@@ -10,6 +10,9 @@ MAXIMUM: Final = 1000
 
 _ELLIPSIS: Final = "…"
 
+# Ten problems of 1,000 characters each, with our own words.
+_LONGEST_MESSAGE: Final = 20_000
+
 # Most strings have only these; `str.isprintable` is exact, and is asked for the others.
 _HARMLESS: Final = re.compile(r"[ -\[\]-~]*")
 
@@ -37,6 +40,31 @@ def show(text: str, maximum: int = MAXIMUM) -> str:
     """
     plain = str.__str__(text)
     return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
+
+
+def show_all(text: str) -> str:
+    """Escape a string that this library has put together of limited parts, such as the message of an error."""
+    return show(text, _LONGEST_MESSAGE)
+
+
+def show_optional(text: str | None) -> str | None:
+    """Escape and truncate a string, if there is one."""
+    return None if text is None else show(text)
+
+
+def show_value(value: object) -> object:
+    """Make an argument of a log record safe to show; an exception becomes its message, so that its frames can go."""
+    if isinstance(value, str):
+        return show(value)
+    if isinstance(value, (list, tuple)):
+        return [show_value(each) for each in value]
+    return show_all(str(value)) if isinstance(value, BaseException) else value
+
+
+def show_repr(text: str) -> str:
+    """Return the ``repr`` of a string, truncated; the number after it is the complete length."""
+    plain = str.__str__(text)
+    return repr(plain) if len(plain) <= MAXIMUM else f"{plain[:MAXIMUM]!r}{_ELLIPSIS} ({len(plain):,} characters)"
 
 
 def escape_json(document: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from cp_thirdparty._text import show_repr
+
 __all__ = [
     "ActionCategory",
     "ActionOwner",
@@ -42,6 +44,9 @@ class _OpenEnum(str, Enum):
     # The same text on every Python: 3.10 and 3.11 differ in format() of a str enumeration.
     __str__ = str.__str__
     __format__ = str.__format__  # type: ignore[assignment] # typeshed names the parameter of one and not of the other
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}.{self._name_}: {show_repr(self._value_)}>"
 
     def __reduce_ex__(self, protocol: object) -> tuple[type[_OpenEnum], tuple[str]]:
         return type(self), (self._value_,)

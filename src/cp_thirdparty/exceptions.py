@@ -35,8 +35,8 @@ Every error of a call has the facts of `CallFacts` as attributes; a fact is ``No
 
 In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
 
-No error holds a payload value: not in its message, not in an attribute, not in a cause.  All can be pickled, so they
-travel between processes.
+No error holds a payload value: not in its message, not in an attribute, not in a cause.  Strings of a peer, such as
+ids, are escaped and truncated.  All can be pickled, so they travel between processes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict, overload
 
 from cp_thirdparty._result_errors import FailureTypeName, ResultTypeError, check_failure
+from cp_thirdparty._text import show, show_all, show_optional
 from cp_thirdparty.enums import Delivery, FailureType
 
 if sys.version_info >= (3, 11):
@@ -145,11 +146,11 @@ class CodePipelineJobError(Exception):
     """
 
     def __init__(self, *args: object, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(*args)
+        super().__init__(*(show_all(each) if type(each) is str else each for each in args))
         unknown = facts.keys() - CallFacts.__annotations__.keys()
         if unknown:
             raise TypeError(f"{type(self).__name__}() has no argument {', '.join(sorted(unknown))}")
-        self.__dict__.update(facts)
+        self.__dict__.update({name: show(value) if type(value) is str else value for name, value in facts.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reduce(self)
@@ -189,8 +190,8 @@ class ServiceError(CodePipelineJobError):
 
     def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
         super().__init__(_after_operation(f"{code}: {message}" if message else code, facts), **facts)
-        self.message = message
-        self.code = code
+        self.message = show_all(message)
+        self.code = show_all(code)
 
 
 # The names of the modelled errors are the service's: users search for them.
@@ -271,8 +272,8 @@ class AccessDeniedError(ServiceError):
         **facts: Unpack[CallFacts],
     ) -> None:
         super().__init__(message, code=code, **facts)
-        self.action = action
-        self.resource = resource
+        self.action = show(action)
+        self.resource = show_optional(resource)
 
     def __str__(self) -> str:
         text = f"not allowed; allow {self.action} on {self.resource or 'the action type'}"
@@ -328,7 +329,7 @@ _PROBLEMS_SHOWN = 10
 
 class _ProblemsError(CodePipelineJobError):
     def __init__(self, problems: Iterable[str], **facts: Unpack[CallFacts]) -> None:
-        self.problems: tuple[str, ...] = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(map(show, problems))
         shown, hidden = self.problems[:_PROBLEMS_SHOWN], len(self.problems) - _PROBLEMS_SHOWN
         super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""), **facts)
 
@@ -436,8 +437,8 @@ class WorkerStuckError(CodePipelineJobError):
     """
 
     def __init__(self, job_ids: Sequence[str]) -> None:
-        super().__init__(f"each slot of the worker has a handler that hangs: jobs {', '.join(job_ids)}")
-        self.job_ids: tuple[str, ...] = tuple(job_ids)
+        self.job_ids: tuple[str, ...] = tuple(map(show, job_ids))
+        super().__init__(f"each slot of the worker has a handler that hangs: jobs {', '.join(self.job_ids)}")
 
 
 class JobFailedError(Exception):

@@ -19,6 +19,7 @@ import attrs
 
 from cp_thirdparty import _limits
 from cp_thirdparty._frames import hide_init_arguments
+from cp_thirdparty._text import show_repr
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionOwner,
@@ -114,9 +115,16 @@ def _failure_type(value: object) -> str | None:
 
 def _shown(model: type[_T]) -> type[_T]:
     """Let a model show itself in Jupyter and in rich: no base class, which drafts that answers are read into lack."""
-    for name, show in (("_repr_html_", _html), ("__rich__", _rich_tree)):
+    for name, show in (("__repr__", _repr), ("_repr_html_", _html), ("__rich__", _rich_tree)):
         setattr(model, name, show)
     return model
+
+
+def _repr(model: Any) -> str:
+    """Return what attrs would, with each string truncated: a peer may send one of 20 MiB."""
+    values = ((field.name, getattr(model, field.name, attrs.NOTHING)) for field in attrs.fields(type(model)))
+    parts = (f"{name}={show_repr(value) if type(value) is str else repr(value)}" for name, value in values)
+    return f"{type(model).__name__}({', '.join(parts)})"
 
 
 def _html(model: object) -> str:

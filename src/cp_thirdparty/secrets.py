@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
+from cp_thirdparty._text import show_repr
+
 __all__ = ["SecretMapping", "SecretStr"]
 
 _MASK = "**********"
@@ -190,7 +192,8 @@ class SecretMapping(Mapping[str, SecretStr]):
         return key in _entries(self)
 
     def __repr__(self) -> str:
-        return f"SecretMapping({dict(self)!r})"
+        shown = ", ".join(f"{show_repr(key)}: {_MASK}" for key in self)
+        return f"SecretMapping({{{shown}}})"
 
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import attrs
 
+from cp_thirdparty._text import show, show_optional
+
 __all__ = ["CallRecord", "is_wanted", "tell"]
 
 _log = logging.getLogger("cp_thirdparty")
@@ -16,6 +18,8 @@ _log = logging.getLogger("cp_thirdparty")
 class CallRecord:
     """
     Facts about one call, for metrics.  It holds no secret.
+
+    Strings of a peer are escaped and truncated to 1,000 characters.
 
     Attributes:
         operation_name: The operation as the service spells it.
@@ -33,10 +37,10 @@ class CallRecord:
         error: Name of the class of the error that was raised, or ``None``.
     """
 
-    operation_name: str
-    job_id: str | None
+    operation_name: str = attrs.field(converter=show)
+    job_id: str | None = attrs.field(converter=show_optional)
     status_code: int | None
-    request_id: str | None
+    request_id: str | None = attrs.field(converter=show_optional)
     attempts: int
     seconds: float
     error: str | None

@@ -595,7 +595,7 @@ def test_no_frame_of_an_error_holds_data(tmp_path: Path, lie: str, attributes: i
 
 @pytest.mark.parametrize("seed", range(7))
 def test_mutated_archives_end_in_success_or_one_error(tmp_path: Path, seed: int) -> None:
-    """A short form of ``python -m long.mutated_archives``, which does 10,000."""
+    """A short form of the fuzzer, which does 10,000."""
     chance = random.Random(seed)
     assert survive(tmp_path, seeds()[seed])
     survived = sum(survive(tmp_path, mutate(chance, seeds()[seed])) for _ in range(125))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cp_thirdparty._text import MAXIMUM, escape, escape_json, show
+from cp_thirdparty._text import MAXIMUM, escape, escape_json, show, show_repr, show_value
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,29 @@ def test_a_long_string_is_truncated() -> None:
     """The last character shows that more followed."""
     assert show("a" * MAXIMUM) == "a" * MAXIMUM
     assert show("a" * (MAXIMUM + 1)) == "a" * MAXIMUM + "…"
+
+
+def test_the_repr_of_a_long_string_is_truncated() -> None:
+    """The repr of a short one is Python's own, of a subclass too."""
+    assert show_repr("it's\n") == repr("it's\n")
+    assert show_repr("\x9b" * MAXIMUM) == repr("\x9b" * MAXIMUM)
+    assert show_repr("a" * 12_345) == f"'{'a' * MAXIMUM}'… (12,345 characters)"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\nb", r"a\nb"),
+        (("a\nb", 1), [r"a\nb", 1]),
+        ([["\x1b"]], [[r"\x1b"]]),
+        (ValueError("a\nb"), r"a\nb"),
+        (1.5, 1.5),
+        (None, None),
+    ],
+)
+def test_arguments_of_a_log_record(value: object, shown: object) -> None:
+    """Numbers stay numbers, and an exception leaves only its message."""
+    assert show_value(value) == shown
 
 
 @given(st.dictionaries(st.text(st.characters()), st.text(st.characters()), max_size=3))

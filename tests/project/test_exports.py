@@ -87,6 +87,7 @@ def test_a_model_loads_neither_botocore_nor_a_higher_floor() -> None:
         "cp_thirdparty._frames",
         "cp_thirdparty._limits",
         "cp_thirdparty._result_errors",
+        "cp_thirdparty._text",
         "cp_thirdparty.enums",
         "cp_thirdparty.exceptions",
         "cp_thirdparty.models",
@@ -115,7 +116,7 @@ def test_all_is_what_a_module_defines(name: str) -> None:
 def test_the_errors_load_alone() -> None:
     """``cp_thirdparty.exceptions`` loads the errors, the enumerations that they name, and nothing above them."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
-    expected = {f"cp_thirdparty.{name}" for name in ("_lazy", "_result_errors", "enums", "exceptions")}
+    expected = {f"cp_thirdparty.{name}" for name in ("_lazy", "_result_errors", "_text", "enums", "exceptions")}
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == expected
 
 

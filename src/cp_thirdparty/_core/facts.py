@@ -10,6 +10,7 @@ import attrs
 
 from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.operations import Request
+from cp_thirdparty._text import show_optional
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CallFacts,
@@ -75,7 +76,7 @@ def facts_of(call: Call, failure: Failure) -> CallFacts:
     rule = RULES[failure]
     facts: CallFacts = {
         "operation_name": request.operation_name,
-        "job_id": request.job_id,
+        "job_id": show_optional(request.job_id),
         "attempts": call.attempts,
         "delivery": call.delivery,
         "is_retry_safe": rule.reads if request.is_repeatable else rule.writes,
@@ -89,7 +90,7 @@ def unsent_facts(operation_name: str, job_id: str | None) -> CallFacts:
     """Return the facts of a call that was refused before it began."""
     return {
         "operation_name": operation_name,
-        "job_id": job_id,
+        "job_id": show_optional(job_id),
         "attempts": 0,
         "delivery": Delivery.NOT_SENT,
         "is_retry_safe": RULES[Failure.LASTING].writes,

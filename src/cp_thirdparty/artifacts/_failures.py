@@ -18,6 +18,7 @@ from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import CURRENT
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
+from cp_thirdparty._text import show
 from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
@@ -134,7 +135,7 @@ def attempt(
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
         error = _error_of(failure, place, local)
         if isinstance(error, CodePipelineJobError):
-            error.job_id = place.job_id
+            error.job_id = show(place.job_id)
         forget(failure)
         return None, error
     finally:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from cp_thirdparty._text import show_repr
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
 from cp_thirdparty.models import Artifact
 
@@ -25,7 +26,7 @@ _OTHERS: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3"
 # "Creating object key names" of S3's user guide: 1,024 bytes of UTF-8.
 _MAX_KEY_BYTES: Final = 1024
 # How many names an error shows.
-_MOST_NAMES: Final = 20
+_MOST_NAMES: Final = 10
 
 
 @attrs.frozen
@@ -55,7 +56,7 @@ class Place:
     partition: str
 
     def __str__(self) -> str:
-        return f"{self.direction} artifact {self.name!r}"
+        return f"{self.direction} artifact {show_repr(self.name)}"
 
 
 def place_of(
@@ -71,15 +72,16 @@ def place_of(
         raise TypeError(f"name: must be a str, not {type(name).__name__}")
     artifact = artifacts.get(name)
     if artifact is None:
-        names = ", ".join(map(repr, islice(artifacts, _MOST_NAMES))) or "none"
+        names = ", ".join(map(show_repr, islice(artifacts, _MOST_NAMES))) or "none"
         names += f" and {len(artifacts) - _MOST_NAMES:,} more" if len(artifacts) > _MOST_NAMES else ""
-        return ArtifactNotFoundError(f"the job has no {direction} artifact {name!r}; it has {names}", job_id=job_id)
+        message = f"the job has no {direction} artifact {show_repr(name)}; it has {names}"
+        return ArtifactNotFoundError(message, job_id=job_id)
     location = None if artifact.location is None else artifact.location.s3_location
     if location is None:
-        return ArtifactNotFoundError(f"{direction} artifact {name!r} has no place in S3", job_id=job_id)
+        return ArtifactNotFoundError(f"{direction} artifact {show_repr(name)} has no place in S3", job_id=job_id)
     rule = _broken_rule(location.bucket_name, location.object_key)
     if rule is not None:
-        return ArtifactError(f"{direction} artifact {name!r}: {rule}", job_id=job_id)
+        return ArtifactError(f"{direction} artifact {show_repr(name)}: {rule}", job_id=job_id)
     return Place(direction, name, location.bucket_name, location.object_key, job_id, partition)
 
 

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
+from cp_thirdparty._text import show, show_repr
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
 from cp_thirdparty.artifacts._download import download, facts_of, fetch
@@ -364,7 +365,7 @@ class ArtifactStore:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of job {self._job_id}>"
+        return f"<{type(self).__name__} of job {show(self._job_id)}>"
 
     def __getstate__(self) -> None:
         raise TypeError(
@@ -405,7 +406,7 @@ def _refused_names(details: JobDetails) -> ArtifactError | None:
         seen: set[str] = set()
         for artifact in artifacts:
             if artifact.name in seen:
-                return ArtifactError(f"the job has two {kind} artifacts {artifact.name!r}")
+                return ArtifactError(f"the job has two {kind} artifacts {show_repr(artifact.name)}")
             if artifact.name is not None:
                 seen.add(artifact.name)
     return None

@@ -109,7 +109,7 @@ def _lines_of_structure(item: Mapping[str, Any], name: str | None, columns: Iter
     shown = sorted(key for key in item if not _is_nested(item[key])) if columns is None else list(columns)
     cells = [escape(str(item.get(key, ""))) for key in shown]
     if cells:
-        yield "\t".join(cells if name is None else [name.upper(), *cells])
+        yield "\t".join(cells if name is None else [escape(name.upper()), *cells])
     for key in sorted(item.keys() - set(shown)):
         yield from _lines(item[key], key, None)
 
@@ -123,7 +123,7 @@ def _lines_of_list(items: list[Any], name: str | None) -> Iterator[str]:
         return
     flat = [escape(str(item)) for item in items if not _is_nested(item)]
     if flat:
-        yield from ["\t".join(flat)] if name is None else [f"{name.upper()}\t{cell}" for cell in flat]
+        yield from ["\t".join(flat)] if name is None else [f"{escape(name.upper())}\t{cell}" for cell in flat]
     for item in items:
         if _is_nested(item):
             yield from _lines(item, name, None)

@@ -22,11 +22,15 @@ __all__ = ["table"]
 _NO_LIMIT = 1_000_000
 
 
+def _escape_all(names: Sequence[str]) -> Sequence[str]:
+    return [escape(name) for name in names]
+
+
 @attrs.define(kw_only=True)
 class _Section:
-    title: str
+    title: str = attrs.field(converter=escape)
     depth: int
-    headings: Sequence[str] = ()
+    headings: Sequence[str] = attrs.field(default=(), converter=_escape_all, on_setattr=attrs.setters.convert)
     rows: list[Sequence[str]] = attrs.field(factory=list)
 
     def width(self) -> int:
@@ -109,7 +113,7 @@ def _structure(item: dict[str, Any], title: str, depth: int) -> Iterator[_Sectio
     flat = sorted(key for key in item if not isinstance(item[key], (dict, list)))
     section = _Section(title=title, depth=depth)
     if len(flat) == 1:
-        section.rows = [(flat[0], _cell(item[flat[0]]))]
+        section.rows = [(escape(flat[0]), _cell(item[flat[0]]))]
     elif flat:
         section.headings, section.rows = flat, [[_cell(item[key]) for key in flat]]
     yield section

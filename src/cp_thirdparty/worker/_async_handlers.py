@@ -17,6 +17,7 @@ from itertools import takewhile
 from types import FrameType
 from typing import Any, Final, Protocol
 
+from cp_thirdparty._text import show, show_value
 from cp_thirdparty.worker._handler_failures import format_place
 
 # Seconds between two checks of whether the result of a coroutine is still wanted.
@@ -40,7 +41,7 @@ Log = Callable[..., object]
 def write_log(level: int, message: str, *arguments: object) -> None:
     """Write a log record in this thread, in the process of a handler.  It raises nothing."""
     with suppress(BaseException):
-        logging.getLogger("cp_thirdparty.worker").log(level, message, *arguments)
+        logging.getLogger("cp_thirdparty.worker").log(level, message, *map(show_value, arguments))
 
 
 class HandlerTimeoutError(Exception):
@@ -202,7 +203,7 @@ class _Call:
         """Begin, in the thread of the loop."""
         waiting = self._wait()
         try:
-            self._task = self._home.loop.create_task(waiting, name=f"cp-thirdparty-{self._job_id}")
+            self._task = self._home.loop.create_task(waiting, name=f"cp-thirdparty-{show(self._job_id)}")
         except Exception as failure:  # noqa: BLE001 - a handler has given the loop a factory of tasks
             waiting.close()
             self.end(failure)

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import attrs
 
+from cp_thirdparty._text import show_all, show_optional, show_value
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker._event_queue import EventQueue
-from cp_thirdparty.worker._handler_failures import class_name, printable
+from cp_thirdparty.worker._handler_failures import class_name
 from cp_thirdparty.worker.events import EventHook, JobEvent
 from cp_thirdparty.worker.outcomes import (
     Gone,
@@ -56,9 +57,6 @@ _FLUSH_SECONDS: Final = 2.0
 
 # The most events and log records that wait: those of about 1,000 jobs.  They take 4 MiB.
 _SIZE: Final = 3000
-
-# What a peer has sent is at most this long in logs.
-_MOST_CHARACTERS: Final = 1000
 
 
 class Emitter:
@@ -110,7 +108,8 @@ class Emitter:
 
             fields: More attributes of the record.
         """
-        record = _Record(level, message, arguments, {**_NO_EVENT, **job_fields(offer, details), **fields})
+        shown = {**job_fields(offer, details), **{name: show_value(value) for name, value in fields.items()}}
+        record = _Record(level, message, tuple(map(show_value, arguments)), {**_NO_EVENT, **shown})
         self._queue.put(record.write)
 
     def emit(
@@ -159,8 +158,8 @@ class Emitter:
             failure_type=failure_type,
             where=where,
         )
-        shown = text or detail
-        arguments = (name, offer.job_id, offer.client_id, f" {shown}" if shown else "")
+        shown = show_all(text or detail)
+        arguments = (name, event.job_id, event.client_id, f" {shown}" if shown else "")
         fields = {**place, "failure_type": failure_type, "job_event": event}
         record = _Record(LEVELS[name], "%s job=%s client=%s%s", arguments, fields, event.emitted_at)
         self._queue.put(partial(self._deliver, event, record))
@@ -232,15 +231,11 @@ def job_fields(offer: ThirdPartyJob | None, details: JobDetails | None) -> dict[
     context = None if details is None else details.data.pipeline_context
     action = None if context is None else context.action
     return {
-        "job_id": None if offer is None else offer.job_id,
-        "client_id": None if offer is None else offer.client_id,
-        "pipeline": _field(None if context is None else context.pipeline_name),
-        "action_execution_id": _field(None if action is None else action.action_execution_id),
+        "job_id": show_optional(None if offer is None else offer.job_id),
+        "client_id": show_optional(None if offer is None else offer.client_id),
+        "pipeline": show_optional(None if context is None else context.pipeline_name),
+        "action_execution_id": show_optional(None if action is None else action.action_execution_id),
     }
-
-
-def _field(value: str | None) -> str | None:
-    return None if value is None else printable(value, _MOST_CHARACTERS)
 
 
 def _describe(outcome: Outcome) -> tuple[str, str]:

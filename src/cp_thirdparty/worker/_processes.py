@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import attrs
 
+from cp_thirdparty._text import show
 from cp_thirdparty.worker._child import END, READY, RECORD, STOP, Order, kill_group, run_order
 from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -303,7 +304,7 @@ class _Child:
         try:
             with _MULTIPROCESSING:
                 process = self._context.Process(
-                    target=run_order, args=(theirs, self._order), name=f"cp-thirdparty-{self._order.offer.job_id}"
+                    target=run_order, args=(theirs, self._order), name=f"cp-thirdparty-{show(self._order.offer.job_id)}"
                 )
                 process.start()
         except BaseException:

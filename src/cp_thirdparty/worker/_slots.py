@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from queue import SimpleQueue
 
+from cp_thirdparty._text import show
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 
@@ -169,7 +170,7 @@ class Slots:
 
     def _serve(self) -> None:
         while (job := self._queue.get()) is not None:
-            threading.current_thread().name = f"cp-thirdparty-{job.offer.job_id}"
+            threading.current_thread().name = f"cp-thirdparty-{show(job.offer.job_id)}"
             try:
                 copy_context().run(self._work, job)  # what a handler sets is not for the next job
             except BaseException as failure:  # noqa: BLE001 - a thread that ends would be missing for the next job

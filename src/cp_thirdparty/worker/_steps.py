@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from cp_thirdparty._text import show
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_been_accepted
@@ -262,7 +263,7 @@ def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None
     """Return how a job ended whose acknowledgement was sent; ``None`` if it is this worker's."""
     offer = job.offer
     if isinstance(found, JobStatus):
-        return None if found == JobStatus.IN_PROGRESS else Gone(job=offer, error=str(found))
+        return None if found == JobStatus.IN_PROGRESS else Gone(job=offer, error=show(found))
     following = found.row.next
     if following is Next.TAKE:
         return None

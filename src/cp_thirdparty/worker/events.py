@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
+from cp_thirdparty._text import show, show_all, show_optional
 from cp_thirdparty.enums import FailureType
 
 __all__ = ["EventHook", "JobEvent"]
@@ -15,7 +16,8 @@ __all__ = ["EventHook", "JobEvent"]
 @attrs.frozen(kw_only=True)
 class JobEvent:
     """
-    An event of a job.  It holds no secret.
+    An event of a job.  It holds no secret, and it is safe to show: strings of a peer are escaped and truncated to
+    1,000 characters.
 
     Each event is also a log record on the logger ``cp_thirdparty.worker``, with the level of this table.
 
@@ -80,15 +82,15 @@ class JobEvent:
     """
 
     name: str
-    job_id: str
-    client_id: str
-    detail: str = ""
+    job_id: str = attrs.field(converter=show)
+    client_id: str = attrs.field(converter=show)
+    detail: str = attrs.field(default="", converter=show_all)
     seconds: float | None = None
     emitted_at: float = attrs.field(factory=time.time)
-    pipeline: str | None = None
-    action_execution_id: str | None = None
+    pipeline: str | None = attrs.field(default=None, converter=show_optional)
+    action_execution_id: str | None = attrs.field(default=None, converter=show_optional)
     failure_type: FailureType | None = None
-    where: str = ""
+    where: str = attrs.field(default="", converter=show_all)
 
 
 EventHook = Callable[[JobEvent], object]

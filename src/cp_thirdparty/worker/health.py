@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 import attrs
+
+from cp_thirdparty._text import show
 
 __all__ = ["WorkerHealth", "WorkerState"]
 
@@ -13,6 +16,10 @@ _LONGEST_SILENCE: Final = 120.0
 
 WorkerState: TypeAlias = Literal["stopped", "running", "draining"]
 """A worker that does not run, one that accepts jobs, and one that only finishes its jobs."""
+
+
+def _show_ids(job_ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(show, job_ids))
 
 
 @attrs.frozen(kw_only=True)
@@ -68,10 +75,10 @@ class WorkerHealth:
     seconds_since_poll: float | None
     poll_error: str | None
     oldest_unsent_result: float | None
-    uncertain: tuple[str, ...]
-    undecodable: tuple[str, ...]
-    overdue: tuple[str, ...]
-    stalled: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = attrs.field(converter=_show_ids)
+    undecodable: tuple[str, ...] = attrs.field(converter=_show_ids)
+    overdue: tuple[str, ...] = attrs.field(converter=_show_ids)
+    stalled: tuple[str, ...] = attrs.field(default=(), converter=_show_ids)
     journal_error: str | None = None
     set_aside: tuple[str, ...] = ()
     free_slots: int = 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from cp_thirdparty._text import show
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker._emit import job_fields
@@ -180,7 +181,7 @@ class Job(Generic[_ConfigurationT_co]):
             self._logger.warning("the workspace could not be removed completely (%s): %s", problem, workspace.path)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id}>"
+        return f"<{type(self).__name__} {show(self.id)}>"
 
     def __getstate__(self) -> None:
         raise TypeError("a Job cannot be pickled, because it has secrets and open files; send what you need of it")
@@ -191,4 +192,6 @@ class _JobLogger(_LoggerAdapter):
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
-        return f"[{(self.extra or {})['job_id']}] {msg}", kwargs
+        # A percent sign in an id of a peer would be a placeholder, and the record would be lost.
+        job_id = str((self.extra or {})["job_id"]).replace("%", r"\x25")
+        return f"[{job_id}] {msg}", kwargs
