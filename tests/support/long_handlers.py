@@ -54,7 +54,7 @@ def work(job: AnyJob, settings: Mapping[str, str]) -> Succeeded:
 
 def _note(job: AnyJob, settings: Mapping[str, str], what: str) -> None:
     if what in settings:
-        write_line(settings[what], f"{job.id} {settings.get('name', '')} {os.getpid()} {time.time()}")
+        write_line(settings[what], f"{job.id} {settings.get('name', 'worker')} {os.getpid()} {time.time()}")
 
 
 def token_in_file(_client_id: str, path: str) -> str | None:
