@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import time
@@ -31,7 +32,7 @@ class Restarted:
 
         interrupted: How many handlers had no end when the grace of their worker ended.
 
-        unjust: Ids of the jobs that failed although the handler ended within the grace, or may run again.
+        unjust: The failures of jobs that failed although the handler ended within the grace, or may run again.
 
         twice: Ids of the jobs whose handlers began twice although they may not.
 
@@ -92,19 +93,24 @@ def restarts(
         for child in children.values():
             end(child)
         seen = look(service, actions, journal)
-        failed = {action.jobs[-1].id for action in actions if action.status == "Failed"}
+        failed = {action.jobs[-1].id: action.result for action in actions if action.status == "Failed"}
     ends = {(job_id, name): at for job_id, name, at in _read(notes["ended"])}
     begun = _read(notes["begun"])
     counts = Counter(job_id for job_id, _, _ in begun)
-    interrupted = {
-        job_id
+    late = {
+        (job_id, name): ends.get((job_id, name), math.inf) - stopped[name] - grace
         for job_id, name, _ in begun
-        if name in stopped and ends.get((job_id, name), float("inf")) > stopped[name] + grace - _MARGIN
+        if name in stopped
     }
+    interrupted = {job_id for (job_id, _), seconds in late.items() if seconds > -_MARGIN}
+    unjust = failed if is_idempotent else failed.keys() - interrupted
     return Restarted(
         seen=seen,
         interrupted=len(interrupted),
-        unjust=tuple(sorted(failed if is_idempotent else failed - interrupted)),
+        unjust=tuple(
+            f"{failed[job_id]}, ended seconds after the grace: {[late[key] for key in late if key[0] == job_id]}"
+            for job_id in unjust
+        ),
         twice=() if is_idempotent else tuple(job_id for job_id, count in counts.items() if count > 1),
         slow=tuple(slow),
         orphans=find_processes(directory),

@@ -134,14 +134,18 @@ def _fork() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # of a fork in a process with threads
         child = os.fork()
     if child:
-        assert os.waitpid(child, 0)[1] == 0
+        os.waitpid(child, 0)
+
+
+def _close_stream() -> None:
+    sys.stderr.close()
 
 
 # What does not change how a call ends.
 _DEEDS: Final[Mapping[str, Callable[[], object]]] = {
     "block": lambda: time.sleep(0.005),
     "chdir": lambda: os.chdir(tempfile.gettempdir()),
-    "close": lambda: sys.stderr.close(),
+    "close": _close_stream,
     **({"fork": _fork} if hasattr(os, "fork") else {}),
 }
 # The job does not depend on how calls of these end.
@@ -347,6 +351,7 @@ class _World:
             is_idempotent=self.scenario.is_idempotent,
             max_crashes=100,
             job_timeout=1000.0,
+            log_problem=self.emitter.log_problem,
             may_claim=lambda: True,
             wait=lambda _job, _seconds: is_calm or next(attempts) < _PATIENCE,
             clock=clock,

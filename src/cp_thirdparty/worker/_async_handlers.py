@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from cp_thirdparty.worker._handler_failures import format_place
+from cp_thirdparty.worker._isolation import call_partner
 
 # Seconds between two checks of whether the result of a coroutine is still wanted.
 _TICK: Final = 0.25
@@ -38,9 +39,13 @@ Log = Callable[..., object]
 
 
 def write_log(level: int, message: str, *arguments: object) -> None:
-    """Write a log record in this thread, in the process of a handler.  It raises nothing."""
-    with suppress(BaseException):
-        logging.getLogger("cp_thirdparty.worker").log(level, message, *arguments)
+    """
+    Write a log record in this thread, in the process of a handler.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, in the main thread.
+    """
+    call_partner(logging.getLogger("cp_thirdparty.worker").log, level, message, *arguments)
 
 
 class HandlerTimeoutError(Exception):

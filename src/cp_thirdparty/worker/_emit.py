@@ -15,6 +15,7 @@ import attrs
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._handler_failures import class_name, printable
 from cp_thirdparty.worker.events import EventHook, JobEvent
@@ -112,6 +113,10 @@ class Emitter:
         """
         record = _Record(level, message, arguments, {**_NO_EVENT, **job_fields(offer, details), **fields})
         self._queue.put(record.write)
+
+    def log_problem(self, job: ClaimedJob, problem: str) -> None:
+        """Write a warning about a job."""
+        self.log(logging.WARNING, "job=%s %s", job.offer.job_id, problem, offer=job.offer, details=job.details)
 
     def emit(
         self,

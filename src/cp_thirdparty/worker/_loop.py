@@ -85,6 +85,7 @@ class Loop:
             is_idempotent=settings.is_idempotent,
             max_crashes=settings.max_crashes,
             job_timeout=settings.job_timeout,
+            log_problem=self._emitter.log_problem,
             may_claim=lambda: not self._stopping.is_set(),
             wait=self._wait,
             make_room=self._make_room,
