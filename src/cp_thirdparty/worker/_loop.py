@@ -218,7 +218,7 @@ class Loop:
             free_slots=self._slots.free(),
             seconds_since_loop=now - self._last_gone_on(),
             dropped_events=self._emitter.dropped,
-            executor_error=self._engine.error,
+            executor_error=self._engine.error or self._poller.start_error,
         )
 
     def _last_gone_on(self) -> float:
