@@ -303,21 +303,41 @@ def matrix(session: nox.Session, case: Case) -> None:
     session.run("python", "-m", "coverage", "report", "--omit=nothing", f"--include={case.covers}", env=coverage)
 
 
+LONG_RUN = ("python", "-m", "long.soak")
+
+
 @nox.session
 def kill(session: nox.Session) -> None:
-    """Kill workers at random moments and require one result for each job; after `--`, `--jobs N --kills N`."""
+    """Kill workers at random moments and require one result for each job; after `--`, one engine and its counts."""
     install(session, "-e", ".", "--group", "test")
-    counts = session.posargs or ("--jobs", "5000", "--kills", "300")
-    session.run("python", "-m", "long.soak", "kills", *counts, env={"PYTHONPATH": "tests"})
+    runs = (
+        ("--engine", "threads", "--jobs", "5000", "--kills", "300"),
+        ("--engine", "processes", "--jobs", "2000", "--kills", "200"),
+        ("--engine", "dask", "--jobs", "200", "--kills", "20"),
+    )
+    for options in [session.posargs] if session.posargs else runs:
+        session.run(*LONG_RUN, "kills", *options, env={"PYTHONPATH": "tests"})
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run a worker among faults and watch its memory, and four workers on one action type; after `--`, `--jobs N`."""
+    """Run workers among faults, without jobs, beside each other and through restarts; after `--`, one run."""
     install(session, "-e", ".", "--group", "test")
-    for run, jobs in (("faults", "10000"), ("race", "500")):
-        counts = session.posargs or ("--jobs", jobs)
-        session.run("python", "-m", "long.soak", run, *counts, env={"PYTHONPATH": "tests"})
+    processes = ("--engine", "processes")
+    runs = (
+        ("rows",),
+        ("faults", "--jobs", "9000"),
+        ("faults", "--jobs", "1000", "--slots", "8", *processes),
+        ("idle", "--seconds", "60"),
+        ("idle", "--seconds", "60", *processes),
+        ("race", "--jobs", "500"),
+        ("restarts", "--jobs", "200"),
+        ("restarts", "--jobs", "200", "--idempotent"),
+        ("restarts", "--jobs", "200", *processes),
+        ("restarts", "--jobs", "200", "--idempotent", *processes),
+    )
+    for options in [session.posargs] if session.posargs else runs:
+        session.run(*LONG_RUN, *options, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

@@ -1,27 +1,40 @@
 """
 A worker process that the tests kill: python -m support.worker_child JOURNAL [settings as key=value].
 
-It reaches the local CodePipeline by the environment.  ``kill=after:running:3`` makes it kill itself, without a word,
-before or after a step of its journal, when it comes to the step for the third time.  ``handler=hang`` is a handler that
-waits for a file named ``release`` beside the journal.  ``events=FILE`` writes at the end how often each event was told.
+It reaches the local CodePipeline by the environment.  ``engine=`` is ``threads``, ``processes`` or the address of a
+Dask scheduler.  ``kill=after:running:3`` makes it kill itself, without a word, before or after a step of its journal,
+when it comes to the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and
+``rows=FILE`` writes which rows of the failure policy were used.  ``partner=bad`` lets the partner's token store,
+journal, hook and log handler fail again and again.  The other settings are those of ``support.long_handlers`` and of
+the worker.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import os
 import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from long.soak import fails_as_planned
+from botocore.config import Config
 
-from cp_thirdparty import FailureType, JobFailedError, JobWorker, Succeeded, ThirdPartyJobClient
-from cp_thirdparty.worker import SqliteJournal, _steps
-from support.worker_service import ACTION_TYPE, TOKENS, AnyJob
+from cp_thirdparty import JobWorker, ThirdPartyJobClient
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.worker import JobEvent, SqliteJournal, _failure_policy, _steps, processes
+from support import long_handlers
+from support.handlers import token_of, write_line
+from support.worker_service import ACTION_TYPE
+
+_WRITES = ("claim", "running", "result", "finish", "withdraw", "release", "uncertain")
 
 
 class _Killing(SqliteJournal):
@@ -48,36 +61,121 @@ class _Killing(SqliteJournal):
         return killing
 
 
+class _Unreliable(SqliteJournal):
+    """A journal of which one write in fifty fails, before or after it was done."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._writes = itertools.count(1)
+
+    def __getattribute__(self, name: str) -> Any:
+        method = super().__getattribute__(name)
+        return partial(self._write, method) if name in _WRITES else method
+
+    def _write(self, method: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        number = next(self._writes)
+        if number % 100 == 0:
+            raise JournalError("disk full")
+        done = method(*arguments, **more)
+        if number % 100 == 50:
+            raise SystemExit
+        return done
+
+
+class _RaisingHandler(logging.Handler):
+    """A log handler that raises at one record in ten, and blocks for a moment at another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records = itertools.count(1)
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Misbehave."""
+        number = next(self._records)
+        if number % 10 == 0:
+            raise long_handlers.UnreadableError
+        if number % 10 == 5:
+            time.sleep(0.001)
+        return super().handle(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Drop the record."""
+
+
+def _count_events(event: JobEvent, events: Counter[str], *, is_bad: bool) -> None:
+    events.update([event.name])
+    if is_bad and events.total() % 10 == 0:
+        sys.exit(5)
+
+
+def _note_rows(path: str) -> None:
+    """Write the number of each row of the failure policy that is used into a file."""
+    seen: set[int] = set()
+
+    def note(number: int, row: _failure_policy.Row) -> _failure_policy.Row:
+        def condition(error: Exception, situation: _failure_policy.Situation) -> bool:
+            is_met = row.condition(error, situation)
+            if is_met and number not in seen:
+                seen.add(number)
+                write_line(path, str(number))
+            return is_met
+
+        return row._replace(condition=condition)
+
+    rows = tuple(note(*each) for each in enumerate(_failure_policy.TABLE))
+    _failure_policy.TABLE = rows  # type: ignore[misc] # `classify` reads it at each call
+
+
+def _executor_of_cluster(address: str) -> Executor:
+    from distributed import Client  # noqa: PLC0415 - it takes a second, and only one of the runs uses it
+
+    executor: Executor = Client(address).get_executor()
+    return executor
+
+
+def _create_journal(path: Path, settings: dict[str, str]) -> SqliteJournal:
+    if "kill" in settings:
+        return _Killing(str(path), settings["kill"])
+    return _Unreliable(str(path)) if settings.get("partner") == "bad" else SqliteJournal(path)
+
+
+def _find_tokens(settings: dict[str, str]) -> Any:
+    if "tokens" in settings:
+        return partial(long_handlers.token_in_file, path=settings["tokens"])
+    return long_handlers.UnreliableTokens() if settings.get("partner") == "bad" else token_of
+
+
 def main() -> None:
-    """Work until SIGTERM; the exit code tells whether anything is left."""
+    """Work until SIGTERM; the exit code is 1 if anything is left."""
     path = Path(sys.argv[1])
     settings = dict(argument.split("=", 1) for argument in sys.argv[2:])
-
-    def handle(job: AnyJob) -> Succeeded:
-        if "begun" in settings:
-            with Path(settings["begun"]).open("a", encoding="utf-8") as file:
-                file.write(f"{job.id}\n")
-        if settings.get("handler") == "hang":
-            while not job.cancelled and not path.with_name("release").exists():
-                time.sleep(0.01)
-        if settings.get("handler") == "fail" and fails_as_planned(job.id):
-            raise JobFailedError(FailureType.JOB_FAILED, "as planned")
-        return Succeeded()
-
-    events: Counter[str] = Counter()
+    settings["directory"] = str(path.parent)
+    is_bad = settings.get("partner") == "bad"
+    if is_bad:
+        logging.getLogger("cp_thirdparty").addHandler(_RaisingHandler())
+    if "rows" in settings:
+        _note_rows(settings["rows"])
     _steps._FIRST_PAUSE = 0.01  # type: ignore[misc] # a test does not wait for the service to recover
-    kill = settings.get("kill")
-    journal = SqliteJournal(path) if kill is None else _Killing(str(path), kill)
+    events: Counter[str] = Counter()
+    concurrency = int(settings.get("concurrency", "4"))
+    engine = settings.get("engine", "threads")
+    executor: Any = {"threads": None, "processes": processes(concurrency, preload=("support.long_handlers",))}.get(
+        engine, partial(_executor_of_cluster, engine)
+    )
+    attempts = int(settings.get("attempts", "3"))
+    journal = _create_journal(path, settings)
     worker: JobWorker[Any] = JobWorker(
-        ThirdPartyJobClient.create,
+        partial(ThirdPartyJobClient.create, config=Config(retries={"total_max_attempts": attempts})),
         ACTION_TYPE,
-        handle,
-        client_tokens=TOKENS,
+        partial(long_handlers.work, settings=settings),
+        client_tokens=_find_tokens(settings),
         journal=journal,
-        concurrency=int(settings.get("concurrency", "4")),
+        concurrency=concurrency,
         poll_interval=float(settings.get("poll_interval", "0.05")),
         grace=float(settings.get("grace", "30")),
-        on_event=lambda event: events.update([event.name]),
+        is_idempotent=settings.get("idempotent") == "yes",
+        executor=executor,
+        on_event=partial(_count_events, events=events, is_bad=is_bad),
     )
     is_clean = worker.run(handle_signals=True)
     journal.close()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -207,6 +207,32 @@ def test_partner_code_that_blocks_at_an_event_delays_nothing(service: LocalCodeP
         assert it.is_clean is True
     finally:
         block.may_end.set()
+
+
+def test_a_log_handler_that_blocks_at_the_end_of_a_job_delays_no_result(service: LocalCodePipeline) -> None:
+    """The worker logs what a job leaves behind, and the result is reported meanwhile."""
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def block(record: logging.LogRecord) -> None:
+        if "could not be closed: ZeroDivisionError" in record.getMessage():
+            assert record.__dict__["client_id"] == CLIENT_ID
+            has_begun.set()
+            may_end.wait(60)
+
+    def handle(job: AnyJob) -> Succeeded:
+        def close() -> None:
+            raise ZeroDivisionError
+
+        cast("Any", job).close = close
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    try:
+        with _logging_to(_Handler(block)), running(make_worker(service, handle)):
+            until(lambda: action.status == "Succeeded")
+            assert has_begun.wait(_PATIENCE)
+    finally:
+        may_end.set()
 
 
 def test_a_hook_that_blocks_at_a_timeout_does_not_keep_a_worker_from_stopping(service: LocalCodePipeline) -> None:

@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +26,17 @@ class _Store:
 
     def close(self) -> None:
         self.closed += 1
+
+
+class _Broken(_Store):
+    """A store whose end fails."""
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__()
+        self._raised = raised
+
+    def close(self) -> None:
+        raise self._raised
 
 
 def _job(**more: Any) -> Job[int]:
@@ -69,18 +81,15 @@ def test_the_workspace_lives_as_long_as_the_job() -> None:
     assert list(workspace.iterdir()) == []
     (workspace / "deep").mkdir()
     (workspace / "deep" / "file").write_text("x")
-    job.close()
+    assert job.close() == ()
     assert not workspace.exists()
 
 
-def test_a_workspace_that_cannot_be_removed_is_logged(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """What is left is a warning with the job's id, and not an error: the result counts."""
+def test_a_workspace_that_cannot_be_removed_is_a_problem(tmp_path: Path) -> None:
+    """It is no error: the result counts."""
     job = _job()
     job._workspace = cast("Any", SimpleNamespace(path=tmp_path, remove=lambda: "PermissionError"))
-    job.close()
-    assert [record.getMessage() for record in caplog.records] == [
-        f"[job-1] the workspace could not be removed completely (PermissionError): {tmp_path}"
-    ]
+    assert job.close() == (f"the workspace could not be removed completely (PermissionError): {tmp_path}",)
 
 
 def test_the_artifacts_are_opened_once_and_closed() -> None:
@@ -99,18 +108,23 @@ def test_the_artifacts_are_opened_once_and_closed() -> None:
     assert [store.closed for store in made] == [1]
 
 
-def test_artifacts_that_cannot_be_closed_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """The result of the handler counts; the error is told by its type, and the workspace is removed."""
-
-    class Broken(_Store):
-        def close(self) -> None:
-            raise OSError("xMARKERx")
-
-    job = _job(open_artifacts=Broken)
-    assert isinstance(job.artifacts, Broken)
+@pytest.mark.parametrize("raised", [OSError("xMARKERx"), SystemExit(), GeneratorExit()], ids=repr)
+def test_artifacts_that_cannot_be_closed_are_a_problem(raised: BaseException) -> None:
+    """It is named by its type, and the workspace is removed."""
+    job = _job(open_artifacts=partial(_Broken, raised))
+    assert isinstance(job.artifacts, _Broken)
     workspace = job.workspace
-    job.close()
-    assert [record.getMessage() for record in caplog.records] == ["[job-1] the artifacts could not be closed: OSError"]
+    assert job.close() == (f"the artifacts could not be closed: {type(raised).__name__}",)
+    assert not workspace.exists()
+
+
+def test_ctrl_c_while_a_job_is_closed_leaves_no_workspace() -> None:
+    """It goes on to the caller."""
+    job = _job(open_artifacts=partial(_Broken, KeyboardInterrupt()))
+    assert isinstance(job.artifacts, _Broken)
+    workspace = job.workspace
+    with pytest.raises(KeyboardInterrupt):
+        job.close()
     assert not workspace.exists()
 
 

@@ -9,13 +9,21 @@ Whatever goes wrong, and whoever is responsible: the four promises about jobs ho
 
 from __future__ import annotations
 
+import io
 import itertools
+import logging
+import os
+import sys
+import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TextIO
 
 import attrs
 import botocore.session
@@ -57,12 +65,12 @@ _LIVES: Final = 8
 _PATIENCE: Final = 4
 
 
-def _ignore(*_: object, **__: object) -> None:
-    """Ignore an event."""
+class _DiedError(KeyboardInterrupt):
+    """
+    The process of the worker has died.
 
-
-class _DiedError(BaseException):
-    """The process of the worker has died."""
+    The worker isolates itself from all that the journal raises, except for Ctrl-C in the main thread.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +95,10 @@ class _Scenario:
 
         raised: What these handlers, the look-ups that fail, and the clock in its second call raise.
 
+        disk_error: What the journal raises when a write fails.
+
+        deeds: What parts of the partner do at their first calls, by their names.
+
         is_idempotent: Whether a handler may run again.
     """
 
@@ -98,6 +110,8 @@ class _Scenario:
     failing: frozenset[int]
     crashing: frozenset[int]
     raised: BaseException
+    disk_error: BaseException
+    deeds: Mapping[str, str]
     is_idempotent: bool
 
 
@@ -113,6 +127,31 @@ class _UnreadableError(Exception):
 # Not `KeyboardInterrupt`: in the main thread, where this test runs, it is the user's.
 _RAISED: Final = (ConnectionError(), SystemExit(1), GeneratorExit(), _Group(), _UnreadableError())
 
+
+def _fork() -> None:
+    """Leave a copy of the process, which must not go on, and wait for its end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork in a process with threads
+        child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+
+
+def _close_stream() -> None:
+    sys.stderr.close()
+
+
+# What does not change how a call ends.
+_DEEDS: Final[Mapping[str, Callable[[], object]]] = {
+    "block": lambda: time.sleep(0.005),
+    "chdir": lambda: os.chdir(tempfile.gettempdir()),
+    "close": _close_stream,
+    **({"fork": _fork} if hasattr(os, "fork") else {}),
+}
+# The job does not depend on how calls of these end.
+_BYSTANDERS: Final = ("hook", "log")
+_PARTS: Final = ("handler", "token store", "journal", *_BYSTANDERS)
+
 _SCENARIOS = st.builds(
     _Scenario,
     faults=st.lists(st.tuples(st.sampled_from(_OPERATIONS), st.sampled_from(_FAULTS)), max_size=8),
@@ -123,16 +162,71 @@ _SCENARIOS = st.builds(
     failing=st.frozensets(st.integers(0, _JOBS - 1), max_size=1),
     crashing=st.frozensets(st.integers(0, _JOBS - 1), max_size=1),
     raised=st.sampled_from(_RAISED),
+    disk_error=st.sampled_from((JournalError("disk full"), *_RAISED)),
+    deeds=st.fixed_dictionaries(
+        {},
+        optional={part: st.sampled_from((*_DEEDS, *(["raise"] if part in _BYSTANDERS else []))) for part in _PARTS},
+    ),
     is_idempotent=st.booleans(),
 )
+
+
+class _Partner:
+    """What the parts of the partner do at their first calls."""
+
+    def __init__(self, scenario: _Scenario) -> None:
+        self._scenario = scenario
+        self._left = dict(scenario.deeds)
+        self.done: set[str] = set()
+
+    def act(self, part: str) -> None:
+        """Do what this part does at its first call."""
+        deed = self._left.pop(part, None)
+        if deed is None:
+            return
+        self.done.add(part)
+        if deed == "raise":
+            raise self._scenario.raised
+        _DEEDS[deed]()
+
+
+class _LogHandler(logging.StreamHandler[TextIO]):
+    """The partner's handler of logs: it writes to `sys.stderr`."""
+
+    def __init__(self, partner: _Partner) -> None:
+        super().__init__(sys.stderr)
+        self._partner = partner
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Act, and write the record."""
+        self._partner.act("log")
+        return super().handle(record)
+
+
+@contextmanager
+def _surroundings(partner: _Partner) -> Generator[None, None, None]:
+    """Attach the partner's handler of logs, and restore what the partner may change for the complete process."""
+    log, directory = logging.getLogger("cp_thirdparty.worker"), Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", io.StringIO())
+        handler, level = _LogHandler(partner), log.level
+        log.addHandler(handler)
+        log.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+            log.removeHandler(handler)
+            os.chdir(directory)
 
 
 class _Disk(SharedJournal):
     """A journal that outlives the worker's processes, which die at its writes or fail them."""
 
-    def __init__(self, scenario: _Scenario) -> None:
+    def __init__(self, scenario: _Scenario, partner: _Partner) -> None:
         super().__init__()
         self._scenario = scenario
+        self._partner = partner
         self._writes = itertools.count()
         self.death: tuple[int, bool] | None = None
 
@@ -142,8 +236,9 @@ class _Disk(SharedJournal):
 
     def _guard(self, method: Any) -> Any:
         def write(*arguments: Any, **more: Any) -> Any:
+            self._partner.act("journal")
             if next(self._writes) in self._scenario.disk:
-                raise JournalError("disk full")
+                raise self._scenario.disk_error
             if self.death is None or self.death[0] > 0:
                 self.death = None if self.death is None else (self.death[0] - 1, self.death[1])
                 return method(*arguments, **more)
@@ -168,14 +263,24 @@ class _World:
 
     service: LocalCodePipeline
     scenario: _Scenario
+    partner: _Partner
     journal: _Disk
     actions: list[Action]
+    emitter: Emitter = attrs.field(init=False)
     runs: Counter[str] = attrs.field(factory=Counter)
     outcomes: list[Outcome] = attrs.field(factory=list)
+    lives: list[int] = attrs.field(factory=list)
     looks: Iterator[int] = attrs.field(factory=itertools.count)
     readings: Iterator[int] = attrs.field(factory=itertools.count)
     rivals: set[str] = attrs.field(factory=set)
     is_calm: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.emitter = Emitter(lambda _: self.partner.act("hook"))
+
+    def notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+        """Emit an event."""
+        self.emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
     def claim_first(self, client: ThirdPartyJobClient, job_id: str) -> None:
         """Claim a job as another worker."""
@@ -186,12 +291,14 @@ class _World:
         return next(number for number, action in enumerate(self.actions) if action.jobs[0].id == job_id)
 
     def find_token(self, _client_id: str) -> str | None:
+        self.partner.act("token store")
         if next(self.looks) in self.scenario.tokens and not self.is_calm:
             raise self.scenario.raised
         return CLIENT_TOKEN
 
     def handle(self, job: AnyJob) -> Succeeded:
         self.runs[job.id] += 1
+        self.partner.act("handler")
         if self.number(job.id) in self.scenario.failing:
             raise JobFailedError(FailureType.JOB_FAILED, "as planned")
         if self.number(job.id) in self.scenario.crashing:
@@ -201,7 +308,8 @@ class _World:
     def live(self, clients: Clients, *, is_calm: bool) -> None:
         """Run a worker process: it takes over what is left, polls once, and works on all that."""
         self.is_calm = is_calm
-        writer = JournalWriter(self.journal, scope_of(clients.reader), _ignore, Emitter())
+        ended = len(self.outcomes)
+        writer = JournalWriter(self.journal, scope_of(clients.reader), self.notify, self.emitter)
         flow = self._create_flow(clients, is_calm=is_calm)
         try:
             entries: dict[str, JournalEntry | None] = {}
@@ -216,10 +324,12 @@ class _World:
                 outcome = flow.work(job)
                 assert outcome is not None
                 job.end(outcome)
+                self.emitter.emit_outcome(outcome, details=job.details)
                 self.outcomes.append(outcome)
         except _DiedError:
             pass
         finally:
+            self.lives.append(len(self.outcomes) - ended)
             self.journal.bury()
 
     def _read_clock(self) -> float:
@@ -235,12 +345,13 @@ class _World:
             connect=self.service.client, handler=self.handle, configuration=None, tokens=tokens
         )
         return Flow(
-            steps=Steps(clients=clients, tokens=tokens, notify=_ignore, clock=clock),
+            steps=Steps(clients=clients, tokens=tokens, notify=self.notify, clock=clock),
             engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
             action_type_id=ACTION_TYPE,
             is_idempotent=self.scenario.is_idempotent,
             max_crashes=100,
             job_timeout=1000.0,
+            log_problem=self.emitter.log_problem,
             may_claim=lambda: True,
             wait=lambda _job, _seconds: is_calm or next(attempts) < _PATIENCE,
             clock=clock,
@@ -262,9 +373,10 @@ def _connect(service: LocalCodePipeline) -> ThirdPartyJobClient:
 
 def _play(service: LocalCodePipeline, scenario: _Scenario) -> _World:
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(_JOBS)]
-    world = _World(service, scenario, _Disk(scenario), actions)
-    clients = Clients(partial(_connect, service), Emitter())
-    with service.client() as rival:
+    partner = _Partner(scenario)
+    world = _World(service, scenario, partner, _Disk(scenario, partner), actions)
+    clients = Clients(partial(_connect, service), world.emitter)
+    with service.client() as rival, _surroundings(partner):
         # Before the worker's first acknowledgement: only after one with an unknown outcome is a race undecidable.
         for number in scenario.rivals:
             job_id = actions[number].jobs[0].id
@@ -281,6 +393,8 @@ def _play(service: LocalCodePipeline, scenario: _Scenario) -> _World:
         for _ in range(2):
             world.live(clients, is_calm=True)
         clients.close()
+        assert world.emitter.flush()
+    assert world.emitter.dropped == 0
     return world
 
 
@@ -293,6 +407,8 @@ _CALM: Final = _Scenario(
     failing=frozenset(),
     crashing=frozenset(),
     raised=ConnectionError(),
+    disk_error=JournalError("disk full"),
+    deeds={},
     is_idempotent=False,
 )
 
@@ -349,4 +465,25 @@ def test_a_scenario_can_fail_each_write(name: str) -> None:
     """The journal of the scenarios really fails and dies: a write that was not guarded would prove nothing."""
     full = attrs.evolve(_CALM, disk=frozenset({0}))
     with pytest.raises(JournalError):
-        getattr(_Disk(full), name)("job-1")
+        getattr(_Disk(full, _Partner(full)), name)("job-1")
+
+
+def test_a_scenario_can_end_a_life() -> None:
+    """A death ends a life of the worker at once: one that was isolated as an error would prove nothing."""
+    with LocalCodePipeline(redelivery_delay=0.0) as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        world = _play(service, attrs.evolve(_CALM, deaths=[(2, True)], is_idempotent=True))
+        assert world.lives == [0, 3, 0]
+        assert [action.status for action in world.actions] == ["Succeeded"] * 3
+
+
+@pytest.mark.parametrize(
+    ("part", "deed"), [*itertools.product(_PARTS, _DEEDS), *itertools.product(_BYSTANDERS, ["raise"])]
+)
+def test_a_scenario_has_each_deed_of_each_part(part: str, deed: str) -> None:
+    """Each part of the partner really acts, and the jobs end as if it did not."""
+    with LocalCodePipeline(redelivery_delay=0.0) as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        world = _play(service, attrs.evolve(_CALM, deeds={part: deed}, raised=_Group()))
+        assert world.partner.done == {part}
+        assert [action.status for action in world.actions] == ["Succeeded"] * 3

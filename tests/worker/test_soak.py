@@ -1,4 +1,4 @@
-"""Short forms of the long runs in ``soak.py``, and workers as processes: killed, stopped, several at a time."""
+"""Short forms of the long runs in ``tests/long``, and workers as processes: killed, stopped, several at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from long import soak
+from long import faults, soak
+from long.fleet import Seen, end, look, start_child, wait_for_end
+from long.kills import kills
+from long.restarts import restarts
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Before, until
 
 from cp_thirdparty.testing import Action, LocalCodePipeline
@@ -45,41 +48,63 @@ def test_a_worker_killed_at_a_step_loses_no_job(
     """Whatever was acknowledged, and seen to be, has one result after the restart; the rest is uncertain and told."""
     journal = tmp_path / "j.db"
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(_JOBS)]
-    assert soak.start_child(service, journal, f"kill={when}:{step}:3").wait(60) == -9
+    assert start_child(service, journal, f"kill={when}:{step}:3").wait(60) == -9
     claimed = {
         job_id
         for job_id, state in _states(journal).items()
         if state in (JournalState.RUNNING, JournalState.RESULT, JournalState.DONE)
     }
-    child = soak.start_child(service, journal)
-    soak.wait_for_end(actions, journal, lambda: child.poll() is None, 60)
-    code = soak.end(child)
-    seen = soak.look(service, actions, journal)
+    child = start_child(service, journal)
+    wait_for_end(actions, journal, lambda: child.poll() is None, 60)
+    code = end(child)
+    seen = look(service, actions, journal)
     assert (seen.lost, seen.accepted_twice) == ((), ())
     assert seen.succeeded + seen.failed + seen.uncertain == _JOBS
     assert claimed <= {action.jobs[-1].id for action in actions if _is_final(action)}
     assert code == (1 if seen.uncertain else 0)
 
 
-def test_workers_killed_at_random_lose_no_job(tmp_path: Path) -> None:
-    """A short form of 300 kills over 5,000 jobs: three workers share a journal."""
-    seen, twice = soak.kills(jobs=120, kills=6, seed=7, directory=tmp_path)
-    assert (seen.lost, seen.accepted_twice, twice) == ((), (), ())
-    assert seen.succeeded + seen.failed + seen.uncertain == 120
+# For each engine: jobs and kills.
+_KILLS = {"threads": (120, 6), "processes": (80, 8), "dask": (40, 4)}
 
 
-def test_everything_goes_wrong_and_no_job_is_lost(tmp_path: Path) -> None:
-    """A short form of 10,000 jobs: each has its one result, and each event has its reason."""
-    soaked = soak.faults(jobs=200, slots=16, seed=3, directory=tmp_path)
+@pytest.mark.parametrize("engine", _KILLS)
+def test_workers_killed_at_random_lose_no_job(tmp_path: Path, engine: str) -> None:
+    """Three workers share a journal; they, their groups, and the processes of their jobs are killed."""
+    jobs, number = _KILLS[engine]
+    killed = kills(jobs=jobs, kills=number, seed=7, directory=tmp_path, engine=engine)
+    assert killed.is_right, killed
+    assert killed.seen.succeeded + killed.seen.failed + killed.seen.uncertain == jobs
+
+
+def test_each_row_of_the_failure_policy_loses_no_job(tmp_path: Path) -> None:
+    """One worker meets what each row of the failure policy is about, and each job ends as it should."""
+    assert faults.rows(tmp_path) == faults.Played(wrong=(), unused=())
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_everything_goes_wrong_and_no_job_is_lost(tmp_path: Path, engine: str) -> None:
+    """Network, service, token store, journal, hook and log handler fail: each job has its one result."""
+    soaked = faults.faults(jobs=200, slots=16, seed=3, directory=tmp_path, engine=engine)
+    assert soaked.is_right, soaked
     assert soaked.seen.succeeded + soaked.seen.failed == 200
-    assert (soaked.seen.lost, soaked.unexplained, soaked.exit_code) == ((), {}, 0)
     assert soaked.events["call_failed"] > 0
+    assert soaked.events["journal_failed"] > 0
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False], ids=["idempotent", "once"])
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_a_rolling_restart_is_not_seen_by_customers(tmp_path: Path, *, engine: str, is_idempotent: bool) -> None:
+    """Only a handler that may not run again, and that goes on beyond the grace, costs its customer a failure."""
+    found = restarts(jobs=24, seconds=4.0, grace=1.5, engine=engine, is_idempotent=is_idempotent, directory=tmp_path)
+    assert found.is_right, found
+    assert found.interrupted > 0
 
 
 def test_several_workers_share_an_action_type(tmp_path: Path) -> None:
     """Each job has one result, and a lost race is no failure."""
     seen, _ = soak.race(jobs=60, workers=3, directory=tmp_path)
-    assert seen == soak.Seen(succeeded=60, failed=0, uncertain=0, accepted_twice=(), lost=())
+    assert seen == Seen(succeeded=60, failed=0, uncertain=0, accepted_twice=(), lost=())
 
 
 # --- SIGTERM
@@ -100,7 +125,7 @@ def test_sigterm_drains_or_hands_back(
     """Before the claim the job goes back to the service, after it the job is finished; the exit code is 0."""
     journal = tmp_path / "j.db"
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    child = soak.start_child(service, journal)
+    child = start_child(service, journal)
 
     def stop() -> None:
         child.terminate()
@@ -116,7 +141,7 @@ def test_sigterm_lets_a_handler_end(service: LocalCodePipeline, tmp_path: Path) 
     """A job in work is finished within the grace."""
     journal = tmp_path / "j.db"
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    child = soak.start_child(service, journal, "handler=hang")
+    child = start_child(service, journal, "handler=hang")
     until(lambda: action.status == "InProgress")
     child.terminate()
     (tmp_path / "release").touch()
@@ -131,7 +156,7 @@ def test_after_the_grace_a_handler_is_given_up(
     """When the grace ends, or with a second signal, the job is failed and the process ends; nothing is left."""
     journal = tmp_path / "j.db"
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    child = soak.start_child(service, journal, "handler=hang", settings[0])
+    child = start_child(service, journal, "handler=hang", settings[0])
     until(lambda: action.status == "InProgress")
     child.terminate()
     if len(settings) > 1:

@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from support.worker_service import (
     ACTION_TYPE,
     CLIENT_ID,
     CLIENT_TOKEN,
+    TOKENS,
     AnyJob,
     Instead,
     SharedJournal,
@@ -21,6 +23,7 @@ from support.worker_service import (
     make_worker,
     running,
     scope_of,
+    succeed,
     until,
 )
 
@@ -595,6 +598,52 @@ def test_a_job_is_left_when_no_thread_can_be_started(
     with running(make_worker(service, journal=journal)):
         until(lambda: action.status == left.status == "Succeeded")
     assert caplog.text.count("cannot be started: the system has no thread left") == 2
+
+
+def test_health_reports_that_no_thread_can_be_started(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker hands jobs back and goes on to poll, but it is not ready."""
+    start, may_start = threading.Thread.start, threading.Event()
+
+    def refuse(thread: threading.Thread) -> None:
+        if "_serve" in thread.name and not may_start.is_set():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service)
+    with running(worker):
+        until(lambda: worker.health().executor_error == "RuntimeError")
+        health = worker.health()
+        assert (health.is_alive, health.is_ready, health.in_flight) == (True, False, 0)
+        may_start.set()
+        until(lambda: action.status == "Succeeded")
+        assert worker.health().executor_error is None
+
+
+def test_rotated_keys_need_no_restart(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """Polls fail with the old AWS credentials; `connect` reads the new ones from the file that has them."""
+    keys = tmp_path / "credentials"
+    keys.write_text("old", encoding="utf-8")
+    connected: list[str] = []
+
+    def connect() -> ThirdPartyJobClient:
+        connected.append(keys.read_text(encoding="utf-8"))
+        if connected[-1] == "new":
+            service.faults.clear()
+        return service.client()
+
+    service.faults.add("PollForThirdPartyJobs", ExpiredCredentials(), times=None)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, succeed, client_tokens=TOKENS, poll_interval=0.01)
+    with running(worker):
+        until(lambda: worker.health().poll_error == "CredentialsError")
+        assert set(connected) == {"old"}
+        keys.write_text("new", encoding="utf-8")
+        until(lambda: action.status == "Succeeded")
+        assert worker.health().poll_error is None
 
 
 def test_a_job_that_cannot_be_ended_now_is_ended_later(

@@ -25,7 +25,8 @@ from support.worker_service import (
 
 from cp_thirdparty import Continued, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.exceptions import WorkerStuckError
-from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing import LocalCodePipeline, ManualClock
+from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth
 
@@ -164,6 +165,35 @@ def test_a_job_beyond_the_limit_of_its_customer_is_handed_back(service: LocalCod
     outcomes = make_worker(service, max_jobs_per_client=1).run_once()
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["HandedBack", "Reported"]
     assert any(isinstance(outcome, HandedBack) for outcome in outcomes)
+
+
+def test_the_default_grace_fits_into_30_seconds(service: LocalCodePipeline) -> None:
+    """Kubernetes kills a container 30 s after SIGTERM: by then a job that hangs is reported, and the run has ended."""
+    clock, begun, release = ManualClock(), threading.Event(), threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        begun.set()
+        release.wait(60)
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, handle, clock=clock)
+    try:
+        with running(worker) as it:
+            until(begun.is_set)
+            service.faults.add("PutThirdPartyJobFailureResult", ServerError(), times=None)
+            worker.stop()
+            until(lambda: worker.health().state == "draining")
+            clock.advance(19.9)
+            assert worker.health().in_flight == 1
+            clock.advance(0.2)  # the grace is over, and the job is reported as failed
+            until(lambda: worker.health().oldest_unsent_result is not None)
+            clock.advance(5.0)  # no more attempts
+            it.join()
+        assert it.is_clean is False
+        assert action.status == "InProgress"  # CodePipeline has not accepted the report
+    finally:
+        release.set()
 
 
 def test_a_worker_whose_slots_all_hang_ends(service: LocalCodePipeline, end: threading.Event) -> None:

@@ -385,6 +385,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
             is_idempotent=True,
             max_crashes=3,
             job_timeout=60.0,
+            log_problem=lambda *_: None,
             may_claim=lambda: True,
             wait=lambda *_: False,
             make_room=lambda _: nullcontext(False),

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from cp_thirdparty._text import show, show_value
 from cp_thirdparty.worker._handler_failures import format_place
+from cp_thirdparty.worker._isolation import call_partner
 
 # Seconds between two checks of whether the result of a coroutine is still wanted.
 _TICK: Final = 0.25
@@ -39,9 +40,13 @@ Log = Callable[..., object]
 
 
 def write_log(level: int, message: str, *arguments: object) -> None:
-    """Write a log record in this thread, in the process of a handler.  It raises nothing."""
-    with suppress(BaseException):
-        logging.getLogger("cp_thirdparty.worker").log(level, message, *map(show_value, arguments))
+    """
+    Write a log record in this thread, in the process of a handler.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, in the main thread.
+    """
+    call_partner(logging.getLogger("cp_thirdparty.worker").log, level, message, *map(show_value, arguments))
 
 
 class HandlerTimeoutError(Exception):

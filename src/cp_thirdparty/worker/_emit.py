@@ -16,6 +16,7 @@ import attrs
 from cp_thirdparty._text import show_all, show_optional, show_value
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._handler_failures import class_name
 from cp_thirdparty.worker.events import EventHook, JobEvent
@@ -111,6 +112,10 @@ class Emitter:
         shown = {**job_fields(offer, details), **{name: show_value(value) for name, value in fields.items()}}
         record = _Record(level, message, tuple(map(show_value, arguments)), {**_NO_EVENT, **shown})
         self._queue.put(record.write)
+
+    def log_problem(self, job: ClaimedJob, problem: str) -> None:
+        """Write a warning about a job."""
+        self.log(logging.WARNING, "job=%s %s", job.offer.job_id, problem, offer=job.offer, details=job.details)
 
     def emit(
         self,

@@ -61,6 +61,8 @@ class Flow:
 
         ends_at: When the process ends, by the clock; ``None`` if it has no end.
 
+        log_problem: Logs what the end of a job left behind.
+
         may_claim: Returns whether the worker still claims jobs.
 
         wait: Waits between two attempts for a job.
@@ -77,6 +79,7 @@ class Flow:
     is_idempotent: bool
     max_crashes: int
     job_timeout: float
+    log_problem: Callable[[ClaimedJob, str], object]
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
     make_room: Callable[[ClaimedJob], AbstractContextManager[bool]] = _make_room
@@ -211,6 +214,8 @@ class Flow:
         return self.steps.give_up(job, _TOO_LATE) if job.stage is Stage.CLAIMED else None
 
     def _accept(self, job: ClaimedJob, ran: Ran) -> None:
+        for problem in ran.problems:
+            self.log_problem(job, problem)
         if ran.failure:
             failure_type = ran.result.type if isinstance(ran.result, FailureDetails) else None
             self.steps.notify(

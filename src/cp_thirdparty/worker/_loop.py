@@ -86,6 +86,7 @@ class Loop:
             is_idempotent=settings.is_idempotent,
             max_crashes=settings.max_crashes,
             job_timeout=settings.job_timeout,
+            log_problem=self._emitter.log_problem,
             may_claim=lambda: not self._stopping.is_set(),
             wait=self._wait,
             make_room=self._make_room,
@@ -219,7 +220,7 @@ class Loop:
             free_slots=self._slots.free(),
             seconds_since_loop=now - self._last_gone_on(),
             dropped_events=self._emitter.dropped,
-            executor_error=self._engine.error,
+            executor_error=self._engine.error or self._poller.start_error,
         )
 
     def _last_gone_on(self) -> float:

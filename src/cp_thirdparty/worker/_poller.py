@@ -84,6 +84,7 @@ class Poller:
         self.polled_at: float | None = None
         self.looped_at = settings.clock()  # when the thread has last gone on
         self.error: str | None = None
+        self.start_error: str | None = None  # why the last job could not be started
         self.fatal: BaseException | None = None
 
     @property
@@ -192,6 +193,7 @@ class Poller:
     def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> bool:
         now = self._settings.clock()
         is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
+        self.start_error = None if is_launched else RuntimeError.__name__
         if not is_launched:
             message = "job=%s cannot be started: the system has no thread left"
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)

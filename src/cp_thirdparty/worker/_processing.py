@@ -96,6 +96,7 @@ class Processing:
             is_idempotent=False,
             max_crashes=1,
             job_timeout=job_timeout,
+            log_problem=emitter.log_problem,
             may_claim=self._may_claim,
             wait=self._wait,
             make_room=self._make_room,

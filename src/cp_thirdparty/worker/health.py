@@ -49,8 +49,9 @@ class WorkerHealth:
         journal_error: Why the last access to the journal failed; ``None`` if it did not.  Until it works again, the
             worker requests only one job in each poll, and claims it only if the journal can be written.
 
-        executor_error: Why the last handler could not be started in another process; ``None`` if it was.  While it is
-            set, the worker claims no more jobs; the claimed ones find out whether handlers can be started again.
+        executor_error: Why the last handler could not be started, because no thread or no other process could be;
+            ``None`` if it was.  While no other process can be started, the worker claims no more jobs; the claimed ones
+            find out whether handlers can be started again.
 
             .. versionadded:: 0.2.0
 

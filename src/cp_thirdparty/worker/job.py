@@ -15,6 +15,7 @@ from cp_thirdparty._text import show
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker._emit import job_fields
+from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._workspace import Workspace
 
 if TYPE_CHECKING:
@@ -166,19 +167,25 @@ class Job(Generic[_ConfigurationT_co]):
         """
         return self._logger
 
-    def close(self) -> None:
-        """Remove the workspace and close the artifact store.  Whoever runs the handler calls it."""
+    def close(self) -> tuple[str, ...]:
+        """
+        Remove the workspace and close the artifact store; return what could not be done.
+
+        Whoever runs the handler calls it.
+        """
         with self._lock:
             artifacts, workspace = self._artifacts, self._workspace
             self._artifacts = self._workspace = None
         try:
-            if artifacts is not None:
-                artifacts.close()
-        except Exception as failure:  # noqa: BLE001 - the work is done; what its end leaves behind must not undo it
-            self._logger.warning("the artifacts could not be closed: %s", type(failure).__name__)
-        problem = "" if workspace is None else workspace.remove()
+            closed = None if artifacts is None else call_partner(artifacts.close)
+        finally:  # also after Ctrl-C
+            problem = "" if workspace is None else workspace.remove()
+        problems = []
+        if isinstance(closed, Raised):
+            problems.append(f"the artifacts could not be closed: {closed.name}")
         if workspace is not None and problem:
-            self._logger.warning("the workspace could not be removed completely (%s): %s", problem, workspace.path)
+            problems.append(f"the workspace could not be removed completely ({problem}): {workspace.path}")
+        return tuple(problems)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {show(self.id)}>"

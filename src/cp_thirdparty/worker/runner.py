@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
 import pickle
 import threading
@@ -26,7 +25,6 @@ from cp_thirdparty.worker._async_handlers import (
     CoroutineRunner,
     HandlerTimeoutError,
     is_async_callable,
-    write_log,
 )
 from cp_thirdparty.worker._handler_failures import class_name, explain, timeout_message, unexplained
 from cp_thirdparty.worker._isolation import end_copy
@@ -72,6 +70,9 @@ class Ran:
         was_interrupted: Whether Ctrl-C ended it.
 
         has_timed_out: Whether it was cancelled at its deadline, or because its result is no longer wanted.
+
+        problems: What the end of the job left behind, for the log.  The worker writes it, because handlers of logs are
+            the partner's code: here, they could delay the result.
     """
 
     result: Result
@@ -80,6 +81,7 @@ class Ran:
     where: str = ""
     was_interrupted: bool = False
     has_timed_out: bool = False
+    problems: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -170,8 +172,7 @@ class Runner(Generic[_ConfigurationT]):
             ),
             seconds_left,
         )
-        # The handler has ended: nothing that its job leaves behind changes the result.
-        return ran if _close(job) else attrs.evolve(ran, was_interrupted=True)
+        return _close(job, ran)
 
     def _create_job(
         self,
@@ -252,14 +253,14 @@ def _failed(failure: BaseException, job_id: str) -> Ran:
     )
 
 
-def _close(job: Job[Any]) -> bool:
-    """Close a job; return ``False`` if Ctrl-C came meanwhile."""
+def _close(job: Job[Any], ran: Ran) -> Ran:
+    """Close a job whose handler has ended; nothing that it leaves behind changes the result."""
     try:
-        job.close()
-    except BaseException as failure:  # noqa: BLE001 - the artifact store and handlers of logs may be the partner's
-        write_log(logging.WARNING, "job=%s the job could not be closed: %s", job.id, class_name(failure))
-        return not isinstance(failure, KeyboardInterrupt)
-    return True
+        return attrs.evolve(ran, problems=job.close())
+    except BaseException as failure:  # noqa: BLE001 - a handler may have replaced parts of the job
+        problem = f"the job could not be closed: {class_name(failure)}"
+        is_ctrl_c = isinstance(failure, KeyboardInterrupt)
+        return attrs.evolve(ran, problems=(problem,), was_interrupted=ran.was_interrupted or is_ctrl_c)
 
 
 # --- in another process: only the job's ids and the pickled runner get there

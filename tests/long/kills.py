@@ -1,0 +1,174 @@
+"""Workers of one journal that are killed at random moments under load, with their groups, jobs and clusters."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
+
+from cp_thirdparty.testing import Action, LocalCodePipeline
+from long.fleet import (
+    FINAL,
+    Seen,
+    end,
+    find_processes,
+    is_of_run,
+    look,
+    send,
+    settle,
+    start_child,
+    until_busy,
+    wait_for_end,
+)
+
+ENGINES = ("threads", "processes", "dask")
+
+
+@attrs.frozen(kw_only=True)
+class Killed:
+    """
+    What became of the jobs of killed workers.
+
+    Attributes:
+        seen: How they ended.
+
+        twice: Ids of the jobs whose handlers, which may not run again, began twice.
+
+        orphans: Processes that outlived their workers.
+
+        is_reported: Whether the next worker reports jobs of unknown ownership if and only if there are any.
+    """
+
+    seen: Seen
+    twice: tuple[str, ...]
+    orphans: tuple[int, ...]
+    is_reported: bool
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the promises hold."""
+        is_one = not (self.seen.lost or self.seen.accepted_twice or self.twice)
+        return is_one and not self.orphans and self.is_reported
+
+
+def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "threads", workers: int = 3) -> Killed:
+    """
+    Kill workers of one journal at random moments under load, and start them again each time.
+
+    Some are killed alone, others with all of their group, and others just after a signal to the group that should stop
+    them.  Where handlers run in other processes, some kills hit these.
+    """
+    chance = random.Random(seed)
+    journal, begun = directory / "kills.db", directory / "begun.txt"
+    begun.touch()
+    with LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service, _engine(engine, service) as used:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2")
+        actions: list[Action] = []
+        children = [start_child(service, journal, *settings) for _ in range(workers)]
+        for number in range(kills):
+            actions += [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(-(-jobs // kills))]
+            until_busy(service, children[0])
+            time.sleep(chance.uniform(0, 0.3))
+            if chance.random() < used.share and used.kill_job(chance, directory):
+                continue
+            oldest = children.pop(0)  # the others are still starting, or have begun not long ago
+            _kill(oldest, chance)
+            children.append(start_child(service, journal, *settings))
+            if number % 20 == 0:
+                print(f"  {number} kills, {sum(action.status in FINAL for action in actions)} jobs done", flush=True)
+        wait_for_end(actions, journal, lambda: any(child.poll() is None for child in children), 60 + jobs * 0.1)
+        for child in children:
+            end(child)
+        seen = look(service, actions, journal)
+        code = settle(service, journal)
+    counts = Counter(line.split()[0] for line in begun.read_text(encoding="utf-8").splitlines())
+    return Killed(
+        seen=seen,
+        twice=tuple(job_id for job_id, count in counts.items() if count > 1),
+        orphans=find_processes(directory),
+        is_reported=code == (1 if seen.uncertain else 0),
+    )
+
+
+def _kill(child: subprocess.Popen[bytes], chance: random.Random) -> None:
+    """Kill a worker in one of four ways."""
+    way = chance.randrange(4)
+    if way == 0:
+        child.kill()
+    else:
+        if way > 1:
+            send(child, signal.SIGTERM if way == 2 else signal.SIGINT)
+            time.sleep(chance.uniform(0, 0.5))
+        send(child, signal.SIGKILL)
+    child.wait()
+
+
+@attrs.frozen
+class _Engine:
+    """Where handlers run, and how one of them is killed without its worker: in which share of all kills."""
+
+    name: str
+    share: float
+    kill_job: Callable[[random.Random, Path], bool]
+
+
+@contextmanager
+def _engine(name: str, service: LocalCodePipeline) -> Generator[_Engine, None, None]:
+    if name == "dask":
+        with _cluster(service) as client:
+            address = str(client.scheduler_info()["address"])
+            yield _Engine(address, 0.3, lambda chance, _: _kill_member(client, chance))
+    else:
+        yield _Engine(name, 0.2 if name == "processes" else 0.0, _kill_newest)
+
+
+@contextmanager
+def _cluster(service: LocalCodePipeline) -> Generator[Any, None, None]:
+    """Create a Dask cluster of two processes, where a task whose process dies is not run again."""
+    import dask.config  # noqa: PLC0415 - only this engine needs it
+    from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=4,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            host="127.0.0.1",
+            env=service.environment(),
+        ) as made,
+        Client(made) as client,
+    ):
+        yield client
+
+
+def _kill_member(client: Any, chance: random.Random) -> bool:
+    """Kill a process of the cluster, which starts another one."""
+    process_ids = sorted(client.run(os.getpid).values())
+    if not process_ids:
+        return False
+    os.kill(chance.choice(process_ids), signal.SIGKILL)
+    return True
+
+
+def _kill_newest(_chance: random.Random, directory: Path) -> bool:
+    """Kill the process of the job that has begun last, if it still runs."""
+    lines = (directory / "begun.txt").read_text(encoding="utf-8").splitlines()
+    process_id = int(lines[-1].split()[2]) if lines else 0
+    if not is_of_run(process_id, directory):
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(process_id, signal.SIGKILL)
+    return True
