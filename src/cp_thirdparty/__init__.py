@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cp_thirdparty.artifacts.store import ArtifactStore
     from cp_thirdparty.async_client import AsyncThirdPartyJobClient
     from cp_thirdparty.client import ThirdPartyJobClient
-    from cp_thirdparty.configuration import Key, structure_configuration
+    from cp_thirdparty.configuration import ConfigurationKey, Key, structure_configuration
     from cp_thirdparty.enums import (
         ActionCategory,
         ActionOwner,
@@ -69,6 +69,7 @@ __all__ = [
     "ArtifactStore",
     "AsyncThirdPartyJobClient",
     "CodePipelineJobError",
+    "ConfigurationKey",
     "Continued",
     "CurrentRevision",
     "EncryptionKey",
@@ -109,6 +110,7 @@ _HOMES = {
     "ArtifactStore": "artifacts.store",
     "AsyncThirdPartyJobClient": "async_client",
     "CodePipelineJobError": "exceptions",
+    "ConfigurationKey": "configuration",
     "Continued": "worker",
     "CurrentRevision": "models",
     "EncryptionKey": "models",

@@ -328,7 +328,7 @@ _PROBLEMS_SHOWN = 10
 
 class _ProblemsError(CodePipelineJobError):
     def __init__(self, problems: Iterable[str], **facts: Unpack[CallFacts]) -> None:
-        self.problems: tuple[str, ...] = tuple(problems)
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         shown, hidden = self.problems[:_PROBLEMS_SHOWN], len(self.problems) - _PROBLEMS_SHOWN
         super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""), **facts)
 

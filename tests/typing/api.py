@@ -24,6 +24,7 @@ from cp_thirdparty import (
     ArtifactLocationType,
     ArtifactStore,
     CodePipelineJobError,
+    ConfigurationKey,
     CurrentRevision,
     EncryptionKey,
     EncryptionKeyType,
@@ -349,7 +350,12 @@ def configurations(configuration: ActionConfiguration, maybe: ActionConfiguratio
     assert_type(data.api_key, SecretStr | None)
     assert_type(structure_configuration(None, model=ScanConfiguration), ScanConfiguration)
     check_configuration_class(ScanConfiguration)
-    assert_type(Key("APIKey").name, str)
+    key = ConfigurationKey("APIKey", description="Where to scan", queryable=True, key=True)
+    assert_type(key.name, str | None)
+    assert_type(key.description, str | None)
+    assert_type((key.queryable, key.key), tuple[bool, bool])
+    assert_type(Key("APIKey"), ConfigurationKey)
+    assert_type(ConfigurationKey(queryable=True), ConfigurationKey)
     assert_type(converter.structure_configuration(None, DataConfiguration), DataConfiguration)
 
 
