@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from cp_thirdparty.artifacts.store import ArtifactStore
     from cp_thirdparty.async_client import AsyncThirdPartyJobClient
     from cp_thirdparty.client import ThirdPartyJobClient
-    from cp_thirdparty.configuration import ConfigurationKey, Key, structure_configuration
+    from cp_thirdparty.configuration import (
+        ConfigurationKey,
+        Key,
+        action_type_properties,
+        structure_configuration,
+    )
     from cp_thirdparty.enums import (
         ActionCategory,
         ActionOwner,
@@ -93,6 +98,7 @@ __all__ = [
     "ThirdPartyJob",
     "ThirdPartyJobClient",
     "__version__",
+    "action_type_properties",
     "exceptions",
     "structure_configuration",
 ]
@@ -134,6 +140,7 @@ _HOMES = {
     "ThirdPartyJob": "models",
     "ThirdPartyJobClient": "client",
     "__version__": "_version",
+    "action_type_properties": "configuration",
     "structure_configuration": "configuration",
 }
 

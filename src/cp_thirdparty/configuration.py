@@ -9,20 +9,29 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast, overload
 
 import attrs
+from typing_extensions import NotRequired, TypedDict
 
 from cp_thirdparty import _limits
 from cp_thirdparty._class_rules import describe_refusal
-from cp_thirdparty._field_types import SUPPORTED, FieldType, find_type, strip_annotation
+from cp_thirdparty._field_types import SUPPORTED, FieldType, PropertyType, find_type, strip_annotation
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._hooks import MismatchError
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["ConfigurationKey", "Key", "check_configuration_class", "structure_configuration"]
+__all__ = [
+    "ConfigurationKey",
+    "CustomActionProperty",
+    "Key",
+    "ThirdPartyActionProperty",
+    "action_type_properties",
+    "check_configuration_class",
+    "structure_configuration",
+]
 
 _T = TypeVar("_T")
 
@@ -144,6 +153,136 @@ def check_configuration_class(model: Any) -> None:
     .. versionadded:: 0.2.0
     """
     _fields_of(model)
+
+
+class CustomActionProperty(TypedDict):
+    """
+    An item of ``configurationProperties`` of ``CreateCustomActionType``.
+
+    .. versionadded:: 0.2.0
+    """
+
+    name: str
+    required: bool
+    key: bool
+    secret: bool
+    queryable: NotRequired[bool]
+    description: NotRequired[str]
+    type: NotRequired[PropertyType]
+
+
+class ThirdPartyActionProperty(TypedDict):
+    """
+    An item of ``properties`` of ``UpdateActionType``.
+
+    .. versionadded:: 0.2.0
+    """
+
+    name: str
+    optional: bool
+    key: bool
+    noEcho: bool
+    queryable: NotRequired[bool]
+    description: NotRequired[str]
+
+
+@overload
+def action_type_properties(model: type[Any], *, for_: Literal["custom"]) -> list[CustomActionProperty]: ...
+
+
+@overload
+def action_type_properties(model: type[Any], *, for_: Literal["third-party"]) -> list[ThirdPartyActionProperty]: ...
+
+
+def action_type_properties(
+    model: type[Any], *, for_: Literal["custom", "third-party"]
+) -> list[CustomActionProperty] | list[ThirdPartyActionProperty]:
+    """
+    Return the properties that an action type needs, so that its configuration fills a class.
+
+    A field without a default that may not be ``None`` is required.  A field of a secret type, such as `SecretStr`, is
+    secret: CodePipeline shows its value to the worker only.
+
+    Args:
+        model: The class, as for `structure_configuration`.
+
+        for_: ``"custom"`` for ``configurationProperties`` of ``CreateCustomActionType``, ``"third-party"`` for
+            ``properties`` of ``UpdateActionType``.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: The class breaks a limit of the service: at most 10 properties;
+            1 to 50 characters of a name; 1 to 160 characters of a description, 250 for third-party actions; at most
+            one queryable property, which is required and not secret.
+
+        ValueError: ``for_`` is neither word.
+
+        TypeError: As `check_configuration_class`.
+
+        NameError: As `check_configuration_class`.
+
+    .. versionadded:: 0.2.0
+    """
+    if for_ not in _DESCRIPTION_LENGTHS:
+        raise ValueError('for_ must be "custom" or "third-party"')
+    fields = _fields_of(model)
+    broken = list(_broken_limits(fields, _DESCRIPTION_LENGTHS[for_]))
+    if broken:
+        raise InvalidRequestError(model.__qualname__, "; ".join(broken))
+    if for_ == "custom":
+        return [_custom_property(field) for field in fields]
+    return [_third_party_property(field) for field in fields]
+
+
+_DESCRIPTION_LENGTHS: Final[Mapping[str, int]] = {
+    "custom": _limits.CUSTOM_PROPERTY_DESCRIPTION,
+    "third-party": _limits.PROPERTY_DESCRIPTION,
+}
+
+
+def _broken_limits(fields: tuple[_Field, ...], most_characters: int) -> Iterator[str]:
+    if len(fields) > _limits.MAX_PROPERTIES:
+        yield f"has {len(fields)} fields, and an action type has at most {_limits.MAX_PROPERTIES} properties"
+    for field in fields:
+        broken = _limits.text(field.key, _limits.CONFIGURATION_KEY)
+        if broken is not None:
+            yield f"{field.name}: its key {broken}"
+        text = field.description.description
+        broken = None if text is None else _limits.text(text, most_characters)
+        if broken is not None:
+            yield f"{field.name}: its description {broken}"
+    queryable = [field for field in fields if field.description.queryable]
+    if len(queryable) > 1:
+        yield f"at most one key is queryable, not {', '.join(field.key for field in queryable)}"
+    for field in queryable:
+        if not field.is_required or field.type.is_secret:
+            yield f"{field.name}: a queryable key must be required and not secret"
+
+
+def _custom_property(field: _Field) -> CustomActionProperty:
+    described: CustomActionProperty = {
+        "name": field.key,
+        "required": field.is_required,
+        "key": field.description.key,
+        "secret": field.type.is_secret,
+        "queryable": field.description.queryable,
+        "type": field.type.property_type,
+    }
+    if field.description.description is not None:
+        described["description"] = field.description.description
+    return described
+
+
+def _third_party_property(field: _Field) -> ThirdPartyActionProperty:
+    described: ThirdPartyActionProperty = {
+        "name": field.key,
+        "optional": not field.is_required,
+        "key": field.description.key,
+        "noEcho": field.type.is_secret,
+        "queryable": field.description.queryable,
+    }
+    if field.description.description is not None:
+        described["description"] = field.description.description
+    return described
 
 
 @attrs.frozen(kw_only=True)

@@ -187,7 +187,8 @@ _WITHOUT_SECRETS = frozenset(
     Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError SetAside
     SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
-    WorkerHealth WorkerStuckError action_type_id artifact create_archive extract_archive instances
+    WorkerHealth WorkerStuckError action_type_id action_type_properties artifact
+    create_archive extract_archive instances
     is_already_reported is_wanted may_have_been_accepted pipeline_context tell third_party_job worker_policy
     """.split()  # noqa: SIM905 - a list would take a line for each
 )

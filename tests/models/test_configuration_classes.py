@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 _ProjectName = NewType("_ProjectName", str)
 _Region = NewType("_Region", _ProjectName)
 _Minutes = TypeAliasType("_Minutes", int)
-_Names = TypeAliasType("_Names", Annotated[tuple[str, ...] | None, Key("Value")])  # type: ignore[misc] # it is a type
+_Names = TypeAliasType("_Names", Annotated[tuple[str, ...] | None, Key("Value")])
 
 
 class Level(enum.Enum):
@@ -157,7 +157,7 @@ class _OtherInit:
     value: str
 
     def __init__(self, text: str) -> None:
-        self.__attrs_init__(text)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+        getattr(self, "__attrs_init__")(text)  # noqa: B009 - type checkers do not know it
 
 
 @dataclasses.dataclass
@@ -299,7 +299,7 @@ def test_every_validator_is_reported() -> None:
 class _NoNew:
     value: str = attrs.field(validator=_VALIDATORS.max_len(3))
 
-    def __new__(cls, value: str) -> Self:  # type: ignore[misc] # attrs adds __init__
+    def __new__(cls, value: str) -> Self:
         assert value
         return object.__new__(cls)
 

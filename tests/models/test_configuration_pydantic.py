@@ -17,9 +17,11 @@ from cp_thirdparty import ActionConfiguration, JobFailedError, Key, SecretStr, s
 from cp_thirdparty.configuration import check_configuration_class
 from cp_thirdparty.exceptions import ConfigurationError
 
-pydantic = pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
-pydantic_core = pytest.importorskip("pydantic_core")
-pydantic_settings = pytest.importorskip("pydantic_settings")
+pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
+
+import pydantic
+import pydantic_core
+import pydantic_settings
 
 _PACKAGE = str(Path(cp_thirdparty.__file__).parent)
 _MARKER = "xMARKERx"
@@ -48,6 +50,12 @@ def _problems(model: type[Any], values: dict[str, str]) -> tuple[str, ...]:
             shown += [repr(value) for value in frame.f_locals.values()]
     assert _MARKER not in "".join(shown)
     return error.problems
+
+
+def _made(annotation: Any) -> type[Any]:
+    """Create a model with the field ``value`` of the given type."""
+    field: Any = (annotation, ...)
+    return pydantic.create_model("Made", value=field)
 
 
 class Model(pydantic.BaseModel):
@@ -302,7 +310,7 @@ _RULES: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("annotation", "text", "rule"), _RULES, ids=[rule for *_, rule in _RULES])
 def test_a_rule_of_the_model_is_described(annotation: Any, text: str, rule: str) -> None:
     """A rule of a field is described by its own constants, and any other failure by its class."""
-    model = pydantic.create_model("Made", value=(Annotated[annotation, Key("My Key")], ...))
+    model = _made(Annotated[annotation, Key("My Key")])
     assert _problems(model, {"My Key": text}) == (f"My Key: {rule}",)
 
 
@@ -342,7 +350,7 @@ def test_a_model_may_raise_an_error_of_its_own() -> None:
     def fail(value: str) -> str:
         raise JobFailedError("PermissionError", "no such project") from ValueError(value)
 
-    model = pydantic.create_model("Made", value=(Annotated[str, pydantic.AfterValidator(fail)], ...))
+    model = _made(Annotated[str, pydantic.AfterValidator(fail)])
     with pytest.raises(JobFailedError, match="no such project") as caught:
         _structure(model, {"Value": _MARKER})
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -383,5 +391,5 @@ def test_a_secret_is_a_type_of_pydantic() -> None:
 
 def test_literals_are_read() -> None:
     """A `Literal` is one of its strings."""
-    model = pydantic.create_model("Made", value=(Literal["a", "b"], "a"))
+    model = _made(Literal["a", "b"])
     assert _structure(model, {"Value": "b"}).value == "b"

@@ -44,11 +44,12 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
     __version__,
+    action_type_properties,
     converter,
     exceptions,
     structure_configuration,
 )
-from cp_thirdparty.configuration import check_configuration_class
+from cp_thirdparty.configuration import CustomActionProperty, ThirdPartyActionProperty, check_configuration_class
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.telemetry import CallRecord
@@ -355,6 +356,11 @@ def configurations(configuration: ActionConfiguration, maybe: ActionConfiguratio
     assert_type(key.description, str | None)
     assert_type((key.queryable, key.key), tuple[bool, bool])
     assert_type(Key("APIKey"), ConfigurationKey)
+    (custom, *_) = action_type_properties(ScanConfiguration, for_="custom")
+    assert_type(custom, CustomActionProperty)
+    assert_type(custom["required"], bool)
+    assert_type(custom.get("type"), Literal["String", "Number", "Boolean"] | None)
+    assert_type(action_type_properties(DataConfiguration, for_="third-party"), list[ThirdPartyActionProperty])
     assert_type(ConfigurationKey(queryable=True), ConfigurationKey)
     assert_type(converter.structure_configuration(None, DataConfiguration), DataConfiguration)
 
