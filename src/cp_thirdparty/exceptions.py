@@ -20,6 +20,7 @@ Every error that this library raises.
     ├─ CredentialsError         no, partial or expired AWS credentials
     ├─ InvalidRequestError      refused before sending
     ├─ ResponseDecodeError      an answer that does not have the service's shape
+    ├─ ContinuationStateError   a continuation token that is not a state of the partner's class
     ├─ ConfigurationError       an action configuration that does not fit the partner's class
     ├─ ArtifactError
     │  ├─ ArtifactNotFoundError
@@ -32,7 +33,6 @@ Every error that this library raises.
     JobFailedError              raised by a handler to fail its job; not an error of this library
 
 Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
-
 In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
 
 No error holds a payload value: not in its message, not in an attribute, not in a cause.  All can be pickled, so they
@@ -65,6 +65,7 @@ __all__ = [
     "ClockSkewError",
     "CodePipelineJobError",
     "ConfigurationError",
+    "ContinuationStateError",
     "CredentialsError",
     "InvalidClientTokenException",
     "InvalidJobException",
@@ -354,6 +355,14 @@ class ConfigurationError(_ProblemsError):
     """
 
 
+class ContinuationStateError(CodePipelineJobError):
+    """
+    The continuation token of a job is not a state that `Job.state` can read into the class.
+
+    .. versionadded:: 0.2.0
+    """
+
+
 class ArtifactError(CodePipelineJobError):
     """Something is wrong with an artifact of the job."""
 
@@ -429,9 +438,6 @@ class WorkerStuckError(CodePipelineJobError):
     .. versionadded:: 0.2.0
 
     Attributes:
-        job_ids: Ids of the jobs whose handlers hang.
-
-    Args:
         job_ids: Ids of the jobs whose handlers hang.
     """
 

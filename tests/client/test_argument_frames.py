@@ -178,7 +178,8 @@ _WITHOUT_SECRETS = frozenset(
     AccessDeniedError Action ActionCategory ActionContext ActionOwner ActionTypeId ActionTypeNotFoundException
     ArchiveLimits Artifact ArtifactError ArtifactFileError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
     ArtifactTooLargeError ArtifactTransferError AsyncThirdPartyJobClient CallFacts CallRecord ClockSkewError
-    CodePipelineJobError ConfigurationError ConfigurationKey Continued CredentialsError CurrentRevision Delay Delivery
+    CodePipelineJobError ConfigurationError ConfigurationKey ContinuationStateError Continued
+    CredentialsError CurrentRevision Delay Delivery
     EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails
     FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
