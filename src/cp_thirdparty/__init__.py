@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from cp_thirdparty.artifacts.store import ArtifactStore
     from cp_thirdparty.async_client import AsyncThirdPartyJobClient
     from cp_thirdparty.client import ThirdPartyJobClient
-    from cp_thirdparty.configuration import Key, structure_configuration
+    from cp_thirdparty.configuration import (
+        ConfigurationKey,
+        Key,
+        action_type_properties,
+        structure_configuration,
+    )
     from cp_thirdparty.enums import (
         ActionCategory,
         ActionOwner,
@@ -69,6 +74,7 @@ __all__ = [
     "ArtifactStore",
     "AsyncThirdPartyJobClient",
     "CodePipelineJobError",
+    "ConfigurationKey",
     "Continued",
     "CurrentRevision",
     "EncryptionKey",
@@ -92,6 +98,7 @@ __all__ = [
     "ThirdPartyJob",
     "ThirdPartyJobClient",
     "__version__",
+    "action_type_properties",
     "exceptions",
     "structure_configuration",
 ]
@@ -109,6 +116,7 @@ _HOMES = {
     "ArtifactStore": "artifacts.store",
     "AsyncThirdPartyJobClient": "async_client",
     "CodePipelineJobError": "exceptions",
+    "ConfigurationKey": "configuration",
     "Continued": "worker",
     "CurrentRevision": "models",
     "EncryptionKey": "models",
@@ -132,6 +140,7 @@ _HOMES = {
     "ThirdPartyJob": "models",
     "ThirdPartyJobClient": "client",
     "__version__": "_version",
+    "action_type_properties": "configuration",
     "structure_configuration": "configuration",
 }
 

@@ -20,6 +20,7 @@ Every error that this library raises.
     ├─ CredentialsError         no, partial or expired AWS credentials
     ├─ InvalidRequestError      refused before sending
     ├─ ResponseDecodeError      an answer that does not have the service's shape
+    ├─ ContinuationStateError   a continuation token that is not a state of the partner's class
     ├─ ConfigurationError       an action configuration that does not fit the partner's class
     ├─ ArtifactError
     │  ├─ ArtifactNotFoundError
@@ -32,7 +33,6 @@ Every error that this library raises.
     JobFailedError              raised by a handler to fail its job; not an error of this library
 
 Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
-
 In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
 
 No error holds a payload value: not in its message, not in an attribute, not in a cause.  Strings of a peer, such as
@@ -66,6 +66,7 @@ __all__ = [
     "ClockSkewError",
     "CodePipelineJobError",
     "ConfigurationError",
+    "ContinuationStateError",
     "CredentialsError",
     "InvalidClientTokenException",
     "InvalidJobException",
@@ -329,7 +330,7 @@ _PROBLEMS_SHOWN = 10
 
 class _ProblemsError(CodePipelineJobError):
     def __init__(self, problems: Iterable[str], **facts: Unpack[CallFacts]) -> None:
-        self.problems: tuple[str, ...] = tuple(map(show, problems))
+        self.problems: tuple[str, ...] = tuple(map(show, (problems,) if isinstance(problems, str) else problems))
         shown, hidden = self.problems[:_PROBLEMS_SHOWN], len(self.problems) - _PROBLEMS_SHOWN
         super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""), **facts)
 
@@ -352,6 +353,14 @@ class ConfigurationError(_ProblemsError):
     Attributes:
         problems: Each problem by configuration key, such as ``"TimeoutMinutes: must be a whole number"``.
             Never a value.
+    """
+
+
+class ContinuationStateError(CodePipelineJobError):
+    """
+    The continuation token of a job is not a state that `Job.state` can read into the class.
+
+    .. versionadded:: 0.2.0
     """
 
 
@@ -430,9 +439,6 @@ class WorkerStuckError(CodePipelineJobError):
     .. versionadded:: 0.2.0
 
     Attributes:
-        job_ids: Ids of the jobs whose handlers hang.
-
-    Args:
         job_ids: Ids of the jobs whose handlers hang.
     """
 

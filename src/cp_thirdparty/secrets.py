@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from cp_thirdparty._text import show_repr
@@ -108,6 +109,15 @@ class SecretStr:
 
         def __delattr__(self, name: str) -> NoReturn:
             raise AttributeError("SecretStr is immutable")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
+        # So that it can be the type of a field of a pydantic model.  A dump of the model has the mask.
+        core_schema: Any = import_module("pydantic_core.core_schema")
+        strings = core_schema.union_schema([core_schema.is_instance_schema(cls), core_schema.str_schema()])
+        return core_schema.no_info_after_validator_function(
+            cls.wrap, strings, serialization=core_schema.to_string_ser_schema(when_used="json")
+        )
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("SecretStr cannot be subclassed")

@@ -178,7 +178,8 @@ _WITHOUT_SECRETS = frozenset(
     AccessDeniedError Action ActionCategory ActionContext ActionOwner ActionTypeId ActionTypeNotFoundException
     ArchiveLimits Artifact ArtifactError ArtifactFileError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
     ArtifactTooLargeError ArtifactTransferError AsyncThirdPartyJobClient CallFacts CallRecord ClockSkewError
-    CodePipelineJobError ConfigurationError Continued CredentialsError CurrentRevision Delay Delivery
+    CodePipelineJobError ConfigurationError ConfigurationKey ContinuationStateError Continued
+    CredentialsError CurrentRevision Delay Delivery
     EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails
     FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
@@ -187,8 +188,9 @@ _WITHOUT_SECRETS = frozenset(
     Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError
     SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
-    WorkerHealth WorkerStuckError action_type_id artifact create_archive extract_archive instances
-    is_already_reported is_wanted may_have_been_accepted pipeline_context processes tell third_party_job worker_policy
+    WorkerHealth WorkerStuckError action_type_id action_type_properties artifact create_archive extract_archive
+    instances is_already_reported is_wanted may_have_been_accepted pipeline_context processes tell third_party_job
+    worker_policy
     """.split()  # noqa: SIM905 - a list would take a line for each
 )
 

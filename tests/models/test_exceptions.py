@@ -295,6 +295,7 @@ _WITHOUT_FACTS: list[CodePipelineJobError] = [
     InvalidRequestError("p", "r"),
     ResponseDecodeError(["p"]),
     ConfigurationError(["p"]),
+    exceptions.ContinuationStateError("m"),
     exceptions.ArtifactError("m"),
     exceptions.ArtifactFileError(2, "s", None),
     exceptions.UnsafeArchiveError("e", "r"),

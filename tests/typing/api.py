@@ -24,6 +24,7 @@ from cp_thirdparty import (
     ArtifactLocationType,
     ArtifactStore,
     CodePipelineJobError,
+    ConfigurationKey,
     CurrentRevision,
     EncryptionKey,
     EncryptionKeyType,
@@ -43,11 +44,12 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
     __version__,
+    action_type_properties,
     converter,
     exceptions,
     structure_configuration,
 )
-from cp_thirdparty.configuration import check_configuration_class
+from cp_thirdparty.configuration import CustomActionProperty, ThirdPartyActionProperty, check_configuration_class
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.telemetry import CallRecord
@@ -352,7 +354,17 @@ def configurations(configuration: ActionConfiguration, maybe: ActionConfiguratio
     assert_type(data.api_key, SecretStr | None)
     assert_type(structure_configuration(None, model=ScanConfiguration), ScanConfiguration)
     check_configuration_class(ScanConfiguration)
-    assert_type(Key("APIKey").name, str)
+    key = ConfigurationKey("APIKey", description="Where to scan", queryable=True, key=True)
+    assert_type(key.name, str | None)
+    assert_type(key.description, str | None)
+    assert_type((key.queryable, key.key), tuple[bool, bool])
+    assert_type(Key("APIKey"), ConfigurationKey)
+    (custom, *_) = action_type_properties(ScanConfiguration, for_="custom")
+    assert_type(custom, CustomActionProperty)
+    assert_type(custom["required"], bool)
+    assert_type(custom.get("type"), Literal["String", "Number", "Boolean"] | None)
+    assert_type(action_type_properties(DataConfiguration, for_="third-party"), list[ThirdPartyActionProperty])
+    assert_type(ConfigurationKey(queryable=True), ConfigurationKey)
     assert_type(converter.structure_configuration(None, DataConfiguration), DataConfiguration)
 
 

@@ -32,7 +32,7 @@ from cp_thirdparty import (
     ThirdPartyJobClient,
 )
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
-from cp_thirdparty.exceptions import CodePipelineJobError, JournalError, WorkerStuckError
+from cp_thirdparty.exceptions import CodePipelineJobError, ContinuationStateError, JournalError, WorkerStuckError
 from cp_thirdparty.worker import (
     ClientTokens,
     EnvironmentTokens,
@@ -79,6 +79,20 @@ class Scan:
     """A partner's configuration."""
 
     project_name: str
+
+
+def _state(job: Job[Scan]) -> None:
+    assert_type(job.state(Scan), Scan | None)
+    assert_type(job.state(Scan, upgrade=lambda version, old: {**old, "project_name": str(version)}), Scan | None)
+    assert_type(job.state(Scan, upgrade=_upgrade), Scan | None)
+
+
+def _upgrade(version: int, old: dict[str, Any]) -> Scan:
+    return Scan(f"{old} {version}")
+
+
+def _state_error(error: ContinuationStateError) -> None:
+    assert_type(error, ContinuationStateError)
 
 
 def _journal_error(error: JournalError) -> None:
@@ -467,6 +481,7 @@ def _continued(
         ),
         Continued,
     )
+    assert_type(Continued(state=Scan("p"), execution_details=execution_details), Continued)
     assert_type(one.continuation_token, str)
     assert_type(one.current_revision, CurrentRevision | None)
     assert_type(one.execution_details, ExecutionDetails | None)

@@ -53,7 +53,7 @@ class _Scan:
 
 @dataclasses.dataclass
 class _Lists:
-    names: list[str]
+    names: set[str]
 
 
 @attrs.frozen
@@ -168,7 +168,7 @@ _ALLOWED_OF_WORKER: list[dict[str, Any]] = [
 ]
 
 _ONE_ARGUMENT = "it must take one positional argument, the job"
-_NOT_A_MODEL = "pydantic models, TypedDict and other classes are not supported"
+_NOT_A_MODEL = "TypedDict and other classes are not supported"
 _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"handler": None}, TypeError, "handler: must be a callable; NoneType is not one"),
     ({"handler": lambda: None}, TypeError, f"handler: must be a callable; {_ONE_ARGUMENT}"),

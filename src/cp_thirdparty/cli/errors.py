@@ -124,7 +124,7 @@ def _name(param: click.Parameter | None) -> str:
     if param is None:
         return "a parameter"
     if isinstance(param, click.Argument):
-        return param.opts[0].upper()  # as the help shows it
+        return param.metavar or param.opts[0].upper()  # as the help shows it
     return param.opts[-1] if param.opts[-1].startswith("-") else param.opts[0]
 
 

@@ -26,7 +26,11 @@ _HELP = (
     "masked unless --reveal-secrets is given."
 )
 _EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555"
-_HELPERS = ("completion", "journal", "local", "policy", "sweep")
+# The other commands, and their modules.
+_HELPERS = {
+    "action-type": "action_type",
+    **dict.fromkeys(("completion", "journal", "local", "policy", "sweep"), "helpers"),
+}
 
 
 class Program(click.Group):
@@ -60,7 +64,8 @@ class Program(click.Group):
             cmd_name: The name.
         """
         if cmd_name in _HELPERS:
-            return cast("click.Command", getattr(import_module("cp_thirdparty.cli.helpers"), cmd_name))
+            module = import_module(f"cp_thirdparty.cli.{_HELPERS[cmd_name]}")
+            return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
         if cmd_name in _OPERATIONS:
             by_name = {each.command: each for each in import_module("cp_thirdparty.cli.operations").OPERATIONS}
             return cast("click.Command", import_module("cp_thirdparty.cli.commands").command_of(by_name[cmd_name]))

@@ -28,6 +28,7 @@ from cp_thirdparty.exceptions import (
     ClockSkewError,
     CodePipelineJobError,
     ConfigurationError,
+    ContinuationStateError,
     CredentialsError,
     InvalidClientTokenException,
     InvalidJobException,
@@ -345,6 +346,7 @@ HANDLER_FAILURES: Final = (
     HandlerFailure(WorkerStuckError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     # The handler has a mistake.
     HandlerFailure(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
+    HandlerFailure(ContinuationStateError, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(InvalidRequestError, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(ValidationException, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(CodePipelineJobError, FailureType.JOB_FAILED, FAILED),

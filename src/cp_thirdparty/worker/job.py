@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from cp_thirdparty._state import decode_state
 from cp_thirdparty._text import show
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
@@ -26,6 +27,8 @@ else:
 __all__ = ["Job"]
 
 _ConfigurationT_co = TypeVar("_ConfigurationT_co", covariant=True, default="ActionConfiguration | None")
+
+_StateT = TypeVar("_StateT")
 
 _log = logging.getLogger("cp_thirdparty.job")
 
@@ -100,6 +103,32 @@ class Job(Generic[_ConfigurationT_co]):
     def continuation_token(self) -> str | None:
         """What an earlier job of this action has left, or ``None`` for its first job."""
         return self._details.data.continuation_token
+
+    def state(
+        self,
+        model: type[_StateT],
+        *,
+        upgrade: Callable[[int, dict[str, Any]], _StateT | dict[str, Any]] | None = None,
+    ) -> _StateT | None:
+        """
+        Return the state that an earlier job of this action has left, or ``None`` for its first job.
+
+        Args:
+            model: The class of the object in ``Continued(state=...)``.
+
+            upgrade: Called with the version and the JSON object of a state whose version is not
+                ``model.__state_version__``.  It returns an object of the class, or a JSON object of its version.
+
+        Raises:
+            cp_thirdparty.exceptions.ContinuationStateError: The token was not made from a state, was changed, or has a
+                version or fields that the class does not have.
+
+            TypeError: The class is not an attrs class, a dataclass or a pydantic model.
+
+        .. versionadded:: 0.2.0
+        """
+        token = self.continuation_token
+        return None if token is None else decode_state(token, model, upgrade, self.id)
 
     @property
     def artifacts(self) -> ArtifactStore:

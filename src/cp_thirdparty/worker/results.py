@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, overload
 
 import attrs
 
 from cp_thirdparty import _limits
 from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
 from cp_thirdparty._result_errors import ResultTypeError
+from cp_thirdparty._state import encode_state
 from cp_thirdparty.exceptions import InvalidRequestError, JobFailedError
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
@@ -55,29 +56,67 @@ class Succeeded:
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_checked_model(ExecutionDetails))
 
 
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, weakref_slot=False, init=False)
 class Continued:
     """
     This job has ended and the action goes on: a later poll returns a new job that has the token.
 
     Create it before you start what the token stands for, because a token that the service would refuse is refused here.
 
-    Attributes:
+    Args:
         continuation_token: What the next job needs to go on, 1 to 2,048 characters.  It is not treated as a secret.
+
+        state: An object in place of the token: of an attrs class, a dataclass or a pydantic model.  `Job.state` of the
+            next job returns it.  Its token is JSON; the class attribute ``__state_version__`` (default: 1) is in it.
+
+            .. versionadded:: 0.2.0
 
         current_revision: The revision that the job has produced.
 
         execution_details: What the customer's console shows.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The token breaks a limit of the service.
+        cp_thirdparty.exceptions.InvalidRequestError: The token, or that of the state, breaks a limit of the service.
 
-        TypeError: A part has a wrong type.
+        TypeError: A part has a wrong type, or the state cannot be written as JSON and read again, such as a secret.
     """
 
     continuation_token: str = attrs.field(validator=_checked_token)
     current_revision: CurrentRevision | None = attrs.field(default=None, validator=_checked_model(CurrentRevision))
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_checked_model(ExecutionDetails))
+
+    @overload
+    def __init__(
+        self,
+        *,
+        continuation_token: str,
+        current_revision: CurrentRevision | None = None,
+        execution_details: ExecutionDetails | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        state: object,
+        current_revision: CurrentRevision | None = None,
+        execution_details: ExecutionDetails | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        *,
+        continuation_token: str | None = None,
+        state: object = None,
+        current_revision: CurrentRevision | None = None,
+        execution_details: ExecutionDetails | None = None,
+    ) -> None:
+        if not (continuation_token is None or state is None):
+            raise ResultTypeError("Continued: takes either continuation_token or state, not both")
+        token: Any = continuation_token if state is None else encode_state(state)
+        self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
+            continuation_token=token, current_revision=current_revision, execution_details=execution_details
+        )
 
 
 Result: TypeAlias = Succeeded | Continued | FailureDetails

@@ -1,0 +1,124 @@
+"""The command that prints what registers an action type."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import reduce
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cp_thirdparty import _limits
+from cp_thirdparty.cli.documents import read_text
+from cp_thirdparty.cli.errors import CommandError
+from cp_thirdparty.cli.output import write
+from cp_thirdparty.cli.parameters import read_model
+from cp_thirdparty.cli.single import single
+from cp_thirdparty.configuration import action_type_properties
+from cp_thirdparty.converter import unstructure
+from cp_thirdparty.enums import ActionOwner
+from cp_thirdparty.exceptions import InvalidRequestError
+from cp_thirdparty.models import ActionTypeId
+
+__all__ = ["action_type"]
+
+_TYPE = "--action-type-id"
+_COUNTS = click.IntRange(0, _limits.MAX_ARTIFACTS)
+
+
+@click.command(
+    "action-type",
+    epilog="Example: cp-thirdparty action-type examplescan.worker:ScanConfiguration "
+    "--action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,version=1",
+)
+@click.argument("configuration", metavar="MODULE:CLASS")
+@click.option(
+    _TYPE,
+    metavar="TEXT",
+    help="The action type, as JSON or NAME=VALUE,...; default: a third-party test action named after the class.",
+    **single(),
+)
+@click.option("--input-artifacts", nargs=2, type=_COUNTS, metavar="MIN MAX", help="Default: 0 1.", **single((0, 1)))
+@click.option("--output-artifacts", nargs=2, type=_COUNTS, metavar="MIN MAX", help="Default: 0 1.", **single((0, 1)))
+@click.option(
+    "--polling-account", multiple=True, metavar="DIGITS", help="AWS account of the worker; may be given repeatedly."
+)
+def action_type(
+    configuration: str,
+    *,
+    action_type_id: str | None,
+    input_artifacts: tuple[int, int],
+    output_artifacts: tuple[int, int],
+    polling_account: tuple[str, ...],
+) -> None:
+    """
+    Print the document that registers an action type whose configuration is the class MODULE:CLASS.
+
+    With the owner ThirdParty it is the input of `aws codepipeline update-action-type`, and with the owner Custom that
+    of `aws codepipeline create-custom-action-type`.  The module is imported, also from the working directory.
+    """
+    model = _load(configuration)
+    if action_type_id is None:
+        name = getattr(model, "__name__", "")[: _limits.ACTION_PROVIDER]
+        identity = ActionTypeId(category="Test", owner="ThirdParty", provider=name, version="1")
+    else:
+        identity = read_model(ActionTypeId, read_text(action_type_id, _TYPE), _TYPE)
+    is_custom = identity.owner == ActionOwner.CUSTOM
+    if not is_custom and identity.owner != ActionOwner.THIRD_PARTY:
+        raise CommandError(f"{_TYPE}: owner: must be ThirdParty or Custom")
+    artifacts = {
+        "inputArtifactDetails": _counts("--input-artifacts", input_artifacts, is_custom=is_custom),
+        "outputArtifactDetails": _counts("--output-artifacts", output_artifacts, is_custom=is_custom),
+    }
+    properties = _properties(model, configuration, is_custom=is_custom)
+    document: dict[str, Any] = unstructure(identity)
+    if is_custom:
+        del document["owner"]
+        document |= {"configurationProperties": properties, **artifacts}
+    else:
+        worker = {"pollingAccounts": list(polling_account)} if polling_account else {}
+        executor = {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": worker}}
+        document = {"actionType": {"id": document, "executor": executor, **artifacts, "properties": properties}}
+    write(json.dumps(document, indent=4) + "\n")
+
+
+def _load(name: str) -> Any:
+    module, _, path = name.partition(":")
+    if not (module and path):
+        raise CommandError("MODULE:CLASS: must be a module and a class, such as examplescan.worker:ScanConfiguration")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    try:
+        return reduce(getattr, path.split("."), import_module(module))
+    except AttributeError:
+        problem = "the module has no such class"
+    except Exception as error:  # noqa: BLE001 - code of the user
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        problem = (
+            f"there is no module {missing}" if missing else f"the import of the module raises {type(error).__name__}"
+        )
+    finally:
+        sys.path.pop(0)
+    raise CommandError(f"MODULE:CLASS: {problem}")
+
+
+def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
+    try:
+        if is_custom:
+            return [*action_type_properties(model, for_="custom")]
+        return [*action_type_properties(model, for_="third-party")]
+    except (TypeError, NameError, InvalidRequestError) as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 - annotations are code of the user
+        problem = f"the annotations of {name.partition(':')[2]} raise {type(error).__name__}"
+    raise CommandError(f"MODULE:CLASS: {problem}")
+
+
+def _counts(option: str, counts: tuple[int, int], *, is_custom: bool) -> dict[str, int]:
+    least, most = counts
+    limit = _limits.MAX_CUSTOM_ARTIFACTS if is_custom else _limits.MAX_ARTIFACTS
+    if not least <= most <= limit:
+        raise CommandError(f"{option}: must be two numbers of 0 to {limit}, the smaller one first")
+    return {"minimumCount": least, "maximumCount": most}
