@@ -202,6 +202,7 @@ def _worker_health(
     free_slots: int,
     seconds_since_loop: float | None,
     executor_error: str | None,
+    kept: tuple[str, ...],
 ) -> None:
     assert_type(
         WorkerHealth(
@@ -219,6 +220,7 @@ def _worker_health(
             free_slots=free_slots,
             seconds_since_loop=seconds_since_loop,
             executor_error=executor_error,
+            kept=kept,
         ),
         WorkerHealth,
     )
@@ -228,6 +230,7 @@ def _worker_health(
     assert_type(one.is_ready, bool)
     assert_type(one.dropped_events, int)
     assert_type(one.executor_error, str | None)
+    assert_type(one.kept, tuple[str, ...])
     assert_type(one.stalled, tuple[str, ...])
     assert_type(one.journal_error, str | None)
     assert_type(one.set_aside, tuple[str, ...])

@@ -76,6 +76,8 @@ _INHERITED_LOST = Situation(is_inherited=True, may_be_accepted=True)
 
 _GONE = ("JobNotFoundException", "InvalidJobException")
 _CREDENTIALS = ("AccessDeniedError", "ClockSkewError", "CredentialsError")
+_SETUP = (*_CREDENTIALS, "ActionTypeNotFoundException")
+_REFUSED = ("InvalidNonceException", "ServiceError")
 
 # By step and situation: what follows an error, and for all errors that are not named, what follows those.
 _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party, Next]]] = {
@@ -99,7 +101,7 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
             Party.US,
             Next.RENEW_TOKEN,
         ),
-        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        _SETUP: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.CLAIM, _NEW): {
@@ -115,14 +117,14 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
         ("InvalidNonceException",): (Party.JOB, Next.TAKE),
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
         ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
-        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        _SETUP: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.CLAIM, _INHERITED_LOST): {
         ("InvalidNonceException",): (Party.UNKNOWN, Next.DOUBT),
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
         ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
-        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        _SETUP: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.RUN, _CLAIMED): {
@@ -142,7 +144,8 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
             Party.US,
             Next.RENEW_TOKEN,
         ),
-        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        _SETUP: (Party.US, Next.RECONNECT),
+        _REFUSED: (Party.SERVICE, Next.DROP_DECORATION),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.REPORT, _LOST_RESULT): {
@@ -153,7 +156,8 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
             Party.US,
             Next.RENEW_TOKEN,
         ),
-        _CREDENTIALS: (Party.US, Next.RECONNECT),
+        _SETUP: (Party.US, Next.RECONNECT),
+        _REFUSED: (Party.SERVICE, Next.DROP_DECORATION),
         None: (Party.SERVICE, Next.RETRY),
     },
 }

@@ -24,7 +24,7 @@ from support.worker_service import (
 
 from cp_thirdparty import FailureDetails, FailureType, JobDetails, Succeeded, ThirdPartyJob
 from cp_thirdparty.testing import Action, LocalCodePipeline
-from cp_thirdparty.testing.faults import LostAnswer
+from cp_thirdparty.testing.faults import LostAnswer, ServerError
 from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     Gone,
@@ -37,6 +37,7 @@ from cp_thirdparty.worker import (
     SqliteJournal,
     Uncertain,
     Unsent,
+    _loop,
     _recovery,
     _steps,
 )
@@ -75,6 +76,12 @@ class _Left:
         with service.client() as client:
             self.journal.claim(self.offer, scope_of(client))
             client.poll_for_third_party_jobs(ACTION_TYPE)
+
+    def grow_old(self, seconds: float) -> None:
+        """Let what the journal has be older, as at a later start."""
+        for row in self.journal._unfinished.values():
+            row.changed_at -= seconds
+            row.claimed_at = None if row.claimed_at is None else row.claimed_at - seconds
 
     def acknowledge(self) -> None:
         with self.service.client() as client:
@@ -126,6 +133,49 @@ def test_an_uncertain_job_stays_and_is_told_at_each_start(left: _Left) -> None:
     for _ in range(2):
         assert left.run_once(_never) == Uncertain(job=left.offer)
         assert left.state is JournalState.UNCERTAIN
+
+
+def test_an_uncertain_job_ends_when_codepipeline_has_ended_it_for_sure(left: _Left) -> None:
+    """No action type has more than twelve hours; its time counts from the first doubt, not from the last start."""
+    left.acknowledge()
+    left.journal.uncertain(left.offer.job_id)
+    changed_at = next(iter(left.journal.jobs())).changed_at
+    assert left.run_once(_never) == Uncertain(job=left.offer)
+    assert next(iter(left.journal.jobs())).changed_at == changed_at
+    left.grow_old(13 * 3600)
+    assert left.run_once(_never) == Gone(job=left.offer, error="InvalidNonceException")
+    assert left.state is JournalState.DONE
+
+
+def test_a_claim_of_a_customer_who_left_ends_after_twelve_hours(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can find out whether it was claimed.  Its row would be taken up at each start."""
+    monkeypatch.setattr(_loop, "_LEAST_SECONDS", 0.0)
+    settings: dict[str, Any] = {"client_tokens": {}, "grace": 0.0}
+    for hours, kind in ((11, Released), (2, Gone)):
+        left.grow_old(hours * 3600)
+        assert isinstance(left.run_once(_never, **settings), kind)
+    assert left.state is JournalState.DONE
+
+
+def test_a_result_that_is_refused_after_its_time_is_not_called_reported(left: _Left) -> None:
+    """CodePipeline has ended the job: more likely by its timeout than by a result of the worker that died."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    left.journal.result(left.offer.job_id, Succeeded())
+    left.grow_old(2 * 3600)
+    left.put()
+    assert left.run_once(_never) == Gone(job=left.offer, error="InvalidJobStateException")
+
+
+def test_a_result_that_seems_old_is_put_for_some_minutes(left: _Left) -> None:
+    """The clock of the system may have jumped, so one failed attempt does not end the job."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    left.journal.result(left.offer.job_id, Succeeded())
+    left.grow_old(2 * 3600)
+    left.service.faults.add("PutThirdPartyJobSuccessResult", ServerError(), times=4)
+    assert isinstance(left.run_once(_never), Reported)
+    assert left.action.status == "Succeeded"
 
 
 def test_a_job_that_cannot_be_read_is_logged(left: _Left, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -285,7 +335,7 @@ def test_a_job_whose_owner_is_found_unknown_after_the_end_is_released(left: _Lef
     """The next run of the same process asks for it."""
     recovery = _create_recovery(left)
     recovery.close()
-    recovery.note_uncertain(left.offer)
+    recovery.note_uncertain(left.offer, since=None)
     with left.service.client() as client:
         (entry,) = left.journal.recover(scope_of(client)).entries
     assert entry.job == left.offer

@@ -361,3 +361,9 @@ def test_a_source_that_can_refresh_is_asked_to() -> None:
     assert lookup.refresh("c") is None
     assert lookup("c") == SecretStr("c 1")
     assert TokenLookup({"c": "t"}).refresh("c") is None
+
+
+def test_a_failure_that_was_returned_counts_as_raised() -> None:
+    """A handler that forgot ``raise`` loses no words."""
+    failure = JobFailedError(FailureType.PERMISSION_ERROR, "no rights")
+    assert accept_result(failure) == FailureDetails(type=FailureType.PERMISSION_ERROR, message="no rights")

@@ -27,7 +27,15 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import (
+    ExecutionDetails,
+    FailureDetails,
+    FailureType,
+    JobWorker,
+    Succeeded,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
@@ -123,6 +131,94 @@ def test_a_result_without_a_token_ends_with_codepipelines_timeout(service: Local
         clock.advance(2)
         until(lambda: not worker.health().stalled)
     assert ("gone", "NoTokenError") in [(event.name, event.detail) for event in events]
+
+
+def test_a_result_that_codepipeline_never_accepted_is_no_clean_end(service: LocalCodePipeline) -> None:
+    """CodePipeline fails for an hour: the job ends as gone, and the return value says that a result was lost."""
+    clock = ManualClock()
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_SUCCESS, ServerError(), times=None)
+    worker = make_worker(service, clock=clock)
+    with running(worker) as it:
+        until(lambda: worker.health().oldest_unsent_result is not None)
+        clock.advance(3601)
+        until(lambda: worker.health().in_flight == 0)
+    assert it.is_clean is False
+
+
+def test_an_action_type_that_is_missing_after_a_claim_is_the_partners(service: LocalCodePipeline) -> None:
+    """Health names the job, and its result arrives when the action type is there again."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_SUCCESS, Instead(failed("ActionTypeNotFoundException", "no")), times=None)
+    worker = make_worker(service)
+    with running(worker) as it:
+        until(lambda: worker.health().stalled == (action.jobs[0].id,))
+        service.faults.clear()
+        until(lambda: action.status == "Succeeded")
+    assert it.is_clean is True
+
+
+@pytest.mark.parametrize("code", ["SerializationException", "InvalidParameterException"])
+def test_a_decoration_that_codepipeline_refuses_does_not_cost_the_result(service: LocalCodePipeline, code: str) -> None:
+    """Whatever the reason: the result without it arrives.  One without decoration never becomes a failure."""
+    plain = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_SUCCESS, Instead(failed(code, "no")), times=3)
+    (outcome,) = make_worker(service).run_once()
+    assert (outcome, plain.status) == (Reported(job=outcome.job, result=Succeeded()), "Succeeded")
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    service.faults.add(_SUCCESS, Instead(failed(code, "no")), times=1)
+    decorated = Succeeded(execution_details=ExecutionDetails(summary="fine"))
+    (outcome,) = make_worker(service, lambda _: decorated).run_once()
+    assert (outcome, action.status) == (Reported(job=outcome.job, result=Succeeded()), "Succeeded")
+
+
+def test_health_names_the_jobs_that_the_journal_keeps(service: LocalCodePipeline) -> None:
+    """A job that an earlier worker may have claimed, of a customer without a token, waits for a later attempt."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    journal = SharedJournal()
+    with service.client() as client:
+        journal.claim(offer, scope_of(client))
+        claim(client, offer.job_id)
+    journal.release(offer.job_id)
+    worker = make_worker(service, journal=journal, client_tokens={}, grace=0.1)
+    with running(worker) as it:
+        until(lambda: worker.health().kept == (offer.job_id,))
+    assert it.is_clean is False
+
+
+def test_the_end_of_a_job_is_written_when_the_journal_works_again(service: LocalCodePipeline) -> None:
+    """The row of a reported job would stay as it was, and be uncertain at each later start."""
+
+    class FullDisk(MemoryJournal):
+        is_full = False
+
+        def running(self, job_id: str, **more: Any) -> None:
+            self.is_full = True
+            self.fail_if_full()
+            super().running(job_id, **more)
+
+        def result(self, job_id: str, result: Any) -> None:
+            self.fail_if_full()
+            super().result(job_id, result)
+
+        def finish(self, job_id: str, outcome: str) -> None:
+            self.fail_if_full()
+            super().finish(job_id, outcome)
+
+        def fail_if_full(self) -> None:
+            if self.is_full:
+                raise JournalError("the journal cannot be written: the disk is full")
+
+    journal = FullDisk()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, journal=journal)
+    with running(worker):
+        until(lambda: action.status == "Succeeded" and worker.health().in_flight == 0)
+        assert [entry.state for entry in journal.jobs()] == [JournalState.CLAIMING]
+        journal.is_full = False
+        until(lambda: [entry.state for entry in journal.jobs()] == [JournalState.DONE])
+        until(lambda: worker.health().journal_error is None)
 
 
 def test_a_result_waits_for_good_aws_credentials(service: LocalCodePipeline) -> None:

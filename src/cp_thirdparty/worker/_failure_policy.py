@@ -88,6 +88,8 @@ class Next(Enum):
     """Create the clients again, which loads the AWS credentials again, then try again."""
     SIMPLIFY_RESULT = auto()
     """Report less: without decoration, then a short failure."""
+    DROP_DECORATION = auto()
+    """Report the same result without decoration, if it has some; else try again after a pause."""
     TAKE = auto()
     """The job is this worker's."""
     RUN_AGAIN = auto()
@@ -184,6 +186,10 @@ def _stays_refused(error: Exception, situation: Situation) -> bool:
     return getattr(error, "is_retry_safe", None) is False and not situation.may_be_accepted
 
 
+def _is_refused(error: Exception, _situation: Situation) -> bool:
+    return getattr(error, "is_retry_safe", None) is False
+
+
 def _can_run_again(_error: Exception, situation: Situation) -> bool:
     return situation.can_run_again
 
@@ -200,6 +206,7 @@ _REQUEST_MEMBERS: Final = ("clientToken", "jobId")
 _GONE: Final = (JobNotFoundException, InvalidJobException)
 _ENDED: Final = (*_GONE, InvalidJobStateException)
 _CREDENTIALS: Final = (CredentialsError, AccessDeniedError, ClockSkewError)
+_SETUP_OF_CALLER: Final = (*_CREDENTIALS, ActionTypeNotFoundException)
 
 UNDECODABLE: Final = "its details cannot be decoded"
 
@@ -223,14 +230,14 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     Row(*(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT), reason="its details could not be read"),
     Row(Step.READ, (NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
-    Row(Step.READ, _CREDENTIALS, _always, Party.US, Next.RECONNECT),
+    Row(Step.READ, _SETUP_OF_CALLER, _always, Party.US, Next.RECONNECT),
     Row(Step.READ, (Exception,), _always, Party.SERVICE, Next.RETRY),
     Row(Step.CLAIM, (InvalidNonceException,), _is_inherited, Party.UNKNOWN, Next.DOUBT),
     Row(Step.CLAIM, (InvalidNonceException,), _may_be_accepted, Party.JOB, Next.TAKE),
     Row(Step.CLAIM, (InvalidNonceException,), _always, Party.JOB, Next.LOSE),
     Row(Step.CLAIM, _ENDED, _always, Party.JOB, Next.END),
     Row(Step.CLAIM, (InvalidClientTokenException,), _may_be_accepted, Party.US, Next.RENEW_TOKEN),
-    Row(Step.CLAIM, _CREDENTIALS, _may_be_accepted, Party.US, Next.RECONNECT),
+    Row(Step.CLAIM, _SETUP_OF_CALLER, _may_be_accepted, Party.US, Next.RECONNECT),
     Row(Step.CLAIM, (Exception,), _stays_refused, Party.US, Next.REJECT, reason="it could not be acknowledged"),
     Row(Step.CLAIM, (Exception,), _always, Party.SERVICE, Next.RETRY, reason="it could not be acknowledged"),
     Row(Step.RUN, (ProcessDiedError,), _can_run_again, Party.UNKNOWN, Next.RUN_AGAIN),
@@ -247,7 +254,8 @@ TABLE: Final[tuple[Row, ...]] = (
         Party.US,
         Next.RENEW_TOKEN,
     ),
-    Row(Step.REPORT, _CREDENTIALS, _always, Party.US, Next.RECONNECT),
+    Row(Step.REPORT, _SETUP_OF_CALLER, _always, Party.US, Next.RECONNECT),
+    Row(Step.REPORT, (ServiceError,), _is_refused, Party.SERVICE, Next.DROP_DECORATION),
     Row(Step.REPORT, (Exception,), _always, Party.SERVICE, Next.RETRY),
 )
 

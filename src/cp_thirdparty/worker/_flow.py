@@ -23,6 +23,8 @@ from cp_thirdparty.worker.runner import Ran
 
 # CodePipeline ends a job of an action type without a timeout of its own after 3,600 s (quotas of its user guide).
 _SERVICE_TIMEOUT: Final = 3600.0
+# CodePipeline ends any job after 12 h: the most that an action type may have as `jobTimeout` (API reference).
+_LONGEST_SERVICE_TIMEOUT: Final = 43_200.0
 # How much longer CodePipeline waits than a worker with the default timeout, so that its report arrives.
 _MARGIN: Final = 300.0
 
@@ -142,6 +144,9 @@ class Flow:
             job.claimed_at = self.clock() - age
             job.decided_at = None if job.result is None else self.clock() - max(0.0, time.time() - entry.changed_at)
             self._note_claim(job)
+        else:
+            age = max(0.0, time.time() - entry.changed_at)
+            job.gives_up_at = self.clock() - age + max(_LONGEST_SERVICE_TIMEOUT, self.job_timeout) + _MARGIN
         if entry.scope is None:
             outcome = self._read_action_type(job)
             if outcome is not None:

@@ -11,7 +11,7 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
-from cp_thirdparty.worker.journal import JobScope, Journal, Recovered
+from cp_thirdparty.worker.journal import JobScope, Journal, JournalState, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
 
@@ -51,7 +51,7 @@ class JournalWriter:
         self._notify = notify
         self._emitter = emitter
         self._errors: dict[str, str] = {}
-        self._unclear: set[str] = set()
+        self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
 
     @property
     def error(self) -> str | None:
@@ -99,26 +99,20 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
         job_id = job.offer.job_id
-        self._unclear.add(job_id)  # a claim that raises may have been written
+        self._unclear[job_id] = None  # a claim that raises may have been written
         is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
-        self._unclear.discard(job_id)
+        self._unclear.pop(job_id, None)
         return is_free
 
     def release(self, job_id: str) -> bool:
         """Leave a job to the next `recover`; return ``False`` if that failed, and `repair` tries it again."""
-        self._unclear.add(job_id)
-        try:
-            self._guard("release", lambda journal: journal.release(job_id))
-        except JournalError as failure:
-            self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
-            return False
-        self._unclear.discard(job_id)
-        return True
+        self._unclear[job_id] = None
+        return self._repair(job_id, None)
 
     def repair(self, is_in_work: Callable[[str], bool]) -> None:
-        """Release the jobs whose last write had an unknown outcome, unless they are in work again."""
-        unclear = [job_id for job_id in tuple(self._unclear) if not is_in_work(job_id)]
-        all(self.release(job_id) for job_id in unclear)  # until the first that fails: the others would fail too
+        """Write the ends of jobs that could not be written, and release those that may be claimed in the journal."""
+        unclear = [(job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id)]
+        all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
 
     def record(self, job: ClaimedJob) -> None:
         """Record the stage of a job, if the journal has the job.  It raises nothing."""
@@ -127,9 +121,19 @@ class JournalWriter:
         try:
             self._guard("write", lambda journal: _write(journal, job))
         except JournalError as failure:
-            if job.stage is Stage.ENDED and not isinstance(job.outcome, (Reported, Gone)):
-                self._unclear.add(job.offer.job_id)  # it must be released before anyone can claim it again
+            if job.stage is Stage.ENDED:
+                self._unclear[job.offer.job_id] = job
             self._notify("journal_failed", job, f"{job.stage.value}: {failure}")
+
+    def _repair(self, job_id: str, job: ClaimedJob | None) -> bool:
+        kind = "release" if job is None else "write"
+        try:
+            self._guard(kind, lambda journal: journal.release(job_id) if job is None else _write(journal, job))
+        except JournalError as failure:
+            self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
+            return False
+        self._unclear.pop(job_id, None)
+        return True
 
     def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
         found: _T | Raised | JournalError = call_partner(_use, use, self._journal)
@@ -166,7 +170,8 @@ def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:
     elif isinstance(job.outcome, Gone):
         journal.finish(job_id, "gone")
     elif isinstance(job.outcome, Uncertain):
-        journal.uncertain(job_id)
+        if job.entry is None or job.entry.state is not JournalState.UNCERTAIN:  # its time counts from the first doubt
+            journal.uncertain(job_id)
     elif isinstance(job.outcome, (Unsent, Released)) or job.is_inherited:
         journal.release(job_id, has_begun=job.has_begun)
     else:

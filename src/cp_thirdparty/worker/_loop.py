@@ -35,6 +35,9 @@ from cp_thirdparty.worker.tokens import TokenLookup
 # Seconds for the last attempts to report, after the grace.
 _LAST_SECONDS: Final = 5.0
 
+# Seconds to try to end a job of the journal whose time seems to be over: the clock of the system may have jumped.
+_LEAST_SECONDS: Final = 300.0
+
 _REMEMBERED: Final = 1000
 
 
@@ -221,6 +224,7 @@ class Loop:
             seconds_since_loop=now - self._last_gone_on(),
             dropped_events=self._emitter.dropped,
             executor_error=self._engine.error or self._poller.start_error,
+            kept=tuple(self._kept),
         )
 
     def _last_gone_on(self) -> float:
@@ -329,7 +333,7 @@ class Loop:
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
         """Wait between two attempts for a job; return ``False`` if there is no time left for another one."""
         now = self._settings.clock()
-        ends = [] if job.gives_up_at is None else [job.gives_up_at]
+        ends = [] if job.gives_up_at is None else [max(job.gives_up_at, job.began_at + _LEAST_SECONDS)]
         if self._on_outcome is not None and job.failing_since is not None:
             ends.append(job.failing_since + self._settings.grace)
         left = min((end - now for end in ends), default=seconds)
@@ -351,12 +355,12 @@ class Loop:
     def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
         if not job.is_recorded:
             return  # the journal does not have it, or has it from another time
-        if isinstance(outcome, Gone) and job.problem:
-            self._has_lost = True  # CodePipeline has ended it while it waited for something of the partner's
+        if isinstance(outcome, Gone) and job.failing_since is not None:
+            self._has_lost = True  # CodePipeline has ended it while its attempts failed
         is_kept = isinstance(outcome, (Unsent, Released))
         (self._kept.add if is_kept else self._kept.discard)(job.offer.job_id)
         if isinstance(outcome, Uncertain):
-            self._recovery.note_uncertain(job.offer)
+            self._recovery.note_uncertain(job.offer, since=None if job.entry is None else job.entry.changed_at)
         else:
             self._recovery.note_end(job.offer)
 

@@ -105,9 +105,17 @@ class Recovery:
         with self._lock:
             self._postponed.append(entry)
 
-    def note_uncertain(self, offer: ThirdPartyJob) -> None:
-        """Ask CodePipeline again later about a job whose ownership is unknown."""
-        entry = JournalEntry(job=offer, scope=self._writer.scope, state=JournalState.UNCERTAIN, changed_at=time.time())
+    def note_uncertain(self, offer: ThirdPartyJob, *, since: float | None) -> None:
+        """
+        Ask CodePipeline again later about a job whose ownership is unknown.
+
+        Args:
+            offer: The job.
+
+            since: When its claim was recorded, in seconds since 1970; ``None`` for now.
+        """
+        changed_at = time.time() if since is None else since
+        entry = JournalEntry(job=offer, scope=self._writer.scope, state=JournalState.UNCERTAIN, changed_at=changed_at)
         with self._lock:
             self._uncertain[offer.job_id] = (self._clock(), entry)
             is_late = self._is_closed

@@ -121,6 +121,8 @@ class Steps:
 
         found = self._attempt(job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim)
         outcome = _claim_outcome(job, found)
+        if isinstance(outcome, (Uncertain, Released)) and job.is_out_of_time(self.clock()):
+            outcome = Gone(job=job.offer, error="" if isinstance(found, JobStatus) else found.name)
         if outcome is None:
             job.claim(self.clock())
         return outcome
@@ -133,15 +135,16 @@ class Steps:
             result = _decided(job)
             if not isinstance(found, Failed):
                 return Reported(job=job.offer, result=result)
-            if found.row.next is Next.ACCEPT:
+            if found.row.next is Next.ACCEPT and not job.is_out_of_time(self.clock()):
                 return Reported(job=job.offer, result=result, is_confirmed=False)
-            if found.row.next is Next.END:
+            if found.row.next in (Next.ACCEPT, Next.END):
                 return Gone(job=job.offer, error=found.name)
-            if found.row.next is not Next.SIMPLIFY_RESULT:
+            if found.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_DECORATION):
                 return self.give_up(job, found.name)
             self.notify("call_failed", job, f"CodePipeline refused the result: {found.name}")
             may_be_accepted = found.may_be_accepted
-            simpler = _simpler(job.offer, result)
+            is_simplified = found.row.next is Next.SIMPLIFY_RESULT
+            simpler = _simpler(job.offer, result) if is_simplified else without_decoration(result)
             if simpler is not None:
                 job.replace_result(simpler)
                 continue

@@ -55,6 +55,11 @@ class WorkerHealth:
 
             .. versionadded:: 0.2.0
 
+        kept: Ids of the jobs that have ended here without a result that CodePipeline has, and that the journal keeps
+            for a later attempt.
+
+            .. versionadded:: 0.2.0
+
         set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
 
         overdue: Ids of the jobs that have ended, but whose handlers still run.  Each uses a slot.
@@ -86,6 +91,7 @@ class WorkerHealth:
     seconds_since_loop: float | None = None
     dropped_events: int = 0
     executor_error: str | None = None
+    kept: tuple[str, ...] = attrs.field(default=(), converter=_show_ids)
 
     @property
     def is_alive(self) -> bool:

@@ -135,6 +135,8 @@ def accept_result(returned: object) -> Result:
 
         cp_thirdparty.exceptions.InvalidRequestError: A field of a part has a wrong type.
     """
+    if isinstance(returned, JobFailedError):  # it was meant to be raised
+        return failure_details(returned)
     if isinstance(returned, FailureDetails):
         return fit_failure_details(_validated(returned))
     if not isinstance(returned, (Succeeded, Continued)):
