@@ -408,6 +408,7 @@ def test_a_suspect_whose_time_is_over_waits_for_no_other(
     with service.client() as client:
         journal.recover(scope_of(client))  # the worker does not get it yet
     release = threading.Event()
+    events: list[str] = []
 
     def handle(_job: AnyJob) -> Succeeded:
         release.wait(30)
@@ -415,10 +416,11 @@ def test_a_suspect_whose_time_is_over_waits_for_no_other(
 
     def is_waiting() -> bool:
         clock.advance(0.1)  # the pauses between polls are by this clock
-        return worker.health().in_flight == 2
+        return "recovered" in events
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, handle, journal=journal, is_idempotent=True, clock=clock, job_timeout=130)
+    settings: dict[str, Any] = {"clock": clock, "on_event": lambda event: events.append(event.name)}
+    worker = make_worker(service, handle, journal=journal, is_idempotent=True, job_timeout=130, **settings)
     with running(worker):
         until(lambda: worker.health().in_flight == 1 and action.status == "InProgress")
         journal.release(suspect.jobs[0].id)
