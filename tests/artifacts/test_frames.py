@@ -198,7 +198,7 @@ def _echo(asked: Asked, _: Answer) -> Answer:
     return failed("AccessDenied", 403, message=asked.headers["x-amz-security-token"])
 
 
-# Fault -> the class of the error, what S3 holds, and what it answers instead.
+# Fault -> the class of the error, what S3 holds, and what it sends instead.
 _S3: dict[str, tuple[type[BaseException], bytes, Change | None]] = {
     "wrong checksum": (UnsafeArchiveError, _ARCHIVES["checksum"], None),
     "broken deflate": (UnsafeArchiveError, _ARCHIVES["broken deflate"], None),
@@ -285,7 +285,7 @@ def _opened(fault: str) -> Generator[ArtifactStore, None, None]:
 
 @pytest.mark.parametrize("fault", _S3)
 def test_no_error_of_a_transfer_shows_the_file_or_a_secret(fault: str, tmp_path: Path) -> None:
-    """An object that is no good, and every error of S3."""
+    """A damaged object, and every error of S3."""
     with _opened(fault) as store:
         with pytest.raises(CodePipelineJobError) as caught:
             _extract_from_s3(store, tmp_path)
