@@ -203,7 +203,7 @@ class PrivateDirectory:
 
     def _create(self, prefix: str) -> tuple[str, OpenDirectory]:
         for _ in range(_ATTEMPTS):
-            name = f"{prefix}{os.getpid()}-{secrets.token_hex(8)}"
+            name = f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
             self._parent.make_directory(name, _PRIVATE)
             try:
                 opened = self._parent.open_directory(name)

@@ -251,7 +251,7 @@ def test_a_parent_in_which_nobody_may_write_is_a_typed_error(tmp_path: Path) -> 
 
 _NAME = ".cp-thirdparty-tmp-1-dead"
 
-# Creates temporary directories, tells it, and waits.
+# Creates temporary directories, reports it, and waits.
 _CHILD = """
 import sys, time
 from pathlib import Path

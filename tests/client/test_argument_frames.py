@@ -8,6 +8,8 @@ its secrets.
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -117,6 +119,20 @@ def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient) -> dict[str,
             },
         ),
         "JobProcessor": (JobProcessor, worker),
+        "LocalCodePipeline": (
+            LocalCodePipeline,
+            {
+                "redelivery_delay": 1.0,
+                "access_key_id": "AKID",
+                "secret_access_key": _MARKER,
+                "session_token": _MARKER,
+                "job_timeout": 1.0,
+                "default_batch_size": 1,
+                "credential_lifetime": 1.0,
+                "journal_size": 1,
+                "port": 0,
+            },
+        ),
         "LocalCodePipeline.register_client": (
             service.register_client,
             {"client_id": "client-1", "client_token": _MARKER},
@@ -195,12 +211,64 @@ _WITHOUT_SECRETS = frozenset(
 )
 
 
+_MODULES = (
+    *("", ".worker", ".testing", ".exceptions", ".models", ".artifacts", ".converter", ".telemetry", ".enums"),
+    *(".secrets", ".testing.samples", ".testing.faults", ".testing.strategies"),
+)
+# How the types of parameters show that a secret may be given in clear.
+_SECRET_TYPE = re.compile(r"SecretStr|ClientTokens")
+
+
+def _public_callables() -> dict[str, Callable[..., object]]:
+    """Return all public functions and classes, and the public methods of these classes."""
+    found: dict[str, Callable[..., object]] = {}
+    for name in _MODULES:
+        module: Any = importlib.import_module(f"{cp_thirdparty.__name__}{name}")
+        for each in module.__all__:
+            value = getattr(module, each)
+            if not callable(value):
+                continue
+            found[each] = value
+            for method in dir(value) if isinstance(value, type) else ():
+                function = getattr(value, method)
+                module_name = getattr(function, "__module__", None) or ""
+                if (
+                    not method.startswith("_")
+                    and inspect.isroutine(function)
+                    and module_name.startswith("cp_thirdparty")
+                ):
+                    found[f"{each}.{method}"] = function
+    return found
+
+
+def _secret_parameters(function: Callable[..., object]) -> set[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a type alias
+        return set()
+    return {each.name for each in parameters if _SECRET_TYPE.search(str(each.annotation))}
+
+
+def test_every_secret_parameter_has_a_marker(calls: dict[str, _Call]) -> None:
+    """A function or a method with a parameter for a secret is called above, with the marker in it."""
+    missing = [
+        f"{name}({parameter}=)"
+        for name, function in _public_callables().items()
+        if not name.startswith("AsyncThirdPartyJobClient")  # the same code, in another event loop
+        for parameter in sorted(_secret_parameters(function))
+        if name not in calls or _MARKER not in repr(calls[name][1].get(parameter))
+    ]
+    assert missing == []
+
+
+def test_the_search_finds_secret_parameters() -> None:
+    """It sees types in clear, in unions and in aliases."""
+    found = {name for name, function in _public_callables().items() if _secret_parameters(function)}
+    assert found >= {"ArtifactCredentials", "JobWorker", "LocalCodePipeline.start_action", "ArtifactStore.for_job"}
+
+
 def test_every_public_function_is_known(calls: dict[str, _Call]) -> None:
     """A new one is called above, or has no secret."""
-    modules = ("", ".worker", ".testing", ".exceptions", ".models", ".artifacts", ".converter", ".telemetry", ".enums")
-    public: set[str] = set()
-    for name in (*modules, ".secrets", ".testing.samples", ".testing.faults", ".testing.strategies"):
-        module: Any = importlib.import_module(f"{cp_thirdparty.__name__}{name}")
-        public |= {each for each in module.__all__ if callable(getattr(module, each))}
+    public = {name for name in _public_callables() if "." not in name}
     called = {name.partition(".")[0] for name in calls}
     assert sorted(public - called - _WITHOUT_SECRETS) == []  # fewer, where an extra is not installed

@@ -9,7 +9,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -195,7 +194,7 @@ def test_signals_that_stop_a_worker_do_not_end_a_job(service: LocalCodePipeline,
 
 def test_a_job_needs_no_folder(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where temporary files cannot be created, a handler that creates none works."""
-    monkeypatch.setattr(tempfile, "mkdtemp", _raise_os_error)
+    monkeypatch.setattr(_processes, "Workspace", _raise_os_error)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     _worker(service, handlers.tell_process).run_once()
     assert action.status == "Succeeded"
@@ -452,7 +451,7 @@ def test_a_process_that_cannot_be_started_gets_nothing_secret(
     """The job waits; what it would have sent holds its ids, and no token, credential or configuration value."""
     context = _NoProcess()
     monkeypatch.setattr(_processes, "_find_context", lambda _preload: context)
-    monkeypatch.setattr(tempfile, "mkdtemp", _raise_os_error)
+    monkeypatch.setattr(_processes, "Workspace", _raise_os_error)
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"ApiKey": "xMARKERx-value"})
     connect = ThirdPartyJobClient.create
     handlers.connect_to(service)

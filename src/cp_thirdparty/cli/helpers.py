@@ -156,7 +156,7 @@ def sweep(directory: str | None) -> None:
     Remove temporary directories that killed processes of yours have left in DIRECTORY.
 
     The default is the directory for temporary files, where workers have the workspaces of jobs.  Partial downloads,
-    extractions and archives are beside the path that was to be written.
+    extractions and archives are beside the path that was written.
     """
     from cp_thirdparty._temporary import sweep as remove_leftovers  # noqa: PLC0415 - few calls need it
 

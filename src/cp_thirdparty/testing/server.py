@@ -103,6 +103,7 @@ class LocalCodePipeline:
         TypeError: A secret is not a text.
     """
 
+    @hide_arguments
     def __init__(
         self,
         *,

@@ -6,8 +6,6 @@ import atexit
 import logging
 import multiprocessing
 import pickle
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +18,7 @@ from typing import Any, Final
 import attrs
 
 from cp_thirdparty._text import show
+from cp_thirdparty.exceptions import ArtifactError
 from cp_thirdparty.worker._child import END, READY, RECORD, STOP, Order, kill_group, run_order
 from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -28,6 +27,7 @@ from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._executors import Starts, pickle_runner
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
+from cp_thirdparty.worker._workspace import Workspace
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner
 
 # Seconds between two checks of whether the result of a job is still wanted.
@@ -135,11 +135,12 @@ class ProcessEngine:
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
         """Start a process for the job, and wait until it ends or its result is no longer wanted."""
         self._starts.note_attempt(job)
+        folder = _create_folder()
         order = Order(
             runner=self._runner,
             offer=job.offer,
             deadline=time.time() + seconds_left,
-            folder=_create_folder(),
+            folder=None if folder is None else str(folder.path),
             levels=Levels.read(),
         )
         child = _Child(self._context, order, on_record=self._write_record, on_start=self._starts.note_start)
@@ -150,7 +151,8 @@ class ProcessEngine:
             child.kill()
             child.ended.wait(_KILL_SECONDS)
             del self._children[job.offer.job_id]
-            _remove_folder(order.folder)
+            if folder is not None:
+                folder.remove()
 
     def withdraw(self, job: ClaimedJob) -> bool:
         """Prevent the handler of a job from beginning; return ``False`` if it has begun."""
@@ -397,15 +399,9 @@ def _load_end(data: bytes) -> Ran | NotStarted:
     return found
 
 
-def _create_folder() -> str | None:
+def _create_folder() -> Workspace | None:
     """Create a folder for the temporary files of a job; return ``None`` if there is no place for it."""
     try:
-        return tempfile.mkdtemp(prefix="cp-thirdparty-")
-    except OSError:
+        return Workspace()
+    except (ArtifactError, OSError):
         return None
-
-
-def _remove_folder(folder: str | None) -> None:
-    if folder is not None:
-        with suppress(Exception):  # a handler may leave anything, such as folders within folders without an end
-            shutil.rmtree(folder, ignore_errors=True)
