@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from botocore.config import Config
 from botocore.session import Session
@@ -59,7 +59,6 @@ class _RawServer(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    server: _RawServer
     timeout = 20
 
     def handle(self) -> None:
@@ -71,7 +70,7 @@ class _Connection(socketserver.StreamRequestHandler):
                 self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
             body = self.rfile.read(int(length[1])) if length else b""
-            self.wfile.write(self.server.respond(head, body))
+            self.wfile.write(cast("_RawServer", self.server).respond(head, body))
             self.connection.shutdown(socket.SHUT_WR)
             while self.connection.recv(65536):  # a connection that is closed with unread bytes is reset
                 pass
