@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import http.client
 import logging
 import pickle
 import warnings
@@ -12,8 +13,13 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
+import attrs
 import pytest
 from botocore.config import Config
+from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.artifact_jobs import artifact, kms_key
 from support.marker_surfaces import ALL_ERROR_SURFACES, catch, reachable, with_locals
 from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, failed
@@ -140,6 +146,37 @@ def test_no_log_and_no_output_shows_a_secret(
         "s3transfer.tasks",
     }
     assert [text for text in (*logged, out) if _STEM in text] == []
+
+
+def test_the_debug_level_of_http_client_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """``http.client`` prints all that it sends and receives, but nothing of a transfer of ours."""
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    for change in (None, _echo):
+        with _opened(change, tmp_path) as store:
+            for call in _CALLS.values():
+                catch(lambda call=call, store=store: call(store, tmp_path))  # type: ignore[misc]
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_opentelemetry_sees_no_secret_of_a_transfer(tmp_path: Path) -> None:
+    """The spans of its instrumentation of botocore have the operations of S3, and no marker in any error."""
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    instrumentor = BotocoreInstrumentor()  # type: ignore[no-untyped-call]
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        for change in (None, *_CHANGES.values()):
+            with _opened(change, tmp_path) as store:
+                for call in _CALLS.values():
+                    catch(lambda call=call, store=store: call(store, tmp_path))  # type: ignore[misc]
+    finally:
+        instrumentor.uninstrument()
+    shown = [span.to_json() for span in spans.get_finished_spans()]
+    assert any("GetObject" in text for text in shown)
+    secrets = [secret.get_secret_value() for secret in attrs.asdict(_CREDENTIALS).values()]
+    assert [text for text in shown if any(secret in text for secret in secrets)] == []
 
 
 def test_a_callback_sees_no_secret_in_its_traceback(tmp_path: Path) -> None:

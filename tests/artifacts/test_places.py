@@ -127,6 +127,19 @@ def test_an_error_tells_which_names_there_are(tmp_path: Path) -> None:
             opened.upload("MyApp", tmp_path / "x")
 
 
+def test_an_error_names_ten_of_many_artifacts(tmp_path: Path) -> None:
+    """A job may have thousands, with long names."""
+    places = [artifact(f"{number}{'x' * 2000}", "key", bucket=_BUCKET) for number in range(12)]
+    expected = r"9x+'… \(2,001 characters\) and 2 more$"
+    with (
+        ScriptedS3() as s3,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=places) as opened,
+        pytest.raises(ArtifactNotFoundError, match=expected) as caught,
+    ):
+        opened.download("a", to=tmp_path / "x")
+    assert len(str(caught.value)) < 11_000
+
+
 @pytest.mark.parametrize("location", [None, ArtifactLocation()])
 def test_an_artifact_may_have_no_place(location: ArtifactLocation | None, tmp_path: Path) -> None:
     """An artifact without a place in S3 is an error that says so."""

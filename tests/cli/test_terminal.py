@@ -160,6 +160,20 @@ def test_a_terminal_has_a_pager(variable: str, service: tuple[dict[str, str], st
     assert plain.shown == none.shown == '"1"\r\n'
 
 
+def test_a_pager_gets_no_token(service: tuple[dict[str, str], str], tmp_path: Path) -> None:
+    """Neither its environment nor its arguments have the client token."""
+    env, job_id = service
+    pager = tmp_path / "pager"
+    pager.write_text('#!/bin/sh\necho "$0 $*"; env; sed "s/^/paged /"\n', encoding="utf-8")
+    pager.chmod(0o755)
+    env = {**env, "CP_THIRDPARTY_CLIENT_TOKEN": _TOKEN, "PAGER": str(pager)}
+    paged = Terminal(env, DETAILS, "--job-id", job_id, "--query", "jobDetails.nonce")
+    assert paged.end() == 0
+    assert 'paged "1"' in paged.shown
+    assert "AWS_ACCESS_KEY_ID=" in paged.shown  # it has the rest of the environment
+    assert _TOKEN not in paged.shown
+
+
 def test_a_reader_that_goes_away_is_no_error(service: tuple[dict[str, str], str]) -> None:
     """Output into a pipe that nobody reads ends quietly."""
     env, job_id = service

@@ -8,6 +8,7 @@ traceback tool shows a marker.  The last tests show that the harness finds them 
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import re
@@ -184,6 +185,31 @@ def test_no_log_and_no_output_shows_a_secret(
         assert not _is_in(secret, shown)
 
 
+def test_the_debug_level_of_http_client_shows_no_secret(
+    kind: str,
+    client: ThirdPartyJobClient,
+    endpoint_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """``http.client`` prints all that it sends and receives, but nothing of a call of ours without wire logs."""
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    for answer in (_always(ok(_GOOD)), _echo):
+        _Answers.now = staticmethod(answer)
+        for call in _CALLS.values():
+            catch(lambda call=call: call(client))  # type: ignore[misc]
+    assert "".join(capfd.readouterr()) == ""
+    _Answers.now = staticmethod(_always(ok(_GOOD)))
+    if kind == "blocking":
+        settings: dict[str, Any] = {"region_name": "us-east-1", "endpoint_url": endpoint_url, "session": _session()}
+        with both.create(kind, wire_logs=True, **settings) as loud:
+            _CALLS["poll"](loud)
+        assert "send:" in capfd.readouterr().out
+        raw: Any = _session().create_client("codepipeline", region_name="us-east-1", endpoint_url=endpoint_url)
+        raw.poll_for_third_party_jobs(actionTypeId=dict.fromkeys(("category", "owner", "provider", "version"), "1"))
+        assert "send:" in capfd.readouterr().out
+
+
 def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interruption comes out of a call without the frames of the call."""
     _Answers.now = staticmethod(_always(ok(_GOOD)))
@@ -201,7 +227,7 @@ def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest
 # --- the harness finds markers where redaction is off ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("surface", ["traceback with locals", "rich", "Sentry", "IPython", "reachable locals"])
+@pytest.mark.parametrize("surface", ["traceback with locals", "reachable locals", *ERROR_TOOLS])
 def test_the_harness_finds_a_secret_of_botocore(surface: str, endpoint_url: str) -> None:
     """The same error of botocore alone shows the token on every surface that shows frames."""
     _Answers.now = staticmethod(_FAILURES["JobNotFoundException"])

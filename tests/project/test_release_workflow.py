@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import os
 import re
 import subprocess
@@ -13,11 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _ROOT = Path(__file__).parents[2]
 _WORKFLOW: Any = yaml.safe_load((_ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))
@@ -111,6 +107,12 @@ def test_actions_are_pinned(path: Path) -> None:
     assert [each for each in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[0-9.]+", each)] == []
 
 
+def _project() -> dict[str, Any]:
+    tomllib: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    project: dict[str, Any] = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project
+
+
 def _pins(name: str) -> dict[str, list[str]]:
     """Return the hashes of each pinned distribution of a file."""
     text = (_ROOT / ".ci" / name).read_text(encoding="utf-8").replace("\\\n", "")
@@ -126,7 +128,7 @@ def _pins(name: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(("name", "group"), [("build-tools.txt", "build"), ("release-tools.txt", "release")])
 def test_tools_are_pinned_with_hashes(name: str, group: str) -> None:
     """Each tool of the group has a version and hashes, and so has everything that it installs."""
-    groups = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    groups = _project()["dependency-groups"]
     pins = _pins(name)
     assert [each for each, hashes in pins.items() if not hashes] == []
     wanted = {re.split("[<>=]", each)[0] for each in groups[group] + groups["build"] if isinstance(each, str)}
@@ -136,7 +138,7 @@ def test_tools_are_pinned_with_hashes(name: str, group: str) -> None:
 def test_a_build_uses_the_pinned_tools() -> None:
     """An isolated build would install the newest versions, without hashes."""
     assert '"--no-isolation"' in (_ROOT / ".ci/release").read_text(encoding="utf-8")
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = _project()
     assert set(project["build-system"]["requires"]) <= set(project["dependency-groups"]["build"])
 
 

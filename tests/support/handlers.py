@@ -73,6 +73,14 @@ def fail(_job: AnyJob) -> Succeeded:
     raise JobFailedError(FailureType.JOB_FAILED, "no")
 
 
+def raise_secret(job: AnyJob) -> Succeeded:
+    """Raise an error with a secret of the job in its message and in its frame."""
+    configuration = job.configuration
+    assert configuration is not None
+    value = configuration.configuration["ApiKey"].get_secret_value()
+    raise ValueError(value, job.details)
+
+
 def compute(_job: AnyJob, seconds: float = 0.05) -> Succeeded:
     """Keep a processor busy."""
     ends_at = time.process_time() + seconds

@@ -111,8 +111,30 @@ def _with_ipython(raised: BaseException) -> str:
     return str(shower.text(type(raised), raised, raised.__traceback__))
 
 
+def _with_loguru(raised: BaseException) -> str:
+    from loguru import logger  # noqa: PLC0415 - only a few tests need it
+
+    file = io.StringIO()
+    handler = logger.add(file, backtrace=True, diagnose=True, colorize=False)
+    try:
+        logger.opt(exception=raised).error("job failed")
+    finally:
+        logger.remove(handler)
+    return file.getvalue()
+
+
+def _with_structlog(raised: BaseException) -> str:
+    from structlog.processors import ExceptionRenderer  # noqa: PLC0415 - only a few tests need it
+    from structlog.tracebacks import ExceptionDictTransformer  # noqa: PLC0415 - only a few tests need it
+
+    render = ExceptionRenderer(ExceptionDictTransformer(show_locals=True, locals_max_string=10_000))
+    return repr(render(None, "error", {"exc_info": raised}))
+
+
 # They take milliseconds for one error.
 ERROR_TOOLS: dict[str, Callable[[BaseException], str]] = {
+    "loguru": _with_loguru,
+    "structlog": _with_structlog,
     "rich": _with_rich,
     "Sentry": _with_sentry,
     "IPython": _with_ipython,

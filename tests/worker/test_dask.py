@@ -75,6 +75,22 @@ def test_handlers_run_on_the_cluster(
     assert "xMARKERx" not in told
 
 
+def test_the_error_of_a_handler_shows_no_secret(
+    service: LocalCodePipeline, cluster: Client, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Dask logs the function, the arguments and the traceback of a task that raises, so no task of ours does."""
+    caplog.set_level(logging.DEBUG)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"ApiKey": "xMARKERx-value"})
+    with running(_worker(service, cluster, handlers.raise_secret)):
+        until(lambda: action.status == "Failed")
+    told = (
+        f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()} {capfd.readouterr()}"
+    )
+    assert "ValueError" in caplog.text  # the worker's own log has the class and the place
+    assert "Compute Failed" not in told
+    assert "xMARKERx" not in told
+
+
 def _pids(client: Any) -> list[int]:
     return list(client.run(os.getpid).values())
 

@@ -35,6 +35,7 @@ from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import AccessDeniedError, CodePipelineJobError, ServiceError, WorkerStuckError
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, JobScope, SqliteJournal, WorkerHealth
+from cp_thirdparty.worker._emit import Emitter
 
 # A line of its own would pass for one of ours.
 _FORGED = "FORGED"
@@ -161,7 +162,9 @@ def test_long_strings_are_truncated(surface: str) -> None:
 @given(text=_TEXTS)
 def test_the_command_line_escapes_each_string(output: str, text: str) -> None:
     """Tables and text show escapes, and JSON and YAML are the same document."""
-    document = _document(text)
+    # A query of the user may make keys of any depth out of a configuration.
+    nested = {text: {text: [text, text], "c": text, "b": [{text: text, "c": text}, {text: [{text: text}]}]}}
+    document = {**_document(text), "nested": nested}
     shown = formatted(document, output, title="Details")
     assert shown.replace("\n", "").replace("\t", "").isprintable()
     if output in ("table", "text"):
@@ -201,6 +204,38 @@ def test_facts_for_metrics_are_escaped(text: str) -> None:
             _assert_harmless(shown)
             assert "\n" not in shown
     _assert_harmless(described(facts[3])[1])  # type: ignore[arg-type] # an error
+
+
+@given(text=_TEXTS)
+def test_arguments_and_fields_of_log_records_are_escaped(text: str) -> None:
+    """Whatever a worker logs: strings, lists of them, and messages of errors."""
+    records: list[logging.LogRecord] = []
+    logger = logging.getLogger("cp_thirdparty.worker")
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        emitter = Emitter()
+        emitter.log(logging.ERROR, "%s %s %s %d", text, [text], ValueError(text), 1, field=text)
+        assert emitter.flush()
+    finally:
+        logger.removeHandler(handler)
+    (record,) = records
+    _assert_harmless(record.getMessage())
+    _assert_harmless(vars(record)["field"])
+
+
+@pytest.mark.parametrize("refusal", ["details", "wrong shape"])
+def test_the_attributes_of_an_error_are_escaped(refusal: str) -> None:
+    """Also those that are set after the error was created."""
+    text = "".join(_CONTROLS)
+    with ScriptedServer(_Peer(text, _refusals(text)[refusal]).answer) as server:
+        settings: dict[str, Any] = {"endpoint_url": server.endpoint_url, "session": _session()}
+        with ThirdPartyJobClient.create(region_name="us-east-1", **settings) as client:
+            error = _caught(functools.partial(client.get_third_party_job_details, text, client_token="a token"))
+    assert error.job_id is not None
+    for shown in _strings(error):
+        _assert_harmless(shown)
 
 
 class _Peer:

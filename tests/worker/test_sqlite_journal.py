@@ -23,6 +23,7 @@ from support.worker_service import until
 from cp_thirdparty import ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker import JournalState, MemoryJournal, SetAside, SqliteJournal, _sqlite_file
+from cp_thirdparty.worker._sqlite_rows import read_journal
 
 _JOB = ThirdPartyJob(client_id="client-1", job_id="job-1")
 
@@ -503,6 +504,21 @@ def test_an_owner_file_that_cannot_be_created_is_a_journal_error(tmp_path: Path)
     with pytest.raises(JournalError, match=r"^the journal cannot be opened: OSError: \[Errno 36\] File name too long"):
         SqliteJournal(path)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_damaged_name_of_a_table_is_a_journal_error(tmp_path: Path) -> None:
+    """SQLite's message repeats the name, with bytes that Python cannot decode."""
+    path = tmp_path / "j.db"
+    SqliteJournal(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = path.read_bytes()
+    assert b"ON jobs (owner)" in data
+    path.write_bytes(data.replace(b"ON jobs (owner)", b"ON job\xa5 (owner)"))
+    with pytest.raises(JournalError, match="UnicodeDecodeError"):
+        SqliteJournal(path)
+    with pytest.raises(JournalError, match="UnicodeDecodeError"):
+        list(read_journal(path))
 
 
 def test_a_damaged_file_is_a_journal_error(tmp_path: Path) -> None:

@@ -70,7 +70,12 @@ def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _M
     def method(self: Any, *arguments: Any, **settings: Any) -> Any:
         call = CURRENT.get()
         original = getattr(super(AWSConnection, self), name) if own is None else own.__get__(self)
-        if call is None or call.is_finished or not _is_part(self, call):
+        if call is None or call.is_finished:
+            return original(*arguments, **settings)
+        is_part = _is_part(self, call)
+        if self.debuglevel and (is_part or call.request is None) and not call.wire_logs:
+            self.debuglevel = 0  # http.client would print requests and responses
+        if not is_part:
             return original(*arguments, **settings)
         return during_call(self, call, original, *arguments, **settings)
 

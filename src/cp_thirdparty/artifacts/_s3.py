@@ -227,9 +227,7 @@ class _Handlers:
         if http.status_code == _PRECONDITION_FAILED:
             raise AnswerRefused("the object was replaced while it was read")
         if http.status_code >= _FIRST_NO_SUCCESS:
-            metadata = parsed["ResponseMetadata"]
-            # The header is the peer's: it may say a secret back.
-            metadata["RequestId"] = strike_out(metadata.get("RequestId", ""), self._credentials.secrets()) or None
+            self._clean(parsed)
             return self._signed_anew(operation.name, request_dict["context"], parsed)
         fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
         if fault is None:
@@ -243,6 +241,15 @@ class _Handlers:
         if attempts < _ATTEMPTS:
             return float(_FIRST_PAUSE * 2 ** (attempts - 1))
         raise AnswerRefused(fault)
+
+    def _clean(self, parsed: dict[str, Any]) -> None:
+        """Strike the secrets out of an error, in which a peer may repeat them: a tracer of the program gets it."""
+        secrets = self._credentials.secrets()
+        metadata, error = parsed["ResponseMetadata"], parsed.get("Error", {})
+        metadata["RequestId"] = strike_out(metadata.get("RequestId", ""), secrets) or None
+        for container in (error, metadata.get("HTTPHeaders", {})):
+            for name, value in container.items():
+                container[name] = strike_out(value, secrets) if isinstance(value, str) else value
 
     def _signed_anew(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
         if context.get(_SIGNED_ANEW) or not _is_expiry(operation_name, context, parsed):

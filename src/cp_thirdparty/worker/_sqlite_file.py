@@ -19,6 +19,9 @@ import attrs
 from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import JournalError
 
+# Of a damaged file, SQLite's message may have bytes that Python cannot decode.
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+
 # Raise it when a table changes, and convert older files in `_create_tables`.  Format 1 is the table `jobs` alone.
 _FORMAT: Final = 2
 
@@ -147,7 +150,7 @@ class SqliteFile:
                 self._connection.execute("BEGIN IMMEDIATE")
                 result = work(self._connection)
                 self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 failure = describe(error)
             else:
                 return result

@@ -18,7 +18,7 @@ from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
 from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker._owners import is_alive
 from cp_thirdparty.worker._result_text import result_of
-from cp_thirdparty.worker._sqlite_file import check_format, describe, open_read_only
+from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, check_format, describe, open_read_only
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, SetAside
 
 # The key of a scope in rows that version 0.1 wrote.
@@ -145,7 +145,7 @@ def read_journal(path: Path, *, unfinished_only: bool = False) -> Iterator[Journ
         # A connection of its own: a million jobs are read while workers write.
         with open_read_only(path) as connection:
             yield from _read_all(connection, path, "state <> 'DONE'" if unfinished_only else "TRUE")
-    except (sqlite3.Error, OSError) as error:
+    except (*SQLITE_ERRORS, OSError) as error:
         failure = describe(error)
     if failure is not None:
         raise JournalError(f"the journal cannot be read: {failure}")

@@ -16,8 +16,9 @@ __all__ = ["EventHook", "JobEvent"]
 @attrs.frozen(kw_only=True)
 class JobEvent:
     """
-    An event of a job.  It holds no secret, and it is safe to show: strings of a peer are escaped and truncated to
-    1,000 characters.
+    An event of a job.  It holds no secret.
+
+    Strings of a peer are escaped and truncated to 1,000 characters, so that they can be labels of a metric.
 
     Each event is also a log record on the logger ``cp_thirdparty.worker``, with the level of this table.
 

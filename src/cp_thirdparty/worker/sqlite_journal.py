@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 import time
 import warnings
@@ -17,7 +16,7 @@ from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker import _sqlite_rows, _takeover
 from cp_thirdparty.worker._owners import Owner
 from cp_thirdparty.worker._result_text import text_of
-from cp_thirdparty.worker._sqlite_file import SqliteFile, describe
+from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, SqliteFile, describe
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, Recovered
 from cp_thirdparty.worker.results import Result
 
@@ -91,7 +90,7 @@ class SqliteJournal:
             except BaseException:
                 self._file.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
+        except (*SQLITE_ERRORS, OSError) as error:
             failure = describe(error)
         if failure is not None:
             raise JournalError(f"the journal cannot be opened: {failure}")
@@ -319,7 +318,7 @@ class SqliteJournal:
         try:
             self._owner.restore_file()
             return self._owner.find_dead(self._file.transact(_takeover.list_owners))
-        except (sqlite3.Error, OSError) as error:
+        except (*SQLITE_ERRORS, OSError) as error:
             failure = describe(error)
         raise JournalError(f"the journal cannot be read: {failure}")
 
