@@ -327,7 +327,7 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
             clock.shift += chance.choice((0.0, 5.0))
             lost += _find_lost(actions, patience=120)
             done.update(action.status for action in actions if _is_right(action))
-            if begin + _ROUND >= min(2000, jobs // 5):
+            if begin + _ROUND >= min(2000, jobs // 2):
                 before = before or _resident(child.pid)
             after = _resident(child.pid)
             print(f"  {begin + len(actions)} jobs, {after / 2**20:.1f} MiB", flush=True)

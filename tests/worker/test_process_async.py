@@ -509,7 +509,6 @@ def test_slow_details_claim_nothing(service: LocalCodePipeline, monkeypatch: pyt
     processor.process(_start(service)[1])  # creates the clients, which may take longer than the next job has
     service.faults.add(_DETAILS, Before(lambda: release.wait(30)), times=None)
     outcome = processor.process(_start(service)[1], seconds_left=1.0)
-    assert not release.is_set()
     release.set()
     assert isinstance(outcome, Rejected)
 
