@@ -9,7 +9,6 @@ details, and looks the client token up, itself.
 import os
 from functools import partial
 
-import dask.config
 from distributed import Client, LocalCluster
 
 from cp_thirdparty import (
@@ -49,9 +48,6 @@ def main() -> None:
             service.start_action(ACTION_TYPE, client_id="client-1") for _ in range(8)
         ]
 
-        # A handler that has not been declared idempotent must not run twice, so Dask
-        # may not repeat it by itself.
-        dask.config.set({"distributed.scheduler.allowed-failures": 0})
         with (
             LocalCluster(
                 n_workers=2,

@@ -29,8 +29,8 @@ from cp_thirdparty.testing.faults import (
     TruncatedBody,
 )
 from cp_thirdparty.testing.wire import Answer, failed
-from cp_thirdparty.worker import _failure_policy
-from long.fleet import FINAL, Seen, end, find_open, find_uncertain, find_unfinished, settle, start_child, until_busy
+from cp_thirdparty.worker import JournalState, _failure_policy
+from long.fleet import FINAL, Seen, end, find_open, find_unfinished, settle, start_child, until_busy
 
 _POLL = "PollForThirdPartyJobs"
 _READ = "GetThirdPartyJobDetails"
@@ -209,13 +209,20 @@ class _Stage:
         if scene.token != CLIENT_TOKEN:
             until(lambda: self.used() > before)
             self._replace_token(CLIENT_TOKEN)
-        action = self._actions[-1]
-        gives_up_at = time.monotonic() + 60
-        while time.monotonic() < gives_up_at and action.status not in FINAL:
-            if action.jobs[-1].id in find_uncertain(self.journal):
-                return "Uncertain"
-            time.sleep(0.02)
+        status = self._wait_for_end(self._actions[-1])
         self._service.faults.clear()
+        return status
+
+    def _wait_for_end(self, action: Action) -> str:
+        """Wait until the worker has finished the job too: it may still retry what CodePipeline has accepted."""
+        gives_up_at = time.monotonic() + 60
+        while time.monotonic() < gives_up_at:
+            states = find_unfinished(self.journal)
+            if states.get(action.jobs[-1].id) is JournalState.UNCERTAIN:
+                return "Uncertain"
+            if action.status in FINAL and not states:
+                break
+            time.sleep(0.02)
         return action.status
 
     def _start(self, *settings: str) -> subprocess.Popen[bytes]:
@@ -327,7 +334,7 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
             clock.shift += chance.choice((0.0, 5.0))
             lost += _find_lost(actions, patience=120)
             done.update(action.status for action in actions if _is_right(action))
-            if begin + _ROUND >= min(2000, jobs // 5):
+            if begin + _ROUND >= min(2000, jobs // 2):
                 before = before or _resident(child.pid)
             after = _resident(child.pid)
             print(f"  {begin + len(actions)} jobs, {after / 2**20:.1f} MiB", flush=True)

@@ -135,12 +135,10 @@ def _engine(name: str, service: LocalCodePipeline) -> Generator[_Engine, None, N
 
 @contextmanager
 def _cluster(service: LocalCodePipeline) -> Generator[Any, None, None]:
-    """Create a Dask cluster of two processes, where a task whose process dies is not run again."""
-    import dask.config  # noqa: PLC0415 - only this engine needs it
-    from distributed import Client, LocalCluster  # noqa: PLC0415
+    """Create a Dask cluster of two processes, which repeats tasks whose process has died, as it does by default."""
+    from distributed import Client, LocalCluster  # noqa: PLC0415 - only this engine needs it
 
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(
             n_workers=2,
             threads_per_worker=4,

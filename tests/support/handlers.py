@@ -158,6 +158,12 @@ def wait_for(path: str) -> None:
         time.sleep(0.01)
 
 
+def note_job(job: AnyJob, path: str) -> Succeeded:
+    """Note the job."""
+    write_line(path, job.id)
+    return Succeeded()
+
+
 def hold(job: AnyJob, directory: str) -> Succeeded:
     """Note the process, and work until the test lets go."""
     write_line(f"{directory}/begun", f"{os.getpid()} {job.id}")

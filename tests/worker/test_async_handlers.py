@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker, running, until
+from support.worker_service import ACTION_TYPE, CLIENT_ID, AnyJob, make_worker, running, until
 
 from cp_thirdparty import FailureDetails, Succeeded
 from cp_thirdparty.testing import LocalCodePipeline
@@ -32,14 +32,6 @@ def loop() -> Iterator[AsyncHandlers]:
     created = AsyncHandlers(tick=0.01, blocked_after=0.05, hangs_after=0.05)
     yield created
     created.close()
-
-
-@pytest.fixture
-def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer."""
-    with LocalCodePipeline() as started:
-        started.register_client(CLIENT_ID, CLIENT_TOKEN)
-        yield started
 
 
 @attrs.define

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask.config
 import pytest
 from distributed import Client, LocalCluster
 from support import handlers
@@ -38,10 +37,9 @@ def service() -> Iterator[LocalCodePipeline]:
 
 @pytest.fixture(scope="module")
 def cluster(service: LocalCodePipeline) -> Iterator[Client]:
-    """Give a cluster of two processes that know the environment, where a task whose process dies is not run again."""
+    """Give a cluster of two processes that know the environment."""
     assert service.endpoint_url == os.environ["AWS_ENDPOINT_URL_CODEPIPELINE"]
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
         ) as made,

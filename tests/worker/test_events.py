@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -62,14 +62,6 @@ def _short_flush(monkeypatch: pytest.MonkeyPatch) -> None:
 def long_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for all events."""
     monkeypatch.setattr(_emit, "_FLUSH_SECONDS", 30.0)
-
-
-@pytest.fixture
-def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer."""
-    with LocalCodePipeline() as made:
-        made.register_client(CLIENT_ID, CLIENT_TOKEN)
-        yield made
 
 
 class _Handler(logging.Handler):

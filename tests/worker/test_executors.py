@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import tempfile
 import threading
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -613,6 +615,87 @@ def test_without_a_place_for_files_a_job_counts_as_begun(
 
 def _raise_os_error(**_: object) -> None:
     raise OSError
+
+
+_NOTES: set[str] = set()
+_PROBLEMS: list[Exception] = []
+
+
+class _Event:
+    """Stands for Dask's, whose scheduler has the notes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def is_set(self) -> bool:
+        if _PROBLEMS:
+            raise _PROBLEMS.pop()
+        return self._name in _NOTES
+
+    def set(self) -> None:
+        _NOTES.add(self._name)
+
+    def clear(self) -> None:
+        _NOTES.discard(self._name)
+
+
+class _Cluster(Executor):
+    """
+    An executor of Dask.
+
+    Args:
+        repeats: How often it runs each task of a job again, as Dask does when the process dies that has the result.
+    """
+
+    __module__ = "distributed.cfexecutor"
+
+    def __init__(self, repeats: int = 0) -> None:
+        self._repeats = repeats
+        self._pool = ThreadPoolExecutor(1)
+
+    def submit(self, function: Any, /, *arguments: Any, **parameters: Any) -> Any:
+        def run() -> Any:
+            for _ in range(self._repeats if len(arguments) > 1 else 0):
+                function(*arguments, **parameters)
+            return function(*arguments, **parameters)
+
+        return self._pool.submit(run)
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        self._pool.shutdown()
+
+
+@pytest.mark.parametrize("is_idempotent", [False, True])
+def test_a_task_that_dask_repeats_calls_its_handler_once(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_idempotent: bool
+) -> None:
+    """The customer reads that the worker was lost, unless the handler may run again; the scheduler keeps no note."""
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Event=_Event))
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handler = partial(handlers.note_job, path=str(tmp_path / "begun"))
+    settings = {"executor": partial(_Cluster, 1), "is_idempotent": is_idempotent, "max_crashes": 2}
+    with running(_worker(service, handler, **settings)):
+        until(lambda: action.status == "Failed")
+        until(lambda: not _NOTES)
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.message.startswith("The action's worker was lost in the middle of job")
+    assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1 + is_idempotent
+
+
+def test_a_job_waits_for_a_scheduler_that_cannot_be_reached(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its handler has not begun, so it is started again."""
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Event=_Event))
+    monkeypatch.setitem(globals(), "_PROBLEMS", [TimeoutError()])
+    events: list[JobEvent] = []
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handler = partial(handlers.note_job, path=str(tmp_path / "begun"))
+    with running(_worker(service, handler, _Cluster, on_event=events.append)):
+        until(lambda: action.status == "Succeeded")
+        until(lambda: not _NOTES)
+    assert [event.detail for event in events if event.name == "executor_failed"] == ["TimeoutError"]
+    assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_process_may_not_begin_a_job_that_was_taken_back(service: LocalCodePipeline, tmp_path: Path) -> None:

@@ -33,12 +33,6 @@ _ENDS = ("reported", "gone", "rejected", "unsent", "lost_race", "handed_back", "
 Hook = Callable[..., None]
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
-
-
 @pytest.fixture
 def service() -> Iterator[LocalCodePipeline]:
     """Give a running service with one customer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,11 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS,
 
 from cp_thirdparty import Job, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import LostRace, MemoryJournal, Rejected, Reported, _steps
+from cp_thirdparty.worker import LostRace, MemoryJournal, Rejected, Reported
 
 _ACKNOWLEDGE = b"AcknowledgeThirdPartyJob"
 _SUCCESS = b"PutThirdPartyJobSuccessResult"
 _DETAILS = b"GetThirdPartyJobDetails"
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
-
-
-@pytest.fixture
-def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer."""
-    with LocalCodePipeline() as made:
-        made.register_client(CLIENT_ID, CLIENT_TOKEN)
-        yield made
 
 
 @attrs.define

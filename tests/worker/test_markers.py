@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
 from cp_thirdparty.testing.wire import failed
-from cp_thirdparty.worker import JobEvent, SqliteJournal, _steps
+from cp_thirdparty.worker import JobEvent, SqliteJournal
 
 _MARKER = "xMARKERx"
 _CONFIGURATION = {"ApiKey": f"{_MARKER}-value", "Level": f"{_MARKER}-level"}
@@ -76,20 +75,6 @@ _FAULTS: dict[str, Any] = {
     "expired": ExpiredCredentials(),
     "echo": Instead(failed("ValidationException", f"Value '{CLIENT_TOKEN}' at 'clientToken' failed")),
 }
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
-
-
-@pytest.fixture
-def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer."""
-    with LocalCodePipeline() as made:
-        made.register_client(CLIENT_ID, CLIENT_TOKEN)
-        yield made
 
 
 @pytest.mark.parametrize("fault", _FAULTS)

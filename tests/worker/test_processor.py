@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, TOKENS, AnyJob, Before, claim, succeed
+from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Before, claim, succeed
 
 from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import ActionTypeNotFoundException
@@ -25,22 +24,7 @@ from cp_thirdparty.worker import (
     Reported,
     Unsent,
     _processing,
-    _steps,
 )
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
-
-
-@pytest.fixture
-def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer."""
-    with LocalCodePipeline() as made:
-        made.register_client(CLIENT_ID, CLIENT_TOKEN)
-        yield made
 
 
 def _processor(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobProcessor[Any]:

@@ -39,7 +39,6 @@ from cp_thirdparty.worker import (
     Unsent,
     _loop,
     _recovery,
-    _steps,
 )
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
@@ -49,12 +48,6 @@ from cp_thirdparty.worker._recovery import Recovery
 
 _DETAILS = "GetThirdPartyJobDetails"
 _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
 
 
 @pytest.fixture

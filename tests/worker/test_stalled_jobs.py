@@ -60,12 +60,6 @@ _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
-
-
 @pytest.fixture
 def service() -> Iterator[LocalCodePipeline]:
     """Give a running service with one customer, which soon offers a job again."""

@@ -85,13 +85,6 @@ _SUCCESS = "PutThirdPartyJobSuccessResult"
 _FAILURE = "PutThirdPartyJobFailureResult"
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let attempts follow each other as fast as the machine can."""
-    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.01)
-
-
 @pytest.fixture
 def service() -> Iterator[LocalCodePipeline]:
     """Give a running service with one customer, which offers jobs again and goes on with actions at once."""

@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -19,7 +20,14 @@ from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._isolation import Raised, call_partner
-from cp_thirdparty.worker._start_permit import WITHDRAWN, create_permit, is_taken, take_permit
+from cp_thirdparty.worker._start_permit import (
+    WITHDRAWN,
+    begin_once,
+    create_permit,
+    is_taken,
+    remove_note,
+    take_permit,
+)
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
@@ -233,7 +241,10 @@ class ExecutorEngine:
         pool = call_partner(self._enter, task)
         if isinstance(pool, Raised):
             return self._note_failure(task, pool.name)
+        note = f"cp-thirdparty-{uuid.uuid4()}" if type(pool.executor).__module__.startswith("distributed.") else ""
         may_begin = None if task.permit is None else partial(take_permit, task.permit)
+        if note:
+            may_begin = partial(begin_once, note)
         offer = task.job.offer
         future: Future[Ran | NotStarted] | Raised = call_partner(
             lambda: pool.executor.submit(run_elsewhere, self._runner, offer, deadline, may_begin)
@@ -245,6 +256,9 @@ class ExecutorEngine:
             ran = self._wait_for(future, task)
         except BaseException as error:  # noqa: BLE001 - Dask has errors of its own
             return self._note_end(pool, task, error)
+        finally:
+            if note and future.done():  # Dask does not run it again
+                call_partner(pool.executor.submit, remove_note, note)
         self._leave(pool, task, is_broken=False)
         if isinstance(ran, NotStarted):
             if not ran.is_initialised:

@@ -4,6 +4,9 @@ Whether a handler in a process pool has begun.
 A pool does not report when a task begins: its future counts as running while it still waits for a process.  So each
 task has a file, its permit.  Who removes the file decides: the process, which then calls the handler, or the worker,
 after which the handler is never called.
+
+On a Dask cluster a handler begins once.  Dask runs a task again if the process dies that runs it, or that has its
+result.  Dask never runs a task at two places at a time, so a note in its scheduler is enough.
 """
 
 from __future__ import annotations
@@ -34,6 +37,33 @@ def take_permit(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+class BegunBeforeError(Exception):
+    """A handler has begun before, in a process of the cluster that has died."""
+
+
+def begin_once(note: str) -> bool:
+    """
+    Note in Dask's scheduler that a handler begins.
+
+    Raises:
+        BegunBeforeError: It has begun before.
+    """
+    from distributed import Event  # noqa: PLC0415 - only where Dask runs the handler
+
+    event = Event(note)
+    if event.is_set():
+        raise BegunBeforeError
+    event.set()
+    return True
+
+
+def remove_note(note: str) -> None:
+    """Remove what `begin_once` has noted."""
+    from distributed import Event  # noqa: PLC0415
+
+    Event(note).clear()
 
 
 def is_taken(path: str) -> bool:

@@ -28,7 +28,7 @@ from cp_thirdparty.worker._async_handlers import (
 )
 from cp_thirdparty.worker._handler_failures import class_name, explain, timeout_message, unexplained
 from cp_thirdparty.worker._isolation import end_copy
-from cp_thirdparty.worker._start_permit import WITHDRAWN
+from cp_thirdparty.worker._start_permit import WITHDRAWN, BegunBeforeError
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -317,6 +317,9 @@ def run_elsewhere(
 
     Returns:
         How the handler ended, or that it was not called.
+
+    Raises:
+        BegunBeforeError: The handler has begun before, in a process of the executor that has died.
     """
     is_initialised = False
     try:
@@ -329,8 +332,13 @@ def run_elsewhere(
     except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
         _load.cache_clear()  # a new client loads the AWS credentials again
         return _not_started(failure, is_initialised=is_initialised)
-    if may_begin is not None and not may_begin():
-        return NotStarted(error=None, error_name=WITHDRAWN)
+    try:
+        if may_begin is not None and not may_begin():
+            return NotStarted(error=None, error_name=WITHDRAWN)
+    except BegunBeforeError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - Dask's scheduler cannot be reached, for any reason
+        return _not_started(failure)
     return loaded.run(
         offer,
         details,
