@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal, TypeAlias
 
 __all__ = [
     "ActionCategory",
@@ -13,6 +14,18 @@ __all__ = [
     "FailureType",
     "JobStatus",
 ]
+
+ActionCategoryName: TypeAlias = Literal["Source", "Build", "Deploy", "Test", "Invoke", "Approval", "Compute"]
+"""The values of `ActionCategory`.  ``ActionCategory("New")`` names a value that this version does not know."""
+
+ActionOwnerName: TypeAlias = Literal["AWS", "ThirdParty", "Custom"]
+"""The values of `ActionOwner`."""
+
+ArtifactLocationTypeName: TypeAlias = Literal["S3"]
+"""The value of `ArtifactLocationType`."""
+
+EncryptionKeyTypeName: TypeAlias = Literal["KMS"]
+"""The value of `EncryptionKeyType`."""
 
 _UNKNOWN = "UNKNOWN"
 

@@ -202,6 +202,9 @@ class SecretMapping(Mapping[str, SecretStr]):
     def __repr__(self) -> str:
         return f"SecretMapping({dict(self)!r})"
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
 

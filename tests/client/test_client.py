@@ -237,7 +237,7 @@ def _fail(failure_details: Any) -> Callable[[ThirdPartyJobClient], object]:
     )
 
 
-def _action_type(**parts: str) -> ActionTypeId:
+def _action_type(**parts: Any) -> ActionTypeId:
     return ActionTypeId(**{"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1", **parts})
 
 

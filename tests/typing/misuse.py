@@ -81,7 +81,9 @@ def constructors() -> None:
     ActionTypeId(category="Test", owner="ThirdParty", provider="p", version=1)  # E: mypy pyright ty
     ActionTypeId(category="Test", owner="ThirdParty", provider="p")  # E: mypy pyright ty
     ActionTypeId("Test", "ThirdParty", "p", "1")  # E: mypy pyright ty
-    FailureDetails(type="JobFailed", message="m")  # E: mypy pyright ty
+    ActionTypeId(category="Tset", owner="ThirdParty", provider="p", version="1")  # E: mypy pyright ty
+    ActionTypeId(category="Test", owner="Thirdparty", provider="p", version="1")  # E: mypy pyright ty
+    FailureDetails(type="JobFaild", message="m")  # E: mypy pyright ty
     FailureDetails(type=FailureType.JOB_FAILED)  # E: mypy pyright ty
     FailureDetails(type=JobStatus.FAILED, message="m")  # E: mypy pyright ty
     ExecutionDetails(percent_complete="50")  # E: mypy pyright ty
