@@ -47,7 +47,7 @@ class ConfigurationKey:
     """
     Describes the configuration key of a field: ``api_key: Annotated[SecretStr, ConfigurationKey("APIKey")]``.
 
-    `Key` is the same class under a shorter name.
+    ``Key`` is the same class under a shorter name.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The name is not a string of 1 to 50 characters.
@@ -79,6 +79,7 @@ class ConfigurationKey:
 
 
 Key = ConfigurationKey
+"""`ConfigurationKey` under a shorter name."""
 
 
 @hide_arguments
@@ -89,19 +90,19 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     The key of a field is what a `ConfigurationKey` says, the alias of a pydantic field, or else the field's name in
     PascalCase: ``project_name`` is ``"ProjectName"``.  Values are strings and are converted strictly:
 
-    =============================  ==========================================================
-    field type                     strings that it accepts
-    =============================  ==========================================================
-    ``SecretStr``, ``str``         any; a ``str`` is not hidden
-    ``int``                        ``-?`` and 1 to 18 of the digits 0 to 9
-    ``float``                      a finite decimal number, such as ``-0.5`` or ``1e3``
-    ``bool``                       ``true`` or ``false``, in any case
-    ``datetime.timedelta``         a decimal number of seconds, at least 0
-    an enum, ``Literal``           one of its values, which must be strings
-    ``list[X]``, ``tuple[X, ...]`` items of these types, separated by commas.  Spaces around an
-                                   item are dropped, ``\,`` is a comma in an item, ``\\`` is a
-                                   backslash.  The empty string is the empty list.
-    =============================  ==========================================================
+    ==============================  =========================================================
+    field type                      strings that it accepts
+    ==============================  =========================================================
+    ``SecretStr``, ``str``          any; a ``str`` is not hidden
+    ``int``                         ``-?`` and 1 to 18 of the digits 0 to 9
+    ``float``                       a finite decimal number, such as ``-0.5`` or ``1e3``
+    ``bool``                        ``true`` or ``false``, in any case
+    ``datetime.timedelta``          a decimal number of seconds, at least 0
+    an enum, ``Literal``            one of its values, which must be strings
+    ``list[X]``, ``tuple[X, ...]``  items of these types, separated by commas.  Spaces around
+                                    an item are dropped, ``\,`` is a comma in an item, ``\\``
+                                    is a backslash.  The empty string is the empty list.
+    ==============================  =========================================================
 
     Each may be ``| None``, which also makes the key optional, as a default does.  `typing.NewType` and ``Annotated`` of
     these types are the same types.  Unknown keys are ignored.  A pydantic model may also have pydantic's own secrets,

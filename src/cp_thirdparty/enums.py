@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 __all__ = [
     "ActionCategory",
@@ -102,6 +102,10 @@ class JobStatus(_OpenEnum):
     TIMED_OUT = "TimedOut"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+    if TYPE_CHECKING:  # each status is true, so `if client.acknowledge_third_party_job(...)` is a mistake
+
+        def __bool__(self) -> None: ...
 
 
 class FailureType(str, Enum):

@@ -172,7 +172,7 @@ class S3Location:
     """Where an object lies in S3."""
 
     bucket_name: str
-    """The bucket, named by the pipeline's owner: a stranger."""
+    """The bucket.  Its name comes from the pipeline's owner, so it is untrusted."""
     object_key: str
     """The key of the object.  Never use it as a local path."""
 
@@ -265,7 +265,7 @@ class ActionTypeId:
     category: ActionCategory = attrs.field(converter=_category)
     """What kind of action it is."""
     owner: ActionOwner = attrs.field(converter=_owner)
-    """Who made it: ``ThirdParty`` for a partner's action."""
+    """Who made it, such as ``ThirdParty`` for a partner's action."""
     provider: str
     """The partner's name of the action."""
     version: str
@@ -329,7 +329,7 @@ class PipelineContext:
     @property
     def path(self) -> str:
         """
-        Pipeline, stage and action in one line: ``"pipeline / stage / action"``.  A part without a name is left out.
+        ``"pipeline / stage / action"`` in one line.  A part without a name is left out.
 
         .. versionadded:: 0.2.0
         """
@@ -374,7 +374,7 @@ class JobData:
     @property
     def inputs(self) -> Mapping[str, Artifact]:
         """
-        The input artifacts by name, in their order: ``details.data.inputs["MyApp"]``.
+        The input artifacts by name and in order, such as ``details.data.inputs["MyApp"]``.
 
         .. versionadded:: 0.2.0
         """
@@ -400,7 +400,7 @@ class JobDetails:
     data: JobData
     """What the job is about."""
     nonce: str
-    """A fence number for the acknowledgement: it lets one worker have the job.  Not a secret."""
+    """A fence number for the acknowledgement, which lets one worker have the job.  Not a secret."""
 
 
 @_shown

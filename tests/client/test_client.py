@@ -238,7 +238,8 @@ def _fail(failure_details: Any) -> Callable[[ThirdPartyJobClient], object]:
 
 
 def _action_type(**parts: Any) -> ActionTypeId:
-    return ActionTypeId(**{"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1", **parts})
+    every: dict[str, Any] = {"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1", **parts}
+    return ActionTypeId(**every)
 
 
 @pytest.mark.parametrize(
