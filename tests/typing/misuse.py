@@ -47,8 +47,8 @@ def secrets(secret: SecretStr) -> None:
     secret < secret  # E: mypy pyright ty
     "x" in secret  # E: mypy pyright ty
     list(secret)  # E: mypy pyright ty
-    secret == "token"  # E: mypy pyright
-    "token" == secret  # E: mypy
+    print(secret == "token")  # E: mypy pyright
+    print("token" == secret)  # E: mypy
     SecretStr(5)  # E: mypy pyright ty
     SecretStr(b"bytes")  # E: mypy pyright ty
     SecretStr()  # E: mypy pyright ty
@@ -162,5 +162,5 @@ def right(client: ThirdPartyJobClient, details: JobDetails, secret: SecretStr) -
     if details.data.action_configuration is not None:
         takes_text(details.data.action_configuration.configuration["A"].get_secret_value())
     status = client.acknowledge_third_party_job(details.id, nonce=details.nonce, client_token=secret)
-    print(secret == details.data.configuration["A"], status == "InProgress", status is not None)
+    print(secret == details.data.configuration["A"], status == "InProgress")
     return status if status == JobStatus.IN_PROGRESS else ""
