@@ -181,6 +181,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def traps(session: nox.Session) -> None:
+    """Count the planted mistakes that five type checkers refuse, with this library and with others."""
+    install(session, "-e", ".", "--group", "traps")
+    session.run("python", "tests/typing/traps/report.py")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the site in docs/_build/html without a network, run the code of its pages and check the result."""
     install(session, "-e", HAS_ALL_EXTRAS, "--group", "docs")

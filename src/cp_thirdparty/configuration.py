@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
-import sys
 import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeVar, cast, overload
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, TypeVar, overload
 
 import attrs
 from typing_extensions import NotRequired, TypedDict
 
 from cp_thirdparty import _limits
 from cp_thirdparty._class_rules import describe_refusal
-from cp_thirdparty._field_types import SUPPORTED, FieldType, PropertyType, find_type, strip_annotation
+from cp_thirdparty._configuration_fields import Field, fields_of
+from cp_thirdparty._field_types import PropertyType
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._hooks import MismatchError
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
@@ -47,7 +43,7 @@ class ConfigurationKey:
     """
     Describes the configuration key of a field: ``api_key: Annotated[SecretStr, ConfigurationKey("APIKey")]``.
 
-    `Key` is the same class under a shorter name.
+    ``Key`` is the same class under a shorter name.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The name is not a string of 1 to 50 characters.
@@ -79,6 +75,7 @@ class ConfigurationKey:
 
 
 Key = ConfigurationKey
+"""`ConfigurationKey` under a shorter name."""
 
 
 @hide_arguments
@@ -89,19 +86,19 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     The key of a field is what a `ConfigurationKey` says, the alias of a pydantic field, or else the field's name in
     PascalCase: ``project_name`` is ``"ProjectName"``.  Values are strings and are converted strictly:
 
-    =============================  ==========================================================
-    field type                     strings that it accepts
-    =============================  ==========================================================
-    ``SecretStr``, ``str``         any; a ``str`` is not hidden
-    ``int``                        ``-?`` and 1 to 18 of the digits 0 to 9
-    ``float``                      a finite decimal number, such as ``-0.5`` or ``1e3``
-    ``bool``                       ``true`` or ``false``, in any case
-    ``datetime.timedelta``         a decimal number of seconds, at least 0
-    an enum, ``Literal``           one of its values, which must be strings
-    ``list[X]``, ``tuple[X, ...]`` items of these types, separated by commas.  Spaces around an
-                                   item are dropped, ``\,`` is a comma in an item, ``\\`` is a
-                                   backslash.  The empty string is the empty list.
-    =============================  ==========================================================
+    ==============================  =========================================================
+    field type                      strings that it accepts
+    ==============================  =========================================================
+    ``SecretStr``, ``str``          any; a ``str`` is not hidden
+    ``int``                         ``-?`` and 1 to 18 of the digits 0 to 9
+    ``float``                       a finite decimal number, such as ``-0.5`` or ``1e3``
+    ``bool``                        ``true`` or ``false``, in any case
+    ``datetime.timedelta``          a decimal number of seconds, at least 0
+    an enum, ``Literal``            one of its values, which must be strings
+    ``list[X]``, ``tuple[X, ...]``  items of these types, separated by commas.  Spaces around
+                                    an item are dropped, ``\,`` is a comma in an item, ``\\``
+                                    is a backslash.  The empty string is the empty list.
+    ==============================  =========================================================
 
     Each may be ``| None``, which also makes the key optional, as a default does.  `typing.NewType` and ``Annotated`` of
     these types are the same types.  Unknown keys are ignored.  A pydantic model may also have pydantic's own secrets,
@@ -124,7 +121,7 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     """
     if not isinstance(configuration, (ActionConfiguration, types.NoneType)):
         raise TypeError("structure_configuration() takes an ActionConfiguration or None")
-    fields = _fields_of(model)
+    fields = fields_of(model, ConfigurationKey)
     arguments, problems = _read_fields(fields, {} if configuration is None else configuration.configuration)
     if problems:
         raise ConfigurationError(problems)
@@ -152,7 +149,7 @@ def check_configuration_class(model: Any) -> None:
 
     .. versionadded:: 0.2.0
     """
-    _fields_of(model)
+    fields_of(model, ConfigurationKey)
 
 
 class CustomActionProperty(TypedDict):
@@ -224,7 +221,7 @@ def action_type_properties(
     """
     if for_ not in _DESCRIPTION_LENGTHS:
         raise ValueError('for_ must be "custom" or "third-party"')
-    fields = _fields_of(model)
+    fields = fields_of(model, ConfigurationKey)
     broken = list(_broken_limits(fields, _DESCRIPTION_LENGTHS[for_]))
     if broken:
         raise InvalidRequestError(model.__qualname__, "; ".join(broken))
@@ -239,7 +236,7 @@ _DESCRIPTION_LENGTHS: Final[Mapping[str, int]] = {
 }
 
 
-def _broken_limits(fields: tuple[_Field, ...], most_characters: int) -> Iterator[str]:
+def _broken_limits(fields: tuple[Field, ...], most_characters: int) -> Iterator[str]:
     if len(fields) > _limits.MAX_PROPERTIES:
         yield f"has {len(fields)} fields, and an action type has at most {_limits.MAX_PROPERTIES} properties"
     for field in fields:
@@ -258,7 +255,7 @@ def _broken_limits(fields: tuple[_Field, ...], most_characters: int) -> Iterator
             yield f"{field.name}: a queryable key must be required and not secret"
 
 
-def _custom_property(field: _Field) -> CustomActionProperty:
+def _custom_property(field: Field) -> CustomActionProperty:
     described: CustomActionProperty = {
         "name": field.key,
         "required": field.is_required,
@@ -272,7 +269,7 @@ def _custom_property(field: _Field) -> CustomActionProperty:
     return described
 
 
-def _third_party_property(field: _Field) -> ThirdPartyActionProperty:
+def _third_party_property(field: Field) -> ThirdPartyActionProperty:
     described: ThirdPartyActionProperty = {
         "name": field.key,
         "optional": not field.is_required,
@@ -285,37 +282,7 @@ def _third_party_property(field: _Field) -> ThirdPartyActionProperty:
     return described
 
 
-@attrs.frozen(kw_only=True)
-class _Field:
-    """
-    A field of a configuration class.
-
-    Attributes:
-        name: Its name.
-
-        argument: Name of the argument of the constructor.
-
-        key: What the customer knows it as.
-
-        type: How it is read.
-
-        description: What a `ConfigurationKey` says.
-
-        make_absent: Returns the value for an absent key; ``None`` if the constructor has a default for it.
-
-        is_required: Whether an absent key is an error.
-    """
-
-    name: str
-    argument: str
-    key: str
-    type: FieldType
-    description: ConfigurationKey
-    make_absent: Callable[[], Any] | None
-    is_required: bool
-
-
-def _read_fields(fields: Iterable[_Field], values: Mapping[str, SecretStr]) -> tuple[dict[str, Any], list[str]]:
+def _read_fields(fields: Iterable[Field], values: Mapping[str, SecretStr]) -> tuple[dict[str, Any], list[str]]:
     arguments: dict[str, Any] = {}
     problems: list[str] = []
     for field in fields:
@@ -329,169 +296,3 @@ def _read_fields(fields: Iterable[_Field], values: Mapping[str, SecretStr]) -> t
         elif field.make_absent is not None:
             arguments[field.argument] = field.make_absent()
     return arguments, problems
-
-
-def _fields_of(model: Any) -> tuple[_Field, ...]:
-    """
-    Return the fields of a configuration class.
-
-    Raises:
-        TypeError: The class cannot be filled from strings.
-
-        NameError: A name in an annotation of the class is not known.
-    """
-    if not isinstance(model, type):
-        raise TypeError(f"the class must be {_CLASSES}, not {_describe_object(model)}")
-    return _fields_of_class(model)
-
-
-_CLASSES: Final = "an attrs class, a dataclass or a pydantic model"
-
-
-def _describe_object(model: object) -> str:
-    origin = typing.get_origin(model)
-    if isinstance(origin, type):
-        return f"{origin.__qualname__}[...]: derive a class from it"
-    return f"an object of type {type(model).__name__}"
-
-
-@functools.lru_cache(maxsize=256)
-def _fields_of_class(model: type[Any]) -> tuple[_Field, ...]:
-    declared = _declared_fields(model)
-    if declared is None:
-        raise TypeError(
-            f"the class must be {_CLASSES}, not {model.__qualname__}; TypedDict and other classes are not supported"
-        )
-    fields = tuple(_field(model, one) for one in declared)
-    twins = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
-    if twins:
-        raise TypeError(f"{model.__qualname__}: more than one field has the key {', '.join(sorted(twins))}")
-    if inspect.isabstract(model):
-        raise TypeError(f"{model.__qualname__}: the class is abstract")
-    if not _is_pydantic(model) and not _takes(model, {field.argument for field in fields}):
-        raise TypeError(f"{model.__qualname__}: its __init__ must take the fields by name, and nothing else")
-    return fields
-
-
-def _takes(model: type[Any], arguments: Iterable[str]) -> bool:
-    try:
-        inspect.signature(model).bind(**dict.fromkeys(arguments))
-    except TypeError:
-        return False
-    return True
-
-
-@attrs.frozen(kw_only=True)
-class _Declared:
-    """What a class of any kind says about a field."""
-
-    name: str
-    argument: str
-    annotation: Any
-    extras: tuple[Any, ...] = ()
-    has_default: bool
-    alias: str | None = None
-    make_default: Callable[[], Any] | None = None
-
-
-def _declared_fields(model: Any) -> Iterable[_Declared] | None:
-    """Return what a class says about its fields; ``None`` if it is a class of another kind."""
-    if _is_pydantic(model):
-        return _pydantic_fields(model)
-    name: str = model.__qualname__
-    if not (attrs.has(model) or dataclasses.is_dataclass(model)):
-        return None
-    hints = typing.get_type_hints(model, include_extras=True)
-    if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
-        raise TypeError(f"{name}: a configuration class has no InitVar")
-    return [
-        _Declared(name=field, argument=argument, annotation=hints.get(field), has_default=has_default)
-        for field, argument, has_default in _init_fields(model)
-    ]
-
-
-def _init_fields(model: Any) -> Iterator[tuple[str, str, bool]]:
-    if attrs.has(model):
-        for field in attrs.fields(model):
-            if field.init:
-                yield field.name, field.alias or field.name, field.default is not attrs.NOTHING
-    else:
-        for item in dataclasses.fields(model):
-            if item.init:
-                missing = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-                yield item.name, item.name, not missing
-
-
-def _is_pydantic(model: type[Any]) -> bool:
-    """Return whether a class is a model of pydantic 2, without importing pydantic: its models need it loaded."""
-    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
-    return base is not None and issubclass(model, base) and hasattr(base, "model_fields")
-
-
-def _pydantic_fields(model: Any) -> Iterator[_Declared]:
-    if model.__pydantic_root_model__:
-        raise TypeError(f"{model.__qualname__}: a RootModel has no fields")
-    model.model_rebuild()  # an annotation may name a class that was defined later
-    reads_environment = hasattr(model, "settings_customise_sources")
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        if not isinstance(alias, (str, types.NoneType)):
-            raise TypeError(f"{model.__qualname__}.{name}: the alias of a configuration field must be a string")
-        by_alias = alias is not None and model.model_config.get("validate_by_alias") is not False
-        has_default = not field.is_required()
-        # An object of settings fills absent fields from the environment of the worker, which is not the customer's.
-        is_known = has_default and not field.default_factory_takes_validated_data
-        default = functools.partial(field.get_default, call_default_factory=True)
-        yield _Declared(
-            name=name,
-            argument=cast("str", alias) if by_alias else name,
-            annotation=field.annotation,
-            extras=tuple(field.metadata),
-            has_default=has_default,
-            alias=alias,
-            make_default=default if reads_environment and is_known else None,
-        )
-
-
-def _field(model: type[Any], declared: _Declared) -> _Field:
-    place = f"{model.__qualname__}.{declared.name}"
-    bare, extras, is_optional = strip_annotation(declared.annotation)
-    found = find_type(bare) or (_pydantic_type(bare) if _is_pydantic(model) else None)
-    if isinstance(bare, TypeVar):
-        raise TypeError(f"{place}: {bare.__name__} is a type variable; derive a class that gives the field a type")
-    if found is None:
-        raise TypeError(f"{place}: {SUPPORTED}")
-    description = _description(place, (*extras, *declared.extras))
-    return _Field(
-        name=declared.name,
-        argument=declared.argument,
-        key=description.name or declared.alias or _pascal_case(declared.name),
-        type=found,
-        description=description,
-        make_absent=declared.make_default if declared.has_default else _none,
-        is_required=not (is_optional or declared.has_default),
-    )
-
-
-def _none() -> None:
-    return None
-
-
-def _description(place: str, extras: Iterable[Any]) -> ConfigurationKey:
-    """Return the outermost `ConfigurationKey`."""
-    found = [extra for extra in extras if isinstance(extra, ConfigurationKey)]
-    wrong = [extra for extra in extras if isinstance(extra, str) or extra is ConfigurationKey]
-    if wrong and not found:
-        raise TypeError(f'{place}: write Annotated[..., ConfigurationKey("Name")] to name the key of a field')
-    return found[-1] if found else ConfigurationKey()
-
-
-def _pydantic_type(bare: Any) -> FieldType | None:
-    """Return how pydantic's secrets, URLs and addresses are read: pydantic itself reads them from a string."""
-    place = (getattr(bare, "__module__", None), getattr(bare, "__name__", None))
-    is_secret = place in {("pydantic.types", "SecretStr"), ("pydantic.types", "SecretBytes")}
-    return FieldType(str, is_secret=is_secret) if is_secret or place[0] == "pydantic.networks" else None
-
-
-def _pascal_case(name: str) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))

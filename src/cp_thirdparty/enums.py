@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cp_thirdparty._text import show_repr
 
@@ -15,6 +16,18 @@ __all__ = [
     "FailureType",
     "JobStatus",
 ]
+
+ActionCategoryName: TypeAlias = Literal["Source", "Build", "Deploy", "Test", "Invoke", "Approval", "Compute"]
+"""The values of `ActionCategory`.  ``ActionCategory("New")`` names a value that this version does not know."""
+
+ActionOwnerName: TypeAlias = Literal["AWS", "ThirdParty", "Custom"]
+"""The values of `ActionOwner`."""
+
+ArtifactLocationTypeName: TypeAlias = Literal["S3"]
+"""The value of `ArtifactLocationType`."""
+
+EncryptionKeyTypeName: TypeAlias = Literal["KMS"]
+"""The value of `EncryptionKeyType`."""
 
 _UNKNOWN = "UNKNOWN"
 
@@ -94,6 +107,10 @@ class JobStatus(_OpenEnum):
     TIMED_OUT = "TimedOut"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+    if TYPE_CHECKING:  # each status is true, so `if client.acknowledge_third_party_job(...)` is a mistake
+
+        def __bool__(self) -> None: ...
 
 
 class FailureType(str, Enum):

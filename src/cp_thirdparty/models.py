@@ -11,7 +11,7 @@ share between threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,12 +19,17 @@ import attrs
 
 from cp_thirdparty import _limits
 from cp_thirdparty._frames import hide_init_arguments
+from cp_thirdparty._result_errors import FailureTypeName
 from cp_thirdparty._text import show_repr
 from cp_thirdparty.enums import (
     ActionCategory,
+    ActionCategoryName,
     ActionOwner,
+    ActionOwnerName,
     ArtifactLocationType,
+    ArtifactLocationTypeName,
     EncryptionKeyType,
+    EncryptionKeyTypeName,
     FailureType,
 )
 from cp_thirdparty.exceptions import InvalidRequestError
@@ -51,6 +56,8 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+_FAILURE_TYPES: dict[str, FailureType] = {member.value: member for member in FailureType}
+
 
 def _wrapped(value: str | SecretStr | None) -> SecretStr | None:
     return None if value is None else SecretStr.wrap(value)
@@ -60,19 +67,19 @@ def _wrapped_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, Secret
     return value if isinstance(value, SecretMapping) else SecretMapping(value)
 
 
-def _category(value: ActionCategory | str) -> ActionCategory:
+def _category(value: ActionCategory | ActionCategoryName) -> ActionCategory:
     return _member(ActionCategory, value, "category")
 
 
-def _owner(value: ActionOwner | str) -> ActionOwner:
+def _owner(value: ActionOwner | ActionOwnerName) -> ActionOwner:
     return _member(ActionOwner, value, "owner")
 
 
-def _location_type(value: ArtifactLocationType | str | None) -> ArtifactLocationType | None:
+def _location_type(value: ArtifactLocationType | ArtifactLocationTypeName | None) -> ArtifactLocationType | None:
     return None if value is None else _member(ArtifactLocationType, value, "type")
 
 
-def _key_type(value: EncryptionKeyType | str) -> EncryptionKeyType:
+def _key_type(value: EncryptionKeyType | EncryptionKeyTypeName) -> EncryptionKeyType:
     return _member(EncryptionKeyType, value, "type")
 
 
@@ -85,6 +92,12 @@ def _member(enum: type[_OpenEnumT], value: object, field: str) -> _OpenEnumT:
     if isinstance(value, str):
         return enum(value)
     raise InvalidRequestError(field, f"must be an {enum.__name__} or a str")
+
+
+def _failure(value: FailureType | FailureTypeName) -> FailureType:
+    known: Any = _FAILURE_TYPES.get(value, value) if isinstance(value, str) else value
+    failure_type: FailureType = known  # or another value, which the validator refuses
+    return failure_type
 
 
 def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
@@ -139,20 +152,37 @@ def _rich_tree(model: object) -> object:
     return rich_tree(model)
 
 
+class _ByName(Mapping[str, "Artifact"]):
+    """Artifacts by their names; IPython completes them.  An artifact without a name is left out."""
+
+    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+        self._artifacts = {artifact.name: artifact for artifact in artifacts if artifact.name is not None}
+
+    def __getitem__(self, name: str) -> Artifact:
+        return self._artifacts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._artifacts)
+
+    def __len__(self) -> int:
+        return len(self._artifacts)
+
+    def __repr__(self) -> str:
+        return repr(self._artifacts)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._artifacts)
+
+
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
-    """
-    Where an object lies in S3.
-
-    Attributes:
-        bucket_name: The bucket, named by the pipeline's owner: a stranger.
-
-        object_key: The key of the object.  Never use it as a local path.
-    """
+    """Where an object lies in S3."""
 
     bucket_name: str
+    """The bucket.  Its name comes from the pipeline's owner, so it is untrusted."""
     object_key: str
+    """The key of the object.  Never use it as a local path."""
 
 
 @_shown
@@ -161,36 +191,36 @@ class ArtifactLocation:
     """
     Where an artifact lies.
 
-    Attributes:
-        type: The kind of store, or ``None``.  It may be given as text.
-
-        s3_location: The place in S3, or ``None``.
-
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
     """
 
     type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
+    """The kind of store, or ``None``.  It may be given as text."""
     s3_location: S3Location | None = None
+    """The place in S3, or ``None``."""
 
 
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
-    """
-    Files that an action takes or makes, most often one ZIP archive.
-
-    Attributes:
-        name: The name that the pipeline gives it, or ``None``.
-
-        revision: A commit id, an S3 version or the like, or ``None``.
-
-        location: Where it lies, or ``None``.
-    """
+    """Files that an action takes or makes, most often one ZIP archive."""
 
     name: str | None = None
+    """The name that the pipeline gives it, or ``None``."""
     revision: str | None = None
+    """A commit id, an S3 version or the like, or ``None``."""
     location: ArtifactLocation | None = None
+    """Where it lies, or ``None``."""
+
+    @property
+    def s3(self) -> S3Location | None:
+        """
+        The place in S3, or ``None`` without one.
+
+        .. versionadded:: 0.2.0
+        """
+        return None if self.location is None else self.location.s3_location
 
 
 @_shown
@@ -202,20 +232,16 @@ class ArtifactCredentials:
 
     The service tells no expiry; the 15 minutes were seen in AWS's own Jenkins plug-in.
 
-    Attributes:
-        access_key_id: The access key, or ``None``.
-
-        secret_access_key: The secret key, or ``None``.
-
-        session_token: The session token, or ``None``.
-
     Raises:
         TypeError: A value is not a text.
     """
 
     access_key_id: SecretStr | None = attrs.field(default=None, converter=_wrapped)
+    """The access key, or ``None``."""
     secret_access_key: SecretStr | None = attrs.field(default=None, converter=_wrapped)
+    """The secret key, or ``None``."""
     session_token: SecretStr | None = attrs.field(default=None, converter=_wrapped)
+    """The session token, or ``None``."""
 
 
 @_shown
@@ -224,17 +250,14 @@ class EncryptionKey:
     """
     The key that encrypts the pipeline's artifacts.
 
-    Attributes:
-        id: A key id, a key ARN or an alias ARN.  An alias is known only in the account that made the key.
-
-        type: The kind of key.  It may be given as text.
-
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
     """
 
     id: str
+    """A key id, a key ARN or an alias ARN.  An alias is known only in the account that made the key."""
     type: EncryptionKeyType = attrs.field(converter=_key_type)
+    """The kind of key.  It may be given as text."""
 
 
 @_shown
@@ -243,23 +266,18 @@ class ActionTypeId:
     """
     The four parts that name an action type.  ``category`` and ``owner`` take a plain text too.
 
-    Attributes:
-        category: What kind of action it is.
-
-        owner: Who made it: ``ThirdParty`` for a partner's action.
-
-        provider: The partner's name of the action.
-
-        version: The version, a text such as ``"1"``.
-
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is no text.
     """
 
     category: ActionCategory = attrs.field(converter=_category)
+    """What kind of action it is."""
     owner: ActionOwner = attrs.field(converter=_owner)
+    """Who made it, such as ``ThirdParty`` for a partner's action."""
     provider: str
+    """The partner's name of the action."""
     version: str
+    """The version, a text such as ``"1"``."""
 
 
 @_shown
@@ -272,138 +290,136 @@ class ActionConfiguration:
     Every value is secret until `cp_thirdparty.structure_configuration` says otherwise: the service sends protected
     values in clear and never tells which they are.
 
-    Attributes:
-        configuration: Values by key.  Immutable.
-
     Raises:
         TypeError: A value is not a text.
     """
 
     configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrapped_values)
+    """Values by key.  Immutable."""
 
 
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class StageContext:
-    """
-    The stage of the pipeline.
-
-    Attributes:
-        name: Its name, or ``None``.
-    """
+    """The stage of the pipeline."""
 
     name: str | None = None
+    """Its name, or ``None``."""
 
 
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionContext:
-    """
-    The action within its stage.
-
-    Attributes:
-        name: Its name, or ``None``.
-
-        action_execution_id: The id of this run of the action, or ``None``.
-    """
+    """The action within its stage."""
 
     name: str | None = None
+    """Its name, or ``None``."""
     action_execution_id: str | None = None
+    """The id of this run of the action, or ``None``."""
 
 
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class PipelineContext:
-    """
-    The pipeline that the job belongs to.
-
-    Attributes:
-        pipeline_name: Its name, unique in the customer's account, or ``None``.
-
-        stage: The stage, or ``None``.
-
-        action: The action, or ``None``.
-
-        pipeline_arn: Never sent for third-party jobs.
-
-        pipeline_execution_id: Never sent for third-party jobs.
-    """
+    """The pipeline that the job belongs to."""
 
     pipeline_name: str | None = None
+    """Its name, unique in the customer's account, or ``None``."""
     stage: StageContext | None = None
+    """The stage, or ``None``."""
     action: ActionContext | None = None
+    """The action, or ``None``."""
     pipeline_arn: str | None = None
+    """Never sent for third-party jobs."""
     pipeline_execution_id: str | None = None
+    """Never sent for third-party jobs."""
+
+    @property
+    def path(self) -> str:
+        """
+        ``"pipeline / stage / action"`` in one line.  A part without a name is left out.
+
+        .. versionadded:: 0.2.0
+        """
+        names = (self.pipeline_name, self.stage and self.stage.name, self.action and self.action.name)
+        return " / ".join(name for name in names if name)
 
 
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
-    """
-    What a job is about.  The service documents every part as optional.
-
-    Attributes:
-        action_type_id: The action type, or ``None``.
-
-        action_configuration: What the customer entered, or ``None``.
-
-        pipeline_context: Where the job comes from, or ``None``.
-
-        input_artifacts: What the action takes; may be empty.
-
-        output_artifacts: What the action must make; may be empty.
-
-        artifact_credentials: Credentials for the artifacts, or ``None``.
-
-        continuation_token: The partner's own text from an earlier job of this action, or ``None`` for the first.
-            It is shown in clear: keep secrets out of it.
-
-        encryption_key: The key to encrypt output artifacts with; ``None`` means the AWS managed key.
-    """
+    """What a job is about.  The service documents every part as optional."""
 
     action_type_id: ActionTypeId | None = None
+    """The action type, or ``None``."""
     action_configuration: ActionConfiguration | None = None
+    """What the customer entered, or ``None``."""
     pipeline_context: PipelineContext | None = None
+    """Where the job comes from, or ``None``."""
     input_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
+    """What the action takes; may be empty."""
     output_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
+    """What the action must make; may be empty."""
     artifact_credentials: ArtifactCredentials | None = None
+    """Credentials for the artifacts, or ``None``."""
     continuation_token: str | None = None
+    """
+    The partner's own text from an earlier job of this action, or ``None`` for the first. It is shown in clear: keep
+    secrets out of it.
+    """
     encryption_key: EncryptionKey | None = None
+    """The key to encrypt output artifacts with; ``None`` means the AWS managed key."""
+
+    @property
+    def configuration(self) -> Mapping[str, SecretStr]:
+        """
+        The values of `action_configuration` by key; empty without one.
+
+        .. versionadded:: 0.2.0
+        """
+        return SecretMapping({}) if self.action_configuration is None else self.action_configuration.configuration
+
+    @property
+    def inputs(self) -> Mapping[str, Artifact]:
+        """
+        The input artifacts by name and in order, such as ``details.data.inputs["MyApp"]``.
+
+        .. versionadded:: 0.2.0
+        """
+        return _ByName(self.input_artifacts)
+
+    @property
+    def outputs(self) -> Mapping[str, Artifact]:
+        """
+        The output artifacts by name, in their order.
+
+        .. versionadded:: 0.2.0
+        """
+        return _ByName(self.output_artifacts)
 
 
 @_shown
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True)  # with weak references, which cost 8 bytes
 class JobDetails:
-    """
-    The answer to ``GetThirdPartyJobDetails``.
-
-    Attributes:
-        id: The id of the job.
-
-        data: What the job is about.
-
-        nonce: A fence number for the acknowledgement: it lets one worker have the job.  Not a secret.
-    """
+    """The answer to ``GetThirdPartyJobDetails``."""
 
     id: str
+    """The id of the job."""
     data: JobData
+    """What the job is about."""
     nonce: str
+    """A fence number for the acknowledgement, which lets one worker have the job.  Not a secret."""
 
 
 @_shown
-@attrs.frozen(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True)  # with weak references, which cost 8 bytes
 class ThirdPartyJob:
-    """
-    What a poll returns.  It holds no secret, so it is what travels between processes.
-
-    Attributes:
-        client_id: Names the customer to the partner, who looks up the client token by it.
-
-        job_id: The id of the job.
-    """
+    """What a poll returns.  It holds no secret, so it is what travels between processes."""
 
     client_id: str
+    """Names the customer to the partner, who looks up the client token by it."""
     job_id: str
+    """The id of the job."""
 
 
 @_shown
@@ -415,27 +431,22 @@ class CurrentRevision:
     The client truncates longer strings when it sends them, the last character is then ``…``.  A revision without
     `revision` or `change_identifier` is not sent, because the service would refuse the result.
 
-    Attributes:
-        revision: The revision id, up to 1,500 characters.
-
-        change_identifier: What changed, up to 100 characters.
-
-        created: When the revision was made, with a time zone; fractions of a second may get lost.
-
-        revision_summary: A description of it, up to 2,048 characters.
-
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
     revision: str = attrs.field(validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.REVISION))
+    """The revision id, up to 1,500 characters."""
     change_identifier: str = attrs.field(
         validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.CHANGE_IDENTIFIER)
     )
+    """What changed, up to 100 characters."""
     created: datetime | None = attrs.field(default=None, validator=_checked(_limits.aware_datetime))
+    """When the revision was made, with a time zone; fractions of a second may get lost."""
     revision_summary: str | None = attrs.field(
         default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.REVISION_SUMMARY)
     )
+    """A description of it, up to 2,048 characters."""
 
 
 @_shown
@@ -446,13 +457,6 @@ class ExecutionDetails:
 
     The client truncates longer strings when it sends them, the last character is then ``…``.  It leaves out empty ones.
 
-    Attributes:
-        summary: A description of the state, up to 2,048 characters.
-
-        external_execution_id: The partner's own id of the work, up to 1,500 characters; links to its page.
-
-        percent_complete: 0 to 100.  The client sends a number outside of this range as the nearest end of it.
-
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
@@ -460,12 +464,15 @@ class ExecutionDetails:
     summary: str | None = attrs.field(
         default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXECUTION_SUMMARY)
     )
+    """A description of the state, up to 2,048 characters."""
     external_execution_id: str | None = attrs.field(
         default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
+    """The partner's own id of the work, up to 1,500 characters; links to its page."""
     percent_complete: int | None = attrs.field(
         default=None, validator=_checked(_limits.integer), metadata=_limit(_limits.whole_number, 0, _limits.MAX_PERCENT)
     )
+    """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
 
 
 @_shown
@@ -477,21 +484,17 @@ class FailureDetails:
     The client truncates longer strings when it sends them, the last character is then ``…``.  It replaces an empty
     message, because the service would refuse it.
 
-    Attributes:
-        type: The kind of failure.
-
-        message: What the customer reads, up to 5,000 characters.  Keep secrets out of it.
-
-        external_execution_id: The partner's own id of the work, up to 1,500 characters.
-
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    type: FailureType = attrs.field(validator=_checked(_failure_type))
+    type: FailureType = attrs.field(converter=_failure, validator=_checked(_failure_type))
+    """The kind of failure.  It may be given as its value, such as ``"JobFailed"``."""
     message: str = attrs.field(
         validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.FAILURE_MESSAGE)
     )
+    """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
     external_execution_id: str | None = attrs.field(
         default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
+    """The partner's own id of the work, up to 1,500 characters."""

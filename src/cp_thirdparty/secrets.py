@@ -94,15 +94,16 @@ class SecretStr:
     def __format__(self, format_spec: str) -> str:
         return _MASK  # whatever the width asked for: padding must not depend on anything
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SecretStr):
-            return NotImplemented
-        return hmac.compare_digest(_encoded(self), _encoded(other))
-
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encoded(self), key=_HASH_KEY, digest_size=8).digest(), "big")
 
-    if not TYPE_CHECKING:  # pragma: no branch - type checkers would take them for leave to assign
+    # Type checkers would accept assignments, and comparisons with strings, which are always false.
+    if not TYPE_CHECKING:  # pragma: no branch
+
+        def __eq__(self, other: object) -> bool:
+            if not isinstance(other, SecretStr):
+                return NotImplemented
+            return hmac.compare_digest(_encoded(self), _encoded(other))
 
         def __setattr__(self, name: str, value: object) -> NoReturn:
             raise AttributeError("SecretStr is immutable")
@@ -204,6 +205,9 @@ class SecretMapping(Mapping[str, SecretStr]):
     def __repr__(self) -> str:
         shown = ", ".join(f"{show_repr(key)}: {_MASK}" for key in self)
         return f"SecretMapping({{{shown}}})"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))

@@ -237,8 +237,9 @@ def _fail(failure_details: Any) -> Callable[[ThirdPartyJobClient], object]:
     )
 
 
-def _action_type(**parts: str) -> ActionTypeId:
-    return ActionTypeId(**{"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1", **parts})
+def _action_type(**parts: Any) -> ActionTypeId:
+    every: dict[str, Any] = {"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1", **parts}
+    return ActionTypeId(**every)
 
 
 @pytest.mark.parametrize(

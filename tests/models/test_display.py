@@ -191,7 +191,10 @@ def test_every_model_shows_itself(model: type[Any]) -> None:
 
 
 _ONE_LINE = [
-    (ActionTypeId(category="New", owner="AWS", provider="p", version="2"), "ActionTypeId: New / AWS / p / 2"),
+    (
+        ActionTypeId(category=ActionCategory("New"), owner="AWS", provider="p", version="2"),
+        "ActionTypeId: New / AWS / p / 2",
+    ),
     (S3Location(bucket_name="b", object_key="k"), "S3Location: s3://b/k"),
     (ArtifactLocation(), "ArtifactLocation: None"),
     (ArtifactLocation(type=ArtifactLocationType.S3), "ArtifactLocation: S3"),
@@ -394,7 +397,7 @@ def test_the_style_fetches_nothing() -> None:
 def test_a_model_holds_nothing_more() -> None:
     """The methods are on the class: an instance has the slots of its fields and no other, read or made."""
     for job in (_JOB, structure({"id": "i", "data": {}, "nonce": "1"}, JobDetails)):
-        assert vars(JobDetails)["__slots__"] == ("id", "data", "nonce")
+        assert vars(JobDetails)["__slots__"] == ("id", "data", "nonce", "__weakref__")
         assert JobDetails.__mro__ == (JobDetails, object)
         assert set(attrs.asdict(job, recurse=False)) == {"id", "data", "nonce"}
     assert ActionCategory.TEST in attrs.asdict(samples.action_type_id()).values()

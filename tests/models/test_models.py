@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
+import itertools
 import pickle
 import types
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, get_type_hints
@@ -15,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cp_thirdparty import models
-from cp_thirdparty.converter import unstructure
+from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionOwner,
@@ -299,7 +303,9 @@ _LIMITS: list[tuple[type, str, Any, str | None]] = [
     (ExecutionDetails, "percent_complete", True, "must be an int"),
     (ExecutionDetails, "percent_complete", "50", "must be an int"),
     *((FailureDetails, "type", failure_type, None) for failure_type in FailureType),
-    (FailureDetails, "type", "JobFailed", "must be a FailureType"),
+    *((FailureDetails, "type", failure_type.value, None) for failure_type in FailureType),
+    (FailureDetails, "type", "JobFaild", "must be a FailureType"),
+    (FailureDetails, "type", [], "must be a FailureType"),
     (FailureDetails, "type", None, "must be a FailureType"),
     (FailureDetails, "message", None, "must be a str"),
     (FailureDetails, "external_execution_id", None, None),
@@ -375,7 +381,8 @@ def test_what_we_receive_has_no_limits(length: int) -> None:
     assert text == S3Location(bucket_name=text, object_key=text).object_key
     assert text == EncryptionKey(id=text, type=EncryptionKeyType(text)).type
     assert text == ArtifactLocation(type=ArtifactLocationType(text)).type
-    assert text == ActionTypeId(category=text, owner=text, provider=text, version=text).provider
+    category, owner = ActionCategory(text), ActionOwner(text)
+    assert text == ActionTypeId(category=category, owner=owner, provider=text, version=text).provider
     assert text == JobDetails(id=text, data=JobData(continuation_token=text), nonce=text).data.continuation_token
     assert text == ThirdPartyJob(client_id=text, job_id=text).job_id
     assert SecretStr(text) == ActionConfiguration(configuration={text: text}).configuration[text]
@@ -392,3 +399,87 @@ def _holds_secret(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(map(_holds_secret, value))
     return attrs.has(type(value)) and any(map(_holds_secret, _fields(value).values()))
+
+
+# --- conveniences ----------------------------------------------------------------------------------------------------
+
+_PLACE = S3Location(bucket_name="b", object_key="k")
+_NAMED = (
+    Artifact(name="MyApp", location=ArtifactLocation(type="S3", s3_location=_PLACE)),
+    Artifact(name="Tests", location=ArtifactLocation()),
+    Artifact(),
+)
+
+
+def test_artifacts_are_found_by_name() -> None:
+    """Inputs and outputs are mappings in the order of the artifacts, without those that have no name."""
+    data = JobData(input_artifacts=_NAMED, output_artifacts=_NAMED[1:])
+    assert data.inputs["MyApp"] is _NAMED[0]
+    assert (list(data.inputs), list(data.outputs)) == (["MyApp", "Tests"], ["Tests"])
+    assert (len(data.inputs), "MyApp" in data.outputs) == (2, False)
+    assert data.inputs == {"MyApp": _NAMED[0], "Tests": _NAMED[1]}
+    assert repr(data.outputs) == repr({"Tests": _NAMED[1]})
+    assert JobData().inputs == {}
+    with pytest.raises(KeyError, match="Other"):
+        data.inputs["Other"]
+
+
+def test_the_place_of_an_artifact_is_near() -> None:
+    """``s3`` is the place in S3 where there is one."""
+    assert [artifact.s3 for artifact in _NAMED] == [_PLACE, None, None]
+
+
+def test_the_configuration_is_never_absent() -> None:
+    """``configuration`` is an empty mapping where the job has none, and hides its values."""
+    assert JobData().configuration == {}
+    data = JobData(action_configuration=ActionConfiguration(configuration={"A": "xMARKERx"}))
+    assert data.configuration["A"].get_secret_value() == "xMARKERx"
+    assert "xMARKERx" not in repr(data.configuration)
+
+
+@pytest.mark.parametrize(
+    ("context", "path"),
+    [
+        (PipelineContext(), ""),
+        (PipelineContext(pipeline_name="p"), "p"),
+        (PipelineContext(pipeline_name="p", stage=StageContext(), action=ActionContext(name="a")), "p / a"),
+        (PipelineContext(pipeline_name="p", stage=StageContext(name="s"), action=ActionContext(name="a")), "p / s / a"),
+    ],
+)
+def test_the_place_in_a_pipeline_is_one_line(context: PipelineContext, path: str) -> None:
+    """``path`` has the names that there are."""
+    assert context.path == path
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # its other method is provisional
+def test_ipython_completes_keys() -> None:
+    """IPython offers the keys of a configuration and the names of artifacts after the bracket."""
+    shell = pytest.importorskip("IPython.core.completer").IPCompleter(namespace={})
+    data = JobData(input_artifacts=_NAMED, action_configuration=ActionConfiguration(configuration={"ApiKey": "k"}))
+    shell.namespace = {"data": data, "inputs": data.inputs, "values": data.configuration}
+    shell.use_jedi = False
+    for line, expected in (("inputs['", {"MyApp", "Tests"}), ("values['", {"ApiKey"})):
+        offered = {name.strip("'") for name in shell.complete(None, line_buffer=line, cursor_pos=len(line))[1]}
+        assert {name.removeprefix(line).rstrip("']") for name in offered} == expected
+
+
+def test_details_and_offers_have_weak_references() -> None:
+    """What programs keep caches of can be referred to weakly, made or read."""
+    for one in (structure({"id": "i", "data": {}, "nonce": "1"}, JobDetails), ThirdPartyJob(client_id="c", job_id="j")):
+        assert weakref.ref(one)() is one
+
+
+@each_class
+def test_every_field_has_a_docstring(model: Any) -> None:
+    """Editors show a string after a field when the pointer is on it."""
+    (found,) = [
+        node
+        for node in ast.parse(inspect.getsource(models)).body
+        if isinstance(node, ast.ClassDef) and node.name == model.__name__
+    ]
+    described = {
+        ast.unparse(field.target)
+        for field, text in itertools.pairwise(found.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    assert described == {field.name for field in attrs.fields(model)}

@@ -174,6 +174,13 @@ def details(job: JobDetails, polled: ThirdPartyJob) -> None:
     assert_type(job.data.output_artifacts, tuple[Artifact, ...])
     assert_type(job.data.artifact_credentials, ArtifactCredentials | None)
     assert_type(job.data.continuation_token, str | None)
+    assert_type(job.data.inputs["MyApp"], Artifact)
+    assert_type(job.data.outputs, Mapping[str, Artifact])
+    assert_type(job.data.outputs["MyApp"].s3, S3Location | None)
+    assert_type(job.data.configuration, Mapping[str, SecretStr])
+    assert_type(PipelineContext().path, str)
+    assert_type(FailureDetails(type="JobFailed", message="m").type, FailureType)
+    assert_type(ActionTypeId(category=ActionCategory("New"), owner="Custom", provider="p", version="1"), ActionTypeId)
     assert_type(job.data.encryption_key, EncryptionKey | None)
 
 

@@ -47,6 +47,8 @@ def secrets(secret: SecretStr) -> None:
     secret < secret  # E: mypy pyright ty
     "x" in secret  # E: mypy pyright ty
     list(secret)  # E: mypy pyright ty
+    print(secret == "token")  # E: mypy pyright
+    print("token" == secret)  # E: mypy
     SecretStr(5)  # E: mypy pyright ty
     SecretStr(b"bytes")  # E: mypy pyright ty
     SecretStr()  # E: mypy pyright ty
@@ -81,7 +83,9 @@ def constructors() -> None:
     ActionTypeId(category="Test", owner="ThirdParty", provider="p", version=1)  # E: mypy pyright ty
     ActionTypeId(category="Test", owner="ThirdParty", provider="p")  # E: mypy pyright ty
     ActionTypeId("Test", "ThirdParty", "p", "1")  # E: mypy pyright ty
-    FailureDetails(type="JobFailed", message="m")  # E: mypy pyright ty
+    ActionTypeId(category="Tset", owner="ThirdParty", provider="p", version="1")  # E: mypy pyright ty
+    ActionTypeId(category="Test", owner="Thirdparty", provider="p", version="1")  # E: mypy pyright ty
+    FailureDetails(type="JobFaild", message="m")  # E: mypy pyright ty
     FailureDetails(type=FailureType.JOB_FAILED)  # E: mypy pyright ty
     FailureDetails(type=JobStatus.FAILED, message="m")  # E: mypy pyright ty
     ExecutionDetails(percent_complete="50")  # E: mypy pyright ty
@@ -118,6 +122,7 @@ def calls(client: ThirdPartyJobClient, action: ActionTypeId, token: SecretStr, f
     client.put_third_party_job_failure_result("j", client_token=token, failure_details="m")  # E: mypy pyright ty
     client.put_third_party_job_failure_result("j", token, failure)  # E: mypy pyright ty
     client.get_job("j")  # E: mypy pyright ty
+    print("yes" if client.acknowledge_third_party_job("j", nonce="1", client_token=token) else "no")  # E: pyright ty
 
 
 def clients() -> None:
@@ -157,4 +162,5 @@ def right(client: ThirdPartyJobClient, details: JobDetails, secret: SecretStr) -
     if details.data.action_configuration is not None:
         takes_text(details.data.action_configuration.configuration["A"].get_secret_value())
     status = client.acknowledge_third_party_job(details.id, nonce=details.nonce, client_token=secret)
+    print(secret == details.data.configuration["A"], status == "InProgress")
     return status if status == JobStatus.IN_PROGRESS else ""

@@ -13,6 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from typing_extensions import assert_type
 
 from cp_thirdparty import (
+    ActionCategory,
     ActionTypeId,
     Artifact,
     ArtifactCredentials,
@@ -366,7 +367,7 @@ def _request_record(
 # --- samples
 
 
-def _action_type_id(category: str, owner: str, provider: str, version: str) -> None:
+def _action_type_id(category: ActionCategory, owner: Literal["Custom"], provider: str, version: str) -> None:
     assert_type(action_type_id(category=category, owner=owner, provider=provider, version=version), ActionTypeId)
 
 

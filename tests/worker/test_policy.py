@@ -12,7 +12,7 @@ import pytest
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.policy_validation import IAMPolicyDocumentValidator
 
-from cp_thirdparty import ActionTypeId
+from cp_thirdparty import ActionCategory, ActionOwner, ActionTypeId
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.worker import worker_policy
 
@@ -111,8 +111,15 @@ def test_each_partition_has_its_arns(region: str, partition: str) -> None:
         ({"region": "*"}, "region"),
         ({"action_type_id": ActionTypeId(category="Test", owner="ThirdParty", provider="*", version="1")}, "provider"),
         ({"action_type_id": ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="?")}, "version"),
-        ({"action_type_id": ActionTypeId(category="*", owner="ThirdParty", provider="p", version="1")}, "category"),
-        ({"action_type_id": ActionTypeId(category="Test", owner="*", provider="p", version="1")}, "owner"),
+        (
+            {
+                "action_type_id": ActionTypeId(
+                    category=ActionCategory("*"), owner="ThirdParty", provider="p", version="1"
+                )
+            },
+            "category",
+        ),
+        ({"action_type_id": ActionTypeId(category="Test", owner=ActionOwner("*"), provider="p", version="1")}, "owner"),
     ],
 )
 def test_nothing_widens_it(changes: dict[str, Any], parameter: str) -> None:

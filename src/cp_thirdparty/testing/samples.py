@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty.enums import ArtifactLocationType
+from cp_thirdparty.enums import ActionCategory, ActionCategoryName, ActionOwner, ActionOwnerName, ArtifactLocationType
 from cp_thirdparty.models import (
     ActionConfiguration,
     ActionContext,
@@ -43,7 +43,11 @@ _BUCKET = "codepipeline-us-east-1-000000000000"
 
 
 def action_type_id(
-    *, category: str = "Test", owner: str = "ThirdParty", provider: str = "ExampleScan", version: str = "1"
+    *,
+    category: ActionCategory | ActionCategoryName = "Test",
+    owner: ActionOwner | ActionOwnerName = "ThirdParty",
+    provider: str = "ExampleScan",
+    version: str = "1",
 ) -> ActionTypeId:
     """
     Make an action type.

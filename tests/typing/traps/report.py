@@ -1,0 +1,141 @@
+"""
+Count the planted mistakes that type checkers refuse, of this library and of others, and print the tables.
+
+``nox -s traps`` installs the checkers and the other libraries and runs it.  A mistake counts as refused if the checker
+reports an error in its function.  Each checker is as strict as its options allow.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path(__file__).parent
+SHARED: Final = 22
+LIBRARIES: Final = {
+    "cp-thirdparty": "ours.py",
+    "types-boto3": "boto3_stubs.py",
+    "types-aiobotocore": "aiobotocore_stubs.py",
+    "capo-codepipeline": "capo.py",
+}
+# What each checker has to refuse of the mistakes against this library.
+LEAST: Final = {"mypy": 43, "pyright": 45, "ty": 42, "pyrefly": 42, "zuban": 43}
+_LINE: Final = re.compile(r"^[^:\s]+\.py:(?P<line>\d+)\b.*\berror\b")
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a checker of this environment in a folder, and return its output."""
+    program = shutil.which(command[0], path=str(Path(sys.executable).parent))
+    if program is None:
+        sys.exit(f"{command[0]} is not installed; `nox -s traps` installs it")
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "MYPYPATH"}}
+    done = subprocess.run(
+        [program, *command[1:]],
+        cwd=folder,
+        env={**environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in {0, 1}:  # 1: it found errors
+        sys.exit(f"{command[0]} failed: {done.stderr or done.stdout}")
+    return done.stdout
+
+
+def lines_of(output: str) -> set[int]:
+    """Return the lines of the errors in a report of one line for each error."""
+    found = [match for line in output.splitlines() if (match := _LINE.match(line))]
+    return {int(match["line"]) for match in found}
+
+
+def mypy(folder: Path, file: str) -> set[int]:
+    """Run mypy."""
+    return lines_of(run(folder, "mypy", "--strict", "--enable-error-code=truthy-bool", "--config-file=", file))
+
+
+def pyright(folder: Path, file: str) -> set[int]:
+    """Run pyright."""
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}', encoding="utf-8")
+    output = run(folder, "pyright", "--pythonpath", sys.executable, "--outputjson", file)
+    found = json.loads(output[output.index("{") :])["generalDiagnostics"]
+    return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
+
+
+def ty(folder: Path, file: str) -> set[int]:
+    """Run ty."""
+    return lines_of(run(folder, "ty", "check", "--python", sys.prefix, "--output-format", "concise", file))
+
+
+def pyrefly(folder: Path, file: str) -> set[int]:
+    """Run pyrefly."""
+    (folder / "pyrefly.toml").write_text('preset = "strict"\n', encoding="utf-8")
+    output = run(
+        folder, "pyrefly", "check", "--python-interpreter-path", sys.executable, "--output-format", "json", file
+    )
+    found = json.loads(output[output.index("{") :])["errors"]
+    return {one["line"] for one in found if one["severity"] == "error"}
+
+
+def zuban(folder: Path, file: str) -> set[int]:
+    """Run zuban."""
+    return lines_of(run(folder, "zuban", "check", "--strict", "--python-executable", sys.executable, file))
+
+
+CHECKERS: Final[Mapping[str, Callable[[Path, str], set[int]]]] = {
+    "mypy": mypy,
+    "pyright": pyright,
+    "ty": ty,
+    "pyrefly": pyrefly,
+    "zuban": zuban,
+}
+
+
+def functions_of(file: str) -> dict[str, range]:
+    """Return the lines of each function of a file, decorators and signature included."""
+    nodes = ast.parse((FOLDER / file).read_text(encoding="utf-8")).body
+    found = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {node.name: range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in found}
+
+
+def refused(checker: str, file: str) -> set[str]:
+    """Return the names of the functions in which a checker reports an error."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(FOLDER / file, folder)
+        lines = CHECKERS[checker](folder, file)
+    return {name for name, span in functions_of(file).items() if lines & set(span)}
+
+
+def main() -> int:
+    """Print the tables; fail if a checker refuses fewer mistakes than before, or the correct function."""
+    table = {(library, checker): refused(checker, file) for library, file in LIBRARIES.items() for checker in CHECKERS}
+    traps = [name for name in functions_of(LIBRARIES["cp-thirdparty"]) if name.startswith("trap_")]
+    shared = traps[:SHARED]
+    print(f"| of the {SHARED} shared | {' | '.join(CHECKERS)} |\n| --- |{' --- |' * len(CHECKERS)}")
+    for library in LIBRARIES:
+        counts = [str(len(table[library, checker] & set(shared))) for checker in CHECKERS]
+        print(f"| {library} | {' | '.join(counts)} |")
+    own = {checker: len(table["cp-thirdparty", checker] & set(traps)) for checker in CHECKERS}
+    print(f"\n| of all {len(traps)} | {' | '.join(map(str, own.values()))} |\n\nNot refused:")
+    for (library, checker), names in table.items():
+        planted = traps if library == "cp-thirdparty" else shared
+        missed = [name.removeprefix("trap_") for name in planted if name not in names]
+        print(f"* {library}, {checker}: {', '.join(missed) or 'none'}")
+    wrong = [name for name in CHECKERS if "right" in table["cp-thirdparty", name] or own[name] < LEAST[name]]
+    if wrong:
+        print(f"error: fewer mistakes than before, or the correct function, are refused by {', '.join(wrong)}")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
