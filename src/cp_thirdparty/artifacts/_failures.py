@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -136,9 +137,9 @@ def attempt(work: Callable[[], _T], place: Place, local: Path | None = None) -> 
 
 
 def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseException:
-    from s3transfer.exceptions import RetriesExceededError  # noqa: PLC0415 - of an extra
-
-    if isinstance(failure, RetriesExceededError):
+    # s3transfer, which is of an extra, raises only what it has loaded.
+    s3transfer: Any = sys.modules.get("s3transfer.exceptions")
+    if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
         failure = failure.last_exception
     if isinstance(failure, botocore_exceptions.ClientError):
         return _answered(failure, place)

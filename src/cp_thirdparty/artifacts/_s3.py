@@ -94,6 +94,7 @@ def made_s3(
     endpoint_url: str | None,
     expected_bucket_owner: str | None,
     config: Config | None,
+    is_request_id_required: bool,
 ) -> Any:
     """Make a client of botocore, or return the error."""
     try:
@@ -111,7 +112,7 @@ def made_s3(
         return configuration_error_of(failure)
     if refused is not None:
         return refused
-    handlers = _Handlers(credentials, key_id, expected_bucket_owner)
+    handlers = _Handlers(credentials, key_id, expected_bucket_owner, is_request_id_required=is_request_id_required)
     client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
     client.meta.events.register_first("needs-retry.s3", handlers.look_at_answer)
@@ -174,10 +175,18 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
 class _Handlers:
     """What happens around each request of the client."""
 
-    def __init__(self, credentials: JobCredentials, key_id: str | None, expected_bucket_owner: str | None) -> None:
+    def __init__(
+        self,
+        credentials: JobCredentials,
+        key_id: str | None,
+        expected_bucket_owner: str | None,
+        *,
+        is_request_id_required: bool,
+    ) -> None:
         self._credentials = credentials
         self._key_id = key_id
         self._owner = expected_bucket_owner
+        self._is_request_id_required = is_request_id_required
 
     def complete(self, params: dict[str, Any], model: Any, **_: object) -> None:
         """Add what s3transfer cannot be asked to add to each of its requests."""
@@ -212,7 +221,10 @@ class _Handlers:
             # The header is the peer's: it may say a secret back.
             metadata["RequestId"] = strike_out(metadata.get("RequestId", ""), self._credentials.secrets()) or None
             return self._signed_anew(operation.name, request_dict["context"], parsed)
-        fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
+        fault = fault_of(
+            *(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id),
+            is_request_id_required=self._is_request_id_required,
+        )
         if fault is None:
             answers = _ANSWERS.get()
             if answers is not None:
