@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError
 
 if sys.platform != "win32":  # pragma: no branch - Windows has no such locks, and its leftovers stay
     import fcntl
@@ -27,6 +27,7 @@ if sys.platform != "win32":  # pragma: no branch - Windows has no such locks, an
 __all__ = [
     "LocalPath",
     "OnSkip",
+    "check_callback",
     "check_limits",
     "file_error",
     "is_lasting",
@@ -55,11 +56,26 @@ def to_path(value: LocalPath, parameter: str) -> Path:
 
     Raises:
         TypeError: It is neither a string nor an `os.PathLike` of a string.
+
+        cp_thirdparty.exceptions.InvalidRequestError: It is empty or has a NUL character.
     """
     path: object = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise TypeError(f"{parameter}: must be a str or an os.PathLike of str, not {type(value).__name__}")
+    if not path or "\0" in path:
+        raise InvalidRequestError(parameter, "must not be empty and must have no NUL character")
     return Path(path)
+
+
+def check_callback(callback: Callable[..., object] | None, parameter: str) -> None:
+    """
+    Check a callback of a caller.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{parameter}: must be callable, not {type(callback).__name__}")
 
 
 def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from cp_thirdparty.artifacts._local_files import check_callback
+
 __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "transfers"]
 
 _T = TypeVar("_T")
@@ -55,9 +57,13 @@ class Reporter:
 
     Attributes:
         failure: What the callback has raised, with the traceback of the callback alone.
+
+    Raises:
+        TypeError: The callback cannot be called.
     """
 
     def __init__(self, progress: Progress | None) -> None:
+        check_callback(progress, "progress")
         self._progress = progress
         self._lock = threading.Lock()
         self.failure: BaseException | None = None

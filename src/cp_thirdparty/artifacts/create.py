@@ -14,6 +14,7 @@ from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._local_files import (
     LocalPath,
     OnSkip,
+    check_callback,
     check_limits,
     file_error,
     is_lasting,
@@ -88,6 +89,7 @@ def create_archive(
         TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
     """
     source, target, limits = to_path(directory, "directory"), to_path(to, "to"), check_limits(limits)
+    check_callback(on_skip, "on_skip")
     reporter = Reporter(progress)
     error: BaseException | None = None
     try:
