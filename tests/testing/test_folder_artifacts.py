@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import random
 import subprocess
 import sys
 import zipfile
@@ -18,8 +19,8 @@ from support.artifact_jobs import TOKEN, artifact, job
 from support.scripted_s3 import ScriptedS3
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore, SecretStr, Succeeded
-from cp_thirdparty.artifacts import ArchiveLimits, create_archive
-from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
+from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, samples
 from cp_thirdparty.worker import JobProcessor
 
@@ -240,6 +241,35 @@ def test_progress_is_the_size(opened: ArtifactStore, tmp_path: Path, way: str) -
     archived = create_archive(source.parent, to=tmp_path / "same.zip").stat().st_size
     sizes = {"download": len(_LARGE), "extract": len(_INPUTS["Source"]), "upload": len(_LARGE), "archive": archived}
     assert sum(counts) == sizes[way]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+@pytest.mark.parametrize("way", ["download", "extract", "archive", "create_archive", "extract_archive"])
+def test_a_file_that_cannot_grow_is_one_class(opened: ArtifactStore, tmp_path: Path, way: str) -> None:
+    """A full disk, here a limit of the process, is an error with its number and a path, and nothing is left."""
+    import resource  # noqa: PLC0415 - Windows has none
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(random.Random(1).randbytes(2 << 20))
+    create_archive(source, to=tmp_path / "a.zip")
+    calls: dict[str, Callable[[], Any]] = {
+        "download": lambda: opened.download("Large", to=tmp_path / "to"),
+        "extract": lambda: opened.extract("Large", to=tmp_path / "to"),
+        "archive": lambda: opened.archive("Report", source),
+        "create_archive": lambda: create_archive(source, to=tmp_path / "to"),
+        "extract_archive": lambda: extract_archive(tmp_path / "a.zip", to=tmp_path / "to"),
+    }
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(ArtifactFileError, match=r"^File too large: '") as caught:
+            calls[way]()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.strerror) == (errno.EFBIG, "File too large")
+    assert caught.value.filename is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "source"]
 
 
 def test_the_methods_are_those_of_the_store() -> None:
