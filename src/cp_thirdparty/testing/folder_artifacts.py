@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import zipfile
@@ -24,7 +25,7 @@ from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["ArtifactContent", "FolderArtifacts"]
 
-ArtifactContent: TypeAlias = "LocalPath | bytes | Mapping[str, str | bytes]"
+ArtifactContent: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, str | bytes]
 """A directory, which becomes a zip archive; a file; its bytes; or the files of a zip archive by name."""
 
 # The pattern of `ArtifactName` in CodePipeline's API reference: such a name is a file name on every system.

@@ -7,6 +7,7 @@ sends.  What a handler makes itself, such as `ExecutionDetails`, has few fields 
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,6 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty.artifacts._local_files import LocalPath
 from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.enums import ArtifactLocationType
 from cp_thirdparty.models import (
@@ -239,7 +239,7 @@ class SampleJob(Job[_ConfigurationT]):
         configuration: _ConfigurationT,
         *,
         client_id: str,
-        folder: LocalPath | None,
+        folder: str | os.PathLike[str] | None,
         seconds_left: float,
         cancelled: threading.Event,
         stopping: threading.Event,
@@ -273,7 +273,7 @@ def job(
     configuration_class: type[_ConfigurationT] | None = None,
     inputs: Mapping[str, ArtifactContent] | None = None,
     outputs: Iterable[str] = (),
-    folder: LocalPath | None = None,
+    folder: str | os.PathLike[str] | None = None,
     client_id: str = _CLIENT_ID,
     context: PipelineContext | None = None,
     continuation_token: str | None = None,
