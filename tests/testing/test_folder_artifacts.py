@@ -18,7 +18,7 @@ import pytest
 from support.artifact_jobs import TOKEN, artifact, job
 from support.scripted_s3 import ScriptedS3
 
-from cp_thirdparty import ArtifactCredentials, ArtifactStore, SecretStr, Succeeded
+from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactStore, SecretStr, Succeeded
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, samples
@@ -291,6 +291,12 @@ def test_two_artifacts_of_one_name_are_refused(tmp_path: Path) -> None:
     details = _details(output_artifacts=[samples.artifact("Twin"), samples.artifact("Twin", object_key="b")])
     with pytest.raises(ArtifactError, match=r"^the job has two output artifacts 'Twin'$"):
         FolderArtifacts(tmp_path, details)
+
+
+def test_an_artifact_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None:
+    """The service documents every member of an artifact as optional."""
+    details = _details(input_artifacts=[Artifact(), Artifact(), samples.artifact("Source")])
+    assert list(FolderArtifacts(tmp_path, details).inputs) == ["Source"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a b", ".", "", "x" * 101])

@@ -94,6 +94,10 @@ def test_a_wrong_configuration_is_an_error() -> None:
     assert "xMARKERx" not in str(caught.value)
     with pytest.raises(InvalidRequestError, match=r"^name: must have "):
         _make(inputs={"a/b": b""})
+    with pytest.raises(TypeError, match=r"^outputs: must be a list of names, not one string$"):
+        _make(outputs="Report")
+    with pytest.raises(TypeError, match=r"^content: must be a str or an os.PathLike of str, not int$"):
+        _make(inputs={"Source": 1})
 
 
 def test_without_a_class_the_configuration_is_strings() -> None:

@@ -317,8 +317,12 @@ def job(
 
         cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name of an input artifact.
 
+        TypeError: ``outputs`` is one string, or the content of an input has a wrong type.
+
     .. versionadded:: 0.2.0
     """
+    if isinstance(outputs, str):
+        raise TypeError("outputs: must be a list of names, not one string")
     contents = inputs or {}
     details = job_details(
         configuration=configuration,
