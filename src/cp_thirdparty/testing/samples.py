@@ -262,7 +262,11 @@ class SampleJob(Job[_ConfigurationT]):
 
     @property
     def artifacts(self) -> FolderArtifacts:
-        """The artifacts, in a folder: ``job.artifacts.files("Report")`` returns the files of an output artifact."""
+        """
+        The artifacts in a folder.
+
+        ``job.artifacts.files("Report")`` returns the files of an output artifact.
+        """
         return self._folder_artifacts
 
 
