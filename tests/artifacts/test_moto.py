@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def s3() -> Iterator[Any]:
 
 
 @contextmanager
-def _open(**settings: Any) -> Iterator[ArtifactStore]:
+def _open(**settings: Any) -> Generator[ArtifactStore]:
     with (
         job(
             _CREDENTIALS,

@@ -283,7 +283,8 @@ def test_the_methods_are_those_of_the_store() -> None:
 
 
 def _details(**artifacts: Any) -> Any:
-    return samples.job_details(**{"input_artifacts": [], **artifacts})
+    settings: dict[str, Any] = {"input_artifacts": [], **artifacts}
+    return samples.job_details(**settings)
 
 
 def test_two_artifacts_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -141,9 +141,10 @@ def attempt(work: Callable[[], _T], place: Place, local: Path | None = None) -> 
 
 def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseException:
     # s3transfer, which is of an extra, raises only what it has loaded.
-    s3transfer: Any = sys.modules.get("s3transfer.exceptions")
+    s3transfer = sys.modules.get("s3transfer.exceptions")
     if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
-        failure = failure.last_exception
+        wrapper: Any = failure
+        failure = wrapper.last_exception
     if isinstance(failure, botocore_exceptions.ClientError):
         return _answered(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):

@@ -21,21 +21,27 @@ class Objects(Protocol):
     @property
     def partition(self) -> str:
         """The partition of the region, such as ``"aws-cn"``."""
+        ...
 
     def size(self, place: Place) -> int:
         """Return the number of bytes of an object."""
+        ...
 
     def open(self, place: Place) -> io.RawIOBase:
         """Return an object as a stream that cannot seek."""
+        ...
 
     def download(self, place: Place, to: Path, reporter: Reporter, *, max_bytes: int | None = None) -> Path:
         """Write an object to a file, which appears when it is complete."""
+        ...
 
     def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
         """Store a file as an object."""
+        ...
 
     def close(self) -> None:
         """Close the connections."""
+        ...
 
 
 class S3Objects:
