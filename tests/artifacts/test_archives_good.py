@@ -40,7 +40,7 @@ from support.zip_records import (
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError, UnsafeArchiveError
 
 _TREE = {
     "README.md": b"# A project\n" * 100,
@@ -322,6 +322,23 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         ),
         {"\u00fc": _TEXT},
     ),
+    "UTF-8 in one header": (
+        built(Record(name=b"a", central={"flags": 1 << 11}), Record(name=b"b", local={"flags": 1 << 11})),
+        {"a": _TEXT, "b": _TEXT},
+    ),
+    "descriptor in the local header only": (
+        built(Record(local={**_UNKNOWN, "flags": 8}, descriptor=descriptor(_TEXT))),
+        {"file.txt": _TEXT},
+    ),
+    "descriptor in the central header only": (built(Record(central={"flags": 8})), {"file.txt": _TEXT}),
+    "flags without a meaning": (
+        built(*(Record(name=b"%d" % bit, method=8, flags=1 << bit) for bit in (1, 2, 4, 7, 8, 9, 10, 12, 14, 15))),
+        {f"{bit}": _TEXT for bit in (1, 2, 4, 7, 8, 9, 10, 12, 14, 15)},
+    ),
+    "ZIP64 locator without a count of disks": (
+        built(Record(), before_end=end64(count=1, length=54, begin=46, at=100)[:-4] + bytes(4)),
+        {"file.txt": _TEXT},
+    ),
     "Unicode path of another name": (
         built(Record(name=b"plain", extra=b"\x75\x70\x07\0\1\0\0\0\0" + "\u00fc".encode())),
         {"plain": _TEXT},
@@ -580,7 +597,10 @@ _WRONG_TYPES: dict[str, Callable[[Path, Any], object]] = {
     "to": lambda path, wrong: extract_archive(path / "a.zip", to=wrong),
     "directory": lambda path, wrong: create_archive(wrong, to=path / "a.zip"),
     "limits": lambda path, wrong: create_archive(path, to=path / "a.zip", limits=wrong),
+    "progress": lambda path, wrong: create_archive(path, to=path / "a.zip", progress=wrong),
+    "on_skip": lambda path, wrong: create_archive(path, to=path / "a.zip", on_skip=wrong),
 }
+_PATHS = ("archive", "directory", "to")
 
 
 @pytest.mark.parametrize("wrong", [1, b"bytes", [""]], ids=["int", "bytes", "list"])
@@ -589,6 +609,32 @@ def test_a_wrong_type_is_a_type_error(tmp_path: Path, argument: str, wrong: Any)
     """A mistake of the caller is not a fault of the archive; the error names the argument."""
     with pytest.raises(TypeError, match=rf"^{argument}: must be [A-Za-z. ]+, not {type(wrong).__name__}$"):
         _WRONG_TYPES[argument](tmp_path, wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", "a\0b"], ids=["empty", "NUL"])
+@pytest.mark.parametrize("argument", _PATHS)
+def test_a_string_that_is_no_path_is_refused(tmp_path: Path, argument: str, wrong: str) -> None:
+    """No operating system has such a path; the error names the argument."""
+    with pytest.raises(InvalidRequestError, match=rf"^{argument}: must not be empty and must have no NUL character$"):
+        _WRONG_TYPES[argument](tmp_path, wrong)
+
+
+class _OwnPath:
+    """A path of another library."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
+
+def test_any_path_like_object_is_a_path(tmp_path: Path) -> None:
+    """It needs only to be an `os.PathLike` of a string."""
+    source = _make(tmp_path / "source")
+    archive = create_archive(_OwnPath(source), to=_OwnPath(tmp_path / "a.zip"))
+    tree = extract_archive(_OwnPath(archive), to=_OwnPath(tmp_path / "out"))
+    assert (tree, _files(tree)) == (tmp_path / "out", _files(source))
 
 
 def _make_fifo(source: Path) -> None:

@@ -212,7 +212,7 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     "encrypted": (_named("e", flags=1), "e", rules.ENCRYPTED),
     "strongly encrypted": (_named("e", flags=1 << 6 | 1), "e", rules.ENCRYPTED),
     "masked": (_named("e", flags=1 << 13), "e", rules.ENCRYPTED),
-    "unknown flag": (_named("e", flags=1 << 5), "e", rules.FLAG),
+    "patch": (_named("e", flags=1 << 5), "e", rules.FLAG),
     "unknown method": (_named("e", method=99, packed=b"x"), "e", rules.METHOD),
     "LZMA": (_named("e", method=14, packed=b"x"), "e", rules.METHOD),
     "wrong checksum": (built(Record(local={"crc": 1}, central={"crc": 1})), "file.txt", rules.CHECKSUM),
@@ -241,7 +241,23 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     # two headers
     "names disagree": (built(Record(local={"name": b"evil.txt"})), "file.txt", rules.HEADERS),
     "methods disagree": (built(Record(local={"method": 8})), "file.txt", rules.HEADERS),
-    "flags disagree": (built(Record(local={"flags": 1 << 11})), "file.txt", rules.HEADERS),
+    "encryption in one header": (built(Record(local={"flags": 1})), "file.txt", rules.HEADERS),
+    "patch in one header": (built(Record(local={"flags": 1 << 5})), "file.txt", rules.HEADERS),
+    "UTF-8 in one header": (
+        built(Record(name="\u00fc".encode(), flags=1 << 11, local={"flags": 0}, **_DOS)),
+        "\\xfc",
+        rules.HEADERS,
+    ),
+    "descriptor in the local header only that lies": (
+        built(Record(local={"flags": 8}, descriptor=descriptor(b"other"))),
+        "file.txt",
+        rules.DESCRIPTOR,
+    ),
+    "bytes where the local header has no descriptor": (
+        built(_GOOD, Record(central={"flags": 8}, descriptor=descriptor(b"content\n"))),
+        "file.txt",
+        rules.GAP,
+    ),
     "checksums disagree": (built(Record(local={"crc": 1})), "file.txt", rules.HEADERS),
     "sizes disagree": (built(Record(local={"size": 1})), "file.txt", rules.HEADERS),
     "packed sizes disagree": (built(Record(local={"packed": 1})), "file.txt", rules.HEADERS),

@@ -14,7 +14,7 @@ import attrs
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
-from support.artifact_jobs import TOKEN, artifact, job, kms_key
+from support.artifact_jobs import TOKEN, artifact, job, kms_key, s3_client
 from support.scripted_s3 import Answer, Asked, ScriptedS3, failed
 from support.seaweedfs import BUCKET, Seaweed
 from support.worker_service import until
@@ -438,7 +438,7 @@ def test_a_bucket_is_in_the_path_of_a_given_endpoint(
             asked.append(request.url)
             raise ConnectionError
 
-        store._s3.meta.events.register("before-send.s3", look)
+        s3_client(store).meta.events.register("before-send.s3", look)
         with pytest.raises(ArtifactTransferError, match="the connection failed"):
             store.download("A", to=Path("nowhere"))
         assert expected in asked[0]
@@ -460,7 +460,7 @@ def test_seaweed_sees_renewed_credentials(seaweed: Seaweed, tmp_path: Path) -> N
             client, details, client_token=TOKEN, endpoint_url=seaweed.endpoint_url, clock=clock
         ) as store,
     ):
-        store._s3.meta.events.register("before-send.s3", lambda request, **_: used.append(_signer(request)))
+        s3_client(store).meta.events.register("before-send.s3", lambda request, **_: used.append(_signer(request)))
         with store.open("MyApp") as stream:
             begin = stream.read(1000)
             clock.now += 800

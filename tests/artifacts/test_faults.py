@@ -279,6 +279,24 @@ _DENIED: dict[str, tuple[str, str, tuple[str, str], tuple[str, str]]] = {
         ("kms:Decrypt", _KEY_ARN),
         ("kms:Decrypt", _KEY_ARN),
     ),
+    "KMS without the action": (
+        "us-gov-west-1",
+        "The ciphertext refers to a customer master key that does not exist, or you are not allowed to access it.",
+        ("kms:Decrypt", "arn:aws-us-gov:kms:*:*:key/*"),
+        ("kms:GenerateDataKey", "arn:aws-us-gov:kms:*:*:key/*"),
+    ),
+    "KMS with an alias": (
+        "us-gov-east-1",
+        "Access to alias arn:aws-us-gov:kms:us-gov-east-1:111122223333:alias/customer/key denied by Secret",
+        ("kms:Decrypt", "arn:aws-us-gov:kms:us-gov-east-1:111122223333:alias/customer/key"),
+        ("kms:GenerateDataKey", "arn:aws-us-gov:kms:us-gov-east-1:111122223333:alias/customer/key"),
+    ),
+    "S3 in China": (
+        "cn-northwest-1",
+        "User: arn:aws-cn:sts::111122223333:assumed-role/kms-Secret/x is not authorized to perform: s3:GetObject",
+        ("s3:GetObject", f"arn:aws-cn:s3:::{_BUCKET}/MyApp"),
+        ("s3:PutObject", f"arn:aws-cn:s3:::{_BUCKET}/Report"),
+    ),
     "KMS without the key": (
         "cn-north-1",
         _REFUSAL.format("kms:GenerateDataKey", "the resource associated with this ciphertext"),

@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from support.artifact_jobs import artifact, kms_key
+from support.artifact_jobs import artifact, kms_key, s3_client
 from support.marker_surfaces import ALL_ERROR_SURFACES, catch, reachable, with_locals
 from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, failed
 
@@ -205,7 +205,7 @@ def test_ctrl_c_shows_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise KeyboardInterrupt
 
     with _opened(None, tmp_path) as store:
-        monkeypatch.setattr(store._s3._endpoint.http_session, "send", interrupt)
+        monkeypatch.setattr(s3_client(store)._endpoint.http_session, "send", interrupt)
         with pytest.raises(KeyboardInterrupt) as caught:
             store.download("MyApp", to=tmp_path / "x")
     assert _STEM not in with_locals(caught.value) + reachable(caught.value)

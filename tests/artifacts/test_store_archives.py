@@ -127,6 +127,8 @@ _WRONG_TYPES: dict[str, Callable[[ArtifactStore, Any], object]] = {
     "path": lambda opened, wrong: opened.upload("Report", wrong),
     "directory": lambda opened, wrong: opened.archive("Report", wrong),
     "limits": lambda opened, wrong: opened.extract("MyApp", to="x", limits=wrong),
+    "progress": lambda opened, wrong: opened.download("MyApp", to="x", progress=wrong),
+    "on_skip": lambda opened, wrong: opened.archive("Report", ".", on_skip=wrong),
 }
 
 

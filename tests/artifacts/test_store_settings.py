@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.artifact_jobs import artifact, job, store
+from support.artifact_jobs import artifact, job, s3_client, store
 from support.aws_machine import MARKER, Machine, Setup
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore, SecretStr
@@ -68,7 +68,7 @@ def test_settings_of_the_machine_do_not_steer_the_traffic_of_customers(
         for name, value in {**variables, "AWS_CONFIG_FILE": str(path)}.items():
             monkeypatch.setenv(name, value)
         with ArtifactStore.for_job(client, details, client_token="t", region_name="eu-west-1") as opened:
-            s3 = opened._s3
+            s3 = s3_client(opened)
             assert s3.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
             url = s3.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "key"})
     assert url.startswith("https://bucket.s3.amazonaws.com/key?")  # the global name: botocore signs URLs for it

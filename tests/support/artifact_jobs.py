@@ -78,3 +78,9 @@ def store(
         ) as opened,
     ):
         yield opened
+
+
+def s3_client(opened: ArtifactStore) -> Any:
+    """Return the client of a store."""
+    objects: Any = opened._objects
+    return objects._s3

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import attrs
 from botocore.client import BaseClient
 from botocore.session import Session
 from hypothesis.strategies import SearchStrategy
@@ -14,9 +17,11 @@ from typing_extensions import assert_type
 
 from cp_thirdparty import (
     ActionCategory,
+    ActionConfiguration,
     ActionTypeId,
     Artifact,
     ArtifactCredentials,
+    ArtifactStore,
     CurrentRevision,
     EncryptionKey,
     ExecutionDetails,
@@ -45,14 +50,17 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
+from cp_thirdparty.testing.folder_artifacts import ArtifactContent, FolderArtifacts
 from cp_thirdparty.testing.http_server import HttpServer
 from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
 from cp_thirdparty.testing.journal import Journal
 from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.testing.samples import (
+    SampleJob,
     action_type_id,
     artifact,
     artifact_credentials,
+    job,
     job_details,
     pipeline_context,
     third_party_job,
@@ -71,6 +79,8 @@ from cp_thirdparty.testing.wire import (
     parameters_of,
     parse_request,
 )
+from cp_thirdparty.worker import Handler
+from cp_thirdparty.worker.runner import ArtifactsFactory
 
 TEXT: str = IN_PROCESS_URL
 FIXTURES: tuple[object, ...] = (plugin.local_codepipeline, plugin.local_codepipeline_settings)
@@ -423,6 +433,66 @@ def _pipeline_context(pipeline_name: str, stage_name: str, action_name: str) -> 
 
 def _third_party_job(client_id: str, job_id: str) -> None:
     assert_type(third_party_job(client_id=client_id, job_id=job_id), ThirdPartyJob)
+
+
+@attrs.frozen
+class _Scan:
+    project_name: str
+
+
+def _sample_job(
+    configuration: Mapping[str, str | SecretStr],
+    inputs: Mapping[str, ArtifactContent],
+    outputs: Iterable[str],
+    folder: Path,
+    context: PipelineContext,
+    event: threading.Event,
+    handler: Handler[_Scan],
+) -> None:
+    assert_type(job(), SampleJob[ActionConfiguration | None])
+    assert_type(job().artifacts, FolderArtifacts)
+    one = job(
+        configuration=configuration,
+        configuration_class=_Scan,
+        inputs=inputs,
+        outputs=outputs,
+        folder=folder,
+        client_id="client-1",
+        context=context,
+        continuation_token="run-1",
+        seconds_left=60.0,
+        cancelled=event,
+        stopping=event,
+    )
+    assert_type(one, SampleJob[_Scan])
+    assert_type(one.configuration, _Scan)
+    handler(one)
+    job(configuration={"ProjectName": "demo"}, inputs={"Source": {"app.py": "x"}, "Other": b"", "Third": folder})
+    assert_type(
+        SampleJob(
+            job_details(), 1, client_id="c", folder=None, seconds_left=1.0, cancelled=event, stopping=event
+        ).configuration,
+        int,
+    )
+
+
+# --- folder_artifacts
+
+
+def _folder_artifacts(
+    one: FolderArtifacts, client: ThirdPartyJobClient, details: JobDetails, name: str, content: ArtifactContent
+) -> None:
+    assert_type(FolderArtifacts("bucket"), FolderArtifacts)
+    assert_type(FolderArtifacts(Path("bucket"), details), FolderArtifacts)
+    opened = FolderArtifacts.for_job(client, details, client_token="t", folder="bucket", endpoint_url=None)
+    assert_type(opened, FolderArtifacts)
+    store: ArtifactStore = opened
+    store.close()
+    factory: ArtifactsFactory = partial(FolderArtifacts.for_job, folder="bucket")
+    factory(client, details, client_token="t")
+    assert_type(one.folder, Path)
+    assert_type(one.put(name, content), Path)
+    assert_type(one.files(name), dict[str, bytes])
 
 
 # --- scenario

@@ -32,6 +32,7 @@ from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.cli.errors import described
 from cp_thirdparty.cli.formats import FORMATS, formatted
 from cp_thirdparty.converter import structure, unstructure
+from cp_thirdparty.enums import ActionCategory, ActionOwner
 from cp_thirdparty.exceptions import AccessDeniedError, CodePipelineJobError, ServiceError, WorkerStuckError
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, JobScope, SqliteJournal, WorkerHealth
@@ -212,7 +213,7 @@ def test_arguments_and_fields_of_log_records_are_escaped(text: str) -> None:
     records: list[logging.LogRecord] = []
     logger = logging.getLogger("cp_thirdparty.worker")
     handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler.emit = records.append  # type: ignore[method-assign,assignment]
     logger.addHandler(handler)
     try:
         emitter = Emitter()
@@ -337,7 +338,9 @@ def test_a_journal_is_shown_escaped(output: str, tmp_path: Path) -> None:
     scope = JobScope(
         region_name="us-east-1",
         endpoint_url="http://127.0.0.1",
-        action_type_id=ActionTypeId(category=text, owner=text, provider=text, version=text),
+        action_type_id=ActionTypeId(
+            category=ActionCategory(text), owner=ActionOwner(text), provider=text, version=text
+        ),
     )
     journal.recover(scope)
     journal.claim(ThirdPartyJob(client_id=text, job_id=text), scope)

@@ -1,58 +1,87 @@
-"""The integration against a local CodePipeline: no AWS, no network, no mock of ours."""
+"""The handler alone, and the worker against a local CodePipeline, without AWS."""
 
 import json
-import os
-import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cp_thirdparty import ArtifactStore, JobDetails, SecretStr, ThirdPartyJobClient
-from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
-from cp_thirdparty.exceptions import ArtifactError
-from cp_thirdparty.testing import Action, LocalCodePipeline, samples
+from cp_thirdparty import JobFailedError
+from cp_thirdparty.exceptions import ConfigurationError, UnsafeArchiveError
+from cp_thirdparty.testing import Action, FolderArtifacts, LocalCodePipeline, samples
 from cp_thirdparty.worker import MemoryJournal, Reported
 from partner_scan.__main__ import make_worker
+from partner_scan.configuration import ScanConfiguration
+from partner_scan.handler import handle
 
 ACTION_TYPE = samples.action_type_id(provider="ExampleScan")
+Job = samples.SampleJob[ScanConfiguration]
 Run = Callable[..., Action]
 
 
-class Folder(ArtifactStore):
-    """Plays the customer's bucket: each artifact is a zip in a folder."""
+def make_job(source: dict[str, str], **configuration: str) -> Job:
+    """Create the job of a customer with a source."""
+    return samples.job(
+        configuration={"ProjectName": "demo", "ApiKey": "secret", **configuration},
+        configuration_class=ScanConfiguration,
+        inputs={"Source": source},
+        outputs=["Report"],
+    )
 
-    def __init__(self, folder: Path, details: JobDetails) -> None:
-        super().__init__(None, details)
-        self._folder = folder
 
-    def extract(
-        self,
-        name: str,
-        *,
-        to: str | os.PathLike[str],
-        limits: ArchiveLimits | None = None,
-        progress: Callable[[int], object] | None = None,
-    ) -> Path:
-        """Extract the zip of that name."""
-        return extract_archive(self._folder / f"{name}.zip", to=to, limits=limits)
+def findings(artifacts: FolderArtifacts) -> list[dict[str, object]]:
+    """Read the report that the handler has stored."""
+    found: list[dict[str, object]] = json.loads(
+        artifacts.files("Report")["findings.json"]
+    )
+    return found
 
-    def archive(
-        self,
-        name: str,
-        directory: str | os.PathLike[str],
-        *,
-        limits: ArchiveLimits | None = None,
-        progress: Callable[[int], object] | None = None,
-        on_skip: Callable[[ArtifactError], object] | None = None,
-    ) -> None:
-        """Make the zip of that name."""
-        create_archive(
-            directory,
-            to=self._folder / f"{name}.zip",
-            limits=limits,
-            on_skip=on_skip,
-        )
+
+def test_a_clean_source_succeeds() -> None:
+    """Nothing found: the job succeeds and the report is empty."""
+    job = make_job({"app.py": "print('hello')\n"})
+    details = handle(job).execution_details
+    assert details is not None
+    assert details.summary == "0 findings"
+    assert findings(job.artifacts) == []
+
+
+def test_a_key_fails_the_job() -> None:
+    """The customer reads where it is, the report too, and the key is in neither."""
+    job = make_job({"app.py": "x = 1\nkey = 'AKIAIOSFODNN7EXAMPLE'\n"})
+    with pytest.raises(
+        JobFailedError, match=r"an AWS access key in app\.py, line 2"
+    ) as caught:
+        handle(job)
+    assert [each["line"] for each in findings(job.artifacts)] == [2]
+    assert "AKIAIOSFODNN7EXAMPLE" not in f"{findings(job.artifacts)} {caught.value}"
+
+
+@pytest.mark.parametrize(("fail_on", "fails"), [("high", False), ("low", True)])
+def test_the_customer_decides_what_counts(fail_on: str, *, fails: bool) -> None:
+    """A weak finding fails the job only if the customer wants that."""
+    job = make_job({"app.py": 'password = "hunter2"\n'}, FailOn=fail_on)
+    if fails:
+        with pytest.raises(JobFailedError, match="1 findings, 0 allowed"):
+            handle(job)
+    else:
+        handle(job)
+
+
+def test_a_wrong_configuration_is_named_by_key() -> None:
+    """The customer reads which key to correct, and no value."""
+    with pytest.raises(ConfigurationError, match="MaxFindings") as caught:
+        make_job({"app.py": ""}, MaxFindings="several")
+    assert "several" not in str(caught.value)
+
+
+def test_an_archive_that_reaches_outside_is_refused() -> None:
+    """A hostile source writes nothing."""
+    job = make_job({"../outside.py": "x"})
+    with pytest.raises(UnsafeArchiveError):
+        handle(job)
+    assert list(job.workspace.parent.rglob("outside.py")) == []
 
 
 @pytest.fixture
@@ -65,16 +94,8 @@ def run(
     monkeypatch.setenv("CP_CLIENT_TOKEN_CLIENT_1", "the token of client-1")
     local_codepipeline.register_client("client-1", "the token of client-1")
 
-    def open_artifacts(
-        _: ThirdPartyJobClient, details: JobDetails, *, client_token: SecretStr
-    ) -> ArtifactStore:
-        assert client_token.get_secret_value() == "the token of client-1"
-        return Folder(tmp_path, details)
-
     def run(source: dict[str, str], **configuration: str) -> Action:
-        with zipfile.ZipFile(tmp_path / "Source.zip", "w") as archive:
-            for name, text in source.items():
-                archive.writestr(name, text)
+        FolderArtifacts(tmp_path).put("Source", source)
         action = local_codepipeline.start_action(
             ACTION_TYPE,
             client_id="client-1",
@@ -82,9 +103,11 @@ def run(
             input_artifacts=[samples.artifact("Source")],
             output_artifacts=[samples.artifact("Report")],
         )
-        journal = MemoryJournal()
         worker = make_worker(
-            local_codepipeline.client, "ExampleScan", journal, artifacts=open_artifacts
+            local_codepipeline.client,
+            "ExampleScan",
+            MemoryJournal(),
+            artifacts=partial(FolderArtifacts.for_job, folder=tmp_path),
         )
         (outcome,) = worker.run_once()
         assert isinstance(outcome, Reported)
@@ -93,41 +116,24 @@ def run(
     return run
 
 
-def test_a_clean_source_succeeds(run: Run, tmp_path: Path) -> None:
-    """Nothing found: the action succeeds and the report is empty."""
+def test_the_worker_reports_a_success(run: Run, tmp_path: Path) -> None:
+    """The action succeeds, and its report is stored."""
     assert run({"app.py": "print('hello')\n"}).status == "Succeeded"
-    with zipfile.ZipFile(tmp_path / "Report.zip") as report:
-        assert json.loads(report.read("findings.json")) == []
-
-
-def test_a_key_fails_the_action(run: Run, tmp_path: Path) -> None:
-    """The customer reads where it is, the report too, and the key is in neither."""
-    action = run({"app.py": "x = 1\nkey = 'AKIAIOSFODNN7EXAMPLE'\n"})
-    assert action.status == "Failed"
-    assert "an AWS access key in app.py, line 2" in str(action.result)
-    with zipfile.ZipFile(tmp_path / "Report.zip") as report:
-        text = report.read("findings.json").decode()
-    assert [each["line"] for each in json.loads(text)] == [2]
-    assert "AKIAIOSFODNN7EXAMPLE" not in text + str(action.result)
+    assert findings(FolderArtifacts(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
-    ("fail_on", "status"), [("high", "Succeeded"), ("low", "Failed")]
+    ("source", "configuration", "message"),
+    [
+        ({"app.py": "key = 'AKIAIOSFODNN7EXAMPLE'\n"}, {}, "in app.py, line 1"),
+        ({"app.py": ""}, {"MaxFindings": "several"}, "MaxFindings"),
+        ({"../outside.py": "x"}, {}, "'..' in the name"),
+    ],
 )
-def test_the_customer_says_what_counts(run: Run, fail_on: str, status: str) -> None:
-    """A weak finding fails the action only when the customer wants that."""
-    assert run({"app.py": 'password = "hunter2"\n'}, FailOn=fail_on).status == status
-
-
-def test_a_wrong_configuration_is_told_by_key(run: Run) -> None:
-    """The customer reads which key to correct, and no value."""
-    action = run({"app.py": ""}, MaxFindings="several")
+def test_the_worker_reports_a_failure(
+    run: Run, source: dict[str, str], configuration: dict[str, str], message: str
+) -> None:
+    """The customer reads the reason in the console."""
+    action = run(source, **configuration)
     assert action.status == "Failed"
-    assert "MaxFindings" in str(action.result)
-    assert "several" not in str(action.result)
-
-
-def test_an_archive_that_reaches_outside_is_no_source(run: Run, tmp_path: Path) -> None:
-    """A hostile source fails its own action and writes nothing."""
-    assert run({"../outside.py": "x"}).status == "Failed"
-    assert not list(tmp_path.parent.glob("outside.py"))
+    assert message in str(action.result)

@@ -29,7 +29,13 @@ class AnswerRefused(Exception):  # noqa: N818 - no caller sees it: _failures.py 
 
 
 def fault_of(
-    operation_name: str, status: int, asked: Mapping[str, Any], parsed: Mapping[str, Any], key_id: str | None
+    operation_name: str,
+    status: int,
+    asked: Mapping[str, Any],
+    parsed: Mapping[str, Any],
+    key_id: str | None,
+    *,
+    is_request_id_required: bool,
 ) -> str | None:
     """
     Tell why a successful answer does not count, or ``None``.
@@ -44,9 +50,11 @@ def fault_of(
         parsed: What botocore has read from the answer.
 
         key_id: The encryption key of the job, if it has one.
+
+        is_request_id_required: Whether a response without a request id counts as one that S3 did not send.
     """
     headers: Mapping[str, str] = parsed["ResponseMetadata"]["HTTPHeaders"]
-    if not headers.get("x-amz-request-id"):
+    if is_request_id_required and not headers.get("x-amz-request-id"):
         return "an answer without a request id is not S3's"
     if operation_name in ("GetObject", "HeadObject"):
         return _download_fault(status, asked, headers)

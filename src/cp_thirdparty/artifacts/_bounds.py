@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -10,7 +11,7 @@ import attrs
 from cp_thirdparty._core.call import SENDING, Call, CallStoppedError, now
 from cp_thirdparty._core.connection import target_of
 
-__all__ = ["Bounds", "TransferCall", "TransferStoppedError"]
+__all__ = ["Bounds", "TransferCall", "TransferStoppedError", "never"]
 
 # CodePipeline's default timeout of a job; the credentials for its artifacts are worth nothing after it.
 _SECONDS: Final = 3600.0
@@ -62,6 +63,11 @@ class TransferCall(Call):
             raise TransferStoppedError("a response of S3 is too long")
 
 
+def never() -> bool:
+    """Return ``False``: nobody cancels the job."""
+    return False
+
+
 @attrs.frozen(kw_only=True)
 class Bounds:
     """
@@ -75,9 +81,9 @@ class Bounds:
         is_cancelled: Whether the job was cancelled.
     """
 
-    deadline: float | None
-    clock: Callable[[], float]
-    is_cancelled: Callable[[], bool]
+    deadline: float | None = None
+    clock: Callable[[], float] = time.time
+    is_cancelled: Callable[[], bool] = never
 
     def start(self) -> TransferCall:
         """Begin a transfer."""

@@ -1,15 +1,13 @@
-"""Download from S3 to a temporary file, check it and rename it."""
+"""Download from S3 to an open file, and check it."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 import attrs
 from botocore.exceptions import ClientError
 
-from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._place import Place
@@ -17,9 +15,7 @@ from cp_thirdparty.artifacts._s3 import closing_answers, pinned
 from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
-__all__ = ["Facts", "download", "facts_of", "fetch"]
-
-_OBJECT: Final = "object"
+__all__ = ["Facts", "facts_of", "fetch"]
 
 
 @attrs.frozen
@@ -50,15 +46,6 @@ def facts_of(s3: Any, place: Place) -> Facts:
             s3.get_object(Bucket=place.bucket, Key=place.key, Range="bytes=0-0")["Body"].close()
         raise
     return Facts(size=answer["ContentLength"], etag=answer["ETag"], checksum=checksum_of(answer))
-
-
-def download(s3: Any, place: Place, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
-    """Write the object to a file, which appears when it is complete."""
-    with PrivateDirectory(to.parent) as private:
-        with private.create_file(_OBJECT) as file:
-            fetch(s3, place, file, reporter, max_bytes=max_bytes)
-        private.publish(_OBJECT, to.name)
-    return to
 
 
 def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:

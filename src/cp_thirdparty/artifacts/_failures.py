@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -83,6 +84,9 @@ _ANSWERS: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] =
     (_ELSEWHERE, ArtifactTransferError, "the bucket is in another region; give its region_name"),
 )
 
+# Messages of KMS that name no action, such as that the ciphertext refers to a customer master key.
+_OF_KMS: Final = re.compile(r"\bKMS\b|\bciphertext\b|\bmaster key\b|:kms:", re.IGNORECASE)
+_S3_ACTION: Final = re.compile(r"\bs3:[A-Z]")
 # The parts of the message of a refusal by KMS that are kept.
 _KMS_ACTION: Final = re.compile(r"\bkms:[A-Z][A-Za-z]{1,40}\b")
 _KMS_KEY: Final = re.compile(
@@ -143,10 +147,11 @@ def attempt(
 
 
 def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseException:
-    from s3transfer.exceptions import RetriesExceededError  # noqa: PLC0415 - of an extra
-
-    if isinstance(failure, RetriesExceededError):
-        failure = failure.last_exception
+    # s3transfer, which is of an extra, raises only what it has loaded.
+    s3transfer = sys.modules.get("s3transfer.exceptions")
+    if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
+        wrapper: Any = failure
+        failure = wrapper.last_exception
     if isinstance(failure, botocore_exceptions.ClientError):
         return _answered(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
@@ -167,11 +172,12 @@ def _denied(failure: botocore_exceptions.ClientError, place: Place) -> tuple[str
     """Return the action to allow and the ARN to allow it on."""
     # S3 reports a refusal of KMS with its own code, so only the message has the action and the key.
     message = str(failure.response.get("Error", {}).get("Message", ""))
-    action = _KMS_ACTION.search(message)
-    if action is not None:
-        key = _KMS_KEY.search(message)
-        return action[0], f"arn:{place.partition}:kms:*:*:key/*" if key is None else key[0]
-    name = "s3:GetObject" if failure.operation_name in _READS else "s3:PutObject"
+    action, key = _KMS_ACTION.search(message), _KMS_KEY.search(message)
+    is_read = failure.operation_name in _READS
+    if action is not None or (_OF_KMS.search(message) and not _S3_ACTION.search(message)):
+        name = ("kms:Decrypt" if is_read else "kms:GenerateDataKey") if action is None else action[0]
+        return name, f"arn:{place.partition}:kms:*:*:key/*" if key is None else key[0]
+    name = "s3:GetObject" if is_read else "s3:PutObject"
     return name, f"arn:{place.partition}:s3:::{place.bucket}/{place.key}"
 
 

@@ -39,10 +39,14 @@ def to_path(value: LocalPath, parameter: str) -> Path:
 
     Raises:
         TypeError: It is neither a string nor an `os.PathLike` of a string.
+
+        cp_thirdparty.exceptions.InvalidRequestError: It is empty or has a NUL character.
     """
     path: object = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise TypeError(f"{parameter}: must be a str or an os.PathLike of str, not {type(value).__name__}")
+    if not path or "\0" in path:
+        raise InvalidRequestError(parameter, "must not be empty and must have no NUL character")
     return Path(path)
 
 

@@ -97,6 +97,7 @@ def made_s3(
     endpoint_url: str | None,
     expected_bucket_owner: str | None,
     config: Config | None,
+    is_request_id_required: bool,
 ) -> Any:
     """Make a client of botocore, or return the error."""
     try:
@@ -114,7 +115,7 @@ def made_s3(
         return configuration_error_of(failure)
     if refused is not None:
         return refused
-    handlers = _Handlers(credentials, key_id, expected_bucket_owner)
+    handlers = _Handlers(credentials, key_id, expected_bucket_owner, is_request_id_required=is_request_id_required)
     client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
     client.meta.events.register_first("before-send.s3", _start_request)
@@ -187,10 +188,18 @@ def _start_request(request: Any, **_: object) -> None:
 class _Handlers:
     """What happens around each request of the client."""
 
-    def __init__(self, credentials: JobCredentials, key_id: str | None, expected_bucket_owner: str | None) -> None:
+    def __init__(
+        self,
+        credentials: JobCredentials,
+        key_id: str | None,
+        expected_bucket_owner: str | None,
+        *,
+        is_request_id_required: bool,
+    ) -> None:
         self._credentials = credentials
         self._key_id = key_id
         self._owner = expected_bucket_owner
+        self._is_request_id_required = is_request_id_required
 
     def complete(self, params: dict[str, Any], model: Any, **_: object) -> None:
         """Add what s3transfer cannot be asked to add to each of its requests."""
@@ -229,7 +238,10 @@ class _Handlers:
         if http.status_code >= _FIRST_NO_SUCCESS:
             self._clean(parsed)
             return self._signed_anew(operation.name, request_dict["context"], parsed)
-        fault = fault_of(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id)
+        fault = fault_of(
+            *(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id),
+            is_request_id_required=self._is_request_id_required,
+        )
         if fault is None:
             if isinstance(call, TransferCall) and operation.name == "GetObject":
                 call.expect(parsed["ContentLength"])

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from cp_thirdparty._core.call import CURRENT
 
-__all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "transfers"]
+__all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callback", "transfers"]
 
 _T = TypeVar("_T")
 
@@ -57,6 +57,17 @@ def transfers(s3: Any) -> Generator[Any]:
         yield manager
 
 
+def check_callback(callback: Callable[..., object] | None, parameter: str) -> None:
+    """
+    Check a callback of a caller.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{parameter}: must be callable, not {type(callback).__name__}")
+
+
 class CallbackFailed(Exception):  # noqa: N818 - a signal that no caller sees
     """The caller's callback has raised; the reporter has what."""
 
@@ -67,9 +78,13 @@ class Reporter:
 
     Attributes:
         failure: What the callback has raised, with the traceback of the callback alone.
+
+    Raises:
+        TypeError: The callback cannot be called.
     """
 
     def __init__(self, progress: Progress | None) -> None:
+        check_callback(progress, "progress")
         self._progress = progress
         self._lock = threading.Lock()
         self.failure: BaseException | None = None

@@ -38,10 +38,9 @@ _FULL32: Final = 0xFFFFFFFF
 
 # General purpose flags.
 _ENCRYPTED: Final = 1 << 0 | 1 << 6 | 1 << 13
-_DEFLATE_OPTIONS: Final = 1 << 1 | 1 << 2
 _DESCRIPTOR: Final = 1 << 3
+_PATCH: Final = 1 << 5
 _UTF8: Final = 1 << 11
-_SAID_TWICE: Final = _DESCRIPTOR | _UTF8
 
 _ZIP64: Final = 0x0001
 _UNICODE_PATH: Final = 0x7075
@@ -244,7 +243,7 @@ def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, i
     """Return what the ZIP64 end record before the locator states, and where the locator states that it is."""
     _, disk, stated, disks = _END64_LOCATOR.unpack(locator)
     record = _bytes_at(file, at, _END64.size) if at >= 0 else b""
-    if disk != 0 or disks != 1 or record[:4] != b"PK\6\6":
+    if disk != 0 or disks > 1 or record[:4] != b"PK\6\6":
         raise broken(rules.ZIP64)
     _, length, _, _, disk, first_disk, here, count, size, begin = _END64.unpack(record)
     if length != _END64.size - 12:
@@ -368,12 +367,13 @@ def _entry(file: BinaryIO, record: _Central, following: int, tree: Tree) -> Entr
     if rule is not None:
         raise broken(rule, record.name)
     node = tree.add(record.name, kind)
-    data_offset = record.offset + _local_length(file, record, following)
+    length, has_descriptor = _check_local_header(file, record, following)
+    data_offset = record.offset + length
     rest = following - data_offset - record.packed
-    if rest and not record.flags & _DESCRIPTOR:
-        raise broken(rules.GAP, record.name, hint="after its data")
-    if record.flags & _DESCRIPTOR:
+    if has_descriptor:
         _check_descriptor(file, record, data_offset + record.packed, rest)
+    elif rest:
+        raise broken(rules.GAP, record.name, hint="after its data")
     entry = node.content = Entry(
         node=node,
         mode=record.mode,
@@ -401,7 +401,7 @@ def _kind(record: _Central) -> Kind:
 def _broken_record(record: _Central, kind: Kind) -> Rule | None:
     if record.flags & _ENCRYPTED:
         return rules.ENCRYPTED
-    if record.flags & ~(_DEFLATE_OPTIONS | _DESCRIPTOR | _UTF8):
+    if record.flags & _PATCH:
         return rules.FLAG
     if record.method not in (STORED, DEFLATED):
         return rules.METHOD
@@ -412,8 +412,12 @@ def _broken_record(record: _Central, kind: Kind) -> Rule | None:
     return rules.DEVICE if kind == "file" and stat.S_IFMT(record.mode) in _DEVICES else None
 
 
-def _local_length(file: BinaryIO, record: _Central, following: int) -> int:
-    """Check the local header and return its length."""
+def _check_local_header(file: BinaryIO, record: _Central, following: int) -> tuple[int, bool]:
+    """
+    Check the local header, and return its length and whether a data descriptor follows the data.
+
+    Some programs set the flag of the descriptor, and that of UTF-8 for a name in ASCII, in one of the headers only.
+    """
     header = _bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
         raise broken(rules.HEADERS, record.name, hint="there is no local header")
@@ -430,7 +434,7 @@ def _local_length(file: BinaryIO, record: _Central, following: int) -> int:
         or _decode_name(record.raw_name, flags, extras, system=record.system) != record.name
     ):
         raise broken(rules.HEADERS, record.name, hint="the names differ")
-    if (flags ^ record.flags) & (_SAID_TWICE | _ENCRYPTED) or method != record.method:
+    if (flags ^ record.flags) & (_ENCRYPTED | _PATCH) or method != record.method:
         raise broken(rules.HEADERS, record.name, hint="the methods or flags differ")
     stated = (crc, *_widened(record.name, extras, (size, packed, 0))[:2])
     known = (record.crc, record.size, record.packed)
@@ -439,7 +443,7 @@ def _local_length(file: BinaryIO, record: _Central, following: int) -> int:
         value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(stated, known, strict=True)
     ):
         raise broken(rules.HEADERS, record.name, hint="the sizes or checksums differ")
-    return length
+    return length, bool(flags & _DESCRIPTOR)
 
 
 def _check_descriptor(file: BinaryIO, record: _Central, at: int, length: int) -> None:

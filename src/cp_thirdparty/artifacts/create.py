@@ -13,7 +13,7 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import broken, is_ratio_exceeded
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
-from cp_thirdparty.artifacts._transfer import Progress, Reporter
+from cp_thirdparty.artifacts._transfer import Progress, Reporter, check_callback
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
@@ -82,6 +82,7 @@ def create_archive(
         TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
     """
     source, target, limits = to_path(directory, "directory"), to_path(to, "to"), check_limits(limits)
+    check_callback(on_skip, "on_skip")
     reporter = Reporter(progress)
     error: BaseException | None = None
     try:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 
 from botocore.config import Config
 from typing_extensions import Self
@@ -19,9 +19,8 @@ from typing_extensions import Self
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty._text import show, show_repr
-from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
+from cp_thirdparty.artifacts._bounds import Bounds, TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
-from cp_thirdparty.artifacts._download import download, facts_of, fetch
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import (
     LocalPath,
@@ -31,11 +30,10 @@ from cp_thirdparty.artifacts._local_files import (
     create_private_directory,
     to_path,
 )
+from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
 from cp_thirdparty.artifacts._place import Place, is_private_endpoint, place_of
-from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._s3 import made_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
-from cp_thirdparty.artifacts._upload import upload
 from cp_thirdparty.artifacts.create import create_archive
 from cp_thirdparty.artifacts.extract import extract_file
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
@@ -79,14 +77,12 @@ class ArtifactStore:
     * ``TypeError``: an argument has the wrong type.
     """
 
-    def __init__(self, s3: Any, details: JobDetails, bounds: Bounds) -> None:
-        key = details.data.encryption_key
-        self._s3 = s3
+    def __init__(self, objects: Objects, details: JobDetails, bounds: Bounds) -> None:
+        self._objects = objects
         self._bounds = bounds
-        self._key_id = None if key is None else key.id
         self._job_id = details.id
-        self._inputs = _by_name(details.data.input_artifacts)
-        self._outputs = _by_name(details.data.output_artifacts)
+        self._inputs = _by_name(details.data.input_artifacts, "input")
+        self._outputs = _by_name(details.data.output_artifacts, "output")
 
     @classmethod
     @hide_arguments
@@ -104,6 +100,7 @@ class ArtifactStore:
         deadline: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.time,
+        is_request_id_required: bool = True,
     ) -> Self:
         """
         Make the store of a job.  Nothing is sent before an artifact is asked for.
@@ -141,6 +138,11 @@ class ArtifactStore:
 
             clock: Tells the time in seconds since the epoch.
 
+            is_request_id_required: Whether a response of S3 must have the header ``x-amz-request-id``, without which it
+                may come from a proxy.  Moto's S3 sends none, so tests with moto need ``False``.
+
+                .. versionadded:: 0.2.0
+
         Raises:
             ImportError: The extra ``artifacts`` is not installed.
 
@@ -165,23 +167,25 @@ class ArtifactStore:
             refused_credentials(details)
             or _refused_owner(expected_bucket_owner)
             or _refused_endpoint(endpoint_url, allow_http=allow_http)
-            or _refused_names(details)
         )
         if refused is not None:
             raise refused
         read = functools.partial(client.get_third_party_job_details, details.id, client_token=token)
         key = details.data.encryption_key
+        key_id = None if key is None else key.id
         s3 = made_s3(
             JobCredentials(details, read, clock),
-            key_id=None if key is None else key.id,
+            key_id=key_id,
             region_name=client.region_name if region_name is None else region_name,
             endpoint_url=endpoint_url,
             expected_bucket_owner=expected_bucket_owner,
             config=config,
+            is_request_id_required=is_request_id_required,
         )
         if isinstance(s3, ThirdPartyError):
             raise s3
-        return cls(s3, details, Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled or _never))
+        bounds = Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled or never)
+        return cls(S3Objects(s3, key_id), details, bounds)
 
     @property
     def inputs(self) -> Mapping[str, Artifact]:
@@ -205,7 +209,7 @@ class ArtifactStore:
         """
         place = self._found(self._inputs, name, "input")
         call = self._bounds.start()
-        raw = self._do(lambda: ArtifactReader.opened(self._s3, place, call), place, call=call)
+        raw = self._do(lambda: self._objects.open(place, call), place, call=call)
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
     def download(
@@ -239,7 +243,7 @@ class ArtifactStore:
         check_max_bytes(max_bytes)
         place = self._found(self._inputs, name, "input")
         reporter = Reporter(progress)
-        return self._do(lambda: download(self._s3, place, target, reporter, max_bytes), place, reporter, target)
+        return self._do(lambda: download(self._objects, place, target, reporter, max_bytes), place, reporter, target)
 
     def size(self, name: str) -> int:
         """
@@ -251,7 +255,7 @@ class ArtifactStore:
         .. versionadded:: 0.2.0
         """
         place = self._found(self._inputs, name, "input")
-        return self._do(lambda: facts_of(self._s3, place), place).size
+        return self._do(lambda: self._objects.size(place), place)
 
     def extract(
         self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: Progress | None = None
@@ -286,7 +290,7 @@ class ArtifactStore:
         reporter = Reporter(progress)
         with create_private_directory(target.parent) as private, private.create_file("artifact.zip") as archive:
             self._do(
-                lambda: fetch(self._s3, place, archive, reporter, max_bytes=checked.max_total_bytes),
+                lambda: self._objects.fetch(place, archive, reporter, max_bytes=checked.max_total_bytes),
                 place,
                 reporter,
                 target,
@@ -350,11 +354,11 @@ class ArtifactStore:
         source = to_path(path, "path")
         place = self._found(self._outputs, name, "output")
         reporter = Reporter(progress)
-        self._do(lambda: upload(self._s3, place, source, self._key_id, reporter), place, reporter, source)
+        self._do(lambda: self._objects.upload(place, source, reporter), place, reporter, source)
 
     def close(self) -> None:
         """Close the connections."""
-        self._s3.close()
+        self._objects.close()
 
     def __enter__(self) -> Self:
         return self
@@ -374,7 +378,7 @@ class ArtifactStore:
         )
 
     def _found(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
-        place = place_of(artifacts, name, direction, self._job_id, self._s3.meta.partition)
+        place = place_of(artifacts, name, direction, self._job_id, self._objects.partition)
         if isinstance(place, ThirdPartyError):
             raise place
         return place
@@ -396,24 +400,15 @@ class ArtifactStore:
         return cast("_T", value)
 
 
-def _by_name(artifacts: Iterable[Artifact]) -> Mapping[str, Artifact]:
-    return MappingProxyType({artifact.name: artifact for artifact in artifacts if artifact.name is not None})
-
-
-def _refused_names(details: JobDetails) -> ArtifactError | None:
-    """Of two artifacts of one name, one would silently not be there."""
-    for kind, artifacts in (("input", details.data.input_artifacts), ("output", details.data.output_artifacts)):
-        seen: set[str] = set()
-        for artifact in artifacts:
-            if artifact.name in seen:
-                return ArtifactError(f"the job has two {kind} artifacts {show_repr(artifact.name)}")
-            if artifact.name is not None:
-                seen.add(artifact.name)
-    return None
-
-
-def _never() -> bool:
-    return False
+def _by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Artifact]:
+    """Of two artifacts of one name, one would be missing without a notice."""
+    found: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        if artifact.name in found:
+            raise ArtifactError(f"the job has two {direction} artifacts {show_repr(artifact.name)}")
+        if artifact.name is not None:
+            found[artifact.name] = artifact
+    return MappingProxyType(found)
 
 
 def _refused_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:

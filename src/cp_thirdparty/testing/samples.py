@@ -1,14 +1,22 @@
 """
-Models with made-up values for tests of handlers: each is valid, and a test names only what it is about.
+Jobs and models with made-up values for tests of handlers: each is valid, and a test names only what it is about.
 
-For what the service sends.  What a handler makes itself, such as `ExecutionDetails`, has few fields and no sample.
+`job()` returns what a handler is given, without S3 and without a service.  The other functions return what the service
+sends.  What a handler makes itself, such as `ExecutionDetails`, has few fields and no sample.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import weakref
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from typing_extensions import TypeVar
 
 from cp_thirdparty._frames import hide_arguments
+from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.enums import ActionCategory, ActionCategoryName, ActionOwner, ActionOwnerName, ArtifactLocationType
 from cp_thirdparty.models import (
     ActionConfiguration,
@@ -26,11 +34,16 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing.folder_artifacts import ArtifactContent, FolderArtifacts
+from cp_thirdparty.worker._workspace import Workspace
+from cp_thirdparty.worker.job import Job
 
 __all__ = [
+    "SampleJob",
     "action_type_id",
     "artifact",
     "artifact_credentials",
+    "job",
     "job_details",
     "pipeline_context",
     "third_party_job",
@@ -40,6 +53,10 @@ _CLIENT_ID = "b2a1c0de-0000-4000-8000-000000000001"
 _JOB_ID = "b2a1c0de-0000-4000-8000-000000000002"
 _EXECUTION_ID = "b2a1c0de-0000-4000-8000-000000000003"
 _BUCKET = "codepipeline-us-east-1-000000000000"
+# CodePipeline's timeout of a third-party action.
+_SECONDS = 3600.0
+
+_ConfigurationT = TypeVar("_ConfigurationT", default="ActionConfiguration | None")
 
 
 def action_type_id(
@@ -193,3 +210,149 @@ def job_details(
         encryption_key=encryption_key,
     )
     return JobDetails(id=id, data=data, nonce=nonce)
+
+
+class SampleJob(Job[_ConfigurationT]):
+    """
+    What a handler is given, in a test; `job()` creates it.
+
+    Its workspace and its folder of artifacts are temporary.  They are removed when nothing refers to the job any more,
+    so a test can read what the handler has written.
+
+    Args:
+        details: The details of the job.
+
+        configuration: The action configuration as the handler sees it.
+
+        client_id: The customer.
+
+        folder: The folder of the artifacts, or ``None`` for a temporary one.
+
+        seconds_left: Seconds that the handler has.
+
+        cancelled: Set when the result is no longer wanted.
+
+        stopping: Set when the worker stops.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(
+        self,
+        details: JobDetails,
+        configuration: _ConfigurationT,
+        *,
+        client_id: str,
+        folder: str | os.PathLike[str] | None,
+        seconds_left: float,
+        cancelled: threading.Event,
+        stopping: threading.Event,
+    ) -> None:
+        artifacts = FolderArtifacts(self._create_directory().path if folder is None else folder, details)
+        super().__init__(
+            third_party_job(client_id=client_id, job_id=details.id),
+            details,
+            configuration,
+            open_artifacts=lambda: artifacts,
+            seconds_left=seconds_left,
+            cancelled=cancelled,
+            stopping=stopping,
+        )
+        self._folder_artifacts = artifacts
+        self._workspace = self._create_directory()
+
+    def _create_directory(self) -> Workspace:
+        directory = Workspace()
+        weakref.finalize(self, directory.remove)
+        return directory
+
+    @property
+    def artifacts(self) -> FolderArtifacts:
+        """
+        The artifacts in a folder.
+
+        ``job.artifacts.files("Report")`` returns the files of an output artifact.
+        """
+        return self._folder_artifacts
+
+
+@hide_arguments
+def job(
+    *,
+    configuration: Mapping[str, str | SecretStr] | None = None,
+    configuration_class: type[_ConfigurationT] | None = None,
+    inputs: Mapping[str, ArtifactContent] | None = None,
+    outputs: Iterable[str] = (),
+    folder: str | os.PathLike[str] | None = None,
+    client_id: str = _CLIENT_ID,
+    context: PipelineContext | None = None,
+    continuation_token: str | None = None,
+    seconds_left: float = _SECONDS,
+    cancelled: threading.Event | None = None,
+    stopping: threading.Event | None = None,
+) -> SampleJob[_ConfigurationT]:
+    """
+    Create the job that a handler is given, with its artifacts in a local folder.
+
+    The handler is called as a function: ``result = handler(samples.job(inputs={"Source": {"app.py": "x = 1"}}))``.
+
+    Args:
+        configuration: What the customer has entered, or ``None`` for nothing.
+
+        configuration_class: The class for the action configuration, as `cp_thirdparty.JobWorker` takes it; ``None`` for
+            the strings.
+
+        inputs: The input artifacts by name: a directory, a file, bytes, or the files of a zip archive by name, as
+            `cp_thirdparty.testing.FolderArtifacts.put` takes them.
+
+        outputs: Names of the output artifacts.
+
+        folder: The folder of the artifacts, or ``None`` for a temporary one.
+
+        client_id: The customer.
+
+        context: The pipeline, or ``None`` for `pipeline_context()`.
+
+        continuation_token: That of the action's job before, or ``None`` for a first job.
+
+        seconds_left: Seconds that the handler has.
+
+        cancelled: Set it when the result is no longer wanted.
+
+        stopping: Set it when the worker stops.
+
+    Raises:
+        cp_thirdparty.exceptions.ConfigurationError: The configuration does not fit the class.  With a worker, the
+            action fails with this message before the handler is called.
+
+        cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name of an input artifact.
+
+        TypeError: ``outputs`` is one string, or the content of an input has a wrong type.
+
+    .. versionadded:: 0.2.0
+    """
+    if isinstance(outputs, str):
+        raise TypeError("outputs: must be a list of names, not one string")
+    contents = inputs or {}
+    details = job_details(
+        configuration=configuration,
+        context=context,
+        input_artifacts=[artifact(name) for name in contents],
+        output_artifacts=[artifact(name) for name in outputs],
+        continuation_token=continuation_token,
+    )
+    structured: Any = details.data.action_configuration
+    if configuration_class is not None:
+        structured = structure_configuration(structured, configuration_class)
+    made: SampleJob[_ConfigurationT] = SampleJob(
+        details,
+        structured,
+        client_id=client_id,
+        folder=folder,
+        seconds_left=seconds_left,
+        cancelled=threading.Event() if cancelled is None else cancelled,
+        stopping=threading.Event() if stopping is None else stopping,
+    )
+    for name, content in contents.items():
+        made.artifacts.put(name, content)
+    return made

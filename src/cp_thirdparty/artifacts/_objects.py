@@ -1,0 +1,99 @@
+"""The objects that an artifact store reads and writes: in S3, or in what stands in for S3 in tests."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._bounds import TransferCall
+from cp_thirdparty.artifacts._download import facts_of, fetch
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._reader import ArtifactReader
+from cp_thirdparty.artifacts._transfer import Reporter
+from cp_thirdparty.artifacts._upload import upload
+
+__all__ = ["Objects", "S3Objects", "download"]
+
+# The name of a file that is not complete yet.
+_OBJECT: Final = "object"
+
+
+class Objects(Protocol):
+    """Where the artifacts of a job are.  `ArtifactStore` checks the arguments of each call and converts its errors."""
+
+    @property
+    def partition(self) -> str:
+        """The partition of the region, such as ``"aws-cn"``."""
+        ...
+
+    def size(self, place: Place) -> int:
+        """Return the number of bytes of an object."""
+        ...
+
+    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
+        """Return an object as a stream that cannot seek, within the limits of a transfer."""
+        ...
+
+    def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+        """Write an object to a file that is empty, and open for reading and writing, unless it has too many bytes."""
+        ...
+
+    def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
+        """Store a file as an object."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class S3Objects:
+    """
+    The objects of a job in S3.
+
+    Args:
+        s3: The client of the job.
+
+        key_id: The encryption key of the job, if it has one.
+    """
+
+    def __init__(self, s3: Any, key_id: str | None) -> None:
+        self._s3 = s3
+        self._key_id = key_id
+
+    @property
+    def partition(self) -> str:
+        """The partition of the client's region."""
+        partition: str = self._s3.meta.partition
+        return partition
+
+    def size(self, place: Place) -> int:
+        """Return the number of bytes of an object."""
+        return facts_of(self._s3, place).size
+
+    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
+        """Return an object as a stream that continues after a lost connection."""
+        return ArtifactReader.opened(self._s3, place, call)
+
+    def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+        """Write an object to an open file, and check it."""
+        fetch(self._s3, place, file, reporter, max_bytes=max_bytes)
+
+    def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
+        """Store a file as an object, encrypted with KMS."""
+        upload(self._s3, place, path, self._key_id, reporter)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._s3.close()
+
+
+def download(objects: Objects, place: Place, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
+    """Write an object to a file, which appears when it is complete."""
+    with PrivateDirectory(to.parent) as private:
+        with private.create_file(_OBJECT) as file:
+            objects.fetch(place, file, reporter, max_bytes=max_bytes)
+        private.publish(_OBJECT, to.name)
+    return to

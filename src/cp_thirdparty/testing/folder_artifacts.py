@@ -1,0 +1,223 @@
+"""`FolderArtifacts`: an artifact store on a local folder, for tests without S3."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+from typing_extensions import Self
+
+from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
+from cp_thirdparty.artifacts._local_files import LocalPath, to_path
+from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._transfer import Reporter
+from cp_thirdparty.artifacts.create import create_archive
+from cp_thirdparty.artifacts.store import ArtifactStore
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, ArtifactTooLargeError, InvalidRequestError
+from cp_thirdparty.models import JobData, JobDetails
+from cp_thirdparty.secrets import SecretStr
+
+__all__ = ["ArtifactContent", "FolderArtifacts"]
+
+ArtifactContent: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, str | bytes]
+"""A directory, which becomes a zip archive; a file; its bytes; or the files of a zip archive by name."""
+
+# The pattern of `ArtifactName` in CodePipeline's API reference: such a name is a file name on every system.
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,100}")
+_NAME_RULE: Final = "must have 1 to 100 letters, digits, '-' or '_'"
+_PIECE: Final = 256 << 10
+_FILE_MODE: Final = 0o100644 << 16
+
+
+class FolderArtifacts(ArtifactStore):
+    """
+    The artifacts of one job in a local folder instead of S3.
+
+    Each artifact is a file of the folder with the name of the artifact; an input and an output of one name are one
+    file.  The methods and errors are those of `cp_thirdparty.artifacts.ArtifactStore`.  Neither S3, a network,
+    credentials nor the extra ``artifacts`` are necessary.
+
+    A worker opens the artifacts of each job with ``artifacts=partial(FolderArtifacts.for_job, folder=folder)``.
+
+    Args:
+        folder: The folder; it is created if it does not exist.
+
+        details: The details of the job, whose artifacts have names and places in S3.  Without them, only `put()` and
+            `files()` are of use.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(self, folder: LocalPath, details: JobDetails | None = None) -> None:
+        self._folder = to_path(folder, "folder")
+        self._folder.mkdir(exist_ok=True)
+        details = details or JobDetails(id="", data=JobData(), nonce="")
+        super().__init__(_FolderObjects(self._folder), details, Bounds())
+
+    @classmethod
+    def for_job(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - the folder is required
+        cls,
+        client: ThirdPartyJobClient,  # noqa: ARG003 - a worker passes it, and nothing is read again
+        details: JobDetails,
+        *,
+        client_token: str | SecretStr,  # noqa: ARG003 - the same reason
+        folder: LocalPath,
+        **settings: Any,  # noqa: ARG003 - those of S3
+    ) -> Self:
+        """
+        Create the store of a job, as a worker does.
+
+        Args:
+            client: Not used.
+
+            details: The details of the job.
+
+            client_token: Not used.
+
+            folder: The folder.
+
+            settings: Those of `ArtifactStore.for_job`, which are not used.
+        """
+        return cls(folder, details)
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self._folder
+
+    def put(self, name: str, content: ArtifactContent) -> Path:
+        """
+        Write an artifact, as an action before this one does, and return its file.
+
+        Args:
+            name: Name of the artifact.
+
+            content: A directory, which becomes a zip archive; a file; bytes; or a mapping of names to the contents of
+                files, which become a zip archive.  Any names are accepted, so that a test can write an archive that
+                `extract()` refuses.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
+        """
+        path = self._file(name)
+        if isinstance(content, Mapping):
+            _write_archive(path, content)
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        elif (source := to_path(content, "content")).is_dir():
+            create_archive(source, to=path)
+        else:
+            shutil.copyfile(source, path)
+        return path
+
+    def files(self, name: str) -> dict[str, bytes]:
+        """
+        Return the files of an artifact that is a zip archive, by name.
+
+        Args:
+            name: Name of the artifact.
+
+        Raises:
+            FileNotFoundError: Nothing has written the artifact.
+
+            zipfile.BadZipFile: It is not a zip archive.
+
+            cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
+        """
+        with zipfile.ZipFile(self._file(name)) as archive:
+            return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
+
+    def _file(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise InvalidRequestError("name", _NAME_RULE)
+        return self._folder / name
+
+
+def _write_archive(path: Path, files: Mapping[str, str | bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)  # with the same time stamp for each call
+            info.external_attr = _FILE_MODE
+            archive.writestr(info, content)
+
+
+class _FolderObjects:
+    """The objects of a job, each in a file."""
+
+    partition = "aws"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def size(self, place: Place) -> int:
+        return self._find(place).stat().st_size
+
+    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:  # noqa: ARG002 - as its protocol has it
+        return _Stream(self._find(place))
+
+    def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+        source = self._find(place)
+        if max_bytes is not None and source.stat().st_size > max_bytes:
+            raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
+        _copy(source, file, reporter)
+
+    def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
+        to = self._path(place)
+        with PrivateDirectory(to.parent) as private:
+            with private.create_file(to.name) as file:
+                _copy(path, file, reporter)
+            private.publish(to.name, to.name)
+
+    def close(self) -> None:
+        pass
+
+    def _path(self, place: Place) -> Path:
+        if not _NAME.fullmatch(place.name):
+            raise ArtifactError(f"{place}: its name {_NAME_RULE}")
+        return self._folder / place.name
+
+    def _find(self, place: Place) -> Path:
+        path = self._path(place)
+        if not path.is_file():
+            # The same error as for a response of S3 to HEAD.
+            raise ArtifactNotFoundError(
+                f"{place}: S3 has no such object",
+                operation_name="HeadObject",
+                status_code=404,
+                attempts=1,
+                is_retry_safe=False,
+            )
+        return path
+
+
+class _Stream(io.RawIOBase):
+    """A file that cannot seek, as a response of S3 cannot."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _copy(source: Path, to: BinaryIO, reporter: Reporter) -> None:
+    with source.open("rb") as read:
+        while piece := read.read(_PIECE):
+            to.write(piece)
+            reporter.add(len(piece))
+    to.flush()
