@@ -265,7 +265,8 @@ ASYNC_TESTS = (
 # threads and processes: it runs with 3.14 too, in case there is no 3.15, and with the Python of the session `tests`.
 SOME_TESTS = ("tests/client", "tests/models")
 MATRIX = {
-    "3.10-lowest": Case("3.10", (*TEST, "--group", "lowest")),
+    # pydantic requires a newer version of typing-extensions; the tests of its models are skipped.
+    "3.10-lowest": Case("3.10", ("-e", ".", *leave_out("pydantic"), "--group", "lowest")),
     "3.10-async": Case("3.10", ASYNC, ASYNC_TESTS),
     "3.11": Case("3.11", TEST, SOME_TESTS),
     "3.12": Case("3.12", TEST, SOME_TESTS),

@@ -369,6 +369,11 @@ def configurations(configuration: ActionConfiguration, maybe: ActionConfiguratio
     (custom, *_) = action_type_properties(ScanConfiguration, for_="custom")
     assert_type(custom, CustomActionProperty)
     assert_type(custom["required"], bool)
+    assert_type(CustomActionProperty(name="A", required=True, key=False, secret=False), CustomActionProperty)
+    assert_type(
+        ThirdPartyActionProperty(name="A", optional=True, key=False, noEcho=True, queryable=False),
+        ThirdPartyActionProperty,
+    )
     assert_type(custom.get("type"), Literal["String", "Number", "Boolean"] | None)
     assert_type(action_type_properties(DataConfiguration, for_="third-party"), list[ThirdPartyActionProperty])
     assert_type(ConfigurationKey(queryable=True), ConfigurationKey)
