@@ -413,6 +413,22 @@ def test_a_directory_is_removed_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_tree_that_cannot_be_created_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary directory around it is removed."""
+    make = os.mkdir
+
+    def refuse(name: str, *arguments: Any, **settings: Any) -> None:
+        if name == "tree":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        make(name, *arguments, **settings)
+
+    (tmp_path / "a.zip").write_bytes(built(Record()))
+    monkeypatch.setattr("os.mkdir", refuse)
+    with pytest.raises(ArtifactFileError, match=r"^No space left on device: '.*/out'$"):
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
 def test_a_full_disk_ends_an_extraction_before_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sizes in the archive are known, so nothing is written in vain."""
     (tmp_path / "a.zip").write_bytes(built(Record(content=b"x" * 1000)))

@@ -250,9 +250,10 @@ def fork_and_die(_job: AnyJob, directory: str) -> Succeeded:
     if process_id == 0:
         logging.getLogger("cp_thirdparty.job").warning("from the copy")
         write_line(f"{directory}/begun", str(os.getpid()))
+        write_line(f"{directory}/written", "")  # the file above exists before it has its line
         time.sleep(60)
         os._exit(0)
-    wait_for(f"{directory}/begun")
+    wait_for(f"{directory}/written")
     os._exit(9)
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from botocore.config import Config
 from botocore.configprovider import ConfigValueStore, ConstantProvider, EnvironmentProvider
@@ -178,11 +178,14 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
 
 def _start_request(request: Any, **_: object) -> None:
     """Limit the time and the response of a request: a transfer sends several at a time, each in its own context."""
-    call = CURRENT.get()
-    if isinstance(call, TransferCall):
-        started = call.for_request(request.url)
-        WATCHDOG.start(started)
-        CURRENT.set(started)
+    call = _current_transfer().for_request(request.url)
+    WATCHDOG.start(call)
+    CURRENT.set(call)
+
+
+def _current_transfer() -> TransferCall:
+    """Return the call of this context: `attempt` starts one before it uses the client."""
+    return cast("TransferCall", CURRENT.get())
 
 
 class _Handlers:
@@ -211,9 +214,7 @@ class _Handlers:
 
     def look_at_credentials(self, request: Any, **_: object) -> None:
         """See to it that the credentials are good, and note which they are."""
-        call = CURRENT.get()
-        if isinstance(call, TransferCall):
-            call.check_deadline()  # before each attempt
+        _current_transfer().check_deadline()  # before each attempt
         self._credentials.hold()
         # botocore signs after this line: with this generation, or with a newer one.
         request.context[_GENERATION] = self._credentials.generation
@@ -227,10 +228,9 @@ class _Handlers:
         **_: object,
     ) -> float | None:
         """Tell after how many seconds the request is to be sent again, or ``None`` to leave it to botocore."""
-        call = CURRENT.get()
+        call = _current_transfer()
         if response is None:
-            if isinstance(call, TransferCall):
-                WATCHDOG.release(call)  # nobody closes the response
+            WATCHDOG.release(call)  # nobody closes the response
             return None
         http, parsed = response
         if http.status_code == _PRECONDITION_FAILED:
@@ -243,7 +243,7 @@ class _Handlers:
             is_request_id_required=self._is_request_id_required,
         )
         if fault is None:
-            if isinstance(call, TransferCall) and operation.name == "GetObject":
+            if operation.name == "GetObject":
                 call.expect(parsed["ContentLength"])
             answers = _ANSWERS.get()
             if answers is not None:

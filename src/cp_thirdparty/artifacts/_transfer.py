@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
-from cp_thirdparty._core.call import CURRENT
+from cp_thirdparty._core.call import CURRENT, Call
 
 __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callback", "transfers"]
 
@@ -91,9 +91,7 @@ class Reporter:
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
         """Report bytes, as s3transfer calls it, and end a transfer that must not go on."""
-        call = CURRENT.get()
-        if call is not None:
-            call.check_deadline()
+        cast("Call", CURRENT.get()).check_deadline()
         self.add(bytes_transferred)
 
     def add(self, count: int) -> None:

@@ -23,7 +23,7 @@ from cp_thirdparty.artifacts._zip_directory import Entry, read_directory
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError
 
-__all__ = ["extract_archive", "extract_file"]
+__all__ = ["extract_archive"]
 
 _FILE: Final = 0o644
 _DIRECTORY: Final = 0o755

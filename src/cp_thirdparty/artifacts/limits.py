@@ -10,7 +10,7 @@ import attrs
 from cp_thirdparty import _limits
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["MAX_BYTES", "ArchiveLimits"]
+__all__ = ["ArchiveLimits"]
 
 # CodePipeline's quota for a source artifact in S3.
 MAX_BYTES: Final = 5 << 30

@@ -369,7 +369,7 @@ class Loop:
     def _sweep(self) -> None:
         """Remove what dead workers have left, such as the sources of customers."""
         names = sweep_workspaces()
-        if names:
+        if names and self._on_outcome is None:  # a run of one poll is not logged
             self._emitter.log(logging.INFO, "removed %d temporary directories of dead processes", len(names))
 
     def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:
