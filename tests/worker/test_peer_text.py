@@ -207,20 +207,31 @@ def test_facts_for_metrics_are_escaped(text: str) -> None:
     _assert_harmless(described(facts[3])[1])  # type: ignore[arg-type] # an error
 
 
+class _Kept(logging.Handler):
+    """Keeps records."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self._records.append(record)
+
+
 @given(text=_TEXTS)
 def test_arguments_and_fields_of_log_records_are_escaped(text: str) -> None:
     """Whatever a worker logs: strings, lists of them, and messages of errors."""
     records: list[logging.LogRecord] = []
     logger = logging.getLogger("cp_thirdparty.worker")
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign,assignment]
-    logger.addHandler(handler)
+    keep = _Kept(records)
+    logger.addHandler(keep)
     try:
         emitter = Emitter()
         emitter.log(logging.ERROR, "%s %s %s %d", text, [text], ValueError(text), 1, field=text)
         assert emitter.flush()
     finally:
-        logger.removeHandler(handler)
+        logger.removeHandler(keep)
     (record,) = records
     _assert_harmless(record.getMessage())
     _assert_harmless(vars(record)["field"])
