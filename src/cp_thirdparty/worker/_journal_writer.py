@@ -99,9 +99,11 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
         job_id = job.offer.job_id
+        was_unclear = job_id in self._unclear
         self._unclear.add(job_id)  # a claim that raises may have been written
         is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
-        self._unclear.discard(job_id)
+        if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
+            self._unclear.discard(job_id)
         return is_free
 
     def release(self, job_id: str) -> bool:
