@@ -53,6 +53,9 @@ from cp_thirdparty.worker import (
     _recovery,
     _steps,
 )
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker.tokens import TokenLookup
 
 _DETAILS = "GetThirdPartyJobDetails"
@@ -611,6 +614,19 @@ def test_a_write_of_an_unknown_outcome_does_not_block_the_job(service: LocalCode
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(make_worker(service, journal=_Late(name))):
         until(lambda: action.status == "Succeeded")
+
+
+def test_a_job_that_is_offered_before_its_row_is_repaired_is_not_blocked(service: LocalCodePipeline) -> None:
+    """The row of the earlier claim stays to be repaired, although the journal refuses the new one."""
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id="job-1")
+    with service.client() as client:
+        writer = JournalWriter(_Late("claim"), scope_of(client), lambda *_, **__: None, Emitter())
+    job = ClaimedJob(offer, recorder=writer, began_at=0.0)
+    with pytest.raises(JournalError):
+        writer.claim(job)
+    assert writer.claim(job) is False
+    writer.repair(lambda _: False)
+    assert writer.claim(job) is True
 
 
 def test_a_job_whose_owner_is_unknown_is_asked_for_by_each_run(service: LocalCodePipeline) -> None:

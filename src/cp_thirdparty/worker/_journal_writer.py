@@ -99,9 +99,11 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
         job_id = job.offer.job_id
-        self._unclear[job_id] = None  # a claim that raises may have been written
+        was_unclear = job_id in self._unclear
+        self._unclear.setdefault(job_id, None)  # a claim that raises may have been written
         is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
-        self._unclear.pop(job_id, None)
+        if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
+            self._unclear.pop(job_id, None)
         return is_free
 
     def release(self, job_id: str) -> bool:
