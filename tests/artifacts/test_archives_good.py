@@ -694,6 +694,7 @@ def test_what_would_not_be_extracted_is_not_archived(tmp_path: Path, case: str) 
         create_archive(source, to=tmp_path / "a.zip", limits=ArchiveLimits(max_depth=2))
     assert caught.value.rule == rule.text
     assert caught.value.entry.startswith("bad")
+    assert caught.value.hint.endswith("on_skip= leaves it out") == can_skip
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
     if can_skip:
         skipped: list[ArtifactError] = []
@@ -707,7 +708,9 @@ def test_links_are_not_archived_by_choice(tmp_path: Path) -> None:
     """The limits of both directions are the same."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "link").symlink_to("file")
-    with pytest.raises(UnsafeArchiveError, match=r'^link: a symbolic link \(symlinks="keep" accepts it\)$'):
+    with pytest.raises(
+        UnsafeArchiveError, match=r'^link: a symbolic link \(symlinks="keep" accepts it; on_skip= leaves it out\)$'
+    ):
         create_archive(tmp_path / "source", to=tmp_path / "a.zip", limits=ArchiveLimits(symlinks="refuse"))
 
 

@@ -179,7 +179,8 @@ class _Creation:
     def _check_links(self) -> None:
         while links := self._tree.broken_links():
             for link, rule in links:
-                self._skip(broken(rule, link.path))
+                hint = "; ".join(filter(None, (rule.hint, rules.SPECIAL_FILE.hint)))
+                self._skip(broken(rule, link.path, hint=hint))
                 self._tree.remove(link)
 
     # --- writing
