@@ -62,6 +62,54 @@ def test_the_suite_must_be_told_how_to_open_and_crash() -> None:
         JournalConformance().crash(MemoryJournal())
 
 
+# --- scopes
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://codepipeline.us-east-1.amazonaws.com", "https://codepipeline.us-east-1.amazonaws.com/"),
+        ("https://codepipeline.us-east-1.amazonaws.com", "HTTPS://CodePipeline.US-East-1.amazonaws.com:443//"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/"),
+        ("http://127.0.0.1", "http://127.0.0.1:80"),
+        ("http://[::1]:8000", "HTTP://[::1]:8000/"),
+        ("https://[fe80::a]", "https://[FE80::A]:443"),
+        ("https://example.com/Path", "https://example.com:443/Path/"),
+        ("https://example.com", "https://user:xMARKERx@example.com/#part"),
+    ],
+)
+def test_each_spelling_of_an_endpoint_is_one_scope(one: str, other: str) -> None:
+    """Otherwise a slash in the settings of a worker hides the jobs of the one before."""
+    first, second = (attrs.evolve(SCOPE, endpoint_url=url) for url in (one, other))
+    assert first == second
+    assert (first.endpoint_url, second.endpoint_url) == (one, one)
+    journal = MemoryJournal()
+    journal.claim(ThirdPartyJob(client_id="c", job_id="job-1"), first)
+    journal.release("job-1")
+    assert len(journal.recover(second).entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://example.com", "http://example.com"),
+        ("https://example.com", "https://example.com:80"),
+        ("https://example.com/path", "https://example.com/Path"),
+        ("https://example.com/?a", "https://example.com/?b"),
+        ("https://a.example.com", "https://b.example.com"),
+    ],
+)
+def test_another_endpoint_is_another_scope(one: str, other: str) -> None:
+    """Only what HTTP does not distinguish is the same."""
+    assert attrs.evolve(SCOPE, endpoint_url=one) != attrs.evolve(SCOPE, endpoint_url=other)
+
+
+@pytest.mark.parametrize("text", ["", "codepipeline", "https://example.com:port", "https://[", "/a/"])
+def test_what_is_not_a_url_stays_as_it_is(text: str) -> None:
+    """A row of a journal may hold anything."""
+    assert attrs.evolve(SCOPE, endpoint_url=text).endpoint_url == text
+
+
 # --- journals that break a rule
 
 
