@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -258,6 +258,61 @@ class _ListsFinished(SqliteJournal):
         return super().jobs()
 
 
+class _RecoversLess(SqliteJournal):
+    """It returns recovered jobs without a part of what it knows."""
+
+    lost: ClassVar[dict[str, Any]] = {"result": None}
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        return attrs.evolve(found, entries=tuple(attrs.evolve(entry, **self.lost) for entry in found.entries))
+
+
+class _RecoversNoScope(_RecoversLess):
+    """It returns recovered jobs without their scope."""
+
+    lost: ClassVar[dict[str, Any]] = {"scope": None}
+
+
+class _RecoversNoTime(_RecoversLess):
+    """It returns recovered jobs without the time of their claim."""
+
+    lost: ClassVar[dict[str, Any]] = {"claimed_at": None}
+
+
+class _StoresNoCrash(SqliteJournal):
+    """It returns crashes, and does not keep them."""
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        _execute(self, "UPDATE entries SET crashes = 0 WHERE owner = ?", self._owner.name)
+        return found
+
+
+class _StoresNoSuspicion(SqliteJournal):
+    """It returns suspects, and does not keep that they are."""
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        _execute(self, "UPDATE entries SET is_suspect = 0")
+        return found
+
+
+class _KeepsTheFirstResult(SqliteJournal):
+    """It ignores a second result."""
+
+    def result(self, job_id: str, result: Result) -> None:
+        if all(entry.result is None for entry in self.jobs(unfinished_only=True) if entry.job.job_id == job_id):
+            super().result(job_id, result)
+
+
+class _HasOneOutcome(SqliteJournal):
+    """It drops how a job ended."""
+
+    def finish(self, job_id: str, outcome: str) -> None:  # noqa: ARG002 - dropped
+        super().finish(job_id, "reported")
+
+
 _BROKEN: list[type[SqliteJournal]] = [
     _ClaimsAll,
     _KeepsWithdrawn,
@@ -276,6 +331,13 @@ _BROKEN: list[type[SqliteJournal]] = [
     _LosesAtClose,
     _PrunesAll,
     _ListsFinished,
+    _RecoversLess,
+    _RecoversNoScope,
+    _RecoversNoTime,
+    _StoresNoCrash,
+    _StoresNoSuspicion,
+    _KeepsTheFirstResult,
+    _HasOneOutcome,
 ]
 
 
