@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
 from cp_thirdparty.enums import FailureType

@@ -15,9 +15,9 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, R
 
 _OLD: Final = "job_id, client_id, state, result, outcome, owner, changed_at"
 _FREE: Final = "state <> 'DONE' AND owner IS ?"
+_NEW: Final = f"scope, crashes, is_suspect, {_OLD}"
 _MOVE: Final = (
-    f"INSERT OR REPLACE INTO entries (scope, crashes, is_suspect, {_OLD}) "  # noqa: S608 - ours
-    f"SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",
+    f"INSERT OR REPLACE INTO entries ({_NEW}) SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
     f"DELETE FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
 )
 _END: Final = (
