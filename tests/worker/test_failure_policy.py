@@ -127,11 +127,13 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
     },
     (Step.RUN, _CLAIMED): {
         ("ProcessDiedError",): (Party.JOB, Next.FAIL),
+        ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
         _GONE: (Party.JOB, Next.END),
         None: (Party.US, Next.RETRY),
     },
     (Step.RUN, _AGAIN): {
         ("ProcessDiedError",): (Party.UNKNOWN, Next.RUN_AGAIN),
+        ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
         _GONE: (Party.JOB, Next.END),
         None: (Party.US, Next.RETRY),
     },

@@ -46,6 +46,11 @@ class EnvironmentTokens:
     The name of a variable is the prefix and the client id in upper case, with ``_`` for each character that is neither
     a letter nor a digit: the token of ``7c9e-66`` is in ``CP_CLIENT_TOKEN_7C9E_66``.  Thread-safe.
 
+    A variable that changes in the worker's process counts at the next look-up, also for handlers in
+    ``executor=processes(n)``, whose processes get the present value for their client.  The processes of other
+    executors keep the environment with which they were started: there, restart the worker after a change, or use
+    tokens from a store.
+
     Attributes:
         prefix: What each name begins with.
     """
@@ -54,8 +59,16 @@ class EnvironmentTokens:
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """Return the client token of a client, or ``None`` when there is no such variable, or an empty one."""
-        token = os.environ.get(self.prefix + _NO_NAME.sub("_", client_id.upper()))
+        token = os.environ.get(self.variable(client_id))
         return SecretStr(token) if token else None
+
+    def variable(self, client_id: str) -> str:
+        """
+        Return the name of the variable that has the client token of a client.
+
+        .. versionadded:: 0.2.0
+        """
+        return self.prefix + _NO_NAME.sub("_", client_id.upper())
 
 
 class SecretsManagerTokens:
