@@ -12,12 +12,11 @@ from typing import Any, Final
 import attrs
 import botocore.session
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
-from cp_thirdparty._core.errors import error_of
+from cp_thirdparty._core.errors import error_of, is_missing
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -158,10 +157,7 @@ class SecretsManagerTokens:
         try:
             answer: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
         except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
-            if (
-                isinstance(failure, ClientError)
-                and failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException"
-            ):
+            if is_missing(failure):
                 return None
             error = error_of(failure, call)
             forget(failure)
