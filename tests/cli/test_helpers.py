@@ -154,7 +154,7 @@ def test_journal_shows_a_copy_that_nobody_can_write(capsys: pytest.CaptureFixtur
 
 
 def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """An uncertain job is finished; one that a worker takes over, or that a running worker has, is not."""
+    """A job that nobody has, or whose ownership is unknown, is finished; one that a running worker has is not."""
     path = tmp_path / "jobs.db"
     run_process(path, "journal.claim(job, SCOPE); journal.uncertain('job-1')")
     shown = command(capsys, "journal", str(path), "--end", "job-1")
@@ -163,9 +163,7 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert (job["state"], job["outcome"]) == ("DONE", "ended by an operator")
     shown = command(capsys, "journal", str(path), "--end", "MARK")
     assert shown.code == 255
-    assert shown.err.endswith(
-        "only a job that is UNCERTAIN or set aside can be ended; this one is not there, or is finished\n"
-    )
+    assert shown.err.endswith("there is no unfinished job of this id\n")
     journal = SqliteJournal(path)
     journal.claim(ThirdPartyJob(client_id="c", job_id="job-2"), SCOPE)
     shown = command(capsys, "journal", str(path), "--end", "job-2")

@@ -31,7 +31,7 @@ from cp_thirdparty import (
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.converter import structure, structure_configuration, unstructure
 from cp_thirdparty.secrets import SecretMapping
-from cp_thirdparty.testing import LocalCodePipeline, samples
+from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, samples
 from cp_thirdparty.worker import JobProcessor
 
 _MARKER = "xMARKERx"
@@ -100,6 +100,14 @@ def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient) -> dict[str,
                 "endpoint_url": "http://127.0.0.1:1",
                 "region_name": "us-east-1",
             },
+        ),
+        "FolderArtifacts.for_job": (
+            FolderArtifacts.for_job,
+            {"client": client, "details": details, "client_token": _MARKER, "folder": ""},
+        ),
+        "job": (
+            samples.job,
+            {"configuration": {"a": _MARKER}, "configuration_class": None, "outputs": ("Report",), "client_id": "c"},
         ),
         "JobWorker": (
             JobWorker,
@@ -201,6 +209,7 @@ _WITHOUT_SECRETS = frozenset(
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
     JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
     LostAnswer LostRace ManualClock MemoryJournal PipelineContext ProcessPerJob Recovered RefreshingTokens Rejected
+    SampleJob
     Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError
     SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException

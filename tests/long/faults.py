@@ -127,6 +127,7 @@ SCENES = (
     Scene(name="process that dies each time", deaths=3, status="Failed"),
     Scene(name="job that is gone before its process begins", faults={_READ: (_PASS, _GONE)}, is_ended=True),
     Scene(name="process that cannot read", faults={_READ: (_PASS, ExpiredCredentials())}),
+    Scene(name="process whose token is refused", faults={_READ: (_PASS, _BAD_TOKEN)}),
     Scene(name="lost response of a result", faults={_PUT: (LostAnswer(),)}),
     Scene(name="job that has ended before its result", faults={_PUT: (_PASS,)}, is_ended=True),
     Scene(name="result that is refused", faults={_PUT: (_BAD_SUMMARY,)}),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.config import Config
 
@@ -33,6 +33,25 @@ def token_of(client_id: str) -> str | None:
 def token_in_this_process(client_id: str, process_id: int) -> str | None:
     """Have tokens in one process only."""
     return TOKENS.get(client_id) if os.getpid() == process_id else None
+
+
+def old_token_elsewhere(client_id: str, process_id: int) -> str | None:
+    """Have an old token in all processes but one."""
+    return TOKENS.get(client_id) if os.getpid() == process_id else "old"
+
+
+class CachedTokens:
+    """A store of tokens whose cache belongs to the process."""
+
+    cached: ClassVar[str | None] = None
+
+    def __call__(self, client_id: str) -> str | None:
+        """Return the cached token."""
+        return self.cached or TOKENS.get(client_id)
+
+    def refresh(self, _client_id: str) -> None:
+        """Forget the cached token."""
+        CachedTokens.cached = None
 
 
 def connect_to(service: LocalCodePipeline) -> partial[ThirdPartyJobClient]:

@@ -626,9 +626,10 @@ def _sqlite_journal(
 # --- token_sources
 
 
-def _environment_tokens(one: EnvironmentTokens, prefix: str) -> None:
+def _environment_tokens(one: EnvironmentTokens, prefix: str, client_id: str) -> None:
     assert_type(EnvironmentTokens(prefix), EnvironmentTokens)
     assert_type(one.prefix, str)
+    assert_type(one.variable(client_id), str)
 
 
 def _secrets_manager_tokens(one: SecretsManagerTokens, prefix: str, client_id: str) -> None:
@@ -647,6 +648,7 @@ def _token_lookup(one: TokenLookup, tokens: ClientTokens, client_id: str) -> Non
     assert_type(TokenLookup(tokens), TokenLookup)
     assert_type(one.find(client_id), SecretStr | NoTokenError)
     assert_type(one.refresh(client_id), NoTokenError | None)
+    assert_type(one.read_environment(client_id), dict[str, str])
 
 
 # --- worker

@@ -45,7 +45,7 @@ from cp_thirdparty.worker import (
     _steps,
 )
 from cp_thirdparty.worker._start_permit import take_permit
-from cp_thirdparty.worker.runner import NotStarted, Runner, run_elsewhere
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 from cp_thirdparty.worker.tokens import TokenLookup
 
 # Processes that start in some milliseconds.
@@ -480,6 +480,37 @@ def test_details_that_cannot_be_read_keep_their_error(service: LocalCodePipeline
     started = run_elsewhere(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="no such job"), 0.0)
     assert isinstance(started, NotStarted)
     assert isinstance(started.error, JobNotFoundException)
+
+
+def test_a_refused_token_is_refreshed_in_its_process(service: LocalCodePipeline) -> None:
+    """The worker's process refreshes its own copy of a token source only."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handlers.CachedTokens.cached = "old"
+    runner = pickle.dumps(
+        Runner[Any](
+            connect=handlers.connect_to(service),
+            handler=succeed,
+            configuration=None,
+            tokens=TokenLookup(handlers.CachedTokens()),
+        )
+    )
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    started = run_elsewhere(runner, offer, 0.0)
+    assert isinstance(started, NotStarted)
+    assert started.error_name == "InvalidClientTokenException"
+    assert isinstance(run_elsewhere(runner, offer, 0.0), Ran)
+
+
+def test_a_pool_with_an_old_token_is_reported(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """The job waits, and health and log name the reason: processes of a pool keep their environment."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    tokens = partial(handlers.old_token_elsewhere, process_id=os.getpid())
+    worker = _worker(service, succeed, client_tokens=tokens, grace=0.1)
+    with running(worker):
+        until(lambda: worker.health().stalled == (action.jobs[0].id,))
+        assert action.status == "InProgress"
+    reason = "InvalidClientTokenException: CodePipeline refuses the client token in the process of its handler"
+    assert f"client={CLIENT_ID} {reason}" in caplog.text
 
 
 # --- pools: which handlers have begun

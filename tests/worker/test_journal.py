@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -60,6 +60,54 @@ def test_the_suite_must_be_told_how_to_open_and_crash() -> None:
         JournalConformance().open_journal(lambda: 0.0)
     with pytest.raises(NotImplementedError, match=r"override crash\(\)"):
         JournalConformance().crash(MemoryJournal())
+
+
+# --- scopes
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://codepipeline.us-east-1.amazonaws.com", "https://codepipeline.us-east-1.amazonaws.com/"),
+        ("https://codepipeline.us-east-1.amazonaws.com", "HTTPS://CodePipeline.US-East-1.amazonaws.com:443//"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/"),
+        ("http://127.0.0.1", "http://127.0.0.1:80"),
+        ("http://[::1]:8000", "HTTP://[::1]:8000/"),
+        ("https://[fe80::a]", "https://[FE80::A]:443"),
+        ("https://example.com/Path", "https://example.com:443/Path/"),
+        ("https://example.com", "https://user:xMARKERx@example.com/#part"),
+    ],
+)
+def test_each_spelling_of_an_endpoint_is_one_scope(one: str, other: str) -> None:
+    """Otherwise a slash in the settings of a worker hides the jobs of the one before."""
+    first, second = (attrs.evolve(SCOPE, endpoint_url=url) for url in (one, other))
+    assert first == second
+    assert (first.endpoint_url, second.endpoint_url) == (one, one)
+    journal = MemoryJournal()
+    journal.claim(ThirdPartyJob(client_id="c", job_id="job-1"), first)
+    journal.release("job-1")
+    assert len(journal.recover(second).entries) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://example.com", "http://example.com"),
+        ("https://example.com", "https://example.com:80"),
+        ("https://example.com/path", "https://example.com/Path"),
+        ("https://example.com/?a", "https://example.com/?b"),
+        ("https://a.example.com", "https://b.example.com"),
+    ],
+)
+def test_another_endpoint_is_another_scope(one: str, other: str) -> None:
+    """Only what HTTP does not distinguish is the same."""
+    assert attrs.evolve(SCOPE, endpoint_url=one) != attrs.evolve(SCOPE, endpoint_url=other)
+
+
+@pytest.mark.parametrize("text", ["", "codepipeline", "https://example.com:port", "https://[", "/a/"])
+def test_what_is_not_a_url_stays_as_it_is(text: str) -> None:
+    """A row of a journal may hold anything."""
+    assert attrs.evolve(SCOPE, endpoint_url=text).endpoint_url == text
 
 
 # --- journals that break a rule
@@ -210,6 +258,61 @@ class _ListsFinished(SqliteJournal):
         return super().jobs()
 
 
+class _RecoversLess(SqliteJournal):
+    """It returns recovered jobs without a part of what it knows."""
+
+    lost: ClassVar[dict[str, Any]] = {"result": None}
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        return attrs.evolve(found, entries=tuple(attrs.evolve(entry, **self.lost) for entry in found.entries))
+
+
+class _RecoversNoScope(_RecoversLess):
+    """It returns recovered jobs without their scope."""
+
+    lost: ClassVar[dict[str, Any]] = {"scope": None}
+
+
+class _RecoversNoTime(_RecoversLess):
+    """It returns recovered jobs without the time of their claim."""
+
+    lost: ClassVar[dict[str, Any]] = {"claimed_at": None}
+
+
+class _StoresNoCrash(SqliteJournal):
+    """It returns crashes, and does not keep them."""
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        _execute(self, "UPDATE entries SET crashes = 0 WHERE owner = ?", self._owner.name)
+        return found
+
+
+class _StoresNoSuspicion(SqliteJournal):
+    """It returns suspects, and does not keep that they are."""
+
+    def recover(self, scope: JobScope) -> Recovered:
+        found = super().recover(scope)
+        _execute(self, "UPDATE entries SET is_suspect = 0")
+        return found
+
+
+class _KeepsTheFirstResult(SqliteJournal):
+    """It ignores a second result."""
+
+    def result(self, job_id: str, result: Result) -> None:
+        if all(entry.result is None for entry in self.jobs(unfinished_only=True) if entry.job.job_id == job_id):
+            super().result(job_id, result)
+
+
+class _HasOneOutcome(SqliteJournal):
+    """It drops how a job ended."""
+
+    def finish(self, job_id: str, outcome: str) -> None:  # noqa: ARG002 - dropped
+        super().finish(job_id, "reported")
+
+
 _BROKEN: list[type[SqliteJournal]] = [
     _ClaimsAll,
     _KeepsWithdrawn,
@@ -228,6 +331,13 @@ _BROKEN: list[type[SqliteJournal]] = [
     _LosesAtClose,
     _PrunesAll,
     _ListsFinished,
+    _RecoversLess,
+    _RecoversNoScope,
+    _RecoversNoTime,
+    _StoresNoCrash,
+    _StoresNoSuspicion,
+    _KeepsTheFirstResult,
+    _HasOneOutcome,
 ]
 
 

@@ -90,6 +90,29 @@ def test_several_running_jobs_of_a_dead_old_worker_are_suspects(old: OldJournal,
     assert set(_recover(new).values()) == {(JournalState.RUNNING, 0, True)}
 
 
+@pytest.mark.parametrize("was_recovered", [False, True])
+def test_crashes_of_version_0_1_make_suspects(old: OldJournal, new: SqliteJournal, *, was_recovered: bool) -> None:
+    """It counted each job of a dead worker, so such a job may be innocent, and gets all its tries."""
+    for job_id, crashes in (("counted", 2), ("new", 0)):
+        old.claim(job_id)
+        old.change(job_id, "RUNNING")
+        old.connection.execute("UPDATE jobs SET crashes = ? WHERE job_id = ?", (crashes, job_id))
+        old.release(job_id)
+    if was_recovered:
+        new.recover(SCOPE)
+    found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in new.jobs()}
+    assert found == {"counted": (0, True), "new": (0, False)}
+
+
+def test_a_counted_job_that_ran_alone_in_version_0_1_has_one_crash(old: OldJournal, new: SqliteJournal) -> None:
+    """Its last death is its own; those before may not be."""
+    old.claim("job-1")
+    old.change("job-1", "RUNNING")
+    old.connection.execute("UPDATE jobs SET crashes = 2")
+    old.crash()
+    assert _recover(new) == {"job-1": (JournalState.RUNNING, 1, True)}
+
+
 def test_an_old_worker_goes_on_while_a_new_one_has_the_file(old: OldJournal, new: SqliteJournal, path: Path) -> None:
     """Neither takes jobs from the other."""
     old.claim("old")

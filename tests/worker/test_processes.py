@@ -24,8 +24,19 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, SharedJ
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.testing.wire import Answer
-from cp_thirdparty.worker import JobEvent, JournalState, Released, _child, _child_logs, _processes, _steps, processes
+from cp_thirdparty.worker import (
+    EnvironmentTokens,
+    JobEvent,
+    JournalState,
+    Released,
+    _child,
+    _child_logs,
+    _processes,
+    _steps,
+    processes,
+)
 from cp_thirdparty.worker.runner import NotStarted
+from cp_thirdparty.worker.tokens import TokenLookup
 
 
 @pytest.fixture(autouse=True)
@@ -246,6 +257,34 @@ def test_a_thread_that_a_handler_leaves_ends(
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     _worker(service, handlers.leave_thread).run_once()
     assert action.status == "Succeeded"
+
+
+# --- client tokens in the environment
+
+
+def test_a_process_has_the_present_token(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The processes are forked from one that has the environment of its own start."""
+    caplog.set_level(logging.DEBUG)
+    worker = _worker(service, handlers.tell_process, client_tokens=EnvironmentTokens())
+    with running(worker) as it:
+        for token in ("xMARKERx-1", "xMARKERx-2"):
+            service.register_client(CLIENT_ID, token)
+            monkeypatch.setenv("CP_CLIENT_TOKEN_CLIENT_1", token)
+            action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+            assert action.wait(timeout=60) == "Succeeded"
+    assert it.is_clean
+    assert "xMARKERx" not in caplog.text
+
+
+def test_only_the_token_of_the_job_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that was removed is empty, which is no token.  Other sources of tokens send nothing."""
+    monkeypatch.setenv("CP_CLIENT_TOKEN_C", "xMARKERx")
+    tokens = TokenLookup(EnvironmentTokens())
+    assert tokens.read_environment("c") == {"CP_CLIENT_TOKEN_C": "xMARKERx"}
+    assert tokens.read_environment("d") == {"CP_CLIENT_TOKEN_D": ""}
+    assert TokenLookup(handlers.token_of).read_environment("c") == {}
 
 
 # --- handlers that do not begin

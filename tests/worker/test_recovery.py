@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+from botocore.config import Config
 from support.worker_service import (
     ACTION_TYPE,
     CLIENT_ID,
@@ -22,7 +25,15 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import FailureDetails, FailureType, JobDetails, Succeeded, ThirdPartyJob
+from cp_thirdparty import (
+    FailureDetails,
+    FailureType,
+    JobDetails,
+    JobWorker,
+    Succeeded,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing.faults import LostAnswer, ServerError
 from cp_thirdparty.testing.wire import failed
@@ -179,6 +190,53 @@ def test_a_job_that_cannot_be_read_is_logged(left: _Left, tmp_path: Path, caplog
         journal._file.write(("UPDATE entries SET state = 'PAUSED'", ()))
         assert make_worker(left.service, journal=journal).run_once() == ()
     assert "job=bad is set aside: its state is unknown" in caplog.text
+
+
+def test_jobs_that_no_worker_takes_over_are_logged(
+    left: _Left, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each scope has one line at the start.  Jobs of a living worker are its own business."""
+    with (
+        closing(SqliteJournal(tmp_path / "jobs.db")) as journal,
+        closing(SqliteJournal(tmp_path / "jobs.db")) as other,
+        left.service.client() as client,
+    ):
+        scope = scope_of(client)
+        old_version = attrs.evolve(scope, action_type_id=attrs.evolve(ACTION_TYPE, version="0"))
+        old_endpoint = attrs.evolve(scope, endpoint_url="https://old.example")
+        for number, (each, is_left) in enumerate(
+            [(old_version, True), (old_version, True), (old_version, False), (old_endpoint, True), (old_endpoint, True)]
+        ):
+            other.claim(ThirdPartyJob(client_id=CLIENT_ID, job_id=str(number)), each)
+            if is_left:
+                other.release(str(number))
+        other.claim(ThirdPartyJob(client_id=CLIENT_ID, job_id="finished"), old_endpoint)
+        other.finish("finished", "reported")
+        journal.end("4")
+        with running(make_worker(left.service, journal=journal)) as it:
+            until(lambda: "unfinished jobs of another scope" in caplog.text)
+        assert it.is_clean
+    found = [(record.levelname, record.args) for record in caplog.records if "another scope" in record.getMessage()]
+    assert sorted(found, key=str) == [
+        ("WARNING", (1, scope.region_name, "https://old.example", "Test ThirdParty ExampleScan 1")),
+        ("WARNING", (2, scope.region_name, scope.endpoint_url, "Test ThirdParty ExampleScan 0")),
+    ]
+
+
+@pytest.mark.parametrize("change", [lambda url: f"{url}/", str.upper])
+def test_another_spelling_of_the_endpoint_takes_the_jobs_over(
+    left: _Left, change: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slash that is added to the settings of a worker strands no job."""
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded())
+    left.journal.release(left.offer.job_id)
+    for name, value in left.service.environment().items():
+        monkeypatch.setenv(name, value)
+    url = change(left.service.endpoint_url).replace("HTTP", "http")
+    connect = partial(ThirdPartyJobClient.create, endpoint_url=url, config=Config(proxies={}))
+    worker = JobWorker(connect, ACTION_TYPE, _never, client_tokens={CLIENT_ID: CLIENT_TOKEN}, journal=left.journal)
+    assert worker.run_once() == (Reported(job=left.offer, result=Succeeded()),)
 
 
 def test_health_names_uncertain_jobs(left: _Left) -> None:

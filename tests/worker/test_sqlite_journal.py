@@ -16,11 +16,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from support.journals import OTHER_SCOPE, SCOPE, run_process, start_process
 from support.worker_service import until
 
-from cp_thirdparty import ThirdPartyJob
+from cp_thirdparty import Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker import JournalState, MemoryJournal, SetAside, SqliteJournal, _sqlite_file
 from cp_thirdparty.worker._sqlite_rows import read_journal
@@ -120,6 +121,21 @@ def test_another_scope_does_not_take_the_job_and_counts_its_crash_once(tmp_path:
     assert _recover(path, OTHER_SCOPE) == {}
     assert _recover(path, OTHER_SCOPE) == {}
     assert _recover(path) == {"job-1": (JournalState.RUNNING, 1, False)}
+
+
+def test_a_scope_that_was_recorded_in_another_spelling_is_the_same(tmp_path: Path) -> None:
+    """A file that was written before endpoints were normalised loses no job."""
+    path = tmp_path / "j.db"
+    run_process(path, "journal.claim(job, SCOPE); journal.running('job-1')")
+    _execute(path, "UPDATE scopes SET key = 'old', scope = replace(scope, '.com', '.COM:443/')")
+    _execute(path, "UPDATE entries SET scope = 'old'")
+    with closing(SqliteJournal(path)) as journal:
+        assert journal.recover(attrs.evolve(SCOPE, endpoint_url="https://another.example")).entries == ()
+        (entry,) = journal.recover(SCOPE).entries
+        assert (entry.job, entry.scope, entry.crashes) == (_JOB, SCOPE, 1)
+        assert not journal.claim(_JOB, SCOPE)
+        journal.finish("job-1", "reported")
+        assert journal.claim(_JOB, SCOPE)
 
 
 def test_two_recover_at_once(tmp_path: Path) -> None:
@@ -398,20 +414,48 @@ def test_an_uncertain_job_is_ended_by_an_operator(tmp_path: Path) -> None:
         journal.end("job-1")
         (entry,) = journal.jobs()
         assert (entry.state, entry.outcome) == (JournalState.DONE, "ended by an operator")
-        with pytest.raises(JournalError, match="this one is not there, or is finished"):
+        with pytest.raises(JournalError, match=r"^there is no unfinished job of this id$"):
             journal.end("job-1")
 
 
-def test_only_uncertain_jobs_are_ended(tmp_path: Path) -> None:
-    """A job that a worker takes over is not lost by a mistake."""
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "journal.running('job-1')",
+        "journal.result('job-1', Succeeded())",
+        "journal.running('job-1'); journal.release('job-1', has_begun=False)",
+        "journal.result('job-1', Succeeded()); journal.release('job-1')",
+    ],
+)
+def test_a_job_that_no_living_worker_has_is_ended(tmp_path: Path, code: str) -> None:
+    """Whatever its state, whether its worker died or released it: no worker takes it over later."""
     path = tmp_path / "j.db"
-    run_process(path, "journal.claim(job, SCOPE); journal.running('job-1')")
+    run_process(path, f"journal.claim(job, SCOPE); {code}")
     with closing(SqliteJournal(path)) as journal:
-        with pytest.raises(JournalError, match=r"^only a job that is UNCERTAIN .* this one is RUNNING, and the next"):
-            journal.end("job-1")
-        journal.recover(SCOPE)
-        with closing(SqliteJournal(path)) as other, pytest.raises(JournalError, match=r"^a running worker has the job"):
-            other.end("job-1")
+        journal.end("job-1")
+        assert [(entry.state, entry.outcome) for entry in journal.jobs()] == [
+            (JournalState.DONE, "ended by an operator")
+        ]
+        assert journal.recover(SCOPE).entries == ()
+
+
+def test_a_job_of_a_living_worker_is_not_ended(tmp_path: Path) -> None:
+    """Its worker reports it.  A job of the same id in another scope, which nobody has, is ended alone."""
+    path = tmp_path / "j.db"
+    with closing(SqliteJournal(path)) as journal, closing(SqliteJournal(path)) as other:
+        journal.claim(_JOB, SCOPE)
+        for _ in range(2):
+            with pytest.raises(JournalError, match=r"^a running worker has the job; stop the worker, then end the job"):
+                other.end("job-1")
+            journal.result("job-1", Succeeded())
+        other.claim(_JOB, OTHER_SCOPE)
+        other.release("job-1")
+        other.end("job-1")
+        assert {(entry.scope, entry.state) for entry in journal.jobs()} == {
+            (SCOPE, JournalState.RESULT),
+            (OTHER_SCOPE, JournalState.DONE),
+        }
 
 
 # --- pruning

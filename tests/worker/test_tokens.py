@@ -47,6 +47,7 @@ def test_a_token_is_in_the_environment(monkeypatch: pytest.MonkeyPatch, client_i
     monkeypatch.setenv(f"CP_CLIENT_TOKEN_{name.get(client_id, '_')}", _MARKER)
     token = EnvironmentTokens()(client_id)
     assert token == SecretStr(_MARKER)
+    assert os.environ[EnvironmentTokens().variable(client_id)] == _MARKER
     assert _MARKER not in repr(token)
 
 

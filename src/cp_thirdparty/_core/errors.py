@@ -97,6 +97,13 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     return _preparation_error(failure, call)
 
 
+def is_missing(failure: Exception) -> bool:
+    """Return whether an AWS service has responded to botocore that it has no such resource."""
+    if not isinstance(failure, ClientError):
+        return False
+    return bool(failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException")
+
+
 def note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
     """Record the response of a stub, such as botocore's, which takes the place of the network."""
     call.note_response()

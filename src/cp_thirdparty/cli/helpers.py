@@ -92,7 +92,9 @@ def local(port: int) -> None:
 @click.command(epilog="Example: cp-thirdparty journal jobs.db --unfinished")
 @click.argument("file", type=click.Path())
 @click.option("--unfinished", is_flag=True, help="Leave out finished jobs.")
-@click.option("--end", metavar="JOB_ID", help="Mark a job as finished that is UNCERTAIN or SET_ASIDE.", **single())
+@click.option(
+    "--end", metavar="JOB_ID", help="Mark an unfinished job as finished that no running worker has.", **single()
+)
 @click.option(
     "--output", type=click.Choice(FORMATS), show_default=True, help="Format of the output.", **single("table")
 )

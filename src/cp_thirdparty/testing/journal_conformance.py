@@ -172,6 +172,49 @@ class JournalConformance:
             found = {entry.job.job_id: entry.result for entry in journal.jobs()}
             _check("results", found, {str(number): result for number, result in enumerate(_RESULTS)})
 
+    def test_a_later_result_replaces_the_first(self) -> None:
+        """A result that CodePipeline refuses is reported with less, and a stop may decide before the handler."""
+        with self._open() as (journal, _):
+            journal.claim(_JOB, _SCOPE)
+            for result in _RESULTS:
+                journal.result(_JOB.job_id, result)
+                _check("result", [entry.result for entry in journal.jobs()], [result])
+
+    def test_the_outcome_is_kept(self) -> None:
+        """Each finished job has its own."""
+        with self._open() as (journal, _):
+            for outcome in ("reported", "gone"):
+                journal.claim(ThirdPartyJob(client_id="c", job_id=outcome), _SCOPE)
+                journal.finish(outcome, outcome)
+            found = {entry.job.job_id: entry.outcome for entry in journal.jobs()}
+            _check("outcomes", found, {"reported": "reported", "gone": "gone"})
+
+    def test_a_recovered_job_is_complete(self) -> None:
+        """Nothing of what was recorded is lost."""
+        with self._open() as (journal, clock):
+            for number, result in enumerate(_RESULTS):
+                job = ThirdPartyJob(client_id=f"client-{number}", job_id=str(number))
+                is_suspect = number % 2 == 1
+                journal.claim(job, _SCOPE)
+                journal.running(job.job_id, crashes=number, is_suspect=is_suspect)
+                clock.now += 1
+                journal.result(job.job_id, result)
+                clock.now += 1
+                journal.release(job.job_id)
+                entry = JournalEntry(
+                    job=job,
+                    scope=_SCOPE,
+                    state=JournalState.RESULT,
+                    result=result,
+                    crashes=number,
+                    is_suspect=is_suspect,
+                    is_owner_alive=True,
+                    claimed_at=clock.now - 2,
+                    changed_at=clock.now - 1,
+                )
+                _check("recover()", journal.recover(_SCOPE), Recovered(entries=(entry,), set_aside=()))
+                _check("jobs() after recover()", [each for each in journal.jobs() if each.job == job], [entry])
+
     def test_a_job_in_work_is_not_claimed(self) -> None:
         """A claim is refused until the job is finished, and then starts from nothing."""
         with self._open() as (journal, clock):
@@ -379,6 +422,20 @@ class JournalConformance:
             for scope in (_SCOPE, _OTHER_SCOPE):
                 found = [(entry.crashes, entry.is_suspect) for entry in other.recover(scope).entries]
                 _check("crashes and is_suspect", found, [(1, True)])
+                stored = [(entry.crashes, entry.is_suspect) for entry in other.jobs()]
+                _check("crashes and is_suspect of jobs()", stored, [(1, True), (1, True)])
+
+    def test_a_crash_is_stored(self) -> None:
+        """The worker that takes the job over may die before it records anything."""
+        for journal, other, third in self._open_several(3):
+            journal.claim(_JOB, _SCOPE)
+            journal.running(_JOB.job_id)
+            self.crash(journal)
+            recovered = other.recover(_SCOPE)
+            _check("jobs() after recover()", tuple(other.jobs()), recovered.entries)
+            self.crash(other)
+            found = [(entry.crashes, entry.is_suspect) for entry in third.recover(_SCOPE).entries]
+            _check("crashes and is_suspect after two crashes", found, [(2, False)])
 
     def test_a_suspect_that_dies_alone_counts_a_crash(self) -> None:
         """It stays a suspect until it ends."""

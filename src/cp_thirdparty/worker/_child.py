@@ -14,6 +14,7 @@ import pickle
 import signal
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -55,9 +56,19 @@ class Order:
     levels: Levels
 
 
-def run_order(connection: Connection, order: Order) -> None:
-    """Run the handler of one job, in the main thread of its own process."""
+def run_order(connection: Connection, order: Order, variables: Mapping[str, str]) -> None:
+    """
+    Run the handler of one job, in the main thread of its own process.
+
+    Args:
+        connection: The pipe to the worker.
+
+        order: The job.
+
+        variables: Environment variables as they are now; this process may have been forked from an older environment.
+    """
     _leave_group()
+    os.environ.update(variables)
     started, stopping = threading.Event(), threading.Event()
     follow = threading.Thread(
         target=_follow_worker, args=(connection, started, stopping), name="cp-thirdparty-parent", daemon=True

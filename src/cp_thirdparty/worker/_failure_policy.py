@@ -243,6 +243,10 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.RUN, (ProcessDiedError,), _can_run_again, Party.UNKNOWN, Next.RUN_AGAIN),
     Row(Step.RUN, (ProcessDiedError,), _always, Party.JOB, Next.FAIL),
     Row(Step.RUN, _GONE, _always, Party.JOB, Next.END),
+    Row(
+        *(Step.RUN, (InvalidClientTokenException,), _always, Party.US, Next.RENEW_TOKEN),
+        reason="CodePipeline refuses the client token in the process of its handler",
+    ),
     Row(Step.RUN, (Exception,), _always, Party.US, Next.RETRY),
     Row(Step.REPORT, (InvalidJobStateException,), _may_be_accepted, Party.JOB, Next.ACCEPT),
     Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),

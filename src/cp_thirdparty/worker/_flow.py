@@ -234,13 +234,14 @@ class Flow:
     def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
         """Do what the failure policy says about a handler that did not end."""
         name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
-        self.steps.notify("executor_failed", job, name)
-        following = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job))).next
+        row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
+        following = row.next
+        self.steps.notify("executor_failed", job, f"{name}: {row.reason}" if row.reason else name)
         if following is Next.END:
             return Gone(job=job.offer, error=name)
         if following is Next.FAIL:
             job.decide(lost_failure(job.offer), self.clock())
-        if following is Next.RETRY:
+        if following in (Next.RETRY, Next.RENEW_TOKEN):  # the next process looks the token up again
             job.note_failure(self.clock(), name)
             if not self.wait(job, pause):
                 return self.steps.give_up(job, name)

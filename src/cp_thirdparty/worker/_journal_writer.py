@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
@@ -81,6 +82,17 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         return self._guard("read", lambda journal: {entry.job.job_id for entry in journal.jobs(unfinished_only=True)})
+
+    def count_left(self) -> Counter[JobScope]:
+        """
+        Return how many unfinished jobs of other scopes no living worker has.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
+        """
+        entries = self._guard("read", lambda journal: list(journal.jobs(unfinished_only=True)))
+        left = (entry.scope for entry in entries if not entry.is_owner_alive)
+        return Counter(scope for scope in left if scope not in (None, self.scope))
 
     def prune(self, *, older_than: float, limit: int) -> int:
         """

@@ -8,7 +8,7 @@ import multiprocessing
 import pickle
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -78,7 +78,8 @@ def processes(n: int, *, preload: Sequence[str] = ()) -> ProcessPerJob:
 
     The process is killed at the timeout of its job, also if the handler hangs or ignores signals, and its slot is free
     again.  Its death costs no other job.  It ends when the worker's process ends, and not by a signal to the group of
-    the worker.  It reads the details of the job itself, so no secret is sent to it.
+    the worker.  It reads the details of the job itself, so no secret is sent to it, except for the present client token
+    of its job if the tokens are `EnvironmentTokens`.
 
     Args:
         n: The most processes at a time, at least 1.  The worker has at most one job for each, so fewer than its
@@ -111,6 +112,7 @@ class ProcessEngine:
         self, runner: Runner[Any], settings: ProcessPerJob, emitter: Emitter, stopping: threading.Event
     ) -> None:
         self._runner = pickle_runner(runner)
+        self._tokens = runner.tokens
         self._emitter = emitter
         self._stopping = stopping
         self._context = _find_context(settings.preload)
@@ -143,7 +145,12 @@ class ProcessEngine:
             folder=None if folder is None else str(folder.path),
             levels=Levels.read(),
         )
-        child = _Child(self._context, order, on_record=self._write_record, on_start=self._starts.note_start)
+        child = _Child(
+            *(self._context, order),
+            read_variables=partial(self._tokens.read_environment, job.offer.client_id),
+            on_record=self._write_record,
+            on_start=self._starts.note_start,
+        )
         self._children[job.offer.job_id] = child
         try:
             return self._follow(child, job)
@@ -232,9 +239,11 @@ class _Child:
         *,
         on_record: Callable[[bytes], object],
         on_start: Callable[[], object],
+        read_variables: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._context = context
         self._order = order
+        self._read_variables = read_variables
         self._on_record = on_record
         self._on_start = on_start
         self._lock = threading.Lock()
@@ -306,7 +315,9 @@ class _Child:
         try:
             with _MULTIPROCESSING:
                 process = self._context.Process(
-                    target=run_order, args=(theirs, self._order), name=f"cp-thirdparty-{show(self._order.offer.job_id)}"
+                    target=run_order,
+                    args=(theirs, self._order, self._read_variables()),  # multiprocessing forgets them at the start
+                    name=f"cp-thirdparty-{show(self._order.offer.job_id)}",
                 )
                 process.start()
         except BaseException:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from cp_thirdparty.converter import unstructure
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._emit import Emitter
@@ -29,6 +30,11 @@ _UNCERTAIN_INTERVAL: Final = 300.0
 _PRUNED_AT_ONCE: Final = 1000
 
 _SECONDS_OF_A_DAY: Final = 86_400.0
+
+_LEFT: Final = (
+    "the journal has %d unfinished jobs of another scope, and no living worker has them: region=%s endpoint=%s "
+    "action_type=%s; a worker of that scope takes them over, or an operator ends them"
+)
 
 
 class Recovery:
@@ -72,13 +78,14 @@ class Recovery:
 
     def start(self) -> None:
         """
-        Take over what dead workers have left, and delete old finished jobs.
+        Take over what dead workers have left, log what is left for other workers, and delete old finished jobs.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         self._take_over()
         try:
+            self._log_left()
             self._prune()
         except JournalError as failure:
             self._emitter.log(logging.ERROR, "%s", failure)
@@ -154,6 +161,12 @@ class Recovery:
         for row in recovered.set_aside:
             if row.job_id not in known:
                 self._emitter.log(logging.ERROR, "job=%s is set aside: %s", row.job_id, row.problem, job_id=row.job_id)
+
+    def _log_left(self) -> None:
+        """Log the jobs of other scopes that no living worker has: nobody may be left who takes them over."""
+        for scope, jobs in self._writer.count_left().items():
+            action_type_id = " ".join(unstructure(scope.action_type_id).values())
+            self._emitter.log(logging.WARNING, _LEFT, jobs, scope.region_name, scope.endpoint_url, action_type_id)
 
     def _ask_again(self) -> None:
         """Take up the jobs again whose ownership is unknown, unless an operator has ended them."""

@@ -27,7 +27,9 @@ NO_SCOPE: Final = ""
 _COLUMNS: Final = (
     "id, scope, job_id, client_id, state, result, outcome, crashes, is_suspect, owner, claimed_at, changed_at"
 )
-_OLD_COLUMNS: Final = "0, '', job_id, client_id, state, result, outcome, crashes, 0, owner, NULL, changed_at"
+# Version 0.1 counted a crash for each job of a dead worker, so its count only shows which jobs may be the cause.
+OLD_CRASHES: Final = "0, crashes <> 0"
+_OLD_COLUMNS: Final = f"0, '', job_id, client_id, state, result, outcome, {OLD_CRASHES}, owner, NULL, changed_at"
 
 # The mark of a suspect whose handler runs now, and no other one.
 ALONE: Final = 2

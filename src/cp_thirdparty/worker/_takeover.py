@@ -10,13 +10,14 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker._sqlite_rows import ALONE, NO_SCOPE, Row, load_scopes, read_row, select_rows
-from cp_thirdparty.worker.journal import JournalEntry, JournalState, Recovered, SetAside
+from cp_thirdparty.worker._sqlite_rows import ALONE, NO_SCOPE, OLD_CRASHES, Row, load_scopes, read_row, select_rows
+from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
 
-_OLD: Final = "job_id, client_id, state, result, outcome, crashes, owner, changed_at"
+_OLD: Final = "job_id, client_id, state, result, outcome, owner, changed_at"
 _FREE: Final = "state <> 'DONE' AND owner IS ?"
+_NEW: Final = f"scope, crashes, is_suspect, {_OLD}"
 _MOVE: Final = (
-    f"INSERT OR REPLACE INTO entries (scope, {_OLD}) SELECT '{NO_SCOPE}', {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
+    f"INSERT OR REPLACE INTO entries ({_NEW}) SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
     f"DELETE FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
 )
 _END: Final = (
@@ -40,13 +41,13 @@ def move_old_rows(connection: sqlite3.Connection, dead: Iterable[object]) -> Non
             connection.execute(statement, (owner,))
 
 
-def take_over(connection: sqlite3.Connection, *, key: str, owner: str, dead: Collection[object]) -> Recovered:
+def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, dead: Collection[object]) -> Recovered:
     """
     Give the jobs of a scope and those without a scope to an owner, and release the other jobs of dead owners.
 
     Args:
         connection: In a transaction.
-        key: The key of the scope.
+        scope: The scope, whatever key its rows have: an older file may have other spellings of its endpoint.
         owner: Who gets the jobs.
         dead: The dead owners.
     """
@@ -60,7 +61,7 @@ def take_over(connection: sqlite3.Connection, *, key: str, owner: str, dead: Col
     entries: list[JournalEntry] = []
     set_aside: list[SetAside] = []
     for row in sorted(rows, key=lambda row: row.scope == NO_SCOPE):
-        is_ours = row.scope in (key, NO_SCOPE)
+        is_ours = row.scope == NO_SCOPE or scopes.get(row.scope) == scope
         found = read_row(row, scopes, is_owner_alive=True)
         if isinstance(found, SetAside):
             set_aside += [found] if is_ours or row.scope not in scopes else []
@@ -80,7 +81,7 @@ def take_over(connection: sqlite3.Connection, *, key: str, owner: str, dead: Col
 
 def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[object], outcome: str, now: float) -> None:
     """
-    Mark a job as finished whose ownership is unknown, or whose row cannot be read.
+    Mark an unfinished job as finished that no living worker has, or of which a worker only asks whose it is.
 
     Args:
         connection: In a transaction.
@@ -90,20 +91,16 @@ def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[obj
         now: The time in seconds since 1970.
 
     Raises:
-        JournalError: There is no such job, or it is not for an operator to end.
+        JournalError: There is no such job, or a living worker has it.
     """
     move_old_rows(connection, dead)
     (old,) = connection.execute("SELECT count(*) FROM jobs WHERE job_id = ? AND state <> 'DONE'", (job_id,)).fetchone()
     rows = [row for row in select_rows(connection, "state <> 'DONE'") if row.name == job_id]
-    in_work = [row for row in rows if row.owner is not None and row.owner not in dead and row.state != _UNCERTAIN]
-    if old or in_work:
+    ends = [row for row in rows if row.owner is None or row.owner in dead or row.state == _UNCERTAIN]
+    if not ends and (rows or old):
         raise JournalError("a running worker has the job; stop the worker, then end the job")
-    scopes = load_scopes(connection)
-    found = [(row, read_row(row, scopes, is_owner_alive=None)) for row in rows]
-    ends = [row for row, each in found if isinstance(each, SetAside) or each.state is JournalState.UNCERTAIN]
     if not ends:
-        problem = f"is {rows[0].state}, and the next worker takes it over" if rows else "is not there, or is finished"
-        raise JournalError(f"only a job that is UNCERTAIN or set aside can be ended; this one {problem}")
+        raise JournalError("there is no unfinished job of this id")
     for row in ends:
         connection.execute(_END, (outcome, now, row.id))
 

@@ -7,7 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
@@ -18,6 +19,8 @@ __all__ = ["JobScope", "Journal", "JournalEntry", "JournalState", "MemoryJournal
 
 # Enough to look at recent jobs; the memory of a worker does not grow.
 _FINISHED_JOBS = 1000
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class JournalState(str, Enum):
@@ -46,6 +49,21 @@ class JournalState(str, Enum):
     """The job is finished."""
 
 
+def _normalise(url: str) -> str:
+    """Return the same string for all spellings of a URL.  What is not a URL with a host stays as it is."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return url
+    if not host:
+        return url
+    place = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS.get(parts.scheme):
+        place += f":{port}"
+    return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), parts.query, ""))
+
+
 @attrs.frozen(kw_only=True)
 class JobScope:
     """
@@ -57,13 +75,14 @@ class JobScope:
     Attributes:
         region_name: AWS region of the client, such as ``"us-east-1"``.
 
-        endpoint_url: URL of the CodePipeline endpoint that the client calls.
+        endpoint_url: URL of the CodePipeline endpoint that the client calls.  A slash at its end, a default port, a
+            user name and upper case in its host are removed, so that each spelling is the same scope.
 
         action_type_id: The action type.
     """
 
     region_name: str
-    endpoint_url: str
+    endpoint_url: str = attrs.field(converter=_normalise)
     action_type_id: ActionTypeId
 
 

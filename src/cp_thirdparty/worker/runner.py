@@ -321,17 +321,18 @@ def run_elsewhere(
     Raises:
         BegunBeforeError: The handler has begun before, in a process of the executor that has died.
     """
-    is_initialised = False
+    loaded: Runner[Any] | None = None
     try:
         loaded, client = _load(runner)
-        is_initialised = True
         client_token = loaded.tokens(offer.client_id)
         if client_token is None:
             return NotStarted(error=None, error_name="LookupError")
         details = client.get_third_party_job_details(offer.job_id, client_token=client_token)
     except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
         _load.cache_clear()  # a new client loads the AWS credentials again
-        return _not_started(failure, is_initialised=is_initialised)
+        if loaded is not None:
+            loaded.tokens.refresh(offer.client_id)  # CodePipeline may have refused an old one
+        return _not_started(failure, is_initialised=loaded is not None)
     try:
         if may_begin is not None and not may_begin():
             return NotStarted(error=None, error_name=WITHDRAWN)

@@ -208,9 +208,9 @@ class SqliteJournal:
             cp_thirdparty.exceptions.JournalError: The file cannot be read or written.
         """
         self._file.refuse_if_moved()
-        key = self._add_scope(scope)
+        self._add_scope(scope)  # a row of it that was damaged is repaired
         dead = self._find_dead()
-        recovered = self._file.transact(partial(_takeover.take_over, key=key, owner=self._owner.name, dead=dead))
+        recovered = self._file.transact(partial(_takeover.take_over, scope=scope, owner=self._owner.name, dead=dead))
         self._owner.remove_files(dead)
         return recovered
 
@@ -263,14 +263,14 @@ class SqliteJournal:
 
     def end(self, job_id: str) -> None:
         """
-        Mark a job as finished for which no worker can do anything, on behalf of an operator.
+        Mark an unfinished job as finished, on behalf of an operator.  CodePipeline gets no result of it.
 
         Args:
-            job_id: Id of a job that is `JournalState.UNCERTAIN` or set aside.
+            job_id: Id of a job that no living worker has, or that is `JournalState.UNCERTAIN`.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: There is no such job, a worker runs or will run it, or the file
-                cannot be written.
+            cp_thirdparty.exceptions.JournalError: There is no such job, a living worker has it, or the file cannot be
+                written.
         """
         dead = self._find_dead()
         end = partial(_takeover.end_job, job_id=job_id, dead=dead, outcome=_ENDED, now=self._clock())

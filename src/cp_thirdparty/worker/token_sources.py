@@ -12,12 +12,11 @@ from typing import Any, Final
 import attrs
 import botocore.session
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
-from cp_thirdparty._core.errors import error_of
+from cp_thirdparty._core.errors import error_of, is_missing
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -46,6 +45,11 @@ class EnvironmentTokens:
     The name of a variable is the prefix and the client id in upper case, with ``_`` for each character that is neither
     a letter nor a digit: the token of ``7c9e-66`` is in ``CP_CLIENT_TOKEN_7C9E_66``.  Thread-safe.
 
+    A variable that changes in the worker's process counts at the next look-up, also for handlers in
+    ``executor=processes(n)``, whose processes get the present value for their client.  The processes of other
+    executors keep the environment with which they were started: there, restart the worker after a change, or use
+    tokens from a store.
+
     Attributes:
         prefix: What each name begins with.
     """
@@ -54,8 +58,16 @@ class EnvironmentTokens:
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """Return the client token of a client, or ``None`` when there is no such variable, or an empty one."""
-        token = os.environ.get(self.prefix + _NO_NAME.sub("_", client_id.upper()))
+        token = os.environ.get(self.variable(client_id))
         return SecretStr(token) if token else None
+
+    def variable(self, client_id: str) -> str:
+        """
+        Return the name of the variable that has the client token of a client.
+
+        .. versionadded:: 0.2.0
+        """
+        return self.prefix + _NO_NAME.sub("_", client_id.upper())
 
 
 class SecretsManagerTokens:
@@ -145,10 +157,7 @@ class SecretsManagerTokens:
         try:
             answer: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
         except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
-            if (
-                isinstance(failure, ClientError)
-                and failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException"
-            ):
+            if is_missing(failure):
                 return None
             error = error_of(failure, call)
             forget(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
@@ -9,6 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker.token_sources import EnvironmentTokens
 
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
 
@@ -119,6 +121,13 @@ class TokenLookup:
             if isinstance(refreshed, Raised):
                 return NoTokenError(f"refresh of the client token raised {refreshed.name}", refreshed.name)
         return None
+
+    def read_environment(self, client_id: str) -> dict[str, str]:
+        """Return the environment variable that has the token of a client; nothing if tokens are elsewhere."""
+        if not isinstance(self._look_up, EnvironmentTokens):
+            return {}
+        name = self._look_up.variable(client_id)
+        return {name: os.environ.get(name, "")}  # an empty variable is no token
 
     def __getstate__(self) -> dict[str, Any]:
         if self._is_mapping:
