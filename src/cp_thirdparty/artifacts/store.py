@@ -77,6 +77,8 @@ class ArtifactStore:
     * ``TypeError``: an argument has the wrong type.
     """
 
+    _job_id = ""  # of one whose creation has failed
+
     def __init__(self, objects: Objects, details: JobDetails, bounds: Bounds) -> None:
         self._objects = objects
         self._bounds = bounds

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from typing_extensions import Self
 
+from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._local_files import LocalPath, to_path
@@ -63,6 +64,7 @@ class FolderArtifacts(ArtifactStore):
         super().__init__(_FolderObjects(self._folder), details, Bounds())
 
     @classmethod
+    @hide_arguments
     def for_job(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - the folder is required
         cls,
         client: ThirdPartyJobClient,  # noqa: ARG003 - a worker passes it, and nothing is read again
