@@ -17,7 +17,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -295,7 +295,7 @@ def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> Swept:
 
 
 @contextmanager
-def _listing(parent: OpenDirectory, path: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+def _listing(parent: OpenDirectory, path: Path) -> Generator[Iterator[os.DirEntry[str]], None, None]:
     if parent.descriptor is None:  # pragma: no cover - only Windows
         with os.scandir(path) as entries:
             yield entries

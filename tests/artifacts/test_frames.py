@@ -244,7 +244,7 @@ def _find(error: BaseException) -> list[str]:
                 # The store itself has the credentials, which nobody sees without looking into it.
                 depth = 0 if isinstance(value, ArtifactStore) else 6
                 if _is_shown(value, seen, depth):
-                    found.append(f"{frame.f_code.co_qualname if hasattr(frame.f_code, 'co_qualname') else ''}.{name}")
+                    found.append(f"{frame.f_code.co_name}.{name}")
     found += [name for name, value in vars(error).items() if _is_shown(value, seen)]
     chain = (error.__cause__, error.__context__)
     return [*found, *(f"chained {type(each).__name__}" for each in chain if each is not None)]
