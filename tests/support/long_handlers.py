@@ -45,6 +45,8 @@ def work(job: AnyJob, settings: Mapping[str, str]) -> Succeeded:
         case "die" if (directory / "die").exists() and (left := (directory / "die").read_text(encoding="utf-8")):
             (directory / "die").write_text(left[1:], encoding="utf-8")
             os._exit(9)
+        case _:
+            pass
     ends_at = time.monotonic() + planned_seconds(job.id, float(settings.get("seconds", "0")))
     while not job.cancelled and (left_over := ends_at - time.monotonic()) > 0:
         time.sleep(min(left_over, 0.2))
