@@ -26,8 +26,7 @@ Every error that this library raises.
     │  ├─ ArtifactNotFoundError
     │  ├─ ArtifactTransferError
     │  ├─ ArtifactFileError     a local file cannot be read or written
-    │  ├─ UnsafeArchiveError
-    │  └─ ArtifactTooLargeError
+    │  └─ UnsafeArchiveError, ArtifactTooLargeError
     ├─ JournalError             the journal of a worker cannot be used
     └─ WorkerStuckError         each slot of a worker has a handler that hangs
     JobFailedError              raised by a handler to fail its job; not an error of this library

@@ -575,7 +575,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An archive that is cut while it is read is no success."""
-    module: Any = importlib.import_module("cp_thirdparty.artifacts.extract")
+    module: Any = importlib.import_module("cp_thirdparty.artifacts._extraction")
     archive = tmp_path / "a.zip"
     archive.write_bytes(built(Record(content=b"x" * (1 << 20))))
     read = module.read_directory

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import os
-import stat
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Literal
 
 import attrs
 
-from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import Rule, broken
-from cp_thirdparty.artifacts._archive_tree import LONGEST_TARGET, Node, Tree
-from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, check_space, error_of, to_path
-from cp_thirdparty.artifacts._staging import Staging
+from cp_thirdparty.artifacts._extraction import Extraction
+from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, to_path
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
-from cp_thirdparty.artifacts._zip_content import copy_content
-from cp_thirdparty.artifacts._zip_directory import Entry, read_directory
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError
 
 __all__ = ["extract_archive"]
-
-_FILE: Final = 0o644
-_DIRECTORY: Final = 0o755
 
 
 def extract_archive(
@@ -87,140 +76,7 @@ def extract_archive(
     if os.path.lexists(target):
         raise ArtifactError("to: must not exist")
     reporter = Reporter(progress)
-    error = _Extraction(source, target, limits, reporter).run(lambda: source.open("rb"))
+    error = Extraction(source, target, limits, reporter).run(lambda: source.open("rb"))
     if error is not None:
         raise error
     return target
-
-
-def extract_file(archive: BinaryIO, target: Path, limits: ArchiveLimits) -> None:
-    """
-    Extract an open archive, which no path leads to.
-
-    Raises:
-        cp_thirdparty.exceptions.ArtifactError: As `extract_archive` does.
-    """
-    error = _Extraction(target, target, limits, Reporter(None)).run(lambda: nullcontext(archive))
-    if error is not None:
-        raise error
-
-
-class _Extraction:
-    """
-    One extraction.
-
-    Args:
-        source: The archive, for errors.
-
-        target: The directory to create.
-
-        limits: What the archive may contain.
-
-        reporter: Counts the bytes that are written.
-    """
-
-    def __init__(self, source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
-        self._target = target
-        self._limits = limits
-        self._reporter = reporter
-        # What is read or written at the moment: one of the two, and a path within it.
-        self._root = source
-        self._within = ("", "")
-
-    def run(self, open_archive: Callable[[], AbstractContextManager[BinaryIO]]) -> BaseException | None:
-        """Extract the archive.  The error is returned, because frames here and below hold bytes of the customer."""
-        try:
-            with open_archive() as file:
-                self._root = self._target
-                self._extract(file)
-        except BaseException as failure:  # noqa: BLE001 - it is raised by the caller
-            return error_of(failure, self._reporter, self._root.joinpath(*self._within))
-        return None
-
-    def _extract(self, file: BinaryIO) -> None:
-        with Staging(self._target) as staging:
-            tree = Tree(self._limits, is_folding=staging.folds_case())
-            check_space(self._target.parent, self._check(file, tree))
-            self._write(file, tree, staging)
-            self._within = ("", "")
-            staging.finish()
-
-    def _check(self, file: BinaryIO, tree: Tree) -> int:
-        """Check everything that can be checked before something is written, and return the bytes of all files."""
-        size = 0
-        for entry in read_directory(file, os.fstat(file.fileno()).st_size, self._limits, tree):
-            size += entry.size
-            rule = None
-            if entry.node.kind == "link":
-                rule = _read_target(file, entry, tree)
-            elif entry.node.kind == "directory" and (entry.packed or entry.crc):
-                # Java deflates the missing data of a directory to two bytes.
-                rule = copy_content(file, entry, lambda _: None)
-            if rule is not None:
-                raise broken(rule, entry.node.path)
-        for link, rule in tree.broken_links():
-            raise broken(rule, link.path)
-        return size
-
-    def _write(self, file: BinaryIO, tree: Tree, staging: Staging) -> None:
-        """Write the directories with their files; links are created when all files are complete."""
-        has_links = False
-        with closing(staging.open_directories(tree)) as directories:
-            for path, directory, opened in directories:
-                for child in directory.children.values():
-                    self._within = (path, child.name)
-                    if child.kind == "directory":
-                        opened.make_directory(child.name, _directory_mode(child))
-                    elif child.kind == "link":
-                        has_links = True
-                    else:
-                        rule = self._write_file(file, child.content, opened.open_file(child.name, _file_mode(child)))
-                        if rule is not None:
-                            raise broken(rule, child.path)
-        if has_links:
-            self._write_links(tree, staging)
-
-    def _write_links(self, tree: Tree, staging: Staging) -> None:
-        with closing(staging.open_directories(tree)) as directories:
-            for path, directory, opened in directories:
-                for child in directory.children.values():
-                    if child.kind == "link":
-                        self._within = (path, child.name)
-                        opened.make_link(child.name, child.target)
-
-    def _write_file(self, file: BinaryIO, entry: Entry, descriptor: int) -> Rule | None:
-        def write(piece: bytes) -> None:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            self._reporter.add(len(piece))
-
-        try:
-            return copy_content(file, entry, write)
-        finally:
-            os.close(descriptor)
-
-
-def _read_target(file: BinaryIO, entry: Entry, tree: Tree) -> Rule | None:
-    if entry.size > LONGEST_TARGET:
-        return rules.LINK_TARGET
-    pieces: list[bytes] = []
-    rule = copy_content(file, entry, pieces.append)
-    if rule is None:
-        tree.set_target(entry.node, b"".join(pieces).decode("utf-8", "surrogateescape"))
-    return rule
-
-
-def _file_mode(node: Node) -> int:
-    """Return the mode of a file; bits that an archive has not are those of `_FILE`."""
-    entry: Entry = node.content
-    wanted = _DIRECTORY if entry.mode & stat.S_IXUSR else _FILE
-    permissions = stat.S_IMODE(entry.mode) or wanted
-    return wanted & permissions | stat.S_IRUSR
-
-
-def _directory_mode(node: Node) -> int:
-    """Return the mode of a directory: who may list it may also enter it, as some archives have the mode of a file."""
-    entry: Entry | None = node.content
-    permissions = (stat.S_IMODE(entry.mode) if entry else 0) or _DIRECTORY
-    return _DIRECTORY & (permissions | (permissions & 0o444) >> 2) | stat.S_IRWXU

@@ -21,6 +21,7 @@ from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty._text import show, show_repr
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
+from cp_thirdparty.artifacts._extraction import extract_file
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import (
     LocalPath,
@@ -35,7 +36,6 @@ from cp_thirdparty.artifacts._place import Place, is_private_endpoint, place_of
 from cp_thirdparty.artifacts._s3 import made_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.create import create_archive
-from cp_thirdparty.artifacts.extract import extract_file
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
