@@ -26,14 +26,14 @@ Every error that this library raises.
     │  ├─ ArtifactNotFoundError
     │  ├─ ArtifactTransferError
     │  ├─ ArtifactFileError     a local file cannot be read or written
-    │  └─ UnsafeArchiveError, ArtifactTooLargeError
+    │  ├─ UnsafeArchiveError
+    │  └─ ArtifactTooLargeError
     ├─ JournalError             the journal of a worker cannot be used
     └─ WorkerStuckError         each slot of a worker has a handler that hangs
     JobFailedError              raised by a handler to fail its job; not an error of this library
 
 Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
 In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
-
 No error holds a payload value: not in its message, not in an attribute, not in a cause.  Strings of a peer, such as
 ids, are escaped and truncated.  All can be pickled, so they travel between processes.
 """
