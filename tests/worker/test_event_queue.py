@@ -161,10 +161,12 @@ def test_dropped_calls_are_reported_from_time_to_time(
     for _ in range(4):
         queue.put(lambda: None)
     monkeypatch.setattr(_event_queue, "now", lambda: next(times))
+    reported: list[int] = []
+    monkeypatch.setattr(queue, "_report_dropped", reported.append)
     queue._reported_at = 95.0
-    assert queue._count_unreported() == 0  # at 100
-    assert queue._count_unreported() == 1  # at 105, which is noted at 111
-    assert queue._count_unreported() == 0
+    for expected in ([], [1], [1]):  # at 100, and at 105, which is noted at 111
+        queue._report()
+        assert reported == expected
     assert queue._reported_at == 111.0
 
 

@@ -106,43 +106,41 @@ class EventQueue:
                 self._thread, self._blocked_at = thread, None
 
     def _serve(self) -> None:
-        while (entry := self._take()) is not None:
+        is_done = False
+        while (entry := self._take(is_done=is_done)) is not None:
             context, call = entry
             with suppress(BaseException):
                 context.run(call)
-            dropped = self._count_unreported()
-            if dropped:
-                with suppress(BaseException):
-                    self._report_dropped(dropped)
-            self._finish()
+            if self._dropped != self._reported:
+                self._report()
+            is_done = True
 
     def _is_current(self) -> bool:
         """Whether this is still the thread: after a fork in a call, the child must not go on."""
         return self._thread is threading.current_thread()
 
-    def _take(self) -> tuple[Context, Callable[[], object]] | None:
-        """Wait for the next call; return ``None`` if the thread ends."""
+    def _take(self, *, is_done: bool) -> tuple[Context, Callable[[], object]] | None:
+        """Count the last call if there was one, and wait for the next; return ``None`` if the thread ends."""
         with self._changed:
             if not self._is_current():
                 return None
+            if is_done:
+                self._done += 1
+                self._changed.notify_all()
             if not self._changed.wait_for(lambda: bool(self._calls), _IDLE_SECONDS):
                 self._thread = None
                 return None
             return self._calls.popleft()
 
-    def _count_unreported(self) -> int:
+    def _report(self) -> None:
+        """Report what was dropped, unless that was done a short time ago and the queue is still full."""
         with self._changed:
             dropped = self._dropped - self._reported
             if not dropped or (self._calls and now() - self._reported_at < _REPORT_INTERVAL):
-                return 0
+                return
             self._reported, self._reported_at = self._dropped, now()
-            return dropped
-
-    def _finish(self) -> None:
-        with self._changed:
-            if self._is_current():
-                self._done += 1
-                self._changed.notify_all()
+        with suppress(BaseException):
+            self._report_dropped(dropped)
 
 
 _QUEUES: Final[weakref.WeakSet[EventQueue]] = weakref.WeakSet()

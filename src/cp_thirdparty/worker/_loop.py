@@ -7,7 +7,8 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from cp_thirdparty.enums import FailureType
@@ -96,7 +97,7 @@ class Loop:
             clock=settings.clock,
         )
         self._slots = Slots(settings.concurrency, self._work, self._emitter)
-        self._look = threading.Event()  # wakes the thread that watches before its time
+        self._changes: SimpleQueue[None] = SimpleQueue()  # what the thread that watches must not wait for
         self._poller = Poller(
             settings=settings,
             clients=clients,
@@ -107,7 +108,7 @@ class Loop:
             slots=self._slots,
             stopping=self._stopping,
             hand_back=lambda offer: self._emit(HandedBack(job=offer)),
-            note_end=self._look.set,
+            note_end=self.wake,
         )
         self._on_outcome = on_outcome
         self._watched_at = settings.clock()  # when the thread that watches has last gone on
@@ -140,10 +141,16 @@ class Loop:
         self._recovery.start()
         self._poller.start(polls)
 
+    def wake(self) -> None:
+        """End a `wait` of now, or the next one.  A handler of a signal may call it: it takes no lock."""
+        self._changes.put(None)
+
     def wait(self, seconds: float) -> None:
         """Wait for a change, then end the jobs whose time is over."""
-        self._look.wait(seconds)
-        self._look.clear()
+        with suppress(Empty):
+            self._changes.get(timeout=seconds)
+            while True:
+                self._changes.get_nowait()
         self._watched_at = self._settings.clock()
         for job in self._slots.in_work():
             if self._forced_at is not None:
@@ -165,7 +172,7 @@ class Loop:
             self._begin_stop(now)
         if self._grace_ends is not None and self._forced_at is None and (stops > 1 or now >= self._grace_ends):
             self._forced_at = now
-            self._look.set()  # `wait` ends the jobs
+            self.wake()  # `wait` ends the jobs
         # Before the jobs: the last thing that the poller does may be to launch one.
         is_polling = self._poller.is_alive
         in_work = self._slots.in_work()
@@ -350,7 +357,7 @@ class Loop:
             job.is_closed = True
             self._slots.leave(job)
             if self._on_outcome is not None or self._stopping.is_set():
-                self._look.set()
+                self.wake()
 
     def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
         if not job.is_recorded:

@@ -323,7 +323,10 @@ class JobWorker(Generic[_ConfigurationT]):
         that another worker runs them.  Other jobs are reported as failed.  A result that CodePipeline has not accepted
         five seconds after the grace stays in the journal.
         """
-        self._stops += 1
+        self._stops += 1  # no lock: a signal may come while this very thread holds it
+        loop = self._loop
+        if loop is not None:
+            loop.wake()
 
     def close(self) -> None:
         """
@@ -355,7 +358,7 @@ class JobWorker(Generic[_ConfigurationT]):
         return loop.health()
 
     def _count_stop(self, _number: int, _frame: object) -> None:
-        self._stops += 1  # no lock: a signal may come while this very thread holds it
+        self.stop()
 
     def _run(self, *, polls: int | None, on_outcome: Callable[[Outcome], object] | None) -> bool:
         with self._lock:
