@@ -17,7 +17,7 @@ from support.long_handlers import fails_as_planned
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead, until
 
 from cp_thirdparty import FailureDetails, ThirdPartyJobClient
-from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing import Action, LocalCodePipeline, RequestRecord
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -30,7 +30,7 @@ from cp_thirdparty.testing.faults import (
 )
 from cp_thirdparty.testing.wire import Answer, failed
 from cp_thirdparty.worker import JournalState, _failure_policy
-from long.fleet import FINAL, Seen, end, find_open, find_unfinished, settle, start_child, until_busy
+from long.fleet import FINAL, Seen, count_accepted, end, find_open, find_unfinished, settle, start_child, until_busy
 
 _POLL = "PollForThirdPartyJobs"
 _READ = "GetThirdPartyJobDetails"
@@ -269,6 +269,9 @@ _FAULTS: Mapping[str, tuple[Fault, ...]] = {
     _FAIL: (Throttling(), ServerError(), HtmlPage(), LostAnswer(), TruncatedBody(), _BAD_TOKEN),
 }
 
+# How many requests the service remembers: more than a round has.
+_RECORDS = 50_000
+
 # Jobs that wait at a time.
 _ROUND = 200
 
@@ -321,10 +324,12 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
     journal, written = directory / "soak.db", directory / "events.json"
     clock = _Shifted()
     done: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+    last: RequestRecord | None = None
     lost: list[str] = []
     before = after = 0
     options = (f"engine={engine}", "handler=fail", "partner=bad")
-    with LocalCodePipeline(redelivery_delay=0.5, clock=clock, journal_size=1) as service:
+    with LocalCodePipeline(redelivery_delay=0.5, clock=clock, journal_size=_RECORDS) as service:
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         child = start_child(
             service, journal, f"concurrency={slots}", "poll_interval=0.1", f"events={written}", *options
@@ -335,6 +340,9 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
             clock.shift += chance.choice((0.0, 5.0))
             lost += _find_lost(actions, patience=120)
             done.update(action.status for action in actions if _is_right(action))
+            new = _after(last, service.requests)
+            accepted += count_accepted(new)
+            last = new[-1]
             if begin + _ROUND >= min(2000, jobs // 2):
                 before = before or _resident(child.pid)
             after = _resident(child.pid)
@@ -342,13 +350,24 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
         service.faults.clear()
         code = end(child)
         settle(service, journal)
+        accepted += count_accepted(_after(last, service.requests))
+    twice = tuple(job_id for job_id, count in accepted.items() if count > 1)
     return Soaked(
-        seen=Seen(succeeded=done["Succeeded"], failed=done["Failed"], uncertain=0, accepted_twice=(), lost=tuple(lost)),
+        seen=Seen(
+            succeeded=done["Succeeded"], failed=done["Failed"], uncertain=0, accepted_twice=twice, lost=tuple(lost)
+        ),
         events=json.loads(written.read_text(encoding="utf-8")),
         exit_code=code,
         left=tuple(find_unfinished(journal)),
         growth=after - before,
     )
+
+
+def _after(last: RequestRecord | None, records: Sequence[RequestRecord]) -> Sequence[RequestRecord]:
+    """Return the records after the last one of before."""
+    places = [place for place, record in enumerate(records) if record is last]
+    assert places or last is None, "the service has forgotten requests: raise _RECORDS"
+    return records[places[0] + 1 :] if places else records
 
 
 def _let_go_wrong(service: LocalCodePipeline, chance: random.Random) -> None:

@@ -94,11 +94,7 @@ class Seen:
 def look(service: LocalCodePipeline, actions: Sequence[Action], journal: Path) -> Seen:
     """Compare what the service accepted with what the journal has."""
     uncertain = find_uncertain(journal)
-    accepted = Counter(
-        record.parameters["jobId"]
-        for record in service.requests
-        if record.accepted and record.parameters is not None and str(record.operation_name).startswith("Put")
-    )
+    accepted = count_accepted(service.requests)
     open_jobs = find_open(actions)
     return Seen(
         succeeded=sum(action.status == "Succeeded" for action in actions),
@@ -106,6 +102,15 @@ def look(service: LocalCodePipeline, actions: Sequence[Action], journal: Path) -
         uncertain=len(open_jobs & uncertain),
         accepted_twice=tuple(job_id for job_id, count in accepted.items() if count > 1),
         lost=tuple(sorted(open_jobs - uncertain)),
+    )
+
+
+def count_accepted(records: Sequence[RequestRecord]) -> Counter[str]:
+    """Return how many results the service accepted, by job id."""
+    return Counter(
+        record.parameters["jobId"]
+        for record in records
+        if record.accepted and record.parameters is not None and str(record.operation_name).startswith("Put")
     )
 
 
