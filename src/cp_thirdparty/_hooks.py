@@ -241,8 +241,7 @@ def _fast(model: Any, converter: Converter, absent: dict[str, None], *, optional
     that explains, which does not go by the length, reads the value.
     """
     fields = attrs.fields(model)
-    weak = [name for name in model.__slots__ if name == "__weakref__"]
-    draft = type(model.__name__, (), {"__slots__": [*(field.name for field in fields), *weak]})
+    draft = type(model.__name__, model.__bases__, {"__slots__": [field.name for field in fields]})
     members = [field.evolve(init=False, default=attrs.NOTHING) for field in fields]
     structure_members = _members(draft, members, converter, _cattrs_include_init_false=True)
     complete = len(fields)

@@ -35,6 +35,9 @@ __all__ = ["OpenDirectory", "PrivateDirectory", "Swept", "is_temporary", "sweep"
 
 _PREFIX: Final = "cp-thirdparty-tmp-"
 
+# A file in each of them.  Others may be able to rename a directory of the user, but not to create a file in it.
+_MARKER: Final = ".cp-thirdparty-tmp"
+
 # Windows has none of them; there, paths are used.
 _HAS_DESCRIPTORS: Final = {os.open, os.mkdir, os.rename, os.symlink} <= os.supports_dir_fd
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
@@ -219,6 +222,7 @@ class PrivateDirectory:
                     self._parent.remove_directory(name)
                 raise
             if is_kept:
+                os.close(opened.open_file(_MARKER, 0o600))
                 return name, opened
             opened.close()
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -318,9 +322,19 @@ def _remove_leftover(parent: OpenDirectory, name: str, ends_at: float) -> str:
         is_locked = _lock(opened.descriptor)
         if not is_locked:
             return "its file system has no locks" if is_locked is None else "its process is alive"
+        if not _is_marked(opened, opened.descriptor):
+            return "it was not created by cp-thirdparty"
         return _remove(parent, name, opened, ends_at)
     finally:
         opened.close()
+
+
+def _is_marked(opened: OpenDirectory, descriptor: int) -> bool:
+    """Whether a directory is one of this library, or so new that it is empty."""
+    try:
+        return opened.status(_MARKER).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return not os.listdir(descriptor)
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -348,6 +362,9 @@ def _remove(parent: OpenDirectory, name: str, opened: OpenDirectory, ends_at: fl
     removal = _Removal(opened.descriptor, ends_at)
     removal.run()
     try:
+        if not removal.problem:  # otherwise a later sweep goes on
+            with suppress(FileNotFoundError):
+                os.unlink(_MARKER, dir_fd=opened.descriptor)
         with suppress(FileNotFoundError):  # it was moved
             if os.path.samestat(parent.status(name), os.fstat(opened.descriptor)):
                 parent.remove_directory(name)
@@ -391,6 +408,8 @@ class _Removal:
         with os.scandir(folder) as scanned:
             entries = list(scanned)  # entries of the root are moved within it
         for entry in entries:
+            if folder == self._root and entry.name == _MARKER:  # it is the last
+                continue
             if self._is_late():
                 return
             self._attempt(self._remove, folder, entry)

@@ -398,9 +398,19 @@ class JobData:
         return _ByName(self.output_artifacts)
 
 
+class _WeaklyReferenced:
+    """
+    The base of models to which weak references are possible.  They cost 8 bytes.
+
+    The slot is in a base, because Python lets a draft (see `_hooks`) become a model only if both inherit it.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 @_shown
-@attrs.frozen(kw_only=True)  # with weak references, which cost 8 bytes
-class JobDetails:
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class JobDetails(_WeaklyReferenced):
     """The answer to ``GetThirdPartyJobDetails``."""
 
     id: str
@@ -412,8 +422,8 @@ class JobDetails:
 
 
 @_shown
-@attrs.frozen(kw_only=True)  # with weak references, which cost 8 bytes
-class ThirdPartyJob:
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class ThirdPartyJob(_WeaklyReferenced):
     """What a poll returns.  It holds no secret, so it is what travels between processes."""
 
     client_id: str

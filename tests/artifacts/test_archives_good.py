@@ -305,6 +305,7 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         {"d/a": _TEXT},
     ),
     "backslash on Unix": (built(Record(name=b"dev-disk-by\\x2duuid.swap")), {"dev-disk-by\\x2duuid.swap": _TEXT}),
+    "line break at the end": (built(Record(), after=b"\r\n"), {"file.txt": _TEXT}),
     "zeros at the end": (built(Record(), after=b"\0" * 65_536), {"file.txt": _TEXT}),
     "zeros after a comment": (built(Record(), comment=b"ends in zeros\0\0", after=b"\0" * 512), {"file.txt": _TEXT}),
     "aligned data": (built(Record(extra=b"UT\0\0UT\0\0\0\0\0")), {"file.txt": _TEXT}),
@@ -537,7 +538,8 @@ _CHOICES = st.builds(
     names=st.sampled_from(["posix", "portable"]),
     symlinks=st.sampled_from(["keep", "refuse"]),
     max_entries=st.sampled_from([5, 100_000]),
-    max_total_bytes=st.sampled_from([1000, 5 << 30]),
+    max_total_bytes=st.sampled_from([3, 1000, 5 << 30]),
+    max_entry_bytes=st.sampled_from([3, 4 << 30]),
     max_depth=st.sampled_from([2, 64]),
 )
 

@@ -164,6 +164,16 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     ),
     "directory with bytes": (_named("a/", attributes=DIRECTORY), "a/", rules.DIRECTORY_DATA),
     # links
+    "link out of the tree behind more links than the system follows": (
+        built(
+            Record(name=b"a/b/f"),
+            *(_link_record(f"c{number}", f"c{number + 1}") for number in range(44)),
+            _link_record("c44", "a/b"),
+            _link_record("esc", "c0/../../../../../../../../../etc/hostname"),
+        ),
+        "esc",
+        rules.LINK_UNKNOWN,
+    ),
     "link without a target": (_link(b""), "link", rules.LINK_TARGET),
     "link with a NUL": (_link(b"a\0b"), "link", rules.LINK_TARGET),
     "link that is not UTF-8": (_link(b"a\xff"), "link", rules.LINK_TARGET),
@@ -393,6 +403,7 @@ _NOT_PORTABLE: dict[str, tuple[bytes, str, Rule]] = {
     "twins of directories": (_two("a/x", "A/y"), "A/y", rules.TWIN),
     "link with a backslash": (_link(b"a\\b"), "link", rules.LINK_TARGET),
     "link with a colon": (_link(b"a:b"), "link", rules.LINK_TARGET),
+    **{f"name with {each}": (_named(f"a{each}b"), f"a{each}b", rules.SEPARATOR) for each in '<>"|?*'},
     "link with a control character": (_link(b"a\nb"), "link", rules.LINK_TARGET),
 }
 

@@ -186,6 +186,26 @@ def test_a_transfer_ends_when_the_job_is_cancelled(way: str, asked: int, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "deadline"])
+def test_an_upload_that_is_stopped_leaves_no_parts(*, is_cancelled: bool, tmp_path: Path) -> None:
+    """The customer would pay for them, and see them nowhere."""
+    stopped: list[bool] = []
+
+    def stop(asked: Asked, right: Answer) -> Answer:
+        if asked.method == "PUT":
+            stopped.append(True)
+            return right if is_cancelled else attrs.evolve(right, then="stall", sent=0)
+        return right
+
+    options: dict[str, Any] = {"is_cancelled": lambda: bool(stopped)}
+    if not is_cancelled:
+        options = {"deadline": time.time() + 1.0}
+    with _opened(_LARGE, stop, **options) as (opened, s3):
+        with pytest.raises(ArtifactTransferError):
+            _WAYS["upload in parts"](opened, tmp_path)
+        assert s3.asked[-1].method == "DELETE"
+
+
 def test_a_stream_ends_at_the_deadline_between_two_reads() -> None:
     """The time of a stream begins when it is opened."""
     cancelled: list[bool] = []
@@ -215,6 +235,16 @@ def test_wrong_bounds_are_refused(argument: dict[str, Any]) -> None:
         pytest.raises(TypeError, match=f"^{next(iter(argument))}: must be a .* or None, not (str|bool)$"),
     ):
         ArtifactStore.for_job(client, details, client_token=TOKEN, **argument)
+
+
+@pytest.mark.parametrize("deadline", [float("nan"), float("inf"), -1.0, 10**400])
+def test_a_deadline_that_is_no_time_is_refused(deadline: float) -> None:
+    """A transfer would never end, or end in an error of Python."""
+    with (
+        job(_CREDENTIALS) as (client, details),
+        pytest.raises(InvalidRequestError, match="deadline: must be a time in seconds since 1970"),
+    ):
+        ArtifactStore.for_job(client, details, client_token=TOKEN, deadline=deadline)
 
 
 # --- sizes

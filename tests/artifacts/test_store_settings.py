@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from botocore.loaders import Loader
 from support.artifact_jobs import artifact, job, s3_client, store
 from support.aws_machine import MARKER, Machine, Setup
 
@@ -64,6 +65,10 @@ def test_settings_of_the_machine_do_not_steer_the_traffic_of_customers(
     credentials = ArtifactCredentials(access_key_id=secret, secret_access_key=secret, session_token=secret)
     path = tmp_path / "config"
     path.write_text(config, encoding="utf-8")
+    (tmp_path / "models").mkdir()
+    partitions = (Path(Loader.BUILTIN_DATA_PATH) / "partitions.json").read_text(encoding="utf-8")
+    (tmp_path / "models" / "partitions.json").write_text(partitions.replace("amazonaws.com", "example"))
+    monkeypatch.setattr(Loader, "CUSTOMER_DATA_PATH", str(tmp_path / "models"))  # `~/.aws/models`
     with job(credentials, inputs=[artifact("MyApp", "first", bucket="bucket")]) as (client, details):
         for name, value in {**variables, "AWS_CONFIG_FILE": str(path)}.items():
             monkeypatch.setenv(name, value)

@@ -250,6 +250,7 @@ def test_a_parent_in_which_nobody_may_write_is_a_typed_error(tmp_path: Path) -> 
 # --- leftovers
 
 _NAME = ".cp-thirdparty-tmp-1-dead"
+_MARKER = ".cp-thirdparty-tmp"
 
 # Creates temporary directories, reports it, and waits.
 _CHILD = """
@@ -346,9 +347,19 @@ def test_a_file_system_without_locks_has_temporary_directories(tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_directory_that_was_renamed_by_another_user_stays(tmp_path: Path) -> None:
+    """Who may write in the parent may give any directory of the user the name of a leftover."""
+    (tmp_path / _NAME).mkdir()
+    (tmp_path / _NAME / "data").touch()
+    assert sweep(tmp_path).kept == ((_NAME, "it was not created by cp-thirdparty"),)
+    with PrivateDirectory(tmp_path):
+        assert (tmp_path / _NAME / "data").exists()
+
+
 def test_a_sweep_that_is_late_leaves_the_rest(tmp_path: Path) -> None:
     """The start of a worker does not wait for a leftover of any size."""
     (tmp_path / _NAME / "d").mkdir(parents=True)
+    (tmp_path / _NAME / _MARKER).touch()
     assert sweep(tmp_path, seconds=0).kept == ((_NAME, "it took too long"),)
     assert sweep(tmp_path).removed == (_NAME,)
 

@@ -194,6 +194,7 @@ def test_sweep_removes_what_dead_processes_have_left(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with PrivateDirectory(tmp_path) as private:
         (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+        (tmp_path / "cp-thirdparty-tmp-1-dead" / ".cp-thirdparty-tmp").touch()
         (tmp_path / ".cp-thirdparty-tmp-1-\x1b[2J").touch()
         shown = command(capsys, "sweep")
         kept = f"kept {private.path.name}: its process is alive\n"

@@ -150,6 +150,13 @@ def test_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert sorted(path.name for path in mine.iterdir()) == ["Report", "Source"]
 
 
+def test_the_artifacts_may_outlive_their_job() -> None:
+    """A test often needs only them."""
+    store = samples.job(inputs={"Source": {"a.py": "x"}}).artifacts
+    gc.collect()
+    assert store.size("Source") > 0
+
+
 def test_a_job_that_is_closed_keeps_its_artifacts() -> None:
     """A worker closes each job; a test can still read what it wrote."""
     job = _make()

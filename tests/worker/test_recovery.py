@@ -392,6 +392,20 @@ def test_a_job_whose_owner_is_found_unknown_after_the_end_is_released(left: _Lef
     assert entry.job == left.offer
 
 
+def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All slots are busy, so an uncertain job waits from one look to the next."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._UNCERTAIN_INTERVAL", 0.0)
+    recovery = _create_recovery(left)
+    recovery.note_uncertain(left.offer, since=None)
+    for _ in range(3):
+        recovery.look()
+    entry = recovery.take()
+    assert entry is not None
+    assert entry.job == left.offer
+    assert recovery.take() is None
+
+
 def test_a_job_that_was_postponed_comes_again(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the next look it is there, and at the end it is among the rest."""
     monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)

@@ -505,6 +505,10 @@ def _as_database(path: Path) -> None:
     _execute(path, "CREATE TABLE customers (name TEXT)")
 
 
+def _as_database_with_jobs(path: Path) -> None:
+    _execute(path, "CREATE TABLE jobs (id INTEGER, state TEXT)")
+
+
 def _as_newer_user_version(path: Path) -> None:
     _execute(path, "PRAGMA user_version = 99")
 
@@ -520,6 +524,7 @@ def _as_newer_format(path: Path) -> None:
         (_as_directory, "OperationalError: unable to open database file"),
         (_as_text, "DatabaseError: file is not a database"),
         (_as_database, "the file is a database, but not a journal"),
+        (_as_database_with_jobs, "the file is a database, but not a journal"),
         (_as_newer_user_version, "its format is newer than format 2, .* install the version that wrote it, or use"),
         (_as_newer_format, "its format is newer than format 2, .* install the version that wrote it, or use"),
     ],
@@ -528,12 +533,14 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, make: Callable[[Pa
     """It is a typed error without a cause, and the file stays as it was."""
     path = tmp_path / "j.db"
     make(path)
+    path.chmod(0o755)
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(JournalError, match=rf"^the journal cannot be opened: {reason}") as caught:
         SqliteJournal(path)
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert [each.name for each in tmp_path.iterdir()] == ["j.db"]
     assert before == (path.read_bytes() if path.is_file() else None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
 
 def test_a_missing_directory_is_a_journal_error(tmp_path: Path) -> None:
@@ -788,3 +795,14 @@ def test_a_forked_child_that_outlives_its_parent_deletes_no_log(tmp_path: Path) 
     time.sleep(0.5)  # Python ends
     assert (log.stat().st_ino, log.stat().st_size) == (before.st_ino, before.st_size)
     assert _recover(path) == {"job-1": (JournalState.RUNNING, 1, False)}
+
+
+def test_reading_a_copy_creates_nothing_beside_it(tmp_path: Path) -> None:
+    """A copy of a journal that is in use has a write-ahead log, but no index of it."""
+    (tmp_path / "copy").mkdir()
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(ThirdPartyJob(client_id="c", job_id="j"), SCOPE)
+        for name in ("j.db", "j.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / "copy" / name)
+    assert len(list(read_journal(tmp_path / "copy" / "j.db"))) == 1
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["j.db", "j.db-wal"]

@@ -341,11 +341,13 @@ def test_a_start_removes_what_dead_workers_have_left(
     """A handler that hangs keeps its workspace until its process ends."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+    (tmp_path / "cp-thirdparty-tmp-1-dead" / ".cp-thirdparty-tmp").touch()
     caplog.set_level(logging.INFO, "cp_thirdparty.worker")
     worker = make_worker(service)
     worker.run_once()
     assert (list(tmp_path.iterdir()), caplog.text) == ([], "")  # a run of one poll is not logged
     (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+    (tmp_path / "cp-thirdparty-tmp-1-dead" / ".cp-thirdparty-tmp").touch()
     with running(worker):
         until(lambda: "removed 1 temporary directories of dead processes" in caplog.text)
     assert list(tmp_path.iterdir()) == []

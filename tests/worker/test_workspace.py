@@ -137,7 +137,7 @@ def test_what_cannot_be_removed_is_left_and_reported(workspace: Workspace, monke
     monkeypatch.setattr("os.unlink", refuse)
     assert workspace.remove() == "PermissionError"
     monkeypatch.undo()
-    assert [path.name for path in workspace.path.parent.rglob("*") if not path.is_dir()] == ["immutable"]
+    assert [path.name for path in workspace.path.parent.rglob("[!.]*") if not path.is_dir()] == ["immutable"]
     shutil.rmtree(workspace.path.parent)
 
 
@@ -150,7 +150,7 @@ def test_a_removal_has_an_end(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("cp_thirdparty._temporary.time", SimpleNamespace(monotonic=lambda: next(times)))
     assert workspace._outer.close(seconds=seconds) == "it took too long"
     monkeypatch.undo()
-    left = [path for path in workspace.path.parent.rglob("*") if path.is_file()]
+    left = [path for path in workspace.path.parent.rglob("[!.]*") if path.is_file()]
     assert len(left) == {0: 10, 6: 7}[seconds]
     shutil.rmtree(workspace.path.parent)
 
@@ -170,6 +170,7 @@ def test_leftovers_are_swept_and_a_directory_that_is_missing_is_not(
     """The start of a worker does not fail without a directory for temporary files."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
+    (tmp_path / "cp-thirdparty-tmp-1-dead" / ".cp-thirdparty-tmp").touch()
     assert sweep_workspaces() == ("cp-thirdparty-tmp-1-dead",)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import botocore.session
 from botocore.exceptions import DataNotFoundError
@@ -22,15 +22,22 @@ from botocore.loaders import JSONFileLoader, Loader
 
 __all__ = ["install"]
 
+_BUILTIN: Final[str] = Loader.BUILTIN_DATA_PATH
 
-def install(session: botocore.session.Session) -> None:
+
+def install(session: botocore.session.Session, *, is_customized: bool = True) -> None:
     """
     Give a session of our own the loader that all such sessions of this process share.
 
     A client keeps most of the parsed files in memory.  With one loader, a second client takes 0.3 MiB instead of 5 MiB,
     and a third of the time.
+
+    Args:
+        session: The session.
+
+        is_customized: Whether the machine may add models and endpoints, as in ``~/.aws/models``.
     """
-    paths: list[str] = session.get_component("data_loader").search_paths
+    paths: list[str] = session.get_component("data_loader").search_paths if is_customized else [_BUILTIN]
     session.register_component("data_loader", _loader(*paths))
 
 

@@ -57,7 +57,7 @@ PARENT: Final = Rule("'..' in the name")
 LONG_NAME: Final = Rule("a name that is too long", "at most 255 bytes in each part and 1,024 in all")
 DEPTH: Final = Rule("too many nested directories", "the limit is max_depth={max_depth:,}")
 CONTROL: Final = Rule("a control character in the name", _POSIX)
-SEPARATOR: Final = Rule("a backslash or a colon in the name", _POSIX)
+SEPARATOR: Final = Rule("a character in the name that Windows does not allow", _POSIX)
 TRAILING: Final = Rule("a name that ends in a dot or a blank", _POSIX)
 RESERVED: Final = Rule("a name that Windows reserves", _POSIX)
 

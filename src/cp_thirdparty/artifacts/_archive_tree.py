@@ -35,7 +35,8 @@ _MOST_COPIES: Final = 100
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[/\\\\]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # how Python shows a byte that is not UTF-8
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SEPARATOR: Final = re.compile(r"[\\:]")
+# What Windows does not allow in a name, or takes for another path.
+_SEPARATOR: Final = re.compile(r'[\\:<>"|?*]')
 # "Naming Files, Paths, and Namespaces" of the documentation of Windows; each with any extension, too.
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])([ .].*)?", re.IGNORECASE)
 
@@ -203,8 +204,8 @@ class Tree:
             child = None if node is None else node.children.get(self._key(part))
             if child is not None and child.kind == "link":
                 hops += 1
-                if hops > _MOST_HOPS:
-                    return None, steps
+                if hops > _MOST_HOPS:  # the system refuses it, but what resolves paths without it goes on
+                    return (rules.LINK_UNKNOWN if ".." in waiting else None), steps
                 if child.target.startswith("/"):
                     return rules.LINK_OUTSIDE, steps
                 waiting += child.target.split("/")[::-1]

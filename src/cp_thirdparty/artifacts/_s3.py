@@ -15,14 +15,14 @@ from botocore.credentials import Credentials
 from botocore.session import Session
 
 from cp_thirdparty._core import data_loader
-from cp_thirdparty._core.call import CURRENT
+from cp_thirdparty._core.call import CURRENT, now
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
-from cp_thirdparty.artifacts._bounds import TransferCall
+from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
 
 __all__ = ["closing_answers", "made_s3", "pinned"]
@@ -35,6 +35,8 @@ _SIGNED_ANEW: Final = "cp_thirdparty.signed_anew"
 # other services say.
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _FIRST_NO_SUCCESS: Final = 300
+# Seconds to remove the parts of an upload that has failed, also after its deadline.
+_ABORT_SECONDS: Final = 10.0
 _PRECONDITION_FAILED: Final = 412
 # How often an answer that does not count is asked for again, as often as botocore's standard mode asks.
 _ATTEMPTS: Final = 3
@@ -106,7 +108,7 @@ def made_s3(
         # In place of botocore's own, which look through environment, files and metadata services.
         session.register_component("credential_provider", _OnlyTheJobs(credentials))
         session.register_component("token_provider", _NoToken())
-        data_loader.install(session)  # S3's large model is parsed once for all jobs
+        data_loader.install(session, is_customized=False)  # S3's large model is parsed once for all jobs
         client: Any = session.create_client(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
         )
@@ -206,6 +208,8 @@ class _Handlers:
 
     def complete(self, params: dict[str, Any], model: Any, **_: object) -> None:
         """Add what s3transfer cannot be asked to add to each of its requests."""
+        if model.name == "AbortMultipartUpload":  # it cleans up, so it has time of its own; the thread ends with it
+            CURRENT.set(TransferCall(ends_at=now() + _ABORT_SECONDS, is_cancelled=never))
         if self._owner is not None:
             params["ExpectedBucketOwner"] = self._owner
         etag = _PINNED.get()

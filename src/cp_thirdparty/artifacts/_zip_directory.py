@@ -225,11 +225,11 @@ def _find_directory(file: BinaryIO, size: int) -> _Place:
 
 
 def _ends_after(tail: bytes, at: int) -> bool:
-    """Whether an end record has nothing after it but its comment and zeros."""
+    """Whether an end record has nothing after it but its comment, zeros and blanks."""
     if at + _END.size > len(tail):
         return False
     end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
-    return end <= len(tail) and not tail[end:].strip(b"\0")
+    return end <= len(tail) and not tail[end:].strip(b"\0\t\r\n ")
 
 
 def _positions(data: bytes, signature: bytes) -> Iterator[int]:

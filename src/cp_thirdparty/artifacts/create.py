@@ -192,7 +192,7 @@ class _Creation:
             info.external_attr = (stat.S_IFDIR | 0o755) << 16 | _DIRECTORY
             archive.writestr(info, b"", zipfile.ZIP_STORED)
         elif node.kind == "link":
-            self._total += len(node.target.encode())
+            self._check_size(info, len(node.target.encode()))
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, node.target.encode(), zipfile.ZIP_STORED)
         else:

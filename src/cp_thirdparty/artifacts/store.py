@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Final, TypeVar, cast
 
 from botocore.config import Config
 from typing_extensions import Self
@@ -46,6 +46,7 @@ __all__ = ["ArtifactStore"]
 
 _T = TypeVar("_T")
 
+_YEAR_10000: Final = 253_402_300_800
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # What is read at once of an opened artifact, unless the caller asks for more.
 _BUFFER_BYTES = 256 << 10
@@ -158,6 +159,8 @@ class ArtifactStore:
         """
         if deadline is not None and not isinstance(deadline, (int, float)):
             raise TypeError(f"deadline: must be a float, an int or None, not {type(deadline).__name__}")
+        if deadline is not None and not 0 <= deadline < _YEAR_10000:  # also NaN
+            raise InvalidRequestError("deadline", "must be a time in seconds since 1970, before the year 10000")
         if is_cancelled is not None and not callable(is_cancelled):
             raise TypeError(f"is_cancelled: must be a callable or None, not {type(is_cancelled).__name__}")
         if not is_installed("s3transfer"):

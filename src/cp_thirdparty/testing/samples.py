@@ -248,7 +248,12 @@ class SampleJob(Job[_ConfigurationT]):
         cancelled: threading.Event,
         stopping: threading.Event,
     ) -> None:
-        artifacts = FolderArtifacts(self._create_directory().path if folder is None else folder, details)
+        if folder is None:
+            temporary = Workspace()
+            artifacts = FolderArtifacts(temporary.path, details)
+            weakref.finalize(artifacts, temporary.remove)  # they may outlive the job
+        else:
+            artifacts = FolderArtifacts(folder, details)
         super().__init__(
             third_party_job(client_id=client_id, job_id=details.id),
             details,
@@ -259,12 +264,8 @@ class SampleJob(Job[_ConfigurationT]):
             stopping=stopping,
         )
         self._folder_artifacts = artifacts
-        self._workspace = self._create_directory()
-
-    def _create_directory(self) -> Workspace:
-        directory = Workspace()
-        weakref.finalize(self, directory.remove)
-        return directory
+        self._workspace = Workspace()
+        weakref.finalize(self, self._workspace.remove)
 
     @property
     def artifacts(self) -> FolderArtifacts:

@@ -175,7 +175,8 @@ class Recovery:
             due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
         unfinished = self._writer.find_unfinished() if due else set()
         with self._lock:
-            for job_id in due:
+            waiting = {entry.job.job_id for entry in (*self._waiting, *self._postponed)}
+            for job_id in set(due) - waiting:
                 _, entry = self._uncertain.pop(job_id, (now, None))
                 if entry is not None and job_id in unfinished:
                     self._uncertain[job_id] = (now, entry)

@@ -105,7 +105,8 @@ class Slots:
             if is_free and self._jobs.get(job.offer.job_id) is job:  # and not a later offer of the same job
                 del self._jobs[job.offer.job_id]
                 self._threads -= job.is_abandoned
-            self._notify()
+                self._may_have_room.notify_all()
+            self._may_start.notify_all()
 
     def admit(self, job: ClaimedJob) -> None:
         """Let a job through that waits for the handlers of others."""

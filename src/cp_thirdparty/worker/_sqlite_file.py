@@ -70,6 +70,10 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_USER_VERSION}",
 )
 
+# The tables with jobs, and columns that both have: other programs have tables of these names, too.
+_TABLES: Final = frozenset({"jobs", "entries"})
+_COLUMNS: Final = frozenset({"job_id", "client_id", "state", "result", "outcome", "crashes", "owner", "changed_at"})
+
 # Seconds to wait for another process that writes to the same file.
 _BUSY: Final = 30.0
 
@@ -269,8 +273,8 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
     # and leave it, unless the file is declared as immutable.
     is_open = _exists(path, "-wal")
     with ExitStack() as stack:
-        if is_open and not _exists(path, "-shm") and not _is_writable(path.parent):
-            # SQLite creates the index of a log where there is none.  Here it cannot, so it reads a copy elsewhere.
+        if is_open and not _exists(path, "-shm"):
+            # SQLite would create the index of the log, so it reads a copy elsewhere.
             private = stack.enter_context(PrivateDirectory(Path(tempfile.gettempdir())))
             path = _copy(path, private.path)
         uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
@@ -281,10 +285,6 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 def _exists(path: Path, suffix: str) -> bool:
     return identify(path.with_name(path.name + suffix)) is not None
-
-
-def _is_writable(directory: Path) -> bool:
-    return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _copy(path: Path, directory: Path) -> Path:
@@ -306,7 +306,7 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
         JournalError: The file is not a journal, or its format is newer than this version.
     """
     tables = frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
-    if tables and not tables & {"jobs", "entries"}:
+    if tables and not all(_find_columns(connection, name) >= _COLUMNS for name in tables & _TABLES or _TABLES):
         raise JournalError("the journal cannot be opened: the file is a database, but not a journal")
     (user_version,) = connection.execute("PRAGMA user_version").fetchone()
     others = f"SELECT count(*) FROM format WHERE version IS NOT {_FORMAT}"  # noqa: S608 - a constant
@@ -316,6 +316,10 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
             "cp-thirdparty knows; install the version that wrote it, or use another file"
         )
     return tables
+
+
+def _find_columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _decode(data: bytes) -> str | bytes:
