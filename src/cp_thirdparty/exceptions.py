@@ -190,8 +190,8 @@ class ServiceError(CodePipelineJobError):
 
     def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
         super().__init__(_after_operation(f"{code}: {message}" if message else code, facts), **facts)
-        self.message = show_all(message)
-        self.code = show_all(code)
+        self.message: str = show_all(message)
+        self.code: str = show_all(code)
 
 
 # The names of the modelled errors are the service's: users search for them.
@@ -272,8 +272,8 @@ class AccessDeniedError(ServiceError):
         **facts: Unpack[CallFacts],
     ) -> None:
         super().__init__(message, code=code, **facts)
-        self.action = show(action)
-        self.resource = show_optional(resource)
+        self.action: str | None = show(action)
+        self.resource: str | None = show_optional(resource)
 
     def __str__(self) -> str:
         text = f"not allowed; allow {self.action} on {self.resource or 'the action type'}"

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty._core.call import SENDING, Call, CallStoppedError, now
+from cp_thirdparty._core.call import MAX_BODY_BYTES, SENDING, Call, CallStoppedError, now
 from cp_thirdparty._core.connection import target_of
 
 __all__ = ["Bounds", "TransferCall", "TransferStoppedError", "never"]
@@ -29,9 +29,12 @@ class TransferCall(Call):
     One transfer, or one of its requests: its limits apply to each piece of a response.
 
     Attributes:
+        bytes_left: How many bytes of responses it still accepts.
+
         is_cancelled: Whether nobody wants the transfer any more.
     """
 
+    bytes_left: int = MAX_BODY_BYTES
     is_cancelled: Callable[[], bool]
 
     def for_request(self, url: str) -> TransferCall:
