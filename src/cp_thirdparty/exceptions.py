@@ -272,7 +272,7 @@ class AccessDeniedError(ServiceError):
         **facts: Unpack[CallFacts],
     ) -> None:
         super().__init__(message, code=code, **facts)
-        self.action: str | None = show(action)
+        self.action: str = show(action)
         self.resource: str | None = show_optional(resource)
 
     def __str__(self) -> str:
