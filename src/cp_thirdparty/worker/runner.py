@@ -319,7 +319,8 @@ def run_elsewhere(
         How the handler ended, or that it was not called.
 
     Raises:
-        BegunBeforeError: The handler has begun before, in a process of the executor that has died.
+        cp_thirdparty.worker._start_permit.BegunBeforeError: The handler has begun before, in a process of the executor
+            that has died.
     """
     loaded: Runner[Any] | None = None
     try:
