@@ -131,6 +131,7 @@ SCENES = (
     Scene(name="lost response of a result", faults={_PUT: (LostAnswer(),)}),
     Scene(name="job that has ended before its result", faults={_PUT: (_PASS,)}, is_ended=True),
     Scene(name="result that is refused", faults={_PUT: (_BAD_SUMMARY,)}),
+    Scene(name="result that is refused for an unknown reason", faults={_PUT: (_refuse("SerializationException"),)}),
     Scene(name="token that is refused with a result", faults={_PUT: (_BAD_TOKEN,)}),
     Scene(name="credentials that expire before a result", faults={_PUT: (ExpiredCredentials(),)}),
     Scene(name="result that is throttled", faults={_PUT: (Throttling(), ServerError())}),
