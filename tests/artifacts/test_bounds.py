@@ -112,7 +112,8 @@ def test_a_response_that_is_too_long_is_not_read(change: Change, way: str, tmp_p
         with pytest.raises(ArtifactTransferError, match=r"a response of S3 is too long$") as caught:
             _WAYS[way](opened, tmp_path)
         assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
-        assert len([asked for asked in s3.asked if asked.method in ("GET", "PUT", "POST")]) <= 2
+        # Botocore before 1.36 tries three times.
+        assert len([asked for asked in s3.asked if asked.method in ("GET", "PUT", "POST")]) <= 3
     assert list(tmp_path.iterdir()) == []
 
 

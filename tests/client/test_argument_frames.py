@@ -239,7 +239,7 @@ def _public_callables() -> dict[str, Callable[..., object]]:
                 continue
             found[each] = value
             for method in dir(value) if isinstance(value, type) else ():
-                function = getattr(value, method)
+                function = getattr(value, method, None)  # an alias of a generic class lists what it lacks
                 module_name = getattr(function, "__module__", None) or ""
                 if (
                     not method.startswith("_")

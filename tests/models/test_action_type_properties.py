@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import keyword
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -219,7 +220,8 @@ _TYPES: dict[Any, st.SearchStrategy[str]] = {
     list[int]: st.lists(st.integers(0, 9).map(str)).map(",".join),
     tuple[Level, ...]: st.lists(st.sampled_from(["low", "high"])).map(",".join),
 }
-_NAMES = st.lists(st.from_regex(r"[a-z]{1,8}(_[a-z]{1,8})?", fullmatch=True), max_size=10, unique_by=str.lower)
+_NAME = st.from_regex(r"[a-z]{1,8}(_[a-z]{1,8})?", fullmatch=True).filter(lambda name: not keyword.iskeyword(name))
+_NAMES = st.lists(_NAME, max_size=10, unique_by=str.lower)
 
 
 @st.composite

@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import attrs
 import botocore.session
@@ -190,7 +190,13 @@ class _Partner:
         _DEEDS[deed]()
 
 
-class _LogHandler(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # Python 3.10 has no generic one
+
+
+class _LogHandler(_StreamHandler):
     """The partner's handler of logs: it writes to `sys.stderr`."""
 
     def __init__(self, partner: _Partner) -> None:

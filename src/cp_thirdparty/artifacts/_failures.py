@@ -152,6 +152,9 @@ def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseE
     if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
         wrapper: Any = failure
         failure = wrapper.last_exception
+    if isinstance(failure, botocore_exceptions.HTTPClientError):
+        stopped = failure.kwargs.get("error")
+        failure = stopped if isinstance(stopped, TransferStoppedError) else failure  # by an old botocore
     if isinstance(failure, botocore_exceptions.ClientError):
         return _answered(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
