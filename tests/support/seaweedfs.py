@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,7 +135,9 @@ class Seaweed:
         give_up = time.monotonic() + _START_SECONDS
         while not self._has_buckets():
             if self._process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError((self._directory / "log").read_text(encoding="utf-8")[-4000:])
+                log = (self._directory / "log").read_text(encoding="utf-8")
+                self.close()
+                raise RuntimeError(log[-4000:])
             time.sleep(0.2)
 
     def _has_buckets(self) -> bool:
@@ -212,5 +214,13 @@ def _free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="session")
 def seaweed() -> Iterator[Seaweed]:
     """Give the one server of a test run."""
-    with Seaweed() as server:
+    with _start_server() as server:
         yield server
+
+
+def _start_server() -> Seaweed:
+    """Start the server; if it ends, because another process has taken a port meanwhile, with other ports."""
+    for _ in range(2):
+        with suppress(RuntimeError):
+            return Seaweed()
+    return Seaweed()
