@@ -421,7 +421,7 @@ _OPTIONAL = {"seconds": None, "failure_type": None, "where": ""}
 
 def _table() -> dict[str, tuple[str, set[str]]]:
     """Read the table of the class: level and fields of each event."""
-    rows = re.findall(r"^ +``(\w+)`` +([A-Z]+) +(?:``([\w, ]+)``)? ", JobEvent.__doc__ or "", re.MULTILINE)
+    rows = re.findall(r"^ *``(\w+)`` +([A-Z]+) +(?:``([\w, ]+)``)? ", JobEvent.__doc__ or "", re.MULTILINE)
     return {name: (level, set(filter(None, fields.split(", ")))) for name, level, fields in rows}
 
 

@@ -339,8 +339,12 @@ def test_jobs_that_were_not_taken_up_before_the_stop_are_left(service: LocalCode
     assert it.is_clean is False
     assert (events.count("released"), events.count("uncertain"), "unsent" in events) == (2, 1, True)
     service.faults.clear()
-    make_worker(service, journal=journal, is_idempotent=True, concurrency=8).run_once()
-    assert [action.status for action in (*actions[:2], *decided)] == ["Succeeded"] * 4
+
+    def are_done_after_a_run() -> bool:
+        make_worker(service, journal=journal, is_idempotent=True, concurrency=8).run_once()
+        return [action.status for action in (*actions[:2], *decided)] == ["Succeeded"] * 4
+
+    until(are_done_after_a_run)  # the thread of a job may release it a moment after the end of its run
 
 
 def test_a_job_that_runs_alone_is_marked_in_the_journal(service: LocalCodePipeline) -> None:
