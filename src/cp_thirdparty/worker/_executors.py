@@ -92,14 +92,21 @@ class Starts:
             with self._lock:
                 self._failing.add(job)
 
-    def note_failure(self, job: ClaimedJob, error: str) -> None:
-        """Note that a handler could not be started, and that no other handler could have been."""
+    def note_failure(self, job: ClaimedJob, error: str) -> NotStartedError:
+        """Note that a handler could not be started, and that no other could have been; return what follows."""
         with self._lock:
             is_new = self.error is None
             self.error = error
             self._failing = {job, *(each for each in self._failing if not each.is_closed)}
         if is_new:
             self._emitter.log(logging.ERROR, "handlers cannot be started, so no more jobs are claimed: %s", error)
+        return NotStartedError(error)
+
+    def find_error(self, job: ClaimedJob, found: NotStarted) -> Exception:
+        """Return the error of a handler that was not called, and note it if its process can run no job at all."""
+        if not found.is_initialised:
+            self.note_failure(job, found.error_name)
+        return NotStartedError(found.error_name) if found.error is None else found.error
 
     def note_start(self) -> None:
         """Note that a handler has begun."""
@@ -195,16 +202,11 @@ class _Pool:
     died_with: int | None = None
 
 
-class ExecutorEngine:
-    """Runs handlers in an executor, which is created again when it breaks."""
+class OtherProcessEngine:
+    """What the engines have in common whose handlers run in other processes."""
 
-    def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:
-        self._runner = pickle_runner(runner)
-        self._make_executor = make_executor
+    def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
-        self._lock = threading.Lock()
-        self._pool: _Pool | None = _Pool(make_executor())
-        self._tasks: dict[str, _Task] = {}
         self._starts = Starts(emitter)
 
     @property
@@ -216,6 +218,18 @@ class ExecutorEngine:
     def may_claim(self) -> bool:
         """Whether handlers can be started, or no job finds out whether they can."""
         return self._starts.may_claim
+
+
+class ExecutorEngine(OtherProcessEngine):
+    """Runs handlers in an executor, which is created again when it breaks."""
+
+    def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:
+        super().__init__(emitter)
+        self._runner = pickle_runner(runner)
+        self._make_executor = make_executor
+        self._lock = threading.Lock()
+        self._pool: _Pool | None = _Pool(make_executor())
+        self._tasks: dict[str, _Task] = {}
 
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
         """Send the ids of the job to the executor and wait."""
@@ -240,7 +254,7 @@ class ExecutorEngine:
     def _run(self, task: _Task, deadline: float) -> Ran | Exception | None:
         pool = call_partner(self._enter, task)
         if isinstance(pool, Raised):
-            return self._note_failure(task, pool.name)
+            return self._starts.note_failure(task.job, pool.name)
         note = f"cp-thirdparty-{uuid.uuid4()}" if type(pool.executor).__module__.startswith("distributed.") else ""
         may_begin = None if task.permit is None else partial(take_permit, task.permit)
         if note:
@@ -251,7 +265,7 @@ class ExecutorEngine:
         )
         if isinstance(future, Raised):  # the executor is broken, or was shut down
             self._leave(pool, task, is_broken=True)
-            return self._note_failure(task, future.name)
+            return self._starts.note_failure(task.job, future.name)
         try:
             ran = self._wait_for(future, task)
         except BaseException as error:  # noqa: BLE001 - Dask has errors of its own
@@ -261,9 +275,7 @@ class ExecutorEngine:
                 call_partner(pool.executor.submit, remove_note, note)
         self._leave(pool, task, is_broken=False)
         if isinstance(ran, NotStarted):
-            if not ran.is_initialised:
-                self._starts.note_failure(task.job, ran.error_name)
-            return NotStartedError(ran.error_name) if ran.error is None else ran.error
+            return self._starts.find_error(task.job, ran)
         if ran is not None:
             self._note_start(task)
         return ran
@@ -275,11 +287,7 @@ class ExecutorEngine:
         if not task.withdraw():
             return ProcessDiedError(name, is_alone=died_with == 1)
         if pool.died_with == 0:  # no handler can be the cause
-            return self._note_failure(task, name)
-        return NotStartedError(name)
-
-    def _note_failure(self, task: _Task, name: str) -> NotStartedError:
-        self._starts.note_failure(task.job, name)
+            return self._starts.note_failure(task.job, name)
         return NotStartedError(name)
 
     def _enter(self, task: _Task) -> _Pool:

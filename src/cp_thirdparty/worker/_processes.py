@@ -23,7 +23,7 @@ from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._event_queue import EventQueue
-from cp_thirdparty.worker._executors import Starts, pickle_runner
+from cp_thirdparty.worker._executors import OtherProcessEngine, pickle_runner
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker._workspace import Workspace
@@ -104,34 +104,23 @@ def processes(n: int, *, preload: Sequence[str] = ()) -> ProcessPerJob:
     return ProcessPerJob(n, tuple(preload))
 
 
-class ProcessEngine:
+class ProcessEngine(OtherProcessEngine):
     """Runs each handler in a process of its own."""
 
     def __init__(
         self, runner: Runner[Any], settings: ProcessPerJob, emitter: Emitter, stopping: threading.Event
     ) -> None:
+        super().__init__(emitter)
         self._runner = pickle_runner(runner)
         self._tokens = runner.tokens
-        self._emitter = emitter
         self._stopping = stopping
         self._context = _find_context(settings.preload)
-        self._starts = Starts(emitter)
         self._records = EventQueue(_RECORDS, self._report_dropped)  # a flood leaves room for the worker's own events
         self._children: dict[str, _Child] = {}
         self._is_closed = False
         # At the end of the interpreter it runs before the function of multiprocessing, which waits for all processes:
         # that one was registered earlier, by an import.
         atexit.register(self.close)
-
-    @property
-    def error(self) -> str | None:
-        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
-        return self._starts.error
-
-    @property
-    def may_claim(self) -> bool:
-        """Whether handlers can be started, or no job finds out whether they can."""
-        return self._starts.may_claim
 
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
         """Start a process for the job, and wait until it ends or its result is no longer wanted."""
@@ -181,7 +170,7 @@ class ProcessEngine:
         try:
             child.start()
         except RuntimeError as failure:  # the system has no thread left
-            return self._note_failure(job, type(failure).__name__)
+            return self._starts.note_failure(job, type(failure).__name__)
         while not child.ended.wait(_TICK):
             if self._stopping.is_set():
                 child.send_stop()
@@ -197,11 +186,9 @@ class ProcessEngine:
         """Return what follows from a process that has not returned a result."""
         found = child.found
         if isinstance(found, NotStarted):
-            if not found.is_initialised:
-                self._starts.note_failure(job, found.error_name)
-            return NotStartedError(found.error_name) if found.error is None else found.error
+            return self._starts.find_error(job, found)
         if not child.has_begun:
-            return self._note_failure(job, child.problem)
+            return self._starts.note_failure(job, child.problem)
         return ProcessDiedError(child.problem, is_alone=True, is_isolated=True)
 
     def _write_record(self, data: bytes) -> None:
@@ -209,10 +196,6 @@ class ProcessEngine:
 
     def _report_dropped(self, count: int) -> None:
         self._emitter.log(logging.WARNING, "%d log records of handlers were dropped, because too many wait", count)
-
-    def _note_failure(self, job: ClaimedJob, problem: str) -> NotStartedError:
-        self._starts.note_failure(job, problem)
-        return NotStartedError(problem)
 
 
 class _Child:
