@@ -68,9 +68,9 @@ def test_handlers_run_on_the_cluster(
         assert action.result.execution_details is not None
         processes.add(action.result.execution_details.external_execution_id)
     assert processes <= {str(pid) for pid in _pids(cluster)}
-    told = f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()}"
-    assert "run_elsewhere" in told
-    assert "xMARKERx" not in told
+    shown = f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()}"
+    assert "run_elsewhere" in shown
+    assert "xMARKERx" not in shown
 
 
 def test_the_error_of_a_handler_shows_no_secret(
@@ -81,12 +81,12 @@ def test_the_error_of_a_handler_shows_no_secret(
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"ApiKey": "xMARKERx-value"})
     with running(_worker(service, cluster, handlers.raise_secret)):
         until(lambda: action.status == "Failed")
-    told = (
+    shown = (
         f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()} {capfd.readouterr()}"
     )
     assert "ValueError" in caplog.text  # the worker's own log has the class and the place
-    assert "Compute Failed" not in told
-    assert "xMARKERx" not in told
+    assert "Compute Failed" not in shown
+    assert "xMARKERx" not in shown
 
 
 def _pids(client: Any) -> list[int]:
