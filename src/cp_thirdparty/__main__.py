@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; ``None`` for those of the process.
     """
     try:
-        from cp_thirdparty.cli.main import run  # noqa: PLC0415 - it needs what the extra brings
+        from cp_thirdparty._cli.main import run  # noqa: PLC0415 - it needs what the extra brings
 
         return run(sys.argv[1:] if arguments is None else arguments)
     except ModuleNotFoundError as missing:

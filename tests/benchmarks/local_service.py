@@ -22,8 +22,8 @@ from botocore.config import Config
 
 from benchmarks.measure import choose_pairs, judge, main, print_table, seconds, take_turns
 from cp_thirdparty.testing import LocalCodePipeline, samples
-from cp_thirdparty.testing.exchange import Exchange
-from cp_thirdparty.testing.wire import Answer, HttpRequest, ok
+from cp_thirdparty.testing._exchange import Exchange
+from cp_thirdparty.testing._wire import Answer, HttpRequest, ok
 
 _THREADS = 32
 _TOKEN = "token"

@@ -20,7 +20,7 @@ import attrs
 from benchmarks.measure import main
 from cp_thirdparty import ActionTypeId, SecretStr, ThirdPartyJob
 from cp_thirdparty.testing import ManualClock, Success
-from cp_thirdparty.testing.states import States
+from cp_thirdparty.testing._states import States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = SecretStr("t")

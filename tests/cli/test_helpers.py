@@ -19,9 +19,9 @@ from support.command_line import command
 from support.journals import SCOPE, OldJournal, run_process
 
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
+from cp_thirdparty._cli.errors import described
+from cp_thirdparty._cli.formats import formatted
 from cp_thirdparty._temporary import PrivateDirectory
-from cp_thirdparty.cli.errors import described
-from cp_thirdparty.cli.formats import formatted
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,

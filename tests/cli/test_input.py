@@ -237,7 +237,7 @@ def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(_TOKEN)
 
-    monkeypatch.setattr("cp_thirdparty.cli.commands.read_parameters", broken)
+    monkeypatch.setattr("cp_thirdparty._cli.commands.read_parameters", broken)
     shown = command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.err) == (255, "cp-thirdparty: error: unexpected error (RuntimeError)\n")
 
@@ -247,7 +247,7 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
     shown = command(capsys, DETAILS, *_JOB, "--cli-input-yaml", "{}")
     assert (shown.code, "pip install 'cp-thirdparty[cli]'" in shown.err) == (253, True)
-    monkeypatch.setitem(__import__("sys").modules, "cp_thirdparty.cli.parameters", None)
-    monkeypatch.delitem(__import__("sys").modules, "cp_thirdparty.cli.commands", raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "cp_thirdparty._cli.parameters", None)
+    monkeypatch.delitem(__import__("sys").modules, "cp_thirdparty._cli.commands", raising=False)
     with pytest.raises(ModuleNotFoundError):
         command(capsys, DETAILS, *_JOB)

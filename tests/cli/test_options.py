@@ -15,7 +15,7 @@ from support.command_line import DETAILS, command, program
 from support.scripted_server import Asked, ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty.cli.main import Program
+from cp_thirdparty._cli.main import Program
 
 # The synopsis of awscli.amazonaws.com/v2/documentation/api/latest/reference/codepipeline/
 # get-third-party-job-details.html.

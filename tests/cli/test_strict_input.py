@@ -176,7 +176,7 @@ def test_the_structures_of_the_property_are_correct(
 
 def test_every_structured_option_is_in_the_property() -> None:
     """A structure that the command line learns later must be added above."""
-    from cp_thirdparty.cli.operations import OPERATIONS  # noqa: PLC0415 - only this test needs it
+    from cp_thirdparty._cli.operations import OPERATIONS  # noqa: PLC0415 - only this test needs it
 
     kinds = {each.member: each.kind for operation in OPERATIONS for each in operation.parameters}
     assert {member for member, kind in kinds.items() if kind not in (str, int)} == set(_OPTIONS)

@@ -18,6 +18,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead
 
 from cp_thirdparty import FailureDetails, ThirdPartyJobClient
 from cp_thirdparty.testing import Action, LocalCodePipeline, RequestRecord
+from cp_thirdparty.testing._wire import Answer, failed
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -28,7 +29,6 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
-from cp_thirdparty.testing.wire import Answer, failed
 from cp_thirdparty.worker import JournalState, _failure_policy
 from long.fleet import FINAL, Seen, count_accepted, end, find_open, find_unfinished, settle, start_child, until_busy
 

@@ -19,7 +19,7 @@ from cp_thirdparty import models
 from cp_thirdparty.__main__ import main
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing.scenario import ScenarioError, load
+from cp_thirdparty.testing._scenario import ScenarioError, load
 from long.fuzz_checks import MARKER, Case, Hidden, ending_of, junk, mutate_bytes, mutate_document
 
 _ARTIFACT = {
@@ -107,7 +107,7 @@ _INPUTS: dict[str, Any] = {
     "put-third-party-job-failure-result": {**_RESULT, "failureDetails": _FAILURE},
 }
 
-# The exit codes of the command line: 0, and those of `cp_thirdparty.cli.errors`.
+# The exit codes of the command line: 0, and those of `cp_thirdparty._cli.errors`.
 _CODES = (0, 130, 252, 253, 254, 255)
 
 

@@ -18,7 +18,7 @@ from sphinx.util.inventory import InventoryFile
 
 import cp_thirdparty
 from cp_thirdparty import exceptions
-from cp_thirdparty.cli.main import Program
+from cp_thirdparty._cli.main import Program
 from cp_thirdparty.testing import LocalCodePipeline
 
 _ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def _public_modules() -> list[str]:
     names = [f"cp_thirdparty/{path}".removesuffix("/__init__").replace("/", ".") for path in paths]
     public = [name for name in names if not any(part.startswith("_") for part in name.split(".")[1:])]
     # What is public of the command line is its commands.
-    return [name for name in public if not name.startswith("cp_thirdparty.cli")]
+    return [name for name in public if not name.startswith("cp_thirdparty._cli")]
 
 
 def _documented() -> set[str]:

@@ -29,12 +29,16 @@ _ADDITIONS = [
         "def f():\n from cp_thirdparty import client",
         "models is not allowed to import cp_thirdparty.client:",
     ),
-    ("models.py", "if TYPE_CHECKING:\n import cp_thirdparty.cli", "models is not allowed to import cp_thirdparty.cli:"),
+    (
+        "models.py",
+        "if TYPE_CHECKING:\n import cp_thirdparty._cli",
+        "models is not allowed to import cp_thirdparty._cli:",
+    ),
     ("secrets.py", "from cp_thirdparty.enums import X", "secrets is not allowed to import cp_thirdparty.enums:"),
     ("worker/new.py", "from cp_thirdparty.testing import X", "worker is not allowed to import cp_thirdparty.testing:"),
     ("new.py", "", "The following modules are not listed as layers: - cp_thirdparty.new"),
     ("new/__init__.py", "", "The following modules are not listed as layers: - cp_thirdparty.new"),
-    ("testing/wire.py", "import cp_thirdparty.testing.server", "No cycles are allowed in cp_thirdparty.testing."),
+    ("testing/_wire.py", "import cp_thirdparty.testing.server", "No cycles are allowed in cp_thirdparty.testing."),
 ]
 
 

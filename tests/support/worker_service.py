@@ -16,7 +16,7 @@ from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import JobScope, MemoryJournal
 
 if TYPE_CHECKING:
-    from cp_thirdparty.testing.wire import Answer
+    from cp_thirdparty.testing._wire import Answer
 
 ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 CLIENT_ID = "client-1"

@@ -30,7 +30,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
-from cp_thirdparty.testing.wire import BadRequestError, parse_request
+from cp_thirdparty.testing._wire import BadRequestError, parse_request
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _OTHER_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="2")

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from cp_thirdparty import ActionTypeId, exceptions
 from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing._wire import OPERATIONS, Answer
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -26,7 +27,6 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
-from cp_thirdparty.testing.wire import OPERATIONS, Answer
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = "xMARKERx-token"

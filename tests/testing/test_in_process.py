@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, exceptions
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing.in_process import _received
+from cp_thirdparty.testing._in_process import _received
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}

@@ -21,7 +21,7 @@ from botocore.config import Config
 from cp_thirdparty import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, EncryptionKeyType
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing import __main__ as program
-from cp_thirdparty.testing.scenario import _SETTINGS, Scenario, ScenarioError, load
+from cp_thirdparty.testing._scenario import _SETTINGS, Scenario, ScenarioError, load
 
 _CLIENT_ID = "00000000-0000-4000-8000-000000000001"
 _TYPE_ID = {"category": "Build", "owner": "ThirdParty", "provider": "ExampleBuild", "version": "2"}

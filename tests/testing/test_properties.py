@@ -21,7 +21,7 @@ from cp_thirdparty.converter import structure
 from cp_thirdparty.models import JobDetails, ThirdPartyJob
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing.wire import OPERATIONS
+from cp_thirdparty.testing._wire import OPERATIONS
 
 _SERVICE = ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline")
 

@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cp_thirdparty import ActionTypeId, PipelineContext, ThirdPartyJob, exceptions
-from cp_thirdparty.testing import LocalCodePipeline, http_server
+from cp_thirdparty.testing import LocalCodePipeline, _http_server
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
@@ -311,8 +311,8 @@ def test_another_host_is_refused(service: LocalCodePipeline, host: str) -> None:
 
 def test_connections_that_send_nothing_are_bounded(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed, and the others after a time."""
-    monkeypatch.setattr(http_server, "_MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(http_server._Handler, "timeout", 0.2)
+    monkeypatch.setattr(_http_server, "_MOST_CONNECTIONS", 4)
+    monkeypatch.setattr(_http_server._Handler, "timeout", 0.2)
     halves = [socket.create_connection(_address(service), timeout=5) for _ in range(6)]
     try:
         for half in halves:

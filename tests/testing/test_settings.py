@@ -12,7 +12,7 @@ import pytest
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ThirdPartyJobClient, exceptions
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
-from cp_thirdparty.testing.artifact_credentials import CredentialDesk
+from cp_thirdparty.testing._artifact_credentials import CredentialDesk
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _OTHER_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="2")

@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing.signature import SignatureCheck
-from cp_thirdparty.testing.wire import BadRequestError, HttpRequest
+from cp_thirdparty.testing._signature import SignatureCheck
+from cp_thirdparty.testing._wire import BadRequestError, HttpRequest
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}

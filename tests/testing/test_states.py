@@ -20,7 +20,7 @@ from cp_thirdparty import (
     StageContext,
 )
 from cp_thirdparty.testing import Action, ManualClock, Success
-from cp_thirdparty.testing.states import RefusedError, States
+from cp_thirdparty.testing._states import RefusedError, States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = SecretStr("xMARKERx-token")

@@ -11,7 +11,7 @@ import pytest
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr
 from cp_thirdparty.testing import Action, ManualClock, Success
-from cp_thirdparty.testing.states import States
+from cp_thirdparty.testing._states import States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = SecretStr("xMARKERx-token")

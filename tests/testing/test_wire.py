@@ -11,8 +11,8 @@ import botocore.session
 import pytest
 from botocore.model import Shape
 
-from cp_thirdparty.testing.exchange import _HANDLERS
-from cp_thirdparty.testing.wire import _IS_TYPE, OPERATIONS, BadRequestError, _problems, failed, ok, parse_request
+from cp_thirdparty.testing._exchange import _HANDLERS
+from cp_thirdparty.testing._wire import _IS_TYPE, OPERATIONS, BadRequestError, _problems, failed, ok, parse_request
 
 _TARGET = {"x-amz-target": "CodePipeline_20150709.PutThirdPartyJobSuccessResult"}
 _MODEL = botocore.session.Session().get_service_model("codepipeline")

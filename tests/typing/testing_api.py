@@ -37,8 +37,23 @@ from cp_thirdparty import (
 from cp_thirdparty.secrets import SecretMapping
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
 from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success, plugin
-from cp_thirdparty.testing.artifact_credentials import CredentialDesk, CredentialSource
-from cp_thirdparty.testing.exchange import Exchange
+from cp_thirdparty.testing._artifact_credentials import CredentialDesk, CredentialSource
+from cp_thirdparty.testing._exchange import Exchange
+from cp_thirdparty.testing._http_server import HttpServer
+from cp_thirdparty.testing._in_process import IN_PROCESS_URL, connect
+from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioError, load
+from cp_thirdparty.testing._signature import SignatureCheck
+from cp_thirdparty.testing._states import RefusedError, States
+from cp_thirdparty.testing._wire import (
+    Answer,
+    BadRequestError,
+    HttpRequest,
+    failed,
+    ok,
+    operation_name_of,
+    parameters_of,
+    parse_request,
+)
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -51,8 +66,6 @@ from cp_thirdparty.testing.faults import (
     TruncatedBody,
 )
 from cp_thirdparty.testing.folder_artifacts import ArtifactContent, FolderArtifacts
-from cp_thirdparty.testing.http_server import HttpServer
-from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
 from cp_thirdparty.testing.journal import Journal
 from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.testing.samples import (
@@ -65,20 +78,7 @@ from cp_thirdparty.testing.samples import (
     pipeline_context,
     third_party_job,
 )
-from cp_thirdparty.testing.scenario import Introduction, Scenario, ScenarioError, load
-from cp_thirdparty.testing.signature import SignatureCheck
-from cp_thirdparty.testing.states import RefusedError, States
 from cp_thirdparty.testing.strategies import instances
-from cp_thirdparty.testing.wire import (
-    Answer,
-    BadRequestError,
-    HttpRequest,
-    failed,
-    ok,
-    operation_name_of,
-    parameters_of,
-    parse_request,
-)
 from cp_thirdparty.worker import Handler
 from cp_thirdparty.worker.runner import ArtifactsFactory
 

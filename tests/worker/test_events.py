@@ -41,8 +41,8 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.exceptions import ActionTypeNotFoundException, ArtifactNotFoundError, JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, samples
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal, _emit, _processing
 from cp_thirdparty.worker._emit import LEVELS, Emitter
 

@@ -34,7 +34,7 @@ from support.worker_service import (
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
-from cp_thirdparty.testing.wire import Answer, failed
+from cp_thirdparty.testing._wire import Answer, failed
 from cp_thirdparty.worker import (
     Gone,
     JobEvent,

@@ -26,8 +26,8 @@ from support.worker_service import (
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ExpiredCredentials
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected, Released, Reported, _steps, tokens
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients

@@ -15,8 +15,8 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead
 from cp_thirdparty import ArtifactCredentials, Continued, Job, JobFailedError, SecretStr, Succeeded
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import JobEvent, SqliteJournal
 
 _MARKER = "xMARKERx"

@@ -28,9 +28,9 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
+from cp_thirdparty._cli.errors import described
+from cp_thirdparty._cli.formats import FORMATS, formatted
 from cp_thirdparty.artifacts import ArtifactStore
-from cp_thirdparty.cli.errors import described
-from cp_thirdparty.cli.formats import FORMATS, formatted
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import ActionCategory, ActionOwner
 from cp_thirdparty.exceptions import AccessDeniedError, CodePipelineJobError, ServiceError, WorkerStuckError

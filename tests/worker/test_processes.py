@@ -23,7 +23,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, SharedJ
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock, Success
-from cp_thirdparty.testing.wire import Answer
+from cp_thirdparty.testing._wire import Answer
 from cp_thirdparty.worker import (
     EnvironmentTokens,
     JobEvent,

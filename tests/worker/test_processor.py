@@ -12,8 +12,8 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Befor
 from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import ActionTypeNotFoundException
 from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     HandedBack,
     JobEvent,

@@ -35,8 +35,8 @@ from cp_thirdparty import (
     ThirdPartyJobClient,
 )
 from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import LostAnswer, ServerError
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     Gone,
     JobScope,

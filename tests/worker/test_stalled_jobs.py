@@ -38,8 +38,8 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     JobEvent,
     JobProcessor,

@@ -26,8 +26,8 @@ from support.worker_service import (
 from cp_thirdparty import Continued, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth
 
 

@@ -27,8 +27,8 @@ from support.worker_service import (
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.testing.wire import failed
 from cp_thirdparty.worker import (
     Gone,
     JobScope,

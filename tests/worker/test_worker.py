@@ -53,6 +53,7 @@ from cp_thirdparty.exceptions import (
     ServiceError,
 )
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
+from cp_thirdparty.testing._wire import failed, ok
 from cp_thirdparty.testing.faults import (
     ExpiredCredentials,
     HtmlPage,
@@ -61,7 +62,6 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
-from cp_thirdparty.testing.wire import failed, ok
 from cp_thirdparty.worker import (
     Gone,
     HandedBack,

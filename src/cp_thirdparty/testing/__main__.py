@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cp_thirdparty.converter import unstructure
-from cp_thirdparty.testing.scenario import Introduction, Scenario, ScenarioError, load
+from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioError, load
 from cp_thirdparty.testing.server import LocalCodePipeline
 
 _LAST_PORT = 65535

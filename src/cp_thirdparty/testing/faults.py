@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
-from cp_thirdparty.testing.wire import OPERATIONS, Answer, failed
+from cp_thirdparty.testing._wire import OPERATIONS, Answer, failed
 
 __all__ = [
     "Delay",

@@ -18,15 +18,15 @@ from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing._artifact_credentials import CredentialSource
+from cp_thirdparty.testing._exchange import Exchange
+from cp_thirdparty.testing._http_server import HttpServer
+from cp_thirdparty.testing._in_process import IN_PROCESS_URL, connect
+from cp_thirdparty.testing._signature import SignatureCheck
+from cp_thirdparty.testing._states import States
 from cp_thirdparty.testing.actions import Action
-from cp_thirdparty.testing.artifact_credentials import CredentialSource
-from cp_thirdparty.testing.exchange import Exchange
 from cp_thirdparty.testing.faults import Faults
-from cp_thirdparty.testing.http_server import HttpServer
-from cp_thirdparty.testing.in_process import IN_PROCESS_URL, connect
 from cp_thirdparty.testing.journal import Journal, RequestRecord
-from cp_thirdparty.testing.signature import SignatureCheck
-from cp_thirdparty.testing.states import States
 
 __all__ = ["LocalCodePipeline"]
 

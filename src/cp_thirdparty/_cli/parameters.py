@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import click
 
+from cp_thirdparty._cli.documents import parse_structure, read_text
+from cp_thirdparty._cli.errors import CommandError
+from cp_thirdparty._cli.operations import Operation, Parameter
 from cp_thirdparty._input import read_input, unknown_member
-from cp_thirdparty.cli.documents import parse_structure, read_text
-from cp_thirdparty.cli.errors import CommandError
-from cp_thirdparty.cli.operations import Operation, Parameter
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["TOKEN_VARIABLE", "UserInput", "read_model", "read_parameters"]

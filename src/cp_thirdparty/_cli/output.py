@@ -60,7 +60,7 @@ def write(text: str, *, pager: bool = False) -> None:
 
 
 def _page(text: str, environment: Mapping[str, str]) -> None:
-    from cp_thirdparty.cli.parameters import TOKEN_VARIABLE  # noqa: PLC0415 - only a terminal has a pager
+    from cp_thirdparty._cli.parameters import TOKEN_VARIABLE  # noqa: PLC0415 - only a terminal has a pager
 
     os.environ.update(environment)  # what click goes by; the process ends after this
     os.environ.pop(TOKEN_VARIABLE, None)  # the pager and what it starts need no secret

@@ -11,8 +11,8 @@ from botocore.client import BaseClient
 from botocore.exceptions import ConnectionClosedError
 from botocore.session import Session
 
-from cp_thirdparty.testing.exchange import Exchange
-from cp_thirdparty.testing.wire import HttpRequest
+from cp_thirdparty.testing._exchange import Exchange
+from cp_thirdparty.testing._wire import HttpRequest
 
 __all__ = ["IN_PROCESS_URL", "connect"]
 

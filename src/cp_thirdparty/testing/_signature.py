@@ -22,7 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.testing.wire import BadRequestError, HttpRequest
+from cp_thirdparty.testing._wire import BadRequestError, HttpRequest
 
 __all__ = ["SignatureCheck"]
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import click
 
-from cp_thirdparty.cli.errors import CommandError
+from cp_thirdparty._cli.errors import CommandError
 
 __all__ = ["single"]
 

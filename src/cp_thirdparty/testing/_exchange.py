@@ -11,12 +11,9 @@ import attrs
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.testing.actions import Success
-from cp_thirdparty.testing.faults import Fault, Faults
-from cp_thirdparty.testing.journal import Journal, RequestRecord
-from cp_thirdparty.testing.signature import SignatureCheck
-from cp_thirdparty.testing.states import RefusedError, States
-from cp_thirdparty.testing.wire import (
+from cp_thirdparty.testing._signature import SignatureCheck
+from cp_thirdparty.testing._states import RefusedError, States
+from cp_thirdparty.testing._wire import (
     Answer,
     BadRequestError,
     HttpRequest,
@@ -25,6 +22,9 @@ from cp_thirdparty.testing.wire import (
     operation_name_of,
     parameters_of,
 )
+from cp_thirdparty.testing.actions import Success
+from cp_thirdparty.testing.faults import Fault, Faults
+from cp_thirdparty.testing.journal import Journal, RequestRecord
 
 __all__ = ["Exchange"]
 

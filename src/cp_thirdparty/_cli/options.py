@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import click
 
-from cp_thirdparty.cli.formats import FORMATS
-from cp_thirdparty.cli.operations import Operation
-from cp_thirdparty.cli.single import single
-from cp_thirdparty.cli.version import version_option
+from cp_thirdparty._cli.formats import FORMATS
+from cp_thirdparty._cli.operations import Operation
+from cp_thirdparty._cli.single import single
+from cp_thirdparty._cli.version import version_option
 
 __all__ = ["Settings", "options_of"]
 

@@ -31,8 +31,8 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing._artifact_credentials import CredentialDesk, CredentialSource
 from cp_thirdparty.testing.actions import Action, Job, Success
-from cp_thirdparty.testing.artifact_credentials import CredentialDesk, CredentialSource
 from cp_thirdparty.testing.clock import ManualClock
 
 __all__ = ["Action", "Job", "RefusedError", "States", "Success"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from cp_thirdparty._cli.errors import CommandError
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._input import DuplicateMemberError, check_unique, parse_json
-from cp_thirdparty.cli.errors import CommandError
 
 if TYPE_CHECKING:
     import yaml

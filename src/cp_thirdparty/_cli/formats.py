@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from cp_thirdparty._cli.errors import OTHER, CommandError
 from cp_thirdparty._text import escape, escape_json
-from cp_thirdparty.cli.errors import OTHER, CommandError
 
 __all__ = ["FORMATS", "Query", "compiled", "formatted"]
 
@@ -75,7 +75,7 @@ def formatted(document: Any, output: str, *, title: str, color: bool = False, wi
     if output == "text":
         return "".join(f"{line}\n" for line in _lines(document, None, None))
     if output == "table":
-        from cp_thirdparty.cli.tables import table  # noqa: PLC0415 - rich takes its time
+        from cp_thirdparty._cli.tables import table  # noqa: PLC0415 - rich takes its time
 
         return table(document, title=title, color=color, width=width)
     import yaml  # noqa: PLC0415 - few calls need it

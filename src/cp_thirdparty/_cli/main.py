@@ -8,9 +8,9 @@ from typing import cast
 
 import click
 
-from cp_thirdparty.cli.errors import described
-from cp_thirdparty.cli.output import warn
-from cp_thirdparty.cli.version import version_option
+from cp_thirdparty._cli.errors import described
+from cp_thirdparty._cli.output import warn
+from cp_thirdparty._cli.version import version_option
 
 __all__ = ["Program", "run"]
 
@@ -64,11 +64,11 @@ class Program(click.Group):
             cmd_name: The name.
         """
         if cmd_name in _HELPERS:
-            module = import_module(f"cp_thirdparty.cli.{_HELPERS[cmd_name]}")
+            module = import_module(f"cp_thirdparty._cli.{_HELPERS[cmd_name]}")
             return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
         if cmd_name in _OPERATIONS:
-            by_name = {each.command: each for each in import_module("cp_thirdparty.cli.operations").OPERATIONS}
-            return cast("click.Command", import_module("cp_thirdparty.cli.commands").command_of(by_name[cmd_name]))
+            by_name = {each.command: each for each in import_module("cp_thirdparty._cli.operations").OPERATIONS}
+            return cast("click.Command", import_module("cp_thirdparty._cli.commands").command_of(by_name[cmd_name]))
         return None
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from cp_thirdparty import _limits
-from cp_thirdparty.cli.documents import read_text
-from cp_thirdparty.cli.errors import CommandError
-from cp_thirdparty.cli.output import write
-from cp_thirdparty.cli.parameters import read_model
-from cp_thirdparty.cli.single import single
+from cp_thirdparty._cli.documents import read_text
+from cp_thirdparty._cli.errors import CommandError
+from cp_thirdparty._cli.output import write
+from cp_thirdparty._cli.parameters import read_model
+from cp_thirdparty._cli.single import single
 from cp_thirdparty.configuration import action_type_properties
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.enums import ActionOwner

@@ -9,16 +9,16 @@ from typing import Any
 
 import click
 
+from cp_thirdparty._cli.documents import parse_document
+from cp_thirdparty._cli.errors import CommandError, code_of
+from cp_thirdparty._cli.formats import compiled, formatted
+from cp_thirdparty._cli.operations import Operation
+from cp_thirdparty._cli.options import Settings, options_of
+from cp_thirdparty._cli.output import is_colored, terminal_width, warn, write
+from cp_thirdparty._cli.parameters import UserInput, read_parameters
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._hooks import member_name
-from cp_thirdparty.cli.documents import parse_document
-from cp_thirdparty.cli.errors import CommandError, code_of
-from cp_thirdparty.cli.formats import compiled, formatted
-from cp_thirdparty.cli.operations import Operation
-from cp_thirdparty.cli.options import Settings, options_of
-from cp_thirdparty.cli.output import is_colored, terminal_width, warn, write
-from cp_thirdparty.cli.parameters import UserInput, read_parameters
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
@@ -68,7 +68,7 @@ def _runner(operation: Operation) -> Callable[..., None]:
 
 def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> None:
     if settings.generate_cli_skeleton in ("input", "yaml-input"):
-        from cp_thirdparty.cli.skeleton import input_skeleton  # noqa: PLC0415 - few calls need it
+        from cp_thirdparty._cli.skeleton import input_skeleton  # noqa: PLC0415 - few calls need it
 
         write(input_skeleton(operation.name, as_yaml=settings.generate_cli_skeleton == "yaml-input"))
         return
@@ -76,7 +76,7 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
     document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
     inputs = read_parameters(operation, given, document=document, prompt=settings.cli_auto_prompt)
     if settings.generate_cli_skeleton == "output":
-        from cp_thirdparty.cli.skeleton import output_skeleton  # noqa: PLC0415 - likewise
+        from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - likewise
 
         answer = output_skeleton(operation.name)
     else:

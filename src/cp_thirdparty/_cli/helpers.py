@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from cp_thirdparty._cli.errors import OTHER, CommandError
+from cp_thirdparty._cli.formats import FORMATS, formatted
+from cp_thirdparty._cli.output import is_colored, terminal_width, write
+from cp_thirdparty._cli.single import single
 from cp_thirdparty._text import escape
-from cp_thirdparty.cli.errors import OTHER, CommandError
-from cp_thirdparty.cli.formats import FORMATS, formatted
-from cp_thirdparty.cli.output import is_colored, terminal_width, write
-from cp_thirdparty.cli.single import single
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
@@ -52,8 +52,8 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
 )
 def policy(action_type_id: str, region: str, account: str) -> None:
     """Print the least IAM policy that a worker of an action type needs."""
-    from cp_thirdparty.cli.documents import read_text  # noqa: PLC0415 - see below
-    from cp_thirdparty.cli.parameters import read_model  # noqa: PLC0415 - see below
+    from cp_thirdparty._cli.documents import read_text  # noqa: PLC0415 - see below
+    from cp_thirdparty._cli.parameters import read_model  # noqa: PLC0415 - see below
     from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it brings the worker
 
     option = "--action-type-id"
@@ -77,7 +77,7 @@ def local(port: int) -> None:
 
     It prints what another shell needs to call it, with made-up secrets.
     """
-    from cp_thirdparty.cli.demo import demo  # noqa: PLC0415 - it brings the local service
+    from cp_thirdparty._cli.demo import demo  # noqa: PLC0415 - it brings the local service
 
     gc.enable()  # which a program of one call does without
     ended = threading.Event()

@@ -76,7 +76,7 @@ def _poll(client: ThirdPartyJobClient, values: Mapping[str, Any], secrets: Any) 
 
 
 def _details(client: ThirdPartyJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
-    from cp_thirdparty.cli.details import details_document  # noqa: PLC0415 - only this operation needs it
+    from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - only this operation needs it
 
     return details_document(client, values["jobId"], values["clientToken"], secrets)
 

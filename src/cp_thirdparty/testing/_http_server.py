@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, cast
 
-from cp_thirdparty.testing.exchange import Exchange
-from cp_thirdparty.testing.wire import Answer, HttpRequest
+from cp_thirdparty.testing._exchange import Exchange
+from cp_thirdparty.testing._wire import Answer, HttpRequest
 
 __all__ = ["HttpServer"]
 

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from secrets import token_urlsafe
 
-from cp_thirdparty.cli.parameters import TOKEN_VARIABLE
+from cp_thirdparty._cli.parameters import TOKEN_VARIABLE
 from cp_thirdparty.enums import ArtifactLocationType
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactLocation, S3Location
 from cp_thirdparty.testing.server import LocalCodePipeline
