@@ -121,6 +121,7 @@ def test_new_credentials_live_15_minutes_too(tmp_path: Path) -> None:
             clock.now += 500 if expected else 800
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["HEAD", "GET", "PUT", "POST"])
 @pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"])
 def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ def _fitting(s3: ScriptedS3, fault: str) -> AbstractContextManager[ArtifactStore
     return _opened(s3, read_timeout=_IMPATIENT) if fault == "stall" else _opened(s3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _PASSING)
@@ -227,6 +228,7 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize(("fault", "body"), [*_with_bodies(_STAYING, also_large=("garbled", "connection closed"))])
 def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
@@ -367,6 +369,7 @@ def _no_part(_: Asked, right: Answer) -> Answer:
     return right.with_headers(content_range=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize("change", [_whole, _another_part, _no_part])
 def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tmp_path: Path) -> None:
@@ -534,6 +537,7 @@ _NOT_STORED: dict[str, tuple[_Change, type[ThirdPartyError], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _NOT_STORED)
 def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp_path: Path) -> None:

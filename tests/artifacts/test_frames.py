@@ -250,6 +250,7 @@ def _find(error: BaseException) -> list[str]:
     return [*found, *(f"chained {type(each).__name__}" for each in chain if each is not None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", _LOCAL)
 def test_no_error_of_an_archive_shows_the_file(fault: str, tmp_path: Path) -> None:
     """Neither of extraction nor of creation, nor Ctrl-C, nor a mistake of this library."""
@@ -283,6 +284,7 @@ def _opened(fault: str) -> Generator[ArtifactStore, None, None]:
             yield store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", _S3)
 def test_no_error_of_a_transfer_shows_the_file_or_a_secret(fault: str, tmp_path: Path) -> None:
     """A damaged object, and every error of S3."""

@@ -125,6 +125,7 @@ def test_no_error_shows_a_secret(change: str, tmp_path: Path) -> None:
             assert [name for name, text in shown.items() if _STEM in text] == []
 
 
+@pytest.mark.slow
 def test_no_log_and_no_output_shows_a_secret(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +161,7 @@ def test_the_debug_level_of_http_client_shows_no_secret(
     assert "".join(capfd.readouterr()) == ""
 
 
+@pytest.mark.slow
 def test_opentelemetry_sees_no_secret_of_a_transfer(tmp_path: Path) -> None:
     """The spans of its instrumentation of botocore have the operations of S3, and no marker in any error."""
     spans, provider = InMemorySpanExporter(), TracerProvider()

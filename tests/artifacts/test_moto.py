@@ -52,6 +52,7 @@ def _open(**settings: Any) -> Generator[ArtifactStore]:
         yield store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1000, 9 << 20])
 def test_motos_s3_works_with_an_argument(s3: Any, tmp_path: Path, size: int) -> None:
     """Each method works, with one part and with several; all other checks stay."""

@@ -23,6 +23,7 @@ _CALLS: dict[str, Callable[[ArtifactStore, Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", _CALLS)
 @pytest.mark.parametrize(
     "bucket",
@@ -103,6 +104,7 @@ def test_a_key_is_one_that_can_be_asked_for(key: str, rule: str, tmp_path: Path)
     assert s3.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key", ["k" * 1024, "a b+c%20d", "/leading", "a//b", "ä/\U0001f600", "...", "a/..b", "a?b#c&d=e", "C:\\x"]
 )

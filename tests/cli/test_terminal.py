@@ -129,6 +129,7 @@ def test_ctrl_c_at_a_prompt(service: tuple[dict[str, str], str]) -> None:
     assert "Traceback" not in terminal.shown
 
 
+@pytest.mark.slow
 def test_tables_have_colours_and_fit_the_terminal(service: tuple[dict[str, str], str]) -> None:
     """A wide terminal has a row for each structure, a narrow one a line for each member; both have colours."""
     env, job_id = service
@@ -144,6 +145,7 @@ def test_tables_have_colours_and_fit_the_terminal(service: tuple[dict[str, str],
     assert "\x1b[" not in plain.shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["AWS_PAGER", "PAGER"])
 def test_a_terminal_has_a_pager(variable: str, service: tuple[dict[str, str], str], tmp_path: Path) -> None:
     """The pager of the environment gets the output, unless there is to be none."""
@@ -222,6 +224,7 @@ def test_letters_that_the_terminal_lacks_are_escaped(service: tuple[dict[str, st
     assert (done.returncode, done.stdout) == (0, b'"\\u2713"\n')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
     """`local` prints how to call it, answers, and ends with 0 at SIGTERM and Ctrl-C."""

@@ -165,6 +165,7 @@ def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJ
     assert [text for text in shown if _STEM in text] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", [*_MARKERS, "caller"])
 def test_no_log_and_no_output_shows_a_secret(
     secret: str, client: ThirdPartyJobClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]

@@ -97,6 +97,7 @@ def _result(client: Any, result: Any) -> Any:
     return client._runner.run_until_complete(result) if inspect.isawaitable(result) else result
 
 
+@pytest.mark.slow
 @both.each_kind
 @pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
 @pytest.mark.parametrize("name", _CALLS)

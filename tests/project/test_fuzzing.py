@@ -22,6 +22,7 @@ from cp_thirdparty.exceptions import ServiceError
 _COUNTS = {"archives": 100, "structure": 400, "codepipeline": 150, "s3": 25, "service": 100}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fuzzing.FUZZERS)
 def test_no_input_ends_in_a_foreign_error(name: str, tmp_path: Path) -> None:
     """Each case ends in a value or an error of this library, with no secret, thread, socket or file left behind."""

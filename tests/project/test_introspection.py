@@ -68,6 +68,7 @@ def test_a_star_import_takes_what_is_there(situation: str) -> None:
         assert (module, set(seen["star"])) == (module, expected)
 
 
+@pytest.mark.slow
 @each_situation
 def test_hasattr_is_false_for_what_is_missing(situation: str) -> None:
     """`hasattr` raises nothing: it is false for a name whose extra is missing, and true for all others."""
@@ -167,6 +168,7 @@ _USES: list[tuple[str, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "use"), _USES)
 def test_the_use_of_a_missing_name_says_which_extra(package: str, use: str) -> None:
     """Code that uses a name whose extra is missing gets an ImportError with the command that installs it."""

@@ -121,6 +121,7 @@ def test_no_module_imports_its_own_package() -> None:
     assert _imports_of_own_package(_SOURCE) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "imported"),
     [

@@ -195,6 +195,7 @@ _ERRORS: dict[str, tuple[_Call, str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", _RESULTS)
 def test_a_result_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) -> None:
     """A handler gets the same values from S3 and from a folder."""
@@ -203,6 +204,7 @@ def test_a_result_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", _ERRORS)
 def test_an_error_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) -> None:
     """A handler sees the same class and message, with the job, and nothing is left."""

@@ -81,6 +81,7 @@ def test_strategies_without_hypothesis_name_the_extra() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [getattr(models, name) for name in models.__all__], ids=lambda model: model.__name__)
 @given(data=st.data())
 def test_there_is_a_strategy_for_each_model(model: type[Any], data: st.DataObject) -> None:

@@ -90,6 +90,7 @@ def _run_until_reported(connect: Callable[[], ThirdPartyJobClient], **settings: 
     return ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", _OPERATIONS)
 @pytest.mark.parametrize("event", _EVENTS)
 def test_a_hook_that_raises_once_costs_no_job(

@@ -353,6 +353,7 @@ def _failures(suite: type[TestSqliteJournal], directory: Path) -> list[str]:
     return failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", _BROKEN, ids=lambda broken: broken.__name__)
 def test_the_suite_finds_a_broken_journal(broken: type[SqliteJournal], tmp_path: Path) -> None:
     """A journal that breaks one rule fails a test."""

@@ -148,6 +148,7 @@ _LOSSES: dict[str, Behaviour] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("through", ["directly", "through a proxy"])
 @pytest.mark.parametrize("operation", [_ACKNOWLEDGE, _SUCCESS], ids=["acknowledgement", "result"])
 @pytest.mark.parametrize("loss", _LOSSES)

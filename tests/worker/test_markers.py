@@ -77,6 +77,7 @@ _FAULTS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("handler", _HANDLERS, ids=lambda handler: handler.__name__)
 def test_nothing_of_a_job_gets_out(

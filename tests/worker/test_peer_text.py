@@ -146,6 +146,7 @@ _SURFACES: dict[str, Callable[[JobDetails], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surface", _SURFACES)
 @given(text=_TEXTS)
 def test_details_are_shown_escaped(surface: str, text: str) -> None:
@@ -159,6 +160,7 @@ def test_long_strings_are_truncated(surface: str) -> None:
     _assert_harmless(_SURFACES[surface](structure(_document(_LONG), JobDetails)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", FORMATS)
 @given(text=_TEXTS)
 def test_the_command_line_escapes_each_string(output: str, text: str) -> None:
@@ -286,6 +288,7 @@ _FORMAT = logging.Formatter(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusal", _refusals(""))
 @pytest.mark.parametrize("text", ["".join(_CONTROLS), "\x1b" + "x" * 30_000], ids=["controls", "long"])
 def test_a_worker_logs_and_reports_escaped_strings(

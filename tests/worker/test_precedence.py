@@ -419,6 +419,7 @@ _CALM: Final = _Scenario(
 )
 
 
+@pytest.mark.slow
 @settings(phases=[Phase.explicit, Phase.generate])  # shrinking would take minutes
 @given(scenario=_SCENARIOS)
 @example(scenario=attrs.evolve(_CALM, deaths=[(0, True), (99, False)], rivals=frozenset({0})))
@@ -483,6 +484,7 @@ def test_a_scenario_can_end_a_life() -> None:
         assert [action.status for action in world.actions] == ["Succeeded"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "deed"), [*itertools.product(_PARTS, _DEEDS), *itertools.product(_BYSTANDERS, ["raise"])]
 )

@@ -72,6 +72,7 @@ def test_what_a_journal_can_do_is_known() -> None:
 # --- processes that die
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "state", "crashes"),
     [
@@ -235,6 +236,7 @@ def test_files_are_private(tmp_path: Path, mask: int) -> None:
         os.umask(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "expected"), [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o660, 0o660)])
 def test_a_file_that_everybody_can_read_becomes_private(tmp_path: Path, mode: int, expected: int) -> None:
     """Version 0.1 followed the umask; a file for a group keeps its mode.  Its side files have the same."""
@@ -281,6 +283,7 @@ def test_nothing_is_left_beside_a_closed_journal(tmp_path: Path) -> None:
 # --- rows that cannot be read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -362,6 +365,7 @@ def test_a_bad_row_is_replaced_when_its_job_is_offered(tmp_path: Path) -> None:
 _ACTION_TYPE = '{"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -418,6 +422,7 @@ def test_an_uncertain_job_is_ended_by_an_operator(tmp_path: Path) -> None:
             journal.end("job-1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [
