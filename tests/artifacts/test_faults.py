@@ -228,7 +228,6 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize(("fault", "body"), [*_with_bodies(_STAYING, also_large=("garbled", "connection closed"))])
 def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
@@ -369,7 +368,6 @@ def _no_part(_: Asked, right: Answer) -> Answer:
     return right.with_headers(content_range=None)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize("change", [_whole, _another_part, _no_part])
 def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tmp_path: Path) -> None:

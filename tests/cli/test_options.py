@@ -258,7 +258,6 @@ def test_a_query_that_python_cannot_read_is_refused(capsys: pytest.CaptureFixtur
     assert shown.err == "cp-thirdparty: error: --query: must be a JMESPath expression\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     ["sum(jobDetails)", "sort(@)", "jobDetails.id | to_number(@)[0:1:0]", "a" + ".a" * 300_000],

@@ -224,7 +224,6 @@ def test_letters_that_the_terminal_lacks_are_escaped(service: tuple[dict[str, st
     assert (done.returncode, done.stdout) == (0, b'"\\u2713"\n')
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
     """`local` prints how to call it, answers, and ends with 0 at SIGTERM and Ctrl-C."""

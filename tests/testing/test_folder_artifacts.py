@@ -204,7 +204,6 @@ def test_a_result_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", _ERRORS)
 def test_an_error_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) -> None:
     """A handler sees the same class and message, with the job, and nothing is left."""

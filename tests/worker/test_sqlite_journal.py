@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 import pytest
 from support.journals import OTHER_SCOPE, SCOPE, run_process, start_process
+from support.slow_rows import slow_unless
 from support.worker_service import until
 
 from cp_thirdparty import Succeeded, ThirdPartyJob
@@ -283,32 +284,34 @@ def test_nothing_is_left_beside_a_closed_journal(tmp_path: Path) -> None:
 # --- rows that cannot be read
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "problem"),
-    [
-        ("state = 'PAUSED'", "its state is unknown"),
-        ("state = x'00'", "its state is unknown"),
-        ("state = CAST(x'ff' AS TEXT)", "its state is unknown"),
-        ("result = 'nonsense'", "its result cannot be read"),
-        ("result = x'7b7d'", "its result cannot be read"),
-        ("result = '{}'", "its result cannot be read"),
-        ("result = '[]'", "its result cannot be read"),
-        ("result = replace(hex(zeroblob(50000)), '0', '[')", "its result cannot be read"),
-        ('result = \'{"success": {"continuationToken": 5}}\'', "its result cannot be read"),
-        ("state = 'RESULT', result = NULL", "its result cannot be read"),
-        ("client_id = x'00'", "its ids cannot be read"),
-        ("outcome = x'00'", "its outcome cannot be read"),
-        ("crashes = 'many'", "its crashes cannot be read"),
-        ("crashes = 9223372036854775807", "its crashes cannot be read"),
-        ("crashes = -1", "its crashes cannot be read"),
-        ("is_suspect = 'yes'", "its mark as a suspect cannot be read"),
-        ("changed_at = 'now'", "its times cannot be read"),
-        ("changed_at = 9e999", "its times cannot be read"),
-        ("claimed_at = -1.0", "its times cannot be read"),
-        ("scope = 'unknown'", "its scope cannot be read"),
-        ("scope = x'00'", "its scope cannot be read"),
-    ],
+    slow_unless(
+        lambda row: "x'ff'" in row[0] or "[" in row[0],
+        [
+            ("state = 'PAUSED'", "its state is unknown"),
+            ("state = x'00'", "its state is unknown"),
+            ("state = CAST(x'ff' AS TEXT)", "its state is unknown"),
+            ("result = 'nonsense'", "its result cannot be read"),
+            ("result = x'7b7d'", "its result cannot be read"),
+            ("result = '{}'", "its result cannot be read"),
+            ("result = '[]'", "its result cannot be read"),
+            ("result = replace(hex(zeroblob(50000)), '0', '[')", "its result cannot be read"),
+            ('result = \'{"success": {"continuationToken": 5}}\'', "its result cannot be read"),
+            ("state = 'RESULT', result = NULL", "its result cannot be read"),
+            ("client_id = x'00'", "its ids cannot be read"),
+            ("outcome = x'00'", "its outcome cannot be read"),
+            ("crashes = 'many'", "its crashes cannot be read"),
+            ("crashes = 9223372036854775807", "its crashes cannot be read"),
+            ("crashes = -1", "its crashes cannot be read"),
+            ("is_suspect = 'yes'", "its mark as a suspect cannot be read"),
+            ("changed_at = 'now'", "its times cannot be read"),
+            ("changed_at = 9e999", "its times cannot be read"),
+            ("claimed_at = -1.0", "its times cannot be read"),
+            ("scope = 'unknown'", "its scope cannot be read"),
+            ("scope = x'00'", "its scope cannot be read"),
+        ],
+    ),
 )
 def test_a_bad_row_costs_one_job(tmp_path: Path, change: str, problem: str) -> None:
     """It is named each time and belongs to nobody, and others are recovered."""
@@ -365,18 +368,20 @@ def test_a_bad_row_is_replaced_when_its_job_is_offered(tmp_path: Path) -> None:
 _ACTION_TYPE = '{"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}'
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
-    [
-        "nonsense",
-        "{}",
-        "[]",
-        b"{}",
-        '{"regionName": "r", "endpointUrl": "e", "actionTypeId": {}}',
-        f'{{"regionName": 1, "endpointUrl": "e", "actionTypeId": {_ACTION_TYPE}}}',
-        f'{{"regionName": "r", "endpointUrl": null, "actionTypeId": {_ACTION_TYPE}}}',
-    ],
+    slow_unless(
+        lambda row: "nonsense" in str(row) or '": 1' in str(row),
+        [
+            "nonsense",
+            "{}",
+            "[]",
+            b"{}",
+            '{"regionName": "r", "endpointUrl": "e", "actionTypeId": {}}',
+            f'{{"regionName": 1, "endpointUrl": "e", "actionTypeId": {_ACTION_TYPE}}}',
+            f'{{"regionName": "r", "endpointUrl": null, "actionTypeId": {_ACTION_TYPE}}}',
+        ],
+    ),
 )
 def test_a_bad_scope_is_repaired_by_its_worker(tmp_path: Path, text: str | bytes) -> None:
     """A worker knows its own scope; until it starts, the job cannot be shown or taken by others."""
