@@ -535,7 +535,6 @@ _NOT_STORED: dict[str, tuple[_Change, type[ThirdPartyError], str]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _NOT_STORED)
 def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp_path: Path) -> None:

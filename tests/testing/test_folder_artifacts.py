@@ -195,7 +195,6 @@ _ERRORS: dict[str, tuple[_Call, str, str]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", _RESULTS)
 def test_a_result_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) -> None:
     """A handler gets the same values from S3 and from a folder."""
