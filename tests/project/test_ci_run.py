@@ -32,7 +32,7 @@ def _machine(tmp_path: Path) -> Path:
         ("sudo", '[ "$1" = -n ] && printf "%s\\n" "$*" >> calls && [ ! -e no-sudo ]'),
     ):
         _write(programs / name, body)
-    for name in ("bash", "dirname"):
+    for name in ("bash", "cat", "dirname", "mktemp", "rm"):
         (programs / name).symlink_to(shutil.which(name) or name)
     shutil.copy(_SCRIPT, tmp_path / ".ci")
     return tmp_path
@@ -67,3 +67,15 @@ def test_a_missing_program_fails_in_ci(machine: Path, settings: dict[str, str], 
     assert result.returncode == code
     assert "chromium libarchive-tools not found, and apt-get could not install them.\n" in result.stdout
     assert ("programs FAILED" in result.stdout) == bool(code)
+
+
+@pytest.mark.parametrize("session", ["lint", "docs"], ids=["in the foreground", "in the background"])
+def test_a_failure_is_the_last_check(machine: Path, session: str) -> None:
+    """The output of a check that fails is printed, with the seconds of all checks that ended, and no more are run."""
+    _write(machine / "bin" / "python3", f'echo "out of $2"; [ "$2" != {session} ]')
+    result = _run(machine)
+    assert result.returncode == 1
+    assert f"out of {session}\n" in result.stdout
+    assert f"  {session} FAILED\n" in result.stdout
+    assert "  types\n" in result.stdout
+    assert "benchmarks" not in result.stdout
