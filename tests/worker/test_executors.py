@@ -316,6 +316,28 @@ def test_an_executor_may_raise_when_it_is_shut_down(
     assert "the executor's shutdown raised ZeroDivisionError" in caplog.text
 
 
+class _HangingShutdown(_BadShutdown):
+    """An executor of the partner's whose shutdown returns when the test allows it."""
+
+    may_return = threading.Event()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as its parent
+        assert self.may_return.wait(60)
+        ProcessPoolExecutor.shutdown(self, wait, cancel_futures=cancel_futures)
+
+
+def test_an_executor_may_hang_when_it_is_shut_down(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends without it."""
+    monkeypatch.setattr(_executors, "_SHUTDOWN_SECONDS", 0.01)
+    try:
+        assert _worker(service, handlers.tell_process, _HangingShutdown).run_once() == ()
+    finally:
+        _HangingShutdown.may_return.set()
+    assert "the executor's shutdown has not returned after 0 seconds" in caplog.text
+
+
 class _Refuses(Executor):
     """An executor that begins nothing."""
 

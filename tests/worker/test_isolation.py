@@ -32,7 +32,7 @@ from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected,
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, SafeClock, call_partner
+from cp_thirdparty.worker._isolation import Raised, SafeClock, call_for, call_partner
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 
@@ -343,6 +343,16 @@ def test_a_child_that_a_handler_forks_reports_nothing(service: LocalCodePipeline
     assert children == [{"return": 0, "raise": 1, "exit": 3}[end]]
     puts = [record for record in service.requests if str(record.operation_name).startswith("Put")]
     assert len(puts) == 1
+
+
+def test_a_system_without_threads_calls_nothing_that_may_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a run must not depend on code of the partner."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert call_for(1.0, pytest.fail, "it was called") == "was not called: RuntimeError"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -331,6 +331,35 @@ def test_one_job_finds_out_whether_handlers_can_be_started(service: LocalCodePip
         until(lambda: _count(actions, "Succeeded") == 3)
 
 
+def test_a_start_that_hangs_stops_claims(
+    service: LocalCodePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health has the reason, the process is killed, and the job is left to another worker: it never began."""
+    monkeypatch.setattr(_processes, "_START_SECONDS", 0.3)
+    journal = SharedJournal()
+    connect = partial(handlers.connect_late, service.environment(), os.getpid(), str(tmp_path / "begun"))
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
+    worker = _worker(service, handlers.tell_process, 1, connect=connect, journal=journal, grace=0)
+    with running(worker) as it:
+        until(lambda: worker.health().executor_error is not None)
+        assert worker.health().executor_error == "the handler did not begin within 0 seconds"
+        until((tmp_path / "begun").exists)
+        assert sorted(action.status for action in actions) == ["InProgress", "Queued"]
+    assert it.is_clean is False
+    until(lambda: not any(_is_alive(int(line)) for line in _read_lines(tmp_path / "begun")))
+    assert [entry.state for entry in journal.jobs()] == [JournalState.CLAIMED]
+
+
+def test_a_process_does_not_wait_for_ever_for_the_start_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of `preload` may hang in the process from which the others are forked."""
+    monkeypatch.setattr(_processes, "_START_SECONDS", 0.01)
+    order: Any = None
+    child = _processes._Child(multiprocessing, order, on_record=lambda _: None, on_start=lambda: None)
+    with _processes._MULTIPROCESSING:
+        child._serve()
+    assert (child.ended.is_set(), child.has_begun, child.problem) == (True, False, "TimeoutError")
+
+
 def test_a_handler_that_does_not_begin_in_time_is_no_failure(service: LocalCodePipeline, tmp_path: Path) -> None:
     """Its process is killed, and the job waits until CodePipeline has ended it."""
     clock = ManualClock()

@@ -19,7 +19,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
-from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker._isolation import Raised, call_for, call_partner
 from cp_thirdparty.worker._start_permit import (
     WITHDRAWN,
     begin_once,
@@ -35,6 +35,9 @@ _TICK: Final = 0.5
 
 # Seconds after which a task without a permit counts as begun if it has not failed.
 _START_SECONDS: Final = 30.0
+
+# Seconds to wait for the executor's `shutdown(wait=False)`, which should return at once.
+_SHUTDOWN_SECONDS: Final = 2.0
 
 # Executors whose processes see the files of this one.
 _LOCAL_EXECUTORS: Final = (ProcessPoolExecutor, ThreadPoolExecutor)
@@ -336,9 +339,9 @@ def _shut_down(pool: _Pool, emitter: Emitter) -> None:
     # Before the shutdown, which forgets the processes.
     processes: Mapping[int, Any] | None = getattr(pool.executor, "_processes", None)
     hanging = list((processes or {}).values()) if pool.tasks and pool.died_with is None else []
-    found = call_partner(pool.executor.shutdown, wait=False)
-    if isinstance(found, Raised):
-        emitter.log(logging.WARNING, "the executor's shutdown raised %s", found.name)
+    problem = call_for(_SHUTDOWN_SECONDS, pool.executor.shutdown, wait=False)
+    if problem is not None:
+        emitter.log(logging.WARNING, "the executor's shutdown %s", problem)
     for process in hanging:
         call_partner(process.kill)
 

@@ -45,6 +45,29 @@ def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any
         end_copy(process_id)
 
 
+def call_for(seconds: float, function: Callable[..., object], *arguments: Any, **parameters: Any) -> str | None:
+    """
+    Call a function of the partner in a thread of its own, and wait at most that many seconds for it.
+
+    Returns:
+        What went wrong; ``None`` if the function returned.
+    """
+    ended = threading.Event()
+    found: list[object] = []
+
+    def work() -> None:
+        found.append(call_partner(function, *arguments, **parameters))
+        ended.set()
+
+    try:
+        threading.Thread(target=work, name="cp-thirdparty-partner", daemon=True).start()
+    except RuntimeError as failure:  # the system has no thread left
+        return f"was not called: {type(failure).__name__}"
+    if not ended.wait(seconds):
+        return f"has not returned after {seconds:.0f} seconds"
+    return f"raised {found[0].name}" if isinstance(found[0], Raised) else None
+
+
 def is_ctrl_c(failure: BaseException) -> bool:
     """Whether it is the user who interrupts the program, which Python raises in the main thread only."""
     return isinstance(failure, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

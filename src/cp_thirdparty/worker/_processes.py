@@ -8,8 +8,8 @@ import multiprocessing
 import pickle
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -31,6 +31,10 @@ from cp_thirdparty.worker.runner import NotStarted, Ran, Runner
 
 # Seconds between two checks of whether the result of a job is still wanted.
 _TICK: Final = 0.1
+
+# Seconds for the start of a handler: 60 for the imports, 60 for `connect` and the look-up of the client token, and 60
+# to read the details, which is the default deadline of a call.
+_START_SECONDS: Final = 180.0
 
 # Seconds for a process that has sent its result: to run what is registered for its end, and to end.
 _EXIT_SECONDS: Final = 5.0
@@ -171,11 +175,14 @@ class ProcessEngine(OtherProcessEngine):
             child.start()
         except RuntimeError as failure:  # the system has no thread left
             return self._starts.note_failure(job, type(failure).__name__)
+        begins_until = time.monotonic() + _START_SECONDS
         while not child.ended.wait(_TICK):
             if self._stopping.is_set():
                 child.send_stop()
             if job.cancelled.is_set() or child.is_withdrawn:
                 break
+            if not child.has_begun and time.monotonic() >= begins_until and child.withdraw():
+                return self._starts.note_failure(job, f"the handler did not begin within {_START_SECONDS:.0f} seconds")
         if child.is_withdrawn:
             return NotStartedError(WITHDRAWN)
         if job.cancelled.is_set() or self._is_closed:
@@ -295,7 +302,7 @@ class _Child:
     def _start_process(self) -> tuple[Connection, BaseProcess]:
         ours, theirs = self._context.Pipe()
         try:
-            with _MULTIPROCESSING:
+            with _start_turn():
                 process = self._context.Process(
                     target=run_order,
                     args=(theirs, self._order, self._read_variables()),  # multiprocessing forgets them at the start
@@ -356,6 +363,22 @@ class _Child:
         with _MULTIPROCESSING, suppress(ValueError):  # it is still there: the system does not react
             self.problem = self.problem or _describe_end(process.exitcode)
             process.close()
+
+
+@contextmanager
+def _start_turn() -> Generator[None, None, None]:
+    """
+    Wait until no other process is being started.
+
+    Raises:
+        TimeoutError: The start of another process hangs, for example in a module of ``preload``.
+    """
+    if not _MULTIPROCESSING.acquire(timeout=_START_SECONDS):
+        raise TimeoutError
+    try:
+        yield
+    finally:
+        _MULTIPROCESSING.release()
 
 
 def _find_context(preload: Sequence[str]) -> Any:
