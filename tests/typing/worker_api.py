@@ -320,6 +320,7 @@ def _journal_entry(
     assert_type(one.claimed_at, float | None)
     assert_type(one.is_owner_alive, bool | None)
     assert_type(one.is_suspect, bool)
+    assert_type(one.may_be_accepted, bool)
     assert_type(one.scope, JobScope | None)
     assert_type(one.changed_at, float)
     assert_type(one.crashes, int)

@@ -53,6 +53,13 @@ def test_the_documentation_has_each_transition() -> None:
     assert documented == {(start, end) for start, ends in TRANSITIONS.items() for end in ends}
 
 
+@pytest.mark.parametrize(("may_be_accepted", "failing_since"), [(True, None), (False, 0.0)])
+def test_a_result_that_was_refused_has_failed_before(*, may_be_accepted: bool, failing_since: float | None) -> None:
+    """If CodePipeline has ended the job meanwhile, the result is lost, and the run reports that."""
+    job = _job(state=JournalState.RESULT, result=Succeeded(), may_be_accepted=may_be_accepted)
+    assert (job.may_be_reported, job.failing_since) == (may_be_accepted, failing_since)
+
+
 def test_a_job_goes_from_its_offer_to_its_end() -> None:
     """The journal gets the stages that must survive a crash, in their order."""
     recorder = _Recorder()

@@ -151,8 +151,17 @@ class _MovesClaimTime(SqliteJournal):
 class _LosesDetails(SqliteJournal):
     """It keeps of a success only that it is one."""
 
-    def result(self, job_id: str, result: Result) -> None:
-        super().result(job_id, Succeeded() if isinstance(result, Succeeded) else result)
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
+        super().result(
+            job_id, Succeeded() if isinstance(result, Succeeded) else result, may_be_accepted=may_be_accepted
+        )
+
+
+class _ForgetsFailedReports(SqliteJournal):
+    """It does not record that each attempt to report is known to have failed."""
+
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:  # noqa: ARG002 - dropped
+        super().result(job_id, result)
 
 
 class _DropsUncertain(SqliteJournal):
@@ -302,9 +311,10 @@ class _StoresNoSuspicion(SqliteJournal):
 class _KeepsTheFirstResult(SqliteJournal):
     """It ignores a second result."""
 
-    def result(self, job_id: str, result: Result) -> None:
-        if all(entry.result is None for entry in self.jobs(unfinished_only=True) if entry.job.job_id == job_id):
-            super().result(job_id, result)
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
+        entries = [entry for entry in self.jobs(unfinished_only=True) if entry.job.job_id == job_id]
+        kept = next((entry.result for entry in entries if entry.result is not None), result)
+        super().result(job_id, kept, may_be_accepted=may_be_accepted)
 
 
 class _HasOneOutcome(SqliteJournal):
@@ -320,6 +330,7 @@ _BROKEN: list[type[SqliteJournal]] = [
     _ForgetsCrashes,
     _MovesClaimTime,
     _LosesDetails,
+    _ForgetsFailedReports,
     _DropsUncertain,
     _ReleasesNothing,
     _TakesAllForBegun,

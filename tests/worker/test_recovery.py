@@ -17,6 +17,7 @@ from support.worker_service import (
     CLIENT_ID,
     CLIENT_TOKEN,
     AnyJob,
+    Before,
     Instead,
     claim,
     make_worker,
@@ -59,6 +60,8 @@ from cp_thirdparty.worker._recovery import Recovery
 
 _DETAILS = "GetThirdPartyJobDetails"
 _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
+_REFUSED = Instead(failed("InvalidClientTokenException", "no"))
+_REFUSED_WITHOUT_REASON = Instead(failed("SerializationException", "no"))
 
 
 @pytest.fixture
@@ -333,6 +336,41 @@ def test_a_result_that_had_arrived_is_reported(left: _Left) -> None:
     left.journal.result(left.offer.job_id, Succeeded())
     left.put()
     assert left.run_once(_never) == Reported(job=left.offer, result=Succeeded(), is_confirmed=False)
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        pytest.param((_REFUSED,), Gone, id="refused"),
+        pytest.param((_REFUSED_WITHOUT_REASON,), Gone, id="refused without a reason"),
+        pytest.param((ServerError(), _REFUSED), Reported, id="unknown, then refused"),
+    ],
+)
+def test_a_result_that_codepipeline_refused_is_not_called_reported(
+    left: _Left, faults: tuple[Any, ...], expected: type[Outcome]
+) -> None:
+    """The next worker knows from the journal whether the job may have ended by this result."""
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded(), may_be_accepted=False)
+    for fault in faults:
+        left.service.faults.add("PutThirdPartyJobSuccessResult", fault, times=None if isinstance(fault, Instead) else 1)
+    assert isinstance(left.run_once(grace=0.05), Unsent)
+    left.service.faults.clear()
+    left.put()
+    outcome = left.run_once(_never)
+    assert isinstance(outcome, expected)
+    assert getattr(outcome, "is_confirmed", False) is False
+
+
+def test_a_result_that_is_being_reported_again_may_be_accepted(left: _Left) -> None:
+    """If the worker dies during this attempt, the next one must not take the job for lost."""
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded(), may_be_accepted=False)
+    during: list[bool] = []
+    look = Before(lambda: during.extend(entry.may_be_accepted for entry in left.journal.jobs()))
+    left.service.faults.add("PutThirdPartyJobSuccessResult", look)
+    assert left.run_once(_never) == Reported(job=left.offer, result=Succeeded())
+    assert during == [True]
 
 
 def test_a_result_without_a_token_stays(left: _Left) -> None:

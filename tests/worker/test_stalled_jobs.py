@@ -195,9 +195,9 @@ def test_the_end_of_a_job_is_written_when_the_journal_works_again(service: Local
             self.fail_if_full()
             super().running(job_id, **more)
 
-        def result(self, job_id: str, result: Any) -> None:
+        def result(self, job_id: str, result: Any, **more: Any) -> None:
             self.fail_if_full()
-            super().result(job_id, result)
+            super().result(job_id, result, **more)
 
         def finish(self, job_id: str, outcome: str) -> None:
             self.fail_if_full()

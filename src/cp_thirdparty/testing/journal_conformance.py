@@ -180,6 +180,20 @@ class JournalConformance:
                 journal.result(_JOB.job_id, result)
                 _check("result", [entry.result for entry in journal.jobs()], [result])
 
+    def test_failed_attempts_to_report_are_recorded(self) -> None:
+        """After a restart, the worker must know whether CodePipeline may have accepted the result."""
+        with self._open() as (journal, _):
+            for may_be_accepted in (False, True, False):
+                journal.claim(_JOB, _SCOPE)
+                journal.result(_JOB.job_id, Succeeded(), may_be_accepted=may_be_accepted)
+                _check("may_be_accepted", [entry.may_be_accepted for entry in journal.jobs()], [may_be_accepted])
+            journal.release(_JOB.job_id)
+            recovered = [entry.may_be_accepted for entry in journal.recover(_SCOPE).entries]
+            _check("may_be_accepted after recover()", recovered, [False])
+            journal.release(_JOB.job_id)
+            journal.claim(_JOB, _SCOPE)
+            _check("may_be_accepted after claim()", [entry.may_be_accepted for entry in journal.jobs()], [True])
+
     def test_the_outcome_is_kept(self) -> None:
         """Each finished job has its own."""
         with self._open() as (journal, _):

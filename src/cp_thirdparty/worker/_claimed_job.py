@@ -84,6 +84,9 @@ class ClaimedJob:
 
         result: What is to be reported.
 
+        may_be_accepted: Whether CodePipeline may have accepted the result.  It is true during an attempt, so that the
+            journal has it if this process dies.
+
         outcome: How it ended.
 
         is_closed: Whether its outcome was recorded and emitted, so that nothing more happens to it.
@@ -129,6 +132,7 @@ class ClaimedJob:
         self.claimed_at: float | None = None
         self.decided_at: float | None = None
         self.result: Result | None = None if entry is None else entry.result
+        self.may_be_accepted = entry is None or entry.may_be_accepted
         self.outcome: Outcome | None = None
         self.is_closed = False
         self.gives_up_at: float | None = None
@@ -143,7 +147,7 @@ class ClaimedJob:
         self.was_interrupted = False
         self.looks_up_since: float | None = None
         self.is_abandoned = False
-        self.failing_since: float | None = None
+        self.failing_since = None if self.may_be_accepted else began_at
         self.problem = ""
         self._recorder = recorder
         self._had_begun = self.has_begun
@@ -166,8 +170,8 @@ class ClaimedJob:
 
     @property
     def may_be_reported(self) -> bool:
-        """Whether an earlier process may have put its result."""
-        return self.entry is not None and self.entry.state is JournalState.RESULT
+        """Whether an earlier process may have reported its result."""
+        return self.entry is not None and self.entry.state is JournalState.RESULT and self.entry.may_be_accepted
 
     @property
     def was_running(self) -> bool:
@@ -301,8 +305,15 @@ class ClaimedJob:
     def replace_result(self, result: Result) -> None:
         """Record another result, because CodePipeline refuses the one before."""
         with self._lock:
-            self.result = result
+            self.result, self.may_be_accepted = result, True
             self._move(Stage.DECIDED, is_recorded=True)
+
+    def note_report(self, *, may_be_accepted: bool) -> None:
+        """Record whether CodePipeline may have accepted the result: before each attempt, and after a failed one."""
+        with self._lock:
+            if self.may_be_accepted is not may_be_accepted:
+                self.may_be_accepted = may_be_accepted
+                self._move(Stage.DECIDED, is_recorded=True)
 
     def end(self, outcome: Outcome) -> bool:
         """Record the outcome; return ``False`` if it has ended with another one."""

@@ -170,7 +170,7 @@ def _use(use: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:
 def _write(journal: Journal, job: ClaimedJob) -> None:
     job_id = job.offer.job_id
     if job.stage is Stage.DECIDED:
-        journal.result(job_id, cast("Result", job.result))
+        journal.result(job_id, cast("Result", job.result), may_be_accepted=job.may_be_accepted)
     elif job.stage is Stage.ENDED:
         _write_outcome(journal, job_id, job)
     else:

@@ -53,6 +53,7 @@ _SCHEMA: Final = (
         client_id  TEXT NOT NULL,
         state      TEXT NOT NULL,
         result     TEXT,
+        may_be_accepted INTEGER NOT NULL DEFAULT 1,
         outcome    TEXT,
         crashes    INTEGER NOT NULL DEFAULT 0,
         is_suspect INTEGER NOT NULL DEFAULT 0,

@@ -25,11 +25,12 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, S
 NO_SCOPE: Final = ""
 
 _COLUMNS: Final = (
-    "id, scope, job_id, client_id, state, result, outcome, crashes, is_suspect, owner, claimed_at, changed_at"
+    "id, scope, job_id, client_id, state, result, may_be_accepted, outcome, crashes, is_suspect, owner, claimed_at, "
+    "changed_at"
 )
 # Version 0.1 counted a crash for each job of a dead worker, so its count only shows which jobs may be the cause.
 OLD_CRASHES: Final = "0, crashes <> 0"
-_OLD_COLUMNS: Final = f"0, '', job_id, client_id, state, result, outcome, {OLD_CRASHES}, owner, NULL, changed_at"
+_OLD_COLUMNS: Final = f"0, '', job_id, client_id, state, result, 1, outcome, {OLD_CRASHES}, owner, NULL, changed_at"
 
 # The mark of a suspect whose handler runs now, and no other one.
 ALONE: Final = 2
@@ -52,6 +53,7 @@ class Row:
     client_id: Any
     state: Any
     result: Any
+    may_be_accepted: Any
     outcome: Any
     crashes: Any
     is_suspect: Any
@@ -120,6 +122,7 @@ def read_row(row: Row, scopes: Scopes, *, is_owner_alive: bool | None) -> Journa
         scope=scopes.get(row.scope),
         state=JournalState(row.state),
         result=result,
+        may_be_accepted=bool(row.may_be_accepted),
         outcome=row.outcome,
         crashes=row.crashes,
         is_suspect=bool(row.is_suspect),
@@ -177,6 +180,7 @@ def _find_problem(row: Row, scopes: Scopes) -> str | None:
         "its scope cannot be read": row.scope == NO_SCOPE or row.scope in scopes,
         "its state is unknown": row.state in JournalState.__members__,
         "its result cannot be read": isinstance(row.result, (str, type(None))) and not is_result_missing,
+        "its attempts to report cannot be read": row.may_be_accepted in (0, 1),
         "its outcome cannot be read": isinstance(row.outcome, (str, type(None))),
         "its crashes cannot be read": isinstance(row.crashes, int) and 0 <= row.crashes < _MANY_CRASHES,
         "its mark as a suspect cannot be read": row.is_suspect in (0, 1, ALONE),

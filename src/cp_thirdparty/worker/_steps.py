@@ -149,6 +149,7 @@ class Steps:
                 job.replace_result(simpler)
                 continue
             job.note_failure(self.clock(), found.name)
+            job.note_report(may_be_accepted=may_be_accepted)
             if not wait(_LONGEST_PAUSE):
                 return self.give_up(job, found.name)
 
@@ -172,6 +173,7 @@ class Steps:
         self, client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob
     ) -> ThirdPartyError | None:
         job_id, result = job.offer.job_id, _decided(job)
+        job.note_report(may_be_accepted=True)
         if isinstance(result, FailureDetails):
             put_failure = client.put_third_party_job_failure_result
             return self.clients.call(put_failure, job_id, client_token=client_token, failure_details=result)
@@ -211,6 +213,8 @@ class Steps:
             if row.next not in _RETRIES:
                 return failed
             job.note_failure(self.clock(), failed.name if row.party is Party.US else "")
+            if step is Step.REPORT:
+                job.note_report(may_be_accepted=may_be_accepted)
             self.notify("call_failed", job, _describe(step, found))
             if row.next is Next.RECONNECT:
                 self.clients.reconnect(client)

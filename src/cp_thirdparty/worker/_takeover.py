@@ -22,7 +22,7 @@ _MOVE: Final = (
 )
 _END: Final = (
     "UPDATE entries SET state = 'DONE', owner = NULL, result = NULL, outcome = ?, changed_at = ?, "
-    "crashes = 0, is_suspect = 0, claimed_at = NULL WHERE id = ?"
+    "may_be_accepted = 1, crashes = 0, is_suspect = 0, claimed_at = NULL WHERE id = ?"
 )
 _UNCERTAIN: Final = JournalState.UNCERTAIN.value  # a worker that has such a job only asks about it
 _UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHERE id = ?"

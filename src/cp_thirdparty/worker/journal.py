@@ -101,6 +101,9 @@ class JournalEntry:
 
         result: The result that is or was reported; ``None`` before there is one.
 
+        may_be_accepted: Whether CodePipeline may have accepted the result.  ``False`` if each attempt to report it is
+            known to have failed.
+
         outcome: How a finished job ended, such as ``"reported"`` or ``"gone"``; ``None`` before.
 
         crashes: How many times a worker died while the job ran alone.
@@ -119,6 +122,7 @@ class JournalEntry:
     scope: JobScope | None
     state: JournalState
     result: Result | None = None
+    may_be_accepted: bool = True
     outcome: str | None = None
     crashes: int = 0
     is_suspect: bool = False
@@ -207,8 +211,16 @@ class Journal(Protocol):
         """
         ...
 
-    def result(self, job_id: str, result: Result) -> None:
-        """Record the result that is about to be reported."""
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
+        """
+        Record the result that is about to be reported.
+
+        Args:
+            job_id: Id of the job.
+            result: The result.
+            may_be_accepted: ``False`` if each attempt to report it is known to have failed, and no other one is under
+                way.
+        """
         ...
 
     def uncertain(self, job_id: str) -> None:
@@ -270,6 +282,7 @@ class _Row:
     state: JournalState
     changed_at: float
     result: Result | None = None
+    may_be_accepted: bool = True
     outcome: str | None = None
     crashes: int = 0
     is_suspect: bool = False
@@ -285,6 +298,7 @@ class _Row:
             scope=self.scope,
             state=self.state,
             result=self.result,
+            may_be_accepted=self.may_be_accepted,
             outcome=self.outcome,
             crashes=self.crashes,
             is_suspect=self.is_suspect,
@@ -352,12 +366,12 @@ class MemoryJournal:
                 row.crashes, row.is_suspect = crashes, is_suspect
                 row.claimed_at = row.changed_at if row.claimed_at is None else row.claimed_at
 
-    def result(self, job_id: str, result: Result) -> None:
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
         """Record the result that is about to be reported."""
         with self._lock:
             row = self._change(job_id, JournalState.RESULT)
             if row is not None:
-                row.result = result
+                row.result, row.may_be_accepted = result, may_be_accepted
 
     def uncertain(self, job_id: str) -> None:
         """Record that the job's ownership is unknown."""

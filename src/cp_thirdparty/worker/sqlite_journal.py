@@ -36,8 +36,8 @@ _CLAIM: Final = """
             WHERE job_id = :job_id AND scope <> :scope AND (scope = '' OR (owner = :owner AND state <> 'DONE'))
         )
     ON CONFLICT (job_id, scope) DO UPDATE SET
-        client_id = excluded.client_id, state = excluded.state, result = NULL, outcome = NULL, crashes = 0,
-        is_suspect = 0, owner = excluded.owner, claimed_at = NULL, changed_at = excluded.changed_at
+        client_id = excluded.client_id, state = excluded.state, result = NULL, may_be_accepted = 1,
+        outcome = NULL, crashes = 0, is_suspect = 0, owner = excluded.owner, claimed_at = NULL, changed_at = excluded.changed_at
     WHERE entries.owner IS NULL OR entries.state IN ('DONE', 'UNCERTAIN')
 """
 _ADD_SCOPE: Final = """
@@ -157,14 +157,22 @@ class SqliteJournal:
         changes = "state = 'RUNNING', crashes = ?, is_suspect = ?, claimed_at = COALESCE(claimed_at, ?)"
         self._change(changes, job_id, crashes, _sqlite_rows.ALONE if is_alone else int(is_suspect), now)
 
-    def result(self, job_id: str, result: Result) -> None:
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
         """
         Record the result that is about to be reported.
+
+        Args:
+            job_id: The job's id.
+
+            result: The result.
+
+            may_be_accepted: ``False`` if each attempt to report it is known to have failed.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._change("state = 'RESULT', result = ?", job_id, text_of(result))
+        changes = "state = 'RESULT', result = ?, may_be_accepted = ?"
+        self._change(changes, job_id, text_of(result), int(may_be_accepted))
 
     def uncertain(self, job_id: str) -> None:
         """
