@@ -7,6 +7,7 @@ limit.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import sqlite3
@@ -34,7 +35,7 @@ from benchmarks.measure import (
     take_turns,
 )
 from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
-from cp_thirdparty.worker import JobScope, Journal, MemoryJournal, SqliteJournal
+from cp_thirdparty.worker import JobEvent, JobScope, Journal, MemoryJournal, SqliteJournal
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 
@@ -124,6 +125,51 @@ def throughput(server: Server, *, short: bool) -> None:
         {"worker, journal in memory": Target(">=", 0.9), "worker, journal in SQLite": Target(">=", 0.75)},
         is_judged=not short,
     )
+
+
+# --- many slots and customers
+
+
+def many(server: Server, *, short: bool) -> None:
+    """Let 500 slots do the jobs of 10,000 customers, and measure how much the memory grows with them."""
+    jobs, slots = 2_000 if short else 10_000, 500
+    done, sizes = itertools.count(1), []
+    ended = threading.Event()
+
+    def count(event: JobEvent) -> None:
+        if event.name != "reported":
+            return
+        number = next(done)
+        if number in (jobs // 5, jobs):  # by the first number, each slot has a thread and a connection
+            sizes.append(_resident())
+        if number == jobs:
+            ended.set()
+
+    server.offer(jobs)
+    before, begin = _resident(), time.perf_counter()
+    worker = JobWorker(
+        partial(server.client, slots),
+        _ACTION_TYPE,
+        nothing,
+        client_tokens=no_secret,
+        concurrency=slots,
+        on_event=count,
+    )
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    ended.wait()
+    elapsed = time.perf_counter() - begin
+    worker.stop()
+    thread.join()
+    print(f"\n{jobs:,} jobs of as many customers, {slots} slots: {jobs / elapsed:.0f} jobs a second")
+    print(f"{(sizes[0] - before) / slots / 1024:.0f} KiB for each slot; from job {jobs // 5:,} to the last, ", end="")
+    print(f"{(sizes[1] - sizes[0]) / (jobs - jobs // 5):.0f} bytes for each job", flush=True)
+    assert server.puts() == jobs
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this process has, on Linux."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 # --- processes
@@ -278,7 +324,7 @@ def _recover(journal: SqliteJournal) -> None:
 def run(*, short: bool) -> None:
     """Run all and print the tables."""
     server = Server()
-    for benchmark in (throughput, processes, idling):
+    for benchmark in (throughput, many, processes, idling):
         benchmark(server, short=short)
     journals(short=short)
     server.close()

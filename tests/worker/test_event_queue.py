@@ -283,3 +283,17 @@ def test_a_child_of_a_fork_makes_no_call_of_its_parent(code: str, output: list[s
     script = textwrap.dedent(_FORK + code)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.splitlines(), done.stderr) == (output, "")
+
+
+def test_a_flush_does_not_wait_for_more_calls(queue: EventQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that was idle waits for calls that it can make together, but nobody waits for that."""
+    monkeypatch.setattr(_event_queue, "_GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(_event_queue, "_IDLE_SECONDS", 60.0)
+    made: list[int] = []
+    queue.put(partial(made.append, 1))  # starts the thread
+    until(lambda: queue._is_idle)
+    for number in (2, 3):
+        queue.put(partial(made.append, number))
+    assert made == [1]
+    assert queue.flush(30.0)
+    assert made == [1, 2, 3]

@@ -16,6 +16,10 @@ from cp_thirdparty._core.call import now
 # Seconds without a call after which the thread ends.  The next call starts another one, which takes about 0.1 ms.
 _IDLE_SECONDS: Final = 1.0
 
+# Seconds for which the thread waits for more calls when it was idle.  A wake-up costs more than a call, and a worker
+# emits several events for each job.  `flush` does not wait for it.
+_GATHER_SECONDS: Final = 0.01
+
 # Seconds between two attempts of `flush` to start the thread when the system has none left.
 _RETRY_SECONDS: Final = 0.05
 
@@ -52,6 +56,8 @@ class EventQueue:
         self._changed = threading.Condition()
         self._calls: deque[tuple[Context, Callable[[], object]]] = deque()
         self._thread: threading.Thread | None = None
+        self._is_idle = False  # whether the thread waits for a call
+        self._flushes = 0  # how many of them wait
         self._accepted = 0
         self._done = 0
         self._blocked_at: int | None = None  # how many calls were done when a flush waited in vain
@@ -71,7 +77,9 @@ class EventQueue:
             if len(self._calls) < self._size:
                 self._calls.append((context, call))
                 self._accepted += 1
-                self._changed.notify_all()
+                if self._is_idle:
+                    self._is_idle = False
+                    self._changed.notify_all()
             else:
                 self._dropped += 1
             self._start_thread()
@@ -89,14 +97,22 @@ class EventQueue:
             self._start_thread()
             if threading.current_thread() is self._thread or self._done == self._blocked_at:
                 ends_at = now()
-            while self._done < last:
-                self._start_thread()
-                left = ends_at - now()
-                if left <= 0:
-                    self._blocked_at = self._done
-                    return False
-                self._changed.wait(left if self._thread is not None else min(left, _RETRY_SECONDS))
-            return True
+            self._flushes += 1
+            self._changed.notify_all()
+            try:
+                return self._wait_until_done(last, ends_at)
+            finally:
+                self._flushes -= 1
+
+    def _wait_until_done(self, last: int, ends_at: float) -> bool:
+        while self._done < last:
+            self._start_thread()
+            left = ends_at - now()
+            if left <= 0:
+                self._blocked_at = self._done
+                return False
+            self._changed.wait(left if self._thread is not None else min(left, _RETRY_SECONDS))
+        return True
 
     def _start_thread(self) -> None:
         if self._calls and self._thread is None:
@@ -126,11 +142,20 @@ class EventQueue:
                 return None
             if is_done:
                 self._done += 1
-                self._changed.notify_all()
-            if not self._changed.wait_for(lambda: bool(self._calls), _IDLE_SECONDS):
+                if self._flushes:
+                    self._changed.notify_all()
+            if not self._calls and not self._wait_for_calls():
                 self._thread = None
                 return None
             return self._calls.popleft()
+
+    def _wait_for_calls(self) -> bool:
+        self._is_idle = True
+        has_calls = self._changed.wait_for(lambda: bool(self._calls), _IDLE_SECONDS)
+        self._is_idle = False
+        if has_calls:
+            self._changed.wait_for(lambda: self._flushes > 0, _GATHER_SECONDS)
+        return has_calls
 
     def _report(self) -> None:
         """Report what was dropped, unless that was done a short time ago and the queue is still full."""

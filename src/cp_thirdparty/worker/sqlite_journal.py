@@ -37,7 +37,8 @@ _CLAIM: Final = """
         )
     ON CONFLICT (job_id, scope) DO UPDATE SET
         client_id = excluded.client_id, state = excluded.state, result = NULL, may_be_accepted = 1,
-        outcome = NULL, crashes = 0, is_suspect = 0, owner = excluded.owner, claimed_at = NULL, changed_at = excluded.changed_at
+        outcome = NULL, crashes = 0, is_suspect = 0, owner = excluded.owner, claimed_at = NULL,
+        changed_at = excluded.changed_at
     WHERE entries.owner IS NULL OR entries.state IN ('DONE', 'UNCERTAIN')
 """
 _ADD_SCOPE: Final = """
