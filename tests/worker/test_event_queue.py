@@ -294,6 +294,7 @@ def test_a_flush_does_not_wait_for_more_calls(queue: EventQueue, monkeypatch: py
     until(lambda: queue._is_idle)
     for number in (2, 3):
         queue.put(partial(made.append, number))
+    until(lambda: len(vars(queue._changed)["_waiters"]) == 1)  # the thread waits again
     assert made == [1]
     assert queue.flush(30.0)
     assert made == [1, 2, 3]
