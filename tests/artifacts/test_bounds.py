@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,11 @@ import pytest
 from botocore.config import Config
 from support.artifact_jobs import TOKEN, artifact, job, store
 from support.scripted_s3 import Answer, Asked, Change, ScriptedS3
+from support.zip_records import Record, built, deflated
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
 from cp_thirdparty._core.deadline import WATCHDOG
+from cp_thirdparty.artifacts import create_archive, extract_archive
 from cp_thirdparty.exceptions import (
     ArtifactError,
     ArtifactFileError,
@@ -229,13 +232,16 @@ def test_each_transfer_has_an_hour_without_a_deadline() -> None:
 
 
 @pytest.mark.parametrize("argument", [{"deadline": "soon"}, {"is_cancelled": True}])
-def test_wrong_bounds_are_refused(argument: dict[str, Any]) -> None:
+def test_wrong_bounds_are_refused(argument: dict[str, Any], tmp_path: Path) -> None:
     """The error names the argument."""
-    with (
-        job(_CREDENTIALS) as (client, details),
-        pytest.raises(TypeError, match=f"^{next(iter(argument))}: must be a .* or None, not (str|bool)$"),
-    ):
-        ArtifactStore.for_job(client, details, client_token=TOKEN, **argument)
+    with job(_CREDENTIALS) as (client, details):
+        for function in (
+            partial(ArtifactStore.for_job, client, details, client_token=TOKEN),
+            partial(extract_archive, tmp_path / "a.zip", to=tmp_path / "x"),
+            partial(create_archive, tmp_path, to=tmp_path / "x"),
+        ):
+            with pytest.raises(TypeError, match=f"^{next(iter(argument))}: must be a .* or None, not (str|bool)$"):
+                function(**argument)
 
 
 @pytest.mark.parametrize("deadline", [float("nan"), float("inf"), -1.0, 10**400])
@@ -246,6 +252,83 @@ def test_a_deadline_that_is_no_time_is_refused(deadline: float) -> None:
         pytest.raises(InvalidRequestError, match="deadline: must be a time in seconds since 1970"),
     ):
         ArtifactStore.for_job(client, details, client_token=TOKEN, deadline=deadline)
+
+
+# --- archives, which take time of the processor
+
+
+def _tree(path: Path) -> Path:
+    """Create a tree with a file of three pieces, an empty one, a directory and a link."""
+    (path / "tree" / "d" / "e").mkdir(parents=True)
+    (path / "tree" / "d" / "large").write_bytes(b"x" * (600 << 10))
+    (path / "tree" / "d" / "empty").touch()
+    (path / "tree" / "link").symlink_to("d")
+    return path / "tree"
+
+
+def _hollow_archive(path: Path) -> Path:
+    """Create an archive whose only entry is a directory that has deflated to two pieces of nothing."""
+    packed = b"\0\0\0\xff\xff" * (100 << 10) + deflated(b"")
+    path.write_bytes(built(Record(name=b"d/", content=b"", method=8, packed=packed)))
+    return path
+
+
+_LOCAL_WAYS: dict[str, tuple[Callable[[Path, Path], object], Callable[..., object]]] = {
+    "create": (lambda path, _: _tree(path), create_archive),
+    "extract": (lambda path, to: create_archive(_tree(path), to=to), extract_archive),
+    "extract nothing": (lambda _, to: _hollow_archive(to), extract_archive),
+}
+
+
+@pytest.mark.parametrize(("way", "steps"), [("create", 13), ("extract", 25), ("extract nothing", 8)])
+def test_local_work_ends_when_the_job_is_cancelled(way: str, steps: int, tmp_path: Path) -> None:
+    """Between two entries and between two pieces of one; nothing stays, and there is no other error."""
+    prepare, function = _LOCAL_WAYS[way]
+    activity = "creation" if way == "create" else "extraction"
+    prepare(tmp_path, tmp_path / "a.zip")
+    source = tmp_path / ("tree" if way == "create" else "a.zip")
+    before = sorted(tmp_path.iterdir())
+    for step in range(steps):
+        asks = itertools.count()
+        with pytest.raises(ArtifactTransferError, match=f"^the {activity} was stopped because the job was") as caught:
+            function(source, to=tmp_path / "x", is_cancelled=lambda step=step, asks=asks: next(asks) >= step)
+        assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
+        assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(ArtifactTransferError, match=f"^the deadline of the {activity} was reached$"):
+        function(source, to=tmp_path / "x", deadline=time.time() - 1)
+    function(source, to=tmp_path / "x", deadline=time.time() + 3600, is_cancelled=lambda: False)
+
+
+@pytest.mark.parametrize("bound", ["cancelled", "deadline"])
+@pytest.mark.parametrize("way", ["extract", "archive"])
+def test_a_store_bounds_its_work_on_archives(
+    way: str, bound: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline and the cancellation of the job are those of the extraction and of the creation, too."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "parent").mkdir()
+    create_archive(_tree(tmp_path), to=tmp_path / "a.zip")
+    body = (tmp_path / "a.zip").read_bytes()
+    is_over: list[bool] = []
+
+    def note(count: int) -> None:
+        counted.append(count)
+        is_over.extend([True] * (sum(counted) == len(body)))
+
+    counted: list[int] = []
+    options: dict[str, Any] = {"is_cancelled": lambda: bool(is_over)}
+    if bound == "deadline":
+        options = {"deadline": 100.0, "clock": lambda: 200.0 if is_over else 0.0}
+    with _opened(body, **options) as (opened, s3):
+        work: Callable[[], object] = partial(opened.extract, "MyApp", to=tmp_path / "parent" / "x", progress=note)
+        if way == "archive":
+            is_over.append(True)
+            work = partial(opened.archive, "Report", tmp_path / "tree")
+        with pytest.raises(ArtifactTransferError, match=r"^the (deadline of the )?(extraction|creation) was"):
+            work()
+        assert s3.operations() == (["HEAD", "GET"] if way == "extract" else [])
+    assert [*(tmp_path / "tmp").iterdir(), *(tmp_path / "parent").iterdir()] == []
 
 
 # --- sizes

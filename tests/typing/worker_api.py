@@ -111,6 +111,7 @@ def _stuck_error(job_ids: list[str]) -> None:
 def _create_archive(directory: Path, to: Path) -> None:
     assert_type(create_archive(directory, to=to), Path)
     assert_type(create_archive(str(directory), to=str(to), limits=ArchiveLimits(), on_skip=print), Path)
+    assert_type(create_archive(directory, to=to, deadline=1, is_cancelled=lambda: True), Path)
 
 
 # --- extract
@@ -118,7 +119,7 @@ def _create_archive(directory: Path, to: Path) -> None:
 
 def _extract_archive(archive: Path, to: Path, limits: ArchiveLimits) -> None:
     assert_type(extract_archive(archive, to=to, limits=limits, progress=print), Path)
-    assert_type(extract_archive(str(archive), to=str(to)), Path)
+    assert_type(extract_archive(str(archive), to=str(to), deadline=1.5, is_cancelled=bool), Path)
 
 
 # --- limits

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule, broken
@@ -25,14 +25,14 @@ _FILE: Final = 0o644
 _DIRECTORY: Final = 0o755
 
 
-def extract_file(archive: BinaryIO, target: Path, limits: ArchiveLimits) -> None:
+def extract_file(archive: BinaryIO, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
     """
     Extract an open archive, which no path leads to.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactError: As `extract_archive` does.
     """
-    error = Extraction(target, target, limits, Reporter(None)).run(lambda: nullcontext(archive))
+    error = Extraction(target, target, limits, reporter).run(lambda: nullcontext(archive))
     if error is not None:
         raise error
 
@@ -48,7 +48,7 @@ class Extraction:
 
         limits: What the archive may contain.
 
-        reporter: Counts the bytes that are written.
+        reporter: Counts the bytes that are written, and ends an extraction that must not go on.
     """
 
     def __init__(self, source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
@@ -64,7 +64,7 @@ class Extraction:
         try:
             with open_archive() as file:
                 self._root = self._target
-                self._extract(file)
+                self._extract(cast("BinaryIO", _CheckedFile(file, self._reporter.check)))
         except BaseException as failure:  # noqa: BLE001 - it is raised by the caller
             return error_of(failure, self._reporter, self._root.joinpath(*self._within))
         return None
@@ -100,6 +100,7 @@ class Extraction:
         with closing(staging.open_directories(tree)) as directories:
             for path, directory, opened in directories:
                 for child in directory.children.values():
+                    self._reporter.check()
                     self._within = (path, child.name)
                     if child.kind == "directory":
                         opened.make_directory(child.name, _directory_mode(child))
@@ -117,6 +118,7 @@ class Extraction:
             for path, directory, opened in directories:
                 for child in directory.children.values():
                     if child.kind == "link":
+                        self._reporter.check()
                         self._within = (path, child.name)
                         opened.make_link(child.name, child.target)
 
@@ -131,6 +133,20 @@ class Extraction:
             return copy_content(file, entry, write)
         finally:
             os.close(descriptor)
+
+
+class _CheckedFile:
+    """An archive of which nothing is read when the extraction must not go on."""
+
+    def __init__(self, file: BinaryIO, check: Callable[[], object]) -> None:
+        self._file = file
+        self._check = check
+        self.seek = file.seek
+        self.fileno = file.fileno
+
+    def read(self, size: int) -> bytes:
+        self._check()
+        return self._file.read(size)
 
 
 def _read_target(file: BinaryIO, entry: Entry, tree: Tree) -> Rule | None:

@@ -12,9 +12,15 @@ from typing import Any, BinaryIO, TypeAlias
 from cp_thirdparty import _limits
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._bounds import TransferStoppedError
 from cp_thirdparty.artifacts._transfer import CallbackFailed, Reporter
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError
+from cp_thirdparty.exceptions import (
+    ArtifactError,
+    ArtifactFileError,
+    ArtifactTransferError,
+    InvalidRequestError,
+)
 
 __all__ = [
     "LocalPath",
@@ -113,6 +119,8 @@ def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None)
     forget(failure)
     if isinstance(failure, CallbackFailed) and reporter.failure is not None:
         return reporter.failure
+    if isinstance(failure, TransferStoppedError):
+        return ArtifactTransferError(str(failure), is_retry_safe=False)
     return file_error(failure, path) if isinstance(failure, OSError) else failure
 
 

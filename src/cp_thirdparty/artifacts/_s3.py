@@ -16,6 +16,7 @@ from botocore.session import Session
 
 from cp_thirdparty._core import data_loader
 from cp_thirdparty._core.call import CURRENT, now
+from cp_thirdparty._core.connection import target_of
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting
@@ -180,7 +181,7 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
 
 def _start_request(request: Any, **_: object) -> None:
     """Limit the time and the response of a request: a transfer sends several at a time, each in its own context."""
-    call = _current_transfer().for_request(request.url)
+    call = _current_transfer().for_request(target_of(request.url))
     WATCHDOG.start(call)
     CURRENT.set(call)
 

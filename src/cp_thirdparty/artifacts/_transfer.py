@@ -7,9 +7,7 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final, TypeVar, cast
-
-from cp_thirdparty._core.call import CURRENT, Call
+from typing import Any, Final, TypeVar
 
 __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callback", "transfers"]
 
@@ -74,7 +72,14 @@ class CallbackFailed(Exception):  # noqa: N818 - a signal that no caller sees
 
 class Reporter:
     """
-    Calls the caller's callback, never from two threads at once; a subscriber of s3transfer.
+    Calls the caller's callback, never from two threads at once, and ends work that must not go on.
+
+    It is a subscriber of s3transfer.
+
+    Args:
+        progress: The callback, called with numbers of bytes.
+
+        check: Raises if the work must end: `TransferCall.check_deadline`.
 
     Attributes:
         failure: What the callback has raised, with the traceback of the callback alone.
@@ -83,24 +88,27 @@ class Reporter:
         TypeError: The callback cannot be called.
     """
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, check: Callable[[], object]) -> None:
         check_callback(progress, "progress")
         self._progress = progress
+        self.check = check
         self._lock = threading.Lock()
         self.failure: BaseException | None = None
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
-        """Report bytes, as s3transfer calls it, and end a transfer that must not go on."""
-        cast("Call", CURRENT.get()).check_deadline()
+        """Report bytes, as s3transfer calls it."""
         self.add(bytes_transferred)
 
     def add(self, count: int) -> None:
         """
-        Report bytes.
+        Report bytes, and end work that must not go on.
 
         Raises:
             CallbackFailed: The callback has raised, now or before.
+
+            TransferStoppedError: The work must end.
         """
+        self.check()
         if self._progress is not None:
             with self._lock:
                 self.call(self._progress, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -12,12 +13,13 @@ from cp_thirdparty._temporary import PrivateDirectory, is_temporary
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import broken, is_ratio_exceeded
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
+from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
 from cp_thirdparty.artifacts._transfer import Progress, Reporter, check_callback
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
-__all__ = ["create_archive"]
+__all__ = ["create_archive", "write_archive"]
 
 _PIECE: Final = 256 << 10
 _UNIX: Final = 3
@@ -39,6 +41,8 @@ def create_archive(
     limits: ArchiveLimits | None = None,
     progress: Progress | None = None,
     on_skip: OnSkip | None = None,
+    deadline: float | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
 ) -> Path:
     """
     Create a zip archive of everything in a directory, and return its path.
@@ -70,6 +74,16 @@ def create_archive(
 
             .. versionadded:: 0.2.0
 
+        deadline: When the creation must end, in seconds since 1970; a handler gives ``job.deadline``.  ``None`` for no
+            limit.
+
+            .. versionadded:: 0.2.0
+
+        is_cancelled: Returns whether the archive is not wanted any more; it is called for each piece of a file, from
+            this thread.
+
+            .. versionadded:: 0.2.0
+
     Raises:
         cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that `extract_archive()` refuses with
             these limits.  The error names the entry and the rule.
@@ -79,11 +93,26 @@ def create_archive(
 
         cp_thirdparty.exceptions.ArtifactError: A file was changed while it was read, or ``to`` is inside the directory.
 
-        TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
+        cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
+
+        TypeError: An argument has the wrong type.
     """
     source, target, limits = to_path(directory, "directory"), to_path(to, "to"), check_limits(limits)
+    bounds = Bounds(deadline=deadline, is_cancelled=is_cancelled)
+    write_archive(source, target, limits, Reporter(progress, bounds.start("creation").check_deadline), on_skip)
+    return target
+
+
+def write_archive(
+    source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None
+) -> None:
+    """
+    Create an archive within the bounds of a reporter.
+
+    Raises:
+        cp_thirdparty.exceptions.ArtifactError: As `create_archive` does.
+    """
     check_callback(on_skip, "on_skip")
-    reporter = Reporter(progress)
     error: BaseException | None = None
     try:
         _create(source, target, _Creation(source, limits, reporter, on_skip))
@@ -92,7 +121,6 @@ def create_archive(
         error = error_of(failure, reporter, target if filename is None or is_temporary(filename) else None)
     if error is not None:
         raise error
-    return target
 
 
 def _create(source: Path, target: Path, creation: _Creation) -> None:
@@ -149,6 +177,7 @@ class _Creation:
                 continue
             below: list[tuple[str, str, Node]] = []
             for entry in entries:
+                self._reporter.check()
                 added = self._add_source(f"{prefix}{entry.name}", entry)
                 if added is not None and added.kind == "directory":
                     below.append((f"{prefix}{entry.name}/", entry.path, added))
@@ -186,6 +215,7 @@ class _Creation:
     # --- writing
 
     def _add(self, archive: zipfile.ZipFile, path: str, node: Node) -> None:
+        self._reporter.check()
         info = zipfile.ZipInfo(path + "/" * (node.kind == "directory"), date_time=_EPOCH)
         info.create_system = _UNIX
         if node.kind == "directory":

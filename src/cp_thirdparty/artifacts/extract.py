@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
+from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._extraction import Extraction
 from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, to_path
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
@@ -24,6 +26,8 @@ def extract_archive(
     to: LocalPath,
     limits: ArchiveLimits | None = None,
     progress: Progress | None = None,
+    deadline: float | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
     symlinks: bool | None = None,
 ) -> Path:
     """
@@ -53,6 +57,16 @@ def extract_archive(
 
             .. versionadded:: 0.2.0
 
+        deadline: When the extraction must end, in seconds since 1970; a handler gives ``job.deadline``.  ``None`` for
+            no limit.
+
+            .. versionadded:: 0.2.0
+
+        is_cancelled: Returns whether the directory is not wanted any more; it is called for each piece of a file, from
+            this thread.
+
+            .. versionadded:: 0.2.0
+
         symlinks: Deprecated: use ``limits=ArchiveLimits(symlinks="keep")`` or ``"refuse"``.
 
     Raises:
@@ -64,7 +78,9 @@ def extract_archive(
 
         cp_thirdparty.exceptions.ArtifactError: ``to`` exists, or another user has exchanged a directory beside it.
 
-        TypeError: A path is not a string or `os.PathLike`, or ``limits`` are not `ArchiveLimits`.
+        cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
+
+        TypeError: An argument has the wrong type.
     """
     source, target, limits = to_path(archive, "archive"), to_path(to, "to"), check_limits(limits)
     if symlinks is not None:
@@ -73,9 +89,10 @@ def extract_archive(
             f'symlinks= is deprecated: use limits=ArchiveLimits(symlinks="{choice}")', DeprecationWarning, stacklevel=2
         )
         limits = attrs.evolve(limits, symlinks=choice)
+    bounds = Bounds(deadline=deadline, is_cancelled=is_cancelled)
+    reporter = Reporter(progress, bounds.start("extraction").check_deadline)
     if os.path.lexists(target):
         raise ArtifactError("to: must not exist")
-    reporter = Reporter(progress)
     error = Extraction(source, target, limits, reporter).run(lambda: source.open("rb"))
     if error is not None:
         raise error

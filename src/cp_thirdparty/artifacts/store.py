@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import BinaryIO, Final, TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 
 from botocore.config import Config
 from typing_extensions import Self
@@ -19,7 +19,7 @@ from typing_extensions import Self
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty._text import show, show_repr
-from cp_thirdparty.artifacts._bounds import Bounds, TransferCall, never
+from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
 from cp_thirdparty.artifacts._extraction import extract_file
 from cp_thirdparty.artifacts._failures import attempt
@@ -35,7 +35,7 @@ from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
 from cp_thirdparty.artifacts._place import Place, is_private_endpoint, place_of
 from cp_thirdparty.artifacts._s3 import made_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
-from cp_thirdparty.artifacts.create import create_archive
+from cp_thirdparty.artifacts.create import write_archive
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
@@ -46,7 +46,6 @@ __all__ = ["ArtifactStore"]
 
 _T = TypeVar("_T")
 
-_YEAR_10000: Final = 253_402_300_800
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # What is read at once of an opened artifact, unless the caller asks for more.
 _BUFFER_BYTES = 256 << 10
@@ -129,13 +128,13 @@ class ArtifactStore:
 
                 .. versionadded:: 0.2.0
 
-            deadline: When each transfer must end, by the clock; a job of a worker gives its own.  ``None`` for an hour
-                after the transfer has begun.
+            deadline: When each transfer, extraction and creation of an archive must end, by the clock; a job of a
+                worker gives its own.  ``None`` for an hour after a transfer has begun.
 
                 .. versionadded:: 0.2.0
 
             is_cancelled: Returns whether the artifacts are not wanted any more; it is called for each piece of a
-                transfer, from several threads.  A job of a worker gives its own.
+                transfer or a file, from several threads.  A job of a worker gives its own.
 
                 .. versionadded:: 0.2.0
 
@@ -157,12 +156,7 @@ class ArtifactStore:
 
             TypeError: ``deadline`` or ``is_cancelled`` has the wrong type.
         """
-        if deadline is not None and not isinstance(deadline, (int, float)):
-            raise TypeError(f"deadline: must be a float, an int or None, not {type(deadline).__name__}")
-        if deadline is not None and not 0 <= deadline < _YEAR_10000:  # also NaN
-            raise InvalidRequestError("deadline", "must be a time in seconds since 1970, before the year 10000")
-        if is_cancelled is not None and not callable(is_cancelled):
-            raise TypeError(f"is_cancelled: must be a callable or None, not {type(is_cancelled).__name__}")
+        bounds = Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled)
         if not is_installed("s3transfer"):
             del client_token
             raise missing_extra("s3transfer")
@@ -189,7 +183,6 @@ class ArtifactStore:
         )
         if isinstance(s3, ThirdPartyError):
             raise s3
-        bounds = Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled or never)
         return cls(S3Objects(s3, key_id), details, bounds)
 
     @property
@@ -214,7 +207,7 @@ class ArtifactStore:
         """
         place = self._found(self._inputs, name, "input")
         call = self._bounds.start()
-        raw = self._do(lambda: self._objects.open(place, call), place, call=call)
+        raw = self._do(lambda: self._objects.open(place, call), place, call)
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
     def download(
@@ -247,8 +240,11 @@ class ArtifactStore:
         target = to_path(to, "to")
         check_max_bytes(max_bytes)
         place = self._found(self._inputs, name, "input")
-        reporter = Reporter(progress)
-        return self._do(lambda: download(self._objects, place, target, reporter, max_bytes), place, reporter, target)
+        call = self._bounds.start()
+        reporter = Reporter(progress, call.check_deadline)
+        return self._do(
+            lambda: download(self._objects, place, target, reporter, max_bytes), place, call, reporter, target
+        )
 
     def size(self, name: str) -> int:
         """
@@ -260,7 +256,7 @@ class ArtifactStore:
         .. versionadded:: 0.2.0
         """
         place = self._found(self._inputs, name, "input")
-        return self._do(lambda: self._objects.size(place), place)
+        return self._do(lambda: self._objects.size(place), place, self._bounds.start())
 
     def extract(
         self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: Progress | None = None
@@ -292,15 +288,17 @@ class ArtifactStore:
         if os.path.lexists(target):
             raise ArtifactError("to: must not exist")
         place = self._found(self._inputs, name, "input")
-        reporter = Reporter(progress)
+        call = self._bounds.start()
+        reporter = Reporter(progress, call.check_deadline)
         with create_private_directory(target.parent) as private, private.create_file("artifact.zip") as archive:
             self._do(
                 lambda: self._objects.fetch(place, archive, reporter, max_bytes=checked.max_total_bytes),
                 place,
+                call,
                 reporter,
                 target,
             )
-            extract_file(archive, target, checked)
+            extract_file(archive, target, checked, Reporter(None, self._bounds.start("extraction").check_deadline))
         return target
 
     def archive(
@@ -337,10 +335,11 @@ class ArtifactStore:
             cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that no archive may contain.
         """
         self._found(self._outputs, name, "output")
-        source = to_path(directory, "directory")
+        source, checked = to_path(directory, "directory"), check_limits(limits)
+        reporter = Reporter(None, self._bounds.start("creation").check_deadline)
         with create_private_directory(Path(tempfile.gettempdir())) as private:
             archive = private.path / "artifact.zip"
-            create_archive(source, to=archive, limits=limits, on_skip=on_skip)
+            write_archive(source, archive, checked, reporter, on_skip)
             self.upload(name, archive, progress=progress)
 
     def upload(self, name: str, path: LocalPath, *, progress: Progress | None = None) -> None:
@@ -358,8 +357,9 @@ class ArtifactStore:
         """
         source = to_path(path, "path")
         place = self._found(self._outputs, name, "output")
-        reporter = Reporter(progress)
-        self._do(lambda: self._objects.upload(place, source, reporter), place, reporter, source)
+        call = self._bounds.start()
+        reporter = Reporter(progress, call.check_deadline)
+        self._do(lambda: self._objects.upload(place, source, reporter), place, call, reporter, source)
 
     def close(self) -> None:
         """Close the connections."""
@@ -392,12 +392,11 @@ class ArtifactStore:
         self,
         work: Callable[[], _T],
         place: Place,
+        call: TransferCall,
         reporter: Reporter | None = None,
         local: Path | None = None,
-        *,
-        call: TransferCall | None = None,
     ) -> _T:
-        value, error = attempt(work, place, call or self._bounds.start(), local)
+        value, error = attempt(work, place, call, local)
         if reporter is not None and reporter.failure is not None:
             error = reporter.failure
         if error is not None:
