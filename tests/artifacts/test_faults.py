@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -198,7 +199,7 @@ _TRANSFER = ArtifactTransferError
 _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
     "cut": ("GET", _cut, _TRANSFER, "the connection was closed before the end|the connection failed"),
     "stall": ("GET", _stall, _TRANSFER, "no answer within the time-out|the connection was closed before the end"),
-    "a byte too few": ("GET", _short, _TRANSFER, "checksum|not send the part"),
+    "a byte too few": ("GET", _short, _TRANSFER, "not have the size|not send the part"),
     "page": ("GET", _page, _TRANSFER, "an answer without a request id is not S3's"),
     "page with a request id": ("GET", _page_of_its_own, _TRANSFER, "not about the object that was asked for"),
     "error body with 200": ("GET", _error_with_200, _TRANSFER, "not about the object that was asked for"),
@@ -490,22 +491,25 @@ def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
         assert opened.download("MyApp", to=tmp_path / "x").read_bytes() == _SMALL
 
 
-def test_an_object_that_grows_is_not_read_into_the_file(tmp_path: Path) -> None:
-    """A length that is not that of the object at the beginning is an error."""
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
+@pytest.mark.parametrize("size", [10**12, 9 << 20])
+def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str, tmp_path: Path) -> None:
+    """The size at the beginning was compared with limits and with the free space of the disk."""
 
-    def longer(asked: Asked, right: Answer) -> Answer:
-        return (
-            right
-            if asked.method == "HEAD"
-            else attrs.evolve(right, body=right.body + b"1").with_headers(x_amz_checksum_crc32=None)
-        )
+    def resize(asked: Asked, right: Answer) -> Answer:
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
+        begin, end = (0, size - 1) if span is None else (int(span[1]), min(int(span[2] or size), size - 1))
+        resized = attrs.evolve(right, body=b"x", then="stall").with_headers(content_length=str(end - begin + 1))
+        return resized if span is None else resized.with_headers(content_range=f"bytes {begin}-{end}/{size}")
 
     with (
-        ScriptedS3({_PATH: _SMALL}, longer) as s3,
+        ScriptedS3({_PATH: body}, _on("GET", resize)) as s3,
         _opened(s3) as opened,
-        pytest.raises(ArtifactTransferError, match="the file is not as long as the object"),
+        pytest.raises(ArtifactTransferError, match="the object does not have the size that S3 has reported") as caught,
     ):
-        opened.download("MyApp", to=tmp_path / "x")
+        _WAYS[way](opened, tmp_path / "x")
+    assert caught.value.is_retry_safe is True
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, BinaryIO, cast
 
 import attrs
@@ -67,7 +66,7 @@ def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_byte
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
     check_space(file, facts.size)
-    with pinned(facts.etag), closing_answers(), transfers(s3) as manager:
+    with pinned(facts.etag, facts.size), closing_answers(), transfers(s3) as manager:
         future = manager.download(
             *(place.bucket, place.key, file),
             extra_args={"ChecksumMode": "ENABLED"},
@@ -91,8 +90,6 @@ class _Known:
 
 
 def _check(file: BinaryIO, place: Place, facts: Facts) -> None:
-    if os.fstat(file.fileno()).st_size != facts.size:
-        raise ArtifactTransferError(f"{place}: the file is not as long as the object", is_retry_safe=True)
     # Of the answers to ranges S3 tells no checksum; botocore has looked at that of a smaller object, read at once.
     if facts.checksum is None or facts.size < PART_BYTES:
         return

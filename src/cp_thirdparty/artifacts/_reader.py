@@ -93,7 +93,7 @@ class ArtifactReader(io.RawIOBase):
         raise ArtifactTransferError(f"{self._place}: the connection was closed before the end", is_retry_safe=True)
 
     def _ask(self) -> Any:
-        with pinned(self._facts.etag):
+        with pinned(self._facts.etag, self._facts.size):
             answer = self._s3.get_object(
                 Bucket=self._place.bucket, Key=self._place.key, Range=f"bytes={self._position}-"
             )

@@ -43,8 +43,8 @@ _PRECONDITION_FAILED: Final = 412
 _ATTEMPTS: Final = 3
 _FIRST_PAUSE: Final = 0.1  # seconds, doubled each time
 
-# The ETag of the object that is being read: each request for a part of it asks for no other.
-_PINNED: ContextVar[str | None] = ContextVar("cp_thirdparty_etag", default=None)
+# The ETag and the size of the object that is being read: each request for a part of it accepts no other.
+_PINNED: ContextVar[tuple[str, int] | None] = ContextVar("cp_thirdparty_pinned", default=None)
 
 
 # For s3transfer's ten threads, with some left for `open()`.
@@ -52,9 +52,9 @@ _CONNECTIONS: Final = 16
 
 
 @contextmanager
-def pinned(etag: str) -> Generator[None]:
-    """Read only the object that has this ETag."""
-    token = _PINNED.set(etag)
+def pinned(etag: str, size: int) -> Generator[None]:
+    """Read only the object that has this ETag and this many bytes."""
+    token = _PINNED.set((etag, size))
     try:
         yield
     finally:
@@ -213,9 +213,9 @@ class _Handlers:
             CURRENT.set(TransferCall(ends_at=now() + _ABORT_SECONDS, is_cancelled=never))
         if self._owner is not None:
             params["ExpectedBucketOwner"] = self._owner
-        etag = _PINNED.get()
-        if etag is not None and model.name == "GetObject":
-            params["IfMatch"] = etag
+        pin = _PINNED.get()
+        if pin is not None and model.name == "GetObject":
+            params["IfMatch"] = pin[0]
 
     def look_at_credentials(self, request: Any, **_: object) -> None:
         """See to it that the credentials are good, and note which they are."""
@@ -243,8 +243,10 @@ class _Handlers:
         if http.status_code >= _FIRST_NO_SUCCESS:
             self._clean(parsed)
             return self._signed_anew(operation.name, request_dict["context"], parsed)
+        pin = _PINNED.get()
         fault = fault_of(
             *(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id),
+            size=None if pin is None else pin[1],
             is_request_id_required=self._is_request_id_required,
         )
         if fault is None:
