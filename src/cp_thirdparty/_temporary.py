@@ -4,8 +4,9 @@ Temporary directories of this library: private, relative to a descriptor, and re
 Other users may be able to write in the directory around one, and to exchange what is there.  So a temporary directory
 is opened once, and everything in it is created, renamed and removed relative to its descriptor.
 
-Its process has a lock on it, which ends with the process.  So `sweep` finds those of dead processes, also if a new
-process has the id of a dead one.  Where there are no such locks, as on Windows, they stay.
+Its process has a lock on it, which ends with the process; a child of a fork does not keep it.  So `sweep` finds those
+of dead processes, also if a new process has the id of a dead one.  Where there are no such locks, as on Windows, they
+stay.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import shutil
 import stat
 import sys
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +33,7 @@ from cp_thirdparty.exceptions import ArtifactError
 if sys.platform != "win32":  # pragma: no branch - Windows has no such locks
     import fcntl
 
-__all__ = ["OpenDirectory", "PrivateDirectory", "Swept", "is_temporary", "sweep"]
+__all__ = ["OpenDirectory", "PrivateDirectory", "Swept", "sweep"]
 
 _PREFIX: Final = "cp-thirdparty-tmp-"
 
@@ -46,6 +48,7 @@ _DIRECTORY: Final = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_DIRECTORY", 0)
 _PARENT: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
 _PRIVATE: Final = 0o700
+_OTHERS: Final = 0o077
 
 # The result of a job waits for the removal of its workspace, so that must end long before CodePipeline's timeout.
 _REMOVAL_SECONDS: Final = 60.0
@@ -53,11 +56,6 @@ _REMOVAL_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 10.0
 # A sweep of another process may take a new directory before it is locked.
 _ATTEMPTS: Final = 10
-
-
-def is_temporary(path: str | bytes) -> bool:
-    """Whether a path leads to a temporary directory, or into one."""
-    return _PREFIX in os.fsdecode(path)
 
 
 @attrs.frozen
@@ -130,7 +128,7 @@ class PrivateDirectory:
         inner: The open directory.
 
     Raises:
-        OSError: It cannot be created.  The error has a path that `is_temporary`.
+        OSError: It cannot be created.
 
         cp_thirdparty.exceptions.ArtifactError: Another user has exchanged it.
     """
@@ -138,13 +136,15 @@ class PrivateDirectory:
     def __init__(self, parent: Path, *, is_hidden: bool = True) -> None:
         self._parent_path = parent.absolute()  # the process may change its directory meanwhile
         self._is_closed = False
+        self._parent = self.inner = _CLOSED
+        _ALL.add(self)
         prefix = f".{_PREFIX}" if is_hidden else _PREFIX
         try:
             self._parent = OpenDirectory.open(parent)
             try:
                 with suppress(OSError):  # the user may not list the parent
                     _sweep(self._parent, parent, time.monotonic() + _SWEEP_SECONDS)
-                self._name, self.inner = self._create(prefix)
+                self._name = self._create(prefix)
             except BaseException:
                 self._parent.close()
                 raise
@@ -204,7 +204,15 @@ class PrivateDirectory:
             self.inner.close()
             self._parent.close()
 
-    def _create(self, prefix: str) -> tuple[str, OpenDirectory]:
+    def forget(self) -> None:
+        """In the child of a fork: close the descriptors, which keep the lock, and leave the directory to the parent."""
+        self._is_closed = True
+        for each in (self.inner, self._parent):
+            with suppress(OSError):  # it was closed before
+                each.close()
+        self.inner = self._parent = _CLOSED
+
+    def _create(self, prefix: str) -> str:
         for _ in range(_ATTEMPTS):
             name = f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
             self._parent.make_directory(name, _PRIVATE)
@@ -214,8 +222,9 @@ class PrivateDirectory:
                 continue
             except NotADirectoryError:
                 raise self._exchanged() from None
+            self.inner = opened  # before it is locked: another thread may fork
             try:
-                is_kept = opened.descriptor is None or self._take(name, opened.descriptor)
+                is_kept = opened.descriptor is None or self._take(name, opened, opened.descriptor)
             except BaseException:
                 opened.close()
                 with suppress(OSError):
@@ -223,17 +232,17 @@ class PrivateDirectory:
                 raise
             if is_kept:
                 os.close(opened.open_file(_MARKER, 0o600))
-                return name, opened
+                return name
             opened.close()
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
-    def _take(self, name: str, descriptor: int) -> bool:
+    def _take(self, name: str, opened: OpenDirectory, descriptor: int) -> bool:
         """Check and lock a new directory, and return ``False`` if a sweep has taken it."""
         status = os.fstat(descriptor)
-        # Another user may have moved a directory of ours to this name.
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077 or os.listdir(descriptor):
+        if not _can_be_new(opened, descriptor, status):
             raise self._exchanged()
-        os.fchmod(descriptor, _PRIVATE)  # whatever the umask is
+        with suppress(PermissionError):  # by a file system without modes
+            os.fchmod(descriptor, _PRIVATE)  # whatever the umask is
         if _lock(descriptor) is False:
             return False
         with suppress(FileNotFoundError):
@@ -245,6 +254,58 @@ class PrivateDirectory:
 
     def _exchanged(self) -> ArtifactError:
         return ArtifactError(f"another user has exchanged a file or directory in {os.fspath(self._parent_path)!a}")
+
+
+# In place of a directory that is closed: a descriptor that no file has.
+_CLOSED: Final = OpenDirectory("", -1)
+_ALL: weakref.WeakSet[PrivateDirectory] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for each in tuple(_ALL):
+        each.forget()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _can_be_new(opened: OpenDirectory, descriptor: int, status: os.stat_result) -> bool:
+    """
+    Whether this user can just have created a directory; another user may have moved one to its name.
+
+    It is empty, its owner is this user, and its mode is private.  FAT, some network file systems and some mounts of
+    containers store neither owners nor modes.  There it is enough that a new file has another owner, too, and that the
+    mode cannot be changed: who may write there may change everything anyway.
+    """
+    if os.listdir(descriptor) or (status.st_uid != os.geteuid() and _has_owners(opened)):
+        return False
+    mode = stat.S_IMODE(status.st_mode)
+    return not mode & _OTHERS or not _has_modes(descriptor, mode)
+
+
+def _has_owners(opened: OpenDirectory) -> bool:
+    """Whether a file that this user creates in a directory has this user as its owner."""
+    try:
+        descriptor = opened.open_file(_MARKER, 0o600)
+    except PermissionError:  # its owner, another user, keeps others out
+        return True
+    try:
+        return os.fstat(descriptor).st_uid == os.geteuid()
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            os.unlink(_MARKER, dir_fd=opened.descriptor)
+
+
+def _has_modes(descriptor: int, mode: int) -> bool:
+    """Whether the mode of a directory can be made private; its mode is as before then."""
+    with suppress(PermissionError):
+        os.fchmod(descriptor, _PRIVATE)
+    if os.fstat(descriptor).st_mode & _OTHERS:
+        return False
+    os.fchmod(descriptor, mode)
+    return True
 
 
 @attrs.frozen
@@ -419,7 +480,9 @@ class _Removal:
         if not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.name, dir_fd=folder)
             return
-        os.chmod(entry.name, _PRIVATE, dir_fd=folder)  # the system writes the entry ".." of a directory that it moves
+        # The system writes the entry ".." of a directory that it moves.
+        with suppress(PermissionError):  # by a file system without modes
+            os.chmod(entry.name, _PRIVATE, dir_fd=folder)
         moved = secrets.token_hex(16)
         os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._root)
         self._waiting.append(moved)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.zip_records import LINK, Record, built
+from typing_extensions import Self
 
 from cp_thirdparty._temporary import PrivateDirectory, sweep
 from cp_thirdparty.artifacts import create_archive, extract_archive
@@ -213,6 +214,63 @@ def test_a_temporary_directory_is_private_whatever_the_umask_is(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("owner", "bits", "can_chmod"),
+    [(_NOBODY, 0, True), (_NOBODY, 0o077, True), (None, 0o055, True), (None, 0o077, False), (_NOBODY, 0o077, False)],
+)
+def test_a_file_system_without_owners_or_modes_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int | None, bits: int, *, can_chmod: bool
+) -> None:
+    """FAT, network file systems and mounts of containers state one owner and one mode for everything."""
+    (tmp_path / "source" / "d").mkdir(parents=True)
+    (tmp_path / "source" / "d" / "f").write_text("x")
+
+    def change(status: os.stat_result) -> os.stat_result:
+        return os.stat_result(
+            (status.st_mode | bits, *status[1:4], status.st_uid if owner is None else owner, *status[5:])
+        )
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    fstat = os.fstat
+    monkeypatch.setattr("os.fstat", lambda descriptor: change(fstat(descriptor)))
+    if not can_chmod:
+        monkeypatch.setattr("os.fchmod", refuse)
+        monkeypatch.setattr("os.chmod", refuse)
+    create_archive(tmp_path / "source", to=tmp_path / "a.zip")
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    with PrivateDirectory(tmp_path) as private:
+        private.inner.make_directory("d", 0o700)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out", "source"]
+
+
+@_needs_root
+def test_a_directory_of_another_user_that_keeps_others_out_is_refused(
+    parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file can be created in it, to see who owns it."""
+    make = os.mkdir
+
+    def exchange(name: Any, *arguments: Any, **settings: Any) -> None:
+        make(name, *arguments, **settings)
+        monkeypatch.undo()
+        (parent / name).chmod(0o755)
+        os.chown(parent / name, 0, 0)
+
+    with _as_other_user(parent.parent):
+        real = os.seteuid
+
+        def exchange_as_root(*arguments: Any, **settings: Any) -> None:
+            real(0)
+            exchange(*arguments, **settings)
+            real(_NOBODY)
+
+        monkeypatch.setattr("os.mkdir", exchange_as_root)
+        with pytest.raises(ArtifactError, match=_EXCHANGED):
+            PrivateDirectory(parent)
+
+
 def test_a_parent_that_cannot_be_listed_is_enough(tmp_path: Path) -> None:
     """Directories for temporary files may allow to create files only."""
     (tmp_path / "drop").mkdir()
@@ -286,6 +344,41 @@ def test_the_directories_of_a_killed_process_are_swept(tmp_path: Path, child: su
     swept = sweep(tmp_path)
     assert (sorted(swept.removed), swept.kept) == (names, ())
     assert list(tmp_path.iterdir()) == []
+
+
+_FORKING_CHILD = """
+import os, sys
+from pathlib import Path
+from cp_thirdparty._temporary import PrivateDirectory
+
+made = PrivateDirectory(Path(sys.argv[1]))
+closed = PrivateDirectory(Path(sys.argv[1]))
+closed.close()
+if os.fork() == 0:
+    problem = made.close()
+    try:
+        made.create_file("late")
+    except OSError as failure:
+        problem += type(failure).__name__
+    os.write(1, f"child {problem}\\n".encode())
+    sys.stdin.read()  # until the test ends
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_child_of_a_fork_does_not_keep_a_directory(tmp_path: Path) -> None:
+    """The child neither removes nor uses it, and it is swept after the death of the parent although the child lives."""
+    command = [sys.executable, "-c", _FORKING_CHILD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"child OSError\n"
+        (name,) = [path.name for path in tmp_path.iterdir()]
+        assert sweep(tmp_path).kept == ((name, "its process is alive"),)
+        process.kill()
+        process.wait()
+        assert sweep(tmp_path).removed == (name,)
 
 
 def test_the_next_process_removes_them(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
@@ -449,3 +542,43 @@ def test_a_full_disk_ends_an_extraction_before_it_writes(tmp_path: Path, monkeyp
     assert caught.value.errno == errno.ENOSPC
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     assert extract_archive(tmp_path / "a.zip", to=tmp_path / "out").is_dir()
+
+
+def _fail_to_read(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let the disk fail below a file."""
+    open_file = os.fdopen
+
+    class Broken:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def read(self, _: int) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def replace(descriptor: int, *arguments: Any, **settings: Any) -> Any:
+        file = open_file(descriptor, *arguments, **settings)
+        return Broken(file) if os.path.samestat(os.fstat(descriptor), path.stat()) else file
+
+    monkeypatch.setattr("os.fdopen", replace)
+
+
+@pytest.mark.parametrize("way", ["missing", "broken"])
+def test_an_error_names_the_file_of_a_source_in_a_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The source is inside of a temporary directory, too, and is not confused with that of the archive."""
+    with PrivateDirectory(tmp_path, is_hidden=False) as workspace:
+        source = workspace.path / "source"
+        if way == "broken":
+            source.mkdir()
+            (source / "f").write_text("x")
+            _fail_to_read(monkeypatch, source / "f")
+        with pytest.raises(ArtifactFileError) as caught:
+            create_archive(source, to=workspace.path / "out.zip")
+        assert caught.value.filename == str(source if way == "missing" else source / "f")

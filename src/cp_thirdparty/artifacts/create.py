@@ -6,10 +6,11 @@ import os
 import stat
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
-from cp_thirdparty._temporary import PrivateDirectory, is_temporary
+from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import broken, is_ratio_exceeded
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
@@ -20,6 +21,8 @@ from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
 __all__ = ["create_archive", "write_archive"]
+
+_T = TypeVar("_T")
 
 _PIECE: Final = 256 << 10
 _UNIX: Final = 3
@@ -117,14 +120,13 @@ def write_archive(
     try:
         _create(source, target, _Creation(source, limits, reporter, on_skip))
     except BaseException as failure:  # noqa: BLE001 - it is raised below, without frames that hold bytes of files
-        filename = failure.filename if isinstance(failure, OSError) else None
-        error = error_of(failure, reporter, target if filename is None or is_temporary(filename) else None)
+        error = error_of(failure, reporter, target)
     if error is not None:
         raise error
 
 
 def _create(source: Path, target: Path, creation: _Creation) -> None:
-    if target.resolve().is_relative_to(source.resolve(strict=True)):
+    if target.resolve().is_relative_to(_read(source, lambda: source.resolve(strict=True))):
         raise ArtifactError("to: must not be inside the directory")
     with PrivateDirectory(target.parent) as private:
         with private.create_file(_ARCHIVE) as file:
@@ -233,18 +235,18 @@ class _Creation:
             except OSError as failure:
                 error = file_error(failure, local)
             else:
-                self._add_file(archive, info, descriptor)
+                self._add_file(archive, info, descriptor, local)
                 return
             self._skip(error)
 
-    def _add_file(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, descriptor: int) -> None:
+    def _add_file(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, descriptor: int, local: str) -> None:
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             before = os.fstat(descriptor)
             self._check_size(info, before.st_size)
             info.compress_type = _method(before.st_size)
             with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
                 left = before.st_size
-                while left and (piece := file.read(min(left, _PIECE))):
+                while left and (piece := _read(local, partial(file.read, min(left, _PIECE)))):
                     packed.write(piece)
                     left -= len(piece)
                     self._reporter.add(len(piece))
@@ -260,6 +262,20 @@ class _Creation:
             raise broken(rules.ENTRY_BYTES, info.filename, self._limits)
         if self._total > self._limits.max_total_bytes:
             raise broken(rules.TOTAL_BYTES, info.filename, self._limits)
+
+
+def _read(path: LocalPath, read: Callable[[], _T]) -> _T:
+    """
+    Read from the source; every other error of the system is one of the archive.
+
+    Raises:
+        cp_thirdparty.exceptions.ArtifactFileError: It cannot be read.
+    """
+    try:
+        return read()
+    except OSError as failure:
+        error = file_error(failure, path)
+    raise error
 
 
 def _list(directory: str) -> list[os.DirEntry[str]] | ArtifactFileError:
