@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from support.journals import OTHER_SCOPE, SCOPE, OldJournal, crash, run_process
 from cp_thirdparty import Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker import JobScope, JournalEntry, JournalState, SetAside, SqliteJournal
+from cp_thirdparty.worker._sqlite_rows import read_journal
 
 
 def _job(job_id: str) -> ThirdPartyJob:
@@ -233,3 +235,39 @@ def test_a_file_without_the_old_table_is_read(path: Path) -> None:
     with closing(SqliteJournal(path)) as journal:
         found: list[JournalEntry] = list(journal.jobs())
     assert [entry.job.job_id for entry in found] == ["job-1"]
+
+
+_COLUMNS = "job_id, client_id, state, result, outcome, crashes, owner, changed_at"
+_FOREIGN = {
+    "generated": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS (zeroblob(900000000)))"],
+    "stored": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS (1) STORED)"],
+    "virtual": [f"CREATE VIRTUAL TABLE jobs USING fts5({_COLUMNS})"],
+}
+
+
+@pytest.mark.parametrize("way", _FOREIGN)
+def test_a_file_whose_values_are_computed_is_not_a_journal(path: Path, way: str) -> None:
+    """What somebody else has made costs neither memory nor time: no row is read."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in _FOREIGN[way]:
+            connection.execute(statement)
+    before = path.read_bytes()
+    for read in (lambda: list(read_journal(path)), lambda: SqliteJournal(path)):
+        with pytest.raises(JournalError, match="a database, but not a journal"):
+            read()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot limit the length of values")
+def test_a_value_of_any_length_is_not_read(path: Path) -> None:
+    """SQLite refuses a value of more than 16 MiB before it reads it."""
+    journal = SqliteJournal(path)
+    journal.claim(_job("1"), SCOPE)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE entries SET result = zeroblob(20000000)")
+    for read in (lambda: list(read_journal(path)), lambda: list(journal.jobs()), lambda: journal.recover(SCOPE)):
+        with pytest.raises(JournalError, match="too big"):
+            read()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE entries SET result = NULL")
+    journal.close()

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 import tempfile
 import threading
 import weakref
@@ -82,6 +83,9 @@ _BUSY: Final = 30.0
 _LOG_BYTES: Final = 4 * 1024 * 1024
 
 _PRIVATE: Final = 0o600
+
+# Bytes of one row.  The strings of a result that the service accepts have less than 100 kB.
+_LONGEST_VALUE: Final = 16 << 20
 
 _T = TypeVar("_T")
 
@@ -203,6 +207,7 @@ def connect(path: Path) -> sqlite3.Connection:
         path, timeout=_BUSY, isolation_level=None, check_same_thread=False, factory=_Connection
     )
     connection.text_factory = _decode
+    _limit_values(connection)
     _CONNECTIONS.add(connection)
     return connection
 
@@ -281,6 +286,7 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
         uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
         connection = stack.enter_context(closing(sqlite3.connect(uri, timeout=_BUSY, uri=True)))
         connection.text_factory = _decode
+        _limit_values(connection)
         yield connection
 
 
@@ -306,8 +312,11 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
     Raises:
         JournalError: The file is not a journal, or its format is newer than this version.
     """
-    tables = frozenset(name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"))
-    if tables and not all(_find_columns(connection, name) >= _COLUMNS for name in tables & _TABLES or _TABLES):
+    pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
+    tables = frozenset(pages)
+    # A virtual table, which has no page, computes its rows.
+    ours = tables & _TABLES or _TABLES
+    if tables and not all(pages.get(name) and _has_our_columns(connection, name) for name in ours):
         raise JournalError("the journal cannot be opened: the file is a database, but not a journal")
     (user_version,) = connection.execute("PRAGMA user_version").fetchone()
     others = f"SELECT count(*) FROM format WHERE version IS NOT {_FORMAT}"  # noqa: S608 - a constant
@@ -319,8 +328,16 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
     return tables
 
 
-def _find_columns(connection: sqlite3.Connection, table: str) -> set[str]:
-    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+def _has_our_columns(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether a table has the columns of a journal, and none that is computed when it is read, in any time."""
+    columns = {name: kind for _, name, *_, kind in connection.execute(f"PRAGMA table_xinfo({table})")}
+    return columns.keys() >= _COLUMNS and not any(columns.values())
+
+
+def _limit_values(connection: sqlite3.Connection) -> None:
+    """Let SQLite refuse a value that no journal has, instead of reading it; Python 3.10 cannot set limits."""
+    if sys.version_info >= (3, 11):  # pragma: no branch - tests measure coverage with a newer Python
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
 
 
 def _decode(data: bytes) -> str | bytes:
