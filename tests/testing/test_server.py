@@ -309,10 +309,45 @@ def test_another_host_is_refused(service: LocalCodePipeline, host: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [b"POST / HTTP/1.1\r\nHost: localhost\r\nX: ", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"],
+)
+def test_a_request_that_comes_byte_by_byte_has_an_end(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    """The time is that of the complete request: each byte would start a timeout of the socket again."""
+    monkeypatch.setattr(_http_server, "_IDLE_SECONDS", 0.2)
+    with socket.create_connection(_address(service), timeout=0.01) as connection:
+        connection.sendall(begin)
+        sent = 0
+        while sent < 90:  # fewer than the body has
+            try:
+                assert connection.recv(1) == b""
+                break
+            except TimeoutError:
+                connection.sendall(b"x")
+                sent += 1
+            except ConnectionError:
+                break
+        assert sent < 90
+
+
+def test_a_time_that_has_passed_before_a_read_ends_the_request(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A negative timeout would be an error of the socket."""
+    times = iter([0.0, 1000.0])
+    monkeypatch.setattr(_http_server, "now", lambda: next(times))
+    with socket.create_connection(_address(service), timeout=5) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n")
+        assert connection.recv(1) == b""
+
+
 def test_connections_that_send_nothing_are_bounded(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed, and the others after a time."""
     monkeypatch.setattr(_http_server, "_MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(_http_server._Handler, "timeout", 0.2)
+    monkeypatch.setattr(_http_server, "_IDLE_SECONDS", 0.2)
     halves = [socket.create_connection(_address(service), timeout=5) for _ in range(6)]
     try:
         for half in halves:

@@ -7,6 +7,7 @@ leaves the socket within reach for playing faults.
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 from contextlib import suppress
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any, cast
 
+from cp_thirdparty._core.call import now
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._wire import Answer, HttpRequest
 
@@ -30,7 +32,7 @@ _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNOREC
 # Each connection has a thread.  The 64 clients of the largest test here have two connections each.
 _MOST_CONNECTIONS = 256
 
-# Seconds to wait for a request, or for its rest.
+# Seconds to wait for a request, and for all of it from its first byte on.
 _IDLE_SECONDS = 60.0
 
 
@@ -87,10 +89,44 @@ class HttpServer(ThreadingHTTPServer):
         """Say nothing: a client has hung up, and socketserver's own way is a traceback on stderr."""
 
 
+class _Received(io.RawIOBase):
+    """What a connection receives; a request has a time limit, however slowly its bytes come."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._ends_at: float | None = None
+
+    def start_request(self) -> None:
+        """Wait for another request; its time begins with its first byte."""
+        self._ends_at = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = _IDLE_SECONDS if self._ends_at is None else self._ends_at - now()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        count = self._connection.recv_into(buffer)
+        if self._ends_at is None:
+            self._ends_at = now() + _IDLE_SECONDS
+        return count
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = _IDLE_SECONDS
     disable_nagle_algorithm = True  # without it, each answer of two writes waits 40 ms for an acknowledgement
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._received = _Received(self.connection)
+        self.rfile = io.BufferedReader(self._received)
+
+    def handle_one_request(self) -> None:
+        self._received.start_request()
+        super().handle_one_request()
 
     def do_POST(self) -> None:
         if not _HOST.fullmatch(self.headers.get("Host", "")):
@@ -118,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if answer.ending == "lost":
             return
+        self.connection.settimeout(_IDLE_SECONDS)  # for the response
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
