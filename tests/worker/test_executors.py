@@ -32,6 +32,7 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty._temporary import sweep
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.testing._wire import Answer, failed
@@ -44,7 +45,7 @@ from cp_thirdparty.worker import (
     _executors,
     _steps,
 )
-from cp_thirdparty.worker._start_permit import take_permit
+from cp_thirdparty.worker._start_permit import Permits, take_permit
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -656,18 +657,14 @@ class _RemoteFailsOnce(Executor):
 
 
 def test_without_a_place_for_files_a_job_counts_as_begun(
-    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The worker does not know better, and must not run a handler twice."""
-    monkeypatch.setattr(tempfile, "mkstemp", _raise_os_error)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     _worker(service, handlers.tell_process, _CancelOnce).run_once()
     assert isinstance(action.result, FailureDetails)
     assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
-
-
-def _raise_os_error(**_: object) -> None:
-    raise OSError
 
 
 _NOTES: set[str] = set()
@@ -788,3 +785,18 @@ def test_a_coroutine_in_another_process_is_cancelled(service: LocalCodePipeline)
         until(lambda: late.status == "Failed")
         other = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         until(lambda: other.status == "Succeeded")
+
+
+def test_the_files_of_tasks_are_in_a_temporary_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So the sweep of the next worker removes them if this one is killed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    permits = Permits()
+    first, second = permits.create(), permits.create()
+    assert first is not None
+    assert second is not None
+    ((name, reason),) = sweep(tmp_path).kept
+    assert (reason, Path(first).parent, Path(second).parent) == ("its process is alive", *[tmp_path / name] * 2)
+    assert take_permit(first)
+    assert not take_permit(first)
+    permits.remove()
+    assert list(tmp_path.iterdir()) == []

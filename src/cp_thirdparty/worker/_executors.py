@@ -22,8 +22,8 @@ from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedErr
 from cp_thirdparty.worker._isolation import Raised, call_for, call_partner
 from cp_thirdparty.worker._start_permit import (
     WITHDRAWN,
+    Permits,
     begin_once,
-    create_permit,
     is_taken,
     remove_note,
     take_permit,
@@ -233,6 +233,7 @@ class ExecutorEngine(OtherProcessEngine):
         self._lock = threading.Lock()
         self._pool: _Pool | None = _Pool(make_executor())
         self._tasks: dict[str, _Task] = {}
+        self._permits = Permits()
 
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
         """Send the ids of the job to the executor and wait."""
@@ -242,7 +243,10 @@ class ExecutorEngine(OtherProcessEngine):
             return self._run(task, time.time() + seconds_left)
         finally:
             task.withdraw()  # removes the file of a task that is not wanted any more
-            del self._tasks[job.offer.job_id]
+            with self._lock:
+                del self._tasks[job.offer.job_id]
+                if not self._tasks:
+                    self._permits.remove()
 
     def withdraw(self, job: ClaimedJob) -> bool:
         """Prevent the handler of a job from beginning; return ``False`` if it has begun, or may have."""
@@ -298,7 +302,7 @@ class ExecutorEngine(OtherProcessEngine):
             if self._pool is None:
                 self._pool = _Pool(self._make_executor())
             if isinstance(self._pool.executor, _LOCAL_EXECUTORS):
-                task.permit = create_permit()
+                task.permit = self._permits.create()
             self._pool.tasks.add(task)
             return self._pool
 

@@ -11,23 +11,40 @@ result.  Dask never runs a task at two places at a time, so a note in its schedu
 
 from __future__ import annotations
 
-import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Final
+
+from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.exceptions import ArtifactError
 
 # Why a handler was not called whose worker has removed the permit.
 WITHDRAWN: Final = "the handler was not called in time"
 
 
-def create_permit() -> str | None:
-    """Create a permit; return ``None`` if there is no place for a file."""
-    try:
-        descriptor, path = tempfile.mkstemp(prefix="cp-thirdparty-start-")
-    except OSError:
-        return None
-    os.close(descriptor)
-    return path
+class Permits:
+    """The permits of a worker, in a temporary directory: a sweep removes those of a killed worker."""
+
+    def __init__(self) -> None:
+        self._directory: PrivateDirectory | None = None
+
+    def create(self) -> str | None:
+        """Create a permit; return ``None`` if there is no place for a file."""
+        name = secrets.token_hex(8)
+        try:
+            if self._directory is None:
+                self._directory = PrivateDirectory(Path(tempfile.gettempdir()))
+            self._directory.create_file(name).close()
+        except (OSError, ArtifactError):
+            return None
+        return str(self._directory.path / name)
+
+    def remove(self) -> None:
+        """Remove all permits."""
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            directory.close()
 
 
 def take_permit(path: str) -> bool:
