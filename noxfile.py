@@ -229,7 +229,7 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build the wheel and the sdist into dist/ and check them; after `--`, only `build` or `check`."""
+    """Build the wheel and the sdist into dist/ and check them; after `--`, only `build`, `check` or `sbom`."""
     install(session, "--require-hashes", "-r", ".ci/release-tools.txt")
     session.run("python", ".ci/release", *session.posargs)
 

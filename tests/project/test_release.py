@@ -122,29 +122,40 @@ def test_only_a_complete_release_is_published(
 
 
 def _replace_checks(release: Any, tmp_path: Path, happen: Any) -> None:
-    """Let the checks do nothing, but for one of them."""
-    names = ("is_reproducible", "look_inside", "run", "smoke")
+    """Let the checks do nothing, but for one of them, and the bill of materials."""
+    names = ("is_reproducible", "look_inside", "run")
     vars(release).update({name: lambda *_, **__: None for name in names})
-    vars(release).update(DIST=tmp_path / "dist", SBOM=tmp_path / "sbom", bill_of_materials=happen)
-    (tmp_path / "dist").mkdir()
+    vars(release).update(DIST=tmp_path / "dist", SBOM=tmp_path / "sbom", bill_of_materials=happen, smoke=happen)
+    (tmp_path / "dist").mkdir(parents=True)
     for name in ("a.whl", "a.tar.gz"):
         (tmp_path / "dist" / name).write_bytes(b"built")
 
 
 def test_checks_leave_the_files_as_they_were_built(release: Any, tmp_path: Path) -> None:
     """They may write the bill of materials, and nothing of what is published."""
-    _replace_checks(release, tmp_path, lambda _: (tmp_path / "sbom" / "a.cdx.json").touch())
+    _replace_checks(release, tmp_path, lambda _: None)
     release.check()
+    vars(release).update(bill_of_materials=lambda _: (tmp_path / "sbom" / "a.cdx.json").touch())
+    release.write_sbom()
     assert list(release.hashes()) == ["a.tar.gz", "a.whl"]
     (tmp_path / "again").mkdir()
     _replace_checks(release, tmp_path / "again", lambda _: (release.DIST / "a.whl").write_bytes(b"other"))
     with pytest.raises(SystemExit, match="a check has changed dist/"):
         release.check()
+    _replace_checks(release, tmp_path / "once more", lambda _: (release.DIST / "a.whl").write_bytes(b"other"))
+    with pytest.raises(SystemExit, match="the bill of materials has changed dist/"):
+        release.write_sbom()
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [([], ["build", "check"]), (["build"], ["build"]), (["check"], ["check"]), (["publish"], None)],
+    [
+        ([], ["build", "check", "write_sbom"]),
+        (["build"], ["build"]),
+        (["check"], ["check"]),
+        (["sbom"], ["write_sbom"]),
+        (["publish"], None),
+    ],
 )
 def test_building_and_checking_are_two_steps(
     release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: list[str] | None
@@ -152,11 +163,11 @@ def test_building_and_checking_are_two_steps(
     """The workflow runs each in a job of its own."""
     done: list[str] = []
     (tmp_path / "dist").mkdir()
-    steps = {name: lambda *_, name=name: done.append(name) for name in ("build", "check")}
+    steps = {name: lambda *_, name=name: done.append(name) for name in ("build", "check", "write_sbom")}
     vars(release).update(DIST=tmp_path / "dist", shutil=mock.Mock(), **steps)
     monkeypatch.setattr(sys, "argv", ["release", *arguments])
     if expected is None:
-        with pytest.raises(SystemExit, match=r"\[build\|check\]"):
+        with pytest.raises(SystemExit, match=r"\[build\|check\|sbom\]"):
             release.main()
     else:
         release.main()

@@ -33,6 +33,7 @@ def test_permissions_are_the_least() -> None:
     assert {name: job["permissions"] for name, job in _JOBS.items()} == {
         "build": {"contents": "read"},
         "check": {"contents": "read"},
+        "sbom": {"contents": "read"},
         "publish": {"id-token": "write"},
         "keep": {"contents": "write"},
     }
@@ -46,7 +47,7 @@ def test_what_may_write_runs_no_code_of_ours(job: str) -> None:
         "pypa/gh-action-pypi-publish",
         _VERIFY,
     }
-    assert set(_JOBS[job]["needs"]) >= {"build", "check"}
+    assert set(_JOBS[job]["needs"]) >= {"build", "check", "sbom"}
 
 
 def test_nothing_runs_between_the_build_and_the_record_of_hashes() -> None:
@@ -57,9 +58,21 @@ def test_nothing_runs_between_the_build_and_the_record_of_hashes() -> None:
         'echo "sha256=$(sha256sum -- * | base64 --wrap=0)" >> "$GITHUB_OUTPUT"',
         "actions/upload-artifact",
     ]
-    assert [step for step in _steps("check") if "pip" in step] == [
-        "python -m pip install --require-hashes --only-binary=:all: -r .ci/release-tools.txt"
+    tools = "python -m pip install --require-hashes --only-binary=:all: -r .ci/release-tools.txt"
+    for job in ("check", "sbom"):
+        assert [step for step in _steps(job) if "pip" in step] == [tools]
+
+
+def test_the_bill_of_materials_is_written_where_no_test_runs() -> None:
+    """Tests may write everything in their job, so that job gives nothing to another one."""
+    assert _steps("sbom")[4:] == [
+        _VERIFY,
+        "python .ci/release sbom",
+        'echo "sha256=$(sha256sum -- * | base64 --wrap=0)" >> "$GITHUB_OUTPUT"',
+        "actions/upload-artifact",
     ]
+    assert _steps("check")[-1] == "python .ci/release check"
+    assert "outputs" not in _JOBS["check"]
 
 
 @pytest.mark.parametrize("job", _WRITERS)
@@ -68,7 +81,7 @@ def test_each_artifact_is_compared_with_the_hash_of_the_job_that_made_it(job: st
     steps = _JOBS[job]["steps"]
     downloads = [step["with"]["name"] for step in steps if step.get("uses", "").startswith("actions/download-artifact")]
     compared = {step["working-directory"]: step["env"]["SHA256"] for step in steps if step.get("run") == _VERIFY}
-    made_by = {"dist": "build", "sbom": "check"}
+    made_by = {"dist": "build", "sbom": "sbom"}
     assert compared == {name: f"${{{{ needs.{made_by[name]}.outputs.sha256 }}}}" for name in downloads}
     last_comparison = max(at for at, step in enumerate(steps) if step.get("run") == _VERIFY)
     first_use = next(at for at, step in enumerate(steps) if re.search("pypi-publish|gh release", str(step)))
