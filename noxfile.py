@@ -253,7 +253,11 @@ TEST = ("-e", ".", "--group", "test")
 ASYNC = ("-e", ".[async]", "--group", "async")
 ASYNC_TESTS = (
     *("-m", "", "-k", "async"),  # also the slow test that runs the example for asyncio
-    *("tests/client/test_answers.py", "tests/client/test_async_client.py"),
+    *(
+        "tests/client/test_answers.py",
+        "tests/client/test_async_argument_frames.py",
+        "tests/client/test_async_client.py",
+    ),
     *("tests/client/test_async_logs.py", "tests/client/test_async_polls.py", "tests/client/test_async_tasks.py"),
     *("tests/client/test_calls.py", "tests/client/test_delivery.py", "tests/client/test_error_facts.py"),
     *("tests/client/test_markers.py", "tests/client/test_telemetry.py", "tests/project/test_exports.py"),

@@ -369,7 +369,7 @@ os.wait()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 def test_a_child_of_a_fork_does_not_keep_a_directory(tmp_path: Path) -> None:
-    """The child neither removes nor uses it, and it is swept after the death of the parent although the child lives."""
+    """The child neither removes nor uses it, and it is swept after the death of the parent although the child runs."""
     command = [sys.executable, "-c", _FORKING_CHILD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
