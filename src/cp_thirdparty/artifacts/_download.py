@@ -20,12 +20,12 @@ __all__ = ["Facts", "facts_of", "fetch"]
 @attrs.frozen
 class Facts:
     """
-    What S3 says of an object before it is read.
+    What S3 has reported about an object before it is read.
 
     Attributes:
         size: Its bytes.
 
-        etag: Its version, so to say.
+        etag: It changes with each version.
 
         checksum: The checksum of all its bytes, if S3 tells one that can be computed here.
     """
@@ -36,7 +36,7 @@ class Facts:
 
 
 def facts_of(s3: Any, place: Place) -> Facts:
-    """Ask S3 for size, ETag and checksum of an object."""
+    """Request size, ETag and checksum of an object from S3."""
     try:
         answer = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
     except ClientError as failure:
@@ -78,7 +78,7 @@ def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_byte
 
 
 class _Known:
-    """A subscriber of s3transfer that saves it from asking again."""
+    """A subscriber of s3transfer that makes a second request for the size needless."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
