@@ -492,7 +492,8 @@ def test_the_write_ahead_log_does_not_stay_large(tmp_path: Path) -> None:
     """A large transaction leaves a log that the next one shortens."""
     path = tmp_path / "j.db"
     with closing(SqliteJournal(path)) as journal:
-        journal._file.write(("CREATE TABLE large AS SELECT zeroblob(20000000) AS data", ()))
+        halves = "SELECT zeroblob(10000000) AS data UNION ALL SELECT zeroblob(10000000)"
+        journal._file.write((f"CREATE TABLE large AS {halves}", ()))
         assert path.with_name("j.db-wal").stat().st_size > 20_000_000
         for _ in range(2):
             journal.claim(_JOB, SCOPE)
