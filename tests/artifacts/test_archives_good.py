@@ -34,6 +34,7 @@ from support.zip_records import (
     deflated,
     descriptor,
     end64,
+    signing_block,
     zip64,
 )
 
@@ -340,6 +341,28 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         built(Record(), before_end=end64(count=1, length=54, begin=46, at=100)[:-4] + bytes(4)),
         {"file.txt": _TEXT},
     ),
+    "flag of a descriptor, and none follows": (
+        built(
+            Record(name=b"stored", flags=8),
+            Record(name=b"deflated", flags=8, method=8),
+            Record(name=b"sizes in the central directory only", flags=8, method=8, local=_UNKNOWN),
+            Record(name=b"d/", content=b"", flags=8, attributes=DIRECTORY),
+            Record(name=b"last", flags=8),
+        ),
+        dict.fromkeys(("stored", "deflated", "sizes in the central directory only", "last"), _TEXT),
+    ),
+    "Android": (
+        built(Record(name=b"a"), Record(method=8), before_directory=signing_block(b"signature", b"")),
+        {"a": _TEXT, "file.txt": _TEXT},
+    ),
+    "Android, aligned": (
+        built(
+            Record(method=8, flags=8, local=_UNKNOWN, descriptor=descriptor(_TEXT, len(_PACKED))),
+            before_directory=bytes(4_000) + signing_block(b"signature"),
+        ),
+        {"file.txt": _TEXT},
+    ),
+    "zeros before the directory": (built(Record(), before_directory=bytes(65_536)), {"file.txt": _TEXT}),
     "Unicode path of another name": (
         built(Record(name=b"plain", extra=b"\x75\x70\x07\0\1\0\0\0\0" + "\u00fc".encode())),
         {"plain": _TEXT},
@@ -354,6 +377,19 @@ def test_other_layouts_are_extracted(tmp_path: Path, layout: str) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     assert extract_archive(tmp_path / "a.zip", to=tmp_path / "out") == tmp_path / "out"
     assert _files(tmp_path / "out") == files
+
+
+def test_a_count_of_16_bits_may_be_the_lowest_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Archive Utility of macOS writes no ZIP64 record for many entries; here, a count has 2 bits instead of 16."""
+    monkeypatch.setattr("cp_thirdparty.artifacts._zip_layout.FULL16", 0b11)
+    archive, limits = tmp_path / "a.zip", ArchiveLimits(max_entries=5)
+    records = [Record(name=b"%d" % number) for number in range(6)]
+    archive.write_bytes(built(*records[:5], end={"count": 1}))
+    extract_archive(archive, to=tmp_path / "out", limits=limits)
+    assert len(_files(tmp_path / "out")) == 5
+    archive.write_bytes(built(*records, end={"count": 2}))
+    with pytest.raises(UnsafeArchiveError, match=r"^too many entries"):
+        extract_archive(archive, to=tmp_path / "more", limits=limits)
 
 
 _MODES = {

@@ -29,6 +29,7 @@ from support.zip_records import (
     deflated,
     descriptor,
     end64,
+    signing_block,
     zip64,
 )
 
@@ -283,7 +284,17 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         rules.DESCRIPTOR,
     ),
     "descriptor of a wrong length": (built(Record(flags=8, descriptor=b"x" * 13)), "file.txt", rules.DESCRIPTOR),
-    "descriptor missing": (built(Record(flags=8)), "file.txt", rules.DESCRIPTOR),
+    # A program that reads from the first byte on takes the data for other entries.
+    "descriptor missing after data of unknown size": (
+        built(Record(content=built(Record(name=b"evil")), flags=8, local={"crc": 0, "packed": 0, "size": 0})),
+        "file.txt",
+        rules.DESCRIPTOR,
+    ),
+    "descriptor missing, and a gap": (
+        built(_GOOD, Record(flags=8), Record(name=b"b", before=b"\0")),
+        "file.txt",
+        rules.DESCRIPTOR,
+    ),
     "descriptor with a wrong signature": (
         built(Record(flags=8, descriptor=descriptor(b"content\n", signature=b"PK\7\7"))),
         "file.txt",
@@ -303,6 +314,36 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     "in the directory": (built(_GOOD, Record(central={"offset": 92})), "file.txt", rules.OUTSIDE),
     "gap": (built(_GOOD, Record(before=b"gap")), "good.txt", rules.GAP),
     "gap before the directory": (built(_GOOD, before_directory=b"gap"), "good.txt", rules.GAP),
+    "zeros between entries": (built(_GOOD, Record(before=bytes(16))), "good.txt", rules.GAP),
+    "zeros and more before the directory": (
+        built(_GOOD, before_directory=bytes(16) + built(Record(name=b"evil"))),
+        "good.txt",
+        rules.GAP,
+    ),
+    "too many zeros before the directory": (built(_GOOD, before_directory=bytes(65_537)), "good.txt", rules.GAP),
+    "an archive in a signing block": (
+        built(_GOOD, before_directory=signing_block(built(Record(name=b"evil"))[:-22])),
+        "",
+        rules.GAP,
+    ),
+    "a signing block with two sizes": (
+        built(_GOOD, before_directory=signing_block(b"x", size=36, last_size=37)),
+        "",
+        rules.GAP,
+    ),
+    "a signing block with a gap": (
+        built(_GOOD, before_directory=signing_block(b"x", b"y").replace(b"\5" + bytes(7), b"\6" + bytes(7))),
+        "",
+        rules.GAP,
+    ),
+    "a signing block of the wrong size": (built(_GOOD, before_directory=signing_block(b"x", size=38)), "", rules.GAP),
+    "a signing block before the archive": (
+        built(_GOOD, before_directory=signing_block(b"x", size=1 << 19)),
+        "",
+        rules.GAP,
+    ),
+    "a large signing block": (built(_GOOD, before_directory=signing_block(bytes(_MIB))), "", rules.GAP),
+    "bytes before a signing block and no entry": (built(before_directory=b"junk" + signing_block()), "", rules.GAP),
     "an archive before": (built(Record(name=b"evil")) + built(_GOOD), "", rules.GAP),
     "many bytes before": (b"#" * (_MIB + 1) + built(_GOOD), "", rules.GAP),
     "a directory where the offset leads": (
@@ -323,6 +364,11 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     "no archive": (b"<html>" * 100, "", rules.NOT_ZIP),
     "fewer entries": (built(_GOOD, end={"count": 2}), "", rules.CENTRAL),
     "more entries": (built(_GOOD, Record(), end={"count": 1}), "", rules.CENTRAL),
+    "a count that differs by 65,536 with ZIP64": (
+        built(_GOOD, before_end=end64(count=65_537, length=54, begin=46, at=100), end={"count": 0xFFFF}),
+        "",
+        rules.CENTRAL,
+    ),
     "split": (built(_GOOD, end={"disk": 1}), "", rules.SPLIT),
     "counts disagree": (built(_GOOD, end={"here": 0}), "", rules.SPLIT),
     "directory of a wrong length": (built(_GOOD, end={"length": 3}), "", rules.CENTRAL),

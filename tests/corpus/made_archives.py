@@ -10,10 +10,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from artifacts.test_archives_good import LAYOUTS
+from artifacts.test_archives_good import LAYOUTS as FAST_LAYOUTS
 from corpus.makers import MAKERS
 from corpus.readers import READERS, extract_by, find_harmless
 from support.trees import find_ways_out, read_tree
+from support.zip_records import DIRECTORY, Record, built
 
 from cp_thirdparty.artifacts import create_archive, extract_archive
 
@@ -63,6 +64,11 @@ def test_an_archive_of_another_program_is_extracted(tmp_path: Path, maker: str) 
     assert _compare(tmp_path, archive)
 
 
+_MANY = (Record(name=b"%d/" % number, content=b"", attributes=DIRECTORY) for number in range(65_537))
+LAYOUTS = {
+    **{name: data for name, (data, _) in FAST_LAYOUTS.items()},
+    "Archive Utility of macOS, count of 16 bits": built(*_MANY, end={"count": 1}),
+}
 # Layouts with names that each program decodes by its own rules.
 _OTHER_NAMES = {"no UTF-8 on Unix", "old code page"}
 
@@ -71,7 +77,7 @@ _OTHER_NAMES = {"no UTF-8 on Unix", "old code page"}
 def test_a_layout_is_harmless(tmp_path: Path, layout: str) -> None:
     """What is forged here is what other programs extract too."""
     archive = tmp_path / "a.zip"
-    archive.write_bytes(LAYOUTS[layout][0])
+    archive.write_bytes(LAYOUTS[layout])
     assert _compare(tmp_path, archive) or layout in _OTHER_NAMES
 
 

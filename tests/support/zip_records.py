@@ -127,6 +127,14 @@ def central_header(
     return struct.pack("<4s6H3L5H2L", *fields, *lengths) + name + extra + comment
 
 
+def signing_block(*values: bytes, size: int | None = None, last_size: int | None = None) -> bytes:
+    """Make the block with Android's signature, which is before the central directory."""
+    pairs = b"".join(struct.pack("<QL", 4 + len(value), 0x7109871A) + value for value in values)
+    size = len(pairs) + 24 if size is None else size
+    last_size = size if last_size is None else last_size
+    return struct.pack("<Q", size) + pairs + struct.pack("<Q", last_size) + b"APK Sig Block 42"
+
+
 def end_record(
     *, count: int, length: int, begin: int, comment: bytes = b"", disk: int = 0, here: int | None = None
 ) -> bytes:

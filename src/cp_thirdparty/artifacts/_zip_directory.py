@@ -1,9 +1,9 @@
 """
 Read the directory of a zip archive, and accept it only if each record agrees with every other.
 
-A zip archive states most facts twice, and readers differ in which of them they use.  Here the records must cover the
-file from its first byte to its last, in order and without a gap, and the two headers of an entry must be equal.  The
-format is that of PKWARE's APPNOTE 6.3.10.
+A zip archive states most facts twice, and readers differ in which of them they use.  Here the entries must follow each
+other in order and without a gap, and the two headers of an entry must be equal.  The format is that of PKWARE's APPNOTE
+6.3.10.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ import attrs
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule, broken, is_ratio_exceeded
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
-from cp_thirdparty.artifacts._file_formats import looks_like
+from cp_thirdparty.artifacts._zip_layout import (
+    FULL16,
+    FULL32,
+    PADDING,
+    Place,
+    bytes_at,
+    check_prefix,
+    find_directory,
+    find_end_of_entries,
+)
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
 STORED: Final = 0
 DEFLATED: Final = 8
 
-_END: Final = struct.Struct("<4s4H2LH")
-_END64_LOCATOR: Final = struct.Struct("<4sLQL")
-_END64: Final = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _EXTRA: Final = struct.Struct("<2H")
-
-_FULL16: Final = 0xFFFF
-_FULL32: Final = 0xFFFFFFFF
 
 # General purpose flags.
 _ENCRYPTED: Final = 1 << 0 | 1 << 6 | 1 << 13
@@ -54,20 +57,17 @@ _DOS: Final = (0, 10, 11, 14)
 
 # Enough for 100,000 entries with long names; it is read at once.
 _LONGEST_DIRECTORY: Final = 128 << 20
-_COMMENT: Final = 0xFFFF
-# Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.
-_PADDING: Final = 64 << 10
-# A start script or a launcher before the archive, which makes it executable.
-_LONGEST_PREFIX: Final = 1 << 20
 # Programs write a handful; each of 100,000 headers may have 16,000.
 _MOST_EXTRAS: Final = 100
 _ZEROS: Final = re.compile(rb"\0*")
-_SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
 
 _DEVICES: Final = (stat.S_IFBLK, stat.S_IFCHR)
 
-# Bytes that a data descriptor may have: 32 or 64 bits, with or without a signature.
-_DESCRIPTORS: Final = {12: "<3L", 16: "<4s3L", 20: "<L2Q", 24: "<4sL2Q"}
+# The data descriptor after an entry has 32 or 64 bits, with or without a signature; this one is the longest.
+_DESCRIPTOR32: Final = struct.Struct("<3L")
+_DESCRIPTOR64: Final = struct.Struct("<L2Q")
+_DESCRIPTOR_SIGNATURE: Final = b"PK\7\10"
+_LONGEST_DESCRIPTOR: Final = 24
 
 
 @attrs.frozen(kw_only=True)
@@ -132,21 +132,21 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     Raises:
         cp_thirdparty.exceptions.UnsafeArchiveError: It breaks a rule.
     """
-    place = _find_directory(file, size)
+    place = find_directory(file, size)
     if place.count > limits.max_entries:
         raise broken(rules.ENTRIES, "", limits)
     if place.end - place.begin > _LONGEST_DIRECTORY:
         raise broken(rules.CENTRAL, hint="it has more than 128 MiB")
-    data = _bytes_at(file, place.begin, place.end - place.begin)
-    records = sorted(_central_records(data, place), key=lambda record: record.offset)
+    data = bytes_at(file, place.begin, place.end - place.begin)
+    records = sorted(_central_records(data, place, limits), key=lambda record: record.offset)
     if records and records[-1].offset >= place.begin:
         raise broken(rules.OUTSIDE, records[-1].name)
-    begins = [*(record.offset for record in records), place.begin]
-    _check_prefix(file, begins[0], place)
+    begins = [*(record.offset for record in records), find_end_of_entries(file, place)]
+    check_prefix(file, begins[0], begins[-1])
     total = 0
     entries: list[Entry] = []
-    for record, following in zip(records, begins[1:], strict=True):
-        entry = _entry(file, record, following, tree)
+    for record, end in zip(records, begins[1:], strict=True):
+        entry = _entry(file, record, end, tree, padding=PADDING if record is records[-1] else 0)
         total += entry.size
         rule = _exceeded_limit(entry, total, limits)
         if rule is not None:
@@ -165,109 +165,15 @@ def _exceeded_limit(entry: Entry, total: int, limits: ArchiveLimits) -> Rule | N
     return rules.RATIO if is_ratio_exceeded(limits, entry.size, entry.packed) else None
 
 
-# --- where the central directory is
-
-
-@attrs.frozen
-class _Place:
-    """
-    The place of the central directory.
-
-    Attributes:
-        count: How many entries it has.
-
-        begin: Its first byte.
-
-        end: The byte after its last one.
-
-        shift: How many bytes were put before the archive after it was made, so that its offsets do not count them.
-    """
-
-    count: int
-    begin: int
-    end: int
-    shift: int
-
-
-def _find_directory(file: BinaryIO, size: int) -> _Place:
-    """Find the end records, and what they state about the central directory."""
-    tail_length = min(size, _END.size + _COMMENT + _PADDING)
-    tail = _bytes_at(file, size - tail_length, tail_length)
-    found = next((at for at in _positions(tail, b"PK\5\6") if _ends_after(tail, at)), None)
-    if found is None:
-        head = _bytes_at(file, 0, min(size, 512))
-        if head[:4] in _SIGNATURES:
-            raise broken(rules.TRUNCATED)
-        raise broken(rules.NOT_ZIP, hint=looks_like(head))
-    if tail.find(b"PK\5\6", found + 4) >= 0:
-        raise broken(rules.TWO_ENDS)
-    end = size - tail_length + found
-    _, disk, first_disk, here, count, length, begin, _ = _END.unpack_from(tail, found)
-    locator_at = end - _END64_LOCATOR.size
-    locator = _bytes_at(file, locator_at, _END64_LOCATOR.size) if locator_at >= 0 else b""
-    stated_end = None
-    if locator[:4] == b"PK\6\7":
-        end = locator_at - _END64.size
-        values, stated_end = _zip64_values(file, locator, end)
-        old, full = (disk, first_disk, here, count, length, begin), (_FULL16,) * 4 + (_FULL32,) * 2
-        if any(value not in (wide, limit) for value, wide, limit in zip(old, values, full, strict=True)):
-            raise broken(rules.ZIP64)
-        disk, first_disk, here, count, length, begin = values
-    if (disk, first_disk) != (0, 0) or here != count:
-        raise broken(rules.SPLIT)
-    shift = end - length - begin
-    if shift < 0 or stated_end not in (None, end - shift):
-        raise broken(rules.CENTRAL)
-    # Other readers may use the offset as it is, if there is a directory.
-    if shift and _bytes_at(file, begin, 4) in _SIGNATURES:
-        raise broken(rules.CENTRAL)
-    return _Place(count, begin + shift, end, shift)
-
-
-def _ends_after(tail: bytes, at: int) -> bool:
-    """Whether an end record has nothing after it but its comment, zeros and blanks."""
-    if at + _END.size > len(tail):
-        return False
-    end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
-    return end <= len(tail) and not tail[end:].strip(b"\0\t\r\n ")
-
-
-def _positions(data: bytes, signature: bytes) -> Iterator[int]:
-    at = data.find(signature)
-    while at >= 0:
-        yield at
-        at = data.find(signature, at + 1)
-
-
-def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, int, int, int, int, int], int]:
-    """Return what the ZIP64 end record before the locator states, and where the locator states that it is."""
-    _, disk, stated, disks = _END64_LOCATOR.unpack(locator)
-    record = _bytes_at(file, at, _END64.size) if at >= 0 else b""
-    if disk != 0 or disks > 1 or record[:4] != b"PK\6\6":
-        raise broken(rules.ZIP64)
-    _, length, _, _, disk, first_disk, here, count, size, begin = _END64.unpack(record)
-    if length != _END64.size - 12:
-        raise broken(rules.ZIP64)
-    return (disk, first_disk, here, count, size, begin), stated
-
-
-def _check_prefix(file: BinaryIO, length: int, place: _Place) -> None:
-    """Accept bytes before the first entry only if no other reader can take them for an archive."""
-    if length == 0:
-        return
-    if length > _LONGEST_PREFIX or place.begin == length:
-        raise broken(rules.GAP, hint="before the first entry")
-    prefix = _bytes_at(file, 0, length)
-    if any(signature in prefix for signature in _SIGNATURES):
-        raise broken(rules.GAP, hint="before the first entry")
-
-
 # --- the central directory
 
 
-def _central_records(data: bytes, place: _Place) -> Iterator[_Central]:
-    at = 0
-    for _ in range(place.count):
+def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterator[_Central]:
+    at = count = 0
+    while at < len(data):
+        count += 1
+        if count > limits.max_entries:
+            raise broken(rules.ENTRIES, "", limits)
         if at + _CENTRAL.size > len(data) or data[at : at + 4] != b"PK\1\2":
             raise broken(rules.CENTRAL)
         _, made_by, _, flags, method, _, _, crc, packed, size, *rest = _CENTRAL.unpack_from(data, at)
@@ -285,7 +191,7 @@ def _central_records(data: bytes, place: _Place) -> Iterator[_Central]:
         if extras is None:
             raise broken(rules.EXTRA, name)
         size, packed, offset = _widened(name, extras, (size, packed, offset))
-        if disk not in (0, _FULL16):
+        if disk not in (0, FULL16):
             raise broken(rules.SPLIT, name)
         yield _Central(
             name=name,
@@ -299,7 +205,7 @@ def _central_records(data: bytes, place: _Place) -> Iterator[_Central]:
             mode=attributes >> 16 if made_by >> 8 in _UNIX else 0,
             offset=offset + place.shift,
         )
-    if at != len(data):
+    if not place.has_count(count):
         raise broken(rules.CENTRAL)
 
 
@@ -348,7 +254,7 @@ def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) 
     wide = iter(struct.iter_unpack("<Q", extras.get(_ZIP64, b"")[: len(extras.get(_ZIP64, b"")) // 8 * 8]))
     found: list[int] = []
     for value in values:
-        if value == _FULL32:
+        if value == FULL32:
             following = next(wide, None)
             if following is None:
                 raise broken(rules.ZIP64, name)
@@ -360,20 +266,22 @@ def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) 
 # --- one entry
 
 
-def _entry(file: BinaryIO, record: _Central, following: int, tree: Tree) -> Entry:
-    """Check a record against its local header, which begins at its offset, and the entry after it."""
+def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: int) -> Entry:
+    """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
     kind = _kind(record)
     rule = _broken_record(record, kind)
     if rule is not None:
         raise broken(rule, record.name)
     node = tree.add(record.name, kind)
-    length, has_descriptor = _check_local_header(file, record, following)
+    length, descriptors = _check_local_header(file, record, end)
     data_offset = record.offset + length
-    rest = following - data_offset - record.packed
-    if has_descriptor:
-        _check_descriptor(file, record, data_offset + record.packed, rest)
-    elif rest:
-        raise broken(rules.GAP, record.name, hint="after its data")
+    data_end = data_offset + record.packed
+    if data_end != end or b"" not in descriptors:
+        rest = bytes_at(file, data_end, min(end - data_end, _LONGEST_DESCRIPTOR + padding + 1))
+        if not _is_rest(rest, descriptors, padding):
+            if descriptors == [b""]:
+                raise broken(rules.GAP, record.name, hint="after its data")
+            raise broken(rules.DESCRIPTOR, record.name)
     entry = node.content = Entry(
         node=node,
         mode=record.mode,
@@ -412,20 +320,20 @@ def _broken_record(record: _Central, kind: Kind) -> Rule | None:
     return rules.DEVICE if kind == "file" and stat.S_IFMT(record.mode) in _DEVICES else None
 
 
-def _check_local_header(file: BinaryIO, record: _Central, following: int) -> tuple[int, bool]:
+def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int, list[bytes]]:
     """
-    Check the local header, and return its length and whether a data descriptor follows the data.
+    Check the local header, and return its length and the data descriptors that may follow the data.
 
     Some programs set the flag of the descriptor, and that of UTF-8 for a name in ASCII, in one of the headers only.
     """
-    header = _bytes_at(file, record.offset, _LOCAL.size)
+    header = bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
         raise broken(rules.HEADERS, record.name, hint="there is no local header")
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
     length: int = _LOCAL.size + name_length + extra_length
-    if record.offset + length + record.packed > following:
+    if record.offset + length + record.packed > end:
         raise broken(rules.OVERLAP, record.name)
-    rest = _bytes_at(file, record.offset + _LOCAL.size, name_length + extra_length)
+    rest = bytes_at(file, record.offset + _LOCAL.size, name_length + extra_length)
     extras = _extras(rest[name_length:])
     if extras is None:
         raise broken(rules.EXTRA, record.name)
@@ -443,20 +351,26 @@ def _check_local_header(file: BinaryIO, record: _Central, following: int) -> tup
         value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(stated, known, strict=True)
     ):
         raise broken(rules.HEADERS, record.name, hint="the sizes or checksums differ")
-    return length, bool(flags & _DESCRIPTOR)
+    if not flags & _DESCRIPTOR:
+        return length, [b""]
+    # Without a descriptor, a program that reads from the first byte on can only find the end of deflated data.
+    is_optional = record.method == DEFLATED or stated == known
+    return length, [*_descriptors(record), *([b""] if is_optional else [])]
 
 
-def _check_descriptor(file: BinaryIO, record: _Central, at: int, length: int) -> None:
-    layout = _DESCRIPTORS.get(length)
-    values = () if layout is None else struct.unpack(layout, _bytes_at(file, at, length))
-    signature = values[:-3]
-    if signature not in ((), (b"PK\7\10",)) or values[-3:] != (record.crc, record.packed, record.size):
-        raise broken(rules.DESCRIPTOR, record.name)
+def _descriptors(record: _Central) -> Iterator[bytes]:
+    """Return each form of the data descriptor of an entry."""
+    values = (record.crc, record.packed, record.size)
+    layouts = (_DESCRIPTOR64,) if max(values) > FULL32 else (_DESCRIPTOR32, _DESCRIPTOR64)
+    for layout in layouts:
+        yield _DESCRIPTOR_SIGNATURE + layout.pack(*values)
+        yield layout.pack(*values)
 
 
-def _bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
-    file.seek(at)
-    data = file.read(length)
-    if len(data) != length:
-        raise broken(rules.TRUNCATED)
-    return data
+def _is_rest(rest: bytes, descriptors: list[bytes], padding: int) -> bool:
+    """Whether the bytes after the data of an entry are one of the descriptors and at most so many zeros."""
+    for descriptor in descriptors:
+        zeros = rest[len(descriptor) :]
+        if rest.startswith(descriptor) and len(zeros) <= padding and not zeros.strip(b"\0"):
+            return True
+    return False

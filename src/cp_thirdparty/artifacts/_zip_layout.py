@@ -1,0 +1,174 @@
+"""
+Find the central directory of a zip archive, and check the bytes around its entries.
+
+The entries and the central directory must cover the file from its first byte to its last.  Other bytes are accepted
+before the first entry, before the central directory and at the end, if no reader can take them for a part of an
+archive.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+import attrs
+
+from cp_thirdparty.artifacts import _archive_rules as rules
+from cp_thirdparty.artifacts._archive_rules import broken
+from cp_thirdparty.artifacts._file_formats import looks_like
+
+__all__ = ["FULL16", "FULL32", "PADDING", "Place", "bytes_at", "check_prefix", "find_directory", "find_end_of_entries"]
+
+FULL16: Final = 0xFFFF
+FULL32: Final = 0xFFFFFFFF
+
+_END: Final = struct.Struct("<4s4H2LH")
+_END64_LOCATOR: Final = struct.Struct("<4sLQL")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+
+_COMMENT: Final = 0xFFFF
+# Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.
+PADDING: Final = 64 << 10
+# A start script or a launcher before the archive, which makes it executable.
+_LONGEST_PREFIX: Final = 1 << 20
+# Android's signature before the central directory: its size, pairs with a size each, its size, and its name.  Usual
+# ones have some KB.
+_SIGNING_END: Final = struct.Struct("<Q16s")
+_SIGNING_NAME: Final = b"APK Sig Block 42"
+_LONGEST_SIGNING_BLOCK: Final = 1 << 20
+_SIZE64: Final = struct.Struct("<Q")
+_SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
+
+
+@attrs.frozen
+class Place:
+    """
+    The place of the central directory.
+
+    Attributes:
+        count: How many entries the end record states.
+
+        is_exact: Whether the end record has space for any count.  Without ZIP64 it has 16 bits, and some programs, such
+            as the Archive Utility of macOS, write the lowest 16 bits of a larger count.
+
+        begin: Its first byte.
+
+        end: The byte after its last one.
+
+        shift: How many bytes were put before the archive after it was made, so that its offsets do not count them.
+    """
+
+    count: int
+    is_exact: bool
+    begin: int
+    end: int
+    shift: int
+
+    def has_count(self, count: int) -> bool:
+        """Whether the end record states this number of entries."""
+        return count == self.count or (not self.is_exact and count & FULL16 == self.count)
+
+
+def find_directory(file: BinaryIO, size: int) -> Place:
+    """Find the end records, and what they state about the central directory."""
+    tail_length = min(size, _END.size + _COMMENT + PADDING)
+    tail = bytes_at(file, size - tail_length, tail_length)
+    found = next((at for at in _positions(tail, b"PK\5\6") if _ends_after(tail, at)), None)
+    if found is None:
+        head = bytes_at(file, 0, min(size, 512))
+        if head[:4] in _SIGNATURES:
+            raise broken(rules.TRUNCATED)
+        raise broken(rules.NOT_ZIP, hint=looks_like(head))
+    if tail.find(b"PK\5\6", found + 4) >= 0:
+        raise broken(rules.TWO_ENDS)
+    end = size - tail_length + found
+    _, disk, first_disk, here, count, length, begin, _ = _END.unpack_from(tail, found)
+    locator_at = end - _END64_LOCATOR.size
+    locator = bytes_at(file, locator_at, _END64_LOCATOR.size) if locator_at >= 0 else b""
+    stated_end = None
+    if locator[:4] == b"PK\6\7":
+        end = locator_at - _END64.size
+        values, stated_end = _zip64_values(file, locator, end)
+        old, full = (disk, first_disk, here, count, length, begin), (FULL16,) * 4 + (FULL32,) * 2
+        if any(value not in (wide, limit) for value, wide, limit in zip(old, values, full, strict=True)):
+            raise broken(rules.ZIP64)
+        disk, first_disk, here, count, length, begin = values
+    if (disk, first_disk) != (0, 0) or here != count:
+        raise broken(rules.SPLIT)
+    shift = end - length - begin
+    if shift < 0 or stated_end not in (None, end - shift):
+        raise broken(rules.CENTRAL)
+    # Other readers may use the offset as it is, if there is a directory.
+    if shift and bytes_at(file, begin, 4) in _SIGNATURES:
+        raise broken(rules.CENTRAL)
+    return Place(count, stated_end is not None, begin + shift, end, shift)
+
+
+def _ends_after(tail: bytes, at: int) -> bool:
+    """Whether an end record has nothing after it but its comment, zeros and blanks."""
+    if at + _END.size > len(tail):
+        return False
+    end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
+    return end <= len(tail) and not tail[end:].strip(b"\0\t\r\n ")
+
+
+def _positions(data: bytes, signature: bytes) -> Iterator[int]:
+    at = data.find(signature)
+    while at >= 0:
+        yield at
+        at = data.find(signature, at + 1)
+
+
+def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, int, int, int, int, int], int]:
+    """Return what the ZIP64 end record before the locator states, and where the locator states that it is."""
+    _, disk, stated, disks = _END64_LOCATOR.unpack(locator)
+    record = bytes_at(file, at, _END64.size) if at >= 0 else b""
+    if disk != 0 or disks > 1 or record[:4] != b"PK\6\6":
+        raise broken(rules.ZIP64)
+    _, length, _, _, disk, first_disk, here, count, size, begin = _END64.unpack(record)
+    if length != _END64.size - 12:
+        raise broken(rules.ZIP64)
+    return (disk, first_disk, here, count, size, begin), stated
+
+
+def check_prefix(file: BinaryIO, length: int, end_of_entries: int) -> None:
+    """Accept bytes before the first entry only if no other reader can take them for an archive."""
+    if length == 0:
+        return
+    if length > _LONGEST_PREFIX or length == end_of_entries:
+        raise broken(rules.GAP, hint="before the first entry")
+    prefix = bytes_at(file, 0, length)
+    if any(signature in prefix for signature in _SIGNATURES):
+        raise broken(rules.GAP, hint="before the first entry")
+
+
+def find_end_of_entries(file: BinaryIO, place: Place) -> int:
+    """Return where the central directory begins, or Android's signing block before it."""
+    if place.begin < _SIGNING_END.size:
+        return place.begin
+    size, name = _SIGNING_END.unpack(bytes_at(file, place.begin - _SIGNING_END.size, _SIGNING_END.size))
+    if name != _SIGNING_NAME:
+        return place.begin
+    begin: int = place.begin - size - _SIZE64.size
+    if begin < 0 or size > _LONGEST_SIGNING_BLOCK or not _is_signing_block(bytes_at(file, begin, place.begin - begin)):
+        raise broken(rules.GAP, hint="a damaged signing block")
+    return begin
+
+
+def _is_signing_block(block: bytes) -> bool:
+    """Whether a block consists of pairs, each with its size, and nothing in it looks like a part of an archive."""
+    at, end = _SIZE64.size, len(block) - _SIGNING_END.size
+    while at + _SIZE64.size <= end:
+        at += _SIZE64.size + _SIZE64.unpack_from(block, at)[0]
+    is_complete = at == end and block[: _SIZE64.size] == block[end : end + _SIZE64.size]
+    return is_complete and not any(signature in block for signature in _SIGNATURES)
+
+
+def bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
+    """Return a part of the file."""
+    file.seek(at)
+    data = file.read(length)
+    if len(data) != length:
+        raise broken(rules.TRUNCATED)
+    return data
