@@ -803,6 +803,96 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         create_archive(source, to=tmp_path / "a.zip")
 
 
+def _replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _replace_by_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _replace_by_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+# How a file is replaced after its directory was listed -> the error.
+_REPLACED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "FIFO": (_replace_by_fifo, r"^the archive cannot be created: 'empty.txt' is not a file any more$"),
+    "directory": (_replace_by_directory, r"^Is a directory: '.*/source/empty.txt'$"),
+    "link": (_replace_by_link, r"^Too many levels of symbolic links: '.*/source/empty.txt'$"),
+    "nothing": (Path.unlink, r"^No such file or directory: '.*/source/empty.txt'$"),
+}
+
+
+@pytest.mark.parametrize("case", _REPLACED)
+def test_a_file_that_is_replaced_is_named_or_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Nothing is read from what has replaced it, and a FIFO without a writer does not block."""
+    replace, message = _REPLACED[case]
+    source = _make(tmp_path / "source")
+    bad = source / "empty.txt"
+    open_file = os.open
+
+    def replace_then_open(path: Any, *arguments: Any, **settings: Any) -> int:
+        if path == str(bad) and stat.S_ISREG(bad.lstat().st_mode):
+            replace(bad)
+        return open_file(path, *arguments, **settings)
+
+    monkeypatch.setattr("os.open", replace_then_open)
+    with pytest.raises(ArtifactError, match=message):
+        create_archive(source, to=tmp_path / "a.zip")
+    if bad.is_dir():
+        bad.rmdir()
+    bad.unlink(missing_ok=True)
+    bad.write_bytes(b"")
+    skipped: list[ArtifactError] = []
+    create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+    monkeypatch.undo()
+    assert len(skipped) == 1
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert sorted(info.filename for info in archive.infolist() if not info.is_dir()) == sorted(
+            {*_TREE, "run.sh"} - {"empty.txt"}
+        )
+
+
+@pytest.mark.parametrize("good_reads", [0, 1], ids=["first piece", "second piece"])
+def test_a_read_error_names_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good_reads: int) -> None:
+    """A file that cannot be read at all may be left out; one that fails later is an error."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_bytes(bytes(300_000))
+
+    class File(io.FileIO):
+        reads = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            if self.reads > good_reads:
+                raise OSError(errno.EIO, "no")
+            return super().read(size)
+
+    def open_file(path: str, mode: str, *, buffering: int, opener: Any) -> File:
+        assert (mode, buffering) == ("rb", 0)
+        return File(path, opener=opener)
+
+    monkeypatch.setattr("cp_thirdparty.artifacts.create.open", open_file, raising=False)
+    with pytest.raises(ArtifactFileError, match=f"^Input/output error: '{source / 'a'}'$") as caught:
+        create_archive(source, to=tmp_path / "a.zip")
+    assert caught.value.__context__ is None
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    skipped: list[ArtifactError] = []
+    if good_reads:
+        with pytest.raises(ArtifactFileError):
+            create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+    else:
+        create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+        assert [str(error) for error in skipped] == [str(caught.value)]
+
+
 @pytest.mark.parametrize("limit", ["max_entries", "max_total_bytes", "max_entry_bytes", "max_ratio"])
 @pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
 def test_a_tree_that_is_too_large_is_not_archived(

@@ -72,8 +72,9 @@ def create_archive(
             .. versionadded:: 0.2.0
 
         on_skip: Called with the error of each entry that no archive can contain: a socket, a FIFO, a device, a symbolic
-            link that the limits do not accept, a file or directory that cannot be read.  The entry is left out.
-            ``None`` raises the first of these errors.
+            link that the limits do not accept, a file or directory that cannot be read or has been replaced.  The entry
+            is left out.  ``None`` raises the first of these errors.  A file of which only the end cannot be read is
+            always an error.
 
             .. versionadded:: 0.2.0
 
@@ -94,7 +95,8 @@ def create_archive(
         cp_thirdparty.exceptions.ArtifactFileError: A file or directory cannot be read, or the archive cannot be
             written.
 
-        cp_thirdparty.exceptions.ArtifactError: A file was changed while it was read, or ``to`` is inside the directory.
+        cp_thirdparty.exceptions.ArtifactError: A file was changed or replaced while it was read, or ``to`` is inside
+            the directory.
 
         cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
 
@@ -229,32 +231,39 @@ class _Creation:
             archive.writestr(info, node.target.encode(), zipfile.ZIP_STORED)
         else:
             info.external_attr = (stat.S_IFREG | (0o755 if node.content else 0o644)) << 16
-            local = f"{self._directory}/{path}"
-            try:
-                descriptor = os.open(local, _OPEN)
-            except OSError as failure:
-                error = file_error(failure, local)
-            else:
-                self._add_file(archive, info, descriptor, local)
-                return
-            self._skip(error)
+            error = self._add_file(archive, info, f"{self._directory}/{path}")
+            if error is not None:
+                self._skip(error)
 
-    def _add_file(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, descriptor: int, local: str) -> None:
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            before = os.fstat(descriptor)
+    def _add_file(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, local: str) -> ArtifactError | None:
+        """Write a file, or return the error if nothing of it can be read."""
+        try:
+            file = open(local, "rb", buffering=0, opener=_open_source)  # noqa: SIM115 - closed below
+        except OSError as failure:
+            return file_error(failure, local)
+        with file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                return ArtifactError(f"the archive cannot be created: {info.filename!a} is not a file any more")
+            left = before.st_size
+            try:
+                piece = _read(local, partial(file.read, min(left, _PIECE)))
+            except ArtifactFileError as failure:
+                return failure
             self._check_size(info, before.st_size)
             info.compress_type = _method(before.st_size)
             with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
-                left = before.st_size
-                while left and (piece := _read(local, partial(file.read, min(left, _PIECE)))):
+                while piece:
                     packed.write(piece)
                     left -= len(piece)
                     self._reporter.add(len(piece))
-            after = os.fstat(descriptor)
+                    piece = _read(local, partial(file.read, min(left, _PIECE)))
+            after = os.fstat(file.fileno())
         if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise ArtifactError(f"the archive cannot be created: {info.filename!a} was changed while it was read")
         if is_ratio_exceeded(self._limits, info.file_size, info.compress_size):
             raise broken(rules.RATIO, info.filename, self._limits)
+        return None
 
     def _check_size(self, info: zipfile.ZipInfo, size: int) -> None:
         self._total += size
@@ -284,6 +293,10 @@ def _list(directory: str) -> list[os.DirEntry[str]] | ArtifactFileError:
             return sorted(scanned, key=lambda entry: os.fsencode(entry.name))
     except OSError as failure:
         return file_error(failure, directory)
+
+
+def _open_source(path: str, _flags: int) -> int:
+    return os.open(path, _OPEN)
 
 
 def _kind(mode: int) -> Kind | None:
