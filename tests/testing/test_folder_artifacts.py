@@ -9,18 +9,26 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
 from support.artifact_jobs import TOKEN, artifact, job
 from support.scripted_s3 import ScriptedS3
 
-from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactStore, SecretStr, Succeeded
+from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactStore, Job, SecretStr, Succeeded
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError, ThirdPartyError
+from cp_thirdparty.exceptions import (
+    ArtifactError,
+    ArtifactFileError,
+    ArtifactTransferError,
+    InvalidRequestError,
+    ThirdPartyError,
+)
 from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, samples
 from cp_thirdparty.worker import JobProcessor
 
@@ -40,27 +48,33 @@ def _zip(**files: str) -> bytes:
 _INPUTS = {"Source": _zip(**{"app/main.py": "print()"}), "Hostile": _zip(**{"../evil": "x"}), "Large": _LARGE}
 
 
-@pytest.fixture(params=["S3", "folder"])
-def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
-    """A store with input artifacts, one of which does not exist, and output artifacts."""
+@contextmanager
+def _open(kind: str, folder: Path, **bounds: Any) -> Iterator[ArtifactStore]:
+    """Open a store with input artifacts, one of which does not exist, and output artifacts."""
     inputs = [artifact(name, name, bucket=_BUCKET) for name in [*_INPUTS, "Missing"]]
     inputs += [artifact("Express", "x", bucket="x--x-s3"), artifact("Dots", "../x", bucket=_BUCKET)]
     outputs = [artifact(name, name, bucket=_BUCKET) for name in ("Report", "Log")]
     with job(_CREDENTIALS, inputs=inputs, outputs=outputs) as (client, details):
-        if request.param == "S3":
+        if kind == "S3":
             objects = {f"/{_BUCKET}/{name}": content for name, content in _INPUTS.items()}
             open_store: Callable[..., ArtifactStore] = ArtifactStore.for_job
             with ScriptedS3(objects) as s3:
-                settings: dict[str, Any] = {"endpoint_url": s3.endpoint_url, "region_name": "us-east-1"}
+                settings: dict[str, Any] = {"endpoint_url": s3.endpoint_url, "region_name": "us-east-1", **bounds}
                 with open_store(client, details, client_token=TOKEN, **settings) as store:
                     yield store
             return
-        folder = tmp_path_factory.mktemp("bucket")
         bucket = FolderArtifacts(folder)
         for name, content in _INPUTS.items():
             bucket.put(name, content)
-        with FolderArtifacts.for_job(client, details, client_token=TOKEN, folder=folder) as store:
+        with FolderArtifacts.for_job(client, details, client_token=TOKEN, folder=folder, **bounds) as store:
             yield store
+
+
+@pytest.fixture(params=["S3", "folder"])
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
+    """Return the store and its double."""
+    with _open(request.param, tmp_path_factory.mktemp("bucket")) as store:
+        yield store
 
 
 _Call: TypeAlias = Callable[[ArtifactStore, Path], Any]
@@ -270,6 +284,86 @@ def test_a_file_that_cannot_grow_is_one_class(opened: ArtifactStore, tmp_path: P
     assert (caught.value.errno, caught.value.strerror) == (errno.EFBIG, "File too large")
     assert caught.value.filename is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "source"]
+
+
+_TRANSFERS: dict[str, _Call] = {
+    "size": lambda store, _: store.size("Source"),
+    "open": lambda store, _: _read(store, "Source"),
+    "download": lambda store, to: store.download("Source", to=to / "a"),
+    "extract": lambda store, to: store.extract("Source", to=to / "a"),
+    "upload": lambda store, _: store.upload("Report", Path(__file__)),
+    "archive": lambda store, _: store.archive("Report", Path(__file__).parent),
+}
+
+
+@pytest.mark.parametrize("kind", ["S3", "folder"])
+@pytest.mark.parametrize("way", _TRANSFERS)
+@pytest.mark.parametrize(
+    ("bounds", "reason"),
+    [
+        ({"deadline": 100.0, "clock": lambda: 101.0}, "the deadline of the transfer was reached"),
+        ({"is_cancelled": lambda: True}, "the transfer was stopped because the job was cancelled"),
+    ],
+    ids=["deadline", "cancelled"],
+)
+def test_a_transfer_that_must_end_is_the_same_error(
+    tmp_path: Path, kind: str, way: str, bounds: dict[str, Any], reason: str
+) -> None:
+    """Nothing is transferred after the deadline of the job, and nothing for a cancelled job."""
+    with _open(kind, tmp_path / "bucket", **bounds) as store:
+        with pytest.raises(ArtifactTransferError, match=rf"put artifact '\w+': {reason}$") as caught:
+            _TRANSFERS[way](store, tmp_path)
+        assert (caught.value.is_retry_safe, caught.value.job_id) == (False, store._job_id)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "bucket"] == []
+    assert not (tmp_path / "bucket" / "Report").exists()
+
+
+@pytest.mark.parametrize("kind", ["S3", "folder"])
+def test_a_transfer_ends_between_two_pieces(tmp_path: Path, kind: str) -> None:
+    """A job that is cancelled while an artifact is read gets no more bytes."""
+    job_state = SimpleNamespace(is_cancelled=False)
+
+    def cancel(_count: int) -> None:
+        job_state.is_cancelled = True
+
+    with _open(kind, tmp_path / "bucket", is_cancelled=lambda: job_state.is_cancelled) as store:
+        with store.open("Large") as stream:
+            assert len(stream.read(10)) == 10
+            job_state.is_cancelled = True
+            with pytest.raises(ArtifactTransferError, match=r"the job was cancelled$"):
+                stream.read()
+        job_state.is_cancelled = False
+        with pytest.raises(ArtifactTransferError, match=r"the job was cancelled$"):
+            store.download("Large", to=tmp_path / "a", progress=cancel)
+    assert not (tmp_path / "a").exists()
+
+
+def _see_bounds(job: Job[Any], *, seen: list[tuple[bool, bool]]) -> Succeeded:
+    bounds = job.artifacts._bounds
+    seen.append((bounds.deadline is not None, bounds.is_cancelled()))
+    return Succeeded()
+
+
+def test_a_worker_gives_the_bounds_of_the_job(local_codepipeline: LocalCodePipeline, tmp_path: Path) -> None:
+    """The double gets the deadline and the cancellation that the store gets."""
+    seen: list[tuple[bool, bool]] = []
+    local_codepipeline.register_client("client-1", "token-1")
+    local_codepipeline.start_action(samples.action_type_id(), client_id="client-1")
+    processor = JobProcessor(
+        local_codepipeline.client,
+        partial(_see_bounds, seen=seen),
+        client_tokens={"client-1": "token-1"},
+        artifacts=partial(FolderArtifacts.for_job, folder=tmp_path),
+    )
+    list(processor.poll(samples.action_type_id()))
+    assert seen == [(True, False)]
+
+
+@pytest.mark.parametrize("bounds", [{"deadline": "soon"}, {"is_cancelled": True}])
+def test_bounds_of_the_wrong_type_are_refused(tmp_path: Path, bounds: dict[str, Any]) -> None:
+    """The double refuses what the store refuses."""
+    with pytest.raises(TypeError, match=rf"^{next(iter(bounds))}: must be a "):
+        FolderArtifacts(tmp_path, **bounds)
 
 
 def test_the_methods_are_those_of_the_store() -> None:

@@ -6,16 +6,20 @@ import io
 import os
 import re
 import shutil
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 from typing_extensions import Self
 
+from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
+from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import LocalPath, to_path
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._transfer import Reporter
@@ -54,14 +58,29 @@ class FolderArtifacts(ArtifactStore):
         details: The details of the job, whose artifacts have names and places in S3.  Without them, only `put()` and
             `files()` are of use.
 
+        deadline: When each transfer must end, as for `ArtifactStore.for_job`.
+
+        is_cancelled: Returns whether the artifacts are not wanted any more, as for `ArtifactStore.for_job`.
+
+        clock: Returns the time in seconds since 1970.
+
     .. versionadded:: 0.2.0
     """
 
-    def __init__(self, folder: LocalPath, details: JobDetails | None = None) -> None:
+    def __init__(
+        self,
+        folder: LocalPath,
+        details: JobDetails | None = None,
+        *,
+        deadline: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._folder = to_path(folder, "folder")
         self._folder.mkdir(exist_ok=True)
         details = details or JobDetails(id="", data=JobData(), nonce="")
-        super().__init__(_FolderObjects(self._folder), details, Bounds())
+        bounds = Bounds(deadline=deadline, is_cancelled=is_cancelled, clock=clock)
+        super().__init__(_FolderObjects(self._folder), details, bounds)
 
     @classmethod
     @hide_arguments
@@ -72,6 +91,9 @@ class FolderArtifacts(ArtifactStore):
         *,
         client_token: str | SecretStr,  # noqa: ARG003 - the same reason
         folder: LocalPath,
+        deadline: float | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        clock: Callable[[], float] = time.time,
         **settings: Any,  # noqa: ARG003 - those of S3
     ) -> Self:
         """
@@ -86,9 +108,15 @@ class FolderArtifacts(ArtifactStore):
 
             folder: The folder.
 
-            settings: Those of `ArtifactStore.for_job`, which are not used.
+            deadline: When each transfer must end; a job of a worker gives its own.
+
+            is_cancelled: Returns whether the artifacts are not wanted any more; a job of a worker gives its own.
+
+            clock: Returns the time in seconds since 1970.
+
+            settings: The other ones of `ArtifactStore.for_job`, which are not used.
         """
-        return cls(folder, details)
+        return cls(folder, details, deadline=deadline, is_cancelled=is_cancelled, clock=clock)
 
     @property
     def folder(self) -> Path:
@@ -162,8 +190,8 @@ class _FolderObjects:
     def size(self, place: Place) -> int:
         return self._find(place).stat().st_size
 
-    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:  # noqa: ARG002 - as its protocol has it
-        return _Stream(self._find(place))
+    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
+        return _Stream(self._find(place), place, call)
 
     def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
         source = self._find(place)
@@ -172,6 +200,7 @@ class _FolderObjects:
         _copy(source, file, reporter)
 
     def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
+        _check_deadline()
         to = self._path(place)
         with PrivateDirectory(to.parent) as private:
             with private.create_file(to.name) as file:
@@ -187,6 +216,7 @@ class _FolderObjects:
         return self._folder / place.name
 
     def _find(self, place: Place) -> Path:
+        _check_deadline()
         path = self._path(place)
         if not path.is_file():
             # The same error as for a response of S3 to HEAD.
@@ -201,15 +231,24 @@ class _FolderObjects:
 
 
 class _Stream(io.RawIOBase):
-    """A file that cannot seek, as a response of S3 cannot."""
+    """A file that cannot seek, as a response of S3 cannot, and that ends as a transfer does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: Place, call: TransferCall) -> None:
+        self._place = place
+        self._call = call
         self._file = path.open("rb", buffering=0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        count, error = attempt(partial(self._read_into, buffer), self._place, self._call)
+        if error is not None:
+            raise error
+        return count
+
+    def _read_into(self, buffer: Any) -> int | None:
+        self._call.check_deadline()
         return self._file.readinto(buffer)
 
     def close(self) -> None:
@@ -217,9 +256,15 @@ class _Stream(io.RawIOBase):
         super().close()
 
 
+def _check_deadline() -> None:
+    """Raise if the transfer that runs must end, as each request and each piece of S3 does."""
+    cast("Call", CURRENT.get()).check_deadline()
+
+
 def _copy(source: Path, to: BinaryIO, reporter: Reporter) -> None:
     with source.open("rb") as read:
         while piece := read.read(_PIECE):
+            _check_deadline()
             to.write(piece)
             reporter.add(len(piece))
     to.flush()
