@@ -42,7 +42,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict, overload
+from typing import Any, TypedDict
 
 from cp_thirdparty._result_errors import FailureTypeName, ResultTypeError, check_failure
 from cp_thirdparty._text import show, show_all, show_optional
@@ -471,15 +471,10 @@ class JobFailedError(Exception):
     message: str = ""
     external_execution_id: str | None = None
 
-    @overload
+    # Swapped arguments are accepted at run time, and type checkers report them.
     def __init__(
         self, failure_type: FailureType | FailureTypeName, message: str, external_execution_id: str | None = None
-    ) -> None: ...
-
-    @overload
-    def __init__(self, failure_type: str, message: FailureType, external_execution_id: str | None = None) -> None: ...
-
-    def __init__(self, failure_type: str, message: str, external_execution_id: str | None = None) -> None:
+    ) -> None:
         correct, problems = check_failure(failure_type, message, external_execution_id)
         super().__init__(*correct.values())
         self.__dict__.update({name: value for name, value in correct.items() if value is not None})

@@ -463,7 +463,7 @@ def caught(client: ThirdPartyJobClient) -> tuple[str, ...]:
         root: Exception = error
         raise JobFailedError(FailureType.JOB_FAILED, "no details", external_execution_id="e") from root
     JobFailedError("ConfigurationError", "no such project")
-    JobFailedError("no such project", FailureType.CONFIGURATION_ERROR)
+    JobFailedError("no such project", FailureType.CONFIGURATION_ERROR)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     raise JobFailedError(FailureType.SYSTEM_UNAVAILABLE, "no details")
 
 

@@ -36,10 +36,12 @@ from cp_thirdparty.exceptions import CodePipelineJobError, ContinuationStateErro
 from cp_thirdparty.worker import (
     ClientTokens,
     EnvironmentTokens,
+    FinishedOutcome,
     Gone,
     HandedBack,
     Handler,
     JobEvent,
+    JobEventName,
     JobProcessor,
     JobScope,
     Journal,
@@ -166,7 +168,7 @@ def _artifact_store(
 # --- events
 
 
-def _job_event(one: JobEvent, name: str, job_id: str, client_id: str) -> None:
+def _job_event(one: JobEvent, name: JobEventName, job_id: str, client_id: str) -> None:
     assert_type(JobEvent(name=name, job_id=job_id, client_id=client_id), JobEvent)
     assert_type(one.action_execution_id, str | None)
     assert_type(one.client_id, str)
@@ -174,7 +176,7 @@ def _job_event(one: JobEvent, name: str, job_id: str, client_id: str) -> None:
     assert_type(one.emitted_at, float)
     assert_type(one.failure_type, FailureType | None)
     assert_type(one.job_id, str)
-    assert_type(one.name, str)
+    assert_type(one.name, JobEventName)
     assert_type(one.pipeline, str | None)
     assert_type(one.seconds, float | None)
     assert_type(one.where, str)
@@ -293,7 +295,7 @@ def _journal(
     crashes: int,
     is_suspect: bool,
     result: Result,
-    outcome: str,
+    outcome: FinishedOutcome,
     unfinished_only: bool,
     older_than: float,
     limit: int,
@@ -326,7 +328,7 @@ def _journal_entry(
     assert_type(one.changed_at, float)
     assert_type(one.crashes, int)
     assert_type(one.job, ThirdPartyJob)
-    assert_type(one.outcome, str | None)
+    assert_type(one.outcome, FinishedOutcome | None)
     assert_type(one.result, Result | None)
     assert_type(one.state, JournalState)
 
@@ -364,7 +366,7 @@ def _memory_journal(
     crashes: int,
     is_suspect: bool,
     result: Result,
-    outcome: str,
+    outcome: FinishedOutcome,
     unfinished_only: bool,
     older_than: float,
     limit: int,
@@ -601,7 +603,7 @@ def _sqlite_journal(
     crashes: int,
     is_suspect: bool,
     result: Result,
-    outcome: str,
+    outcome: FinishedOutcome,
     unfinished_only: bool,
     older_than: float,
     limit: int,

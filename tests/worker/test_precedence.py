@@ -37,7 +37,13 @@ from cp_thirdparty import FailureDetails, FailureType, JobFailedError, Succeeded
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
-from cp_thirdparty.worker import JournalEntry, JournalState, Outcome, Uncertain
+from cp_thirdparty.worker import (
+    JobEventName,
+    JournalEntry,
+    JournalState,
+    Outcome,
+    Uncertain,
+)
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
@@ -284,7 +290,7 @@ class _World:
     def __attrs_post_init__(self) -> None:
         self.emitter = Emitter(lambda _: self.partner.act("hook"))
 
-    def notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+    def notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         """Emit an event."""
         self.emitter.emit(name, job.offer, detail, details=job.details, **fields)
 

@@ -41,6 +41,7 @@ from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
 from cp_thirdparty.worker import (
+    FinishedOutcome,
     JobEvent,
     JobProcessor,
     JobScope,
@@ -199,7 +200,7 @@ def test_the_end_of_a_job_is_written_when_the_journal_works_again(service: Local
             self.fail_if_full()
             super().result(job_id, result, **more)
 
-        def finish(self, job_id: str, outcome: str) -> None:
+        def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
             self.fail_if_full()
             super().finish(job_id, outcome)
 

@@ -1,10 +1,11 @@
 """The worker: every acknowledged job ends in exactly one accepted result."""
 
 from cp_thirdparty.worker._processes import ProcessPerJob, processes
-from cp_thirdparty.worker.events import JobEvent
+from cp_thirdparty.worker.events import JobEvent, JobEventName
 from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.journal import (
+    FinishedOutcome,
     JobScope,
     Journal,
     JournalEntry,
@@ -37,11 +38,13 @@ __all__ = [
     "ClientTokens",
     "Continued",
     "EnvironmentTokens",
+    "FinishedOutcome",
     "Gone",
     "HandedBack",
     "Handler",
     "Job",
     "JobEvent",
+    "JobEventName",
     "JobProcessor",
     "JobScope",
     "JobWorker",

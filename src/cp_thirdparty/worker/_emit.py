@@ -19,7 +19,7 @@ from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._handler_failures import class_name
-from cp_thirdparty.worker.events import EventHook, JobEvent
+from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName
 from cp_thirdparty.worker.outcomes import (
     Gone,
     HandedBack,
@@ -34,7 +34,7 @@ from cp_thirdparty.worker.outcomes import (
 
 _log = logging.getLogger("cp_thirdparty.worker")
 
-LEVELS: Final[Mapping[str, int]] = {
+LEVELS: Final[Mapping[JobEventName, int]] = {
     "claimed": logging.INFO,
     "reported": logging.INFO,
     "handed_back": logging.INFO,
@@ -119,7 +119,7 @@ class Emitter:
 
     def emit(
         self,
-        name: str,
+        name: JobEventName,
         offer: ThirdPartyJob,
         detail: str = "",
         *,
@@ -243,19 +243,21 @@ def job_fields(offer: ThirdPartyJob | None, details: JobDetails | None) -> dict[
     }
 
 
-def _describe(outcome: Outcome) -> tuple[str, str]:
+def _describe(outcome: Outcome) -> tuple[JobEventName, str]:
     """Return the name of the event of an outcome, and its detail."""
     if isinstance(outcome, Reported):
         return "reported", type(outcome.result).__name__ + ("" if outcome.is_confirmed else " (not confirmed)")
     if isinstance(outcome, Rejected):
         return "rejected", outcome.reason + (f" ({outcome.error})" if outcome.error else "")
-    if isinstance(outcome, (Gone, Unsent, Released)):
-        return type(outcome).__name__.lower(), outcome.error
-    return _NAMES[type(outcome)], ""
+    detail = outcome.error if isinstance(outcome, (Gone, Unsent, Released)) else ""
+    return _NAMES[type(outcome)], detail
 
 
-_NAMES: Final[Mapping[type[Outcome], str]] = {
+_NAMES: Final[Mapping[type[Outcome], JobEventName]] = {
     LostRace: "lost_race",
     HandedBack: "handed_back",
+    Gone: "gone",
+    Unsent: "unsent",
+    Released: "released",
     Uncertain: "uncertain",
 }

@@ -12,6 +12,7 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalState, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
@@ -24,7 +25,7 @@ class Notify(Protocol):
 
     def __call__(
         self,
-        name: str,
+        name: JobEventName,
         job: ClaimedJob,
         detail: str = "",
         *,

@@ -28,6 +28,7 @@ from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
 from cp_thirdparty.worker._workspace import sweep_workspaces
+from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.journal import JobScope, Journal
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
@@ -387,7 +388,7 @@ class Loop:
     def _log_job(self, level: int, message: str, job: ClaimedJob, *arguments: object) -> None:
         self._emitter.log(level, message, job.offer.job_id, *arguments, offer=job.offer, details=job.details)
 
-    def _notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+    def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         if name == "claimed":
             self._poller.note_claim()
         if name == "journal_failed":

@@ -75,7 +75,7 @@ class ProcessPerJob:
     preload: tuple[str, ...] = ()
 
 
-def processes(n: int, *, preload: Sequence[str] = ()) -> ProcessPerJob:
+def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPerJob:
     """
     Return a value for ``executor=`` of a `JobWorker` that runs each handler in a process of its own.
 

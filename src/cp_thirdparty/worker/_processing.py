@@ -25,6 +25,7 @@ from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
 from cp_thirdparty.worker.runner import Runner
 
@@ -190,7 +191,7 @@ class Processing:
             self._stopped.wait(pause)
         return True
 
-    def _notify(self, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+    def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
 

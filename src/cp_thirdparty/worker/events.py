@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import attrs
 
 from cp_thirdparty._text import show, show_all, show_optional
 from cp_thirdparty.enums import FailureType
 
-__all__ = ["EventHook", "JobEvent"]
+__all__ = ["EventHook", "JobEvent", "JobEventName"]
+
+JobEventName: TypeAlias = Literal[
+    "claimed",
+    "reported",
+    "handed_back",
+    "lost_race",
+    "gone",
+    "rejected",
+    "call_failed",
+    "recovered",
+    "handler_failed",
+    "timed_out",
+    "executor_failed",
+    "journal_failed",
+    "uncertain",
+    "unsent",
+    "released",
+]
+"""The names of events.  A later version may add some."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +102,7 @@ class JobEvent:
             .. versionadded:: 0.2.0
     """
 
-    name: str
+    name: JobEventName
     job_id: str = attrs.field(converter=show)
     client_id: str = attrs.field(converter=show)
     detail: str = attrs.field(default="", converter=show_all)

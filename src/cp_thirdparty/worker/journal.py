@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -15,12 +15,25 @@ import attrs
 from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker.results import Result
 
-__all__ = ["JobScope", "Journal", "JournalEntry", "JournalState", "MemoryJournal", "Recovered", "SetAside"]
+__all__ = [
+    "FinishedOutcome",
+    "JobScope",
+    "Journal",
+    "JournalEntry",
+    "JournalState",
+    "MemoryJournal",
+    "Recovered",
+    "SetAside",
+]
 
 # Enough to look at recent jobs; the memory of a worker does not grow.
 _FINISHED_JOBS = 1000
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+FinishedOutcome: TypeAlias = Literal["reported", "gone", "ended by an operator"]
+"""How a finished job ended: its result was accepted, CodePipeline accepts none any more, or an operator ended it."""
 
 
 class JournalState(str, Enum):
@@ -104,7 +117,7 @@ class JournalEntry:
         may_be_accepted: Whether CodePipeline may have accepted the result.  ``False`` if each attempt to report it is
             known to have failed.
 
-        outcome: How a finished job ended, such as ``"reported"`` or ``"gone"``; ``None`` before.
+        outcome: How a finished job ended: ``"reported"``, ``"gone"`` or ``"ended by an operator"``; ``None`` before.
 
         crashes: How many times a worker died while the job ran alone.
 
@@ -123,7 +136,7 @@ class JournalEntry:
     state: JournalState
     result: Result | None = None
     may_be_accepted: bool = True
-    outcome: str | None = None
+    outcome: FinishedOutcome | None = None
     crashes: int = 0
     is_suspect: bool = False
     is_owner_alive: bool | None = None
@@ -227,7 +240,7 @@ class Journal(Protocol):
         """Record that the job's ownership is unknown."""
         ...
 
-    def finish(self, job_id: str, outcome: str) -> None:
+    def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
         """Record that the job is finished."""
         ...
 
@@ -283,7 +296,7 @@ class _Row:
     changed_at: float
     result: Result | None = None
     may_be_accepted: bool = True
-    outcome: str | None = None
+    outcome: FinishedOutcome | None = None
     crashes: int = 0
     is_suspect: bool = False
     claimed_at: float | None = None
@@ -378,7 +391,7 @@ class MemoryJournal:
         with self._lock:
             self._change(job_id, JournalState.UNCERTAIN)
 
-    def finish(self, job_id: str, outcome: str) -> None:
+    def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
         """Record that the job is finished."""
         with self._lock:
             row = self._change(job_id, JournalState.DONE)

@@ -27,6 +27,9 @@ LIBRARIES: Final = {
     "types-aiobotocore": "aiobotocore_stubs.py",
     "capo-codepipeline": "capo.py",
 }
+# Mistakes that were written from the documentation alone.
+NEWCOMER: Final = "newcomer.py"
+LEAST_OF_NEWCOMER: Final = {"mypy": 14, "pyright": 15, "ty": 14, "pyrefly": 14, "zuban": 14}
 # What each checker has to refuse of the mistakes against this library.
 LEAST: Final = {"mypy": 43, "pyright": 45, "ty": 42, "pyrefly": 42, "zuban": 43}
 _LINE: Final = re.compile(r"^[^:\s]+\.py:(?P<line>\d+)\b.*\berror\b")
@@ -116,6 +119,17 @@ def refused(checker: str, file: str) -> set[str]:
     return {name for name, span in functions_of(file).items() if lines & set(span)}
 
 
+def print_newcomer() -> list[str]:
+    """Print the table of the mistakes of a newcomer, and return the checkers that refuse too few, or too much."""
+    traps = [name for name in functions_of(NEWCOMER) if name.startswith("trap_")]
+    table = {checker: refused(checker, NEWCOMER) for checker in CHECKERS}
+    counts = {checker: len(found & set(traps)) for checker, found in table.items()}
+    print(f"\n| of {len(traps)} by a newcomer | {' | '.join(map(str, counts.values()))} |\n\nNot refused:")
+    for checker, found in table.items():
+        print(f"* {checker}: {', '.join(name for name in traps if name not in found) or 'none'}")
+    return [name for name in CHECKERS if "right" in table[name] or counts[name] < LEAST_OF_NEWCOMER[name]]
+
+
 def main() -> int:
     """Print the tables; fail if a checker refuses fewer mistakes than before, or the correct function."""
     table = {(library, checker): refused(checker, file) for library, file in LIBRARIES.items() for checker in CHECKERS}
@@ -132,6 +146,7 @@ def main() -> int:
         missed = [name.removeprefix("trap_") for name in planted if name not in names]
         print(f"* {library}, {checker}: {', '.join(missed) or 'none'}")
     wrong = [name for name in CHECKERS if "right" in table["cp-thirdparty", name] or own[name] < LEAST[name]]
+    wrong += print_newcomer()
     if wrong:
         print(f"error: fewer mistakes than before, or the correct function, are refused by {', '.join(wrong)}")
     return int(bool(wrong))
