@@ -310,9 +310,8 @@ def test_a_transfer_that_must_end_is_the_same_error(
     tmp_path: Path, kind: str, way: str, bounds: dict[str, Any], reason: str
 ) -> None:
     """Nothing is transferred after the deadline of the job, and nothing for a cancelled job."""
-    with _open(kind, tmp_path / "bucket", **bounds) as store:
-        with pytest.raises(ArtifactTransferError) as caught:
-            _TRANSFERS[way](store, tmp_path)
+    with _open(kind, tmp_path / "bucket", **bounds) as store, pytest.raises(ArtifactTransferError) as caught:
+        _TRANSFERS[way](store, tmp_path)
     # The archive of a directory is created before its transfer.
     assert str(caught.value).endswith(reason.format("creation" if way == "archive" else "transfer"))
     assert caught.value.is_retry_safe is False
