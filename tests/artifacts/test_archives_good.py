@@ -308,6 +308,7 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "backslash on Unix": (built(Record(name=b"dev-disk-by\\x2duuid.swap")), {"dev-disk-by\\x2duuid.swap": _TEXT}),
     "line break at the end": (built(Record(), after=b"\r\n"), {"file.txt": _TEXT}),
     "zeros at the end": (built(Record(), after=b"\0" * 65_536), {"file.txt": _TEXT}),
+    "bytes at the end": (built(Record(), after=b"\0signed by a mail program\n"), {"file.txt": _TEXT}),
     "zeros after a comment": (built(Record(), comment=b"ends in zeros\0\0", after=b"\0" * 512), {"file.txt": _TEXT}),
     "aligned data": (built(Record(extra=b"UT\0\0UT\0\0\0\0\0")), {"file.txt": _TEXT}),
     "start script": (b"#!/bin/sh\n" + built(Record()), {"file.txt": _TEXT}),

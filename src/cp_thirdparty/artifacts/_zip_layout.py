@@ -106,11 +106,12 @@ def find_directory(file: BinaryIO, size: int) -> Place:
 
 
 def _ends_after(tail: bytes, at: int) -> bool:
-    """Whether an end record has nothing after it but its comment, zeros and blanks."""
+    """Whether an end record has nothing after it but its comment and bytes that no reader takes for an archive."""
     if at + _END.size > len(tail):
         return False
     end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
-    return end <= len(tail) and not tail[end:].strip(b"\0\t\r\n ")
+    rest = tail[end:]
+    return end <= len(tail) and len(rest) <= PADDING and not any(signature in rest for signature in _SIGNATURES)
 
 
 def _positions(data: bytes, signature: bytes) -> Iterator[int]:
