@@ -103,7 +103,7 @@ def _takes(model: type[Any], arguments: Iterable[str]) -> bool:
 
 @attrs.frozen(kw_only=True)
 class _Declared:
-    """What a class of any kind says about a field."""
+    """What a class of any kind declares about a field."""
 
     name: str
     argument: str
@@ -115,7 +115,7 @@ class _Declared:
 
 
 def _declared_fields(model: Any) -> Iterable[_Declared] | None:
-    """Return what a class says about its fields; ``None`` if it is a class of another kind."""
+    """Return what a class declares about its fields; ``None`` if it is a class of another kind."""
     if _is_pydantic(model):
         return _pydantic_fields(model)
     name: str = model.__qualname__

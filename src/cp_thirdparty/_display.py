@@ -1,7 +1,7 @@
 """
 How a model shows itself in a notebook and in rich: one tree, written twice, with every secret masked.
 
-Names come from strangers, so what does not print is escaped and what is long is cut.  What is neither a model nor one
+Names are untrusted, so what does not print is escaped and what is long is truncated.  What is neither a model nor one
 of the types that models are made of shows its type alone.
 """
 
@@ -145,7 +145,7 @@ def _four_parts(action_type: Any) -> _Line:
     return _Line([_part(part) for part in parts], " / ")
 
 
-# Models that one line shows, by name: they stand on a higher floor.
+# Models that one line shows, by name: their module imports this one.
 _LINES: dict[str, Callable[[Any], _Line]] = {
     "ActionTypeId": _four_parts,
     "ArtifactLocation": _place,
@@ -190,7 +190,7 @@ _STYLE = """<style>
 def html(model: object) -> str:
     """Return the tree of a model as HTML of its own: no script, nothing that is fetched."""
     tree = _html_tree(_tree(type(model).__name__, model))
-    # A page of nbconvert would typeset ``$1 and $2`` of a file's name: the classes tell MathJax 2 and 3 not to.
+    # A page of nbconvert would typeset ``$1 and $2`` of a file's name: the classes keep MathJax 2 and 3 from it.
     return f'<div class="cp-thirdparty tex2jax_ignore mathjax_ignore">{_STYLE}{tree}</div>'
 
 
@@ -249,7 +249,7 @@ def rich_tree(model: object) -> RichTree:
 
 
 def _rich_head(tree: _Tree) -> Text:
-    from rich.text import Text  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - rich is optional
 
     head = Text().append_text(_rich_line(_Line([tree.label])))
     head.stylize("bold")
@@ -257,7 +257,7 @@ def _rich_head(tree: _Tree) -> Text:
 
 
 def _rich_line(line: _Line) -> Text:
-    from rich.text import Text  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - rich is optional
 
     # Text and not markup: a name may hold "[red]".
     return Text(line.between).join(
@@ -267,7 +267,7 @@ def _rich_line(line: _Line) -> Text:
 
 
 def _rich_table(table: _Table) -> RichTable:
-    from rich.table import Table as RichTable  # noqa: PLC0415 - likewise
+    from rich.table import Table as RichTable  # noqa: PLC0415 - rich is optional
 
     drawn = RichTable(box=None)
     for heading in table.headings:

@@ -141,7 +141,7 @@ def _read_str(text: str) -> str:
 
 def _read_int(text: str) -> int:
     if not _INTEGER.fullmatch(text):
-        raise MismatchError("must be a whole number of at most 18 digits")
+        raise MismatchError("must be an integer of at most 18 digits")
     return int(text)
 
 

@@ -33,7 +33,7 @@ from cp_thirdparty.secrets import SecretMapping, SecretStr
 # A structure hook of cattrs: (value, type) -> structured value.
 Hook = Callable[[Any, Any], Any]
 
-# Items of a list that are explained at once: an answer may have millions, and each takes a kilobyte and 9 µs.
+# Items of a list that are explained at once: a response may have millions, and each takes a kilobyte and 9 µs.
 _MOST_EXPLAINED = 10_000
 
 
@@ -64,7 +64,7 @@ def make_converter(*, detailed: bool) -> Converter:
 
 
 def _register_shapes(converter: Converter) -> None:
-    """Register hook factories, which make the hook of a class or a container when it is first met."""
+    """Register hook factories, which make the hook of a class or a container when it is first used."""
 
     def optional(annotation: Any) -> Hook:
         inner = typing.get_args(annotation)[0]
@@ -127,7 +127,7 @@ def _renames(fields: Sequence[Any]) -> dict[str, Any]:
 
 @functools.cache
 def member_name(field: str) -> str:
-    """Tell the service's name of a field: camelCase, the one rule for all shapes."""
+    """Return the service's name of a field: camelCase, the one rule for all shapes."""
     head, *tail = field.split("_")
     return head + "".join(word.capitalize() for word in tail)
 
@@ -136,14 +136,14 @@ def _text(value: Any, _: Any = None) -> str:
     if value.__class__ is str and value.isascii():
         return value
     if not isinstance(value, str):
-        raise MismatchError("must be a text")
+        raise MismatchError("must be a string")
     if not is_unicode(value):
         raise MismatchError("must not contain lone surrogates")
     return str.__str__(value)
 
 
 def _text_or_none(value: Any, _: Any) -> str | None:
-    # Not _or_none(_text): most leaves are optional texts, and a call more for each is a tenth of the time.
+    # Not _or_none(_text): most leaves are optional strings, and a call more for each is a tenth of the time.
     if value.__class__ is str and value.isascii():
         return value
     return None if value is None else _text(value)
@@ -157,7 +157,7 @@ _OPTIONAL_LEAVES: dict[Any, Hook] = {str: _text_or_none, SecretStr: _secret_or_n
 
 
 def _secrets(value: Any, _: Any) -> SecretMapping:
-    """Check a mapping of texts.  Its keys are the customer's, so no problem names one."""
+    """Check a mapping of strings.  Its keys are the customer's, so no problem names one."""
     if value is None:
         return SecretMapping({})
     if not isinstance(value, dict):
@@ -171,7 +171,7 @@ def _secrets(value: Any, _: Any) -> SecretMapping:
 
 def _integer(value: Any, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise MismatchError("must be a whole number")
+        raise MismatchError("must be an integer")
     return value
 
 
@@ -232,13 +232,13 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
 
 def _fast(model: Any, converter: Converter, absent: dict[str, None], *, optional: bool) -> Hook:
     """
-    Make the hook that has no time to explain.
+    Build the fast hook, which collects no details of an error.
 
     The members go into a draft, an object of the same slots that is not frozen and becomes a model at the end.  The
-    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the whole time.
+    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the total time.
 
-    That nothing is absent is told by the length.  An unknown member makes up for one that is absent: then the reading
-    that explains, which does not go by the length, reads the value.
+    A mapping with as many keys as the class has fields counts as complete.  If an unknown key hides an absent one, this
+    hook fails, and the slow hook, which does not compare lengths, reads the value.
     """
     fields = attrs.fields(model)
     draft = type(model.__name__, model.__bases__, {"__slots__": [field.name for field in fields]})

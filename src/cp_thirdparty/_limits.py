@@ -32,14 +32,14 @@ MAX_PROPERTIES = 10
 MAX_CUSTOM_ARTIFACTS = 5
 MAX_ARTIFACTS = 10
 
-# A socket takes a time-out of no more than 2**31 milliseconds.
+# A socket takes a timeout of no more than 2**31 milliseconds.
 MAX_SECONDS = 1_000_000
 
 _NAME = re.compile(r"[0-9A-Za-z_-]+")  # pattern of ActionProvider and Version
 
 
 def text(value: object, maximum: int) -> str | None:
-    """Check a text of 1 to ``maximum`` code points."""
+    """Check a string of 1 to ``maximum`` code points."""
     if not isinstance(value, str):
         return "must be a str"
     if not 1 <= len(value) <= maximum:
@@ -55,7 +55,7 @@ def string(value: object) -> str | None:
 
 
 def name(value: object, maximum: int) -> str | None:
-    """Check a provider or version: a text of letters, digits, ``_`` and ``-``."""
+    """Check a provider or version: a string of letters, digits, ``_`` and ``-``."""
     broken = text(value, maximum)
     if broken is None and isinstance(value, str) and not _NAME.fullmatch(value):
         return "must have only letters, digits, '_' and '-'"
@@ -84,7 +84,7 @@ def seconds(value: object, *, is_optional: bool = True) -> str | None:
 
 
 def aware_datetime(value: object) -> str | None:
-    """Check a ``datetime`` with a time zone that can be told in UTC."""
+    """Check a ``datetime`` with a time zone and a value that UTC can represent."""
     if not isinstance(value, datetime):
         return "must be a datetime"
     if value.utcoffset() is None:
@@ -97,7 +97,7 @@ def aware_datetime(value: object) -> str | None:
 
 
 def is_unicode(value: str) -> bool:
-    """Whether a text can be encoded: JSON lets lone surrogates through, and nothing after it takes them."""
+    """Whether a string can be encoded: JSON lets lone surrogates through, and nothing after it takes them."""
     if value.isascii():
         return True
     try:

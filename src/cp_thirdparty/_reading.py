@@ -1,4 +1,4 @@
-"""Reads a document into a class, or tells every problem by its path in the service's names; never by a value."""
+"""Read a document into a class, or return every problem as a path of the service's member names, never a value."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def read(data: Any, model: type[_T], path: str = "") -> tuple[_T | None, tuple[s
     """
     try:
         return make_converter(detailed=False).structure(data, model), ()
-    except Exception:  # noqa: BLE001, S110 - whatever it was, the second reading tells what and where
+    except Exception:  # noqa: BLE001, S110 - the second reading collects each problem with its path
         pass
     try:
         return make_converter(detailed=True).structure(data, model), ()
-    except Exception as error:  # noqa: BLE001 - told as problems
+    except Exception as error:  # noqa: BLE001 - returned as problems
         return None, tuple(_problems(error, path))
 
 
 def _problems(error: BaseException, path: str) -> Iterator[str]:
-    """Tell cattrs' nested errors as lines; only our own rules and names go in."""
+    """Yield cattrs' nested errors as lines that hold only names and rules of this library."""
     if isinstance(error, ClassValidationError):
         with_field, others = error.group_exceptions()
         for inner, field in with_field:

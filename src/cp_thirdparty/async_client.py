@@ -68,7 +68,7 @@ def _like_async_def(function: _Method) -> _Method:
     """
     Mark a function that returns a coroutine as one, for `unittest.mock` and others who ask.
 
-    The methods are no ``async def``: their coroutine would hold a plain client token until it first runs, and a task
+    The methods are not ``async def``: their coroutine would hold a plain client token until it first runs, and a task
     that is cancelled before shows it in its traceback.
     """
     if sys.version_info >= (3, 12):
@@ -82,8 +82,8 @@ class AsyncThirdPartyJobClient(JobClientBase):
     """
     Calls the five operations of CodePipeline's third-party jobs, for asyncio.
 
-    Make one with `create()`, or wrap a client of aiobotocore that you have entered.  Parameters, answers and errors are
-    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of answers, what is logged, and what is not.
+    Make one with `create()`, or wrap a client of aiobotocore that you have entered.  Parameters, results and errors are
+    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses, what is logged, and what is not.
 
     It belongs to the event loop in which it was made: any number of tasks there may call it at once, of which 64 have a
     connection and the others wait for one.  It is not thread-safe.  A call that is cancelled ends at once, and its
@@ -93,22 +93,22 @@ class AsyncThirdPartyJobClient(JobClientBase):
     another event loop.
 
     Args:
-        client: A CodePipeline client of aiobotocore, on aiohttp.  Its own configuration stays in force, and who made it
-            closes it.  Its five third-party operations get the checks of answers that this library's own clients have;
+        client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged, and whoever created it
+            closes it.  Its five third-party operations get the checks of responses that this library's own clients have;
             nothing else of it changes.
 
         deadline: Seconds, more than 0, that a call may take with all its attempts, from the look-up of the host's name
             on; ``None`` for no limit.
 
-        wire_logs: ``True`` to let botocore write the requests and answers of this client, secrets included, into its
+        wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
 
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
-            call.  It is no coroutine function and must not block.  What it raises is logged and dropped.
+            call.  It must not be a coroutine function and must not block.  What it raises is logged and dropped.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is no CodePipeline client of aiobotocore on aiohttp, or a
-            setting breaks a rule.
+        cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client of aiobotocore on
+            aiohttp, or a setting breaks a rule.
     """
 
     def __init__(
@@ -152,17 +152,17 @@ class AsyncThirdPartyJobClient(JobClientBase):
         Args:
             region_name: As for `cp_thirdparty.ThirdPartyJobClient.create`, like all that is not described here.
 
-            profile_name: As above.
+            profile_name: A profile of AWS's shared files.
 
-            endpoint_url: As above.
+            endpoint_url: An endpoint to use instead of AWS's own.
 
-            verify: As above.
+            verify: ``False`` or the path of a CA bundle for TLS.
 
-            sign_request: As above.
+            sign_request: ``False`` to send requests without a signature.
 
-            connect_timeout: As above.
+            connect_timeout: Seconds to wait for a connection.
 
-            read_timeout: As above.
+            read_timeout: Seconds to wait between two reads of a response.
 
             deadline: As for the class.
 
@@ -175,8 +175,8 @@ class AsyncThirdPartyJobClient(JobClientBase):
             on_call: As for the class.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can tell, such as
-                an unknown profile or that no region is known, is told by ``async with``.
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can
+                detect, such as an unknown profile or a missing region, is raised by ``async with``.
 
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
         """
@@ -228,7 +228,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
         """
         Claim a job: `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
 
-        Work on it only when the answer is `JobStatus.IN_PROGRESS`.
+        Work on it only when the result is `JobStatus.IN_PROGRESS`.
         """
         return self._call(operations.acknowledge_third_party_job(job_id, nonce=nonce, client_token=client_token))
 
@@ -425,7 +425,7 @@ class _Recipe:
                     session = AioSession(profile=self.profile_name)
                     prepare(session)
                 client = await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
-        except Exception as failure:  # noqa: BLE001 - told as one of ours
+        except Exception as failure:  # noqa: BLE001 - returned as an error of this library
             return configuration_error_of(failure)
         refused = find_refused_setting(
             client, session, endpoint_url=self.settings["endpoint_url"], verify=self.settings["verify"]

@@ -83,7 +83,7 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     r"""
     Read the partner's own class from an action configuration.
 
-    The key of a field is what a `ConfigurationKey` says, the alias of a pydantic field, or else the field's name in
+    The key of a field is what a `ConfigurationKey` sets, the alias of a pydantic field, or else the field's name in
     PascalCase: ``project_name`` is ``"ProjectName"``.  Values are strings and are converted strictly:
 
     ==============================  =========================================================

@@ -57,10 +57,10 @@ def structure(data: object, model: type[_T]) -> _T:
     Read a model from a dictionary with the service's member names.
 
     Unknown members are ignored, unknown enum values survive, ``None`` members count as absent.  For `JobDetails` the
-    whole answer of ``aws codepipeline get-third-party-job-details`` will do too.
+    complete output of ``aws codepipeline get-third-party-job-details`` will do too.
 
     Args:
-        data: What `json.loads` gives: dictionaries, lists, texts, numbers.
+        data: What `json.loads` returns: dictionaries, lists, strings, numbers.
 
         model: A class of `cp_thirdparty.models`.
 
@@ -84,7 +84,7 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
     """
     Write a model as a dictionary with the service's member names, ready for `json.dumps`.
 
-    Absent members and empty lists are left out; times become ISO 8601 texts in UTC.
+    Absent members and empty lists are left out; times become ISO 8601 strings in UTC.
 
     Args:
         model: An instance of a class of `cp_thirdparty.models`.

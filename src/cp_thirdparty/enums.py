@@ -1,4 +1,4 @@
-"""The service's enumerations: open where the service answers, closed where we send."""
+"""The service's enumerations: open in what the service sends, closed in what we send."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _OpenEnum(str, Enum):
     """
     A ``str`` enumeration whose unknown values survive.
 
-    An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  It is made anew
+    An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  It is created
     each time and never cached, so a peer that invents values cannot fill the memory.
     """
 
@@ -98,7 +98,7 @@ class EncryptionKeyType(_OpenEnum):
 
 
 class JobStatus(_OpenEnum):
-    """The state of a job.  Work only when an acknowledgement answers `IN_PROGRESS`."""
+    """The state of a job.  Work only when an acknowledgement returns `IN_PROGRESS`."""
 
     CREATED = "Created"
     QUEUED = "Queued"

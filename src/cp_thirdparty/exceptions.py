@@ -4,7 +4,7 @@ Every error that this library raises.
 .. code-block:: text
 
     CodePipelineJobError        root of all errors of this library; ThirdPartyError is the same class
-    ├─ ServiceError             CodePipeline answered with an error
+    ├─ ServiceError             CodePipeline returned an error
     │  ├─ AccessDeniedError     the caller may not do this
     │  ├─ ActionTypeNotFoundException
     │  ├─ InvalidClientTokenException
@@ -15,11 +15,11 @@ Every error that this library raises.
     │  ├─ ValidationException
     │  ├─ ThrottledError        any throttling code
     │  └─ ClockSkewError        the clock of this machine is off
-    ├─ TransportError           no usable answer arrived
-    │  └─ UntrustedResponseError   something answered that is not CodePipeline
+    ├─ TransportError           no usable response arrived
+    │  └─ UntrustedResponseError   the response is not from CodePipeline
     ├─ CredentialsError         no, partial or expired AWS credentials
     ├─ InvalidRequestError      refused before sending
-    ├─ ResponseDecodeError      an answer that does not have the service's shape
+    ├─ ResponseDecodeError      a response that does not have the service's shape
     ├─ ContinuationStateError   a continuation token that is not a state of the partner's class
     ├─ ConfigurationError       an action configuration that does not fit the partner's class
     ├─ ArtifactError
@@ -178,7 +178,7 @@ def _after_operation(text: str, facts: CallFacts) -> str:
 
 class ServiceError(CodePipelineJobError):
     """
-    The service answered with an error.
+    The service returned an error.
 
     Its own message is kept in `message`, after every secret of the call has been removed from it.
 
@@ -288,7 +288,7 @@ class TransportError(CodePipelineJobError):
 
 
 class UntrustedResponseError(TransportError):
-    """Something answered that is not CodePipeline: most often a proxy, or a wrong ``endpoint_url``."""
+    """The response does not come from CodePipeline but, for instance, from a proxy, or a wrong ``endpoint_url``."""
 
 
 class CredentialsError(CodePipelineJobError):
@@ -341,7 +341,7 @@ class ResponseDecodeError(_ProblemsError):
     Attributes:
         problems: Each problem with its path in the service's names, such as
             ``"required field missing: data.actionTypeId.provider"``.  Of a list, the problems of at most 10,000
-            items are told.  Never a value.
+            items are listed.  Never a value.
     """
 
 
@@ -350,7 +350,7 @@ class ConfigurationError(_ProblemsError):
     The action configuration does not fit the partner's class.  The customer must change the action in the pipeline.
 
     Attributes:
-        problems: Each problem by configuration key, such as ``"TimeoutMinutes: must be a whole number"``.
+        problems: Each problem by configuration key, such as ``"TimeoutMinutes: must be an integer"``.
             Never a value.
     """
 

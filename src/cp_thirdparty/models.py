@@ -127,7 +127,7 @@ def _failure_type(value: object) -> str | None:
 
 
 def _shown(model: type[_T]) -> type[_T]:
-    """Let a model show itself in Jupyter and in rich: no base class, which drafts that answers are read into lack."""
+    """Add the views of a model for Jupyter and rich: not a base class, which the drafts of `_hooks` would not have."""
     for name, show in (("__repr__", _repr), ("_repr_html_", _html), ("__rich__", _rich_tree)):
         setattr(model, name, show)
     return model
@@ -147,7 +147,7 @@ def _html(model: object) -> str:
 
 
 def _rich_tree(model: object) -> object:
-    from cp_thirdparty._display import rich_tree  # noqa: PLC0415 - likewise
+    from cp_thirdparty._display import rich_tree  # noqa: PLC0415 - workers never need it
 
     return rich_tree(model)
 
@@ -192,7 +192,7 @@ class ArtifactLocation:
     Where an artifact lies.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
+        cp_thirdparty.exceptions.InvalidRequestError: The type is not a string.
     """
 
     type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
@@ -230,10 +230,10 @@ class ArtifactCredentials:
     """
     Temporary AWS credentials for the job's artifacts.  They live 15 minutes; reading the details again renews them.
 
-    The service tells no expiry; the 15 minutes were seen in AWS's own Jenkins plug-in.
+    The service sends no expiry; the 15 minutes were seen in AWS's own Jenkins plug-in.
 
     Raises:
-        TypeError: A value is not a text.
+        TypeError: A value is not a string.
     """
 
     access_key_id: SecretStr | None = attrs.field(default=None, converter=_wrapped)
@@ -251,7 +251,7 @@ class EncryptionKey:
     The key that encrypts the pipeline's artifacts.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The type is no text.
+        cp_thirdparty.exceptions.InvalidRequestError: The type is not a string.
     """
 
     id: str
@@ -267,7 +267,7 @@ class ActionTypeId:
     The four parts that name an action type.  ``category`` and ``owner`` take a plain text too.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is no text.
+        cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is not a string.
     """
 
     category: ActionCategory = attrs.field(converter=_category)
@@ -277,7 +277,7 @@ class ActionTypeId:
     provider: str
     """The partner's name of the action."""
     version: str
-    """The version, a text such as ``"1"``."""
+    """The version, a string such as ``"1"``."""
 
 
 @_shown
@@ -287,11 +287,11 @@ class ActionConfiguration:
     """
     What the customer entered for the action.
 
-    Every value is secret until `cp_thirdparty.structure_configuration` says otherwise: the service sends protected
-    values in clear and never tells which they are.
+    Every value is secret until `cp_thirdparty.structure_configuration` declares it public: the service sends protected
+    values in clear and never marks them.
 
     Raises:
-        TypeError: A value is not a text.
+        TypeError: A value is not a string.
     """
 
     configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrapped_values)
@@ -411,7 +411,7 @@ class _WeaklyReferenced:
 @_shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobDetails(_WeaklyReferenced):
-    """The answer to ``GetThirdPartyJobDetails``."""
+    """The result of ``GetThirdPartyJobDetails``."""
 
     id: str
     """The id of the job."""

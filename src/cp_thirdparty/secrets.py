@@ -15,18 +15,18 @@ __all__ = ["SecretMapping", "SecretStr"]
 
 _MASK = "**********"
 
-# Hashes of secrets are keyed with it, so that they say nothing outside this process.
+# Hashes of secrets are keyed with it, so that they mean nothing outside this process.
 _HASH_KEY = os.urandom(16)
 
 
 @final
 class SecretStr:
     """
-    A text that shows itself only by `get_secret_value()`.
+    A string whose value is available only through `get_secret_value()`.
 
-    ``repr``, ``str``, ``format`` and f-strings give a fixed mask that tells neither the length nor a part of the value.
+    ``repr``, ``str``, ``format`` and f-strings give a fixed mask, which shows neither the length nor a part of the value.
     It is not a ``str``: joining, adding, writing or putting it into an environment is a ``TypeError``, so a secret
-    cannot slip into a text unnoticed.  It equals only another `SecretStr` of the same value.
+    cannot slip into a string unnoticed.  It equals only another `SecretStr` of the same value.
 
     Immutable, hashable and safe to share between threads.  It refuses to be pickled: a pickle is a copy in clear.
 
@@ -56,7 +56,7 @@ class SecretStr:
     @classmethod
     def of_plain(cls, value: str) -> SecretStr:
         """
-        Make one of a text that is not checked.
+        Create one from a string that is not checked.
 
         Args:
             value: It must be a plain ``str``, of no subclass.
@@ -71,7 +71,7 @@ class SecretStr:
         Return the value itself when it is a `SecretStr` already, else wrap it.
 
         Args:
-            value: The text to hide, or a text hidden already.
+            value: The string to hide, or a `SecretStr`.
 
         Raises:
             TypeError: The value is neither.  The message names its type only.
@@ -136,7 +136,7 @@ class SecretStr:
         raise TypeError(_NO_PICKLE)
 
 
-# Past the __setattr__ that refuses; bound once, because the models of one answer make a dozen.
+# Past the __setattr__ that refuses; bound once, because the models of one response make a dozen.
 _new_object = object.__new__
 _set_reveal: Callable[[SecretStr, Callable[[], str]], None] = SecretStr.__dict__["_reveal"].__set__
 
@@ -166,7 +166,7 @@ class SecretMapping(Mapping[str, SecretStr]):
         TypeError: A key is not a ``str``, or a value neither ``str`` nor `SecretStr`.  The message names types only.
     """
 
-    # The bound __getitem__ of a dict of plain texts, as well hidden as the method in SecretStr.  Values are wrapped
+    # The bound __getitem__ of a dict of plain strings, as well hidden as the method in SecretStr.  Values are wrapped
     # when they are asked for: eight SecretStr more would be a tenth of a job's memory and of the time to read it.
     __slots__ = ("_reveal",)
     _reveal: Callable[[str], str]
@@ -245,7 +245,7 @@ def _entries(mapping: SecretMapping) -> dict[str, str]:
 
 
 def _plain_texts(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
-    """Return the texts in clear, and the name of the first wrong type: whoever raises must not hold the texts."""
+    """Return the strings in clear, and the name of the first wrong type: whoever raises must not hold the strings."""
     plain: dict[str, str] = {}
     if not isinstance(entries, Mapping):
         return plain, type(entries).__name__

@@ -1,4 +1,4 @@
-"""What a call tells of itself: one DEBUG record on the logger ``cp_thirdparty``, and a hook for metrics."""
+"""Report each call: one DEBUG record on the logger ``cp_thirdparty``, and a hook for metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CallRecord:
 
         job_id: The job that it was about; ``None`` for a poll.
 
-        status_code: HTTP status of the last answer, or ``None`` when there was none.
+        status_code: HTTP status of the last response, or ``None`` when there was none.
 
         request_id: What AWS Support asks for, or ``None``.
 
@@ -47,7 +47,7 @@ class CallRecord:
 
 
 def is_wanted(on_call: Callable[[CallRecord], object] | None) -> bool:
-    """Tell whether anybody wants to know."""
+    """Return whether a record would have any consumer."""
     return on_call is not None or _log.isEnabledFor(logging.DEBUG)
 
 

@@ -216,7 +216,7 @@ def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         taken.listen()
         shown = command(capsys, "local", "--port", str(taken.getsockname()[1]))
     assert (shown.code, shown.err) == (255, "cp-thirdparty: error: Address already in use\n")
-    assert command(capsys, "local", "--port", "65536").err.endswith("--port: must be a whole number from 0 to 65535\n")
+    assert command(capsys, "local", "--port", "65536").err.endswith("--port: must be an integer from 0 to 65535\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -309,14 +309,14 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
             "GetThirdPartyJobDetails",
             {"jobDetails": {"id": _JOB_ID, "data": {"actionTypeId": {"category": "Test", "owner": 1}}, "nonce": 2}},
             (
-                "data.actionTypeId.owner: must be a text",
+                "data.actionTypeId.owner: must be a string",
                 "required field missing: data.actionTypeId.provider",
                 "required field missing: data.actionTypeId.version",
-                "nonce: must be a text",
+                "nonce: must be a string",
             ),
         ),
         ("AcknowledgeThirdPartyJob", {}, ("required field missing: status",)),
-        ("AcknowledgeThirdPartyJob", {"status": 1}, ("status: must be a text",)),
+        ("AcknowledgeThirdPartyJob", {"status": 1}, ("status: must be a string",)),
     ],
 )
 def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:

@@ -120,7 +120,7 @@ def test_reads(annotation: Any, text: str, expected: Any) -> None:
     assert (type(expected), expected) == (type(value), value)
 
 
-_INT = "must be a whole number of at most 18 digits"
+_INT = "must be an integer of at most 18 digits"
 _FLOAT = "must be a finite decimal number"
 _BOOL = "must be true or false"
 _ARABIC = "\u0664\u0665"

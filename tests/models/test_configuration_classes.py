@@ -98,8 +98,8 @@ _REFUSED: list[tuple[Any, str, str]] = [
     (list[str], "a,,b", "item 2: must not be empty"),
     (list[str], "a,", "item 2: must not be empty"),
     (list[str], ",", "item 1: must not be empty"),
-    (list[int], "1,x", "item 2: must be a whole number of at most 18 digits"),
-    (list[int], r"1\,2", "item 1: must be a whole number of at most 18 digits"),
+    (list[int], "1,x", "item 2: must be an integer of at most 18 digits"),
+    (list[int], r"1\,2", "item 1: must be an integer of at most 18 digits"),
     (tuple[Level, ...], "low, top", "item 2: must be one of: low, high"),
     *((timedelta, text, _SECONDS) for text in ("", "-1", "nan", "inf", "1e99", "00:01", "5m", "10000000001")),
 ]

@@ -345,18 +345,18 @@ _BAD: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
             "required field missing: outputArtifacts[1].location.s3Location.objectKey",
         ),
     ),
-    "null for required text": (JobDetails, {**_job(), "nonce": None}, ("nonce: must be a text",)),
+    "null for required text": (JobDetails, {**_job(), "nonce": None}, ("nonce: must be a string",)),
     "null for required object": (JobDetails, {**_job(), "data": None}, ("data: must be an object",)),
-    "null for required enum": (EncryptionKey, {"id": "k", "type": None}, ("type: must be a text",)),
+    "null for required enum": (EncryptionKey, {"id": "k", "type": None}, ("type: must be a string",)),
     "null in a list": (JobData, {"inputArtifacts": [{}, None]}, ("inputArtifacts[1]: must be an object",)),
     # of another type
-    "number for a text": (JobDetails, {**_job(), "id": 4711}, ("id: must be a text",)),
-    "bool for a text": (JobData, {"continuationToken": True}, ("continuationToken: must be a text",)),
-    "NaN for a text": (Artifact, {"name": float("nan")}, ("name: must be a text",)),
-    "list for a text": (Artifact, {"revision": [_MARKER]}, ("revision: must be a text",)),
-    "number for a secret": (ArtifactCredentials, {"sessionToken": 1}, ("sessionToken: must be a text",)),
-    "number for an enum": (ArtifactLocation, {"type": 3}, ("type: must be a text",)),
-    "list for an enum": (EncryptionKey, {"id": "k", "type": [_MARKER]}, ("type: must be a text",)),
+    "number for a text": (JobDetails, {**_job(), "id": 4711}, ("id: must be a string",)),
+    "bool for a text": (JobData, {"continuationToken": True}, ("continuationToken: must be a string",)),
+    "NaN for a text": (Artifact, {"name": float("nan")}, ("name: must be a string",)),
+    "list for a text": (Artifact, {"revision": [_MARKER]}, ("revision: must be a string",)),
+    "number for a secret": (ArtifactCredentials, {"sessionToken": 1}, ("sessionToken: must be a string",)),
+    "number for an enum": (ArtifactLocation, {"type": 3}, ("type: must be a string",)),
+    "list for an enum": (EncryptionKey, {"id": "k", "type": [_MARKER]}, ("type: must be a string",)),
     "text for a list": (JobData, {"inputArtifacts": _MARKER}, ("inputArtifacts: must be a list",)),
     "object for a list": (JobData, {"inputArtifacts": {_MARKER: 1}}, ("inputArtifacts: must be a list",)),
     "list for an object": (JobDetails, {**_job(), "data": []}, ("data: must be an object",)),
@@ -366,25 +366,25 @@ _BAD: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
         ActionConfiguration, {"configuration": [_MARKER]}, ("configuration: must be an object",)
     ),
     "number in the configuration": (
-        ActionConfiguration, {"configuration": {_MARKER: 1}}, ("configuration: must be a text",)
+        ActionConfiguration, {"configuration": {_MARKER: 1}}, ("configuration: must be a string",)
     ),
     "null in the configuration": (
-        ActionConfiguration, {"configuration": {"A": _MARKER, _MARKER: None}}, ("configuration: must be a text",)
+        ActionConfiguration, {"configuration": {"A": _MARKER, _MARKER: None}}, ("configuration: must be a string",)
     ),
     "number as key of the configuration": (
-        ActionConfiguration, {"configuration": {1: _MARKER}}, ("configuration: must be a text",)
+        ActionConfiguration, {"configuration": {1: _MARKER}}, ("configuration: must be a string",)
     ),
     "bool for a number": (
-        ExecutionDetails, {"percentComplete": True}, ("percentComplete: must be a whole number",)
+        ExecutionDetails, {"percentComplete": True}, ("percentComplete: must be an integer",)
     ),
     "text for a number": (
-        ExecutionDetails, {"percentComplete": "50"}, ("percentComplete: must be a whole number",)
+        ExecutionDetails, {"percentComplete": "50"}, ("percentComplete: must be an integer",)
     ),
     "fraction for a number": (
-        ExecutionDetails, {"percentComplete": 50.0}, ("percentComplete: must be a whole number",)
+        ExecutionDetails, {"percentComplete": 50.0}, ("percentComplete: must be an integer",)
     ),
     "NaN for a number": (
-        ExecutionDetails, {"percentComplete": float("nan")}, ("percentComplete: must be a whole number",)
+        ExecutionDetails, {"percentComplete": float("nan")}, ("percentComplete: must be an integer",)
     ),
     # lone surrogates
     "surrogate in a text": (
@@ -430,18 +430,18 @@ _BAD: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
             },
         },
         (
-            "id: must be a text",
-            "data.actionTypeId.category: must be a text",
-            "data.actionTypeId.provider: must be a text",
+            "id: must be a string",
+            "data.actionTypeId.category: must be a string",
+            "data.actionTypeId.provider: must be a string",
             "required field missing: data.actionTypeId.version",
-            "data.actionConfiguration.configuration: must be a text",
-            "data.pipelineContext.stage.name: must be a text",
+            "data.actionConfiguration.configuration: must be a string",
+            "data.pipelineContext.stage.name: must be a string",
             "data.pipelineContext.action: must be an object",
-            "data.inputArtifacts[1].name: must be a text",
+            "data.inputArtifacts[1].name: must be a string",
             "data.inputArtifacts[2]: must be an object",
             "data.outputArtifacts: must be a list",
-            "data.artifactCredentials.accessKeyId: must be a text",
-            "data.artifactCredentials.sessionToken: must be a text",
+            "data.artifactCredentials.accessKeyId: must be a string",
+            "data.artifactCredentials.sessionToken: must be a string",
             "required field missing: data.encryptionKey.id",
             "required field missing: nonce",
         ),
@@ -471,16 +471,16 @@ def _member(field: str) -> str:
 def test_tells_each_of_ten_thousand_problems() -> None:
     """Every item of a long list is told; the message stays short."""
     refused = _refused(_job(inputArtifacts=[{"name": 1}] * 10_000), JobDetails)
-    expected = tuple(f"data.inputArtifacts[{index}].name: must be a text" for index in range(10_000))
+    expected = tuple(f"data.inputArtifacts[{index}].name: must be a string" for index in range(10_000))
     assert expected == refused.problems
-    assert str(refused).endswith("data.inputArtifacts[9].name: must be a text; and 9990 more")
+    assert str(refused).endswith("data.inputArtifacts[9].name: must be a string; and 9990 more")
 
 
 @pytest.mark.parametrize(("good", "bad", "told"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
 def test_explains_no_million_of_problems(good: int, bad: int, told: int) -> None:
     """Problems of a long list have the right places, and are no more than memory has room for."""
     refused = _refused(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
-    expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a text" for index in range(told))
+    expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a string" for index in range(told))
     assert expected == refused.problems
 
 
@@ -489,7 +489,7 @@ def test_refuses_a_document_of_great_depth() -> None:
     deep: Any = _MARKER
     for _ in range(100_000):
         deep = [deep]
-    assert _problems(_job(continuationToken=deep), JobDetails) == ("data.continuationToken: must be a text",)
+    assert _problems(_job(continuationToken=deep), JobDetails) == ("data.continuationToken: must be a string",)
 
 
 class _Lazy(dict[str, Any]):

@@ -60,8 +60,8 @@ _MAKERS: dict[type[Exception], Callable[[Any], Exception]] = {
     ClockSkewError: lambda cls: cls("late", offset=-901.5, **_SERVICE),
     ServiceError: lambda cls: cls("gone", **_SERVICE),
     InvalidRequestError: lambda cls: cls("client_token", "must have 1 to 256 characters", **_FACTS),
-    ResponseDecodeError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
-    ConfigurationError: lambda cls: cls(["a: must be a text", "b: must be a list"], **_FACTS),
+    ResponseDecodeError: lambda cls: cls(["a: must be a string", "b: must be a list"], **_FACTS),
+    ConfigurationError: lambda cls: cls(["a: must be a string", "b: must be a list"], **_FACTS),
     JobFailedError: lambda cls: cls(FailureType.CONFIGURATION_ERROR, "no such project", "run-1"),
     exceptions.ArtifactFileError: lambda cls: cls(28, "No space left on device", "/tmp/a", **_FACTS),
     exceptions.UnsafeArchiveError: lambda cls: cls("../evil", "leaves the tree", hint="no"),
@@ -227,7 +227,7 @@ _TEXTS: list[tuple[Exception, str]] = [
         "Op: not allowed; allow codepipeline:Op on the action type",
     ),
     (InvalidRequestError("nonce", "must be a str"), "nonce: must be a str"),
-    (ResponseDecodeError(["id: must be a text"]), "id: must be a text"),
+    (ResponseDecodeError(["id: must be a string"]), "id: must be a string"),
     (ConfigurationError(iter(["A: 1", "B: 2"])), "A: 1; B: 2"),
     (JobFailedError(FailureType.JOB_FAILED, "3 findings"), "JobFailed: 3 findings"),
     (JobFailedError(FailureType.PERMISSION_ERROR, "no", "run-1"), "PermissionError: no"),
@@ -268,8 +268,8 @@ _ATTRIBUTES: dict[Any, dict[str, Any]] = {
     exceptions.UnsafeArchiveError: {"entry": "../evil", "rule": "leaves the tree", "hint": "no"},
     CredentialsError: {**_FACTS},
     InvalidRequestError: {"parameter": "client_token", "rule": "must have 1 to 256 characters", **_FACTS},
-    ResponseDecodeError: {"problems": ("a: must be a text", "b: must be a list"), **_FACTS},
-    ConfigurationError: {"problems": ("a: must be a text", "b: must be a list"), **_FACTS},
+    ResponseDecodeError: {"problems": ("a: must be a string", "b: must be a list"), **_FACTS},
+    ConfigurationError: {"problems": ("a: must be a string", "b: must be a list"), **_FACTS},
     JobFailedError: {
         "failure_type": FailureType.CONFIGURATION_ERROR,
         "message": "no such project",
@@ -353,7 +353,7 @@ def test_a_failed_job_needs_no_external_id() -> None:
 )
 def test_a_message_shows_ten_problems_and_keeps_all(cls: Any, count: int, shown: int, tail: str) -> None:
     """The text stays short however much is wrong; ``problems`` has all of it."""
-    problems = tuple(f"p{number}: must be a text" for number in range(count))
+    problems = tuple(f"p{number}: must be a string" for number in range(count))
     error = cls(iter(problems))
     assert problems == error.problems
     assert "; ".join(problems[:shown]) + tail == str(error)

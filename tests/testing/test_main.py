@@ -139,7 +139,7 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
         ('{"clients": [], "actions": [], "clients": []}', "the member 'clients' is given more than once"),
         ({"clients": "xMARKERx"}, "clients: must be a list"),
         ({"clients": [{"clientToken": "xMARKERx"}]}, "required field missing: clients[0].clientId"),
-        ({"clients": [{"clientId": "c", "clientToken": None}]}, "clients[0].clientToken: must be a text"),
+        ({"clients": [{"clientId": "c", "clientToken": None}]}, "clients[0].clientToken: must be a string"),
         (
             {"clients": [{"clientId": "c", "token": "xMARKERx", "clientToken": "t"}]},
             "clients[0]: unknown member 'token'; must be one of clientId, clientToken",
@@ -196,8 +196,8 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
         ({"settings": ["xMARKERx"]}, "settings: must be an object"),
         ({"settings": {"redeliveryDelay": -1}}, "settings.redeliveryDelay: must be a number of at least 0"),
         ({"settings": {"redeliveryDelay": True}}, "settings.redeliveryDelay: must be a number of at least 0"),
-        ({"settings": {"defaultBatchSize": 0}}, "settings.defaultBatchSize: must be a whole number of at least 1"),
-        ({"settings": {"defaultBatchSize": 1.5}}, "settings.defaultBatchSize: must be a whole number of at least 1"),
+        ({"settings": {"defaultBatchSize": 0}}, "settings.defaultBatchSize: must be an integer of at least 1"),
+        ({"settings": {"defaultBatchSize": 1.5}}, "settings.defaultBatchSize: must be an integer of at least 1"),
         ('{"settings": {"jobTimeout": NaN}}', "settings.jobTimeout: must be a number of at least 0"),
         ({"settings": {"stableNonce": 1}}, "settings.stableNonce: must be true or false"),
         (

@@ -134,5 +134,5 @@ def _rule(param: click.Parameter | None) -> str:
         return "one of " + ", ".join(str(choice) for choice in kind.choices)
     if isinstance(kind, click.IntRange):
         least = f" of at least {kind.min}" if kind.max is None else f" from {kind.min} to {kind.max}"
-        return f"a whole number{least}"
+        return f"an integer{least}"
     return "of another form; see --help"

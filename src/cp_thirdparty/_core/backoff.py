@@ -28,7 +28,7 @@ _MOST_DOUBLINGS: Final = 20
 
 def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> float:
     """
-    Tell how many seconds to pause after a poll that brought nothing.
+    Return how many seconds to pause after a poll that brought nothing.
 
     Each pause is up to a fifth shorter or longer, so that many workers do not poll at once.  It doubles with each poll
     that failed, up to a minute, of which a random half is taken off; it is never shorter than without failures.

@@ -220,7 +220,7 @@ class Call:
         self.forget_response()
 
     def forget_response(self) -> None:
-        """Drop what a response said: frames that hold the call outlive it."""
+        """Drop the content of a response: frames that hold the call outlive it."""
         self.error_response = self.document = self.body = self.parsed = None
         self.has_success = False
 

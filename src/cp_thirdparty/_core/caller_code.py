@@ -100,7 +100,7 @@ def _module(node: TracebackType) -> str:
 
 
 def _is_call(node: TracebackType, operation_name: str) -> bool:
-    """Whether this is the frame of a client's call of the operation, as far as the frame still says of which."""
+    """Whether this is the frame of a client's call of the operation, as far as the frame still shows its name."""
     if not _is_library(node) or _name(node) != _CALL:
         return False
     called: str = node.tb_frame.f_locals.get("operation_name", operation_name)

@@ -31,7 +31,7 @@ _Method = Callable[..., Any]
 _LOCK: Final = threading.Lock()
 _OWNER: Final = object()
 _wrappers: Final[dict[str, Callable[..., Any]]] = {}
-_TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a text of http.client and urllib3
+_TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a message of http.client and urllib3
 _NETWORK: Final = frozenset({"http", "socket", "ssl"})
 _HAND_OVER: Final = "_make_request"  # of pools of urllib3
 # How much of a response's body may be received together with its headers.  Python's own default has grown to 128 KiB.

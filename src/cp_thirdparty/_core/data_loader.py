@@ -2,7 +2,7 @@
 What loads botocore's data files for a session of our own: as botocore does, in a third of the time.
 
 Botocore asks the component ``data_loader`` of a session for its data, and lets anyone register one.  Two things are
-done otherwise here.  A service is known when its own folder has a model, not when a walk over 400 folders has met it;
+done otherwise here.  A service is known when its own folder has a model, so that no walk over 400 folders is done;
 and JSON objects become plain dictionaries, which keep their order, not ``OrderedDict``.
 """
 

@@ -42,7 +42,7 @@ class Verdict:
 
         document: The object in its body, if it is a trusted JSON response.
 
-        is_error: Whether it is an error of the service, whatever its status says.
+        is_error: Whether it is an error of the service, whatever its status is.
 
         is_cut: Whether the end of the body is missing.
     """

@@ -1,7 +1,7 @@
 """
 The five operations without I/O: checked parameters out, model in.
 
-Nothing here raises: a refused parameter and an undecodable answer are returned as errors, so that no traceback ever
+Nothing here raises: a refused parameter and an undecodable response are returned as errors, so that no traceback ever
 leads through a frame that holds a secret.
 """
 
@@ -55,7 +55,7 @@ class Request(Generic[_T_co]):
 
         parameters: By the service's names; secrets are `SecretStr`.
 
-        decode: Makes the model, or the error, of botocore's answer.
+        decode: Makes the model, or the error, of botocore's response.
 
         is_repeatable: Whether the service may be asked twice without harm.
 
@@ -211,7 +211,7 @@ def _unstructure(value: Any) -> Any:
     return make_converter(detailed=False).unstructure(value)
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)

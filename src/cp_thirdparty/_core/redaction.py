@@ -2,8 +2,8 @@
 Botocore's log without the secrets of our calls.
 
 A filter on a parent logger does not see the records of its children, so it sits on exactly the loggers that leak, and
-acts only while a call of ours runs.  It keeps a text that stands in the code that logs it, and withholds the rest:
-arguments, texts that were put together, tracebacks.
+acts only while a call of ours runs.  It keeps a message that is a constant of the code that logs it, and withholds
+the rest: arguments, strings that were put together, tracebacks.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _LOGGERS: Final = tuple(
     logging.getLogger(name)
     for name in (
         "botocore.auth",  # canonical requests, signatures
-        "botocore.credentials",  # the answer that credentials could not be read from
+        "botocore.credentials",  # the response that credentials could not be read from
         "botocore.endpoint",  # parameters, requests
-        "botocore.handlers",  # the body of an error that S3 tells with status 200
+        "botocore.handlers",  # the body of an error that S3 sends with status 200
         "botocore.history",  # the traceback of a recorder that failed
         "botocore.httpsession",  # the traceback of a request that failed
         "botocore.monitoring",  # errors that echo a parameter; the traceback of a monitor that failed
-        "botocore.parsers",  # answers
-        "botocore.retries.standard",  # a header of the answer
+        "botocore.parsers",  # responses
+        "botocore.retries.standard",  # a header of the response
         "botocore.retryhandler",  # the traceback of a request that failed
         "botocore.tokens",  # the traceback of a sign-in that failed
-        "botocore.utils",  # what the metadata services of instances and containers answer
+        "botocore.utils",  # what the metadata services of instances and containers return
         "urllib3.connection",  # headers that cannot be read
         "s3transfer.download",
         "s3transfer.futures",
@@ -75,7 +75,7 @@ def _withhold_failure(record: logging.LogRecord) -> bool:
 
 
 def _is_constant(record: logging.LogRecord) -> bool:
-    """Tell whether the text stands as it is in the code that logged it: an f-string does not."""
+    """Return whether the message is a constant of the code that logged it: an f-string is not."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as `logging` itself does
     while frame is not None and (frame.f_code.co_filename, frame.f_lineno) != (record.pathname, record.lineno):
         frame = frame.f_back

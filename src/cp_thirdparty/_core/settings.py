@@ -1,4 +1,4 @@
-"""Settings to a client of botocore: checked, filled up with our own, or told as one of our errors."""
+"""Validate the settings of a client, add the defaults, and create the botocore client or return an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty._version import __version__
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
-# Given whole, because botocore puts its own together anew for each request, which was 15 % of a call.
+# Complete, because botocore would build its own again for each request, which was 15 % of a call.
 _USER_AGENT = f"cp-thirdparty/{__version__} Botocore/{botocore.__version__} Python/{platform.python_version()}"
 
 # Calls that may be made at once and find a connection that is kept; botocore keeps 10.  Only those in use are made.
@@ -35,7 +35,7 @@ def refused_setting(
     profile_name: str | None,
     session: object,
 ) -> InvalidRequestError | None:
-    """Tell what is wrong with the settings of a client, or ``None``."""
+    """Return what is wrong with the settings of a client, or ``None``."""
     if endpoint_url is not None and not is_url(endpoint_url):
         return InvalidRequestError(
             "endpoint_url", "must be an http:// or https:// URL with a host and without a password"
@@ -105,6 +105,6 @@ def made_client(
         inner = getattr(session, "_session", session)  # boto3 has a session of botocore in it
         known = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
         refused = find_refused_setting(client, known, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
-    except Exception as failure:  # noqa: BLE001 - told as one of ours
+    except Exception as failure:  # noqa: BLE001 - returned as an error of this library
         return configuration_error_of(failure)
     return refused or client

@@ -68,7 +68,7 @@ def _line(service: LocalCodePipeline, introduction: Introduction) -> str:
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"cp_thirdparty.testing: {text}", file=sys.stderr)  # noqa: T201 - likewise
+    print(f"cp_thirdparty.testing: {text}", file=sys.stderr)  # noqa: T201 - a command prints
     return code
 
 

@@ -22,7 +22,7 @@ class CredentialDesk:
     Thread-safe.
 
     Args:
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
 
         lifetime: Seconds for which credentials hold after they were handed out last.
     """
@@ -48,7 +48,7 @@ class CredentialDesk:
         return credentials
 
     def is_valid(self, credentials: ArtifactCredentials) -> bool:
-        """Tell whether credentials were handed out and have not expired."""
+        """Return whether credentials were handed out and have not expired."""
         with self._lock:
             end = self._ends.get(credentials)
         return end is not None and self._clock() < end

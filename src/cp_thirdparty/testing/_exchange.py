@@ -1,4 +1,4 @@
-"""One request in, one answer out, whatever carries them: faults, signature, parameters, states and the journal."""
+"""Handle one request and return its response: faults, signature, parameters, states and the journal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Exchange"]
 @attrs.frozen(kw_only=True)
 class Exchange:
     """
-    Answers requests.  Thread-safe.
+    Respond to requests.  Thread-safe.
 
     Attributes:
         states: What the requests are about.
@@ -43,7 +43,7 @@ class Exchange:
 
         signature: What signatures are checked with, or ``None``.
 
-        clock: Tells the seconds since 1970.
+        clock: Returns the seconds since 1970.
     """
 
     states: States
@@ -67,7 +67,7 @@ class Exchange:
         return self._noted(answer, operation_name, served.parameters, fault, accepted=served.accepted)
 
     def refuse(self, code: str, message: str, *, status: int = 400) -> Answer:
-        """Answer what is no request of the service, and write it into the journal."""
+        """Refuse what is not a request of the service, and write it into the journal."""
         return self._noted(failed(code, message, status=status), None, None, None, accepted=False)
 
     def _noted(
@@ -89,7 +89,7 @@ class Exchange:
             fault=fault,
         )
         self.journal.add(record)
-        # By it, a client whose clock is wrong can tell by how much.
+        # A client whose clock is wrong computes the difference from it.
         return attrs.evolve(answer, headers={"Date": formatdate(self.clock(), usegmt=True), **answer.headers})
 
 
@@ -124,7 +124,7 @@ class _Served:
 
 
 def _understood(operation_name: str, body: bytes) -> tuple[Mapping[str, Any], Answer | None]:
-    """Return the parameters with the client token hidden, or the answer that refuses them."""
+    """Return the parameters with the client token hidden, or the response that refuses them."""
     try:
         parameters = parameters_of(operation_name, body)
     except BadRequestError as refused:
@@ -135,7 +135,7 @@ def _understood(operation_name: str, body: bytes) -> tuple[Mapping[str, Any], An
 
 
 def _broken(error: Exception) -> Answer:
-    return failed("InternalFailure", f"The local CodePipeline met a {type(error).__name__}", status=500)
+    return failed("InternalFailure", f"The local CodePipeline failed with {type(error).__name__}", status=500)
 
 
 def _poll(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:

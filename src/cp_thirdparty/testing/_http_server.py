@@ -22,7 +22,7 @@ from cp_thirdparty.testing._wire import Answer, HttpRequest
 
 __all__ = ["HttpServer"]
 
-# No third-party request comes near it: the longest texts of the service's model add up to 12,000 characters.
+# No third-party request comes near it: the longest strings of the service's model add up to 12,000 characters.
 _MAX_BODY_BYTES = 1 << 20
 _LENGTH = re.compile(r"[0-9]{1,7}")
 
@@ -41,7 +41,7 @@ class HttpServer(ThreadingHTTPServer):
     Listens on 127.0.0.1 and hands what comes to an exchange.
 
     Args:
-        exchange: Answers.
+        exchange: Responds to the requests.
 
         port: Where to listen; 0 for a free port.
 
@@ -51,7 +51,7 @@ class HttpServer(ThreadingHTTPServer):
 
     allow_reuse_port = False  # of some versions of http.server: two services would share a port unnoticed
     daemon_threads = True
-    block_on_close = False  # a thread ends with its connection, which server_close() cuts
+    block_on_close = False  # a thread ends with its connection, which server_close() closes
     request_queue_size = 128  # of 64 clients at once, some waited 1 to 4 s with the default of 5, and 0.05 s with this
 
     def __init__(self, exchange: Exchange, port: int) -> None:
@@ -79,14 +79,14 @@ class HttpServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Stop listening, and cut the connections."""
+        """Stop listening, and close the connections."""
         super().server_close()
         for connection in tuple(self._connections):
             with suppress(OSError):  # its client was quicker
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client has hung up, and socketserver's own way is a traceback on stderr."""
+        """Print nothing: a client has hung up, and socketserver would print a traceback."""
 
 
 class _Received(io.RawIOBase):
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they echo
-        """Answer what is no request or no POST: in JSON, and without http.server's echo of what was sent."""
+        """Refuse what is not a request or not a POST: in JSON, without http.server's echo of what was sent."""
         self.close_connection = True
         self.request_version = self.protocol_version  # of a request that it cannot read, it would send no headers
         self._send(self._exchange.refuse("UnknownOperationException", f"{code} {HTTPStatus(code).phrase}", status=code))

@@ -23,12 +23,12 @@ IN_PROCESS_URL = "http://local-codepipeline.invalid"
 
 def connect(client: BaseClient | Session, exchange: Exchange) -> None:
     """
-    Let the CodePipeline requests of a client, or of all clients that a session makes, be answered here.
+    Handle the CodePipeline requests of a client, or of all clients that a session makes, in this process.
 
     Args:
         client: A client or a session of botocore.
 
-        exchange: What answers.
+        exchange: Responds to the requests.
     """
     sender: Any = _Sender(exchange)  # stubs have it that handlers return nothing
     events = client if isinstance(client, Session) else client.meta.events
@@ -50,7 +50,7 @@ class _Sender:
 
 
 class _Body:
-    """What botocore reads an answer from."""
+    """What botocore reads a response from."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

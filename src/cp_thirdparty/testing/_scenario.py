@@ -18,7 +18,7 @@ from cp_thirdparty.testing.server import LocalCodePipeline
 
 __all__ = ["Introduction", "Scenario", "ScenarioError", "load"]
 
-# What a file may set, by the names of the constructor; the type is that of the JSON value, a float may be whole.
+# What a file may set, by the names of the constructor, with the type of the JSON value; a float may be an integer.
 _SETTINGS: Mapping[str, type[float | int | bool]] = {
     "redelivery_delay": float,
     "continuation_delay": float,
@@ -33,7 +33,7 @@ _SETTINGS: Mapping[str, type[float | int | bool]] = {
 
 _RULES: Mapping[type, str] = {
     float: "a number of at least 0",
-    int: "a whole number of at least 1",
+    int: "an integer of at least 1",
     bool: "true or false",
 }
 
@@ -130,12 +130,12 @@ def load(path: Path) -> Scenario:
 
     * ``settings``: numbers and booleans by the constructor's names in camelCase, such as ``"redeliveryDelay": 1``.
     * ``clients``: objects with ``clientId`` and ``clientToken``; without any, one is made up.
-    * ``actions``: objects with ``clientId``, ``actionTypeId``, and, in the service's own form, ``configuration`` (texts
+    * ``actions``: objects with ``clientId``, ``actionTypeId``, and, in the service's own form, ``configuration`` (strings
       by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``, ``encryptionKey``,
       ``pipelineContext``.
 
     Raises:
-        ScenarioError: The file cannot be read, is no JSON, or does not have this form.  The error names each
+        ScenarioError: The file cannot be read, is not JSON, or does not have this form.  The error names each
             unknown member; if there is none, it names every other problem.
     """
     scenario, problems = _read(path)

@@ -1,9 +1,9 @@
 """
 Signature Version 4 as the local CodePipeline checks it, by botocore's own ``SigV4Auth`` over what was received.
 
-The codes are those that AWS's JSON services answer with, each with status 400.  AWS documents them only as common
+The codes are those that AWS's JSON services return, each with status 400.  AWS documents them only as common
 errors of older front ends, under other names, so their use by CodePipeline is an assumption, as is the order of checks.
-No answer repeats a header.
+No response repeats a header.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SignatureCheck:
 
         region_name: The region that signatures must be for.
 
-        clock: Tells the seconds since 1970.
+        clock: Returns the seconds since 1970.
     """
 
     access_key_id: str
@@ -109,7 +109,7 @@ class SignatureCheck:
 
 @attrs.frozen(kw_only=True)
 class _Claim:
-    """What the headers say of a signature."""
+    """What the headers claim about a signature."""
 
     access_key_id: str
     scope: tuple[str, ...]
@@ -123,7 +123,7 @@ class _Claim:
 
 
 class _Recomputed(SigV4Auth):
-    """Signs the headers that the client says it has signed, whichever those are."""
+    """Sign the headers that the client claims to have signed, whichever those are."""
 
     def __init__(self, credentials: Credentials, region_name: str, claim: _Claim) -> None:
         super().__init__(credentials, _SERVICE, region_name)

@@ -50,7 +50,7 @@ class RefusedError(Exception):
     Attributes:
         code: The name of the modelled error.
 
-        message: What the service says; never a secret.
+        message: The service's message; never a secret.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -119,7 +119,7 @@ class States:
         self.version: int = 0  # of all that can be seen; grows with each change
         self._tokens: dict[str, SecretStr] = {}
         self._entries: dict[str, _Entry] = {}  # by job id
-        self._unclaimed: dict[str, _Entry] = {}  # likewise, oldest first
+        self._unclaimed: dict[str, _Entry] = {}  # by job id, oldest first
         self._of_action: dict[Action, list[_Entry]] = {}  # oldest first
         self._nonces = itertools.count(1)
         if isinstance(clock, ManualClock):
@@ -176,12 +176,12 @@ class States:
             return tuple(entry.job for entry in self._of_action[action])
 
     def credentials_are_valid(self, credentials: ArtifactCredentials) -> bool:
-        """Tell whether a job's details brought these credentials and they have not expired."""
+        """Return whether a job's details brought these credentials and they have not expired."""
         return self._desk.is_valid(credentials)
 
     def wait_for_change(self, action: Action, version: int, timeout: float) -> None:
         """
-        Wait until something is no more as it was in a version, or the time-out, in real seconds.
+        Wait until something differs from a version, or until the timeout, in real seconds.
 
         It also ends about when a job of the action times out by a clock that goes by itself.
         """
@@ -330,7 +330,7 @@ class States:
             self._set(entry, status=JobStatus.TIMED_OUT)
 
     def _seconds_to_live(self, action: Action) -> float:
-        """Tell when the next job of an action times out; about never when none can."""
+        """Return the seconds until the next job of an action times out; a very large number when none can."""
         now = self._clock()
         left = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
         return max(min(left, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)

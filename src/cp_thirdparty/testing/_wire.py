@@ -1,5 +1,5 @@
 """
-AWS JSON 1.1 without sockets: bytes to checked parameters, answers to bytes.
+AWS JSON 1.1 without sockets: bytes to checked parameters, responses to bytes.
 
 What is checked comes from botocore's own service model, so the service's limits, patterns and enumerations hold here.
 Smithy RPC v2 CBOR, which the newest model lists too, would be another pair of functions beside `parse_request` and
@@ -72,7 +72,7 @@ class HttpRequest:
 
         headers: Names in lower case.
 
-        body: The whole body.
+        body: The complete body.
     """
 
     method: str
@@ -94,7 +94,7 @@ class Answer:
         body: What is sent of the body.
 
         ending: ``"keep"`` leaves the connection open, ``"close"`` ends it after the body, ``"lost"`` ends it and sends
-            nothing of the answer.
+            nothing of the response.
     """
 
     status: int
@@ -110,7 +110,7 @@ def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[st
     Args:
         headers: Names in lower case.
 
-        body: The whole body.
+        body: The complete body.
 
     Raises:
         BadRequestError: It is none of the five operations, or a parameter breaks a rule.  No value is repeated.
@@ -127,7 +127,7 @@ def operation_name_of(headers: Mapping[str, str]) -> str:
         BadRequestError: It is none of the five, or the protocol is another.
     """
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
-        raise BadRequestError("UnknownOperationException", "This service speaks AWS JSON 1.1 and no CBOR")
+        raise BadRequestError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
     if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATIONS:
         raise BadRequestError("UnknownOperationException", "This service has the five third-party operations only")
@@ -157,12 +157,12 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
 
 
 def ok(document: Mapping[str, Any] | None) -> Answer:
-    """Make the answer to a call that was accepted; operations without output have no body."""
+    """Return the response to a call that was accepted; operations without output have no body."""
     return _answer(200, b"" if document is None else json.dumps(document).encode(), {})
 
 
 def failed(code: str, message: str, *, status: int = 400) -> Answer:
-    """Make the answer to a call that was refused."""
+    """Return the response to a call that was refused."""
     body = json.dumps({"__type": code, "message": message}).encode()
     return _answer(status, body, {"x-amzn-ErrorType": code})
 
@@ -204,7 +204,7 @@ def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-# A type that is not here passes unchecked: a newer botocore may add members, and a test tells their types.
+# A type that is not here passes unchecked: a newer botocore may add members; a test fails on such a type.
 _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
     "string": _is_text,
     "integer": _is_integer,

@@ -24,7 +24,7 @@ class ManualClock:
         self._listeners: list[Callable[[], object]] = []
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self._now
 
     def advance(self, seconds: float) -> None:

@@ -31,10 +31,10 @@ class Fault(Protocol):
 
     def play(self, serve: Callable[[], Answer]) -> Answer:
         """
-        Answer a request.
+        Return the response to a request.
 
         Args:
-            serve: Lets the service do what the request asks for, and returns its answer.  What is not called takes no
+            serve: Lets the service do what the request asks for, and returns its response.  What is not called takes no
                 effect.
         """
         ...
@@ -48,7 +48,7 @@ class Throttling:
     Attributes:
         code: The code.  AWS models none for these operations; this is the one of its newer services.
 
-        status: The HTTP status: 400, as JSON services answer, or 429.
+        status: The HTTP status: 400, as JSON services return, or 429.
     """
 
     code: str = "ThrottlingException"
@@ -67,7 +67,7 @@ class ServerError:
     Attributes:
         status: The HTTP status, 500 or more.
 
-        code: The code in the answer.
+        code: The code in the response.
     """
 
     status: int = 500
@@ -80,7 +80,7 @@ class ServerError:
 
 @attrs.frozen
 class ExpiredCredentials:
-    """The caller's own AWS credentials have expired, says the service.  The request takes no effect."""
+    """The service reports that the caller's own AWS credentials have expired.  The request takes no effect."""
 
     def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
         """Refuse."""
@@ -89,31 +89,31 @@ class ExpiredCredentials:
 
 @attrs.frozen
 class LostAnswer:
-    """The request takes effect, and the connection ends before anything of the answer is sent."""
+    """The request takes effect, and the connection ends before anything of the response is sent."""
 
     def play(self, serve: Callable[[], Answer]) -> Answer:
-        """Serve, and lose the answer."""
+        """Serve, and drop the response."""
         return attrs.evolve(serve(), ending="lost")
 
 
 @attrs.frozen(kw_only=True)
 class TruncatedBody:
     """
-    The request takes effect, and the answer is cut.
+    The request takes effect, and the response is truncated.
 
     Attributes:
         length: How many bytes of the body arrive.
 
-        content_length: ``"whole"`` tells a length that more bytes belong to, and the connection ends: who compares the
-            two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` tells the number of bytes
-            that arrive: only who reads the document notices, and nobody when the answer has no body to cut.
+        content_length: ``"whole"`` sends the length of the complete body, and the connection ends: a client that
+            compares the two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` sends the
+            number of bytes that arrive: only a reader of the document notices, and nobody if there is no body.
     """
 
     length: int = 10
     content_length: Literal["whole", "cut"] = "whole"
 
     def play(self, serve: Callable[[], Answer]) -> Answer:
-        """Serve, and cut the answer."""
+        """Serve, and truncate the response."""
         answer = serve()
         body = answer.body[: self.length]
         if self.content_length == "cut":
@@ -125,7 +125,7 @@ class TruncatedBody:
 @attrs.frozen(kw_only=True)
 class HtmlPage:
     """
-    A page answers in the service's place: a proxy, a captive portal, a load balancer.  The request takes no effect.
+    A proxy, a captive portal or a load balancer returns a page of its own.  The request takes no effect.
 
     Attributes:
         status: The HTTP status.
@@ -149,7 +149,7 @@ class Delay:
     The service takes its time, and then does what the request asks for, even when the client has gone by then.
 
     Attributes:
-        seconds: How long, in real seconds: a client's time-outs do not go by the clock of a test.
+        seconds: How long, in real seconds: a client's timeouts do not use the clock of a test.
     """
 
     seconds: float
@@ -185,7 +185,7 @@ class Faults:
         Raises:
             ValueError: There is no such operation, or the number is less than 1.
 
-            TypeError: It is no fault.
+            TypeError: It is not a fault.
         """
         if operation_name not in OPERATIONS:
             raise ValueError(f"operation_name: must be one of {', '.join(OPERATIONS)}")

@@ -1,4 +1,4 @@
-"""What the local CodePipeline was asked and what it answered, to assert on; secrets are hidden."""
+"""The requests and responses of the local CodePipeline, to assert on; secrets are hidden."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class RequestRecord:
         parameters: What the service understood, by its own names, with the client token as a `SecretStr`; ``None`` when
             the request breaks a rule of the service's model.
 
-        accepted: Whether the service did what it was asked for, whatever arrived of the answer.
+        accepted: Whether the service did what it was asked for, whatever arrived of the response.
 
-        status_code: The HTTP status that the client was sent, or ``None`` when the answer was lost.
+        status_code: The HTTP status that the client was sent, or ``None`` when the response was lost.
 
         error_code: The error code that the client was sent, or ``None``.
 

@@ -112,7 +112,7 @@ def artifact_credentials(
     *,
     access_key_id: str = "ASIAEXAMPLE",
     secret_access_key: str | SecretStr = "example-secret-access-key",  # noqa: S107 - of no use anywhere
-    session_token: str | SecretStr = "example-session-token",  # noqa: S107 - likewise
+    session_token: str | SecretStr = "example-session-token",  # noqa: S107 - of no use anywhere
 ) -> ArtifactCredentials:
     """
     Make artifact credentials, which no AWS takes.

@@ -1,4 +1,4 @@
-"""`LocalCodePipeline`: a whole CodePipeline for third-party actions on this machine."""
+"""`LocalCodePipeline`: a complete CodePipeline for third-party actions on this machine."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ class LocalCodePipeline:
     """
     A CodePipeline for third-party actions on this machine, for development and tests.
 
-    It serves the five operations over HTTP on 127.0.0.1, in the protocol that SDKs speak, and checks signatures.  A
+    It serves the five operations over HTTP on 127.0.0.1, in the protocol of AWS's SDKs, and checks signatures.  A
     context manager; thread-safe.  It writes to no log.  `client()` and `attach()` reach it without HTTP, too, for which
     it need not be started.
 
-    What AWS does not document is a setting; ``docs/explanation/local-codepipeline.md`` tells where each default comes
-    from.
+    What AWS does not document is a setting; ``docs/explanation/local-codepipeline.md`` gives the source of each
+    default.
 
     Args:
-        clock: Tells the time in seconds; give a `ManualClock` that a test moves.
+        clock: Returns the time in seconds; give a `ManualClock` that a test moves.
 
         redelivery_delay: Seconds after which a job that was not acknowledged is offered again.  AWS documents none;
             30 is what its own Jenkins plug-in counts on.
 
         continuation_delay: Seconds after which a success with a continuation token brings the next job.  AWS's user
-            guide says 30 for Lambda actions; that it holds for third-party actions too is an assumption.
+            guide has 30 for Lambda actions; that it holds for third-party actions too is an assumption.
 
         job_timeout: Seconds, from when a job can first be offered, after which it times out without a result.  AWS's
-            quotas say one hour for actions that are not listed by name; an action type may set its own.
+            quotas set one hour for actions that are not listed by name; an action type may set its own.
 
-        default_batch_size: How many jobs a poll brings that does not say how many it wants.  An assumption.
+        default_batch_size: How many jobs a poll without a number brings.  An assumption.
 
         credential_lifetime: Seconds for which artifact credentials hold after the details were read.  The 900 were seen
             in AWS's own Jenkins plug-in.
@@ -68,11 +68,11 @@ class LocalCodePipeline:
         readable_after_end: Whether the details of a job that has ended can be read.  An assumption.
 
         stable_nonce: ``True`` when each reading of the details brings the same nonce; ``False`` when each brings a new
-            one, and only the latest is good.  AWS does not tell.
+            one, and only the latest is good.  AWS does not document it.
 
         verify_signatures: ``False`` to let every request pass, signed or not.
 
-        wall_clock: Tells the seconds since 1970, for signatures and the ``Date`` of answers.
+        wall_clock: Returns the seconds since 1970, for signatures and the ``Date`` of responses.
 
         access_key_id: The access key of its callers.
 
@@ -80,7 +80,7 @@ class LocalCodePipeline:
 
         session_token: The session token that belongs to the key, or ``None``.
 
-        region_name: The region that clients are told and must sign for.
+        region_name: The region that clients get and must sign for.
 
         port: Where to listen; 0 for a free port.
 
@@ -95,12 +95,12 @@ class LocalCodePipeline:
 
         session_token: The session token that belongs to the key, or ``None``.
 
-        region_name: The region that clients are told and must sign for.
+        region_name: The region that clients get and must sign for.
 
     Raises:
         ValueError: A number is too small.
 
-        TypeError: A secret is not a text.
+        TypeError: A secret is not a string.
     """
 
     @hide_arguments
@@ -176,7 +176,7 @@ class LocalCodePipeline:
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """The latest requests with their outcomes, oldest first.  One is there before its answer is sent."""
+        """The latest requests with their outcomes, oldest first.  One is there before its response is sent."""
         return self._journal.records
 
     @hide_arguments
@@ -190,7 +190,7 @@ class LocalCodePipeline:
             client_token: What a worker must have to read the client's jobs; it takes the place of an earlier one.
 
         Raises:
-            TypeError: The token is not a text.
+            TypeError: The token is not a string.
         """
         self._states.register_client(client_id, client_token)
 
@@ -232,7 +232,7 @@ class LocalCodePipeline:
         Raises:
             ValueError: The client is not registered, or the action type is not one of ``action_types``.
 
-            TypeError: A value of the configuration is not a text.
+            TypeError: A value of the configuration is not a string.
         """
         return self._states.start_action(
             action_type_id,
@@ -247,7 +247,7 @@ class LocalCodePipeline:
 
     def credentials_are_valid(self, artifact_credentials: ArtifactCredentials) -> bool:
         """
-        Tell whether the details of a job have brought these credentials within their lifetime.
+        Return whether the details of a job have brought these credentials within their lifetime.
 
         It goes by the clock of this service, for credentials of every origin.  A server that knows better, such as the
         one that a role was assumed at, is not asked.
@@ -262,7 +262,7 @@ class LocalCodePipeline:
         Return the environment variables with which a child process reaches this service by AWS's own SDKs.
 
         Put them over the environment of this process: ``{**os.environ, **service.environment()}``.  They hold the
-        service's access key in clear.  Proxies of the environment are told to leave 127.0.0.1 alone.
+        service's access key in clear.  They also exclude 127.0.0.1 from proxies.
 
         Take ``AWS_PROFILE`` out of the result when it is set: Python's SDKs fail when the AWS configuration does not
         have that profile, and others, such as that of JavaScript, prefer its credentials to those of the environment.
@@ -292,7 +292,7 @@ class LocalCodePipeline:
         It goes past the proxies of the environment, which know nothing of 127.0.0.1 on this machine.
 
         Args:
-            in_process: ``True`` to leave out HTTP: requests and answers are the same, and the service need not run.
+            in_process: ``True`` to leave out HTTP: requests and responses are the same, and the service need not run.
 
         Raises:
             RuntimeError: It is not running.
@@ -339,7 +339,7 @@ class LocalCodePipeline:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and cut all connections; what it knows stays, and `start()` serves it again."""
+        """Stop listening and close all connections; the state stays, and `start()` serves it again."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._server.server_close()
