@@ -64,7 +64,7 @@ class _Context:
     """What Lambda tells of an invocation."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Tell how long the invocation may still take."""
+        """Return how long the invocation may still take."""
         return 60_000
 
 

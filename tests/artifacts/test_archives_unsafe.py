@@ -301,7 +301,7 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         rules.DESCRIPTOR,
     ),
     "another disk": (built(Record(central={"disk": 1})), "file.txt", rules.SPLIT),
-    # the archive as a whole
+    # the archive in total
     "overlapping": (_overlapping(), "outer", rules.OVERLAP),
     "two at one place": (
         built(Record(name=b"a"), Record(name=b"b", central={"offset": 0})),
@@ -564,7 +564,7 @@ def test_a_directory_of_the_archive_that_is_too_long_is_not_read(
 @pytest.mark.parametrize("limit", ["max_entries", "max_total_bytes", "max_entry_bytes", "max_ratio", "max_depth"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None])
 def test_a_bad_limit_is_refused(limit: str, value: object) -> None:
-    """A limit is a whole number of at least 1."""
+    """A limit is a complete number of at least 1."""
     with pytest.raises(InvalidRequestError, match=f"^{limit}: must be "):
         ArchiveLimits(**{limit: value})  # type: ignore[arg-type]
 
@@ -577,7 +577,7 @@ def test_an_unknown_choice_is_refused(choice: str, value: object) -> None:
         ArchiveLimits(**{choice: value})  # type: ignore[arg-type]
 
 
-# --- what is no fault of the archive
+# --- what is not a fault of the archive
 
 
 def test_a_directory_that_exists_is_left_alone(tmp_path: Path) -> None:
@@ -630,7 +630,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive that is cut while it is read is no success."""
+    """An archive that is cut while it is read is not a success."""
     module: Any = importlib.import_module("cp_thirdparty.artifacts._extraction")
     archive = tmp_path / "a.zip"
     archive.write_bytes(built(Record(content=b"x" * (1 << 20))))

@@ -87,7 +87,7 @@ def _opened(
 
 
 def _signers(s3: ScriptedS3) -> list[str]:
-    """Tell the access key ids that have signed the requests, as they changed, with their tokens."""
+    """Return the access key ids that have signed the requests, as they changed, with their tokens."""
     signed = [
         f"{re.findall('Credential=([^/]*)/', asked.headers['authorization'])[0]} "
         f"{asked.headers['x-amz-security-token']}"
@@ -125,7 +125,7 @@ def test_new_credentials_live_15_minutes_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["HEAD", "GET", "PUT", "POST"])
 @pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"])
 def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_path: Path) -> None:
-    """When S3 calls the credentials expired, new ones are read and the request is sent again."""
+    """When S3 calls the credentials expired, new ones are read and the request is resent."""
 
     def expire(asked: Asked, right: Answer) -> Answer:
         if asked.method == method and asked.headers["x-amz-security-token"] == "token0":
@@ -403,7 +403,7 @@ def test_every_request_names_the_expected_owner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("owner", ["", "12345678901", "1234567890123", "arn:aws:iam::123456789012", "١٢٣٤٥٦٧٨٩٠١٢"])
 def test_an_owner_is_an_account_id(owner: str) -> None:
-    """What is no account id is refused before anything is sent."""
+    """What is not an account id is refused before anything is sent."""
     with job(_credentials(0)) as (client, details), pytest.raises(InvalidRequestError, match="12 digits"):
         ArtifactStore.for_job(client, details, client_token=TOKEN, expected_bucket_owner=owner)
 

@@ -68,7 +68,7 @@ def _opened(
 
 
 def _on(method: str, change: Change, *, times: int | None = None) -> Change:
-    """Change the answers to one method: the first few, or all."""
+    """Change the responses to one method: the first few, or all."""
     counter = itertools.count()
 
     def changed(asked: Asked, right: Answer) -> Answer:
@@ -372,7 +372,7 @@ def _no_part(_: Asked, right: Answer) -> Answer:
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize("change", [_whole, _another_part, _no_part])
 def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tmp_path: Path) -> None:
-    """An answer to a range is that range, or an error."""
+    """A response to a range is that range, or an error."""
     with (
         ScriptedS3({_PATH: _LARGE}, _on("GET", change)) as s3,
         _opened(s3) as opened,
@@ -382,7 +382,7 @@ def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tm
 
 
 def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
-    """An answer with a part of the object, where all of it was asked for, is an error."""
+    """A response with a part of the object, where all of it was asked for, is an error."""
 
     def part(_: Asked, right: Answer) -> Answer:
         return attrs.evolve(right, status=206)
@@ -396,7 +396,7 @@ def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
-    """An answer that botocore's parser falls over is told by the kind of failure."""
+    """A response that botocore's parser falls over is told by the kind of failure."""
 
     def undated(_: Asked, right: Answer) -> Answer:
         return right.with_headers(last_modified="never")
@@ -434,7 +434,7 @@ def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 def test_a_composite_checksum_says_nothing(body: bytes, tmp_path: Path) -> None:
-    """A checksum of checksums of parts is no reason to refuse the bytes."""
+    """A checksum of checksums of parts is not a reason to refuse the bytes."""
 
     def composite(_: Asked, right: Answer) -> Answer:
         return right.with_headers(x_amz_checksum_crc32=f"{crc32(b'other')}-2", x_amz_checksum_type="COMPOSITE")

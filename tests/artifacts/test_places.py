@@ -56,7 +56,7 @@ _CALLS: dict[str, Callable[[ArtifactStore, Path], object]] = {
     ],
 )
 def test_a_bucket_has_the_name_of_a_bucket(bucket: str, call: str, tmp_path: Path) -> None:
-    """What is no name of a general purpose bucket is refused, and nothing is sent."""
+    """What is not a name of a general purpose bucket is refused, and nothing is sent."""
     place = [artifact("A", "key", bucket=bucket)]
     with (
         ScriptedS3() as s3,
@@ -120,7 +120,7 @@ def test_any_other_key_is_asked_for_as_it_is(key: str, tmp_path: Path) -> None:
 
 
 def test_an_error_tells_which_names_there_are(tmp_path: Path) -> None:
-    """A name that the job does not have is answered with those that it has."""
+    """A name that the job does not have is returned with those that it has."""
     places = [artifact(name, name, bucket=_BUCKET) for name in ("MyApp", "Lib")]
     with ScriptedS3() as s3, store(_CREDENTIALS, s3.endpoint_url, inputs=places) as opened:
         with pytest.raises(ArtifactNotFoundError, match="no input artifact 'Myapp'; it has 'MyApp', 'Lib'"):

@@ -259,7 +259,7 @@ def test_completion_knows_commands_and_options(words: str, expected: str) -> Non
     ],
 )
 def test_formats_of_odd_documents(document: object, output: str, expected: str) -> None:
-    """What a query can leave of an answer is written as the AWS CLI writes it."""
+    """What a query can leave of a response is written as the AWS CLI writes it."""
     assert formatted(document, output, title="Get") == expected
 
 

@@ -125,14 +125,14 @@ def _command(*arguments: str) -> str:
 def test_no_combination_shows_a_secret(
     server: tuple[ScriptedServer, dict[str, Answer]], options: list[list[str]], operation: tuple[str, ...], answer: str
 ) -> None:
-    """Output, errors and the debug log of every command have no marker, whatever the service answers."""
+    """Output, errors and the debug log of every command have no marker, whatever the service returns."""
     server[1]["answer"] = _ANSWERS[answer]
     words = [word for option in options for word in option]
     assert _STEM not in _command(*operation, "--job-id", "job-1", *words)
 
 
 def test_the_harness_finds_a_secret(server: tuple[ScriptedServer, dict[str, Answer]]) -> None:
-    """Revealed, every secret of the answer is found."""
+    """Revealed, every secret of the response is found."""
     server[1]["answer"] = _ANSWERS["good"]
     shown = _command(DETAILS, "--job-id", "job-1", "--output", "text", "--reveal-secrets")
     assert [name for name in _NAMES if _MARKERS[name] in shown] == list(_NAMES[1:5])

@@ -274,7 +274,7 @@ def test_a_query_that_cannot_be_applied_is_an_error_of_the_option(
 
 @pytest.mark.usefixtures("server")
 def test_secrets_are_shown_on_request_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    """Masked, a document differs from the answer; revealed, it is the answer."""
+    """Masked, a document differs from the response; revealed, it is the response."""
     masked, revealed = command(capsys, DETAILS, *_JOB), command(capsys, DETAILS, *_JOB, "--reveal-secrets")
     assert json.loads(revealed.out) == _DOCUMENT
     assert "warning" in revealed.err

@@ -49,7 +49,7 @@ class Terminal:
         self.shown = ""
 
     def wait_for(self, text: str) -> None:
-        """Read until a text was shown."""
+        """Read until a string was shown."""
         end = time.monotonic() + _BOUND
         while text not in self.shown:
             assert time.monotonic() < end, self.shown

@@ -2,7 +2,7 @@
 Faults on the wire: a table of what a peer may send, played by a raw socket for each of the five operations.
 
 Each ends, within its deadline, in the right value or in exactly one typed error: never in ``{}``, never in an error of
-botocore or of Python.  With DEBUG on everywhere, no fault brings a secret of the call or of its answer to light.
+botocore or of Python.  With DEBUG on everywhere, no fault brings a secret of the call or of its response to light.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _ID = "x-amzn-RequestId: req-1\r\n"
 
 
 def _http(body: str | bytes | object, *, status: str = "200 OK", headers: str = _ID, length: object = None) -> bytes:
-    """Make an answer of a body, which a dictionary or list is in JSON."""
+    """Make a response of a body, which a dictionary or list is in JSON."""
     content = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
     declared = len(content) if length is None else length
     head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Content-Length: {declared}\r\n\r\n"
@@ -287,7 +287,7 @@ _LENGTHS: dict[str, _Fault] = {
 
 
 def _read_request(connection: socket.socket) -> None:
-    """Read a whole request: closing with unread bytes would reset the connection."""
+    """Read a complete request: closing with unread bytes would reset the connection."""
     with connection.makefile("rb") as stream:
         length = 0
         for line in iter(stream.readline, b"\r\n"):
@@ -479,7 +479,7 @@ def test_a_bad_response_is_resent_only_if_that_is_safe(
 def test_an_answer_that_is_not_believed_says_why(
     fault: str, reason: str, kind: str, server: RawServer, client: ThirdPartyJobClient
 ) -> None:
-    """The error names the rule that the answer breaks, and the status that it had."""
+    """The error names the rule that the response breaks, and the status that it had."""
     if kind == "asyncio" and fault in _NO_HTTP:
         pytest.skip("aiohttp does not take it for HTTP; the table of outcomes has it")
     server.faults = [_OUTCOMES[fault][0]]

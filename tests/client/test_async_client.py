@@ -59,7 +59,7 @@ _NOT_OPEN: dict[str, Callable[[AsyncThirdPartyJobClient], Awaitable[object]]] = 
 @pytest.mark.parametrize("what", _NOT_OPEN)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_client_that_is_not_open_says_so(when: str, what: str, server: ScriptedServer) -> None:
-    """Before it is entered and after it was closed, a call is an InvalidRequestError that says what to do."""
+    """Before it is entered and after it was closed, a call is an InvalidRequestError that names the remedy."""
 
     async def main() -> None:
         client = client_of(server.endpoint_url)
@@ -173,7 +173,7 @@ async def _polled(client: AsyncThirdPartyJobClient) -> object:
 
 
 def test_closing_ends_calls_that_are_under_way(server: ScriptedServer, script: Script) -> None:
-    """A call that waits for its answer when the client is closed is a TransportError, and hangs no longer."""
+    """A call that waits for its response when the client is closed is a TransportError, and hangs no longer."""
 
     async def main() -> None:
         asked = asyncio.Event()
@@ -237,7 +237,7 @@ def test_a_wrapped_client_is_used_and_left_open(server: ScriptedServer, script: 
 
 
 def test_other_operations_of_a_wrapped_client_are_left_alone(server: ScriptedServer, script: Script) -> None:
-    """A wrapped client follows redirects of another operation, and reads its answers, as it always did."""
+    """A wrapped client follows redirects of another operation, and reads its responses, as it always did."""
 
     async def main() -> None:
         async with raw_client(server.endpoint_url) as raw:
@@ -362,7 +362,7 @@ def test_a_session_may_be_left_out(server: ScriptedServer, monkeypatch: pytest.M
 
 
 def test_a_client_is_not_pickled(server: ScriptedServer) -> None:
-    """Pickling refuses and says what to do instead."""
+    """Pickling refuses and names the alternative."""
     with pytest.raises(TypeError, match=r"AsyncThirdPartyJobClient cannot be pickled.*make one in each process"):
         pickle.dumps(client_of(server.endpoint_url))
 

@@ -1,4 +1,4 @@
-"""The iterator that polls for ever: when it polls, for how much, how long it waits, and what ends it."""
+"""The iterator that polls forever: when it polls, for how much, how long it waits, and what ends it."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypa
 
 
 def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
-    """An iterator that goes on after its client was closed says so, and does not poll for ever."""
+    """An iterator that goes on after its client was closed says so, and does not poll forever."""
     script.answer = _Queue(1)
 
     async def main() -> None:

@@ -26,7 +26,7 @@ from cp_thirdparty.telemetry import CallRecord
 
 _FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
 
-# With plain texts for the token, as a caller may have it.
+# With plain strings for the token, as a caller may have it.
 _CALLS: dict[str, Callable[[AsyncThirdPartyJobClient], Coroutine[Any, Any, object]]] = {
     "poll": lambda client: client.poll_for_third_party_jobs(TYPE),
     "get": get,
@@ -61,7 +61,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def test_a_hundred_calls_at_once(server: ScriptedServer, script: Script) -> None:
-    """A hundred tasks that share a client each get the answer to their own question."""
+    """A hundred tasks that share a client each get the response to their own question."""
 
     def answer(asked: Asked) -> Answer:
         job_id = asked.parameters["jobId"]
@@ -141,7 +141,7 @@ def test_a_cancelled_call_ends_at_once(
 
 
 def test_a_connection_with_half_an_answer_is_not_used_again(server: ScriptedServer, script: Script) -> None:
-    """After a call that was cancelled in the midst of its answer, the next one gets its own."""
+    """After a call that was cancelled in the midst of its response, the next one gets its own."""
 
     async def main() -> None:
         loop, half = asyncio.get_running_loop(), asyncio.Event()
@@ -188,7 +188,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: %d\r\n\r\n"
 
 
 def _half(connection: socket.socket, loop: asyncio.AbstractEventLoop, half: asyncio.Event) -> None:
-    """Send half of the first answer, and whole ones after it."""
+    """Send half of the first response, and whole ones after it."""
     body = b'{"jobs": []}'
     with connection:
         while connection.recv(65536):
@@ -234,7 +234,7 @@ def test_no_answer_takes_a_connection_away(head: bytes, error: type[Exception] |
 
 
 def _drip(connection: socket.socket) -> None:
-    """Send a byte of an answer every 20 milliseconds, for 4 seconds at most."""
+    """Send a byte of a response every 20 milliseconds, for 4 seconds at most."""
     with connection:
         try:
             connection.recv(65536)
@@ -248,7 +248,7 @@ def _drip(connection: socket.socket) -> None:
 
 @each_operation
 def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[[], str]) -> None:
-    """A peer that sends byte after byte beats every read time-out, and not the deadline, in which it was sent once."""
+    """A peer that sends byte after byte beats every read timeout, and not the deadline, in which it was sent once."""
     told: list[CallRecord] = []
 
     async def main() -> None:

@@ -163,7 +163,7 @@ def test_a_handler_sees_no_secret_that_the_service_repeats(
 
 
 def test_a_lost_call_of_the_caller_is_not_counted(server: ScriptedServer) -> None:
-    """What a handler sends while a call runs is no part of its request."""
+    """What a handler sends while a call runs is not a part of its request."""
     other = both.session("blocking", "AKID", "made up").create_client(
         "codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url
     )

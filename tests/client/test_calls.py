@@ -1,4 +1,4 @@
-"""A call as a whole: its facts, its time, its log, its process, and a wrapped client that others use too."""
+"""A complete call: its facts, its time, its log, its process, and a wrapped client that others use too."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_failed_call_tells_its_facts(kind: str) -> None:
 
 @both.each_kind
 def test_a_refused_call_tells_nothing(kind: str, server: ScriptedServer) -> None:
-    """What was not sent is no call."""
+    """What was not sent is not a call."""
     records: list[CallRecord] = []
     with pytest.raises(exceptions.InvalidRequestError):
         _client(server.endpoint_url, kind=kind, on_call=records.append).get_third_party_job_details(
@@ -138,7 +138,7 @@ def test_a_bad_deadline_is_refused(kind: str, seconds: Any) -> None:
 @both.each_kind
 @pytest.mark.parametrize("settings", [{"deadline": 1_000_000, "read_timeout": None}, {"read_timeout": 1_000_000}])
 def test_the_longest_deadline_works(kind: str, settings: dict[str, Any], server: ScriptedServer) -> None:
-    """A socket takes the longest time-out that is not refused."""
+    """A socket takes the longest timeout that is not refused."""
     with both.create(
         kind, region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(kind), **settings
     ) as client:
@@ -253,7 +253,7 @@ def test_the_filter_survives(kind: str, how: str, server: ScriptedServer, debug:
 
 @pytest.fixture
 def drip() -> Iterator[str]:
-    """Give the address of a peer that sends a byte of an answer every 20 milliseconds, for 4 seconds at most."""
+    """Give the address of a peer that sends a byte of a response every 20 milliseconds, for 4 seconds at most."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -282,7 +282,7 @@ def _drip(connection: socket.socket) -> None:
 
 @both.each_kind
 def test_a_slow_peer_cannot_outlive_the_deadline(kind: str, drip: str) -> None:
-    """A peer that sends byte after byte beats every read time-out, and not the deadline."""
+    """A peer that sends byte after byte beats every read timeout, and not the deadline."""
     begin = time.monotonic()
     with pytest.raises(exceptions.TransportError, match="no response before the deadline"):
         _client(drip, kind=kind, deadline=0.5).poll_for_third_party_jobs(_ACTION_TYPE)
@@ -316,7 +316,7 @@ def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
 @both.each_kind
 @pytest.mark.parametrize(("headers", "attempts"), [({}, 2), ({"x-amz-retry-after": "4000"}, 1)], ids=["own", "asked"])
 def test_a_pause_that_is_asked_for_counts(kind: str, headers: dict[str, str], attempts: int) -> None:
-    """Botocore waits up to five seconds more when an answer asks for it: not beyond the deadline."""
+    """Botocore waits up to five seconds more when a response asks for it: not beyond the deadline."""
     answers = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
     told: list[CallRecord] = []
     with ScriptedServer(lambda _: answers.pop(0)) as server, suppress(exceptions.ServiceError):
@@ -343,25 +343,25 @@ def test_a_connection_after_the_deadline_is_not_made(kind: str, server: Scripted
 
 @both.each_kind
 def test_without_a_deadline_there_is_none(kind: str, drip: str) -> None:
-    """``deadline=None`` lets the peer take its time, which here ends in a short answer."""
+    """``deadline=None`` lets the peer take its time, which here ends in a short response."""
     with pytest.raises(exceptions.ThirdPartyError) as caught:
         _client(drip, kind=kind, deadline=None, read_timeout=None).poll_for_third_party_jobs(_ACTION_TYPE)
     assert "deadline" not in str(caught.value)
 
 
 def test_a_call_of_somebody_else_has_no_deadline(drip: str) -> None:
-    """Other calls of a wrapped client are bounded by its own time-outs alone."""
+    """Other calls of a wrapped client are bounded by its own timeouts alone."""
     raw = _raw(drip, config=Config(retries={"total_max_attempts": 1}))
     ThirdPartyJobClient(raw, deadline=0.2)
     begin = time.monotonic()
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever botocore makes of the short answer
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever botocore makes of the short response
         raw.list_pipelines()
     assert time.monotonic() - begin > 1
 
 
 @both.each_kind
 def test_an_endless_answer_is_refused(kind: str) -> None:
-    """An answer of 64 MB is not read to its end."""
+    """A response of 64 MB is not read to its end."""
     with ScriptedServer(lambda _: Answer(body=b" " * (64 << 20))) as server:
         client = _client(server.endpoint_url, kind=kind)
         with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long") as caught:
@@ -423,7 +423,7 @@ def test_direct_calls_of_a_wrapped_client_are_left_alone() -> None:
 
 
 def test_other_operations_of_a_wrapped_client_are_left_alone() -> None:
-    """A wrapped client takes a strange answer to another operation as it always did."""
+    """A wrapped client takes a strange response to another operation as it always did."""
     with ScriptedServer(lambda _: Answer(body=b"{}", headers={})) as server:
         raw = _raw(server.endpoint_url)
         ThirdPartyJobClient(raw)
@@ -452,7 +452,7 @@ _UUID = "11111111-2222-4333-8444-555555555555"
 
 
 def test_a_stub_before_sending_needs_a_request_id() -> None:
-    """A handler that answers in place of the network is looked at like the network."""
+    """A handler that returns in place of the network is looked at like the network."""
     raw = _raw("http://127.0.0.1:9", config=Config(retries={"total_max_attempts": 1}))
     headers: Any = {}
 

@@ -44,7 +44,7 @@ _JOB_ID = _DOCUMENT["jobDetails"]["id"]
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = "m@rker/tok€n"  # in need of escaping in URLs and in JSON
 
-# One call of each operation, and an answer that it takes.
+# One call of each operation, and a response that it takes.
 _CALLS: dict[str, tuple[Callable[[ThirdPartyJobClient], object], object]] = {
     "PollForThirdPartyJobs": (
         lambda client: client.poll_for_third_party_jobs(_ACTION_TYPE),
@@ -123,7 +123,7 @@ def test_poll_returns_the_jobs() -> None:
 
 
 def test_poll_without_a_batch_size_leaves_it_to_the_service() -> None:
-    """A poll without a batch size sends none, and an empty list is no error."""
+    """A poll without a batch size sends none, and an empty list is not an error."""
     with _served(ok({"jobs": []})) as server:
         assert _client(server).poll_for_third_party_jobs(_ACTION_TYPE) == ()
     assert set(server.asked[0].parameters) == {"actionTypeId"}
@@ -139,7 +139,7 @@ def test_details_are_the_model_of_the_answer(token: str | SecretStr) -> None:
 
 
 def test_the_smallest_details_are_enough() -> None:
-    """An answer with only an id, empty data and a nonce is a job."""
+    """A response with only an id, empty data and a nonce is a job."""
     with _served(ok({"jobDetails": {"id": _JOB_ID, "data": {}, "nonce": "1"}})) as server:
         details = _client(server).get_third_party_job_details(_JOB_ID, client_token=_TOKEN)
     assert (details.nonce, details.data.input_artifacts, details.data.action_configuration) == ("1", (), None)
@@ -320,7 +320,7 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
     ],
 )
 def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:
-    """An answer without what the operation must bring is a ResponseDecodeError that lists each problem by path."""
+    """A response without what the operation must bring is a ResponseDecodeError that lists each problem by path."""
     with _served(ok(answer)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
         _CALLS[operation][0](_client(server))
     assert caught.value.problems == problems
@@ -328,7 +328,7 @@ def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object,
 
 _NOW = datetime.now(timezone.utc)
 
-# What the service answers -> the class, and facts that it must carry.
+# What the service returns -> the class, and facts that it must carry.
 _SERVICE_ERRORS: list[tuple[str, Answer | Callable[[], Answer], type[Exception], dict[str, Any]]] = [
     *(
         (name, error(name), getattr(exceptions, name), {"code": name, "is_retry_safe": False})
@@ -421,7 +421,7 @@ def test_an_access_error_names_the_action() -> None:
 
 
 def test_the_attempts_are_counted() -> None:
-    """A throttled call that was sent again says how often it was sent."""
+    """A throttled call that was resent says how often it was sent."""
     with _served(error("ThrottlingException")) as server, pytest.raises(exceptions.ThrottledError) as caught:
         ThirdPartyJobClient.create(
             region_name="us-east-1",
@@ -447,7 +447,7 @@ def test_the_service_text_is_kept_without_the_secret(written: str) -> None:
 
 @pytest.mark.parametrize("operation", [operation for operation in _CALLS if operation != "PollForThirdPartyJobs"])
 def test_the_token_is_in_no_frame(operation: str) -> None:
-    """A traceback that prints locals does not show the token, whatever was answered."""
+    """A traceback that prints locals does not show the token, whatever was returned."""
     call = _CALLS[operation][0]
     with _served(error("ValidationException", _TOKEN)) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         call(_client(server))
@@ -478,7 +478,7 @@ def test_a_closed_port_is_safe_to_try_again() -> None:
     [("GetThirdPartyJobDetails", True), ("PollForThirdPartyJobs", True), ("PutThirdPartyJobSuccessResult", None)],
 )
 def test_a_lost_answer_may_have_been_a_result(operation: str, is_retry_safe: bool | None) -> None:  # noqa: FBT001
-    """After a time-out it is not known whether a result was accepted; what only reads may be sent again."""
+    """After a timeout it is not known whether a result was accepted; what only reads may be resent."""
 
     def answer(_: Asked) -> Answer:
         time.sleep(0.5)
@@ -718,7 +718,7 @@ def test_tls_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
 
 
 def test_a_client_is_not_pickled() -> None:
-    """Pickling refuses and says what to do instead."""
+    """Pickling refuses and names the alternative."""
     client = ThirdPartyJobClient.create(region_name="us-east-1")
     with pytest.raises(TypeError, match="make one in each process"):
         pickle.dumps(client)
@@ -742,7 +742,7 @@ def test_close_closes_what_create_made() -> None:
 
 
 def test_threads_share_a_client() -> None:
-    """Eight threads that share one client each get their own answers."""
+    """Eight threads that share one client each get their own responses."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only here
 
     def answer(asked: Asked) -> Answer:

@@ -1,4 +1,4 @@
-"""Botocore's exceptions to ours, asked directly: texts, and edges that no peer can be made to play."""
+"""Botocore's exceptions to ours, asked directly: strings, and edges that no peer can be made to play."""
 
 from __future__ import annotations
 

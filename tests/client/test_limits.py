@@ -25,7 +25,7 @@ class _NoOffset(tzinfo):
     """A zone that does not tell its offset."""
 
     def utcoffset(self, dt: datetime | None) -> None:
-        """Tell nothing."""
+        """Return nothing."""
 
     dst = tzname = utcoffset
 
@@ -93,13 +93,13 @@ _TIMES: list[tuple[object, str | None]] = [
 
 @pytest.mark.parametrize(("value", "maximum", "broken"), _TEXTS, ids=ascii)
 def test_text(value: object, maximum: int, broken: str | None) -> None:
-    """A text has 1 to so many code points, all of which can be sent."""
+    """A string has 1 to so many code points, all of which can be sent."""
     assert broken == _limits.text(value, maximum)
 
 
 @pytest.mark.parametrize(("value", "maximum", "broken"), _NAMES, ids=ascii)
 def test_name(value: object, maximum: int, broken: str | None) -> None:
-    """A name is a text of ASCII letters, digits, ``_`` and ``-``, to its very end."""
+    """A name is a string of ASCII letters, digits, ``_`` and ``-``, to its very end."""
     assert broken == _limits.name(value, maximum)
 
 
@@ -117,7 +117,7 @@ def test_aware_datetime(value: object, broken: str | None) -> None:
 
 @given(st.text(st.characters()))
 def test_is_unicode_tells_what_can_be_encoded(value: str) -> None:
-    """A text is Unicode exactly when UTF-8 takes it."""
+    """A string is Unicode exactly when UTF-8 takes it."""
     assert _limits.is_unicode(value) is ("?" not in value.replace("?", "").encode("utf-8", "replace").decode())
 
 

@@ -107,14 +107,14 @@ _FAILURES: dict[str, Callable[[Asked], Answer]] = {
 
 
 class _Answers:
-    """What the server answers now."""
+    """What the server returns now."""
 
     now: Callable[[Asked], Answer] = staticmethod(_always(ok(_GOOD)))
 
 
 @pytest.fixture(scope="module")
 def endpoint_url() -> Iterator[str]:
-    """Give a server that answers what `_Answers` says."""
+    """Give a server that returns what `_Answers` says."""
 
     def answer(asked: Asked) -> Answer:
         return _Answers.now(asked)
@@ -137,7 +137,7 @@ def client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
 
 
 def _is_in(name: str, text: str) -> bool:
-    """Tell whether a text has the marker of a secret, however it is quoted, escaped and quoted again."""
+    """Return whether a string has the marker of a secret, however it is quoted, escaped and quoted again."""
     return re.search(rf"{_STEM}(/|%2F)[\\\"']*(%22)?{name}", text) is not None
 
 

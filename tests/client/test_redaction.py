@@ -112,7 +112,7 @@ def _get_raw(raw: Any) -> object:
 
 
 class _Script:
-    """What the server answers now."""
+    """What the server returns now."""
 
     def __init__(self) -> None:
         self.answer: Callable[[Asked], Answer] = lambda _: ok(_GOOD)
@@ -123,7 +123,7 @@ class _Script:
 
 @pytest.fixture(scope="module")
 def script() -> _Script:
-    """Give what the server answers."""
+    """Give what the server returns."""
     return _Script()
 
 
@@ -136,7 +136,7 @@ def server(script: _Script) -> Iterator[ScriptedServer]:
 
 @pytest.fixture(autouse=True)
 def _good(script: _Script) -> None:
-    """Each test starts with good answers."""
+    """Each test starts with good responses."""
     script.answer = lambda _: ok(_GOOD)
 
 
@@ -175,7 +175,7 @@ class _Kept(logging.Handler):
         return "".join(text for _, text in self.shown)
 
     def leaking(self) -> set[str]:
-        """Tell the loggers whose records have a marker."""
+        """Return the loggers whose records have a marker."""
         return {name for name, text in self.shown if _STEM in text}
 
 
@@ -241,7 +241,7 @@ _ANSWERS: dict[str, Callable[[Asked], Answer]] = {
 
 @pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
 def test_no_logger_of_any_library_leaks(mode: str, server: ScriptedServer, script: _Script, kept: _Kept) -> None:
-    """Whatever is answered, in each retry mode of botocore, no record of any logger has a marker."""
+    """Whatever is returned, in each retry mode of botocore, no record of any logger has a marker."""
     raw = _raw(server.endpoint_url, retries={"mode": mode, "total_max_attempts": 1})
     client = ThirdPartyJobClient(raw)
     for answer in _ANSWERS.values():
@@ -431,7 +431,7 @@ def test_a_failure_to_fetch_credentials_is_still_told(
 
 
 def _ours(logger: logging.Logger) -> list[object]:
-    """Tell which filters of ours a logger has."""
+    """Return which filters of ours a logger has."""
     return [each for each in logger.filters if "cp_thirdparty" in str(getattr(each, "__module__", ""))]
 
 
@@ -551,7 +551,7 @@ _LOGGED: dict[str, tuple[Callable[[logging.Logger], None], str]] = {
 @pytest.mark.parametrize("logger", ["botocore.auth", "botocore.tokens", "urllib3.connection"])
 @pytest.mark.parametrize("what", _LOGGED)
 def test_a_record_keeps_its_template_only(what: str, logger: str, server: ScriptedServer, kept: _Kept) -> None:
-    """Arguments, made texts, objects and tracebacks are withheld; the template stays."""
+    """Arguments, made strings, objects and tracebacks are withheld; the template stays."""
     log, expected = _LOGGED[what]
     _inside_a_call(log, logger, server)
     assert expected in [record.getMessage() for record in kept.records if record.name == logger]

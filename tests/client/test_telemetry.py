@@ -61,7 +61,7 @@ _CALLS: dict[str, tuple[str, str | None, Callable[[ThirdPartyJobClient], object]
 }
 _get = _CALLS["get"][2]
 
-# What is answered -> status, request id and name of the error that are told.
+# What is returned -> status, request id and name of the error that are told.
 _OUTCOMES: dict[str, tuple[Answer, int | None, str | None, str | None]] = {
     "success": (ok(_GOOD), 200, "req-0001", None),
     "service error": (error("JobNotFoundException"), 400, "req-0001", "JobNotFoundException"),
@@ -76,7 +76,7 @@ _OUTCOMES: dict[str, tuple[Answer, int | None, str | None, str | None]] = {
 
 
 class _Script:
-    """What the server answers, one after the other; the last one again and again."""
+    """What the server returns, one after the other; the last one again and again."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
@@ -87,7 +87,7 @@ class _Script:
 
 @pytest.fixture(scope="module")
 def script() -> _Script:
-    """Give what the server answers."""
+    """Give what the server returns."""
     return _Script()
 
 
@@ -175,7 +175,7 @@ def test_a_call_tells_its_facts(
 def test_an_answer_of_the_wrong_shape_tells_its_facts(
     method: str, script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
 ) -> None:
-    """An answer that CodePipeline gave and that cannot be decoded has its status and its request id."""
+    """A response that CodePipeline gave and that cannot be decoded has its status and its request id."""
     script.answers = [_OUTCOMES["wrong shapes"][0]]
     _try(lambda: _CALLS[method][2](shared))
     (record,) = told
@@ -239,7 +239,7 @@ def test_a_failed_connection_tells_its_facts(kind: str, lines: Callable[[], list
 
 
 def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Script) -> None:
-    """A call that botocore sent again is one call of two attempts, with the facts of the last answer."""
+    """A call that botocore resent is one call of two attempts, with the facts of the last response."""
     told: list[CallRecord] = []
     script.answers = [Answer(body=b"<html>"), ok(_GOOD)]
     with _connect(kind, server.endpoint_url, 2, on_call=told.append) as client:
@@ -274,7 +274,7 @@ def test_a_refused_request_tells_nothing(
     told: list[CallRecord],
     lines: Callable[[], list[str]],
 ) -> None:
-    """What was not sent is no call."""
+    """What was not sent is not a call."""
     with pytest.raises(InvalidRequestError):
         refused(shared)
     assert (told, lines()) == ([], [])
@@ -416,7 +416,7 @@ def test_a_hook_may_end_the_program(
     shared: ThirdPartyJobClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is no `Exception` goes through: Ctrl-C does not wait for a hook to end."""
+    """What is not an `Exception` goes through: Ctrl-C does not wait for a hook to end."""
 
     def hook(_: CallRecord) -> None:
         raise raised

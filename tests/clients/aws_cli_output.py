@@ -125,7 +125,7 @@ def _both(service: tuple[dict[str, str], str], *options: str) -> tuple[bytes, by
 
 
 def _cells(table: bytes) -> list[list[str]]:
-    """Tell what stands between the bars of each line, in order."""
+    """Return what stands between the bars of each line, in order."""
     lines = [[cell.strip() for cell in line.split("|")] for line in table.decode().splitlines() if "|" in line]
     shown = [[cell for cell in line if cell.strip("+-")] for line in lines]
     return [line for line in shown if line]

@@ -1,5 +1,5 @@
 """
-Clients that nobody here wrote drive a whole life of an action against the local CodePipeline, over HTTP.
+Clients that nobody here wrote drive a complete life of an action against the local CodePipeline, over HTTP.
 
 ``nox -s clients`` creates an environment for each client (aiobotocore and the AWS CLI require their own versions of
 botocore) and runs this file.  pytest does not collect it by default.
@@ -43,7 +43,7 @@ def service() -> Iterator[LocalCodePipeline]:
 
 @pytest.fixture(params=_COMMANDS)
 def call(request: pytest.FixtureRequest, service: LocalCodePipeline) -> Iterator[Call]:
-    """Each client in a process of its own, as a function from an operation and its parameters to the answer."""
+    """Each client in a process of its own, as a function from an operation and its parameters to the response."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     with subprocess.Popen(
         _COMMANDS[request.param],

@@ -50,7 +50,7 @@ _PASS = Delay(0.0)
 
 
 class _Undecodable:
-    """The service answers with something else than details."""
+    """The service returns with something else than details."""
 
     def play(self, serve: Callable[[], Answer]) -> Answer:
         """Serve, and replace the body."""

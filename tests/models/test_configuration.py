@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class Level(enum.Enum):
-    """An enum of texts."""
+    """An enum of strings."""
 
     LOW = "low"
     HIGH = "high"
@@ -38,7 +38,7 @@ class Level(enum.Enum):
 
 
 class Colour(str, enum.Enum):
-    """An enum that is a text."""
+    """An enum that is a string."""
 
     RED = "red"
 
@@ -50,7 +50,7 @@ class Number(enum.Enum):
 
 
 class Mixed(enum.Enum):
-    """An enum that a text can name in part."""
+    """An enum that a string can name in part."""
 
     TEXT = "text"
     ONE = 1
@@ -72,7 +72,7 @@ def _refused(configuration: dict[str, str], model: type[Any]) -> ConfigurationEr
     return caught.value
 
 
-# --- what a text becomes ---------------------------------------------------------------------------------------------
+# --- what a string becomes ---------------------------------------------------------------------------------------------
 
 _GOOD: list[tuple[Any, str, Any]] = [
     (str, "", ""),
@@ -115,7 +115,7 @@ def _named(value: object) -> str:
 
 @pytest.mark.parametrize(("annotation", "text", "expected"), _GOOD)
 def test_reads(annotation: Any, text: str, expected: Any) -> None:
-    """A text that fits becomes a value of exactly the field's type."""
+    """A string that fits becomes a value of exactly the field's type."""
     value = _read(text, annotation)
     assert (type(expected), expected) == (type(value), value)
 
@@ -148,7 +148,7 @@ _BAD: list[tuple[Any, str, str]] = [
 
 @pytest.mark.parametrize(("annotation", "text", "rule"), _BAD)
 def test_refuses(annotation: Any, text: str, rule: str) -> None:
-    """A text that does not fit is refused by the key and the rule, optional or not."""
+    """A string that does not fit is refused by the key and the rule, optional or not."""
     assert _refused({"Value": text}, _class(annotation)).problems == (f"Value: {rule}",)
     assert _refused({"Value": text}, _class(Optional[annotation], None)).problems == (f"Value: {rule}",)
 
@@ -168,7 +168,7 @@ def test_any_text_is_a_value_or_refused(annotation: Any, text: str) -> None:
 
 @given(number=st.integers(1 - 10**18, 10**18 - 1))
 def test_reads_each_whole_number_of_18_digits(number: int) -> None:
-    """A whole number that Python writes is read as it was."""
+    """An integer that Python writes is read as it was."""
     assert number == _read(str(number), int)
 
 
@@ -180,7 +180,7 @@ def test_reads_each_finite_number(number: float) -> None:
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_reads_each_text(text: str) -> None:
-    """A text is read as it was, hidden or plain."""
+    """A string is read as it was, hidden or plain."""
     assert text == _read(text, str)
     assert SecretStr(text) == _read(text, SecretStr)
 
@@ -226,7 +226,7 @@ class _PrivateData:
 
 
 def test_a_private_field_of_a_dataclass_is_read() -> None:
-    """A leading underscore is no part of the key in a dataclass either."""
+    """A leading underscore is not a part of the key in a dataclass either."""
     assert structure_configuration(ActionConfiguration(configuration={"Value": "v"}), _PrivateData) == _PrivateData("v")
 
 
@@ -300,7 +300,7 @@ def test_an_absent_key_gives_the_default(
 
 
 def test_a_default_factory_runs_for_each_configuration() -> None:
-    """A factory is asked anew each time."""
+    """A factory is asked each time."""
     numbers = iter(range(5))
     model = _class(int, attrs.Factory(lambda: next(numbers)))
     assert [structure_configuration(None, model).value for _ in range(3)] == [0, 1, 2]
@@ -389,7 +389,7 @@ class Derived(Base):
 
 @attrs.frozen
 class Strings:
-    """A class whose annotations are texts twice over."""
+    """A class whose annotations are strings twice over."""
 
     project_name: "str"  # noqa: UP037 - which is the point
     api_key: "SecretStr"  # noqa: UP037
@@ -403,7 +403,7 @@ each_class = pytest.mark.parametrize("model", _CLASSES, ids=lambda model: model.
 
 @each_class
 def test_reads_any_kind_of_class(model: type[Any]) -> None:
-    """An attrs class or a dataclass of any kind is filled: keyword-only, derived, with texts as types."""
+    """An attrs class or a dataclass of any kind is filled: keyword-only, derived, with strings as types."""
     configuration = ActionConfiguration(
         configuration={"ProjectName": "demo", "ApiKey": "k", "TimeoutMinutes": "45", "FailOn": "low", "Made": "2"}
     )
@@ -560,7 +560,7 @@ _FAILING: list[tuple[type[Any], str]] = [
 
 
 def _leaks(error: BaseException) -> list[str]:
-    """Tell where the marker is: in the error, in what hangs on it, or in a local of a frame of ours."""
+    """Return where the marker is: in the error, in what hangs on it, or in a local of a frame of ours."""
     shown = {"error": repr([str(error), repr(error), error.args, error.__dict__, getattr(error, "__notes__", ())])}
     shown |= {"cause": repr(error.__cause__), "context": repr(error.__context__)}
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -629,7 +629,7 @@ _UNSUPPORTED: list[Any] = [
     str | SecretStr,
     Literal[1, 2],
     Literal["a", 1],
-    Literal["a", None],  # noqa: PYI061 - a literal that is no text
+    Literal["a", None],  # noqa: PYI061 - a literal that is not a string
     Literal[True],
     Number,
     Mixed,
@@ -655,7 +655,7 @@ _UNSUPPORTED: list[Any] = [
 @pytest.mark.parametrize("default", [(), (None,)], ids=["required", "with a default"])
 @pytest.mark.parametrize("annotation", _UNSUPPORTED, ids=str)
 def test_an_unsupported_type_is_refused_at_first_sight(annotation: Any, default: tuple[Any, ...]) -> None:
-    """A field that no text can fill is a fault of the class, told by the field, whatever the configuration holds."""
+    """A field that no string can fill is a fault of the class, told by the field, whatever the configuration holds."""
     model = _class(annotation, *default)
     for configuration in (None, ActionConfiguration(), ActionConfiguration(configuration={"Value": "v"})):
         with pytest.raises(TypeError) as caught:
@@ -675,7 +675,7 @@ _Unannotated = attrs.define(_Plain)
     "model", [_Unannotated, attrs.make_class("Made", ["value"]), attrs.make_class("Made", {"value": attrs.field()})]
 )
 def test_a_field_without_a_type_is_refused_at_first_sight(model: type[Any]) -> None:
-    """A field must say what it is, because a text is not taken out of hiding unasked."""
+    """A field must say what it is, because a string is not taken out of hiding unasked."""
     with pytest.raises(TypeError) as caught:
         structure_configuration(ActionConfiguration(configuration={"Value": "v"}), model)
     assert str(caught.value) == f"{model.__qualname__}.value: {_SUPPORTED}"
@@ -749,7 +749,7 @@ class _WithInitVar:
 
 
 def test_an_init_var_is_refused_at_first_sight() -> None:
-    """What is no field cannot be filled, and is the partner's mistake rather than the customer's."""
+    """What is not a field cannot be filled, and is the partner's mistake rather than the customer's."""
     with pytest.raises(TypeError, match="InitVar"):  # Python 3.10 itself refuses it, in other words
         structure_configuration(None, _WithInitVar)
 

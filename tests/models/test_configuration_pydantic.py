@@ -328,7 +328,7 @@ class _OtherFailure(pydantic.BaseModel):
 
 
 def test_a_rule_of_the_class_names_no_key() -> None:
-    """A failure of the model as a whole is reported by the class of the exception."""
+    """A failure of the complete model is reported by the class of the exception."""
     assert _problems(_Together, {"First Number": "1", "Second": "9"}) == ("Second: must be less than 5",)
     assert _problems(_Together, {"First Number": "1", "Second": "1"}) == ("the class refused the values (_OwnError)",)
     assert _problems(_OtherFailure, {"Value": _MARKER}) == ("the class refused the values (LookupError)",)

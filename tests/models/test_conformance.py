@@ -41,7 +41,7 @@ _CLASS_NAMES = {
     "ThirdPartyJobData": "JobData",
 }
 
-# What `cp_thirdparty._core.operations` reads of each answer.
+# What `cp_thirdparty._core.operations` reads of each response.
 _ANSWERS = {
     "PollForThirdPartyJobs": {"jobs"},
     "GetThirdPartyJobDetails": {"jobDetails"},
@@ -217,7 +217,7 @@ def _field_problems(shapes: dict[str, Any], name: str, member: str, field: Any) 
 
 
 def _type_of(shapes: dict[str, Any], name: str) -> Any:
-    """Tell what a shape is in Python; of a list, what its items are."""
+    """Return what a shape is in Python; of a list, what its items are."""
     shape = shapes[name]
     if shape["type"] == "list":
         return _type_of(shapes, shape["member"]["shape"])
@@ -229,7 +229,7 @@ def _type_of(shapes: dict[str, Any], name: str) -> Any:
 
 
 def _types_of(annotation: Any) -> set[Any]:
-    """Tell the types of an annotation, those of its arguments included."""
+    """Return the types of an annotation, those of its arguments included."""
     return {annotation}.union(*(_types_of(argument) for argument in typing.get_args(annotation)))
 
 
@@ -336,14 +336,14 @@ def test_models_are_frozen_slotted_and_keyword_only() -> None:
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("name", sorted(set(enums.__all__) - {"Delivery", "FailureType"}))
 def test_answers_hold_members_of_the_enumerations(name: str, value: str, *, detailed: bool) -> None:
-    """A value of an answer becomes a member of its enumeration, known or not, and no plain text."""
+    """A value of a response becomes a member of its enumeration, known or not, and no plain text."""
     enum = getattr(enums, name)
     assert type(make_converter(detailed=detailed).structure(value, enum)) is enum
 
 
 @pytest.mark.parametrize("document", [{}, {"configuration": None}, {"configuration": {}}], ids=str)
 def test_an_absent_configuration_is_an_empty_one(document: dict[str, Any]) -> None:
-    """An answer without entries gives the same immutable, hashable model as the constructor does."""
+    """A response without entries gives the same immutable, hashable model as the constructor does."""
     expected = models.ActionConfiguration()
     actual = structure(document, models.ActionConfiguration)
     assert actual == expected

@@ -56,7 +56,7 @@ def _saved_answer() -> Any:
 
 @pytest.fixture
 def answer() -> Any:
-    """Give a saved answer of the AWS CLI, with every member that the service sends."""
+    """Give a saved response of the AWS CLI, with every member that the service sends."""
     return _saved_answer()
 
 
@@ -86,7 +86,7 @@ def test_a_good_document_is_read_once(model: type[Any]) -> None:
 
 @pytest.mark.parametrize("has_envelope", [True, False])
 def test_reads_the_saved_answer(answer: Any, *, has_envelope: bool) -> None:
-    """The answer of the AWS CLI is read whole, with the envelope around it and without."""
+    """The response of the AWS CLI is read whole, with the envelope around it and without."""
     details = structure(answer if has_envelope else answer["jobDetails"], JobDetails)
     data = details.data
     inputs = [(item.name, item.revision, item.location and item.location.type) for item in data.input_artifacts]
@@ -110,7 +110,7 @@ def test_reads_the_saved_answer(answer: Any, *, has_envelope: bool) -> None:
 
 
 def test_writes_the_saved_answer_as_it_was(answer: Any) -> None:
-    """Nothing of the answer is lost: what is written with its secrets is what was read."""
+    """Nothing of the response is lost: what is written with its secrets is what was read."""
     assert answer["jobDetails"] == unstructure(structure(answer, JobDetails), secrets="reveal")
 
 
@@ -185,7 +185,7 @@ def test_keeps_an_unknown_enum_value(model: type[Any], document: dict[str, Any],
 
 
 def test_reads_texts_of_a_subclass_as_plain_texts() -> None:
-    """Texts of a library's own class become plain ones, whatever they say of themselves."""
+    """Strings of a library's own class become plain ones, whatever they say of themselves."""
 
     class Odd(str):
         __slots__ = ()
@@ -292,7 +292,7 @@ _NOT_TIMES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("created", "problem"), _NOT_TIMES)
 def test_refuses_what_is_no_time(created: Any, problem: str) -> None:
-    """What is no moment in time, on every machine the same, is refused."""
+    """What is not a moment in time, on every machine the same, is refused."""
     assert (problem,) == _problems(_revision(created), CurrentRevision)
 
 
@@ -506,10 +506,10 @@ class _OddZone(tzinfo):
         raise RuntimeError(_MARKER)
 
     def dst(self, _: datetime | None) -> None:
-        """Tell nothing."""
+        """Return nothing."""
 
     def tzname(self, _: datetime | None) -> None:
-        """Tell nothing."""
+        """Return nothing."""
 
 
 _FAILING: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
@@ -561,7 +561,7 @@ def _our_frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _leaks(error: BaseException) -> list[str]:
-    """Tell where the marker is: in the error, in what hangs on it, or in a local of a frame of ours."""
+    """Return where the marker is: in the error, in what hangs on it, or in a local of a frame of ours."""
     shown = {"error": repr([str(error), repr(error), error.args, error.__dict__, getattr(error, "__notes__", ())])}
     shown |= {"cause": repr(error.__cause__), "context": repr(error.__context__)}
     for frame in _our_frames(error):
@@ -630,7 +630,7 @@ def test_writes_without_what_is_absent(model: Any, document: dict[str, Any]) -> 
 @pytest.mark.parametrize("secrets", ["mask", "reveal"])
 @given(model=_any_class.flatmap(MODELS.__getitem__))
 def test_what_is_written_is_plain(secrets: Any, model: Any) -> None:
-    """A written document has only objects, lists, texts and numbers, of exactly those types."""
+    """A written document has only objects, lists, strings and numbers, of exactly those types."""
 
     def kinds(value: Any) -> Iterator[type[Any]]:
         yield type(value)
@@ -669,7 +669,7 @@ _NO_MODELS: list[Any] = [
 
 @pytest.mark.parametrize("model", [*_NO_MODELS, Artifact()], ids=repr)
 def test_structure_takes_a_class_of_the_models(model: Any) -> None:
-    """What is no class of the models is refused, and the error does not hold the document."""
+    """What is not a class of the models is refused, and the error does not hold the document."""
     with pytest.raises(TypeError, match=r"^structure\(\) takes a class of cp_thirdparty\.models$") as caught:
         structure({"secret": _MARKER}, model)
     assert _leaks(caught.value) == []
@@ -677,7 +677,7 @@ def test_structure_takes_a_class_of_the_models(model: Any) -> None:
 
 @pytest.mark.parametrize("instance", [*_NO_MODELS, _Sub(), _MARKER, {"secret": _MARKER}, JobDetails], ids=repr)
 def test_unstructure_takes_an_instance_of_the_models(instance: Any) -> None:
-    """What is no instance of the models is refused, and the error does not hold it."""
+    """What is not an instance of the models is refused, and the error does not hold it."""
     expected = r"^unstructure\(\) takes an instance of a class of cp_thirdparty\.models$"
     with pytest.raises(TypeError, match=expected) as caught:
         unstructure(instance)
@@ -729,7 +729,7 @@ def _read_or_refused(document: Any, model: type[Any]) -> None:
 
 
 def _places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Tell the path of each member and each item."""
+    """Return the path of each member and each item."""
     children: Any = ()
     if isinstance(document, dict):
         children = document.items()
@@ -754,13 +754,13 @@ _PLACES = list(_places(_saved_answer()))
 
 @given(path=st.sampled_from(_PLACES), value=JSON_VALUES)
 def test_any_changed_answer_is_a_model_or_refused(path: tuple[Any, ...], value: Any) -> None:
-    """The saved answer with one member replaced is read or refused, and nothing else."""
+    """The saved response with one member replaced is read or refused, and nothing else."""
     _read_or_refused(_mutated(_saved_answer(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails)
 
 
 @pytest.mark.parametrize("path", _PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_an_answer_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]) -> None:
-    """The saved answer with one member left out is read, or refused by the name of that member."""
+    """The saved response with one member left out is read, or refused by the name of that member."""
     document = _mutated(_saved_answer(), path, lambda parent, key: parent.__delitem__(key))
     dropped = ".".join(map(str, path[1:])).replace(".0", "[0]").replace(".1", "[1]")
     try:

@@ -89,12 +89,12 @@ class _Read(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Keep a text."""
+        """Keep a string."""
         assert self.open, "all text is within our element"
         (self.styles if self.open[-1] == "style" else self.texts).append(data)
 
     def unknown_decl(self, data: str) -> typing.NoReturn:
-        """Refuse what is neither a tag nor a text."""
+        """Refuse what is neither a tag nor a string."""
         raise AssertionError(data)
 
     def handle_comment(self, data: str) -> typing.NoReturn:
@@ -272,7 +272,7 @@ def test_showing_loads_no_rich_and_reading_loads_nothing() -> None:
 
 
 def _mime_bundle(value: Any) -> dict[str, str]:
-    """Tell what IPython sends to a front end."""
+    """Return what IPython sends to a front end."""
     formatter: Any = DisplayFormatter()
     formatter.active_types = formatter.format_types
     data: dict[str, str] = formatter.format(value)[0]

@@ -1,4 +1,4 @@
-"""Enumerations: the service's words, open where it answers, closed where we send."""
+"""Enumerations: the service's words, open where it returns, closed where we send."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_an_unknown_value_is_no_member_of_the_class(enum: Any) -> None:
 
 @each_open
 def test_unknown_values_are_not_cached(enum: Any) -> None:
-    """Unknown values are made anew each time and go when nobody holds them: a peer cannot fill the memory."""
+    """Unknown values are created each time and go when nobody holds them: a peer cannot fill the memory."""
     unknown = enum("Odd")
     gone = weakref.ref(unknown)
     assert unknown is not enum("Odd")
@@ -103,7 +103,7 @@ def test_unknown_values_are_not_cached(enum: Any) -> None:
 @each_open
 @pytest.mark.parametrize("value", [None, 5, b"Test", ["Test"], 1.5], ids=repr)
 def test_an_open_enumeration_takes_texts_only(enum: Any, value: object) -> None:
-    """What is not a text is a ValueError, as with any enumeration."""
+    """What is not a string is a ValueError, as with any enumeration."""
     with pytest.raises(ValueError, match="is not a valid"):
         enum(value)
 
@@ -121,7 +121,7 @@ def test_members_compare_with_texts_and_with_each_other(value: str) -> None:
 
 
 def test_members_serve_as_keys_for_texts() -> None:
-    """A dictionary keyed by texts is found by members, and the other way round."""
+    """A dictionary keyed by strings is found by members, and the other way round."""
     by_text: dict[str, int] = {"Test": 1, "Odd": 2}
     by_member: dict[str, int] = {ActionCategory.TEST: 1, ActionCategory("Odd"): 2}
     assert by_text == by_member
@@ -131,7 +131,7 @@ def test_members_serve_as_keys_for_texts() -> None:
 
 @each_member
 def test_members_print_as_on_the_wire(member: Any) -> None:
-    """Every way to make a text of a member gives its value, on every Python."""
+    """Every way to make a string of a member gives its value, on every Python."""
     value = member.value
     printed = [str(member), format(member), f"{member}", f"{member!s}", "%s" % member, "{}".format(member)]  # noqa: UP031, UP032 - the ways
     assert [value] * 6 == printed

@@ -100,7 +100,7 @@ def drawn_tree(drawing: str) -> dict[str, str | None]:
 
 
 def actual_tree() -> dict[str, str | None]:
-    """Tell the nearest public parent of each class."""
+    """Return the nearest public parent of each class."""
     return {
         name: next((base.__name__ for base in cls.__mro__[1:] if base.__name__ in _CLASSES), None)
         for name, cls in _CLASSES.items()
@@ -199,7 +199,7 @@ class OwnError(JobFailedError):
         self.findings = findings
 
 
-# --- attributes and texts --------------------------------------------------------------------------------------------
+# --- attributes and strings --------------------------------------------------------------------------------------------
 
 # Error -> its text.
 _TEXTS: list[tuple[Exception, str]] = [

@@ -226,7 +226,7 @@ def test_credentials_wrap_plain_texts(field: str, value: object, expected: Secre
     ids=lambda entries: type(entries).__name__,
 )
 def test_configurations_wrap_plain_texts(entries: Mapping[str, Any]) -> None:
-    """A configuration takes any mapping of plain or hidden texts, copies it and hides the values."""
+    """A configuration takes any mapping of plain or hidden strings, copies it and hides the values."""
     configuration = ActionConfiguration(configuration=entries).configuration
     assert SecretMapping is type(configuration)
     assert {"k": SecretStr("v")} == dict(configuration)
@@ -249,7 +249,7 @@ def test_a_configuration_keeps_a_secret_mapping() -> None:
     ids=ascii,
 )
 def test_an_action_type_takes_texts(category: Any, owner: Any, *, known: bool) -> None:
-    """Category and owner may be plain texts, known or not; they come out as members."""
+    """Category and owner may be plain strings, known or not; they come out as members."""
     made = ActionTypeId(category=category, owner=owner, provider="p", version="1")
     assert (ActionCategory, ActionOwner) == (type(made.category), type(made.owner))
     assert (known, known) == (made.category.is_known, made.owner.is_known)
@@ -354,7 +354,7 @@ def test_a_type_is_checked_in_evolve() -> None:
 @pytest.mark.parametrize("field", ["category", "owner"])
 @pytest.mark.parametrize("value", [None, 5, b"Test"], ids=repr)
 def test_an_action_type_refuses_what_is_no_text(field: str, value: object) -> None:
-    """A category or owner that is no text is refused by the field's name."""
+    """A category or owner that is not a string is refused by the field's name."""
     arguments: dict[str, Any] = {"category": "Test", "owner": "AWS", "provider": "p", "version": "1", field: value}
     with pytest.raises(InvalidRequestError) as caught:
         ActionTypeId(**arguments)
@@ -363,7 +363,7 @@ def test_an_action_type_refuses_what_is_no_text(field: str, value: object) -> No
 
 
 def test_kinds_may_be_given_as_text() -> None:
-    """A kind of store or key in a test or a notebook may be a text, which becomes the member."""
+    """A kind of store or key in a test or a notebook may be a string, which becomes the member."""
     location, key = ArtifactLocation(type="S3"), EncryptionKey(id="alias/demo", type="KMS")
     assert (location.type, key.type) == (ArtifactLocationType.S3, EncryptionKeyType.KMS)
     assert unstructure(location) == {"type": "S3"}
@@ -375,7 +375,7 @@ def test_kinds_may_be_given_as_text() -> None:
 
 @pytest.mark.parametrize("length", [0, 100_000])
 def test_what_we_receive_has_no_limits(length: int) -> None:
-    """The service may outgrow its own model: empty and huge texts, unknown kinds and long lists are taken."""
+    """The service may outgrow its own model: empty and huge strings, unknown kinds and long lists are taken."""
     text = "x" * length
     assert text == Artifact(name=text, revision=text).name
     assert text == S3Location(bucket_name=text, object_key=text).object_key

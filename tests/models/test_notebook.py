@@ -132,7 +132,7 @@ def test_everything_can_be_read(opened: tuple[str, Any], theme: str) -> None:
 
 
 def _luminance(pixel: list[int]) -> float:
-    """Tell the relative luminance of a colour, as WCAG 2 defines it."""
+    """Return the relative luminance of a colour, as WCAG 2 defines it."""
     parts = [part / 255 for part in pixel]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)

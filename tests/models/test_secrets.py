@@ -29,7 +29,7 @@ _REMEDY = "send the ThirdPartyJob, which holds no secret, and read the job's det
 
 
 class _LyingStr(str):
-    """A text that shows and compares as another."""
+    """A string that shows and compares as another."""
 
     __slots__ = ()
 
@@ -134,7 +134,7 @@ def test_a_secret_is_small() -> None:
 
 
 def test_wrap_keeps_a_secret_and_wraps_a_text() -> None:
-    """``wrap()`` returns a secret itself, and hides a text."""
+    """``wrap()`` returns a secret itself, and hides a string."""
     secret = _secret()
     assert secret is SecretStr.wrap(secret)
     assert secret == SecretStr.wrap(_VALUE)
@@ -171,7 +171,7 @@ _NOT_OFFERED: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("attempt", _NOT_OFFERED.values(), ids=_NOT_OFFERED)
 def test_a_secret_is_no_text(attempt: Callable[[Any], object]) -> None:
-    """What texts can do and would show or measure the value is a TypeError that does not hold it."""
+    """What strings can do and would show or measure the value is a TypeError that does not hold it."""
     with pytest.raises(TypeError) as caught:
         attempt(_secret())
     assert _STEM not in repr(caught.value)
@@ -220,7 +220,7 @@ def test_copies_are_the_secret_itself(make: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @each_holder
 def test_pickling_is_refused_with_the_remedy(make: Callable[[], object], protocol: int) -> None:
-    """Every protocol of pickle refuses, alone and in containers, and says what to send instead."""
+    """Every protocol of pickle refuses, alone and in containers, and names what to send instead."""
     for pickled in (make(), [make()], {"secret": make()}):
         with pytest.raises(TypeError) as caught:
             pickle.dumps(pickled, protocol)

@@ -2,7 +2,7 @@
 A planted marker in each secret field of a job, and each surface on which it must not appear.
 
 `_SURFACES` are what people and tools do to show a job; a row is a line.  `_TYPE_ERRORS` are what would copy a secret
-into a text or onto a wire, which is refused.
+into a string or onto a wire, which is refused.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ async def _in_task(value: object) -> str:
     return repr(task)
 
 
-# How something is shown -> the text that someone would see of it.  Each takes a whole job or one secret.
+# How something is shown -> the text that someone would see of it.  Each takes a complete job or one secret.
 _SURFACES: dict[str, Callable[[Any], str]] = {
     "str": str,
     "repr": repr,
@@ -244,7 +244,7 @@ def test_a_secret_is_not_carried_away(surface: str, secret: str, job: JobDetails
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_job_with_secrets_is_not_pickled(protocol: int, job: JobDetails) -> None:
-    """Pickling a job refuses and says what to send instead."""
+    """Pickling a job refuses and names what to send instead."""
     with pytest.raises(TypeError, match="send the ThirdPartyJob"):
         pickle.dumps(job, protocol)
 

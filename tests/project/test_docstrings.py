@@ -32,7 +32,7 @@ _Described = tuple[str, Callable[..., Any], str]
 
 
 def _functions(name: str) -> Iterator[_Described]:
-    """Tell the public functions and methods of a module with their docstrings; a class describes its constructor."""
+    """Return the public functions and methods of a module with their docstrings; a class describes its constructor."""
     module = importlib.import_module(name)
     for key in module.__all__:
         value = getattr(module, key)
@@ -54,7 +54,7 @@ def _methods(key: str, owner: type[Any]) -> Iterator[_Described]:
 
 
 def _undescribed(functions: Iterator[_Described]) -> list[str]:
-    """Tell the parameters that are missing where a docstring describes any."""
+    """Return the parameters that are missing where a docstring describes any."""
     return [
         f"{key}: {parameter}"
         for key, function, text in functions
@@ -66,7 +66,7 @@ def _undescribed(functions: Iterator[_Described]) -> list[str]:
 
 
 def _raises_in_silence(functions: Iterator[_Described]) -> list[str]:
-    """Tell the functions that raise something new in their own body, and whose docstrings have no ``Raises:``."""
+    """Return the functions that raise something new in their own body, and whose docstrings have no ``Raises:``."""
     return [
         key
         for key, function, text in functions

@@ -34,7 +34,7 @@ _PUBLIC_MODULES = [
 
 
 def _loaded_by(code: str) -> set[str]:
-    """Tell which modules a fresh interpreter has after running some code, beyond those that it starts with."""
+    """Return which modules a fresh interpreter has after running some code, beyond those that it starts with."""
     program = f"import sys; before = set(sys.modules); {code}; print(*sorted(set(sys.modules) - before))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(result.stdout.split())
@@ -98,7 +98,7 @@ def test_a_model_loads_neither_botocore_nor_a_higher_floor() -> None:
 
 
 def _own_names(module: ModuleType) -> Iterator[str]:
-    """Tell the public names that a module defines itself."""
+    """Return the public names that a module defines itself."""
     for name, value in vars(module).items():
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__:
             yield name
@@ -121,7 +121,7 @@ def test_the_errors_load_alone() -> None:
 
 
 def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:
-    """Tell the exported classes and functions of a module, and the public methods of the classes."""
+    """Return the exported classes and functions of a module, and the public methods of the classes."""
     for name in module.__all__:
         value = getattr(module, name)
         if getattr(value, "__module__", None) == module.__name__:

@@ -77,7 +77,7 @@ def test_no_answer_is_told(
     error: str,
     told: str,
 ) -> None:
-    """Where no service answers the release says that nothing was audited, and on a hosted runner it fails."""
+    """Where no service returns the release says that nothing was audited, and on a hosted runner it fails."""
     _pip_audit_says(tmp_path, *answers, status=1 if error else 0, error=error)
     if hosted:
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -89,7 +89,7 @@ def test_no_answer_is_told(
 
 
 def test_a_wrong_call_fails(release: Any, tmp_path: Path) -> None:
-    """An option that pip-audit no longer has is no missing answer."""
+    """An option that pip-audit no longer has is not a missing answer."""
     _pip_audit_says(tmp_path, status=2, error="unrecognized arguments")
     with pytest.raises(SystemExit, match="unrecognized arguments"):
         release.audit(tmp_path)

@@ -31,7 +31,7 @@ def test_each_guarantee_names_a_check(guarantee: str) -> None:
 
 @pytest.mark.parametrize("name", _NAMED)
 def test_each_named_test_exists(name: str) -> None:
-    """A test that was renamed or removed is no check."""
+    """A test that was renamed or removed is not a check."""
     path, _, test = name.partition("::")
     assert test in _tests_of(path)
 

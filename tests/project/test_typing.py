@@ -169,7 +169,7 @@ def test_clients_of_boto_can_be_wrapped(checker: str, with_stubs: Environment) -
 @pytest.mark.slow
 @each_checker
 def test_the_client_for_asyncio_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
-    """With the stubs of aiobotocore installed, its clients and sessions are accepted, and the answers have types."""
+    """With the stubs of aiobotocore installed, its clients and sessions are accepted, and the responses have types."""
     assert _errors(checker, with_stubs, "async_api.py", "async_wrapped.py") == []
 
 
@@ -201,7 +201,7 @@ def test_every_public_name_is_used_where_types_are_checked() -> None:
 
 
 def _used_names(tree: ast.Module) -> set[str]:
-    """Tell the names that code uses, not those in its comments and docstrings."""
+    """Return the names that code uses, not those in its comments and docstrings."""
     nodes = list(ast.walk(tree))
     return (
         {node.attr for node in nodes if isinstance(node, ast.Attribute)}

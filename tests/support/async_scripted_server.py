@@ -22,7 +22,7 @@ GOOD = {"jobDetails": {"id": "job-1", "data": _DATA, "nonce": "1"}, "jobs": [], 
 
 
 class Script:
-    """What the server answers."""
+    """What the server returns."""
 
     def __init__(self) -> None:
         self.answer: Callable[[Asked], Answer] = good
@@ -58,7 +58,7 @@ def _scripted() -> Iterator[tuple[Script, ScriptedServer]]:
 
 @pytest.fixture
 def script(_scripted: tuple[Script, ScriptedServer]) -> Script:
-    """Give what the server answers; a test starts with good answers."""
+    """Give what the server returns; a test starts with good responses."""
     _scripted[0].answer = good
     return _scripted[0]
 

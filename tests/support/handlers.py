@@ -61,7 +61,7 @@ def connect_to(service: LocalCodePipeline) -> partial[ThirdPartyJobClient]:
 
 
 def tell_process(_job: AnyJob) -> Succeeded:
-    """Tell which process did the work."""
+    """Return which process did the work."""
     return Succeeded(execution_details=ExecutionDetails(external_execution_id=str(os.getpid())))
 
 

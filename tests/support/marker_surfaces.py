@@ -1,4 +1,4 @@
-"""What someone may see of an error and of a log: each surface makes a text of it, in which a marker is looked for."""
+"""What someone may see of an error and of a log: each surface makes a string of it, in which a marker is looked for."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ERROR_SURFACES: dict[str, Callable[[BaseException], str]] = {
 
 
 def logged(records: list[logging.LogRecord]) -> str:
-    """Tell all that a handler, a formatter or a tool that shows locals can find in records."""
+    """Return all that a handler, a formatter or a tool that shows locals can find in records."""
     shown: list[str] = []
     for record in records:
         shown += [record.getMessage(), repr(record.__dict__), logging.Formatter("%(message)s").format(record)]

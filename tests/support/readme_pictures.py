@@ -56,7 +56,7 @@ def executed(directory: Path) -> Path:
 
 
 def fingerprint(notebook: Path) -> str:
-    """Tell what an executed notebook shows: another one means that the pictures are out of date."""
+    """Return what an executed notebook shows: another one means that the pictures are out of date."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"][1:]
     shown = [(cell["source"], [_richest(output["data"]) for output in cell["outputs"]]) for cell in cells]
     return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A small S3 on loopback that answers well, unless a test changes the answer."""
+"""A small S3 on loopback that returns well, unless a test changes the response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Answer:
     One answer.
 
     Attributes:
-        status: The HTTP status; 0 for no answer at all.
+        status: The HTTP status; 0 for no response at all.
 
         sent: How many bytes of the body are sent; ``None`` for all.
 
@@ -60,7 +60,7 @@ class Answer:
         return attrs.evolve(self, headers={name: each for name, each in headers.items() if each is not None})
 
 
-# Gets the request and the answer that is right, and tells what is sent instead.
+# Gets the request and the response that is right, and tells what is sent instead.
 Change = Callable[[Asked, Answer], Answer]
 
 
@@ -89,7 +89,7 @@ class ScriptedS3:
 
         asked: What was asked for.
 
-        change: Changes an answer.
+        change: Changes a response.
     """
 
     def __init__(self, objects: Mapping[str, bytes] | None = None, change: Change | None = None) -> None:
@@ -114,7 +114,7 @@ class ScriptedS3:
         self._thread.join()
 
     def operations(self) -> list[str]:
-        """Tell the methods that were asked for, with the name of their first query parameter."""
+        """Return the methods that were asked for, with the name of their first query parameter."""
         return [" ".join([asked.method, *list(asked.query)[:1]]) for asked in self.asked]
 
     def answer(self, asked: Asked) -> Answer:
@@ -165,7 +165,7 @@ def _document(root: str, **members: str) -> Answer:
 class _Handler(BaseHTTPRequestHandler):
     s3: ScriptedS3
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # else each response waits 40 ms for an acknowledgement
 
     def _do(self) -> None:
         parts = urlsplit(self.path)

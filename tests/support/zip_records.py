@@ -44,7 +44,7 @@ class Record:
         return deflated(self.content) if self.method == 8 else self.content
 
     def facts(self) -> dict[str, Any]:
-        """Tell what both headers say."""
+        """Return what both headers say."""
         data = self.data()
         return {
             "name": self.name,

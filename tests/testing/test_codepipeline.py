@@ -213,7 +213,7 @@ def test_wrong_ids_tokens_and_nonces_are_refused(
 
 
 def test_an_action_needs_a_registered_client(service: LocalCodePipeline) -> None:
-    """An action of a client that nobody registered is a ValueError that says what to do."""
+    """An action of a client that nobody registered is a ValueError that names the remedy."""
     with pytest.raises(ValueError, match=r"register_client\(\) first"):
         service.start_action(_ACTION_TYPE, client_id="client-9")
 
@@ -379,7 +379,7 @@ def test_a_request_that_makes_no_sense_is_refused(headers: dict[str, str], body:
 
 
 def test_a_client_of_botocore_works_without_our_own(service: LocalCodePipeline, action: Action) -> None:
-    """A partner's own botocore client gets the service's answers in its own words."""
+    """A partner's own botocore client gets the service's responses in its own words."""
     raw: Any = botocore.session.Session().create_client(
         "codepipeline",
         endpoint_url=service.endpoint_url,

@@ -93,7 +93,7 @@ def test_a_refusal_takes_no_effect(
 
 
 def test_a_lost_answer_has_taken_effect(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """When an answer is lost the client sees the connection end, and the job is claimed."""
+    """When a response is lost the client sees the connection end, and the job is claimed."""
     service.faults.add("AcknowledgeThirdPartyJob", LostAnswer())
     with pytest.raises(ConnectionClosedError):
         _acknowledge(connected, action)
@@ -110,7 +110,7 @@ def test_a_lost_answer_has_taken_effect(service: LocalCodePipeline, connected: A
 def test_a_truncated_answer_has_taken_effect(
     service: LocalCodePipeline, action: Action, fault: Fault, *, in_process: bool
 ) -> None:
-    """When an answer is cut our client does not believe it, and the job is claimed."""
+    """When a response is cut our client does not believe it, and the job is claimed."""
     service.faults.add("AcknowledgeThirdPartyJob", fault)
     job = action.jobs[0]
     with service.client(in_process=in_process) as client:
@@ -124,7 +124,7 @@ def test_a_truncated_answer_has_taken_effect(
 def test_a_result_whose_answer_is_cut_is_noticed(
     service: LocalCodePipeline, action: Action, *, in_process: bool
 ) -> None:
-    """An answer without a body can be cut, too: it tells a length that does not come."""
+    """A response without a body can be cut, too: it tells a length that does not come."""
     job = action.jobs[0]
     service.faults.add("PutThirdPartyJobSuccessResult", TruncatedBody())
     with service.client(in_process=in_process) as client:
@@ -159,7 +159,7 @@ def test_details_that_end_too_early_are_no_answer(
 
 
 def test_a_page_answers_in_the_service_s_place(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """A page with status 200 passes for a success in botocore, takes no effect, and is no answer for our own client."""
+    """A page with status 200 passes for a success in botocore, takes no effect, and is not a response for our own client."""
     _acknowledge(connected, action)
     service.faults.add("PutThirdPartyJobSuccessResult", HtmlPage(), times=None)
     connected.put_third_party_job_success_result(jobId=action.jobs[0].id, clientToken=_TOKEN)
@@ -179,7 +179,7 @@ def test_a_page_may_have_another_status(service: LocalCodePipeline, connected: A
 
 
 def test_a_delayed_request_takes_effect_after_its_client_has_gone(service: LocalCodePipeline, action: Action) -> None:
-    """A client that does not wait for a slow service gets a time-out, and the service does what it was asked for."""
+    """A client that does not wait for a slow service gets a timeout, and the service does what it was asked for."""
     service.faults.add("AcknowledgeThirdPartyJob", Delay(1.0))
     raw: Any = botocore.session.Session().create_client(
         "codepipeline",
@@ -196,13 +196,13 @@ def test_a_delayed_request_takes_effect_after_its_client_has_gone(service: Local
 
 
 def test_a_short_delay_is_waited_for(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """A client that waits gets its answer."""
+    """A client that waits gets its response."""
     service.faults.add("AcknowledgeThirdPartyJob", Delay(0.01))
     assert _acknowledge(connected, action)["status"] == "InProgress"
 
 
 def test_our_client_sends_again(service: LocalCodePipeline, action: Action) -> None:
-    """A throttled poll, a failing one and one whose answer is lost are sent again until the job is there."""
+    """A throttled poll, a failing one and one whose answer is lost are resent until the job is there."""
     for fault in (Throttling(), ServerError()):
         service.faults.add("PollForThirdPartyJobs", fault)
     with service.client() as client:
@@ -267,7 +267,7 @@ def test_a_fault_comes_at_least_once(times: int) -> None:
 
 @pytest.mark.parametrize("fault", [LostAnswer, None, "LostAnswer"])
 def test_a_fault_is_an_object(fault: Any) -> None:
-    """A class in place of its object, and what is no fault, are TypeErrors."""
+    """A class in place of its object, and what is not a fault, are TypeErrors."""
     with pytest.raises(TypeError, match="such as LostAnswer"):
         Faults().add("PollForThirdPartyJobs", fault)
 

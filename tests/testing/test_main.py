@@ -31,7 +31,7 @@ _CLIENTS = [{"clientId": _CLIENT_ID, "clientToken": "xMARKERx-token"}]
 
 @pytest.fixture(autouse=True)
 def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a bad file that passes fail its test at once, instead of being served for ever in this process."""
+    """Let a bad file that passes fail its test at once, instead of being served forever in this process."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("it was served")
@@ -75,7 +75,7 @@ def _file(tmp_path: Path, content: object) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.Signals) -> None:
-    """What one line tells is enough for a whole job, and SIGTERM and Ctrl-C end the program without a word."""
+    """What one line tells is enough for a complete job, and SIGTERM and Ctrl-C end the program without a word."""
     with _served() as (child, line):
         raw = _client(line)
         (job,) = raw.poll_for_third_party_jobs(actionTypeId=line["actionTypeId"])["jobs"]

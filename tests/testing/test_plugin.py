@@ -90,7 +90,7 @@ def test_there_is_a_strategy_for_each_model(model: type[Any], data: st.DataObjec
 
 
 def test_a_strategy_is_for_models_only() -> None:
-    """What is no model is refused."""
+    """What is not a model is refused."""
     with pytest.raises(TypeError, match="takes a class"):
         instances(int)
 
@@ -107,7 +107,7 @@ def test_samples_are_whole() -> None:
 
 
 def _fields(value: Any) -> list[tuple[str, Any]]:
-    """Tell all fields of a model and of the models in it."""
+    """Return all fields of a model and of the models in it."""
     found: list[tuple[str, Any]] = []
     for field in attrs.fields(type(value)):
         member = getattr(value, field.name)

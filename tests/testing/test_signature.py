@@ -108,7 +108,7 @@ def _skewed(seconds: float) -> LocalCodePipeline:
 
 @pytest.mark.parametrize(("seconds", "words"), [(400, "Signature expired"), (-400, "Signature not yet current")])
 def test_a_skewed_clock_is_told_by_how_much(seconds: float, words: str) -> None:
-    """A clock that is wrong by more than 5 minutes gets an error, and the answer's date tells our client the offset."""
+    """A clock that is wrong by more than 5 minutes gets an error, and the response's date tells our client the offset."""
     with _skewed(seconds) as service:
         with service.client() as client, pytest.raises(exceptions.ClockSkewError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
@@ -127,7 +127,7 @@ def test_a_little_skew_passes(seconds: float) -> None:
 
 
 def test_answers_tell_the_time_of_the_service() -> None:
-    """The date of an answer is that of the service's wall clock."""
+    """The date of a response is that of the service's wall clock."""
     service = LocalCodePipeline(wall_clock=lambda: 1_000_000_000.0, verify_signatures=False)
     raw: Any = botocore.session.Session().create_client(
         "codepipeline", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
@@ -265,7 +265,7 @@ def test_a_bad_header_is_refused(request_: HttpRequest, code: str) -> None:
 
 @pytest.mark.parametrize("date", [None, "yesterday", formatdate(0)])
 def test_a_time_must_be_there(date: str | None) -> None:
-    """Without a time that can be read a signature is incomplete; one of long ago is no signature of today."""
+    """Without a time that can be read a signature is incomplete; one of long ago is not a signature of today."""
     request = _signed()
     headers = {name: value for name, value in request.headers.items() if name != "x-amz-date"}
     if date is not None:

@@ -1,5 +1,5 @@
 """
-Several workers, lost answers and moving time: what holds of the local CodePipeline after any sequence of calls.
+Several workers, lost responses and moving time: what holds of the local CodePipeline after any sequence of calls.
 
 ``python -m pytest --hypothesis-profile=fuzz tests/testing/test_stateful.py`` tries 5,000 sequences.
 """
@@ -59,7 +59,7 @@ class Workers(RuleBasedStateMachine):
         self.tokens = 0
 
     def send(self, operation: str, *, lost: bool, **parameters: Any) -> tuple[bool, Any]:
-        """Call, and tell whether the service took it, and its answer or ``None`` when none came."""
+        """Call, and tell whether the service took it, and its response or ``None`` when none came."""
         if lost:
             self.service.faults.add(operation, LostAnswer())
         try:
@@ -98,7 +98,7 @@ class Workers(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 3), lost=_lost)
     def poll(self, size: int, lost: bool) -> None:  # noqa: FBT001 - hypothesis calls it by name
-        """A worker learns of jobs, unless the answer is lost."""
+        """A worker learns of jobs, unless the response is lost."""
         _, answer = self.send("PollForThirdPartyJobs", lost=lost, actionTypeId=_TYPE, maxBatchSize=size)
         if answer is not None:
             assert len(answer["jobs"]) <= size

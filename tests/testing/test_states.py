@@ -205,7 +205,7 @@ def test_a_client_can_get_a_new_token(states: States) -> None:
 
 
 def test_a_token_of_another_type_is_refused_unseen(states: States) -> None:
-    """A token that is no text is a TypeError that names its type only."""
+    """A token that is not a string is a TypeError that names its type only."""
     wrong: Any = b"xMARKERx"
     with pytest.raises(TypeError, match="not bytes") as caught:
         states.register_client("client-2", wrong)

@@ -140,7 +140,7 @@ def test_a_clock_that_goes_by_itself_wakes_who_waits() -> None:
 
 
 def test_a_clock_that_stands_still_does_not_keep_the_machine_busy() -> None:
-    """Just before a time-out that never comes, a wait looks at the clock a few times and gives up in time."""
+    """Just before a timeout that never comes, a wait looks at the clock a few times and gives up in time."""
     looked: list[float] = []
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""AWS JSON 1.1 as the local CodePipeline speaks it: odd values in requests, and the form of answers."""
+"""AWS JSON 1.1 as the local CodePipeline speaks it: odd values in requests, and the form of responses."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_a_time_within_the_calendar_passes(created: str) -> None:
 
 @pytest.mark.parametrize("number", ["2147483648", "-2147483649", "1.0", '"1"'])
 def test_an_integer_has_32_bits(number: str) -> None:
-    """What is no whole number of 32 bits is refused."""
+    """What is not a whole number of 32 bits is refused."""
     message = _message(_success("executionDetails", f'{{"percentComplete": {number}}}'))
     assert message == "Value at 'executionDetails.percentComplete' must be of type integer"
 
 
 @pytest.mark.parametrize("member", ["jobId", "clientToken", "continuationToken"])
 def test_half_a_character_is_refused(member: str) -> None:
-    """A lone surrogate, which no SDK can write, is no text, and it is not repeated."""
+    """A lone surrogate, which no SDK can write, is not a string, and it is not repeated."""
     body = {"jobId": "j", "clientToken": "t", member: "xMARKERx\ud800"}
     message = _message(json.dumps(body).encode())
     assert message == f"Value at '{member}' must be of type string"
@@ -108,12 +108,12 @@ def test_a_type_of_a_newer_model_passes_unchecked() -> None:
 
 
 def test_each_operation_is_served() -> None:
-    """What the wire lets through, the server answers."""
+    """What the wire lets through, the server returns."""
     assert set(_HANDLERS) == set(OPERATIONS)
 
 
 def test_an_answer_has_the_headers_of_the_service() -> None:
-    """A good answer has a request id of its own, the checksum and the length of its body, and the protocol's type."""
+    """A good response has a request id of its own, the checksum and the length of its body, and the protocol's type."""
     answer = ok({"status": "InProgress"})
     assert (answer.status, json.loads(answer.body)) == (200, {"status": "InProgress"})
     assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))

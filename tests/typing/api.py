@@ -263,7 +263,7 @@ def made(created: datetime) -> None:
 
 
 def enums(status: JobStatus, category: ActionCategory, owner: ActionOwner, failure: FailureType) -> None:
-    """Use the enums as enums and as texts."""
+    """Use the enums as enums and as strings."""
     assert_type(JobStatus("Brand-new"), JobStatus)
     assert_type(status.is_known, bool)
     assert_type(category.is_known, bool)
@@ -303,7 +303,7 @@ def job_status(status: JobStatus) -> str:
 
 
 def secrets(secret: SecretStr, optional: SecretStr | None) -> None:
-    """Hide and show texts."""
+    """Hide and show strings."""
     assert_type(SecretStr("value"), SecretStr)
     assert_type(SecretStr.of_plain("value"), SecretStr)
     assert_type(SecretStr.wrap("value"), SecretStr)

@@ -33,11 +33,11 @@ from cp_thirdparty.converter import structure, unstructure
 
 
 def takes_text(text: str) -> None:
-    """Want a text in clear."""
+    """Want a string in clear."""
 
 
 def secrets(secret: SecretStr) -> None:
-    """Take a secret for a text."""
+    """Take a secret for a string."""
     takes_text(secret)  # E: mypy pyright ty
     text: str = secret  # E: mypy pyright ty
     "token=" + secret  # E: mypy pyright ty

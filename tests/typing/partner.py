@@ -70,7 +70,7 @@ class Scanner:
         return "-".join((project, bucket, key, str(len(api_key))))
 
     def look(self, run_id: str) -> Scan:
-        """Tell how far a scan is."""
+        """Return how far a scan is."""
         return Scan(run_id, 100)
 
 

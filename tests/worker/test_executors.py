@@ -97,7 +97,7 @@ def test_every_result_crosses(service: LocalCodePipeline, handler: Any, status: 
 
 
 def test_a_process_that_dies_fails_its_job(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
-    """The pool is made anew, the job is reported, and the next job is done."""
+    """The pool is created again, the job is reported, and the next job is done."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = _worker(service, handlers.die)
     with running(worker):

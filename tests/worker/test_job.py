@@ -86,7 +86,7 @@ def test_the_workspace_lives_as_long_as_the_job() -> None:
 
 
 def test_a_workspace_that_cannot_be_removed_is_a_problem(tmp_path: Path) -> None:
-    """It is no error: the result counts."""
+    """It is not an error: the result counts."""
     job = _job()
     job._workspace = cast("Any", SimpleNamespace(path=tmp_path, remove=lambda: "PermissionError"))
     assert job.close() == (f"the workspace could not be removed completely (PermissionError): {tmp_path}",)
@@ -146,6 +146,6 @@ def test_the_logger_names_the_job(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_job_cannot_be_pickled() -> None:
-    """It says what to do instead."""
+    """It names the alternative."""
     with pytest.raises(TypeError, match="send what you need of it"):
         pickle.dumps(_job())

@@ -87,7 +87,7 @@ def test_nothing_of_a_job_gets_out(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Whatever a handler does and the service answers: no surface of the worker has a marker."""
+    """Whatever a handler does and the service returns: no surface of the worker has a marker."""
     caplog: pytest.LogCaptureFixture = request.getfixturevalue("caplog")
     capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
     caplog.set_level(logging.DEBUG)

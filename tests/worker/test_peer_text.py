@@ -55,7 +55,7 @@ _LONGEST = 500_000
 
 
 def _document(text: str) -> dict[str, Any]:
-    """Return the details of a job with a text in each string."""
+    """Return the details of a job with a string in each string."""
     artifact = {
         "name": text,
         "revision": text,
@@ -253,7 +253,7 @@ def test_the_attributes_of_an_error_are_escaped(refusal: str) -> None:
 
 
 class _Peer:
-    """A CodePipeline that has one job, with a text in each string of each response."""
+    """A CodePipeline that has one job, with a string in each string of each response."""
 
     def __init__(self, text: str, refusals: Mapping[str, Answer]) -> None:
         self._refusals = refusals

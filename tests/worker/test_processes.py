@@ -279,7 +279,7 @@ def test_a_process_has_the_present_token(
 
 
 def test_only_the_token_of_the_job_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that was removed is empty, which is no token.  Other sources of tokens send nothing."""
+    """A variable that was removed is empty, which is not a token.  Other sources of tokens send nothing."""
     monkeypatch.setenv("CP_CLIENT_TOKEN_C", "xMARKERx")
     tokens = TokenLookup(EnvironmentTokens())
     assert tokens.read_environment("c") == {"CP_CLIENT_TOKEN_C": "xMARKERx"}

@@ -52,7 +52,7 @@ def test_polling_processes_what_it_brings(service: LocalCodePipeline) -> None:
 
 
 def test_a_failed_poll_is_raised(service: LocalCodePipeline) -> None:
-    """There is no job to tell it by."""
+    """There is not a job to tell it by."""
     service.faults.add("PollForThirdPartyJobs", _instead("ActionTypeNotFoundException"))
     with pytest.raises(ActionTypeNotFoundException):
         list(_processor(service).poll(ACTION_TYPE))
@@ -88,7 +88,7 @@ def test_without_time_a_job_is_handed_back(service: LocalCodePipeline) -> None:
 
 
 def test_the_handler_is_told_how_long_it_has(service: LocalCodePipeline) -> None:
-    """Its deadline is the end of the process, or the job's own time-out when that comes first."""
+    """Its deadline is the end of the process, or the job's own timeout when that comes first."""
     left: list[float] = []
 
     def handle(job: AnyJob) -> Succeeded:

@@ -72,7 +72,7 @@ def test_a_result_survives_text_and_pickle(result: Result) -> None:
     ["", "[]", "null", "{}", '{"success": 7}', '{"failure": {}}', '{"success": {"continuationToken": ""}}', "\x00"],
 )
 def test_a_broken_text_is_a_journal_error(text: str) -> None:
-    """What is no result is told without its content."""
+    """What is not a result is told without its content."""
     with pytest.raises(JournalError, match=r"^the journal has a result that cannot be read$") as caught:
         result_of(text)
     assert caught.value.__cause__ is None
@@ -325,13 +325,13 @@ def test_a_mapping_of_tokens_is_looked_up_each_time() -> None:
 
 @pytest.mark.parametrize("tokens", [7, None, "c", {"c": 7}, {"c": None}, {"c": b"t"}])
 def test_what_cannot_be_tokens_is_refused(tokens: Any) -> None:
-    """Neither a mapping nor a callable, or a token that is no text, is a TypeError."""
+    """Neither a mapping nor a callable, or a token that is not a string, is a TypeError."""
     with pytest.raises(TypeError):
         TokenLookup(tokens)
 
 
 def test_a_callable_that_gives_something_else_is_a_type_error() -> None:
-    """A token that is no text is told when it is looked up."""
+    """A token that is not a string is told when it is looked up."""
     wrong: Any = lambda _: b"t"  # noqa: E731 - as a partner might write it
     with pytest.raises(TypeError):
         TokenLookup(wrong)("c")

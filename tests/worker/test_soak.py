@@ -102,7 +102,7 @@ def test_a_rolling_restart_is_not_seen_by_customers(tmp_path: Path, *, engine: s
 
 
 def test_several_workers_share_an_action_type(tmp_path: Path) -> None:
-    """Each job has one result, and a lost race is no failure."""
+    """Each job has one result, and a lost race is not a failure."""
     seen, _ = soak.race(jobs=60, workers=3, directory=tmp_path)
     assert seen == Seen(succeeded=60, failed=0, uncertain=0, accepted_twice=(), lost=())
 

@@ -124,7 +124,7 @@ def test_suspects_run_one_at_a_time(service: LocalCodePipeline, changes: dict[st
 
 
 def test_jobs_of_a_stopped_worker_run_together(service: LocalCodePipeline) -> None:
-    """A job that was released is no suspect."""
+    """A job that was released is not a suspect."""
     journal = _Left()
     actions = [_leave(service, journal) for _ in range(3)]
     handler = _Together()

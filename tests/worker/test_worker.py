@@ -457,7 +457,7 @@ def test_a_lost_race_after_throttling_is_a_lost_race(service: LocalCodePipeline)
 
 
 def test_a_claim_whose_answer_got_lost_is_ours(service: LocalCodePipeline) -> None:
-    """After a lost answer an invalid nonce tells that the first attempt was accepted."""
+    """After a lost response an invalid nonce tells that the first attempt was accepted."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_ACKNOWLEDGE, LostAnswer())
     (outcome,) = make_worker(service).run_once()
@@ -477,7 +477,7 @@ def test_an_acknowledgement_is_tried_again(service: LocalCodePipeline, fault: An
 def test_a_claim_without_an_answer_is_uncertain(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When no answer comes in time, the job stays in the journal and is told; its handler is not run."""
+    """When no response comes in time, the job stays in the journal and is told; its handler is not run."""
     monkeypatch.setattr(_steps, "_CLAIM_SECONDS", 0.05)
     journal = MemoryJournal()
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -516,7 +516,7 @@ def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, answer: Any, 
 
 
 def test_an_acknowledgement_without_a_status_is_asked_for_again(service: LocalCodePipeline) -> None:
-    """An answer that cannot be decoded may have been an acceptance: the next one tells."""
+    """A response that cannot be decoded may have been an acceptance: the next one tells."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_ACKNOWLEDGE, Instead(ok({})))
     make_worker(service).run_once()
@@ -605,7 +605,7 @@ def test_a_result_whose_answer_got_lost_was_accepted(service: LocalCodePipeline)
 
 @pytest.mark.parametrize("code", ["JobNotFoundException", "InvalidJobStateException"])
 def test_a_result_that_nobody_wants_is_gone(service: LocalCodePipeline, code: str) -> None:
-    """A first answer that the job takes no result is final."""
+    """A first response that the job takes no result is final."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, Instead(failed(code, "no")))
     (outcome,) = make_worker(service).run_once()
@@ -966,7 +966,7 @@ def test_a_second_stop_has_no_grace(service: LocalCodePipeline) -> None:
 
 
 def test_a_job_that_is_claimed_after_the_grace_is_failed(service: LocalCodePipeline) -> None:
-    """An acknowledgement that is answered too late is reported, and its handler does not begin."""
+    """An acknowledgement that is returned too late is reported, and its handler does not begin."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, lambda _: pytest.fail("it ran"))
 
