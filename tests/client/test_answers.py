@@ -153,8 +153,8 @@ def _changed(**members: object) -> dict[str, Any]:
 _OLD_DATE = f"{_ID}Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
 _ECHO = f"Value '{_TOKEN}' at 'clientToken' failed"
 
-# Fault -> what each operation ends in: a class of error, or None for a good value.  A dictionary tells operations
-# apart; what it does not name is good.
+# Fault -> what each operation ends in: a class of error, or None for a good value.  A dictionary is by
+# operation; what it does not name is good.
 _UNTRUSTED: dict[str, _Fault] = {
     "header of 100,000 bytes": _http(_GOOD, headers=_ID + "x: " + "y" * 100_000 + "\r\n"),
     "HTML page": _http("<html>hello</html>"),
@@ -383,7 +383,7 @@ def nothing_shown(
 
 
 def _outcome(client: ThirdPartyJobClient, operation: str) -> tuple[type[Exception] | None, Any]:
-    """Make a call and tell the class of its error, and the error or the value."""
+    """Make a call and return the class of its error, and the error or the value."""
     begin = time.monotonic()
     assert client._deadline is not None
     try:
@@ -429,7 +429,7 @@ def test_a_fault_has_one_outcome(
 def test_a_wrong_length_is_no_answer(
     fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient
 ) -> None:
-    """A response that is cut is incomplete; one that is too long is not trusted."""
+    """A truncated response is incomplete; one that is too long is not trusted."""
     server.faults = [_LENGTHS[fault]]
     client._deadline = _LONG_DEADLINE
     error, value = _outcome(client, operation)

@@ -35,7 +35,7 @@ from cp_thirdparty.testing import LocalCodePipeline
 
 
 def test_a_client_is_made_by_entering_it(server: ScriptedServer) -> None:
-    """It has a region and an endpoint inside of ``async with``, and calls; outside it says that it is not open."""
+    """It has a region and an endpoint inside of ``async with``, and calls; outside, its error is that it is not open."""
 
     async def main() -> None:
         client = client_of(server.endpoint_url)
@@ -157,7 +157,7 @@ def test_a_client_belongs_to_one_loop(kind: str, server: ScriptedServer) -> None
 
 
 def test_a_client_that_was_wrapped_outside_of_a_loop_belongs_to_that_of_its_first_call(server: ScriptedServer) -> None:
-    """Where no loop runs when it is wrapped, its first call tells to which loop it belongs."""
+    """Where no loop runs when it is wrapped, its first call decides to which loop it belongs."""
     loop = asyncio.new_event_loop()
     raw = loop.run_until_complete(raw_client(server.endpoint_url).__aenter__())
     client = AsyncThirdPartyJobClient(raw)
@@ -293,7 +293,7 @@ def test_an_aiobotocore_that_is_not_known_is_refused(server: ScriptedServer, mon
     ],
 )
 def test_a_bad_setting_is_refused_at_once(settings: dict[str, Any], parameter: str) -> None:
-    """A setting that cannot work is told by ``create()``, where no loop runs yet."""
+    """A setting that cannot work is refused by ``create()``, where no loop runs yet."""
     with pytest.raises(exceptions.InvalidRequestError) as caught:
         AsyncThirdPartyJobClient.create(session=session(), **settings)
     assert caught.value.parameter == parameter
@@ -339,7 +339,7 @@ def test_our_settings_and_those_of_the_caller_reach_aiobotocore(server: Scripted
             assert config.user_agent.startswith("cp-thirdparty/")
         theirs = AioConfig(connector_args={"keepalive_timeout": 3}, read_timeout=7, max_pool_connections=3)
         async with client_of(server.endpoint_url, config=theirs, sign_request=False) as client:
-            config = client._client.meta.config  # type: ignore[union-attr] # likewise
+            config = client._client.meta.config  # type: ignore[union-attr]
             assert (config.read_timeout, config.max_pool_connections) == (7, 3)
             assert config.connector_args["keepalive_timeout"] == 3
             await client.poll_for_third_party_jobs(TYPE)

@@ -1,4 +1,4 @@
-"""The loggers of aiobotocore and aiohttp that tell a secret, and do not during a call of ours."""
+"""The loggers of aiobotocore and aiohttp that log a secret, and do not during a call of ours."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _sign_in() -> Awaitable[dict[str, str]]:
 
 
 async def _container() -> dict[str, str]:
-    """Ask the agent of a container, which answers what cannot be read."""
+    """Ask the agent of a container, which returns what cannot be read."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -68,7 +68,7 @@ def _cookie(asked: Asked) -> Answer:
     return Answer(body=ok(GOOD).body, headers=headers)
 
 
-# Logger -> a session with which a call makes it tell a marker when nobody withholds it.
+# Logger -> a session with which a call makes it log a marker when nobody withholds it.
 _SCENES: dict[str, Callable[[], Any]] = {
     "aiobotocore.credentials": lambda: _expired(_fails),
     "aiobotocore.tokens": lambda: _expired(_sign_in),
@@ -82,7 +82,7 @@ _SCENES: dict[str, Callable[[], Any]] = {
 def test_a_logger_tells_nothing_of_our_calls(
     logger: str, *, is_ours: bool, server: ScriptedServer, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each of them tells a secret of a client that is used directly, and withholds it in a call of ours."""
+    """Each of them logs a secret of a client that is used directly, and withholds it in a call of ours."""
 
     async def main() -> None:
         # By its name, because aiohttp keeps no cookies of an address.

@@ -16,7 +16,7 @@ from cp_thirdparty._core.backoff import LONGEST_PAUSE
 
 
 class _Queue:
-    """Answers polls with jobs, each of which it gives once; or with an error, as often as it is told to."""
+    """Return jobs to polls, each job once; or an error, as often as the test wants."""
 
     def __init__(self, count: int, *, failures: int = 0, answer: Answer | None = None) -> None:
         self.jobs = [{"clientId": "c", "jobId": str(number)} for number in range(count)]
@@ -34,7 +34,7 @@ class _Queue:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let no pause take time, and tell how long each should have been."""
+    """Let no pause take time, and note how long each should have been."""
     told: list[float] = []
     real = asyncio.sleep
 
@@ -193,7 +193,7 @@ def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypa
 
 
 def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
-    """An iterator that goes on after its client was closed says so, and does not poll forever."""
+    """An iterator that goes on after its client was closed raises an error, and does not poll forever."""
     script.answer = _Queue(1)
 
     async def main() -> None:

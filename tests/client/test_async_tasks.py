@@ -1,4 +1,4 @@
-"""Calls in tasks: many at once, cancelled, cut by the clock, failing in groups; and what asyncio shows of them."""
+"""Calls in tasks: many at once, cancelled, stopped by the deadline, failing in groups; and what asyncio shows of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _shown(raised: BaseException) -> str:
 
 @pytest.fixture
 def seen(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
-    """Log everything, asyncio's debug mode included, and tell what was logged; no marker is in it at the end."""
+    """Log everything, asyncio's debug mode included, and return what was logged; no marker is in it at the end."""
     caplog.set_level(logging.DEBUG)
     yield lambda: logged(caplog.records)
     assert STEM not in logged(caplog.get_records("call"))
@@ -188,7 +188,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: %d\r\n\r\n"
 
 
 def _half(connection: socket.socket, loop: asyncio.AbstractEventLoop, half: asyncio.Event) -> None:
-    """Send half of the first response, and whole ones after it."""
+    """Send half of the first response, and complete ones after it."""
     body = b'{"jobs": []}'
     with connection:
         while connection.recv(65536):
@@ -230,7 +230,7 @@ def test_no_answer_takes_a_connection_away(head: bytes, error: type[Exception] |
     _run(main())
 
 
-# --- cut by the clock ------------------------------------------------------------------------------------------------
+# --- stopped by the deadline -----------------------------------------------------------------------------------------
 
 
 def _drip(connection: socket.socket) -> None:
@@ -329,7 +329,7 @@ def test_a_group_of_tasks_shows_no_secret(server: ScriptedServer, script: Script
 
 @pytest.mark.parametrize("outcome", ["good", "error", "cancelled"])
 def test_a_task_shows_no_secret(outcome: str, server: ScriptedServer, script: Script, seen: Callable[[], str]) -> None:
-    """The repr and the printed stack of a task say where it is and what came of it, with no marker."""
+    """The repr and the printed stack of a task show where it is and what came of it, with no marker."""
 
     async def main() -> None:
         asked = asyncio.Event()
@@ -464,7 +464,7 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
 
 
 def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: Callable[[], str]) -> None:
-    """Aiohttp's log of a cookie that it cannot read does not say the token back."""
+    """Aiohttp's log of a cookie that it cannot read does not repeat the token."""
 
     def answer(asked: Asked) -> Answer:
         headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"[{asked.parameters['clientToken']}]=1; Max-Age={STEM}"}
@@ -480,7 +480,7 @@ def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: 
 
 
 def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> None:
-    """Whoever answered once, such as a proxy, is not in later requests."""
+    """A cookie of an earlier response, such as that of a proxy, is not in later requests."""
 
     def answer(_: Asked) -> Answer:
         return Answer(body=ok(GOOD).body, headers={"x-amzn-RequestId": "r", "Set-Cookie": "proxy=1"})

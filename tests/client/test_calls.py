@@ -90,7 +90,7 @@ def test_each_call_tells_its_facts(kind: str, server: ScriptedServer, debug: pyt
 
 @both.each_kind
 def test_a_failed_call_tells_its_facts(kind: str) -> None:
-    """A call that ends in an error tells which."""
+    """The record of a call that ends in an error names it."""
     records: list[CallRecord] = []
     with ScriptedServer(lambda _: error("JobNotFoundException")) as server:
         client = _client(server.endpoint_url, kind=kind, on_call=records.append)
@@ -229,7 +229,7 @@ def test_others_keep_their_wire_logs(server: ScriptedServer, debug: pytest.LogCa
 @both.each_kind
 @pytest.mark.parametrize("how", ["dictConfig", "basicConfig", "cleared"])
 def test_the_filter_survives(kind: str, how: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
-    """Configuring logging anew, or taking all filters off, does not bring the secrets back."""
+    """Configuring logging again, or taking all filters off, does not bring the secrets back."""
     client = _client(server.endpoint_url, kind=kind)
     client.poll_for_third_party_jobs(_ACTION_TYPE)
     root = logging.getLogger()
@@ -523,7 +523,7 @@ print(os.waitstatus_to_exitcode(status), renewed)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_after_a_fork_both_processes_work(server: ScriptedServer) -> None:
-    """A child makes connections of its own: a created client anew, a wrapped one without its pooled ones."""
+    """A child makes connections of its own: a created client new ones, a wrapped one without its pooled ones."""
     done = subprocess.run(
         [sys.executable, "-c", _FORKING, server.endpoint_url], capture_output=True, text=True, check=True, timeout=60
     )

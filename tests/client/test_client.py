@@ -290,7 +290,7 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
     assert len(server.asked) == 1
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -414,14 +414,14 @@ def test_a_skewed_clock_tells_the_offset() -> None:
 
 
 def test_an_access_error_names_the_action() -> None:
-    """Denied access tells which IAM action to allow."""
+    """Denied access names the IAM action to allow."""
     with _served(error("AccessDeniedException")) as server, pytest.raises(exceptions.AccessDeniedError) as caught:
         _client(server).poll_for_third_party_jobs(_ACTION_TYPE)
     assert caught.value.action == "codepipeline:PollForThirdPartyJobs"
 
 
 def test_the_attempts_are_counted() -> None:
-    """A throttled call that was resent says how often it was sent."""
+    """The error of a throttled call has the number of attempts."""
     with _served(error("ThrottlingException")) as server, pytest.raises(exceptions.ThrottledError) as caught:
         ThirdPartyJobClient.create(
             region_name="us-east-1",
@@ -458,7 +458,7 @@ def test_the_token_is_in_no_frame(operation: str) -> None:
 
 
 def test_a_closed_port_is_safe_to_try_again() -> None:
-    """A connection that was never made is a TransportError that says so, for a result too."""
+    """A connection that was never made is a TransportError that is safe to retry, for a result too."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint_url = f"http://127.0.0.1:{unused.getsockname()[1]}"

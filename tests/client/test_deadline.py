@@ -136,7 +136,7 @@ def test_an_earlier_deadline_wakes_the_thread(pair: Pair) -> None:
 def test_a_system_without_threads_still_makes_calls(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When no thread can be started, a warning says what is missing, and the next call tries again."""
+    """When no thread can be started, a warning names what is missing, and the next call tries again."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

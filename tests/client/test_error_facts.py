@@ -1,4 +1,4 @@
-"""The facts of an error: each error of each operation says which call failed, and what is known about it."""
+"""The facts of an error: each error of each operation names the call that failed, and what is known about it."""
 
 from __future__ import annotations
 

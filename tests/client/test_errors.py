@@ -1,4 +1,4 @@
-"""Botocore's exceptions to ours, asked directly: strings, and edges that no peer can be made to play."""
+"""Botocore's exceptions to ours, called directly: messages, and edges that no peer can be made to play."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ _LIMITS: list[tuple[Step, float | None, int, type[ThirdPartyError], str]] = [
 def test_the_limits_of_a_call_are_named(
     step: Step, seconds: float | None, bytes_left: int, kind: type[ThirdPartyError], text: str
 ) -> None:
-    """A call that has used up its time or its bytes says so, and not what botocore made of it."""
+    """A call that has used up its time or its bytes names that limit, and not what botocore made of it."""
     ends_at = None if seconds is None else now() + seconds
     call = _call(step, ends_at=ends_at, bytes_left=bytes_left, obstacle=Obstacle.CONNECT)
     error = error_of(botocore_exceptions.ReadTimeoutError(endpoint_url="http://127.0.0.1"), call)

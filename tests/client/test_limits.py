@@ -1,4 +1,4 @@
-"""The checks on what we send: each says the broken rule, and never the value."""
+"""The checks on what we send: each names the broken rule, and never the value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Number(IntEnum):
 
 
 class _NoOffset(tzinfo):
-    """A zone that does not tell its offset."""
+    """A zone that does not return its offset."""
 
     def utcoffset(self, dt: datetime | None) -> None:
         """Return nothing."""
@@ -43,7 +43,7 @@ _TEXTS: list[tuple[object, int, str | None]] = [
     ("𝄞𝄞𝄞𝄞", 3, "must have 1 to 3 characters"),
     ("\udc80", 3, _LONE),
     ("a\ud800b", 3, _LONE),
-    ("\ud834\udd1e", 3, _LONE),  # two halves are no character
+    ("\ud834\udd1e", 3, _LONE),  # two halves are not a character
     (None, 3, "must be a str"),
     (3, 3, "must be a str"),
     (b"x", 3, "must be a str"),

@@ -68,7 +68,7 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
 
 
 def _echo(asked: Asked) -> Answer:
-    """Say the token back in every way of writing it."""
+    """Return the token in every way of writing it."""
     token = str(asked.parameters.get("clientToken", ""))
     quoted = token.replace("/", "%2F").replace('"', "%22")
     return error("ValidationException", f"Value '{token}' or {json.dumps(token)} or {quoted} at 'clientToken' failed")
@@ -114,7 +114,7 @@ class _Answers:
 
 @pytest.fixture(scope="module")
 def endpoint_url() -> Iterator[str]:
-    """Give a server that returns what `_Answers` says."""
+    """Give a server that returns what `_Answers` holds."""
 
     def answer(asked: Asked) -> Answer:
         return _Answers.now(asked)

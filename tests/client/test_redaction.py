@@ -1,7 +1,7 @@
 """
 Botocore's DEBUG log during a call of ours: its templates stay, what it sends and receives does not.
 
-The filter sits on the loggers that leak, acts on our calls alone, and comes back after logging was configured anew.
+The filter sits on the loggers that leak, acts on our calls alone, and is installed again after logging was reconfigured.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _TOKEN = SecretStr(_MARKERS["client token"])
 _DATA = {"actionConfiguration": {"configuration": {"ApiKey": _MARKERS["answer"]}}}
 _GOOD = {"jobDetails": {"id": "job-1", "data": _DATA, "nonce": "1"}, "jobs": [], "status": "InProgress"}
 
-# Loggers that were seen to tell what is sent and received, some by a traceback whose frames hold it.
+# Loggers that were seen to log what is sent and received, some by a traceback whose frames hold it.
 _WITHHELD = (
     "botocore.auth",
     "botocore.credentials",
@@ -72,7 +72,7 @@ _WITHHELD = (
     "botocore.utils",
     "urllib3.connection",
 )
-# This one tells no secret but in urllib3 1.26, in records that have a traceback.
+# This one logs no secret except in urllib3 1.26, in records that have a traceback.
 _FAILURES = "urllib3.connectionpool"
 _LEAKING = (*_WITHHELD, _FAILURES)
 
@@ -303,7 +303,7 @@ def _recorded(server: ScriptedServer, _: _Script, __: pytest.MonkeyPatch) -> Gen
 
 @contextmanager
 def _monitored(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
-    """Turn botocore's client-side monitoring on, which cuts a long text of the service, and logs it."""
+    """Turn botocore's client-side monitoring on, which truncates a long message of the service, and logs it."""
     script.answer = lambda asked: error("ValidationException", asked.parameters["clientToken"] + "x" * 600)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         raw = _raw(server.endpoint_url)
@@ -322,7 +322,7 @@ def _unsendable(server: ScriptedServer, _: _Script, monkeypatch: pytest.MonkeyPa
 
 @contextmanager
 def _told_to_wait(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
-    """Answer how long to wait in words."""
+    """Return the time to wait in words."""
     headers = {"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["answer"]}
     script.answer = lambda _: Answer(body=b"{}", status=500, headers=headers)
     yield _raw(server.endpoint_url, retries={"mode": "standard", "total_max_attempts": 2})
@@ -366,7 +366,7 @@ def _expired(fetch: Callable[[str], dict[str, str]]) -> Generator[Any]:
 
 _Scene = Callable[[ScriptedServer, _Script, pytest.MonkeyPatch], AbstractContextManager[Any]]
 
-# Logger -> a scene in which it tells a marker when nobody withholds it.
+# Logger -> a scene in which it logs a marker when nobody withholds it.
 _SCENES: dict[str, _Scene] = {
     "botocore.auth": _plain,
     "botocore.credentials": lambda *_: _expired(_role),
@@ -394,7 +394,7 @@ _IS_THERE = {
 def test_each_logger_leaks_without_redaction(
     logger: str, server: ScriptedServer, script: _Script, monkeypatch: pytest.MonkeyPatch, kept: _Kept
 ) -> None:
-    """Each of these loggers tells a secret of a client that is used directly, and no other logger does."""
+    """Each of these loggers logs a secret of a client that is used directly, and no other logger does."""
     with _SCENES[logger](server, script, monkeypatch) as raw:
         with suppress(Exception):
             _get_raw(raw)
@@ -407,7 +407,7 @@ def test_each_logger_leaks_without_redaction(
 def test_no_logger_leaks_with_redaction(
     logger: str, server: ScriptedServer, script: _Script, monkeypatch: pytest.MonkeyPatch, kept: _Kept
 ) -> None:
-    """The same scenes in a call of ours: the loggers log, and tell nothing."""
+    """The same scenes in a call of ours: the loggers log, and reveal nothing."""
     with _SCENES[logger](server, script, monkeypatch) as raw:
         _try(lambda: _get(ThirdPartyJobClient(raw)))
         raw.close()
@@ -476,7 +476,7 @@ def test_the_templates_stay(client: ThirdPartyJobClient, kept: _Kept) -> None:
 
 
 def test_level_and_place_of_a_record_stay(client: ThirdPartyJobClient, kept: _Kept) -> None:
-    """A withheld record still says which level, module, line and thread it is of."""
+    """A withheld record still shows which level, module, line and thread it is of."""
     _get(client)
     (record,) = [each for each in kept.records if each.msg == "Signature:\n%s [withheld]"]
     assert (record.levelname, record.module, record.funcName, record.thread) == (
@@ -600,7 +600,7 @@ def test_wire_logs_are_for_one_client(client: ThirdPartyJobClient, loud: ThirdPa
 
 
 def _split(kept: _Kept) -> list[str]:
-    """Cut what was kept at our own record, which ends a call."""
+    """Split what was kept at our own record, which ends a call."""
     parts, part = [], ""
     for name, text in kept.shown:
         part += text
@@ -738,7 +738,7 @@ def test_the_hook_is_outside_of_the_call(server: ScriptedServer, other: Any, kep
     assert kept.leaking() >= {"botocore.endpoint", "botocore.parsers", "botocore.auth"}
 
 
-# --- logging configured anew -----------------------------------------------------------------------------------------
+# --- logging configured again ----------------------------------------------------------------------------------------
 
 
 def _dict_config(*, disable: bool, loggers: tuple[str, ...] = ()) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""What a call tells of itself: one DEBUG record and one `CallRecord`, whatever came of it, and nothing secret."""
+"""The report of a call: one DEBUG record and one `CallRecord`, whatever came of it, and nothing secret."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MARKER = "xMARKERx"
 _TOKEN = SecretStr(_MARKER)
 _GOOD = {"jobDetails": {"id": "job-1", "data": {}, "nonce": "1"}, "jobs": [], "status": "InProgress"}
 
-# Method -> the operation as the service spells it, the job it tells, and a call of it.
+# Method -> the operation as the service spells it, the job it names, and a call of it.
 _CALLS: dict[str, tuple[str, str | None, Callable[[ThirdPartyJobClient], object]]] = {
     "poll": ("PollForThirdPartyJobs", None, lambda client: client.poll_for_third_party_jobs(_TYPE)),
     "get": (
@@ -61,7 +61,7 @@ _CALLS: dict[str, tuple[str, str | None, Callable[[ThirdPartyJobClient], object]
 }
 _get = _CALLS["get"][2]
 
-# What is returned -> status, request id and name of the error that are told.
+# What is returned -> status, request id and name of the error that are reported.
 _OUTCOMES: dict[str, tuple[Answer, int | None, str | None, str | None]] = {
     "success": (ok(_GOOD), 200, "req-0001", None),
     "service error": (error("JobNotFoundException"), 400, "req-0001", "JobNotFoundException"),
@@ -190,7 +190,7 @@ def test_the_log_has_the_same_facts(
     told: list[CallRecord],
     lines: Callable[[], list[str]],
 ) -> None:
-    """One DEBUG record says what the hook gets, and nothing else is logged on the library's logger."""
+    """One DEBUG record has what the hook gets, and nothing else is logged on the library's logger."""
     script.answers = [_OUTCOMES[outcome][0]]
     _try(lambda: _get(shared))
     assert lines() == [_line(record) for record in told]
@@ -248,7 +248,7 @@ def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Sc
 
 
 def test_the_last_error_counts(kind: str, server: ScriptedServer, script: _Script) -> None:
-    """A call that failed twice tells the second failure."""
+    """A call that failed twice reports the second failure."""
     told: list[CallRecord] = []
     script.answers = [Answer(body=b"<html>"), error("JobNotFoundException")]
     with _connect(kind, server.endpoint_url, 2, on_call=told.append) as client:
@@ -281,7 +281,7 @@ def test_a_refused_request_tells_nothing(
 
 
 def test_a_stubbed_call_tells_its_facts() -> None:
-    """A client that botocore's Stubber answers for tells its calls as well."""
+    """A client whose responses come from botocore's Stubber reports its calls as well."""
     told: list[CallRecord] = []
     raw: Any = botocore.session.Session().create_client(
         "codepipeline", region_name="us-east-1", endpoint_url="http://127.0.0.1:9"
@@ -311,7 +311,7 @@ def test_the_facts_hold_no_secret(
     told: list[CallRecord],
     lines: Callable[[], list[str]],
 ) -> None:
-    """Neither the records nor the lines have the client token, though the service says it back."""
+    """Neither the records nor the lines have the client token, though the service repeats it."""
     answer = _OUTCOMES[outcome][0]
     script.answers = [attrs.evolve(answer, body=answer.body.replace(b"no", _MARKER.encode()))]
     for _, _, call in _CALLS.values():
@@ -349,7 +349,7 @@ def test_the_hook_runs_in_the_calling_thread(
 def test_a_hook_may_call_the_service(
     outcome: str, script: _Script, shared: ThirdPartyJobClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hook that makes a call of its own does not disturb the one that it was told of."""
+    """A hook that makes a call of its own does not disturb the one that it was called for."""
     if not isinstance(shared, ThirdPartyJobClient):
         pytest.skip("the hook of a client for asyncio cannot wait for a call")
     names: list[str] = []

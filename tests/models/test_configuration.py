@@ -1,4 +1,4 @@
-"""`structure_configuration`: action configurations to the partner's own class, strictly, without telling a value."""
+"""`structure_configuration`: action configurations to the partner's own class, strictly, without a value in an error."""
 
 # ruff: noqa: UP007, UP045 - both spellings of unions are tested
 
@@ -72,7 +72,7 @@ def _refused(configuration: dict[str, str], model: type[Any]) -> ConfigurationEr
     return caught.value
 
 
-# --- what a string becomes ---------------------------------------------------------------------------------------------
+# --- what a string becomes -------------------------------------------------------------------------------------------
 
 _GOOD: list[tuple[Any, str, Any]] = [
     (str, "", ""),
@@ -262,7 +262,7 @@ def test_other_annotations_leave_the_key_alone() -> None:
 
 
 def test_a_problem_names_the_key() -> None:
-    """A problem tells the key as the customer sees it, not the field."""
+    """A problem names the key as the customer sees it, not the field."""
     model = _class(Annotated[int, Key("Time-out (min)")])
     assert _refused({}, model).problems == ("Time-out (min): required key missing",)
     assert _refused({"Time-out (min)": "x"}, model).problems == (f"Time-out (min): {_INT}",)
@@ -415,7 +415,7 @@ def test_reads_any_kind_of_class(model: type[Any]) -> None:
 
 @each_class
 def test_all_problems_come_at_once(model: type[Any]) -> None:
-    """Every problem is told by its key, in one error."""
+    """Every problem is listed by its key, in one error."""
     wrong = {"TimeoutMinutes": "soon", "FailOn": "always", "ApiKey": "k"}
     assert set(_refused(wrong, model).problems) == {
         "ProjectName: required key missing",
@@ -655,7 +655,7 @@ _UNSUPPORTED: list[Any] = [
 @pytest.mark.parametrize("default", [(), (None,)], ids=["required", "with a default"])
 @pytest.mark.parametrize("annotation", _UNSUPPORTED, ids=str)
 def test_an_unsupported_type_is_refused_at_first_sight(annotation: Any, default: tuple[Any, ...]) -> None:
-    """A field that no string can fill is a fault of the class, told by the field, whatever the configuration holds."""
+    """A field that no string can fill is a fault of the class, named by the field, whatever the configuration holds."""
     model = _class(annotation, *default)
     for configuration in (None, ActionConfiguration(), ActionConfiguration(configuration={"Value": "v"})):
         with pytest.raises(TypeError) as caught:
@@ -675,7 +675,7 @@ _Unannotated = attrs.define(_Plain)
     "model", [_Unannotated, attrs.make_class("Made", ["value"]), attrs.make_class("Made", {"value": attrs.field()})]
 )
 def test_a_field_without_a_type_is_refused_at_first_sight(model: type[Any]) -> None:
-    """A field must say what it is, because a string is not taken out of hiding unasked."""
+    """A field must have a type, because a hidden string is not revealed unasked."""
     with pytest.raises(TypeError) as caught:
         structure_configuration(ActionConfiguration(configuration={"Value": "v"}), model)
     assert str(caught.value) == f"{model.__qualname__}.value: {_SUPPORTED}"

@@ -1,4 +1,4 @@
-"""`structure` and `unstructure`: documents to models and back, and what is told of a wrong document."""
+"""`structure` and `unstructure`: documents to models and back, and the problems of a wrong document."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_good_document_is_read_once(model: type[Any]) -> None:
 
 @pytest.mark.parametrize("has_envelope", [True, False])
 def test_reads_the_saved_answer(answer: Any, *, has_envelope: bool) -> None:
-    """The response of the AWS CLI is read whole, with the envelope around it and without."""
+    """The response of the AWS CLI is read completely, with the envelope around it and without."""
     details = structure(answer if has_envelope else answer["jobDetails"], JobDetails)
     data = details.data
     inputs = [(item.name, item.revision, item.location and item.location.type) for item in data.input_artifacts]
@@ -185,7 +185,7 @@ def test_keeps_an_unknown_enum_value(model: type[Any], document: dict[str, Any],
 
 
 def test_reads_texts_of_a_subclass_as_plain_texts() -> None:
-    """Strings of a library's own class become plain ones, whatever they say of themselves."""
+    """Strings of a library's own class become plain ones, whatever their methods return."""
 
     class Odd(str):
         __slots__ = ()
@@ -457,7 +457,7 @@ def test_refuses(model: type[Any], document: Any, problems: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_refuses_a_number_for_each_member(model: type[Any]) -> None:
-    """A member of any class that gets a fraction is told, but for a time, which may be one."""
+    """A member of any class that gets a fraction is a problem, but for a time, which may be one."""
     names = {_member(field.name) for field in attrs.fields(model)}
     problems = _problems(dict.fromkeys(names, -0.5), model)
     assert names - {"created"} == {problem.split(":")[0] for problem in problems}
@@ -469,7 +469,7 @@ def _member(field: str) -> str:
 
 
 def test_tells_each_of_ten_thousand_problems() -> None:
-    """Every item of a long list is told; the message stays short."""
+    """Every item of a long list is listed; the message stays short."""
     refused = _refused(_job(inputArtifacts=[{"name": 1}] * 10_000), JobDetails)
     expected = tuple(f"data.inputArtifacts[{index}].name: must be a string" for index in range(10_000))
     assert expected == refused.problems
@@ -528,7 +528,7 @@ _FAILING: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("model", "document", "problems"), _FAILING.values(), ids=_FAILING)
 def test_tells_only_the_type_of_a_foreign_error(model: type[Any], document: Any, problems: tuple[str, ...]) -> None:
-    """Of an error that is not ours only the type is told, because its text may be a value."""
+    """Of an error that is not ours only the type is shown, because its message may be a value."""
     assert problems == _problems(document, model)
 
 
@@ -707,7 +707,7 @@ def test_what_was_written_is_read_as_it_was(model: type[Any], data: st.DataObjec
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 @given(document=JSON_VALUES)
 def test_any_document_is_a_model_or_refused(model: type[Any], document: Any) -> None:
-    """Whatever JSON can say becomes a model or a `ResponseDecodeError`, and nothing else."""
+    """Whatever JSON can hold becomes a model or a `ResponseDecodeError`, and nothing else."""
     _read_or_refused(document, model)
 
 

@@ -224,13 +224,13 @@ _ONE_LINE = [
 
 @pytest.mark.parametrize(("model", "expected"), _ONE_LINE, ids=[expected[:40] for _, expected in _ONE_LINE])
 def test_each_model_has_its_line(model: Any, expected: str) -> None:
-    """Each model shows its fields, or the one line that says more, in both."""
+    """Each model shows its fields, or the one line that is clearer, in both."""
     assert _text(model) == expected
     assert _words(_in_rich(model)) == _words(expected)
 
 
 def test_absent_parts_are_shown() -> None:
-    """A job with nothing tells of each part that it could have."""
+    """A job with nothing lists each part that it could have."""
     assert _text(JobData()).count("None") == 6
     assert _text(JobData()).count("()") == 2
 
@@ -299,9 +299,9 @@ def test_the_harness_finds_a_marker() -> None:
     assert _STEM in _mime_bundle(job)["text/html"]
 
 
-# --- strangers' names ------------------------------------------------------------------------------------------------
+# --- untrusted names -------------------------------------------------------------------------------------------------
 
-# What a stranger names a thing -> the text that is shown.
+# An untrusted name -> the text that is shown.
 _NAMES = {
     "<script>alert(1)</script>": "<script>alert(1)</script>",
     "</style><img src=x onerror=alert(1)>": "</style><img src=x onerror=alert(1)>",
@@ -379,7 +379,7 @@ def test_any_model_is_well_formed(model: Any) -> None:
 
 
 def test_a_strangers_name_is_no_mathematics() -> None:
-    """Pages of notebooks typeset ``$a and $b`` unless a class says no, and would join spaces."""
+    """Pages of notebooks typeset ``$a and $b`` unless a class forbids it, and would join spaces."""
     shown = _html(S3Location(bucket_name="b", object_key="build$1  and $2"))
     assert f'<div class="{_ROOT_CLASS}">' in shown
     assert "build$1  and $2" in "".join(_Read(shown).texts)

@@ -71,7 +71,7 @@ def test_known_members_say_so(enum: Any) -> None:
 @pytest.mark.parametrize("value", ["Odd", "", "UNKNOWN", "test", "Test ", "ünï", "\udc80"], ids=ascii)
 @each_open
 def test_an_unknown_value_survives(enum: Any, value: str) -> None:
-    """A new value of the service becomes a member named UNKNOWN, with its value, that says it is not known."""
+    """A new value of the service becomes a member named UNKNOWN, with its value, that shows it is not known."""
     member = enum(value)
     assert enum is type(member)
     assert ("UNKNOWN", value, False) == (member.name, member.value, member.is_known)
@@ -149,7 +149,7 @@ def test_members_become_json_texts(member: Any) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @each_member
 def test_members_pickle(member: Any, protocol: int) -> None:
-    """A member comes back from a pickle: known ones as themselves, unknown ones equal and still unknown."""
+    """A member survives a pickle: known ones as themselves, unknown ones equal and still unknown."""
     _assert_same(member, pickle.loads(pickle.dumps(member, protocol)))
 
 
@@ -162,12 +162,12 @@ def test_members_copy(member: Any) -> None:
 
 @each_known
 def test_members_show_name_and_value(member: Any) -> None:
-    """``repr`` tells class, name and value."""
+    """``repr`` shows class, name and value."""
     assert f"<{type(member).__name__}.{member.name}: {member.value!r}>" == repr(member)
 
 
 def test_an_unknown_member_shows_that_it_is_unknown() -> None:
-    """``repr`` of an unknown value says so, and tells the value."""
+    """``repr`` of an unknown value shows that, and the value."""
     assert repr(JobStatus("Odd")) == "<JobStatus.UNKNOWN: 'Odd'>"
 
 

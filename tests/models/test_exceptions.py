@@ -199,7 +199,7 @@ class OwnError(JobFailedError):
         self.findings = findings
 
 
-# --- attributes and strings --------------------------------------------------------------------------------------------
+# --- attributes and messages -----------------------------------------------------------------------------------------
 
 # Error -> its text.
 _TEXTS: list[tuple[Exception, str]] = [
@@ -242,7 +242,7 @@ _TEXTS: list[tuple[Exception, str]] = [
 
 @pytest.mark.parametrize(("error", "text"), _TEXTS, ids=[text for _, text in _TEXTS])
 def test_errors_read_well(error: Exception, text: str) -> None:
-    """The text says what was done and what is wrong."""
+    """The message names what was done and what is wrong."""
     assert text == str(error)
 
 

@@ -170,7 +170,7 @@ def test_models_copy(model: Any) -> None:
 
 @given(_model)
 def test_models_without_secrets_pickle(model: Any) -> None:
-    """A model comes back from a pickle exactly when it holds no secret; one that does refuses."""
+    """A model survives a pickle exactly when it holds no secret; one that does refuses."""
     if _holds_secret(model):
         with pytest.raises(TypeError, match="send the ThirdPartyJob"):
             pickle.dumps(model)

@@ -150,7 +150,7 @@ def test_a_tree_folds(opened: tuple[str, Any]) -> None:
 
 
 def test_the_command_that_makes_the_pictures_works(tmp_path: Path) -> None:
-    """The command makes both pictures anew, as wide as those that are kept, and notes the same of what is on them."""
+    """The command makes both pictures again, as wide as those that are kept, and notes the same of what is on them."""
     picture.make(tmp_path)
     made, kept = ({path.name: path.read_bytes() for path in where.iterdir()} for where in (tmp_path, picture.PICTURES))
     assert made["notebook.sha256"] == kept["notebook.sha256"]
@@ -162,6 +162,6 @@ def test_the_command_that_makes_the_pictures_works(tmp_path: Path) -> None:
 
 
 def _size(png: bytes) -> tuple[int, int]:
-    """Tell width and height, which stand first in a PNG."""
+    """Return width and height, which stand first in a PNG."""
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")

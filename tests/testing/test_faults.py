@@ -159,7 +159,7 @@ def test_details_that_end_too_early_are_no_answer(
 
 
 def test_a_page_answers_in_the_service_s_place(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """A page with status 200 passes for a success in botocore, takes no effect, and is not a response for our own client."""
+    """botocore takes a page with status 200 for a success; our client does not; the request takes no effect."""
     _acknowledge(connected, action)
     service.faults.add("PutThirdPartyJobSuccessResult", HtmlPage(), times=None)
     connected.put_third_party_job_success_result(jobId=action.jobs[0].id, clientToken=_TOKEN)

@@ -265,7 +265,7 @@ def test_a_bad_header_is_refused(request_: HttpRequest, code: str) -> None:
 
 @pytest.mark.parametrize("date", [None, "yesterday", formatdate(0)])
 def test_a_time_must_be_there(date: str | None) -> None:
-    """Without a time that can be read a signature is incomplete; one of long ago is not a signature of today."""
+    """Without a time that can be read a signature is incomplete; an old one is refused."""
     request = _signed()
     headers = {name: value for name, value in request.headers.items() if name != "x-amz-date"}
     if date is not None:
