@@ -3,7 +3,7 @@ Take a job's source from S3 and put an encrypted report there, with its credenti
 
 Runs offline: the local CodePipeline plays the service, and SeaweedFS plays S3, STS and
 KMS.  A role is assumed for the job, as CodePipeline does; it may use one bucket and
-lives 15 minutes.
+expires after 15 minutes.
 """
 
 import io
@@ -54,7 +54,7 @@ def start_action(service: LocalCodePipeline, seaweed: Seaweed) -> None:
         client_id="client-1",
         input_artifacts=[at("MyApp", "demo/MyApp/a1b2c3")],
         output_artifacts=[at("Report", "demo/Report/d4e5f6")],
-        artifact_credentials=seaweed.assume_role,  # anew at each reading of the details
+        artifact_credentials=seaweed.assume_role,  # called at each reading of the details
         encryption_key=EncryptionKey(id="alias/demo", type=EncryptionKeyType.KMS),
     )
 

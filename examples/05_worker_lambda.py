@@ -51,7 +51,7 @@ def processor() -> JobProcessor[ActionConfiguration | None]:
 
 
 def lambda_handler(_event: object, context: Any) -> list[str]:
-    """Poll once, as a rule of EventBridge says, such as once a minute."""
+    """Poll once, as a rule of EventBridge starts it, such as once a minute."""
     # Five seconds are for what Lambda itself does at the end.
     seconds_left = context.get_remaining_time_in_millis() / 1000 - 5
     outcomes = processor().poll(
@@ -61,7 +61,7 @@ def lambda_handler(_event: object, context: Any) -> list[str]:
 
 
 class _Context:
-    """What Lambda tells of an invocation."""
+    """What Lambda passes about an invocation."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long the invocation may still take."""

@@ -152,7 +152,7 @@ _WITHOUT_MODES = ("zipfile, ZIP64", "jar")
 
 @pytest.mark.parametrize("tool", _TOOLS)
 def test_what_tools_make_is_extracted(tmp_path: Path, tool: str) -> None:
-    """Each file comes back byte by byte, and what was executable is."""
+    """Each file is the same byte by byte, and what was executable is."""
     program = _PROGRAMS.get(tool)
     if program is not None and shutil.which(program) is None:
         pytest.skip(f"{program} is not installed; its layout is among those built by hand")
@@ -965,7 +965,7 @@ def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_archive_that_is_there_is_replaced(tmp_path: Path) -> None:
-    """The old one is there until the new one is whole."""
+    """The old one is there until the new one is complete."""
     (tmp_path / "a.zip").write_bytes(b"old")
     create_archive(_make(tmp_path / "source"), to=tmp_path / "a.zip")
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out", limits=ArchiveLimits(max_entries=100))

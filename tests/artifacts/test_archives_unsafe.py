@@ -301,7 +301,7 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         rules.DESCRIPTOR,
     ),
     "another disk": (built(Record(central={"disk": 1})), "file.txt", rules.SPLIT),
-    # the archive in total
+    # the complete archive
     "overlapping": (_overlapping(), "outer", rules.OVERLAP),
     "two at one place": (
         built(Record(name=b"a"), Record(name=b"b", central={"offset": 0})),
@@ -556,7 +556,7 @@ def test_a_file_that_is_not_an_archive_is_named(tmp_path: Path, hint: str) -> No
 def test_a_directory_of_the_archive_that_is_too_long_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an archive says of itself is read at once, so it is bounded."""
+    """The directory of an archive is read at once, so it is bounded."""
     monkeypatch.setattr("cp_thirdparty.artifacts._zip_directory._LONGEST_DIRECTORY", 50)
     _refuse(tmp_path, built(_GOOD), "", rules.CENTRAL)
 
@@ -630,7 +630,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive that is cut while it is read is not a success."""
+    """An archive that is truncated while it is read is not a success."""
     module: Any = importlib.import_module("cp_thirdparty.artifacts._extraction")
     archive = tmp_path / "a.zip"
     archive.write_bytes(built(Record(content=b"x" * (1 << 20))))

@@ -50,7 +50,7 @@ class _Clock:
 
 
 class _Service:
-    """Reads details that change as a test says."""
+    """Reads details that a test changes."""
 
     def __init__(self, client: ThirdPartyJobClient, details: JobDetails) -> None:
         self.region_name = client.region_name
@@ -197,7 +197,7 @@ def test_a_request_during_a_renewal_renews_nothing(tmp_path: Path) -> None:
 
 
 def test_credentials_that_stay_expired_are_an_error(tmp_path: Path) -> None:
-    """When new credentials are refused as well, the error says so."""
+    """When new credentials are refused as well, the call is an error."""
     expired = failed("ExpiredToken").with_headers(x_amz_request_id="req-0001")
     with ScriptedS3({_PATH: b"bytes"}, lambda _, __: expired) as s3, _opened(s3, _Clock()) as (store, service):
         with pytest.raises(ThirdPartyError, match="MyApp"):
@@ -257,7 +257,7 @@ _CHANGES: dict[str, Callable[[JobDetails], JobDetails]] = {
 @pytest.mark.parametrize("seconds", [730, 850], ids=["early", "late"])
 @pytest.mark.parametrize("changed", _CHANGES)
 def test_only_credentials_may_change(changed: str, seconds: float, tmp_path: Path) -> None:
-    """When the details tell of another job's artifacts, nothing is sent any more."""
+    """When the details have another job's artifacts, nothing is sent any more."""
     clock = _Clock()
     with ScriptedS3({_PATH: b"bytes"}) as s3, _opened(s3, clock) as (store, service):
         service.change = _CHANGES[changed]
@@ -478,7 +478,7 @@ def _signer(request: Any) -> str:
 
 
 def test_artifacts_are_known_by_name() -> None:
-    """A store tells its artifacts by name, and shows neither secrets nor more than its job."""
+    """A store lists its artifacts by name, and shows neither secrets nor more than its job."""
     unnamed = Artifact(name=None)
     inputs = [artifact("A", "a", bucket=BUCKET), unnamed, unnamed]
     with (

@@ -194,7 +194,7 @@ def test_a_read_keeps_no_view_of_its_buffer(fault: str) -> None:
         assert len(s3.asked) > 2
 
 
-# What stays, and what it is told as.
+# What stays, and the error that reports it.
 _TRANSFER = ArtifactTransferError
 _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
     "cut": ("GET", _cut, _TRANSFER, "the connection was closed before the end|the connection failed"),
@@ -396,7 +396,7 @@ def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
-    """A response that botocore's parser falls over is told by the kind of failure."""
+    """A response that botocore's parser falls over is reported by the kind of failure."""
 
     def undated(_: Asked, right: Answer) -> Answer:
         return right.with_headers(last_modified="never")
@@ -410,7 +410,7 @@ def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> Non
 
 
 def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
-    """Where S3 tells no checksum the bytes count by their length and ETag."""
+    """Where S3 sends no checksum the bytes count by their length and ETag."""
 
     def without(_: Asked, right: Answer) -> Answer:
         return right.with_headers(x_amz_checksum_crc32=None)
@@ -421,7 +421,7 @@ def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
 
 
 def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
-    """A refused time stamp tells by how much the clock is off."""
+    """The error of a refused time stamp has the offset of the clock."""
     skewed = failed("RequestTimeTooSkewed", 403, Date="Mon, 01 Jan 2024 00:00:00 GMT")
     with (
         ScriptedS3({_PATH: _SMALL}, _on("GET", _instead(skewed))) as s3,
@@ -445,7 +445,7 @@ def test_a_composite_checksum_says_nothing(body: bytes, tmp_path: Path) -> None:
 
 
 def test_a_cut_stream_goes_on_where_it_was() -> None:
-    """After a cut only the rest is asked for, of the same version of the object."""
+    """After a dropped connection only the rest is asked for, of the same version of the object."""
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
         assert _read(opened) == _LARGE
     ranges = [asked.headers["range"] for asked in s3.asked if asked.method == "GET"]
@@ -469,7 +469,7 @@ def test_a_stream_that_says_nothing_is_no_end() -> None:
 
 
 def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:
-    """After a cut the progress goes back, so that its sum is the size."""
+    """After a dropped connection the progress goes back, so that its sum is the size."""
     counted: list[int] = []
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
         opened.download("MyApp", to=tmp_path / "x", progress=counted.append)
@@ -479,7 +479,7 @@ def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:
 
 
 def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
-    """When S3 tells the bucket's region, the requests are signed for that."""
+    """When S3 sends the bucket's region, the requests are signed for that."""
 
     def elsewhere(asked: Asked, right: Answer) -> Answer:
         if "/eu-west-1/s3/aws4_request" in asked.headers["authorization"]:
@@ -542,7 +542,7 @@ _NOT_STORED: dict[str, tuple[_Change, type[ThirdPartyError], str]] = {
 @pytest.mark.parametrize("body", _SMALL_OR_LARGE)
 @pytest.mark.parametrize("fault", _NOT_STORED)
 def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp_path: Path) -> None:
-    """An upload whose answer does not show that it is stored and encrypted is an error; parts are removed."""
+    """An upload whose response does not show that it is stored and encrypted is an error; parts are removed."""
     path = tmp_path / "report"
     path.write_bytes(body)
     change, expected, text = _NOT_STORED[fault]
@@ -555,7 +555,7 @@ def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp
 
 
 def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
-    """S3 may say 200 and then that it has failed: the upload is completed again, or aborted."""
+    """S3 may send 200 and then an error: the upload is completed again, or aborted."""
     path = tmp_path / "report"
     path.write_bytes(_LARGE)
 

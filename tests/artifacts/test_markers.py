@@ -44,7 +44,7 @@ def _always(answer: Answer) -> Change:
 
 
 def _echo(asked: Asked, _: Answer) -> Answer:
-    """Say back what was sent, in each place that an error has."""
+    """Return what was sent, in each place that an error has."""
     token = asked.headers["x-amz-security-token"]
     said = f"{asked.headers['authorization']} {token}"
     return failed(token, 403, message=said, x_amz_request_id=token)
@@ -224,7 +224,7 @@ def test_a_store_shows_and_pickles_no_secret(tmp_path: Path) -> None:
 
 
 def test_the_logs_of_others_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """After a call of ours the same loggers tell everything to others."""
+    """After a call of ours the same loggers log everything for others."""
     caplog.set_level(logging.DEBUG)
     with _opened(None, tmp_path) as store:
         store.download("MyApp", to=tmp_path / "x")

@@ -1,4 +1,4 @@
-"""Where an artifact lies: named by strangers, so checked before anything is sent."""
+"""The place of an artifact: untrusted, so checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_an_error_names_ten_of_many_artifacts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("location", [None, ArtifactLocation()])
 def test_an_artifact_may_have_no_place(location: ArtifactLocation | None, tmp_path: Path) -> None:
-    """An artifact without a place in S3 is an error that says so."""
+    """An artifact without a place in S3 is an error that names the reason."""
     nowhere = [Artifact(name="A", location=location)]
     with (
         ScriptedS3() as s3,

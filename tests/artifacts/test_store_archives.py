@@ -147,6 +147,6 @@ def test_a_missing_parent_is_named(opened: ArtifactStore, tmp_path: Path) -> Non
 
 
 def test_a_report_needs_a_name(opened: ArtifactStore, tmp_path: Path) -> None:
-    """A name that the job does not have is told before anything is archived."""
+    """A name that the job does not have is an error before anything is archived."""
     with pytest.raises(ArtifactNotFoundError, match="it has 'Report'"):
         opened.archive("Rapport", tmp_path / "nowhere")

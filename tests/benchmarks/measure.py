@@ -53,7 +53,7 @@ Sign = Literal["<=", ">="]
 
 
 class Verdict(Enum):
-    """What an interval says about a target."""
+    """What an interval shows about a target."""
 
     HOLDS = "holds"
     UNDECIDED = "undecided: the interval contains the limit"

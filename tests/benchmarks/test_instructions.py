@@ -59,7 +59,7 @@ def test_a_ratio_must_stay_within_3_percent(
 def test_the_check_cannot_disappear_from_ci(
     ci: str | None, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without valgrind the program says that nothing was checked, and fails in CI."""
+    """Without valgrind the program prints that nothing was checked, and fails in CI."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sys.argv", ["instructions"])
     monkeypatch.delenv("CI", raising=False)

@@ -87,7 +87,7 @@ def test_the_interval_contains_the_median_as_often_as_it_says() -> None:
     ],
 )
 def test_only_a_complete_interval_decides(sign: Sign, low: float, high: float, expected: Verdict) -> None:
-    """A target holds or is missed only if the complete interval says so."""
+    """A target holds or is missed only if the complete interval is on one side."""
     assert Estimate((low + high) / 2, low, high).verdict(sign, 1.0) is expected
 
 

@@ -210,7 +210,7 @@ def test_sweep_removes_what_dead_processes_have_left(
 
 
 def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """`local` says that it cannot listen."""
+    """`local` prints that it cannot listen."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -280,7 +280,7 @@ def test_a_table_keeps_what_the_aws_cli_drops() -> None:
     ],
 )
 def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -> None:
-    """What click and Python say of a value is left out."""
+    """What click and Python print of a value is left out."""
     assert described(error) == expected
 
 

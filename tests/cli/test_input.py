@@ -172,7 +172,7 @@ def test_bad_input_is_one_line(
 
 
 def test_a_file_of_another_encoding_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """A file that is no UTF-8 is one line."""
+    """A file that is not UTF-8 is one line."""
     path = tmp_path / "token"
     path.write_bytes(b"\xff\xfe")
     shown = command(capsys, DETAILS, "--job-id", "job-1", "--client-token", f"file://{path}")
@@ -232,7 +232,7 @@ def test_refused_credentials_are_an_answer_of_the_service(
 
 
 def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else goes wrong is told by its type alone."""
+    """Whatever else goes wrong is reported by its type alone."""
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(_TOKEN)
@@ -243,7 +243,7 @@ def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the program says what to install; another missing module is not taken for it."""
+    """Without the extra, the program names what to install; another missing module is not taken for it."""
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
     shown = command(capsys, DETAILS, *_JOB, "--cli-input-yaml", "{}")
     assert (shown.code, "pip install 'cp-thirdparty[cli]'" in shown.err) == (253, True)

@@ -43,7 +43,7 @@ _ANSWERS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[ScriptedServer, dict[str, Answer]]]:
-    """Answer what a test says."""
+    """Return what a test wants."""
     now = {"answer": _ANSWERS["good"]}
 
     def answer(_: Asked) -> Answer:

@@ -33,7 +33,7 @@ _DOCUMENT["jobDetails"]["id"] = "job-1"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    """Answer with the details of a job, and let the environment lead there."""
+    """Return the details of a job, and let the environment lead there."""
     with ScriptedServer(lambda _: ok(_DOCUMENT)) as server:
         for name, value in _environment(server.endpoint_url).items():
             monkeypatch.setenv(name, value)
@@ -85,7 +85,7 @@ def test_the_docs_list_every_option() -> None:
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    """Help says what each command does and gives an example that the parser takes."""
+    """Help describes what each command does and gives an example that the parser takes."""
     cli = Program()
     context = click.Context(cli)
     for name in cli.list_commands(context):
@@ -112,7 +112,7 @@ def test_options_without_effect_are_accepted(options: list[str], capsys: pytest.
 
 
 def test_job_id_and_client_token_are_sent(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """The request has what the options say."""
+    """The request has the values of the options."""
     assert command(capsys, DETAILS, *_JOB).code == 0
     assert _sent(server).parameters == {"jobId": "job-1", "clientToken": "token"}
 
@@ -324,6 +324,6 @@ def test_a_refusal_has_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_version_is_an_option_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """The program and its commands tell the version, and the program does so without botocore."""
+    """The program and its commands print the version, and the program does so without botocore."""
     assert command(capsys, "--version").out == command(capsys, DETAILS, "--version").out
     assert program("--version").out.startswith("cp-thirdparty/")

@@ -33,7 +33,7 @@ class Terminal:
     def __init__(self, env: Mapping[str, str], *arguments: str, columns: int = 80) -> None:
         self._leader, follower = pty.openpty()
         ioctl(follower, TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        # Who runs the tests may have set COLUMNS, which goes before what a terminal says of itself.
+        # Who runs the tests may have set COLUMNS, which overrides the size of a terminal.
         sizeless = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "cp_thirdparty", *arguments],
@@ -148,7 +148,7 @@ def test_tables_have_colours_and_fit_the_terminal(service: tuple[dict[str, str],
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", ["AWS_PAGER", "PAGER"])
 def test_a_terminal_has_a_pager(variable: str, service: tuple[dict[str, str], str], tmp_path: Path) -> None:
-    """The pager of the environment gets the output, unless there is to be none."""
+    """The pager of the environment gets the output, unless it is turned off."""
     env, job_id = service
     pager = tmp_path / "pager"
     pager.write_text("#!/bin/sh\nsed 's/^/paged /'\n", encoding="utf-8")
@@ -196,7 +196,7 @@ def test_a_reader_that_goes_away_is_no_error(service: tuple[dict[str, str], str]
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is Linux's /dev/full")
 def test_a_full_disk_is_an_error(service: tuple[dict[str, str], str]) -> None:
-    """Output that could not be written is told."""
+    """Output that could not be written is an error."""
     env, job_id = service
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
@@ -226,7 +226,7 @@ def test_letters_that_the_terminal_lacks_are_escaped(service: tuple[dict[str, st
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
-    """`local` prints how to call it, answers, and ends with 0 at SIGTERM and Ctrl-C."""
+    """`local` prints how to call it, responds, and ends with 0 at SIGTERM and Ctrl-C."""
     with subprocess.Popen(
         [sys.executable, "-m", "cp_thirdparty", "local"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as served:

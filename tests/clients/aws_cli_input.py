@@ -35,7 +35,7 @@ def _call(service: LocalCodePipeline, arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("row", [row for row in REFUSED if row.aws_refuses is not None], ids=lambda row: row.error)
 def test_the_aws_cli_refuses_what_the_table_says(row: Refused, service: LocalCodePipeline) -> None:
-    """The AWS CLI sends the input exactly when the table says so."""
+    """The AWS CLI sends the input exactly when the table expects it."""
     before = len(service.requests)
     _call(service, row.arguments)
     assert (len(service.requests) == before) == row.aws_refuses
@@ -43,7 +43,7 @@ def test_the_aws_cli_refuses_what_the_table_says(row: Refused, service: LocalCod
 
 @pytest.mark.parametrize("row", [row for row in ACCEPTED if row.aws_sends_the_same is not None], ids=str)
 def test_the_aws_cli_sends_what_we_send(row: Accepted, service: LocalCodePipeline) -> None:
-    """The AWS CLI sends the same parameters exactly when the table says so."""
+    """The AWS CLI sends the same parameters exactly when the table expects it."""
     before = len(service.requests)
     _call(service, row.arguments)
     assert len(service.requests) == before + 1

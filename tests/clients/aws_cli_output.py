@@ -1,5 +1,5 @@
 """
-The command line against the AWS CLI: the same answer, the same bytes.
+The command line against the AWS CLI: the same response, the same bytes.
 
 ``nox -s clients`` runs this file and installs the AWS CLI.  Version 1 of it comes from PyPI; of the formats
 that only version 2 has, the documents are compared.

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 
 async def main() -> None:
-    """Answer line by line."""
+    """Print a response for each line."""
     async with get_session().create_client("codepipeline") as client:
         while line := await asyncio.to_thread(sys.stdin.readline):
             operation, parameters = json.loads(line)

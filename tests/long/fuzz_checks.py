@@ -51,7 +51,7 @@ def ending_of(call: Callable[[], object], *, is_peer_shown: bool = False) -> str
     Args:
         call: Returns anything, or raises an error.
 
-        is_peer_shown: Whether an error may repeat what a peer says, other than secrets.
+        is_peer_shown: Whether an error may repeat what a peer sends, other than secrets.
     """
     try:
         call()

@@ -220,7 +220,7 @@ def s3_responses(directory: Path) -> Generator[Case]:
                 current.value = chance
                 ending = ending_of(chance.choice(calls), is_peer_shown=True)
                 if target.exists():
-                    assert target.read_bytes() == _OBJECT  # the checksum or the length tells any other content
+                    assert target.read_bytes() == _OBJECT  # the checksum or the length detects any other content
                     target.unlink()
                 assert [path.name for path in directory.iterdir()] == ["source"]
                 return ending
@@ -323,7 +323,7 @@ def _request(chance: random.Random, service: LocalCodePipeline) -> bytes:
 
 
 def _exchange(endpoint_url: str, request: bytes) -> bytes:
-    """Send bytes and nothing more, and return all that comes back."""
+    """Send bytes and nothing more, and return all that is received."""
     port = int(endpoint_url.rpartition(":")[2])
     received = bytearray()
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:

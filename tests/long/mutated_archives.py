@@ -29,7 +29,7 @@ from cp_thirdparty.exceptions import UnsafeArchiveError
 
 
 def mutate(chance: random.Random, data: bytes) -> bytes:
-    """Change an archive at random places: bytes, numbers, cuts, copies."""
+    """Change an archive at random places: bytes, numbers, truncation, copies."""
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 5))):
         at = chance.randrange(len(changed))
@@ -50,7 +50,7 @@ def mutate(chance: random.Random, data: bytes) -> bytes:
 
 
 def _set_number(chance: random.Random, data: bytearray) -> None:
-    """Let one field of one record say another plausible number."""
+    """Set one field of one record to another plausible number."""
     begin = chance.choice(
         [found.start() for found in re.finditer(rb"PK(\x01\x02|\x03\x04|\x05\x06|\x06\x06|\x06\x07)", data)] or [0]
     )
@@ -114,7 +114,7 @@ def survive(tmp_path: Path, data: bytes) -> bool:
 
 
 def _wide() -> bytes:
-    """Tell everything in 64 bits, of two entries with descriptors."""
+    """Return an archive with all numbers in 64 bits, of two entries with descriptors."""
     packed = len(deflated(b"content\n"))
     return built(
         *(

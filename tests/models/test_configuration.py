@@ -1,4 +1,4 @@
-"""`structure_configuration`: action configurations to the partner's own class, strictly, without a value in an error."""
+"""`structure_configuration`: action configurations to the partner's own class, with no value in an error."""
 
 # ruff: noqa: UP007, UP045 - both spellings of unions are tested
 

@@ -91,12 +91,12 @@ def _functions() -> Iterator[tuple[str, Any]]:
 
 
 def test_every_public_method_has_a_docstring() -> None:
-    """Each public function and method says what it does."""
+    """Each public function and method has a docstring."""
     assert [name for name, function in _functions() if not inspect.getdoc(function)] == []
 
 
 def test_every_function_tells_what_it_raises() -> None:
-    """A public function whose body raises says so: in ``Raises:``, in its class, or by the word."""
+    """A public function whose body raises documents it: in ``Raises:``, in its class, or by the word."""
     silent = []
     for name, function in _functions():
         try:

@@ -1,4 +1,4 @@
-"""The docstrings are whole: each parameter is described, and each function that raises says what."""
+"""The docstrings are complete: each describes its parameters, and the errors that the function raises."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODULES = [
     and (module != "async_client" or find_spec("aiobotocore"))  # `nox -s docs` installs the extra `async`
 ]
 
-# The library makes its errors itself: these two of their parameters are no attributes of their own.
+# The library makes its errors itself: these two of their parameters are not attributes of their own.
 _OF_ERRORS = {"message", "facts"}
 
 _Described = tuple[str, Callable[..., Any], str]
@@ -103,7 +103,7 @@ class _Example:
         self.first, self.second = first, second
 
     def close(self) -> None:
-        """Say nothing of the error."""
+        """Leave the error out."""
         raise ValueError(f"{self.first} and {self.second}")
 
 

@@ -1,4 +1,4 @@
-"""What can be imported, what an import loads, and that every public name says what it is."""
+"""What can be imported, what an import loads, and that every public name is described."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_the_use_of_a_missing_name_says_which_extra(package: str, use: str) -> N
 
 
 def test_a_missing_name_has_a_default() -> None:
-    """`getattr` with a default returns it, and without one raises an AttributeError that says which extra."""
+    """`getattr` with a default returns it, and without one raises an AttributeError that names the extra."""
     program = """
 from support.introspection import block
 block("s3transfer")

@@ -55,7 +55,7 @@ def test_nothing_known_passes(release: Any, tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("others", [(), (_UNKNOWN,)])
 def test_a_weakness_fails(release: Any, tmp_path: Path, others: tuple[dict[str, Any], ...]) -> None:
-    """A known weakness fails the release by its id, whatever is said of other distributions."""
+    """A known weakness fails the release by its id, whatever is reported about other distributions."""
     _pip_audit_says(tmp_path, _GOOD, _WEAK, *others, status=1)
     with pytest.raises(SystemExit, match=r"urllib3.*PYSEC-1"):
         release.audit(tmp_path)
@@ -64,7 +64,7 @@ def test_a_weakness_fails(release: Any, tmp_path: Path, others: tuple[dict[str, 
 @pytest.mark.parametrize("hosted", [False, True])
 @pytest.mark.parametrize(
     ("answers", "error", "told"),
-    [((_OURS, _UNKNOWN), "", "no answer about attrs"), ((), "usage\nCould not connect", "Could not connect")],
+    [((_OURS, _UNKNOWN), "", "no response about attrs"), ((), "usage\nCould not connect", "Could not connect")],
 )
 def test_no_answer_is_told(
     *,
@@ -77,7 +77,7 @@ def test_no_answer_is_told(
     error: str,
     told: str,
 ) -> None:
-    """Where no service returns the release says that nothing was audited, and on a hosted runner it fails."""
+    """Where no service responds the release prints that nothing was audited, and on a hosted runner it fails."""
     _pip_audit_says(tmp_path, *answers, status=1 if error else 0, error=error)
     if hosted:
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -89,7 +89,7 @@ def test_no_answer_is_told(
 
 
 def test_a_wrong_call_fails(release: Any, tmp_path: Path) -> None:
-    """An option that pip-audit no longer has is not a missing answer."""
+    """An option that pip-audit no longer has is not a missing response."""
     _pip_audit_says(tmp_path, status=2, error="unrecognized arguments")
     with pytest.raises(SystemExit, match="unrecognized arguments"):
         release.audit(tmp_path)

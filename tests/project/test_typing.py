@@ -1,5 +1,5 @@
 """
-What type checkers say: of the public surface, of a partner's program, and of misuse.
+What type checkers report about the public surface, a partner's program, and misuse.
 
 They look from outside: the package is installed in an environment of its own, with and without the stubs of boto.
 """
@@ -144,7 +144,7 @@ def without_stubs(tmp_path_factory: pytest.TempPathFactory, _types_are_installed
 @pytest.mark.slow
 @each_checker
 def test_the_public_surface_has_the_types_that_it_should(checker: str, with_stubs: Environment) -> None:
-    """The types of all that is public are what api.py says, and a partner's program needs no cast and no ignore."""
+    """The types of all that is public are what api.py asserts, and a partner's program needs no cast and no ignore."""
     assert _errors(checker, with_stubs, *_SURFACE) == []
 
 
@@ -211,7 +211,7 @@ def _used_names(tree: ast.Module) -> set[str]:
 
 
 def _public_names(path: Path) -> Iterator[str]:
-    """Tell ``__all__`` of a public module and what its classes define; of the command line, commands are public."""
+    """Yield ``__all__`` of a public module and what its classes define; of the command line, commands are public."""
     parts = path.relative_to(_PACKAGE).parts
     if parts[0] == "cli" or any(part.startswith("_") and part != "__init__.py" for part in parts):
         return
@@ -225,7 +225,7 @@ def _public_names(path: Path) -> Iterator[str]:
 
 
 def _members(node: ast.ClassDef) -> set[str]:
-    """Tell fields and methods of a class, without those that are the standard library's."""
+    """Return fields and methods of a class, without those that are the standard library's."""
     targets: list[ast.expr] = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
     targets += [target for one in node.body if isinstance(one, ast.Assign) for target in one.targets]
     names = {ast.unparse(target) for target in targets}

@@ -1,4 +1,4 @@
-"""The version is told in one place, and the changelog and the lower bounds agree with what is tested."""
+"""The version is written in one place, and the changelog and the lower bounds agree with what is tested."""
 
 from __future__ import annotations
 

@@ -28,17 +28,17 @@ class Script:
         self.answer: Callable[[Asked], Answer] = good
 
     def __call__(self, asked: Asked) -> Answer:
-        """Answer what the test wants."""
+        """Return what the test wants."""
         return self.answer(asked)
 
 
 def good(_: Asked) -> Answer:
-    """Answer what satisfies every operation."""
+    """Return what satisfies every operation."""
     return ok(GOOD)
 
 
 def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[Asked], Answer]:
-    """Answer after so many seconds, and set the event in the loop that runs now when a request has come."""
+    """Respond after a given number of seconds, and set the event in the loop that runs now when a request has come."""
     loop = asyncio.get_running_loop()
 
     def answer(asked: Asked) -> Answer:

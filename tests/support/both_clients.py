@@ -93,7 +93,7 @@ def profile_session(kind: str, profile: str | None) -> Any:
     """Make a session of botocore or aiobotocore with this profile."""
     if kind == "blocking":
         return botocore.session.Session(profile=profile)
-    from aiobotocore.session import AioSession  # noqa: PLC0415 - as above
+    from aiobotocore.session import AioSession  # noqa: PLC0415 - aiobotocore is an extra
 
     return AioSession(profile=profile)
 
@@ -102,7 +102,7 @@ def create(kind: str, **settings: Any) -> ThirdPartyJobClient:
     """Make a client of this kind with a client of its own."""
     if kind == "blocking":
         return ThirdPartyJobClient.create(**settings)
-    from cp_thirdparty import AsyncThirdPartyJobClient  # noqa: PLC0415 - likewise
+    from cp_thirdparty import AsyncThirdPartyJobClient  # noqa: PLC0415 - aiobotocore is an extra
 
     _OPEN.append(_Face(AsyncThirdPartyJobClient.create(**settings)))
     return cast("ThirdPartyJobClient", _OPEN[-1])

@@ -1,4 +1,4 @@
-"""Runs the command line, in this process or in another, and keeps what it says."""
+"""Runs the command line, in this process or in another, and keeps what it prints."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _CLASSES = tuple(
 )
 _NAMES = frozenset({"NoTokenError", *(found.__name__ for found in _CLASSES)})
 
-# What an error says about its call, beside its class.
+# The facts of an error about its call, beside its class.
 _FACTS = frozenset({"code", "delivery", "error_code", "is_retry_safe", "response", "status_code"})
 
 # Packages whose errors the library turns into its own.

@@ -131,7 +131,7 @@ Behaviour = Callable[[Peer], None]
 
 
 class Server:
-    """Listens on loopback and treats each connection as the next behaviour says; the last one stays."""
+    """Listens on loopback and treats each connection by the next behaviour; the last one stays."""
 
     def __init__(self, *behaviours: Behaviour) -> None:
         self.log: list[bytes] = []
@@ -213,7 +213,7 @@ def speak_something_else(peer: Peer) -> None:
 
 
 def stall(peer: Peer) -> None:
-    """Say nothing."""
+    """Send nothing."""
     peer.wait()
 
 
@@ -235,7 +235,7 @@ def reset_within_request(peer: Peer) -> None:
 
 
 def stall_after_request(peer: Peer) -> None:
-    """Read the request, and say nothing."""
+    """Read the request, and send nothing."""
     peer.read_request()
     peer.wait()
 

@@ -89,7 +89,7 @@ def document(page: Path, *, width: int, script: str) -> tuple[str, Any]:
 
         script: The body of a function whose value goes through JSON.
     """
-    # A window of Chromium is not a narrower than 500 pixels, so the page is made as narrow as is asked for.
+    # A window of Chromium has at least 500 pixels, so the page is made as narrow as is asked for.
     narrow = f"<style>html {{ width: {width}px; overflow-x: hidden }}</style>"
     probe = f'<script>{{ const found = (() => {{ {script} }})(); const kept = document.createElement("pre");'
     probe += (

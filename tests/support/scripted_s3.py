@@ -1,4 +1,4 @@
-"""A small S3 on loopback that returns well, unless a test changes the response."""
+"""A small S3 on loopback that works, unless a test changes a response."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Asked:
 @attrs.frozen(kw_only=True)
 class Answer:
     """
-    One answer.
+    One response.
 
     Attributes:
         status: The HTTP status; 0 for no response at all.
@@ -60,7 +60,7 @@ class Answer:
         return attrs.evolve(self, headers={name: each for name, each in headers.items() if each is not None})
 
 
-# Gets the request and the response that is right, and tells what is sent instead.
+# Gets the request and the response that is right, and returns what is sent instead.
 Change = Callable[[Asked, Answer], Answer]
 
 
@@ -118,7 +118,7 @@ class ScriptedS3:
         return [" ".join([asked.method, *list(asked.query)[:1]]) for asked in self.asked]
 
     def answer(self, asked: Asked) -> Answer:
-        """Answer a request."""
+        """Return the response to a request."""
         self.asked.append(asked)
         right = self._right(asked)
         if "x-amz-request-id" not in right.headers:

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that returns what a test tells it to and keeps what it was asked."""
+"""An HTTP server on loopback that returns what a test wants and keeps the requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Asked:
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """One answer."""
+    """One response."""
 
     body: bytes
     status: int = 200
@@ -44,7 +44,7 @@ def error(code: str, message: str = "no", *, status: int = 400, headers: Mapping
 
 
 class ScriptedServer:
-    """Answers each request with what ``answer`` makes of it."""
+    """Respond to each request with what ``answer`` makes of it."""
 
     def __init__(self, answer: Callable[[Asked], Answer]) -> None:
         self.asked: list[Asked] = []
@@ -61,7 +61,7 @@ class ScriptedServer:
                 parameters = json.loads(body) if is_json else {}
                 asked.append(Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers))
                 answered = answer(asked[-1])
-                self.send_response_only(answered.status)  # no Date: the test says which
+                self.send_response_only(answered.status)  # no Date: the test decides which
                 for name, value in answered.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answered.body)))

@@ -85,7 +85,7 @@ _IAM_CONFIG = {
 
 # It was seen to start in 4 s on an idle machine.
 _START_SECONDS = 120.0
-# Where SeaweedFS makes its local sockets, whatever the environment says.
+# Where SeaweedFS makes its local sockets, whatever the environment has.
 _SOCKETS = Path("/tmp")
 _SERVERS = ("master", "volume", "filer", "s3")
 
@@ -160,7 +160,7 @@ class Seaweed:
         client: Any = session.create_client(
             service, region_name="us-east-1", endpoint_url=self.endpoint_url, config=settings
         )
-        # SeaweedFS answers an empty object at once, after which botocore 1.35 misreads the next answer.
+        # SeaweedFS responds to an empty object at once, after which botocore 1.35 misreads the next response.
         client.meta.events.unregister("before-call.s3", add_expect_header)
         return client
 

@@ -1,4 +1,4 @@
-"""All botocore sessions of a test process share what botocore computes anew for each: tests create many clients."""
+"""All botocore sessions of a test process share what botocore computes again for each: tests create many clients."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Instead:
     answer: Answer
 
     def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
-        """Answer that."""
+        """Return that."""
         return self.answer
 
 

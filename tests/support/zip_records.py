@@ -19,7 +19,7 @@ FIFO = 0o010644 << 16
 @attrs.define(kw_only=True)
 class Record:
     """
-    One entry.  ``local`` and ``central`` override what one of its two headers says.
+    One entry.  ``local`` and ``central`` override the fields of one of its two headers.
 
     ``descriptor`` are the bytes after the data; with them, set bit 3 of ``flags``.
     """
@@ -44,7 +44,7 @@ class Record:
         return deflated(self.content) if self.method == 8 else self.content
 
     def facts(self) -> dict[str, Any]:
-        """Return what both headers say."""
+        """Return what both headers hold."""
         data = self.data()
         return {
             "name": self.name,

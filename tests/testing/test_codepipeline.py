@@ -345,7 +345,7 @@ def test_a_wrong_type_cannot_be_read(parameters: dict[str, Any], path: str, kind
 
 
 def test_patterns_and_enums_are_enforced() -> None:
-    """Two problems at once are told together."""
+    """Two problems at once are reported together."""
     wrong = {"category": "Dance", "owner": "ThirdParty", "provider": "a b", "version": "1"}
     with pytest.raises(BadRequestError) as caught:
         parse_request(

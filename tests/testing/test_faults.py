@@ -110,7 +110,7 @@ def test_a_lost_answer_has_taken_effect(service: LocalCodePipeline, connected: A
 def test_a_truncated_answer_has_taken_effect(
     service: LocalCodePipeline, action: Action, fault: Fault, *, in_process: bool
 ) -> None:
-    """When a response is cut our client does not believe it, and the job is claimed."""
+    """When a response is truncated our client does not believe it, and the job is claimed."""
     service.faults.add("AcknowledgeThirdPartyJob", fault)
     job = action.jobs[0]
     with service.client(in_process=in_process) as client:
@@ -124,7 +124,7 @@ def test_a_truncated_answer_has_taken_effect(
 def test_a_result_whose_answer_is_cut_is_noticed(
     service: LocalCodePipeline, action: Action, *, in_process: bool
 ) -> None:
-    """A response without a body can be cut, too: it tells a length that does not come."""
+    """A response without a body can be truncated, too: its length does not come."""
     job = action.jobs[0]
     service.faults.add("PutThirdPartyJobSuccessResult", TruncatedBody())
     with service.client(in_process=in_process) as client:
@@ -137,7 +137,7 @@ def test_a_result_whose_answer_is_cut_is_noticed(
 def test_a_body_that_was_cut_with_its_length_fools_botocore(
     service: LocalCodePipeline, connected: Any, action: Action
 ) -> None:
-    """A short body of the right length passes for an empty answer in botocore, which our own client guards against."""
+    """A short body of the right length passes for an empty response in botocore, which our own client guards against."""
     service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length="cut"), times=None)
     answer = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
     assert "jobDetails" not in answer
@@ -159,7 +159,7 @@ def test_details_that_end_too_early_are_no_answer(
 
 
 def test_a_page_answers_in_the_service_s_place(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """botocore takes a page with status 200 for a success; our client does not; the request takes no effect."""
+    """Botocore takes a page with status 200 for a success; our client does not; the request takes no effect."""
     _acknowledge(connected, action)
     service.faults.add("PutThirdPartyJobSuccessResult", HtmlPage(), times=None)
     connected.put_third_party_job_success_result(jobId=action.jobs[0].id, clientToken=_TOKEN)
@@ -202,7 +202,7 @@ def test_a_short_delay_is_waited_for(service: LocalCodePipeline, connected: Any,
 
 
 def test_our_client_sends_again(service: LocalCodePipeline, action: Action) -> None:
-    """A throttled poll, a failing one and one whose answer is lost are resent until the job is there."""
+    """A throttled poll, a failing one and one whose response is lost are resent until the job is there."""
     for fault in (Throttling(), ServerError()):
         service.faults.add("PollForThirdPartyJobs", fault)
     with service.client() as client:
@@ -210,7 +210,7 @@ def test_our_client_sends_again(service: LocalCodePipeline, action: Action) -> N
     assert [record.error_code for record in service.requests] == ["ThrottlingException", "InternalFailure", None]
 
 
-# --- which request meets which fault ----------------------------------------------------------------------------------
+# --- which request gets which fault -----------------------------------------------------------------------------------
 
 
 def _taken(faults: Faults, count: int, operation: str = "PollForThirdPartyJobs") -> list[Fault | None]:
@@ -277,7 +277,7 @@ def test_a_fault_is_an_object(fault: Any) -> None:
     [Throttling(), ServerError(), ExpiredCredentials(), LostAnswer(), TruncatedBody(), HtmlPage(), Delay(1.0)],
 )
 def test_a_fault_is_a_value(fault: Any) -> None:
-    """Faults are equal when they say the same, are hashable, and cannot be changed."""
+    """Faults are equal when their fields are, are hashable, and cannot be changed."""
     assert fault == attrs.evolve(fault)
     assert hash(fault) == hash(attrs.evolve(fault))
     with pytest.raises(attrs.exceptions.FrozenInstanceError):

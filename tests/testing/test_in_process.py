@@ -1,4 +1,4 @@
-"""The local CodePipeline without a socket: the same answers through botocore's ``before-send`` event."""
+"""The local CodePipeline without a socket: the same responses through botocore's ``before-send`` event."""
 
 from __future__ import annotations
 

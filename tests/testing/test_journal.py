@@ -86,7 +86,7 @@ def test_a_refusal_is_written_down(service: LocalCodePipeline, raw: Any) -> None
 def test_a_fault_is_written_down(
     service: LocalCodePipeline, raw: Any, fault: Fault, *, accepted: bool, status_code: int | None, error_code: str
 ) -> None:
-    """A record tells the fault, whether the request took effect all the same, and what the client was sent."""
+    """A record has the fault, whether the request took effect all the same, and what the client was sent."""
     service.faults.add("PollForThirdPartyJobs", fault)
     with suppress(BotoCoreError, ClientError):  # which of them is not what this is about
         raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
@@ -97,7 +97,7 @@ def test_a_fault_is_written_down(
 
 
 def test_a_lost_refusal_was_not_accepted(service: LocalCodePipeline, raw: Any) -> None:
-    """What the service has refused took no effect, though nobody was told."""
+    """What the service has refused took no effect, though no client got the response."""
     service.faults.add("GetThirdPartyJobDetails", LostAnswer())
     with pytest.raises(BotoCoreError):
         raw.get_third_party_job_details(jobId="unknown", clientToken=_TOKEN)

@@ -41,7 +41,7 @@ def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def _served(*arguments: str) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """Run the program, and give what it says of itself."""
+    """Run the program, and give what it prints about itself."""
     command = [sys.executable, "-m", "cp_thirdparty.testing", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
@@ -75,7 +75,7 @@ def _file(tmp_path: Path, content: object) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.Signals) -> None:
-    """What one line tells is enough for a complete job, and SIGTERM and Ctrl-C end the program without a word."""
+    """One printed line is enough for a complete job, and SIGTERM and Ctrl-C end the program silently."""
     with _served() as (child, line):
         raw = _client(line)
         (job,) = raw.poll_for_third_party_jobs(actionTypeId=line["actionTypeId"])["jobs"]
@@ -91,7 +91,7 @@ def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.S
 
 
 def test_the_port_can_be_chosen() -> None:
-    """The program listens where it is told to, and a second one on the same port says so in a line and ends."""
+    """The program listens on the given port, and a second one on the same port prints an error line and ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with _served("--port", str(port)) as (_, line):
@@ -209,7 +209,7 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
 def test_a_bad_file_gets_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
 ) -> None:
-    """A file that cannot be used ends with code 2 and one line that tells each problem, and no value of the file."""
+    """A file that cannot be used ends with code 2 and one line that lists each problem, and no value of the file."""
     path = _file(tmp_path, content)
     assert program.main(["--scenario", str(path)]) == 2
     printed = capsys.readouterr()
@@ -225,7 +225,7 @@ def test_an_unknown_setting_gets_the_list_of_them(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing file is told by the system's own words."""
+    """A missing file is reported in the system's own words."""
     assert program.main(["--scenario", str(tmp_path / "nothing.json")]) == 2
     assert capsys.readouterr().err.endswith("nothing.json: cannot be read: No such file or directory\n")
 

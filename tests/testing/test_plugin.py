@@ -73,7 +73,7 @@ def test_each_test_has_a_service_of_its_own_with_its_settings(pytester: pytest.P
 
 
 def test_strategies_without_hypothesis_name_the_extra() -> None:
-    """Who has no hypothesis is told what to install."""
+    """Without hypothesis, the error names what to install."""
     program = "import sys; sys.modules['hypothesis'] = None; import cp_thirdparty.testing.strategies"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.stderr.endswith(

@@ -46,7 +46,7 @@ def _values(shape: Any) -> st.SearchStrategy[Any]:
 
 def _scalars(shape: Any) -> st.SearchStrategy[Any]:
     least, most = shape.metadata.get("min"), shape.metadata.get("max")
-    if shape.type_name == "timestamp":  # botocore sends whole seconds
+    if shape.type_name == "timestamp":  # botocore sends seconds without a fraction
         ages = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(timezone.utc))  # noqa: DTZ001
         return ages.map(lambda time: time.replace(microsecond=0))
     if shape.type_name == "integer":
@@ -174,7 +174,7 @@ def test_a_status_arrives_as_it_was_served(service: LocalCodePipeline, client: B
 def test_a_result_brings_an_empty_answer(
     service: LocalCodePipeline, client: BaseClient, operation: str, method: str, result: dict[str, Any]
 ) -> None:
-    """The two operations without an output answer with nothing."""
+    """The two operations without an output return nothing."""
     assert _SERVICE.operation_model(operation).output_shape is None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service._states, method, lambda *_: None)

@@ -86,7 +86,7 @@ def test_a_connection_is_kept(service: LocalCodePipeline) -> None:
 
 
 def test_the_rest_of_a_body_is_neither_echoed_nor_logged(service: LocalCodePipeline) -> None:
-    """Bytes beyond Content-Length, which may hold a client token, come back in no response."""
+    """Bytes beyond Content-Length, which may hold a client token, are in no response."""
     answer = _exchange(service, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}xMARKERx\r\n\r\n")
     assert answer.endswith(b'{"__type": "UnknownOperationException", "message": "400 Bad Request"}')
     assert b"xMARKERx" not in answer

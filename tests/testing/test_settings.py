@@ -1,4 +1,4 @@
-"""What AWS does not document: each setting of the local CodePipeline does what it says, and is on its page."""
+"""What AWS does not document: each setting of the local CodePipeline does what its page describes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_page_has_each_setting_with_its_default() -> None:
 
 
 def test_each_setting_is_described() -> None:
-    """The class's docstring says what each setting is for."""
+    """The class's docstring describes each setting."""
     text = inspect.getdoc(LocalCodePipeline) or ""
     described = re.findall(r"^    (\w+): ", text.split("Attributes:")[0], flags=re.MULTILINE)
     assert described == list(inspect.signature(LocalCodePipeline).parameters)
@@ -155,7 +155,7 @@ def _read(client: ThirdPartyJobClient, job_id: str) -> Any:
 
 
 def test_made_up_credentials_are_renewed_by_reading_again() -> None:
-    """Each reading brings whole new credentials, which hold 15 minutes, and those of before hold on for their time."""
+    """Each reading brings completely new credentials, which hold 15 minutes, and those of before hold on for their time."""
     clock = ManualClock()
     service = _service(clock=clock)
     with service.client(in_process=True) as client:

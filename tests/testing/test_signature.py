@@ -108,7 +108,7 @@ def _skewed(seconds: float) -> LocalCodePipeline:
 
 @pytest.mark.parametrize(("seconds", "words"), [(400, "Signature expired"), (-400, "Signature not yet current")])
 def test_a_skewed_clock_is_told_by_how_much(seconds: float, words: str) -> None:
-    """A clock that is wrong by more than 5 minutes gets an error, and the response's date tells our client the offset."""
+    """A clock that is wrong by more than 5 minutes gets an error, and our client computes the offset."""
     with _skewed(seconds) as service:
         with service.client() as client, pytest.raises(exceptions.ClockSkewError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)

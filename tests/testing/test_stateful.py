@@ -59,7 +59,7 @@ class Workers(RuleBasedStateMachine):
         self.tokens = 0
 
     def send(self, operation: str, *, lost: bool, **parameters: Any) -> tuple[bool, Any]:
-        """Call, and tell whether the service took it, and its response or ``None`` when none came."""
+        """Call, and return whether the service took it, and its response or ``None`` when none came."""
         if lost:
             self.service.faults.add(operation, LostAnswer())
         try:
@@ -106,7 +106,7 @@ class Workers(RuleBasedStateMachine):
 
     @rule(worker=_workers, pick=_picks, lost=_lost)
     @precondition(lambda self: self.known)
-    def acknowledge(self, worker: int, pick: int, lost: bool) -> None:  # noqa: FBT001 - likewise
+    def acknowledge(self, worker: int, pick: int, lost: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
         """A worker reads the details and tries to claim the job."""
         job_id = self.pick(pick)
         mine = {"jobId": job_id, "clientToken": "token"}
@@ -120,7 +120,7 @@ class Workers(RuleBasedStateMachine):
             assert answer["Error"]["Code"] == "InvalidNonceException"
 
     @rule(lost=_lost)
-    def claim_what_waits(self, lost: bool) -> None:  # noqa: FBT001 - likewise
+    def claim_what_waits(self, lost: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
         """Time moves, and a worker does at once what it takes to claim the newest job."""
         self.time_goes_by(_REDELIVERY)
         self.poll(3, lost=False)
@@ -128,7 +128,7 @@ class Workers(RuleBasedStateMachine):
 
     @rule(pick=_picks, lost=_lost, continues=st.booleans())
     @precondition(lambda self: self.known)
-    def succeed(self, pick: int, lost: bool, continues: bool) -> None:  # noqa: FBT001 - likewise
+    def succeed(self, pick: int, lost: bool, continues: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
         """A worker reports a success, whether it has claimed the job or not."""
         job_id = self.pick_to_report(pick)
         action = self.action_of(job_id)
@@ -147,8 +147,8 @@ class Workers(RuleBasedStateMachine):
 
     @rule(pick=_picks, lost=_lost)
     @precondition(lambda self: self.known)
-    def fail(self, pick: int, lost: bool) -> None:  # noqa: FBT001 - likewise
-        """A worker reports a failure, likewise."""
+    def fail(self, pick: int, lost: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
+        """A worker reports a failure, whether it has claimed the job or not."""
         failure = {"type": "JobFailed", "message": "no"}
         self.put("PutThirdPartyJobFailureResult", self.pick_to_report(pick), lost=lost, failureDetails=failure)
 
@@ -185,7 +185,7 @@ class Workers(RuleBasedStateMachine):
 
     @invariant()
     def an_action_has_one_living_job_or_has_ended(self) -> None:
-        """Each job but the last has succeeded; the action lives as long as the last one."""
+        """Each job but the last has succeeded; the action runs as long as the last one."""
         for action in self.actions:
             *earlier, last = action.jobs
             assert all(job.status == "Succeeded" for job in earlier)

@@ -161,7 +161,7 @@ def test_an_end_that_is_not_the_one_is_told(states: States, action: Action) -> N
 
 
 def test_time_runs_out(action: Action) -> None:
-    """When nothing happens the wait ends with an error that tells the status."""
+    """When nothing happens the wait ends with an error that names the status."""
     with pytest.raises(TimeoutError, match=r"after 0\.01 seconds the action is Queued"):
         action.wait(timeout=0.01)
     with pytest.raises(TimeoutError):
@@ -186,7 +186,7 @@ def test_what_cannot_be_waited_for_is_refused(action: Action) -> None:
 
 
 def test_a_clock_moves_forward_only() -> None:
-    """A manual clock tells what it was moved to, and does not go back."""
+    """A manual clock returns what it was moved to, and does not go back."""
     clock = ManualClock(5.0)
     clock.advance(0)
     clock.advance(2.5)
@@ -197,7 +197,7 @@ def test_a_clock_moves_forward_only() -> None:
 
 
 def test_a_clock_calls_who_listens() -> None:
-    """Each move is told after it has happened."""
+    """Each move is notified after it has happened."""
     clock = ManualClock()
     heard: list[float] = []
     clock.listen(lambda: heard.append(clock()))

@@ -1,4 +1,4 @@
-"""AWS JSON 1.1 as the local CodePipeline speaks it: odd values in requests, and the form of responses."""
+"""AWS JSON 1.1 of the local CodePipeline: odd values in requests, and the form of responses."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_a_time_that_no_calendar_has_is_refused(created: str) -> None:
 
 @pytest.mark.parametrize("created", ["0", "1.5", "-62135596800", "253402300799"])
 def test_a_time_within_the_calendar_passes(created: str) -> None:
-    """Whole and broken seconds pass, from the first one of a datetime to the last."""
+    """Seconds with and without a fraction pass, from the first one of a datetime to the last."""
     _, parameters = parse_request(_TARGET, _revision(created))
     assert parameters["currentRevision"]["created"] == float(created)
 
 
 @pytest.mark.parametrize("number", ["2147483648", "-2147483649", "1.0", '"1"'])
 def test_an_integer_has_32_bits(number: str) -> None:
-    """What is not a whole number of 32 bits is refused."""
+    """What is not an integer of 32 bits is refused."""
     message = _message(_success("executionDetails", f'{{"percentComplete": {number}}}'))
     assert message == "Value at 'executionDetails.percentComplete' must be of type integer"
 
@@ -124,7 +124,7 @@ def test_an_answer_has_the_headers_of_the_service() -> None:
 
 
 def test_an_answer_without_output_has_no_body() -> None:
-    """The two results are answered by a status alone."""
+    """The two results get a status alone."""
     answer = ok(None)
     assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")
 

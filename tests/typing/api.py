@@ -386,7 +386,7 @@ def configurations(configuration: ActionConfiguration, maybe: ActionConfiguratio
 def service_errors(
     error: exceptions.ServiceError, skew: exceptions.ClockSkewError, nonce: exceptions.InvalidNonceException
 ) -> None:
-    """Read what CodePipeline said."""
+    """Read what CodePipeline returned."""
     assert_type(error.code, str)
     assert_type(error.message, str)
     assert_type(skew.offset, float)
@@ -394,7 +394,7 @@ def service_errors(
 
 
 def facts_of_a_call(error: CodePipelineJobError) -> None:
-    """Read what every error says about its call."""
+    """Read the facts of every error about its call."""
     assert_type(error.operation_name, str | None)
     assert_type(error.job_id, str | None)
     assert_type(error.status_code, int | None)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer, which the environment tells of."""
+    """Give a running service with one customer, which the environment describes."""
     before = dict(os.environ)
     with LocalCodePipeline(redelivery_delay=1000.0, continuation_delay=0.0) as made:
         os.environ.update(made.environment())

@@ -63,7 +63,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCodePipeline]:
-    """Give a running service with one customer, which the environment tells of."""
+    """Give a running service with one customer, which the environment describes."""
     with LocalCodePipeline(redelivery_delay=1000.0, continuation_delay=0.0) as made:
         for name in made.environment():
             monkeypatch.setenv(name, "")  # so that the test's own changes are taken back
@@ -78,7 +78,7 @@ def _worker(service: LocalCodePipeline, handler: Any, executor: Any = _POOL, **s
 
 
 def test_handlers_run_in_other_processes(service: LocalCodePipeline) -> None:
-    """Results come back as those of threads do: success, continuation and failure."""
+    """Results arrive as those of threads do: success, continuation and failure."""
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(4)]
     outcomes = _worker(service, handlers.tell_process).run_once()
     assert len(outcomes) == 4

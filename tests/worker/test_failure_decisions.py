@@ -79,7 +79,7 @@ def test_files_in_folders_are_found(tmp_path: Path) -> None:
         ("import importlib\nx = importlib.import_module(y)", {"import_module"}),
         ("import sys\nx = sys.modules[y]", {"modules"}),
         ("x = eval(y)", {"eval"}),
-        # What an error says about its call.
+        # The facts of an error about its call.
         ("x = y.status_code == 400", {"status_code"}),
         ("x = y.is_retry_safe is None", {"is_retry_safe"}),
         ("x = y.delivery", {"delivery"}),

@@ -91,9 +91,9 @@ class _Scenario:
 
         deaths: How many writes of the journal each life survives, and whether the last one is done.
 
-        disk: Numbers of the writes that fail, over all lives.
+        disk: Numbers of the writes that fail, over all runs.
 
-        tokens: Numbers of the look-ups of a token that fail, over all lives but the last two.
+        tokens: Numbers of the look-ups of a token that fail, over all runs but the last two.
 
         failing: Numbers of the jobs whose handlers fail.
 
@@ -271,7 +271,7 @@ class _Disk(SharedJournal):
 
 @attrs.define
 class _World:
-    """A service with its customers, and all that the lives of a worker have done to them."""
+    """A service with its customers, and all that the runs of a worker have done to them."""
 
     service: LocalCodePipeline
     scenario: _Scenario

@@ -52,7 +52,7 @@ def test_polling_processes_what_it_brings(service: LocalCodePipeline) -> None:
 
 
 def test_a_failed_poll_is_raised(service: LocalCodePipeline) -> None:
-    """There is not a job to tell it by."""
+    """The error of a poll belongs to no job."""
     service.faults.add("PollForThirdPartyJobs", _instead("ActionTypeNotFoundException"))
     with pytest.raises(ActionTypeNotFoundException):
         list(_processor(service).poll(ACTION_TYPE))

@@ -260,7 +260,7 @@ def test_a_claim_of_a_job_that_is_gone_ends(left: _Left) -> None:
 
 
 def test_a_claim_that_the_service_calls_gone_ends(left: _Left) -> None:
-    """The same, when it is the acknowledgement that says so."""
+    """The same, when it is the acknowledgement that fails."""
     left.service.faults.add(_ACKNOWLEDGE, Instead(failed("JobNotFoundException", "no")))
     assert left.run_once(_never) == Gone(job=left.offer, error="JobNotFoundException")
     assert left.state is JournalState.DONE
@@ -268,7 +268,7 @@ def test_a_claim_that_the_service_calls_gone_ends(left: _Left) -> None:
 
 @pytest.mark.parametrize("operation_name", [_DETAILS, _ACKNOWLEDGE])
 def test_a_claim_that_cannot_be_sent_now_is_left_for_later(left: _Left, operation_name: str) -> None:
-    """An error that says nothing about the job leaves it in the journal."""
+    """An error that does not concern the job leaves it in the journal."""
     left.service.faults.add(operation_name, Instead(failed("AccessDeniedException", "no")))
     assert isinstance(left.run_once(_never), Released)
     assert left.state is JournalState.CLAIMING
@@ -331,7 +331,7 @@ def test_a_result_is_put_again(left: _Left) -> None:
 
 
 def test_a_result_that_had_arrived_is_reported(left: _Left) -> None:
-    """A worker that died after its put was accepted has reported; nobody can tell for sure."""
+    """A worker that died after its put was accepted has reported; the worker cannot know it."""
     left.acknowledge()
     left.journal.result(left.offer.job_id, Succeeded())
     left.put()

@@ -62,7 +62,7 @@ def test_the_longest_token_is_taken() -> None:
 
 @pytest.mark.parametrize("result", _RESULTS, ids=lambda result: type(result).__name__)
 def test_a_result_survives_text_and_pickle(result: Result) -> None:
-    """A result comes back from a journal and from another process as it was."""
+    """A result survives a journal and another process unchanged."""
     assert result_of(text_of(result)) == result
     assert pickle.loads(pickle.dumps(result)) == result
 
@@ -72,7 +72,7 @@ def test_a_result_survives_text_and_pickle(result: Result) -> None:
     ["", "[]", "null", "{}", '{"success": 7}', '{"failure": {}}', '{"success": {"continuationToken": ""}}', "\x00"],
 )
 def test_a_broken_text_is_a_journal_error(text: str) -> None:
-    """What is not a result is told without its content."""
+    """What is not a result is an error without its content."""
     with pytest.raises(JournalError, match=r"^the journal has a result that cannot be read$") as caught:
         result_of(text)
     assert caught.value.__cause__ is None
@@ -89,7 +89,7 @@ def test_a_failure_keeps_the_partners_words() -> None:
 
 @given(st.text(min_size=1, max_size=9))
 def test_a_long_message_is_cut_on_a_code_point(part: str) -> None:
-    """5,000 characters are left, the last of which tells that there was more."""
+    """5,000 characters are left, the last of which shows that there was more."""
     text = part * 5001
     message = failure_details(JobFailedError(FailureType.JOB_FAILED, text)).message
     assert len(message) == 5000
@@ -98,7 +98,7 @@ def test_a_long_message_is_cut_on_a_code_point(part: str) -> None:
 
 
 def test_a_message_of_the_longest_length_is_not_cut() -> None:
-    """5,000 characters go through whole, and so do 1,500 of an id."""
+    """5,000 characters go through unchanged, and so do 1,500 of an id."""
     details = failure_details(JobFailedError(FailureType.JOB_FAILED, "é" * 5000, "x" * 1500))
     assert (details.message, details.external_execution_id) == ("é" * 5000, "x" * 1500)
 
@@ -331,7 +331,7 @@ def test_what_cannot_be_tokens_is_refused(tokens: Any) -> None:
 
 
 def test_a_callable_that_gives_something_else_is_a_type_error() -> None:
-    """A token that is not a string is told when it is looked up."""
+    """A token that is not a string is an error when it is looked up."""
     wrong: Any = lambda _: b"t"  # noqa: E731 - as a partner might write it
     with pytest.raises(TypeError):
         TokenLookup(wrong)("c")

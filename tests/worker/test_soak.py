@@ -45,7 +45,7 @@ def _is_final(action: Action) -> bool:
 def test_a_worker_killed_at_a_step_loses_no_job(
     service: LocalCodePipeline, tmp_path: Path, when: str, step: str
 ) -> None:
-    """Whatever was acknowledged, and seen to be, has one result after the restart; the rest is uncertain and told."""
+    """Whatever was acknowledged, and seen to be, has one result after the restart; the rest is uncertain and reported."""
     journal = tmp_path / "j.db"
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(_JOBS)]
     assert start_child(service, journal, f"kill={when}:{step}:3").wait(60) == -9
@@ -78,7 +78,7 @@ def test_workers_killed_at_random_lose_no_job(tmp_path: Path, engine: str) -> No
 
 
 def test_each_row_of_the_failure_policy_loses_no_job(tmp_path: Path) -> None:
-    """One worker meets what each row of the failure policy is about, and each job ends as it should."""
+    """One worker gets what each row of the failure policy is about, and each job ends as it should."""
     assert faults.rows(tmp_path) == faults.Played(wrong=(), unused=())
 
 

@@ -132,7 +132,7 @@ def test_a_result_without_a_token_ends_with_codepipelines_timeout(service: Local
 
 
 def test_a_result_that_codepipeline_never_accepted_is_no_clean_end(service: LocalCodePipeline) -> None:
-    """CodePipeline fails for an hour: the job ends as gone, and the return value says that a result was lost."""
+    """CodePipeline fails for an hour: the job ends as gone, and the return value shows that a result was lost."""
     clock = ManualClock()
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, ServerError(), times=None)
@@ -357,7 +357,7 @@ def test_a_refused_token_is_not_a_refused_result(service: LocalCodePipeline) -> 
 
 
 class _FullDisk(MemoryJournal):
-    """A journal that cannot be written while its disk is full."""
+    """A journal that is read-only while its disk is full."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -370,7 +370,7 @@ class _FullDisk(MemoryJournal):
 
 
 def test_a_journal_that_cannot_be_written_slows_the_claims(service: LocalCodePipeline) -> None:
-    """One job at a time finds out whether the journal works again; health says what is wrong."""
+    """One job at a time finds out whether the journal works again; health has the reason."""
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(8)]
     journal = _FullDisk()
     events: list[JobEvent] = []
@@ -530,7 +530,7 @@ def test_a_job_of_an_unknown_owner_ends_when_an_operator_says_so(
 
 
 def test_offers_that_lead_to_no_claim_do_not_speed_up_the_polls() -> None:
-    """A job without a token comes back at once, again and again: the worker still pauses between polls."""
+    """A job without a token is offered again at once, repeatedly: the worker still pauses between polls."""
     with LocalCodePipeline(redelivery_delay=0.0) as eager:
         eager.register_client(CLIENT_ID, CLIENT_TOKEN)
         eager.start_action(ACTION_TYPE, client_id=CLIENT_ID)

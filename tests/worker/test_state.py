@@ -141,7 +141,7 @@ def test_a_model_of_pydantic_comes_back() -> None:
 
 @given(run_id=st.text(), number=st.integers(0, 10**9), share=st.floats(allow_nan=False, allow_infinity=False))
 def test_any_state_comes_back_or_is_refused(run_id: str, number: int, share: float) -> None:
-    """Any string and number comes back as it was, or is refused before the job ends."""
+    """Any string and number is read as it was, or is refused before the job ends."""
     state = Scan(run_id, parts=(Part("p", number),), share=share)
     try:
         token = _token(state)

@@ -225,7 +225,7 @@ class _Old(MemoryJournal):
 
 @pytest.mark.parametrize("state", [JournalState.RUNNING, JournalState.RESULT])
 def test_an_old_job_of_another_action_type_is_left_alone(service: LocalCodePipeline, state: JournalState) -> None:
-    """Its details say whose it is: nothing is run and nothing reported."""
+    """Its details name its owner: nothing is run and nothing reported."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     entry = _entry(service, action, state, result=Succeeded() if state is JournalState.RESULT else None)
     journal = _Old(entry)

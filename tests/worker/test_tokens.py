@@ -88,7 +88,7 @@ def test_a_token_is_a_secret_of_its_own(manager: Any) -> None:
 
 
 def test_a_secret_without_a_text_is_no_token(manager: Any) -> None:
-    """Bytes are no token."""
+    """Bytes are not a token."""
     manager.create_secret(Name="partner/client-1", SecretBinary=b"bytes")
     assert SecretsManagerTokens("partner/")("client-1") is None
 
@@ -153,7 +153,7 @@ def test_a_refusal_is_a_typed_error(answer: Answer, kind: type[ThirdPartyError])
 
 
 def test_no_answer_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A closed port is told as such."""
+    """A closed port is reported as such."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with ScriptedServer(lambda _: Answer(body=b"")) as server:
         endpoint_url = server.endpoint_url

@@ -379,7 +379,7 @@ def test_a_bad_token_costs_that_job_only(
 
 
 def test_a_look_up_that_raises_costs_that_job_only(service: LocalCodePipeline) -> None:
-    """The partner's own error is told by its type."""
+    """The partner's own error is reported by its type."""
 
     def look_up(_client_id: str) -> str:
         raise ConnectionError(CLIENT_TOKEN)
@@ -457,7 +457,7 @@ def test_a_lost_race_after_throttling_is_a_lost_race(service: LocalCodePipeline)
 
 
 def test_a_claim_whose_answer_got_lost_is_ours(service: LocalCodePipeline) -> None:
-    """After a lost response an invalid nonce tells that the first attempt was accepted."""
+    """After a lost response an invalid nonce shows that the first attempt was accepted."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_ACKNOWLEDGE, LostAnswer())
     (outcome,) = make_worker(service).run_once()
@@ -477,7 +477,7 @@ def test_an_acknowledgement_is_tried_again(service: LocalCodePipeline, fault: An
 def test_a_claim_without_an_answer_is_uncertain(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When no response comes in time, the job stays in the journal and is told; its handler is not run."""
+    """When no response comes in time, the job stays in the journal and is reported; its handler is not run."""
     monkeypatch.setattr(_steps, "_CLAIM_SECONDS", 0.05)
     journal = MemoryJournal()
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -508,7 +508,7 @@ def test_a_claim_that_is_refused_rejects_the_job(service: LocalCodePipeline) -> 
     ],
 )
 def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, answer: Any, error: str) -> None:
-    """Any other answer to the acknowledgement ends the job here."""
+    """Any other result of the acknowledgement ends the job here."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_ACKNOWLEDGE, Instead(answer))
     (outcome,) = make_worker(service, lambda _: pytest.fail("it ran")).run_once()
@@ -516,7 +516,7 @@ def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, answer: Any, 
 
 
 def test_an_acknowledgement_without_a_status_is_asked_for_again(service: LocalCodePipeline) -> None:
-    """A response that cannot be decoded may have been an acceptance: the next one tells."""
+    """A response that cannot be decoded may have been an acceptance: the next one decides."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_ACKNOWLEDGE, Instead(ok({})))
     make_worker(service).run_once()
@@ -596,7 +596,7 @@ def test_a_result_is_put_until_it_is_accepted(service: LocalCodePipeline, operat
 
 
 def test_a_result_whose_answer_got_lost_was_accepted(service: LocalCodePipeline) -> None:
-    """What the service then calls an invalid state is our own result, told as not confirmed."""
+    """What the service then calls an invalid state is our own result, reported as not confirmed."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, LostAnswer())
     (outcome,) = make_worker(service).run_once()
@@ -687,7 +687,7 @@ def test_a_failure_that_the_service_refuses_stays(service: LocalCodePipeline) ->
 def test_a_handler_that_takes_too_long_is_given_up(
     service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At its deadline the job is reported as failed, the handler is told, and its late result is dropped."""
+    """At its deadline the job is reported as failed, the handler is notified, and its late result is dropped."""
     told = threading.Event()
     clock = ManualClock()
 
@@ -710,7 +710,7 @@ def test_a_handler_that_takes_too_long_is_given_up(
 
 
 def test_a_handler_that_hangs_holds_its_slot(service: LocalCodePipeline) -> None:
-    """Health tells which jobs run although their time is over."""
+    """Health lists the jobs that run although their time is over."""
     release = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     clock = ManualClock()
@@ -937,7 +937,7 @@ def test_a_job_whose_details_are_read_during_the_stop_is_handed_back(service: Lo
 
 
 def test_when_the_grace_ends_the_rest_is_failed(service: LocalCodePipeline) -> None:
-    """What hangs is reported as failed, and told so."""
+    """What hangs is reported as failed, and its handler is notified."""
     hangs = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, _after(hangs), grace=0.1)
@@ -1001,7 +1001,7 @@ def test_a_full_worker_stops_while_it_waits_for_a_slot(service: LocalCodePipelin
 def test_a_result_that_cannot_be_sent_before_the_end_stays_in_the_journal(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The run tells that something is left, and the next one sends it."""
+    """The run returns that something is left, and the next one sends it."""
     monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.1)
     journal = MemoryJournal()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -1026,7 +1026,7 @@ def test_a_stop_before_the_run_ends_it(service: LocalCodePipeline) -> None:
     assert worker.run() is True
 
 
-# --- what it tells
+# --- what it reports
 
 
 def test_each_event_is_told(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
@@ -1086,7 +1086,7 @@ def test_without_a_journal_no_job_is_claimed(service: LocalCodePipeline) -> None
 def test_a_claimed_job_is_reported_without_a_journal(
     service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A journal that breaks later is told, and costs no result."""
+    """A journal that breaks later is reported, and costs no result."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     make_worker(service, journal=_Broken("running", "result", "finish")).run_once()
     assert action.status == "Succeeded"
@@ -1117,7 +1117,7 @@ def test_a_journal_that_cannot_be_read_later_is_told(
 def test_a_mistake_of_ours_costs_one_job(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error that nobody has thought of is told by type and place, and its slot is free again."""
+    """An error that nobody has thought of is reported by type and place, and its slot is free again."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError(CLIENT_TOKEN)
