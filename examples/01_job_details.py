@@ -32,7 +32,7 @@ ACTION_TYPE = ActionTypeId(
 
 @attrs.frozen
 class ScanConfiguration:
-    """What the customer enters; only a field that is not a SecretStr comes out plain."""
+    """What the customer enters; only what is not a SecretStr comes out plain."""
 
     project_name: str
     api_key: SecretStr

@@ -54,7 +54,7 @@ def start_action(service: LocalCodePipeline, seaweed: Seaweed) -> None:
         client_id="client-1",
         input_artifacts=[at("MyApp", "demo/MyApp/a1b2c3")],
         output_artifacts=[at("Report", "demo/Report/d4e5f6")],
-        artifact_credentials=seaweed.assume_role,  # called at each reading of the details
+        artifact_credentials=seaweed.assume_role,  # called when the details are read
         encryption_key=EncryptionKey(id="alias/demo", type=EncryptionKeyType.KMS),
     )
 

@@ -100,7 +100,7 @@ extract_archive(Path(sys.argv[1]), to=Path(sys.argv[2]))
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(("number", "left"), [(signal.SIGINT, 0), (signal.SIGKILL, 1)], ids=["interrupted", "killed"])
 def test_a_process_that_is_ended_leaves_no_part_of_a_directory(tmp_path: Path, number: int, left: int) -> None:
-    """Ctrl-C removes what was written; who is killed leaves a hidden neighbour, never a directory that looks complete."""
+    """Ctrl-C removes what was written; a killed process leaves a hidden neighbour, never a complete directory."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "data.bin").write_bytes(b"x" * _MIB)
     create_archive(tmp_path / "source", to=tmp_path / "a.zip")

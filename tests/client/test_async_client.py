@@ -35,7 +35,7 @@ from cp_thirdparty.testing import LocalCodePipeline
 
 
 def test_a_client_is_made_by_entering_it(server: ScriptedServer) -> None:
-    """It has a region and an endpoint inside of ``async with``, and calls; outside, its error is that it is not open."""
+    """It has a region and an endpoint inside of ``async with``, and calls; outside, it is not open."""
 
     async def main() -> None:
         client = client_of(server.endpoint_url)

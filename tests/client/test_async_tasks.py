@@ -1,4 +1,4 @@
-"""Calls in tasks: many at once, cancelled, stopped by the deadline, failing in groups; and what asyncio shows of them."""
+"""Calls in tasks: many at once, cancelled, stopped by the deadline, failing in groups; what asyncio shows."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def _trace(kind: str, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
 def test_the_refusal_of_a_tracers_own_call_leaves_as_it_is(
     when: str, kind: str, script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is neither reported as an error of the client's credentials nor dropped, and the tracer's frame is the outermost."""
+    """It is not reported as an error of the credentials, and not dropped; the tracer's frame is the outermost."""
     refusal = error("AccessDeniedException")
     with ScriptedServer(lambda asked: refusal if asked.operation == "ListPipelines" else script.answer) as server:
         client = _client(kind, server.endpoint_url)

@@ -15,7 +15,7 @@ def _pauses(interval: float, failures: int) -> list[float]:
 
 
 def test_a_pause_is_a_fifth_shorter_or_longer() -> None:
-    """Workers that began at the same time soon poll at different times, and on average as often as they were configured."""
+    """Workers that began at the same time soon poll at different times, on average at the configured interval."""
     pauses = _pauses(5.0, 0)
     assert 4.0 <= min(pauses) < 4.2
     assert 5.8 < max(pauses) <= 6.0

@@ -1,7 +1,7 @@
 """
 Botocore's DEBUG log during a call of ours: its templates stay, what it sends and receives does not.
 
-The filter sits on the loggers that leak, acts on our calls alone, and is installed again after logging was reconfigured.
+The filter sits on the loggers that leak, acts on our calls alone, and survives a new configuration of logging.
 """
 
 from __future__ import annotations

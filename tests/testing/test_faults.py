@@ -137,7 +137,7 @@ def test_a_result_whose_answer_is_cut_is_noticed(
 def test_a_body_that_was_cut_with_its_length_fools_botocore(
     service: LocalCodePipeline, connected: Any, action: Action
 ) -> None:
-    """A short body of the right length passes for an empty response in botocore, which our own client guards against."""
+    """A short body of the right length passes for an empty response in botocore, which our own client refuses."""
     service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length="cut"), times=None)
     answer = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
     assert "jobDetails" not in answer

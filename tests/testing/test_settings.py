@@ -155,7 +155,7 @@ def _read(client: ThirdPartyJobClient, job_id: str) -> Any:
 
 
 def test_made_up_credentials_are_renewed_by_reading_again() -> None:
-    """Each reading brings completely new credentials, which hold 15 minutes, and those of before hold on for their time."""
+    """Each reading brings new credentials, which hold 15 minutes, and those of before hold for their time."""
     clock = ManualClock()
     service = _service(clock=clock)
     with service.client(in_process=True) as client:

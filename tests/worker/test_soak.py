@@ -45,7 +45,7 @@ def _is_final(action: Action) -> bool:
 def test_a_worker_killed_at_a_step_loses_no_job(
     service: LocalCodePipeline, tmp_path: Path, when: str, step: str
 ) -> None:
-    """Whatever was acknowledged, and seen to be, has one result after the restart; the rest is uncertain and reported."""
+    """Whatever was seen to be acknowledged has one result after the restart; the rest is uncertain and reported."""
     journal = tmp_path / "j.db"
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(_JOBS)]
     assert start_child(service, journal, f"kill={when}:{step}:3").wait(60) == -9

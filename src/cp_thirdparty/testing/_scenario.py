@@ -131,8 +131,8 @@ def load(path: Path) -> Scenario:
     * ``settings``: numbers and booleans by the constructor's names in camelCase, such as ``"redeliveryDelay": 1``.
     * ``clients``: objects with ``clientId`` and ``clientToken``; without any, one is made up.
     * ``actions``: objects with ``clientId``, ``actionTypeId``, and, in the service's own form,
-      ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``, ``encryptionKey``,
-      ``pipelineContext``.
+      ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``,
+      ``encryptionKey``, ``pipelineContext``.
 
     Raises:
         ScenarioError: The file cannot be read, is not JSON, or does not have this form.  The error names each
