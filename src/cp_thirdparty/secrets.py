@@ -24,7 +24,7 @@ class SecretStr:
     """
     A string whose value is available only through `get_secret_value()`.
 
-    ``repr``, ``str``, ``format`` and f-strings give a fixed mask, which shows nothing of the value and hides its length.
+    ``repr``, ``str``, ``format`` and f-strings give a fixed mask, which hides the value and its length.
     It is not a ``str``: joining, adding, writing or putting it into an environment is a ``TypeError``, so a secret
     cannot slip into a string unnoticed.  It equals only another `SecretStr` of the same value.
 

@@ -404,7 +404,7 @@ def test_plain_http_leads_only_to_this_machine(endpoint_url: str) -> None:
                 ArtifactStore.for_job(client, details, **settings)
             settings["allow_http"] = True
         with pytest.MonkeyPatch.context() as context:
-            context.setattr("cp_thirdparty.artifacts.store.made_s3", lambda *_, **__: SimpleNamespace(close=list))
+            context.setattr("cp_thirdparty.artifacts.store.create_s3", lambda *_, **__: SimpleNamespace(close=list))
             ArtifactStore.for_job(client, details, **settings).close()
 
 

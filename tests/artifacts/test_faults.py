@@ -208,13 +208,13 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
     "another object": ("GET", _other_etag, _TRANSFER, "not about the object that was asked for"),
     "replaced": ("GET", _instead(failed("PreconditionFailed", 412)), _TRANSFER, "the object was replaced"),
     "garbled": ("GET", _garbled, _TRANSFER, "the bytes do not have the checksum that S3 reports"),
-    "connection closed": ("GET", _reset, _TRANSFER, "closed before an answer|the connection failed"),
-    "page for HEAD": ("HEAD", _page, _TRANSFER, "an answer without a request id is not S3's"),
-    "HEAD without ETag": ("HEAD", _no_etag, _TRANSFER, "not about the object that was asked for"),
-    "HEAD without length": ("HEAD", _no_length, _TRANSFER, "an answer without a length could end anywhere"),
-    "500": ("GET", _instead(failed("InternalError", 500)), _TRANSFER, "S3 answered InternalError with status 500"),
-    "unknown code": ("GET", _instead(failed("xMARK", 418)), _TRANSFER, "S3 answered status 418"),
-    "no code": ("GET", _instead(Answer(status=400)), _TRANSFER, "S3 answered status 400"),
+    "connection closed": ("GET", _reset, _TRANSFER, "closed before a response|the connection failed"),
+    "page for HEAD": ("HEAD", _page, _TRANSFER, "a response without a request id is not from S3"),
+    "HEAD without ETag": ("HEAD", _no_etag, _TRANSFER, "not about the requested object"),
+    "HEAD without length": ("HEAD", _no_length, _TRANSFER, "a response without a length cannot be checked"),
+    "500": ("GET", _instead(failed("InternalError", 500)), _TRANSFER, "S3 returned InternalError with status 500"),
+    "unknown code": ("GET", _instead(failed("xMARK", 418)), _TRANSFER, "S3 returned status 418"),
+    "no code": ("GET", _instead(Answer(status=400)), _TRANSFER, "S3 returned status 400"),
     "KMS": ("GET", _instead(failed("KMS.DisabledException")), _TRANSFER, "KMS.DisabledException with status 400"),
     "throttled": ("GET", _instead(failed("SlowDown", 503)), ThrottledError, "GetObject: SlowDown"),
     "gone": ("HEAD", _instead(failed("NoSuchKey", 404)), ArtifactNotFoundError, "S3 has no such object"),
@@ -376,7 +376,7 @@ def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tm
     with (
         ScriptedS3({_PATH: _LARGE}, _on("GET", change)) as s3,
         _opened(s3) as opened,
-        pytest.raises(ArtifactTransferError, match="S3 did not send the part of the object that was asked for"),
+        pytest.raises(ArtifactTransferError, match="S3 did not send the requested part of the object"),
     ):
         _WAYS[way](opened, tmp_path / "x")
 
@@ -527,15 +527,15 @@ def _other_key(_: Asked, right: Answer) -> Answer:
 
 
 _NOT_STORED: dict[str, tuple[_Change, type[ThirdPartyError], str]] = {
-    "no request id": (_no_request_id, _TRANSFER, "an answer without a request id is not S3's"),
-    "page": (_page, _TRANSFER, "an answer without a request id is not S3's"),
-    "no ETag": (_no_etag, _TRANSFER, "S3 did not tell the ETag of what it has stored"),
+    "no request id": (_no_request_id, _TRANSFER, "a response without a request id is not from S3"),
+    "page": (_page, _TRANSFER, "a response without a request id is not from S3"),
+    "no ETag": (_no_etag, _TRANSFER, "S3 did not return the ETag of the stored object"),
     "not encrypted": (_plain, _TRANSFER, "S3 did not encrypt with KMS"),
     "another key": (_other_key, _TRANSFER, "S3 did not encrypt with the key of the job"),
     "denied": (_instead(failed("AccessDenied", 403)), AccessDeniedError, f"s3:PutObject on .*{_BUCKET}/Report"),
     "expired": (_instead(failed("ExpiredToken")), CredentialsError, "S3 does not accept the credentials"),
     "bad digest": (_instead(failed("BadDigest")), _TRANSFER, "BadDigest with status 400"),
-    "closed": (_reset, _TRANSFER, "closed before an answer|the connection failed"),
+    "closed": (_reset, _TRANSFER, "closed before a response|the connection failed"),
 }
 
 
@@ -563,7 +563,7 @@ def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
         return _error_with_200(asked, right) if "uploadId" in asked.query and asked.method == "POST" else right
 
     with ScriptedS3(change=change) as s3, _opened(s3) as opened:
-        with pytest.raises(ArtifactTransferError, match="S3 answered InternalError"):
+        with pytest.raises(ArtifactTransferError, match="S3 returned InternalError"):
             opened.upload("Report", path)
         assert s3.operations()[-1] == "DELETE uploadId"
 

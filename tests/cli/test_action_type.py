@@ -94,7 +94,7 @@ def test_a_custom_action_type_is_printed(capsys: pytest.CaptureFixture[str]) -> 
 _MADE = "made_for_action_type:"
 _COUNTS = "must be two numbers of 0 to {}, the smaller one first"
 _REFUSED: list[tuple[tuple[str, ...], str]] = [
-    ((), "MODULE:CLASS: is needed"),
+    ((), "MODULE:CLASS: is required"),
     (("scan",), "MODULE:CLASS: must be a module and a class, such as examplescan.worker:ScanConfiguration"),
     ((":Scan",), "MODULE:CLASS: must be a module and a class, such as examplescan.worker:ScanConfiguration"),
     (("no_such_module:Scan",), "MODULE:CLASS: there is no module no_such_module"),

@@ -43,7 +43,7 @@ def test_policy_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert json.loads(shown.out) == worker_policy(_TYPE, region="us-east-1", account="123456789012")
     assert command(capsys, "policy", "--action-type-id", "category=Test", *_PLACE).code == 252
-    assert command(capsys, "policy", *_PLACE).err == "cp-thirdparty: error: --action-type-id: is needed\n"
+    assert command(capsys, "policy", *_PLACE).err == "cp-thirdparty: error: --action-type-id: is required\n"
 
 
 def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -113,10 +113,10 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
         ([], 252, "a known command"),
         (["nothing"], 252, "a known command"),
         ([DETAILS, "extra-xMARK"], 252, "a known command"),
-        ([DETAILS, "--client-token", _TOKEN], 252, "--job-id: is needed"),
-        ([DETAILS, "--job-id", "job-1"], 252, "--client-token: is needed, and there is no terminal"),
-        ([DETAILS, "--job-id", "job-1", "--no-cli-auto-prompt"], 252, "--client-token: is needed"),
-        ([DETAILS, "--client-token", _TOKEN, "--cli-auto-prompt"], 252, "--job-id: is needed, and there is no"),
+        ([DETAILS, "--client-token", _TOKEN], 252, "--job-id: is required"),
+        ([DETAILS, "--job-id", "job-1"], 252, "--client-token: is required, and there is no terminal"),
+        ([DETAILS, "--job-id", "job-1", "--no-cli-auto-prompt"], 252, "--client-token: is required"),
+        ([DETAILS, "--client-token", _TOKEN, "--cli-auto-prompt"], 252, "--job-id: is required, and there is no"),
         ([DETAILS, *_JOB, "--xMARK"], 252, "there is no such option; see --help"),
         ([DETAILS, "--client-tokn", _TOKEN], 252, "there is no such option; did you mean --client-token?"),
         ([DETAILS, "--job-id"], 252, "--job-id: needs a value"),
@@ -176,7 +176,7 @@ def test_a_file_of_another_encoding_is_refused(capsys: pytest.CaptureFixture[str
     path = tmp_path / "token"
     path.write_bytes(b"\xff\xfe")
     shown = command(capsys, DETAILS, "--job-id", "job-1", "--client-token", f"file://{path}")
-    assert (shown.code, "it is no UTF-8 text" in shown.err) == (252, True)
+    assert (shown.code, "it is not UTF-8" in shown.err) == (252, True)
 
 
 def test_a_query_that_does_not_suit_the_answer(action: Action, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ _OPTIONS = {
     "read_timeout": "cli_read_timeout",
 }
 
-# How often botocore's standard mode sends a request: with it the time-outs bound a whole call.
+# How often botocore's standard mode sends a request: with it the timeouts bound a complete call.
 _ATTEMPTS = 3
 
 
@@ -76,7 +76,7 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
     document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
     inputs = read_parameters(operation, given, document=document, prompt=settings.cli_auto_prompt)
     if settings.generate_cli_skeleton == "output":
-        from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - likewise
+        from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls need it
 
         answer = output_skeleton(operation.name)
     else:

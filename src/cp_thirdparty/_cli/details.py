@@ -35,7 +35,7 @@ def details_document(
     """
     Read the details of a job.
 
-    A model does not tell an empty list from none, which the AWS CLI does; so it is noted when the answer is read.
+    A model has no difference between an empty list and none, which the AWS CLI shows; so it is noted on reading.
 
     Args:
         client: The client.

@@ -45,7 +45,7 @@ class _YamlError(ValueError):
 
 def read_text(value: str, name: str) -> str:
     """
-    Return a text, or what is in the file that it names by ``file://``.
+    Return a string, or what is in the file that it names by ``file://``.
 
     Args:
         value: What the user has given.
@@ -62,7 +62,7 @@ def read_text(value: str, name: str) -> str:
     except OSError as error:
         reason = error.strerror or "no such file"
     except (ValueError, RuntimeError):
-        reason = "it is no UTF-8 text, or there is no such file"
+        reason = "it is not UTF-8, or there is no such file"
     raise CommandError(f"{name}: the file cannot be read: {reason}")
 
 

@@ -46,7 +46,7 @@ class CommandError(Exception):
 
 def described(error: BaseException) -> tuple[int, str]:
     """
-    Tell the exit code and the line for an error.
+    Return the exit code and the line for an error.
 
     Args:
         error: Whatever ended the command.
@@ -100,16 +100,16 @@ def _is_of_environment(parameter: str) -> bool:
 
 
 def _usage(error: click.UsageError) -> str:
-    """Say what click says without what the user has typed, which may be a secret in the wrong place."""
+    """Return click's message without what the user has typed, which may be a secret in the wrong place."""
     if isinstance(error, click.NoSuchOption):
         return "there is no such option" + _meant(error)
     if isinstance(error, click.BadOptionUsage):
         return f"{error.option_name}: needs a value, or takes none"
     if isinstance(error, click.MissingParameter):
-        return f"{_name(error.param)}: is needed"
+        return f"{_name(error.param)}: is required"
     if isinstance(error, click.BadParameter):
         return f"{_name(error.param)}: must be {_rule(error.param)}"
-    return "a known command without further arguments is needed; see cp-thirdparty --help"
+    return "unknown command or unexpected argument; see cp-thirdparty --help"
 
 
 def _meant(error: click.NoSuchOption) -> str:

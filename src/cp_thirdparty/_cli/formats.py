@@ -24,7 +24,7 @@ def compiled(expression: str | None) -> Query:
         expression: The expression, or ``None``.
 
     Raises:
-        CommandError: It is no JMESPath expression; or, from the function, the document does not suit it.
+        CommandError: It is not a JMESPath expression; or, from the function, the document does not suit it.
     """
     if expression is None:
         return lambda document: document
@@ -57,7 +57,7 @@ def formatted(document: Any, output: str, *, title: str, color: bool = False, wi
     Write a document.
 
     Args:
-        document: What is left of an answer after the query.
+        document: What is left of a response after the query.
 
         output: One of `FORMATS`.
 
@@ -82,7 +82,7 @@ def formatted(document: Any, output: str, *, title: str, color: bool = False, wi
 
     if document == {}:
         return ""
-    # The AWS CLI streams one item for each page of an answer; these operations have one page.
+    # The AWS CLI streams one item for each page of a response; these operations have one page.
     shown = [document] if output == "yaml-stream" else document
     text = _dump_yaml(yaml, shown, allow_unicode=True)
     if not text.replace("\n", "").isprintable():  # PyYAML escapes only a part of what a terminal obeys

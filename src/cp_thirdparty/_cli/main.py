@@ -54,7 +54,7 @@ class Program(click.Group):
         """
         return [*_OPERATIONS, *_HELPERS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """
         Load a command, or return ``None`` when there is none of this name.
 
@@ -86,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
         result = Program().main(list(arguments), "cp-thirdparty", standalone_mode=False)
     except ModuleNotFoundError:
         raise
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in one line, whatever it is
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - reported in one line, whatever it is
         code, text = described(error)
         warn(f"error: {text}" if code else text)
         return code

@@ -56,8 +56,8 @@ class Operation:
 
         parameters: What it takes.
 
-        call: Calls it with values by the service's names, and gives the answer as a document; its last argument tells
-            whether to mask or reveal secrets.
+        call: Calls it with values by the service's names, and returns the response as a document; its last argument
+            chooses whether to mask or reveal secrets.
     """
 
     name: str
@@ -151,7 +151,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="AcknowledgeThirdPartyJob",
         command="acknowledge-third-party-job",
-        help="Claim a job. Work on it only when the answer is InProgress.",
+        help="Claim a job. Work on it only when the result is InProgress.",
         example="acknowledge-third-party-job --job-id 11111111-2222-4333-8444-555555555555 --nonce 3",
         parameters=(
             _JOB_ID,

@@ -18,7 +18,7 @@ __all__ = ["Settings", "options_of"]
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What the common options say, by the options' names."""
+    """The values of the common options, by the options' names."""
 
     cli_input_json: str | None
     cli_input_yaml: str | None
@@ -107,7 +107,7 @@ _COMMON: tuple[Callable[[], click.Option], ...] = (
     _choice("--color", ("on", "off", "auto"), "auto", "Whether tables have colours; auto: on a terminal."),
     _flag("--no-sign-request", "Send the request unsigned, without loading credentials."),
     _text("--ca-bundle", "File of the CA certificates to trust. Default: botocore's own.", "PATH"),
-    _seconds("--cli-read-timeout", "Longest wait between two pieces of an answer; 0 for no limit."),
+    _seconds("--cli-read-timeout", "Longest wait between two pieces of a response; 0 for no limit."),
     _seconds("--cli-connect-timeout", "Longest wait for a connection; 0 for no limit."),
     _choice(
         "--cli-binary-format",

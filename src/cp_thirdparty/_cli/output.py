@@ -14,7 +14,7 @@ __all__ = ["is_colored", "terminal_width", "warn", "write"]
 
 def is_colored(color: str) -> bool:
     """
-    Tell whether tables are to be coloured.
+    Return whether to colour tables.
 
     Args:
         color: ``on``, ``off``, or ``auto`` for what a terminal gets.
@@ -23,7 +23,7 @@ def is_colored(color: str) -> bool:
 
 
 def terminal_width() -> int:
-    """Tell the columns of the terminal, or 80 when standard output is none, as the AWS CLI has it."""
+    """Return the columns of the terminal, or 80 when standard output is none, as the AWS CLI has it."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
 
 
@@ -39,7 +39,7 @@ def warn(text: str) -> None:
 
 def write(text: str, *, pager: bool = False) -> None:
     """
-    Write to standard output.  A reader that has gone away is no error.
+    Write to standard output.  A reader that has gone away is not an error.
 
     Args:
         text: With its last line break.

@@ -138,7 +138,7 @@ def _missing(parameter: Parameter, *, prompt: bool | None) -> Any:
     if not parameter.is_required:
         return None
     if prompt is False or not (prompt or parameter.is_secret):
-        raise CommandError(f"{parameter.option}: is needed")
+        raise CommandError(f"{parameter.option}: is required")
     if not sys.stdin.isatty():
-        raise CommandError(f"{parameter.option}: is needed, and there is no terminal to ask")
+        raise CommandError(f"{parameter.option}: is required, and there is no terminal to prompt on")
     return _read(parameter, click.prompt(parameter.option, hide_input=parameter.is_secret, err=True))

@@ -18,7 +18,7 @@ from cp_thirdparty._text import escape
 
 __all__ = ["table"]
 
-# No table is cut: what is too wide for the terminal is for the pager.
+# No table is truncated: what is too wide for the terminal is for the pager.
 _NO_LIMIT = 1_000_000
 
 
@@ -34,7 +34,7 @@ class _Section:
     rows: list[Sequence[str]] = attrs.field(factory=list)
 
     def width(self) -> int:
-        """Tell the columns that the AWS CLI would need for it, so that both turn the same tables."""
+        """Return the columns that the AWS CLI would need for it, so that both turn the same tables."""
         lines = [line for line in (self.headings, *self.rows) if line]
         count = max(map(len, lines), default=0)
         widths = (max(cell_len(line[at]) for line in lines if at < len(line)) + 4 for at in range(count))
@@ -52,7 +52,7 @@ def table(document: Any, *, title: str, color: bool, width: int) -> str:
     Write a document as a table.
 
     Args:
-        document: What is left of an answer after the query.
+        document: What is left of a response after the query.
 
         title: What it is headed with.
 

@@ -1,4 +1,4 @@
-"""The checksum that S3 tells of a whole object, where this machine can compute it."""
+"""The checksum that S3 sends for a complete object, where this machine can compute it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALGORITHMS: Mapping[str, Any] = vars(httpchecksum)["_CHECKSUM_CLS"]  # no publi
 @attrs.frozen
 class Checksum:
     """
-    A checksum to be met.
+    The expected checksum of an object.
 
     Attributes:
         algorithm: Its name in lower case.
@@ -29,20 +29,20 @@ class Checksum:
     value: str
 
     def start(self) -> Any:
-        """Begin to compute: the answer takes bytes by ``update()``."""
+        """Begin to compute: the returned object takes bytes by ``update()``."""
         return _ALGORITHMS[self.algorithm]()
 
     def is_met_by(self, running: Any) -> bool:
-        """Tell whether what was computed is the value."""
+        """Return whether the computed checksum is the expected one."""
         return bool(running.b64digest() == self.value)
 
 
 def checksum_of(answer: Mapping[str, Any]) -> Checksum | None:
     """
-    Find the checksum in an answer to HEAD.
+    Return the checksum in a response to HEAD, or ``None``.
 
-    That of a multipart upload may be composite, a checksum of checksums of parts whose bounds nobody tells: such a one
-    has a hyphen, which Base64 has not, and says nothing.
+    That of a multipart upload may be composite, a checksum of checksums of parts whose bounds are unknown: such a
+    one has a hyphen, which Base64 has not, and cannot be compared.
     """
     for algorithm in _ALGORITHMS:
         value = answer.get(f"Checksum{algorithm.upper()}")

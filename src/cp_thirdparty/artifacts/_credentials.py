@@ -16,9 +16,9 @@ from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["JobCredentials", "refused_credentials"]
 
-# The service tells no expiry.  15 minutes are what AWS's own Jenkins plug-in counts on.
+# The service sends no expiry.  15 minutes are what AWS's own Jenkins plug-in counts on.
 _LIFETIME: Final = timedelta(minutes=15)
-# Renewed at 12 minutes by one thread while the others go on; from 14 on all wait for it.  With botocore's own time-outs
+# Renewed at 12 minutes by one thread while the others go on; from 14 on all wait for it.  With botocore's own timeouts
 # of 15 and 10 minutes, credentials of 15 would be renewed at each use.
 _ADVISORY_SECONDS: Final = 180
 _MANDATORY_SECONDS: Final = 60
@@ -33,7 +33,7 @@ class JobCredentials(RefreshableCredentials):
 
         read: Reads the details again.
 
-        clock: Tells the time in seconds since the epoch.
+        clock: Returns the time in seconds since the epoch.
 
     Attributes:
         generation: How often they were renewed.
@@ -62,23 +62,23 @@ class JobCredentials(RefreshableCredentials):
     def renew(self, generation: int) -> None:
         """Renew them, unless another thread has done so since the caller saw this generation of them."""
         inside: Any = self  # botocore has no public way to renew before the time
-        with inside._refresh_lock:  # noqa: SLF001 - likewise
+        with inside._refresh_lock:  # noqa: SLF001 - no public way
             if self.generation == generation:
-                inside._protected_refresh(is_mandatory=True)  # noqa: SLF001 - likewise
+                inside._protected_refresh(is_mandatory=True)  # noqa: SLF001 - no public way
 
     def hold(self) -> None:
         """
         Renew them when it is time, and raise the error that ended their use, if one did.
 
         Botocore keeps an error to itself as long as the old credentials are good for another minute.  That is right
-        when CodePipeline could not be reached, and wrong when it has answered for another job's artifacts.
+        when CodePipeline could not be reached, and wrong when it has returned another job's artifacts.
         """
         self.get_frozen_credentials()
         if self._refused is not None:
             raise copy.copy(self._refused)
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Return the secrets of all generations: S3 may still answer a request that an older generation signed."""
+        """Return the secrets of all generations: S3 may still respond to a request that an older generation signed."""
         return self._secrets
 
     def _now(self) -> datetime:
@@ -118,7 +118,7 @@ def _secrets(details: JobDetails) -> tuple[SecretStr, ...]:
 
 
 def refused_credentials(details: JobDetails) -> CredentialsError | None:
-    """Tell why a job's credentials are of no use, or ``None``: botocore would look for others."""
+    """Return why a job's credentials are of no use, or ``None``: botocore would look for others."""
     given = details.data.artifact_credentials
     if given is None:
         return CredentialsError("the job has no artifact credentials", job_id=details.id)
@@ -138,7 +138,7 @@ def _difference(first: JobDetails, second: JobDetails) -> ArtifactError | None:
 
 
 def _changed(first: JobDetails, second: JobDetails) -> Iterator[str]:
-    """Name what differs, but for the credentials, and the nonce, of which nobody says that it stays."""
+    """Name what differs, but for the credentials, and the nonce, which may change."""
     if first.id != second.id:
         yield "id"
     for field in attrs.fields(type(first.data)):

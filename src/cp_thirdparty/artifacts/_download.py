@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._place import Place
-from cp_thirdparty.artifacts._s3 import closing_answers, pinned
+from cp_thirdparty.artifacts._s3 import close_responses, pinned
 from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
@@ -27,7 +27,7 @@ class Facts:
 
         etag: It changes with each version.
 
-        checksum: The checksum of all its bytes, if S3 tells one that can be computed here.
+        checksum: The checksum of all its bytes, if S3 sends one that can be computed here.
     """
 
     size: int

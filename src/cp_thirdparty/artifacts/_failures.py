@@ -20,10 +20,10 @@ from cp_thirdparty._core.call import CURRENT
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
 from cp_thirdparty._text import show
-from cp_thirdparty.artifacts._answers import AnswerRefused
 from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
 from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._responses import ResponseRefusedError
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -40,7 +40,7 @@ __all__ = ["attempt"]
 
 _T = TypeVar("_T")
 
-# S3's codes, from the page "Error responses" of its API reference.  The answer to HEAD has a status for a code.
+# S3's codes, from the page "Error responses" of its API reference.  The response to HEAD has a status for a code.
 _NOT_FOUND: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey"})
 _DENIED: Final = frozenset({"403", "AccessDenied", "AccountProblem", "AllAccessDisabled"})
 _CREDENTIALS: Final = frozenset(
@@ -59,7 +59,7 @@ _THROTTLING: Final = frozenset({"503", "RequestLimitExceeded", "SlowDown", "Thro
 _ELSEWHERE: Final = frozenset(
     {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "Redirect", "TemporaryRedirect"}
 )
-# Codes that say something to the caller as they are; any other is only told by its status.
+# Codes that a message repeats; of any other only the status is reported.
 _TOLD: Final = frozenset(
     {
         "BadDigest",
@@ -99,16 +99,16 @@ _READS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 
 _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 reports"),
-    (botocore_exceptions.ConnectTimeoutError, "no connection within the time-out"),
+    (botocore_exceptions.ConnectTimeoutError, "no connection within the timeout"),
     (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
     (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made"),
     (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint"),
-    (botocore_exceptions.ReadTimeoutError, "no answer within the time-out"),
+    (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
     (botocore_exceptions.IncompleteReadError, "the connection was closed before the end"),
     (botocore_exceptions.ResponseStreamingError, "the connection was closed before the end"),
-    (botocore_exceptions.ConnectionClosedError, "the connection was closed before an answer"),
+    (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
     (botocore_exceptions.HTTPClientError, "the connection failed"),
-    (TimeoutError, "no answer within the time-out"),
+    (TimeoutError, "no response within the timeout"),
     (ConnectionError, "the connection failed"),
     (ssl.SSLError, "the connection failed"),
 )
@@ -159,8 +159,8 @@ def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseE
         return _answered(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
-    if isinstance(failure, (AnswerRefused, TransferStoppedError)):
-        return ArtifactTransferError(f"{place}: {failure}", is_retry_safe=isinstance(failure, AnswerRefused))
+    if isinstance(failure, (ResponseRefusedError, TransferStoppedError)):
+        return ArtifactTransferError(f"{place}: {failure}", is_retry_safe=isinstance(failure, ResponseRefusedError))
     for kind, text in _TRANSPORT:
         if isinstance(failure, kind):
             return ArtifactTransferError(f"{place}: {text}", is_retry_safe=True)
@@ -211,5 +211,5 @@ def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPa
     facts["is_retry_safe"] = metadata.get("HTTPStatusCode", 0) >= _SERVER_ERROR
     told = f"{code} with status" if code in _TOLD else "status"
     return ArtifactTransferError(
-        f"{place}: {failure.operation_name}: S3 answered {told} {metadata.get('HTTPStatusCode')}", **facts
+        f"{place}: {failure.operation_name}: S3 returned {told} {metadata.get('HTTPStatusCode')}", **facts
     )

@@ -1,4 +1,4 @@
-"""An object as a stream that goes on after a cut."""
+"""A stream of an object that resumes after a dropped connection."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from cp_thirdparty.exceptions import ArtifactTransferError
 
 __all__ = ["ArtifactReader"]
 
-# How often in a row an answer may end without a byte.
+# How often in a row a response may end without a byte.
 _ATTEMPTS: Final = 5
 _CUT: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, TimeoutError)
 
 
 class ArtifactReader(io.RawIOBase):
     """
-    Reads one object from its first byte to its last, and tells its end only when all of it was right.
+    Read one object from its first byte to its last, and report its end only when all of it was right.
 
     Args:
         s3: The client.
 
         place: The object, which is there.
 
-        facts: What S3 says of it.
+        facts: Its facts in S3.
 
         call: Limits the time of the transfer.
     """
@@ -52,7 +52,7 @@ class ArtifactReader(io.RawIOBase):
         return cls(s3, place, facts_of(s3, place), call)
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return that it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -89,7 +89,7 @@ class ArtifactReader(io.RawIOBase):
                 data: bytes = self._body.read(most)
                 if data:
                     return data
-            self._let_go()  # and go on from where it was cut
+            self._let_go()  # and go on from where it ended
         raise ArtifactTransferError(f"{self._place}: the connection was closed before the end", is_retry_safe=True)
 
     def _ask(self) -> Any:

@@ -1,4 +1,4 @@
-"""An S3 client for one job: its credentials and no others, its checks of answers, its encryption key."""
+"""An S3 client for one job: its credentials and no others, its checks of responses, its encryption key."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty._version import __version__
-from cp_thirdparty.artifacts._answers import AnswerRefused, fault_of
 from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
+from cp_thirdparty.artifacts._responses import ResponseRefusedError, find_fault
 
-__all__ = ["closing_answers", "made_s3", "pinned"]
+__all__ = ["close_responses", "create_s3", "pinned"]
 
-# Where a request tells which generation of the credentials has signed it, and that it was signed anew.
+# Where a request keeps which generation of the credentials has signed it, and that it was signed again.
 _GENERATION: Final = "cp_thirdparty.generation"
-_SIGNED_ANEW: Final = "cp_thirdparty.signed_anew"
+_SIGNED_AGAIN: Final = "cp_thirdparty.signed_anew"
 
-# How S3 says that temporary credentials are over: AWS's "Error responses" page of the S3 API reference, and what its
-# other services say.
+# S3's codes for expired temporary credentials: AWS's "Error responses" page of the S3 API reference, and those of its
+# other services.
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _FIRST_NO_SUCCESS: Final = 300
 # Seconds to remove the parts of an upload that has failed, also after its deadline.
 _ABORT_SECONDS: Final = 10.0
 _PRECONDITION_FAILED: Final = 412
-# How often an answer that does not count is asked for again, as often as botocore's standard mode asks.
+# How often a request is resent whose response is not accepted, as often as botocore's standard mode asks.
 _ATTEMPTS: Final = 3
 _FIRST_PAUSE: Final = 0.1  # seconds, doubled each time
 
@@ -61,38 +61,38 @@ def pinned(etag: str, size: int) -> Generator[None]:
         _PINNED.reset(token)
 
 
-class _Answers:
-    """The answers to one download that are not yet read to their end."""
+class _OpenResponses:
+    """The responses of one download that are not yet read to their end."""
 
     def __init__(self) -> None:
         self._open: list[Any] = []
         self._lock = threading.Lock()
 
-    def keep(self, answer: Any) -> None:
+    def keep(self, response: Any) -> None:
         with self._lock:
-            self._open = [each for each in (*self._open, answer) if not each.closed]
+            self._open = [each for each in (*self._open, response) if not each.closed]
 
     def close(self) -> None:
-        for answer in self._open:
-            answer.close()
+        for response in self._open:
+            response.close()
 
 
-_ANSWERS: ContextVar[_Answers | None] = ContextVar("cp_thirdparty_answers", default=None)
+_OPEN_RESPONSES: ContextVar[_OpenResponses | None] = ContextVar("cp_thirdparty_open_responses", default=None)
 
 
 @contextmanager
-def closing_answers() -> Generator[None]:
-    """Close the answers that s3transfer leaves open when another of them fails."""
-    answers = _Answers()
-    token = _ANSWERS.set(answers)
+def close_responses() -> Generator[None]:
+    """Close the responses that s3transfer leaves open when another of them fails."""
+    responses = _OpenResponses()
+    token = _OPEN_RESPONSES.set(responses)
     try:
         yield
     finally:
-        _ANSWERS.reset(token)
-        answers.close()
+        _OPEN_RESPONSES.reset(token)
+        responses.close()
 
 
-def made_s3(
+def create_s3(
     credentials: JobCredentials,
     *,
     key_id: str | None,
@@ -114,7 +114,7 @@ def made_s3(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
         )
         refused = find_refused_setting(client, session, endpoint_url=endpoint_url)
-    except Exception as failure:  # noqa: BLE001 - told as one of ours
+    except Exception as failure:  # noqa: BLE001 - returned as an error of this library
         return configuration_error_of(failure)
     if refused is not None:
         return refused
@@ -122,7 +122,7 @@ def made_s3(
     client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
     client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
     client.meta.events.register_first("before-send.s3", _start_request)
-    client.meta.events.register_first("needs-retry.s3", handlers.look_at_answer)
+    client.meta.events.register_first("needs-retry.s3", handlers.check_response)
     return client
 
 
@@ -169,7 +169,7 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
         "ignore_configured_endpoint_urls": True,
         "defaults_mode": "legacy",
     }
-    # botocore 1.36 and newer; the older take what each call says.
+    # botocore 1.36 and newer; the older take the arguments of each call.
     checksums = {"request_checksum_calculation", "response_checksum_validation"} & Config.OPTION_DEFAULTS.keys()
     fixed: dict[str, Any] = {
         "signature_version": "s3v4",  # objects under KMS keys take no other
@@ -224,7 +224,7 @@ class _Handlers:
         # botocore signs after this line: with this generation, or with a newer one.
         request.context[_GENERATION] = self._credentials.generation
 
-    def look_at_answer(
+    def check_response(
         self,
         response: tuple[Any, dict[str, Any]] | None,
         operation: Any,
@@ -232,14 +232,14 @@ class _Handlers:
         request_dict: dict[str, Any],
         **_: object,
     ) -> float | None:
-        """Tell after how many seconds the request is to be sent again, or ``None`` to leave it to botocore."""
+        """Return after how many seconds to resend the request, or ``None`` to leave it to botocore."""
         call = _current_transfer()
         if response is None:
             WATCHDOG.release(call)  # nobody closes the response
             return None
         http, parsed = response
         if http.status_code == _PRECONDITION_FAILED:
-            raise AnswerRefused("the object was replaced while it was read")
+            raise ResponseRefusedError("the object was replaced while it was read")
         if http.status_code >= _FIRST_NO_SUCCESS:
             self._clean(parsed)
             return self._signed_anew(operation.name, request_dict["context"], parsed)
@@ -252,14 +252,14 @@ class _Handlers:
         if fault is None:
             if operation.name == "GetObject":
                 call.expect(parsed["ContentLength"])
-            answers = _ANSWERS.get()
-            if answers is not None:
-                answers.keep(http.raw)
+            responses = _OPEN_RESPONSES.get()
+            if responses is not None:
+                responses.keep(http.raw)
             return None
         http.raw.close()  # what it still sends is not wanted
         if attempts < _ATTEMPTS:
             return float(_FIRST_PAUSE * 2 ** (attempts - 1))
-        raise AnswerRefused(fault)
+        raise ResponseRefusedError(fault)
 
     def _clean(self, parsed: dict[str, Any]) -> None:
         """Strike the secrets out of an error, in which a peer may repeat them: a tracer of the program gets it."""
@@ -270,10 +270,10 @@ class _Handlers:
             for name, value in container.items():
                 container[name] = strike_out(value, secrets) if isinstance(value, str) else value
 
-    def _signed_anew(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
-        if context.get(_SIGNED_ANEW) or not _is_expiry(operation_name, context, parsed):
+    def _sign_again(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
+        if context.get(_SIGNED_AGAIN) or not _is_expiry(operation_name, context, parsed):
             return None
-        context[_SIGNED_ANEW] = True
+        context[_SIGNED_AGAIN] = True
         self._credentials.renew(context[_GENERATION])
         return 0.0
 
@@ -282,6 +282,6 @@ def _is_expiry(operation_name: str, context: dict[str, Any], parsed: dict[str, A
     code = parsed.get("Error", {}).get("Code")
     if operation_name != "HeadObject" or code != "400":
         return code in _EXPIRED
-    # The answer to HEAD has no body that says why; one from another region names that.
+    # The response to HEAD has no body with a reason; one from another region names that.
     region = parsed["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     return region in (None, context.get("signing", {}).get("region"))

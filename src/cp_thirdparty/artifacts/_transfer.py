@@ -30,7 +30,7 @@ _SETTINGS: Final = {
 
 
 class _ContextExecutor(ThreadPoolExecutor):
-    """Runs each task in a copy of its submitter's context, which says that a call of ours runs."""
+    """Run each task in a copy of its submitter's context, which marks that a call of ours runs."""
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)

@@ -33,7 +33,7 @@ from cp_thirdparty.artifacts._local_files import (
 )
 from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
 from cp_thirdparty.artifacts._place import Place, is_private_endpoint, place_of
-from cp_thirdparty.artifacts._s3 import made_s3
+from cp_thirdparty.artifacts._s3 import create_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.create import write_archive
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
@@ -58,20 +58,20 @@ class ArtifactStore:
     Make one with `for_job()`.  It uses the job's own credentials and never those of the machine.  They live 15 minutes;
     it renews them by reading the job's details again, so it can be used as long as the job can be read.
 
-    Bytes count only when they are S3's, whole, and of one version of the object; where S3 tells a checksum of the whole
+    Bytes count only when they are S3's, complete, and of one version of the object; where S3 has a checksum of the full
     object in an algorithm that this machine has, they have that too.
 
     Thread-safe, within one process.  A context manager.
 
     Every method that asks S3 raises, besides what it names itself:
 
-    * `cp_thirdparty.exceptions.ArtifactTransferError`: the bytes were not moved whole.  Safe to retry.
+    * `cp_thirdparty.exceptions.ArtifactTransferError`: the bytes were not moved completely.  Safe to retry.
     * `cp_thirdparty.exceptions.ArtifactNotFoundError`: the job has no such artifact, or S3 has no such object.
     * `cp_thirdparty.exceptions.ArtifactError`: the place of the artifact breaks a rule, or, when the credentials were
       renewed, the job was no longer the same.
     * `cp_thirdparty.exceptions.AccessDeniedError`: the job's credentials do not allow it.
     * `cp_thirdparty.exceptions.CredentialsError`: S3 does not accept them.
-    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ClockSkewError`: as their names say.
+    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ClockSkewError`: by their names.
     * what `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details()` raises, when the credentials are renewed.
     * `cp_thirdparty.exceptions.ArtifactFileError`: a local file cannot be read or written.
     * ``TypeError``: an argument has the wrong type.
@@ -118,7 +118,7 @@ class ArtifactStore:
 
             endpoint_url: URL of another S3, which is asked with the bucket in the path.
 
-            region_name: Region of the buckets; else that of the client.  One bucket may be elsewhere: S3 says where.
+            region_name: Region of the buckets; default: the client's.  One bucket may be elsewhere: S3 names it.
 
             config: Botocore settings that override this library's, except for the signature, which is always version 4,
                 and the checksums, which are always on.
@@ -138,7 +138,7 @@ class ArtifactStore:
 
                 .. versionadded:: 0.2.0
 
-            clock: Tells the time in seconds since the epoch.
+            clock: Returns the time in seconds since the epoch.
 
             is_request_id_required: Whether a response of S3 must have the header ``x-amz-request-id``, without which it
                 may come from a proxy.  Moto's S3 sends none, so tests with moto need ``False``.
@@ -172,7 +172,7 @@ class ArtifactStore:
         read = functools.partial(client.get_third_party_job_details, details.id, client_token=token)
         key = details.data.encryption_key
         key_id = None if key is None else key.id
-        s3 = made_s3(
+        s3 = create_s3(
             JobCredentials(details, read, clock),
             key_id=key_id,
             region_name=client.region_name if region_name is None else region_name,
@@ -199,7 +199,7 @@ class ArtifactStore:
         """
         Read one input artifact as a stream of bytes, which cannot seek.  Close it, or use it in a ``with`` statement.
 
-        After a cut it goes on where it was.  The checksum is known at the end only: bytes that were read are not to be
+        After a dropped connection it resumes.  The checksum is known at the end only: bytes that were read are not to be
         relied on before the stream has ended.  Reading raises the errors that the class names.
 
         Args:

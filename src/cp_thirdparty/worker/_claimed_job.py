@@ -76,13 +76,13 @@ class ClaimedJob:
 
         client_token: The token of its client; ``None`` before the first look-up and after a refused one.
 
-        details: What CodePipeline says about it, once they were read here.
+        details: What CodePipeline sent about it, once they were read here.
 
         claimed_at: When it was claimed, by the worker's clock.
 
         decided_at: When its result was decided here.
 
-        result: What is to be reported.
+        result: The result to report.
 
         may_be_accepted: Whether CodePipeline may have accepted the result.  It is true during an attempt, so that the
             journal has it if this process dies.
@@ -188,7 +188,7 @@ class ClaimedJob:
         return self.gives_up_at is not None and now >= self.gives_up_at
 
     def accept_details(self, details: JobDetails) -> None:
-        """Keep what CodePipeline says about the job; a job that was claimed before keeps its stage."""
+        """Keep what CodePipeline sent about the job; a job that was claimed before keeps its stage."""
         self.details = details
         if self.stage is Stage.OFFERED:
             self._move(Stage.READ)
@@ -248,7 +248,7 @@ class ClaimedJob:
         Record the result; return ``False`` if there is one, or if the job has ended.
 
         Args:
-            result: What is to be reported.
+            result: The result to report.
 
             now: The time, by the worker's clock.
 

@@ -232,7 +232,7 @@ class Flow:
             self.steps.notify("timed_out", job, str(getattr(ran.result, "message", "")))
 
     def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
-        """Do what the failure policy says about a handler that did not end."""
+        """Apply the failure policy to a handler that did not end."""
         name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
         row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
         following = row.next

@@ -58,7 +58,7 @@ class JournalWriter:
     @property
     def error(self) -> str | None:
         """Why the journal could not be read or written the last time; ``None`` if it could."""
-        # A full disk may still be read, so a success of one kind says nothing about the other.
+        # A full disk may still be read, so a success of one kind does not show that the other works.
         return next(iter(tuple(self._errors.values())), None)
 
     @property

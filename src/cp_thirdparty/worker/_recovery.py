@@ -46,7 +46,7 @@ class Recovery:
 
         emitter: Writes the log.
 
-        keep_finished: Days for which finished jobs are kept; ``None`` for ever.
+        keep_finished: Days for which finished jobs are kept; ``None`` without limit.
 
         clock: Returns the time in seconds.
     """

@@ -1,4 +1,4 @@
-"""The steps of one job against CodePipeline: read, claim, report.  Each of them ends as the failure policy says."""
+"""The steps of one job against CodePipeline: read, claim, report.  Each of them ends by the failure policy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Failed:
     Attributes:
         error: The last error.
 
-        row: What the failure policy says about it.
+        row: Its row of the failure policy.
 
         may_be_accepted: Whether CodePipeline may have accepted one of the attempts.
     """
@@ -196,7 +196,7 @@ class Steps:
         *,
         may_be_accepted: bool = False,
     ) -> _T | Failed:
-        """Send until the failure policy says that it is enough, or there is no time left."""
+        """Send until the failure policy stops it, or there is no time left."""
         has_renewed = False
         for pause in pauses():
             client = find_client()

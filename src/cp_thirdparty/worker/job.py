@@ -43,7 +43,7 @@ class Job(Generic[_ConfigurationT_co]):
     Args:
         offer: What the poll brought.
 
-        details: What the service says of the job.
+        details: The service's description of the job.
 
         configuration: The action configuration as the partner's class.
 
@@ -91,7 +91,7 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def details(self) -> JobDetails:
-        """What the service says of the job."""
+        """The service's description of the job."""
         return self._details
 
     @property

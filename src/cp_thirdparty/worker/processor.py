@@ -41,11 +41,11 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         handler: A function, or an ``async def``, that does the work of one job.
 
-        configuration: The partner's class for the action configuration, or ``None`` to get the service's texts.
+        configuration: The partner's class for the action configuration, or ``None`` to get the service's strings.
 
         client_tokens: A mapping or a callable from client id to client token.
 
-        job_timeout: Seconds that a handler is told to have.
+        job_timeout: Seconds that a handler may take.
 
         artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 

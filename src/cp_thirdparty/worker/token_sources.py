@@ -74,19 +74,19 @@ class SecretsManagerTokens:
     """
     Client tokens in AWS Secrets Manager: one secret for each client, whose text is the token.
 
-    A token is kept for a while, and fetched anew when CodePipeline does not take it.  Thread-safe.  It can be pickled;
+    A token is kept for a while, and fetched again when CodePipeline does not take it.  Thread-safe.  It can be pickled;
     each process makes a client of its own.  The caller needs ``secretsmanager:GetSecretValue`` on the secrets.
 
     Args:
         prefix: What the name of each secret begins with; the client id follows.
 
-        region_name: AWS region of the secrets; else that of the environment or the profile.
+        region_name: AWS region of the secrets; default: that of the environment or the profile.
 
         endpoint_url: URL of another endpoint, such as a VPC endpoint.
 
         keep: Seconds for which a token is kept, at least 0.
 
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
 
     Raises:
         ValueError: The seconds are less than 0.
@@ -112,7 +112,7 @@ class SecretsManagerTokens:
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """
-        Return the client token of a client, or ``None`` when there is no such secret, or none with a text.
+        Return the client token of a client, or ``None`` when there is no such secret, or none with a string.
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: Secrets Manager could not be asked, or it refused.

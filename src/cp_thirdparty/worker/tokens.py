@@ -75,7 +75,7 @@ class TokenLookup:
         tokens: A mapping, or a callable that returns a token or ``None``.
 
     Raises:
-        TypeError: It is neither, or a token is not a text.
+        TypeError: It is neither, or a token is not a string.
     """
 
     @hide_arguments
@@ -97,7 +97,7 @@ class TokenLookup:
         Return the client token of a client, or ``None`` when there is none.
 
         Raises:
-            TypeError: The callable returned something else than a text or ``None``.
+            TypeError: The callable returned something else than a string or ``None``.
         """
         token = self._look_up(client_id)
         return None if token is None else SecretStr.wrap(token)
@@ -127,7 +127,7 @@ class TokenLookup:
         if not isinstance(self._look_up, EnvironmentTokens):
             return {}
         name = self._look_up.variable(client_id)
-        return {name: os.environ.get(name, "")}  # an empty variable is no token
+        return {name: os.environ.get(name, "")}  # an empty variable is not a token
 
     def __getstate__(self) -> dict[str, Any]:
         if self._is_mapping:

@@ -1,5 +1,5 @@
 """
-No bytes without proof: what an answer of S3 must say before it counts.
+Validate the responses of S3.
 
 Botocore hands on a page of a proxy as the bytes of an object, reads a body without a length to whatever end it has, and
 does not look whether a range, an ETag or an encryption is the one that was asked for.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["AnswerRefused", "fault_of"]
+__all__ = ["ResponseRefusedError", "find_fault"]
 
 _OK: Final = 200
 _PARTIAL: Final = 206
@@ -19,18 +19,18 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 
-# The operations whose answers tell how the object is encrypted.  That of CreateMultipartUpload does too, but nobody
-# could abort the upload if it were not believed.
+# The operations whose responses have the encryption of the object.  That of CreateMultipartUpload has it too, but the
+# upload could not be aborted if that response were refused.
 _ENCRYPTING: Final = frozenset({"PutObject", "UploadPart"})
 
 _OTHER_SIZE: Final = "the object does not have the size that S3 has reported before"
 
 
-class AnswerRefused(Exception):  # noqa: N818 - no caller sees it: _failures.py makes an error of it
-    """An answer does not count; its text says why, and holds nothing of the answer."""
+class ResponseRefusedError(Exception):
+    """A response is not accepted; the message has the reason and nothing of the response."""
 
 
-def fault_of(
+def find_fault(
     operation_name: str,
     status: int,
     asked: Mapping[str, Any],
@@ -41,7 +41,7 @@ def fault_of(
     is_request_id_required: bool,
 ) -> str | None:
     """
-    Tell why a successful answer does not count, or ``None``.
+    Return why a successful response is not accepted, or ``None``.
 
     Args:
         operation_name: As S3 spells it.
@@ -50,7 +50,7 @@ def fault_of(
 
         asked: The headers of the request.
 
-        parsed: What botocore has read from the answer.
+        parsed: What botocore has read from the response.
 
         key_id: The encryption key of the job, if it has one.
 
@@ -60,11 +60,11 @@ def fault_of(
     """
     headers: Mapping[str, str] = parsed["ResponseMetadata"]["HTTPHeaders"]
     if is_request_id_required and not headers.get("x-amz-request-id"):
-        return "an answer without a request id is not S3's"
+        return "a response without a request id is not from S3"
     if operation_name in ("GetObject", "HeadObject"):
         return _download_fault(status, asked, headers, size)
     if operation_name in ("PutObject", "UploadPart", "CompleteMultipartUpload") and not parsed.get("ETag"):
-        return "S3 did not tell the ETag of what it has stored"
+        return "S3 did not return the ETag of the stored object"
     if operation_name in _ENCRYPTING:
         return _encryption_fault(headers, key_id)
     return None
@@ -73,10 +73,10 @@ def fault_of(
 def _download_fault(status: int, asked: Mapping[str, Any], headers: Mapping[str, str], size: int | None) -> str | None:
     length = headers.get("content-length", "")
     if not _LENGTH.fullmatch(length):
-        return "an answer without a length could end anywhere"
+        return "a response without a length cannot be checked"
     etag = headers.get("etag")
     if not etag or asked.get("If-Match", etag) != etag:
-        return "the answer is not about the object that was asked for"
+        return "the response is not about the requested object"
     span = _RANGE.fullmatch(asked.get("Range", ""))
     if span is not None:
         return _range_fault(status, span, headers, size)
@@ -99,7 +99,7 @@ def _encryption_fault(headers: Mapping[str, str], key_id: str | None) -> str | N
     if headers.get("x-amz-server-side-encryption") != "aws:kms":
         return "S3 did not encrypt with KMS"
     used = headers.get("x-amz-server-side-encryption-aws-kms-key-id", "")
-    # An alias is answered with the key behind it, so nothing can be said of it.
+    # S3 returns the key behind an alias, so an alias cannot be compared.
     if key_id is None or "alias/" in key_id or used == key_id or used.endswith(f":key/{key_id}"):
         return None
     return "S3 did not encrypt with the key of the job"
