@@ -1,11 +1,8 @@
 #!/usr/bin/env python3
 """
-Report words that the project does not use, with the words to write instead.
+Print each phrase that the project does not use, with the words to write instead, and fail if there is one.
 
-python3 .ci/vocabulary.py                  count all, and fail when there are more than .ci/vocabulary-count allows
-python3 .ci/vocabulary.py --list [PATH...] print each one of the project or of some files and folders
-python3 .ci/vocabulary.py --changed [REV]  print those in lines changed since the branch left REV (default HEAD), also
-                                           in new files, and fail when the changed files have more than before
+python3 .ci/vocabulary.py [PATH...]   without a path all files of the project; a folder stands for the files in it
 
 .ci/vocabulary.md has the words. codespell and Vale do not fit: codespell checks names in code too, and misses a phrase
 that a line break divides; the package of Vale on PyPI downloads a program.
@@ -20,14 +17,12 @@ import string
 import subprocess
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).with_suffix(".md")
-COUNT = Path(__file__).with_name("vocabulary-count")
 
 # Takes the place of everything that is not prose. It is not white space, so no phrase is found across it.
 CODE = "\0"
@@ -199,10 +194,10 @@ def select_files(root: Path, arguments: Iterable[str]) -> list[str]:
     for argument in arguments:
         path = Path(argument).resolve()  # as a shell completes it: relative to the working directory
         if not path.exists() or not path.is_relative_to(root.resolve()):
-            raise PathError(f"--list: {argument} is not a file or folder of the project")
+            raise PathError(f"{argument} is not a file or folder of the project")
         name = path.relative_to(root.resolve()).as_posix()
         if path.is_file():
-            selected.append(name)
+            selected += [name] if _is_checked(name) else []
         else:
             selected += [each for each in known if name == "." or each.startswith(f"{name}/")]
     return selected
@@ -218,88 +213,20 @@ def find_in_files(vocabulary: Vocabulary, root: Path, paths: Iterable[str]) -> l
     ]
 
 
-def _find_in_revision(vocabulary: Vocabulary, root: Path, revision: str, paths: list[str]) -> list[Finding]:
-    known = _git(root, "ls-tree", "-r", "-z", "--name-only", revision).split("\0")
-    return [
-        finding
-        for path in sorted(set(paths) & set(known))
-        for finding in vocabulary.find(path, _git(root, "show", f"{revision}:{path}"))
-    ]
-
-
-def _list_changed_lines(root: Path, revision: str) -> set[tuple[str, int]]:
-    """Return the path and number of each changed line; `check_changed` adds new files, which have no revision."""
-    changed: set[tuple[str, int]] = set()
-    path = ""
-    options = ("--unified=0", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
-    for line in _git(root, "-c", "core.quotePath=false", "diff", *options, revision).splitlines():
-        if line.startswith("+++ "):
-            path = line.removeprefix("+++ b/").rstrip("\t")  # git ends a name that has a space with a tab
-        elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
-            first, length = int(match[1]), int(match[2] or 1)
-            changed.update((path, number) for number in range(first, first + length))
-    return changed
-
-
-def check_changed(vocabulary: Vocabulary, root: Path, revision: str) -> int:
-    """Print the findings in changed lines; fail when the changed files have more findings than before."""
-    revision = _git(root, "merge-base", "HEAD", revision).strip()  # later changes of that branch are not ours
-    names = _git(root, "diff", "-z", "--name-only", "--no-renames", revision).split("\0")
-    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard").split("\0")
-    paths = [path for path in sorted({*names, *new}) if path and _is_checked(path)]
-    lines = _list_changed_lines(root, revision)
-    after = find_in_files(vocabulary, root, paths)
-    before = len(_find_in_revision(vocabulary, root, revision, paths))
-    for finding in after:
-        if finding.path in new or (finding.path, finding.line) in lines:
-            print(f"warning: {finding}")
-    if len(after) > before:
-        print(f"error: the changed files have {len(after)} such phrases, and had {before}. Replace those you added.")
-    return int(len(after) > before)
-
-
-def check_all(vocabulary: Vocabulary, root: Path, allowed: int) -> int:
-    """Print counts; fail when there are more findings than the stored number."""
-    findings = find_in_files(vocabulary, root, list_files(root))
-    total = len(findings)
-    for name, counts in (
-        ("phrase", Counter(finding.phrase for finding in findings)),
-        ("file", Counter(finding.path for finding in findings)),
-    ):
-        print(f"warning: by {name}: " + ", ".join(f"{key} {count}" for key, count in counts.most_common(12)))
-    print(f"warning: {total} phrases that .ci/vocabulary.md replaces; .ci/vocabulary-count allows {allowed}")
-    if total > allowed:
-        print("error: there are more than allowed. `python3 .ci/vocabulary.py --changed main` lists those you added.")
-    elif total < allowed:
-        print(f"Write {total} into .ci/vocabulary-count, so that the number cannot grow again.")
-    return int(total > allowed)
-
-
-def main(arguments: list[str], root: Path = ROOT, allowed: int | None = None) -> int:
+def main(arguments: list[str], root: Path = ROOT) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--list", nargs="*", metavar="PATH")
-    group.add_argument("--changed", nargs="?", const="HEAD", metavar="REV")
+    parser.add_argument("paths", nargs="*", metavar="PATH")
     options = parser.parse_args(arguments)
     vocabulary = Vocabulary(TABLE.read_text(encoding="utf-8"))
     try:
-        return _run(vocabulary, root, options, allowed)
-    except subprocess.CalledProcessError as error:
-        parser.error(f"git: {error.stderr.strip().splitlines()[0]}")
+        paths = select_files(root, options.paths) if options.paths else list_files(root)
     except PathError as error:
         parser.error(str(error))
-
-
-def _run(vocabulary: Vocabulary, root: Path, options: argparse.Namespace, allowed: int | None) -> int:
-    if options.changed is not None:
-        return check_changed(vocabulary, root, options.changed)
-    if options.list is not None:
-        paths = select_files(root, options.list) if options.list else list_files(root)
-        for finding in find_in_files(vocabulary, root, paths):
-            print(finding)
-        return 0
-    return check_all(vocabulary, root, int(COUNT.read_text(encoding="utf-8")) if allowed is None else allowed)
+    findings = find_in_files(vocabulary, root, paths)
+    for finding in findings:
+        print(finding)
+    return int(bool(findings))
 
 
 if __name__ == "__main__":

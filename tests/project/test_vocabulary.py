@@ -1,4 +1,4 @@
-"""The vocabulary check finds each phrase of its table in prose, never in code, and holds their number."""
+"""The vocabulary check finds each phrase of its table in prose, and never in code."""
 
 from __future__ import annotations
 
@@ -122,80 +122,31 @@ def _git(root: Path, *arguments: str) -> None:
 def _check(vocabulary: Any, repository: Path, capsys: pytest.CaptureFixture[str]) -> _Check:
     """Return a function that runs the command in the repository and returns its status and the lines of its output."""
 
-    def run(*arguments: str, allowed: int = 0) -> tuple[int, list[str]]:
-        status: int = vocabulary.main(list(arguments), repository, allowed)
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        status: int = vocabulary.main(list(arguments), repository)
         return status, capsys.readouterr().out.splitlines()
 
     return run
 
 
-@pytest.mark.parametrize(
-    ("allowed", "expected", "message"),
-    [
-        (1, 1, "error: there are more than allowed."),
-        (2, 0, "warning: 2 phrases that "),
-        (3, 0, "Write 2 into .ci/vocabulary-count,"),
-    ],
-)
-def test_number_of_phrases_may_not_grow(check: _Check, allowed: int, expected: int, message: str) -> None:
-    """More phrases than the stored number fail; fewer ask for a lower number."""
-    status, lines = check(allowed=allowed)
-    assert status == expected
-    assert lines[0] == "warning: by phrase: answer 1, tell 1"
-    assert lines[1] == "warning: by file: a.md 1, b.py 1"
-    assert lines[-1].startswith(message)
-
-
-def test_list_prints_every_finding_or_those_of_some_files(
-    repository: Path, check: _Check, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``--list`` prints file, line, phrase and replacement, also of new files, and never fails."""
+def test_any_phrase_is_an_error(repository: Path, check: _Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prints file, line, phrase and replacement, also of new files, and fails if there is one."""
     monkeypatch.chdir(repository)
     (repository / "c.md").write_text("Anew.\n")
-    status, lines = check("--list")
+    status, lines = check()
     assert (status, [line.partition(": write ")[0] for line in lines]) == (
-        0,
+        1,
         ["a.md:1: 'answer'", "b.py:1: 'tell'", "c.md:1: 'anew'"],
     )
-    assert check("--list", ".") == (status, lines)
-    status, lines = check("--list", "b.py")
-    assert (status, [line.partition(", ")[0] for line in lines]) == (0, ["b.py:1: 'tell': write return"])
+    assert check(".") == (status, lines)
+    status, lines = check("b.py", "data.json")
+    assert (status, [line.partition(", ")[0] for line in lines]) == (1, ["b.py:1: 'tell': write return"])
+    for name in ("a.md", "b.py", "c.md"):
+        (repository / name).write_text("")
+    assert check() == (0, [])
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected", "places"),
-    [
-        ({}, 0, []),
-        ({"b.py": "# Tell it.\nx = 2\n"}, 0, []),  # the line with the phrase did not change
-        ({"b.py": "# Tell it.\nx = 2  # tell\n"}, 1, ["b.py:2: 'tell'"]),
-        ({"b.py": "x = 1\n# Tell it.\n"}, 0, ["b.py:2: 'tell'"]),  # moved
-        ({"b.py": "x = 1\n", "c d.py": "# Tell it.\n"}, 0, ["c d.py:1: 'tell'"]),  # moved to another file
-        ({"b.py": "x = 1\n# Say it.\n# Say it.\n"}, 1, ["b.py:2: 'say'", "b.py:3: 'say'"]),
-        ({"é.md": "An answer.\n"}, 1, ["é.md:1: 'answer'"]),
-        ({"b.py": None, "e.py": "# Tell it.\nx = 1\n"}, 0, []),  # renamed
-        ({".ci/task": "#!/bin/sh\n# anew\n"}, 1, [".ci/task:2: 'anew'"]),
-        ({"data.json": '"answers"\n'}, 0, []),
-        ({"a.md": None}, 0, []),
-    ],
-)
-def test_changed_lines_may_not_add_phrases(
-    repository: Path, check: _Check, changes: dict[str, str | None], expected: int, places: list[str]
-) -> None:
-    """``--changed`` prints what is in changed lines, and fails when the changed files have more than before."""
-    for name, text in changes.items():
-        if text is None:
-            (repository / name).unlink()
-        else:
-            (repository / name).parent.mkdir(exist_ok=True)
-            (repository / name).write_text(text, encoding="utf-8")
-    _git(repository, "add", "--all")
-    status, lines = check("--changed")
-    warnings = [line.partition(": write ")[0] for line in lines if line.startswith("warning: ")]
-    assert (status, warnings) == (expected, [f"warning: {place}" for place in places])
-    assert any(line.startswith("error: the changed files have ") for line in lines) == bool(status)
-
-
-def test_list_reads_paths_from_the_working_directory(
+def test_paths_are_relative_to_the_working_directory(
     repository: Path, check: _Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A path is relative to the working directory, and a folder stands for its files."""
@@ -203,45 +154,22 @@ def test_list_reads_paths_from_the_working_directory(
     (repository / "docs" / "more" / "c.md").write_text("Anew.\n")
     monkeypatch.chdir(repository / "docs")
     for argument in ("more", "more/c.md", str(repository / "docs")):
-        status, lines = check("--list", argument)
-        assert (status, [line.partition(": write ")[0] for line in lines]) == (0, ["docs/more/c.md:1: 'anew'"])
+        status, lines = check(argument)
+        assert (status, [line.partition(": write ")[0] for line in lines]) == (1, ["docs/more/c.md:1: 'anew'"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--list", "no.md"), "error: --list: no.md is not a file or folder of the project"),
-        (("--list", ".."), "error: --list: .. is not a file or folder of the project"),
-        (("--changed", "no-branch"), "error: git: fatal: "),
-    ],
-)
+@pytest.mark.parametrize("argument", ["no.md", ".."])
 def test_a_wrong_argument_is_an_error(
-    *,
     vocabulary: Any,
     repository: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...],
-    message: str,
+    argument: str,
 ) -> None:
-    """A path or revision that does not exist ends with one line that names it, and without a traceback."""
+    """A path that does not exist or is outside ends with one line that names it, and without a traceback."""
     monkeypatch.chdir(repository)
     with pytest.raises(SystemExit) as caught:
-        vocabulary.main(list(arguments), repository, 0)
+        vocabulary.main([argument], repository)
     assert caught.value.code == 2
+    message = f"error: {argument} is not a file or folder of the project"
     assert message in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_changed_counts_new_files_and_no_later_changes_of_the_other_branch(repository: Path, check: _Check) -> None:
-    """``--changed`` compares with the commit at which the branch left the other one, and reads files not yet added."""
-    _git(repository, "branch", "-q", "mine")
-    (repository / "a.md").write_text("A response.\n")
-    _git(repository, "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qam", "Change the other branch")
-    other = subprocess.run(
-        ["git", "-C", repository, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    _git(repository, "checkout", "-q", "mine")
-    assert check("--changed", other) == (0, [])
-    (repository / "new.md").write_text("Anew.\n")
-    status, lines = check("--changed", other)
-    assert (status, lines[0].partition(": write ")[0]) == (1, "warning: new.md:1: 'anew'")

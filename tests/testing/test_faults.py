@@ -298,7 +298,7 @@ def test_a_fault_of_one_s_own(service: LocalCodePipeline, connected: Any, action
 
     service.faults.add("AcknowledgeThirdPartyJob", Broken())
     service.faults.add("AcknowledgeThirdPartyJob", Twice())
-    with pytest.raises(ClientError, match=r"InternalFailure\).*The local CodePipeline met a LookupError$"):
+    with pytest.raises(ClientError, match=r"InternalFailure\).*The local CodePipeline failed with LookupError$"):
         _acknowledge(connected, action)
     with pytest.raises(ClientError, match="InvalidNonceException"):
         _acknowledge(connected, action)

@@ -199,7 +199,7 @@ class ArtifactStore:
         """
         Read one input artifact as a stream of bytes, which cannot seek.  Close it, or use it in a ``with`` statement.
 
-        After a dropped connection it resumes.  The checksum is known at the end only: bytes that were read are not to be
+        After a dropped connection it resumes.  The checksum is known at the end only: bytes that were read must not be
         relied on before the stream has ended.  Reading raises the errors that the class names.
 
         Args:
