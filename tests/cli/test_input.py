@@ -110,9 +110,9 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        ([], 252, "a known command"),
-        (["nothing"], 252, "a known command"),
-        ([DETAILS, "extra-xMARK"], 252, "a known command"),
+        ([], 252, "unknown command or unexpected argument"),
+        (["nothing"], 252, "unknown command or unexpected argument"),
+        ([DETAILS, "extra-xMARK"], 252, "unknown command or unexpected argument"),
         ([DETAILS, "--client-token", _TOKEN], 252, "--job-id: is required"),
         ([DETAILS, "--job-id", "job-1"], 252, "--client-token: is required, and there is no terminal"),
         ([DETAILS, "--job-id", "job-1", "--no-cli-auto-prompt"], 252, "--client-token: is required"),
@@ -136,7 +136,7 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
         (
             [DETAILS, *_JOB[:2], "--cli-input-json", '{"clientToken": 5}'],
             252,
-            "--cli-input-json: clientToken: must be a t",
+            "--cli-input-json: clientToken: must be a s",
         ),
         ([DETAILS, "--cli-input-json", "file:///nothing/xMARK"], 252, "the file cannot be read: No such file"),
         ([DETAILS, "--cli-input-json", "file:///"], 252, "the file cannot be read: Is a directory"),

@@ -33,6 +33,7 @@ MODULES: Mapping[str, str | None] = {
     "cp_thirdparty.telemetry": None,
     "cp_thirdparty.testing": None,
     "cp_thirdparty.testing.faults": None,
+    "cp_thirdparty.testing.journal_conformance": "pytest",
     "cp_thirdparty.testing.plugin": "pytest",
     "cp_thirdparty.testing.samples": None,
     "cp_thirdparty.testing.strategies": "hypothesis",

@@ -175,7 +175,7 @@ def test_an_error_of_the_clock_reaches_the_caller() -> None:
         connection = http.client.HTTPConnection(*_address(service), timeout=5)
         assert _poll_over(connection) == {
             "__type": "InternalFailure",
-            "message": "The local CodePipeline met a LookupError",
+            "message": "The local CodePipeline failed with LookupError",
         }
         connection.close()
 

@@ -245,7 +245,7 @@ def test_a_function_that_fails_is_an_internal_failure(source: Callable[[], Any],
     service = _service()
     with service.client(in_process=True) as client:
         job_id = _claimed(service, client, artifact_credentials=source)
-        with pytest.raises(exceptions.ServiceError, match=f"The local CodePipeline met a {error}") as caught:
+        with pytest.raises(exceptions.ServiceError, match=f"The local CodePipeline failed with {error}") as caught:
             _read(client, job_id)
     assert caught.value.code == "InternalFailure"
     assert "xMARKERx" not in str(caught.value)
