@@ -14,14 +14,24 @@ if TYPE_CHECKING:
     from cp_thirdparty.testing import strategies as strategies
     from cp_thirdparty.testing.actions import Action, Job, Success
     from cp_thirdparty.testing.clock import ManualClock
-    from cp_thirdparty.testing.folder_artifacts import FolderArtifacts
+    from cp_thirdparty.testing.folder_artifacts import ArtifactContent, FolderArtifacts
     from cp_thirdparty.testing.journal import RequestRecord
     from cp_thirdparty.testing.server import LocalCodePipeline
 
-__all__ = ["Action", "FolderArtifacts", "Job", "LocalCodePipeline", "ManualClock", "RequestRecord", "Success"]
+__all__ = [
+    "Action",
+    "ArtifactContent",
+    "FolderArtifacts",
+    "Job",
+    "LocalCodePipeline",
+    "ManualClock",
+    "RequestRecord",
+    "Success",
+]
 
 _HOMES = {
     "Action": "testing.actions",
+    "ArtifactContent": "testing.folder_artifacts",
     "FolderArtifacts": "testing.folder_artifacts",
     "Job": "testing.actions",
     "LocalCodePipeline": "testing.server",

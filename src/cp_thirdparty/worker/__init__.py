@@ -1,8 +1,8 @@
 """The worker: every acknowledged job ends in exactly one accepted result."""
 
 from cp_thirdparty.worker._processes import ProcessPerJob, processes
-from cp_thirdparty.worker.events import JobEvent, JobEventName
-from cp_thirdparty.worker.health import WorkerHealth
+from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName
+from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.journal import (
     FinishedOutcome,
@@ -28,16 +28,18 @@ from cp_thirdparty.worker.outcomes import (
 from cp_thirdparty.worker.policy import worker_policy
 from cp_thirdparty.worker.processor import JobProcessor
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
-from cp_thirdparty.worker.runner import Handler
+from cp_thirdparty.worker.runner import ArtifactsFactory, Handler
 from cp_thirdparty.worker.sqlite_journal import SqliteJournal
 from cp_thirdparty.worker.token_sources import EnvironmentTokens, SecretsManagerTokens
 from cp_thirdparty.worker.tokens import ClientTokens, RefreshingTokens
 from cp_thirdparty.worker.worker import JobWorker
 
 __all__ = [
+    "ArtifactsFactory",
     "ClientTokens",
     "Continued",
     "EnvironmentTokens",
+    "EventHook",
     "FinishedOutcome",
     "Gone",
     "HandedBack",
@@ -68,6 +70,7 @@ __all__ = [
     "Uncertain",
     "Unsent",
     "WorkerHealth",
+    "WorkerState",
     "processes",
     "worker_policy",
 ]

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJobClient
-from cp_thirdparty.worker import EnvironmentTokens, Journal, SqliteJournal
-from cp_thirdparty.worker.runner import ArtifactsFactory
+from cp_thirdparty.worker import (
+    ArtifactsFactory,
+    EnvironmentTokens,
+    Journal,
+    SqliteJournal,
+)
 from partner_scan.configuration import ScanConfiguration
 from partner_scan.handler import handle
 
