@@ -66,7 +66,7 @@ def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_byte
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
     check_space(file, facts.size)
-    with pinned(facts.etag, facts.size), closing_answers(), transfers(s3) as manager:
+    with pinned(facts.etag, facts.size), close_responses(), transfers(s3) as manager:
         future = manager.download(
             *(place.bucket, place.key, file),
             extra_args={"ChecksumMode": "ENABLED"},
@@ -90,7 +90,7 @@ class _Known:
 
 
 def _check(file: BinaryIO, place: Place, facts: Facts) -> None:
-    # Of the answers to ranges S3 tells no checksum; botocore has looked at that of a smaller object, read at once.
+    # For a range S3 sends no checksum; botocore has looked at that of a smaller object, read at once.
     if facts.checksum is None or facts.size < PART_BYTES:
         return
     running = facts.checksum.start()

@@ -78,7 +78,7 @@ _TOLD: Final = frozenset(
     }
 )
 
-_ANSWERS: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] = (
+_ERRORS_BY_CODE: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] = (
     (_NOT_FOUND, ArtifactNotFoundError, "S3 has no such object"),
     (_CREDENTIALS, CredentialsError, "S3 does not accept the credentials of the job"),
     (_ELSEWHERE, ArtifactTransferError, "the bucket is in another region; give its region_name"),
@@ -205,7 +205,7 @@ def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPa
     if code in _THROTTLING:
         facts["is_retry_safe"] = True
         return ThrottledError("", code=code, **facts)
-    for codes, kind, text in _ANSWERS:
+    for codes, kind, text in _ERRORS_BY_CODE:
         if code in codes:
             return kind(f"{place}: {text}", **facts)
     facts["is_retry_safe"] = metadata.get("HTTPStatusCode", 0) >= _SERVER_ERROR

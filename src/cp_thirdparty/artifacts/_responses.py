@@ -91,7 +91,7 @@ def _range_fault(status: int, span: re.Match[str], headers: Mapping[str, str], s
     last = min(int(span[2] or total), total - 1)
     length = int(headers["content-length"])
     if status != _PARTIAL or sent is None or (begin, end, length) != (int(span[1]), last, last - begin + 1):
-        return "S3 did not send the part of the object that was asked for"
+        return "S3 did not send the requested part of the object"
     return None if size in (None, total) else _OTHER_SIZE
 
 

@@ -30,7 +30,7 @@ __all__ = ["close_responses", "create_s3", "pinned"]
 
 # Where a request keeps which generation of the credentials has signed it, and that it was signed again.
 _GENERATION: Final = "cp_thirdparty.generation"
-_SIGNED_AGAIN: Final = "cp_thirdparty.signed_anew"
+_SIGNED_AGAIN: Final = "cp_thirdparty.signed_again"
 
 # S3's codes for expired temporary credentials: AWS's "Error responses" page of the S3 API reference, and those of its
 # other services.
@@ -242,9 +242,9 @@ class _Handlers:
             raise ResponseRefusedError("the object was replaced while it was read")
         if http.status_code >= _FIRST_NO_SUCCESS:
             self._clean(parsed)
-            return self._signed_anew(operation.name, request_dict["context"], parsed)
+            return self._sign_again(operation.name, request_dict["context"], parsed)
         pin = _PINNED.get()
-        fault = fault_of(
+        fault = find_fault(
             *(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id),
             size=None if pin is None else pin[1],
             is_request_id_required=self._is_request_id_required,

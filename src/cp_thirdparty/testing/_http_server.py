@@ -116,7 +116,7 @@ class _Received(io.RawIOBase):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # without it, each answer of two writes waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # without it, each response of two writes waits 40 ms for an acknowledgement
 
     def setup(self) -> None:
         super().setup()
