@@ -98,7 +98,7 @@ def _attrs_problems(model: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[
             value = getattr(instance, field.name)
         except AttributeError:
             if field.init and field.converter is not None:
-                yield field.name, _refused(failure)
+                yield field.name, _refusal(failure)
             return
         if field.init and field.validator is not None:
             yield from ((field.name, rule) for rule in _broken_rules(field.validator, instance, field, value))
@@ -110,7 +110,7 @@ def _broken_rules(validator: Any, instance: Any, field: Any, value: Any) -> Iter
     except Exception as failure:  # noqa: BLE001 - code of the partner
         inner = _inner_validators(validator)
         broken = [rule for one in inner for rule in _broken_rules(one, instance, field, value)]
-        yield from broken[:1] if inner else [_attrs_rule(validator) or _refused(failure)]
+        yield from broken[:1] if inner else [_attrs_rule(validator) or _refusal(failure)]
 
 
 def _inner_validators(validator: Any) -> tuple[Any, ...]:
@@ -135,7 +135,7 @@ def _join_options(options: Iterable[object]) -> str:
     return ", ".join([*shown[:_MOST_OPTIONS], *(["..."] if len(shown) > _MOST_OPTIONS else [])])
 
 
-def _refused(failure: Exception) -> str:
+def _refusal(failure: Exception) -> str:
     return f"the class refused the value ({type(failure).__name__})"
 
 

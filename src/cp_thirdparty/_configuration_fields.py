@@ -102,7 +102,7 @@ def _takes(model: type[Any], arguments: Iterable[str]) -> bool:
 
 
 @attrs.frozen(kw_only=True)
-class _Declared:
+class _Declaration:
     """What a class of any kind declares about a field."""
 
     name: str
@@ -114,7 +114,7 @@ class _Declared:
     make_default: Callable[[], Any] | None = None
 
 
-def _declared_fields(model: Any) -> Iterable[_Declared] | None:
+def _declared_fields(model: Any) -> Iterable[_Declaration] | None:
     """Return what a class declares about its fields; ``None`` if it is a class of another kind."""
     if _is_pydantic(model):
         return _pydantic_fields(model)
@@ -125,7 +125,7 @@ def _declared_fields(model: Any) -> Iterable[_Declared] | None:
     if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
         raise TypeError(f"{name}: a configuration class has no InitVar")
     return [
-        _Declared(name=field, argument=argument, annotation=hints.get(field), has_default=has_default)
+        _Declaration(name=field, argument=argument, annotation=hints.get(field), has_default=has_default)
         for field, argument, has_default in _init_fields(model)
     ]
 
@@ -148,7 +148,7 @@ def _is_pydantic(model: type[Any]) -> bool:
     return base is not None and issubclass(model, base) and hasattr(base, "model_fields")
 
 
-def _pydantic_fields(model: Any) -> Iterator[_Declared]:
+def _pydantic_fields(model: Any) -> Iterator[_Declaration]:
     if model.__pydantic_root_model__:
         raise TypeError(f"{model.__qualname__}: a RootModel has no fields")
     model.model_rebuild()  # an annotation may name a class that was defined later
@@ -162,7 +162,7 @@ def _pydantic_fields(model: Any) -> Iterator[_Declared]:
         # An object of settings fills absent fields from the environment of the worker, which is not the customer's.
         is_known = has_default and not field.default_factory_takes_validated_data
         default = functools.partial(field.get_default, call_default_factory=True)
-        yield _Declared(
+        yield _Declaration(
             name=name,
             argument=cast("str", alias) if by_alias else name,
             annotation=field.annotation,
@@ -173,7 +173,7 @@ def _pydantic_fields(model: Any) -> Iterator[_Declared]:
         )
 
 
-def _field(model: type[Any], declared: _Declared, key_class: Any) -> Field:
+def _field(model: type[Any], declared: _Declaration, key_class: Any) -> Field:
     place = f"{model.__qualname__}.{declared.name}"
     bare, extras, is_optional = strip_annotation(declared.annotation)
     found = find_type(bare) or (_pydantic_type(bare) if _is_pydantic(model) else None)

@@ -224,13 +224,13 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
     fields = attrs.fields(model)
     absent: dict[str, None] = {member_name(field.name): None for field in fields if field.default is not attrs.NOTHING}
     if any(field.validator for field in fields):
-        return _checked(model, converter)
+        return _create_checking_hook(model, converter)
     if converter.detailed_validation:
-        return _explained(_members(model, fields, converter), absent, optional=optional)
-    return _fast(model, converter, absent, optional=optional)
+        return _create_detailed_hook(_members(model, fields, converter), absent, optional=optional)
+    return _create_fast_hook(model, converter, absent, optional=optional)
 
 
-def _fast(model: Any, converter: Converter, absent: dict[str, None], *, optional: bool) -> Hook:
+def _create_fast_hook(model: Any, converter: Converter, absent: dict[str, None], *, optional: bool) -> Hook:
     """
     Build the fast hook, which collects no details of an error.
 
@@ -260,7 +260,7 @@ def _fast(model: Any, converter: Converter, absent: dict[str, None], *, optional
     return structure_object
 
 
-def _explained(structure_members: Hook, absent: dict[str, None], *, optional: bool) -> Hook:
+def _create_detailed_hook(structure_members: Hook, absent: dict[str, None], *, optional: bool) -> Hook:
     def structure_object(value: Any, annotation: Any) -> Any:
         if value is None and optional:
             return None
@@ -271,7 +271,7 @@ def _explained(structure_members: Hook, absent: dict[str, None], *, optional: bo
     return structure_object
 
 
-def _checked(model: Any, converter: Converter) -> Hook:
+def _create_checking_hook(model: Any, converter: Converter) -> Hook:
     """Make the hook of a class that we send, whose own ``__init__`` knows the rules."""
     structure_members = _members(model, attrs.fields(model), converter)
 
@@ -288,7 +288,7 @@ def _members(cls: Any, fields: Sequence[Any], converter: Converter, **options: A
     return hook
 
 
-def _explained_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
+def _create_detailed_hook_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
     """Read a list in parts, and explain no more than the first part that has a fault."""
     start = 0
     try:
@@ -310,7 +310,7 @@ def _list(item: Any, converter: Converter) -> Hook:
         if not isinstance(value, list):
             raise MismatchError("must be a list")
         if explain is not None:
-            return tuple(_explained_in_parts(explain, value, item))
+            return tuple(_create_detailed_hook_in_parts(explain, value, item))
         return tuple([structure_item(element, item) for element in value])
 
     return structure_list

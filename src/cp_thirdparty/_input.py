@@ -25,7 +25,7 @@ class DuplicateMemberError(ValueError):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.problem = f"the member{_shown(name)} is given more than once"
+        self.problem = f"the member{_show(name)} is given more than once"
 
 
 def check_unique(names: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ def unknown_member(name: object, known: Sequence[str]) -> str:
     near = near_miss(name, known) if isinstance(name, str) else None
     if near is not None:
         return f"unknown member {name!a}; did you mean {near!r}?"
-    return f"unknown member{_shown(name)}; must be one of {', '.join(known)}"
+    return f"unknown member{_show(name)}; must be one of {', '.join(known)}"
 
 
 def near_miss(word: str, known: Iterable[str]) -> str | None:
@@ -90,7 +90,7 @@ def _letters(word: str) -> str:
     return word.lower().replace("-", "").replace("_", "")
 
 
-def _shown(name: object) -> str:
+def _show(name: object) -> str:
     return f" {name!r}" if isinstance(name, str) and _NAME.fullmatch(name) else ""
 
 

@@ -67,7 +67,7 @@ def integer(value: object) -> str | None:
     return None if isinstance(value, int) and not isinstance(value, bool) else "must be an int"
 
 
-def whole_number(value: object, minimum: int, maximum: int | None = None) -> str | None:
+def int_in_range(value: object, minimum: int, maximum: int | None = None) -> str | None:
     """Check an ``int`` within a range, ends included.  A ``bool`` is not one."""
     if not isinstance(value, int) or isinstance(value, bool):
         return "must be an int"

@@ -44,8 +44,8 @@ def check_failure(
 
     The first two arguments are swapped if only the second one is a failure type.
     """
-    kind = _known(failure_type)
-    if kind is None and (kind := _known(message)) is not None:
+    kind = _find_failure_type(failure_type)
+    if kind is None and (kind := _find_failure_type(message)) is not None:
         message = failure_type
     problems: list[str] = []
     if kind is None:
@@ -60,7 +60,7 @@ def check_failure(
     return correct, problems
 
 
-def _known(value: object) -> FailureType | None:
+def _find_failure_type(value: object) -> FailureType | None:
     return _FAILURE_TYPES.get(str.__str__(value)) if isinstance(value, str) else None
 
 

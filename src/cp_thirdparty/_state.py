@@ -48,7 +48,7 @@ def encode_state(state: object) -> str:
     else:
         # A class without a comparison of its own compares identities.
         if read == state or model.__eq__ is object.__eq__:
-            return _checked_length(f"cp-state1:{version}:{_checksum(version, text)}:{text}")
+            return _check_length(f"cp-state1:{version}:{_checksum(version, text)}:{text}")
         problem = "it is not the same after it was written as JSON and read; a state has no secrets"
     raise ResultTypeError(f"state: an object of {model.__qualname__} cannot be kept: {problem}")
 
@@ -106,7 +106,7 @@ def _checksum(version: int, text: str) -> str:
     return hashlib.sha256(f"{version}:{text}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _checked_length(token: str) -> str:
+def _check_length(token: str) -> str:
     broken = _limits.text(token, _limits.CONTINUATION_TOKEN)
     if broken is not None:
         raise InvalidRequestError("state", f"its continuation token has {len(token):,} characters and {broken}")

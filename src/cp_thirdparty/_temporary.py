@@ -33,7 +33,7 @@ from cp_thirdparty.exceptions import ArtifactError
 if sys.platform != "win32":  # pragma: no branch - Windows has no such locks
     import fcntl
 
-__all__ = ["OpenDirectory", "PrivateDirectory", "Swept", "sweep"]
+__all__ = ["OpenDirectory", "PrivateDirectory", "SweepResult", "sweep"]
 
 _PREFIX: Final = "cp-thirdparty-tmp-"
 
@@ -174,14 +174,14 @@ class PrivateDirectory:
         """
         before = self.inner.status(name)
         if not self._is_in_place():
-            raise self._exchanged()
+            raise self._exchange_error()
         descriptors = {"src_dir_fd": self.inner.descriptor, "dst_dir_fd": self._parent.descriptor}
         try:
             os.replace(self.inner.path + name, self._parent.path + to, **descriptors)  # noqa: PTH105 - pathlib has no descriptors
         except OSError as failure:
             raise OSError(failure.errno, failure.strerror, os.fspath(self._parent_path / to)) from None
         if not _is_same(self._parent_path / to, before):
-            raise self._exchanged()
+            raise self._exchange_error()
 
     def close(self, *, seconds: float = _REMOVAL_SECONDS) -> str:
         """
@@ -221,7 +221,7 @@ class PrivateDirectory:
             except FileNotFoundError:  # a sweep has removed it
                 continue
             except NotADirectoryError:
-                raise self._exchanged() from None
+                raise self._exchange_error() from None
             self.inner = opened  # before it is locked: another thread may fork
             try:
                 is_kept = opened.descriptor is None or self._take(name, opened, opened.descriptor)
@@ -240,7 +240,7 @@ class PrivateDirectory:
         """Check and lock a new directory, and return ``False`` if a sweep has taken it."""
         status = os.fstat(descriptor)
         if not _can_be_new(opened, descriptor, status):
-            raise self._exchanged()
+            raise self._exchange_error()
         with suppress(PermissionError):  # by a file system without modes
             os.fchmod(descriptor, _PRIVATE)  # whatever the umask is
         if _lock(descriptor) is False:
@@ -252,7 +252,7 @@ class PrivateDirectory:
     def _is_in_place(self) -> bool:
         return self.inner.descriptor is None or _is_same(self.path, os.fstat(self.inner.descriptor))
 
-    def _exchanged(self) -> ArtifactError:
+    def _exchange_error(self) -> ArtifactError:
         return ArtifactError(f"another user has exchanged a file or directory in {os.fspath(self._parent_path)!a}")
 
 
@@ -309,7 +309,7 @@ def _has_modes(descriptor: int, mode: int) -> bool:
 
 
 @attrs.frozen
-class Swept:
+class SweepResult:
     """
     What a sweep has found.
 
@@ -323,7 +323,7 @@ class Swept:
     kept: tuple[tuple[str, str], ...]
 
 
-def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> Swept:
+def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
     """
     Remove the temporary directories of dead processes of this user.
 
@@ -342,7 +342,7 @@ def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> Swept:
         parent.close()
 
 
-def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> Swept:
+def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> SweepResult:
     removed: list[str] = []
     kept: list[tuple[str, str]] = []
     with _listing(parent, path) as entries:
@@ -356,7 +356,7 @@ def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> Swept:
             kept.append((name, reason))
         else:
             removed.append(name)
-    return Swept(tuple(removed), tuple(kept))
+    return SweepResult(tuple(removed), tuple(kept))
 
 
 @contextmanager

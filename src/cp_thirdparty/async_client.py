@@ -31,7 +31,7 @@ from cp_thirdparty._core.send import (
     plain_parameters,
     result_of_failure,
 )
-from cp_thirdparty._core.settings import own_config, prepare, refused_setting
+from cp_thirdparty._core.settings import check_settings, own_config, prepare
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._lazy import missing_extra
 from cp_thirdparty.enums import JobStatus
@@ -180,7 +180,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
 
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
         """
-        refused = refused_setting(
+        refused = check_settings(
             endpoint_url=endpoint_url,
             verify=verify,
             connect_timeout=connect_timeout,
@@ -328,7 +328,7 @@ class AsyncThirdPartyJobClient(JobClientBase):
             return self
         if self._client is not None:
             raise InvalidRequestError("client", "must not be entered again before it is closed")
-        client = await self._recipe.made()
+        client = await self._recipe.create_client()
         if isinstance(client, ThirdPartyError):
             raise client
         if self._client is not None:  # another task was faster
@@ -415,7 +415,7 @@ class _Recipe:
     config: AioConfig
     settings: Mapping[str, Any]
 
-    async def made(self) -> AioBaseClient | ThirdPartyError:
+    async def create_client(self) -> AioBaseClient | ThirdPartyError:
         """Make a client of aiobotocore, or return the error."""
         redaction.install()
         session = self.session

@@ -19,7 +19,7 @@ from cp_thirdparty._core.backoff import FATAL, PollPace
 from cp_thirdparty._core.facts import unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
-from cp_thirdparty._core.settings import Boto3Session, is_session, made_client, own_config, refused_setting
+from cp_thirdparty._core.settings import Boto3Session, check_settings, create_botocore_client, is_session, own_config
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -150,7 +150,7 @@ class ThirdPartyJobClient(JobClientBase):
 
             cp_thirdparty.exceptions.CredentialsError: The AWS credentials cannot be loaded.
         """
-        refused = refused_setting(
+        refused = check_settings(
             endpoint_url=endpoint_url,
             verify=verify,
             connect_timeout=connect_timeout,
@@ -164,7 +164,7 @@ class ThirdPartyJobClient(JobClientBase):
             raise refused
         settings = own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
         make = functools.partial(
-            made_client,
+            create_botocore_client,
             session,
             profile_name,
             region_name=region_name,

@@ -99,15 +99,15 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
     if secrets not in ("mask", "reveal"):
         raise TypeError('secrets must be "mask" or "reveal"')
     show = str if secrets == "mask" else SecretStr.get_secret_value
-    document: dict[str, Any] = _shown(make_converter(detailed=False).unstructure(model), show)
+    document: dict[str, Any] = _show(make_converter(detailed=False).unstructure(model), show)
     return document
 
 
-def _shown(document: Any, show: Callable[[SecretStr], str]) -> Any:
+def _show(document: Any, show: Callable[[SecretStr], str]) -> Any:
     if isinstance(document, SecretStr):
         return show(document)
     if isinstance(document, dict):
-        return {key: _shown(value, show) for key, value in cast("dict[str, Any]", document).items()}
+        return {key: _show(value, show) for key, value in cast("dict[str, Any]", document).items()}
     if isinstance(document, list):
-        return [_shown(value, show) for value in document]
+        return [_show(value, show) for value in document]
     return document

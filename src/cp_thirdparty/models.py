@@ -59,11 +59,11 @@ _T = TypeVar("_T")
 _FAILURE_TYPES: dict[str, FailureType] = {member.value: member for member in FailureType}
 
 
-def _wrapped(value: str | SecretStr | None) -> SecretStr | None:
+def _wrap(value: str | SecretStr | None) -> SecretStr | None:
     return None if value is None else SecretStr.wrap(value)
 
 
-def _wrapped_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, SecretStr]:
+def _wrap_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, SecretStr]:
     return value if isinstance(value, SecretMapping) else SecretMapping(value)
 
 
@@ -104,7 +104,7 @@ def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
     return tuple(value)
 
 
-def _checked(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
+def _check(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
     """Make an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
 
     def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
@@ -126,7 +126,7 @@ def _failure_type(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
 
 
-def _shown(model: type[_T]) -> type[_T]:
+def _add_views(model: type[_T]) -> type[_T]:
     """Add the views of a model for Jupyter and rich: not a base class, which the drafts of `_hooks` would not have."""
     for name, show in (("__repr__", _repr), ("_repr_html_", _html), ("__rich__", _rich_tree)):
         setattr(model, name, show)
@@ -174,7 +174,7 @@ class _ByName(Mapping[str, "Artifact"]):
         return list(self._artifacts)
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
     """Where an object lies in S3."""
@@ -185,7 +185,7 @@ class S3Location:
     """The key of the object.  Never use it as a local path."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
@@ -201,7 +201,7 @@ class ArtifactLocation:
     """The place in S3, or ``None``."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
     """Files that an action takes or makes, most often one ZIP archive."""
@@ -223,7 +223,7 @@ class Artifact:
         return None if self.location is None else self.location.s3_location
 
 
-@_shown
+@_add_views
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
@@ -236,15 +236,15 @@ class ArtifactCredentials:
         TypeError: A value is not a string.
     """
 
-    access_key_id: SecretStr | None = attrs.field(default=None, converter=_wrapped)
+    access_key_id: SecretStr | None = attrs.field(default=None, converter=_wrap)
     """The access key, or ``None``."""
-    secret_access_key: SecretStr | None = attrs.field(default=None, converter=_wrapped)
+    secret_access_key: SecretStr | None = attrs.field(default=None, converter=_wrap)
     """The secret key, or ``None``."""
-    session_token: SecretStr | None = attrs.field(default=None, converter=_wrapped)
+    session_token: SecretStr | None = attrs.field(default=None, converter=_wrap)
     """The session token, or ``None``."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class EncryptionKey:
     """
@@ -260,7 +260,7 @@ class EncryptionKey:
     """The kind of key.  It may be given as text."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionTypeId:
     """
@@ -280,7 +280,7 @@ class ActionTypeId:
     """The version, a string such as ``"1"``."""
 
 
-@_shown
+@_add_views
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionConfiguration:
@@ -294,11 +294,11 @@ class ActionConfiguration:
         TypeError: A value is not a string.
     """
 
-    configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrapped_values)
+    configuration: Mapping[str, SecretStr] = attrs.field(factory=dict, converter=_wrap_values)
     """Values by key.  Immutable."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class StageContext:
     """The stage of the pipeline."""
@@ -307,7 +307,7 @@ class StageContext:
     """Its name, or ``None``."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionContext:
     """The action within its stage."""
@@ -318,7 +318,7 @@ class ActionContext:
     """The id of this run of the action, or ``None``."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class PipelineContext:
     """The pipeline that the job belongs to."""
@@ -345,7 +345,7 @@ class PipelineContext:
         return " / ".join(name for name in names if name)
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
     """What a job is about.  The service documents every part as optional."""
@@ -408,7 +408,7 @@ class _WeaklyReferenced:
     __slots__ = ("__weakref__",)
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobDetails(_WeaklyReferenced):
     """The result of ``GetThirdPartyJobDetails``."""
@@ -421,7 +421,7 @@ class JobDetails(_WeaklyReferenced):
     """A fence number for the acknowledgement, which lets one worker have the job.  Not a secret."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ThirdPartyJob(_WeaklyReferenced):
     """What a poll returns.  It holds no secret, so it is what travels between processes."""
@@ -432,7 +432,7 @@ class ThirdPartyJob(_WeaklyReferenced):
     """The id of the job."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CurrentRevision:
     """
@@ -445,21 +445,21 @@ class CurrentRevision:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    revision: str = attrs.field(validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.REVISION))
+    revision: str = attrs.field(validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.REVISION))
     """The revision id, up to 1,500 characters."""
     change_identifier: str = attrs.field(
-        validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.CHANGE_IDENTIFIER)
+        validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.CHANGE_IDENTIFIER)
     )
     """What changed, up to 100 characters."""
-    created: datetime | None = attrs.field(default=None, validator=_checked(_limits.aware_datetime))
+    created: datetime | None = attrs.field(default=None, validator=_check(_limits.aware_datetime))
     """When the revision was made, with a time zone; fractions of a second may get lost."""
     revision_summary: str | None = attrs.field(
-        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.REVISION_SUMMARY)
+        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.REVISION_SUMMARY)
     )
     """A description of it, up to 2,048 characters."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ExecutionDetails:
     """
@@ -472,20 +472,20 @@ class ExecutionDetails:
     """
 
     summary: str | None = attrs.field(
-        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXECUTION_SUMMARY)
+        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.EXECUTION_SUMMARY)
     )
     """A description of the state, up to 2,048 characters."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters; links to its page."""
     percent_complete: int | None = attrs.field(
-        default=None, validator=_checked(_limits.integer), metadata=_limit(_limits.whole_number, 0, _limits.MAX_PERCENT)
+        default=None, validator=_check(_limits.integer), metadata=_limit(_limits.int_in_range, 0, _limits.MAX_PERCENT)
     )
     """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
 
 
-@_shown
+@_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class FailureDetails:
     """
@@ -498,13 +498,11 @@ class FailureDetails:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    type: FailureType = attrs.field(converter=_failure, validator=_checked(_failure_type))
+    type: FailureType = attrs.field(converter=_failure, validator=_check(_failure_type))
     """The kind of failure.  It may be given as its value, such as ``"JobFailed"``."""
-    message: str = attrs.field(
-        validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.FAILURE_MESSAGE)
-    )
+    message: str = attrs.field(validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.FAILURE_MESSAGE))
     """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=_checked(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters."""

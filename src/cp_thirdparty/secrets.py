@@ -95,7 +95,7 @@ class SecretStr:
         return _MASK  # whatever the width asked for: padding must not depend on anything
 
     def __hash__(self) -> int:
-        return int.from_bytes(hashlib.blake2b(_encoded(self), key=_HASH_KEY, digest_size=8).digest(), "big")
+        return int.from_bytes(hashlib.blake2b(_encode(self), key=_HASH_KEY, digest_size=8).digest(), "big")
 
     # Type checkers would accept assignments, and comparisons with strings, which are always false.
     if not TYPE_CHECKING:  # pragma: no branch
@@ -103,7 +103,7 @@ class SecretStr:
         def __eq__(self, other: object) -> bool:
             if not isinstance(other, SecretStr):
                 return NotImplemented
-            return hmac.compare_digest(_encoded(self), _encoded(other))
+            return hmac.compare_digest(_encode(self), _encode(other))
 
         def __setattr__(self, name: str, value: object) -> NoReturn:
             raise AttributeError("SecretStr is immutable")
@@ -146,7 +146,7 @@ _NO_PICKLE = (
 )
 
 
-def _encoded(secret: SecretStr) -> bytes:
+def _encode(secret: SecretStr) -> bytes:
     # surrogatepass: an encoding error would carry the value.
     return secret.get_secret_value().encode("utf-8", "surrogatepass")
 

@@ -9,7 +9,7 @@ import attrs
 
 from cp_thirdparty._text import show, show_optional
 
-__all__ = ["CallRecord", "is_wanted", "tell"]
+__all__ = ["CallRecord", "emit", "is_wanted"]
 
 _log = logging.getLogger("cp_thirdparty")
 
@@ -51,7 +51,7 @@ def is_wanted(on_call: Callable[[CallRecord], object] | None) -> bool:
     return on_call is not None or _log.isEnabledFor(logging.DEBUG)
 
 
-def tell(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
+def emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
     """Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped."""
     _log.debug(
         "%s job=%s status=%s request=%s attempts=%d %.0f ms",

@@ -12,7 +12,7 @@ import pytest
 from cp_thirdparty import ArtifactStore
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import Rule, broken
+from cp_thirdparty.artifacts._archive_rules import Rule, rule_error
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "customers-archives.md").read_text(encoding="utf-8")
 _ROW = re.compile(
@@ -40,7 +40,7 @@ def test_the_page_has_the_options_of_a_rule(text: str) -> None:
 
 def test_the_hint_of_a_limit_has_its_value() -> None:
     """The reader of the error sees which limit was exceeded, and that it can be set."""
-    error = broken(rules.DEPTH, "a", ArchiveLimits(max_depth=1234))
+    error = rule_error(rules.DEPTH, "a", ArchiveLimits(max_depth=1234))
     assert str(error) == "a: too many nested directories (the limit is max_depth=1,234)"
 
 

@@ -23,12 +23,12 @@ from botocore.config import Config
 from benchmarks.measure import choose_pairs, judge, main, print_table, seconds, take_turns
 from cp_thirdparty.testing import LocalCodePipeline, samples
 from cp_thirdparty.testing._exchange import Exchange
-from cp_thirdparty.testing._wire import Answer, HttpRequest, ok
+from cp_thirdparty.testing._wire import HttpRequest, Response, ok_response
 
 _THREADS = 32
 _TOKEN = "token"
 _TYPE = samples.action_type_id()
-_DETAILS = ok(
+_DETAILS = ok_response(
     {"jobDetails": {"id": "1", "nonce": "1", "data": {"actionConfiguration": {"configuration": {"Key": "value" * 20}}}}}
 )
 
@@ -79,12 +79,12 @@ def _serve(pipe: Connection, jobs: int, answers_bytes: bool) -> None:  # noqa: F
         ]
         job_ids = [action.jobs[0].id for action in actions]
         secret = service.secret_access_key.get_secret_value()
-        with patch.object(Exchange, "answer", _same_bytes if answers_bytes else Exchange.answer):
+        with patch.object(Exchange, "answer", _same_bytes if answers_bytes else Exchange.respond):
             pipe.send((service.endpoint_url, service.access_key_id, secret, job_ids))
             pipe.recv()
 
 
-def _same_bytes(_exchange: Any, _request: HttpRequest) -> Answer:
+def _same_bytes(_exchange: Any, _request: HttpRequest) -> Response:
     return _DETAILS
 
 

@@ -19,8 +19,8 @@ from support.command_line import command
 from support.journals import SCOPE, OldJournal, run_process
 
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
-from cp_thirdparty._cli.errors import described
-from cp_thirdparty._cli.formats import formatted
+from cp_thirdparty._cli.errors import describe_error
+from cp_thirdparty._cli.formats import format_document
 from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
@@ -260,12 +260,12 @@ def test_completion_knows_commands_and_options(words: str, expected: str) -> Non
 )
 def test_formats_of_odd_documents(document: object, output: str, expected: str) -> None:
     """What a query can leave of a response is written as the AWS CLI writes it."""
-    assert formatted(document, output, title="Get") == expected
+    assert format_document(document, output, title="Get") == expected
 
 
 def test_a_table_keeps_what_the_aws_cli_drops() -> None:
     """Lists of lists of structures have a section for each list; the AWS CLI fails or shows their names only."""
-    shown = formatted([[{"a": 1}], "x", [{"b": [2, {"c": 3}]}]], "table", title="Get")
+    shown = format_document([[{"a": 1}], "x", [{"b": [2, {"c": 3}]}]], "table", title="Get")
     assert [word for word in ("Get", "x", "a", "1", "b", "2", "c", "3") if word not in shown] == []
 
 
@@ -281,7 +281,7 @@ def test_a_table_keeps_what_the_aws_cli_drops() -> None:
 )
 def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -> None:
     """What click and Python print of a value is left out."""
-    assert described(error) == expected
+    assert describe_error(error) == expected
 
 
 @pytest.mark.parametrize(
@@ -382,4 +382,4 @@ def test_an_error_says_whether_the_request_may_have_been_accepted(
 ) -> None:
     """A user must know whether to run the command again."""
     code, hint = expected
-    assert described(error) == (code, f"{error}{hint}")
+    assert describe_error(error) == (code, f"{error}{hint}")

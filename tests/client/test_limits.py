@@ -106,7 +106,7 @@ def test_name(value: object, maximum: int, broken: str | None) -> None:
 @pytest.mark.parametrize(("value", "minimum", "maximum", "broken"), _NUMBERS, ids=repr)
 def test_whole_number(value: object, minimum: int, maximum: int | None, broken: str | None) -> None:
     """A number is an ``int`` within its range, ends included, and no ``bool``."""
-    assert broken == _limits.whole_number(value, minimum, maximum)
+    assert broken == _limits.int_in_range(value, minimum, maximum)
 
 
 @pytest.mark.parametrize(("value", "broken"), _TIMES, ids=str)
@@ -123,7 +123,7 @@ def test_is_unicode_tells_what_can_be_encoded(value: str) -> None:
 
 @given(
     st.one_of(st.text(st.characters(), min_size=4), st.integers(min_value=10_000), st.binary(min_size=4)),
-    st.sampled_from([_limits.text, _limits.name, _limits.whole_number]),
+    st.sampled_from([_limits.text, _limits.name, _limits.int_in_range]),
 )
 def test_no_rule_holds_the_value(value: Any, check: Any) -> None:
     """The rules for two values of one kind are the same: they are made of the limits alone."""

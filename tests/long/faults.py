@@ -18,7 +18,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead
 
 from cp_thirdparty import FailureDetails, ThirdPartyJobClient
 from cp_thirdparty.testing import Action, LocalCodePipeline, RequestRecord
-from cp_thirdparty.testing._wire import Answer, failed
+from cp_thirdparty.testing._wire import Response, error_response
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -40,7 +40,7 @@ _FAIL = "PutThirdPartyJobFailureResult"
 
 
 def _refuse(code: str, message: str = "The fault that was asked for") -> Instead:
-    return Instead(failed(code, message))
+    return Instead(error_response(code, message))
 
 
 _GONE = _refuse("JobNotFoundException")
@@ -52,7 +52,7 @@ _PASS = Delay(0.0)
 class _Undecodable:
     """The service returns with something else than details."""
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and replace the body."""
         answer, body = serve(), b'{"jobDetails": 1}'
         headers = {name: value for name, value in answer.headers.items() if name != "x-amz-crc32"}
@@ -69,7 +69,7 @@ class _EndFirst:
     end_job: Callable[[], object]
     fault: Fault
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """End the job, and play the fault."""
         self.end_job()
         return self.fault.play(serve)

@@ -16,7 +16,7 @@ from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import JobScope, MemoryJournal
 
 if TYPE_CHECKING:
-    from cp_thirdparty.testing._wire import Answer
+    from cp_thirdparty.testing._wire import Response
 
 ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 CLIENT_ID = "client-1"
@@ -109,7 +109,7 @@ class Before:
 
     happen: Callable[[], object]
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """Let it happen, and serve."""
         self.happen()
         return serve()
@@ -119,9 +119,9 @@ class Before:
 class Instead:
     """A fault: the service returns something else, and the request takes no effect."""
 
-    answer: Answer
+    answer: Response
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Return that."""
         return self.answer
 

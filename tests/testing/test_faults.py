@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from cp_thirdparty import ActionTypeId, exceptions
 from cp_thirdparty.testing import Action, LocalCodePipeline
-from cp_thirdparty.testing._wire import OPERATIONS, Answer
+from cp_thirdparty.testing._wire import OPERATIONS, Response
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -288,12 +288,12 @@ def test_a_fault_of_one_s_own(service: LocalCodePipeline, connected: Any, action
     """A class with a ``play()`` will do, and its errors reach the client by their type, as a 500."""
 
     class Twice:
-        def play(self, serve: Callable[[], Answer]) -> Answer:
+        def play(self, serve: Callable[[], Response]) -> Response:
             serve()
             return serve()
 
     class Broken:
-        def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - broken
+        def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - broken
             raise LookupError(_TOKEN)
 
     service.faults.add("AcknowledgeThirdPartyJob", Broken())

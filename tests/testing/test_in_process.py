@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, exceptions
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing._in_process import _received
+from cp_thirdparty.testing._in_process import _to_http_request
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
@@ -109,7 +109,9 @@ def test_several_services_do_not_mix(service: LocalCodePipeline) -> None:
 def test_each_form_of_a_request_is_understood(body: Any) -> None:
     """Bodies and headers of bytes and of text come out as a server would receive them."""
     headers: Any = {"X-Text": "a", "X-Bytes": b"b"}
-    received = _received(AWSPreparedRequest("POST", "https://example.com?b=1", headers, body, stream_output=False))
+    received = _to_http_request(
+        AWSPreparedRequest("POST", "https://example.com?b=1", headers, body, stream_output=False)
+    )
     assert (received.method, received.target) == ("POST", "/?b=1")
     assert dict(received.headers) == {"host": "example.com", "x-text": "a", "x-bytes": "b"}
     assert received.body == (b"" if body is None else json.dumps({"a": 1}).encode())

@@ -276,7 +276,7 @@ def test_a_file_without_clients_gets_one(tmp_path: Path, content: object) -> Non
     scenario = load(_file(tmp_path, content))
     service = LocalCodePipeline(**scenario.settings)
     introduction = scenario.play(service)
-    assert introduction.client_token != Scenario.made_up().play(LocalCodePipeline()).client_token
+    assert introduction.client_token != Scenario.create_default().play(LocalCodePipeline()).client_token
     with service.client(in_process=True) as client:
         assert client.poll_for_third_party_jobs(introduction.action_type_id) == ()
 

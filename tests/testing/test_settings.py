@@ -12,7 +12,7 @@ import pytest
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ThirdPartyJobClient, exceptions
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._artifact_credentials import CredentialDesk
+from cp_thirdparty.testing._artifact_credentials import CredentialIssuer
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _OTHER_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="2")
@@ -254,10 +254,10 @@ def test_a_function_that_fails_is_an_internal_failure(source: Callable[[], Any],
 def test_credentials_that_have_expired_are_forgotten() -> None:
     """A service that runs for long does not grow with each reading, though some credentials are renewed all along."""
     clock = ManualClock()
-    desk = CredentialDesk(clock=clock, lifetime=10)
+    desk = CredentialIssuer(clock=clock, lifetime=10)
     fixed = ArtifactCredentials(access_key_id="a")
     for _ in range(100):
-        desk.hand_out(fixed)
-        desk.hand_out(None)
+        desk.issue(fixed)
+        desk.issue(None)
         clock.advance(1)
     assert len(desk._ends) == 11

@@ -12,7 +12,15 @@ import pytest
 from botocore.model import Shape
 
 from cp_thirdparty.testing._exchange import _HANDLERS
-from cp_thirdparty.testing._wire import _IS_TYPE, OPERATIONS, BadRequestError, _problems, failed, ok, parse_request
+from cp_thirdparty.testing._wire import (
+    _IS_TYPE,
+    OPERATIONS,
+    BadRequestError,
+    _problems,
+    error_response,
+    ok_response,
+    parse_request,
+)
 
 _TARGET = {"x-amz-target": "CodePipeline_20150709.PutThirdPartyJobSuccessResult"}
 _MODEL = botocore.session.Session().get_service_model("codepipeline")
@@ -114,24 +122,24 @@ def test_each_operation_is_served() -> None:
 
 def test_an_answer_has_the_headers_of_the_service() -> None:
     """A good response has a request id of its own, the checksum and the length of its body, and the protocol's type."""
-    answer = ok({"status": "InProgress"})
+    answer = ok_response({"status": "InProgress"})
     assert (answer.status, json.loads(answer.body)) == (200, {"status": "InProgress"})
     assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
     assert answer.headers["Content-Length"] == str(len(answer.body))
     assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
-    assert answer.headers["x-amzn-RequestId"] != ok({}).headers["x-amzn-RequestId"]
+    assert answer.headers["x-amzn-RequestId"] != ok_response({}).headers["x-amzn-RequestId"]
     assert "x-amzn-ErrorType" not in answer.headers
 
 
 def test_an_answer_without_output_has_no_body() -> None:
     """The two results get a status alone."""
-    answer = ok(None)
+    answer = ok_response(None)
     assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")
 
 
 def test_an_error_names_its_code_twice() -> None:
     """A refusal has its code in the body and in a header."""
-    answer = failed("JobNotFoundException", "no")
+    answer = error_response("JobNotFoundException", "no")
     assert (answer.status, json.loads(answer.body)) == (400, {"__type": "JobNotFoundException", "message": "no"})
     assert answer.headers["x-amzn-ErrorType"] == "JobNotFoundException"
     assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))

@@ -35,9 +35,9 @@ from cp_thirdparty import (
     worker,
 )
 from cp_thirdparty.secrets import SecretMapping
-from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
+from cp_thirdparty.telemetry import CallRecord, emit, is_wanted
 from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success, plugin
-from cp_thirdparty.testing._artifact_credentials import CredentialDesk, CredentialSource
+from cp_thirdparty.testing._artifact_credentials import CredentialIssuer, CredentialSource
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._http_server import HttpServer
 from cp_thirdparty.testing._in_process import IN_PROCESS_URL, connect
@@ -45,11 +45,11 @@ from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioErro
 from cp_thirdparty.testing._signature import SignatureCheck
 from cp_thirdparty.testing._states import RefusedError, States
 from cp_thirdparty.testing._wire import (
-    Answer,
     BadRequestError,
     HttpRequest,
-    failed,
-    ok,
+    Response,
+    error_response,
+    ok_response,
     operation_name_of,
     parameters_of,
     parse_request,
@@ -131,7 +131,7 @@ def _is_wanted(on_call: Callable[[CallRecord], object] | None) -> None:
 
 
 def _tell(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
-    tell(record, on_call)
+    emit(record, on_call)
 
 
 # --- actions
@@ -187,14 +187,14 @@ def _success(
 
 
 def _credential_desk(
-    one: CredentialDesk,
+    one: CredentialIssuer,
     clock: Callable[[], float],
     lifetime: float,
     source: CredentialSource,
     credentials: ArtifactCredentials,
 ) -> None:
-    assert_type(CredentialDesk(clock=clock, lifetime=lifetime), CredentialDesk)
-    assert_type(one.hand_out(source), ArtifactCredentials | None)
+    assert_type(CredentialIssuer(clock=clock, lifetime=lifetime), CredentialIssuer)
+    assert_type(one.issue(source), ArtifactCredentials | None)
     assert_type(one.is_valid(credentials), bool)
 
 
@@ -223,8 +223,8 @@ def _exchange(
     status: int,
 ) -> None:
     assert_type(Exchange(states=states, faults=faults, journal=journal, signature=signature, clock=clock), Exchange)
-    assert_type(one.answer(request), Answer)
-    assert_type(one.refuse(code, message, status=status), Answer)
+    assert_type(one.respond(request), Response)
+    assert_type(one.refuse(code, message, status=status), Response)
     assert_type(one.clock, Callable[[], float])
     assert_type(one.faults, Faults)
     assert_type(one.journal, Journal)
@@ -235,19 +235,19 @@ def _exchange(
 # --- faults
 
 
-def _delay(one: Delay, seconds: float, serve: Callable[[], Answer]) -> None:
+def _delay(one: Delay, seconds: float, serve: Callable[[], Response]) -> None:
     assert_type(Delay(seconds), Delay)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
     assert_type(one.seconds, float)
 
 
-def _expired_credentials(one: ExpiredCredentials, serve: Callable[[], Answer]) -> None:
+def _expired_credentials(one: ExpiredCredentials, serve: Callable[[], Response]) -> None:
     assert_type(ExpiredCredentials(), ExpiredCredentials)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
 
 
-def _fault(one: Fault, serve: Callable[[], Answer]) -> None:
-    assert_type(one.play(serve), Answer)
+def _fault(one: Fault, serve: Callable[[], Response]) -> None:
+    assert_type(one.play(serve), Response)
 
 
 def _faults(one: Faults, operation_name: str, fault: Fault, times: int | None) -> None:
@@ -257,37 +257,37 @@ def _faults(one: Faults, operation_name: str, fault: Fault, times: int | None) -
     assert_type(one.take(operation_name), Fault | None)
 
 
-def _html_page(one: HtmlPage, status: int, page: str, serve: Callable[[], Answer]) -> None:
+def _html_page(one: HtmlPage, status: int, page: str, serve: Callable[[], Response]) -> None:
     assert_type(HtmlPage(status=status, page=page), HtmlPage)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
     assert_type(one.page, str)
     assert_type(one.status, int)
 
 
-def _lost_answer(one: LostAnswer, serve: Callable[[], Answer]) -> None:
+def _lost_answer(one: LostAnswer, serve: Callable[[], Response]) -> None:
     assert_type(LostAnswer(), LostAnswer)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
 
 
-def _server_error(one: ServerError, status: int, code: str, serve: Callable[[], Answer]) -> None:
+def _server_error(one: ServerError, status: int, code: str, serve: Callable[[], Response]) -> None:
     assert_type(ServerError(status=status, code=code), ServerError)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
     assert_type(one.code, str)
     assert_type(one.status, int)
 
 
-def _throttling(one: Throttling, code: str, status: int, serve: Callable[[], Answer]) -> None:
+def _throttling(one: Throttling, code: str, status: int, serve: Callable[[], Response]) -> None:
     assert_type(Throttling(code=code, status=status), Throttling)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
     assert_type(one.code, str)
     assert_type(one.status, int)
 
 
 def _truncated_body(
-    one: TruncatedBody, length: int, content_length: Literal["whole", "cut"], serve: Callable[[], Answer]
+    one: TruncatedBody, length: int, content_length: Literal["whole", "cut"], serve: Callable[[], Response]
 ) -> None:
     assert_type(TruncatedBody(length=length, content_length=content_length), TruncatedBody)
-    assert_type(one.play(serve), Answer)
+    assert_type(one.play(serve), Response)
     assert_type(one.content_length, Literal["whole", "cut"])
     assert_type(one.length, int)
 
@@ -515,7 +515,7 @@ def _scenario(
     one: Scenario,
     service: LocalCodePipeline,
 ) -> None:
-    assert_type(Scenario.made_up(), Scenario)
+    assert_type(Scenario.create_default(), Scenario)
     assert_type(one.play(service), Introduction)
     assert_type(len(one.actions), int)
     assert_type(one.clients, Mapping[str, SecretStr])
@@ -644,9 +644,9 @@ def _states(
 
 
 def _answer(
-    one: Answer, status: int, headers: Mapping[str, str], body: bytes, ending: Literal["keep", "close", "lost"]
+    one: Response, status: int, headers: Mapping[str, str], body: bytes, ending: Literal["keep", "close", "lost"]
 ) -> None:
-    assert_type(Answer(status=status, headers=headers, body=body, ending=ending), Answer)
+    assert_type(Response(status=status, headers=headers, body=body, ending=ending), Response)
     assert_type(one.body, bytes)
     assert_type(one.ending, Literal["keep", "close", "lost"])
     assert_type(one.headers, Mapping[str, str])
@@ -666,11 +666,11 @@ def _http_request(one: HttpRequest, method: str, target: str, headers: Mapping[s
 
 
 def _failed(code: str, message: str, status: int) -> None:
-    assert_type(failed(code, message, status=status), Answer)
+    assert_type(error_response(code, message, status=status), Response)
 
 
 def _ok(document: Mapping[str, Any] | None) -> None:
-    assert_type(ok(document), Answer)
+    assert_type(ok_response(document), Response)
 
 
 def _operation_name_of(headers: Mapping[str, str]) -> None:

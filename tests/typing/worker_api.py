@@ -70,7 +70,7 @@ from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.health import WorkerState
 from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
-from cp_thirdparty.worker.runner import ArtifactsFactory, NotStarted, Ran, Runner, run_elsewhere
+from cp_thirdparty.worker.runner import ArtifactsFactory, NotStarted, Ran, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 Progress = Callable[[int], object]
@@ -587,7 +587,7 @@ def _not_started(one: NotStarted, error: CodePipelineJobError | None, error_name
 def _run_elsewhere(
     runner: bytes, offer: ThirdPartyJob, deadline: float, may_begin: Callable[[], bool], stopping: threading.Event
 ) -> None:
-    assert_type(run_elsewhere(runner, offer, deadline, may_begin, stopping), Ran | NotStarted)
+    assert_type(run_in_executor(runner, offer, deadline, may_begin, stopping), Ran | NotStarted)
 
 
 # --- sqlite_journal

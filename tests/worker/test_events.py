@@ -41,7 +41,7 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.exceptions import ActionTypeNotFoundException, ArtifactNotFoundError, JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, samples
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal, _emit, _processing
 from cp_thirdparty.worker._emit import LEVELS, Emitter
@@ -637,7 +637,7 @@ def test_an_end_that_is_not_clean_is_logged(service: LocalCodePipeline, caplog: 
 
     with pytest.raises(JournalError):
         make_worker(service, journal=Broken()).run()
-    service.faults.add("PollForThirdPartyJobs", Instead(failed("ActionTypeNotFoundException", "no")))
+    service.faults.add("PollForThirdPartyJobs", Instead(error_response("ActionTypeNotFoundException", "no")))
     with pytest.raises(ActionTypeNotFoundException):
         make_worker(service).run()
     assert _states(caplog) == [("INFO", "running", None), ("INFO", "stopped", False)] * 2

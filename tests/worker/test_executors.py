@@ -35,7 +35,7 @@ from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, Thi
 from cp_thirdparty._temporary import sweep
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
-from cp_thirdparty.testing._wire import Answer, failed
+from cp_thirdparty.testing._wire import Response, error_response
 from cp_thirdparty.worker import (
     Gone,
     JobEvent,
@@ -46,7 +46,7 @@ from cp_thirdparty.worker import (
     _steps,
 )
 from cp_thirdparty.worker._start_permit import Permits, take_permit
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import TokenLookup
 
 # Processes that start in some milliseconds.
@@ -412,7 +412,7 @@ def test_a_job_that_has_ended_before_a_process_reads_it_is_gone(service: LocalCo
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     # The worker's own look comes first, then that of the other process.
     service.faults.add("GetThirdPartyJobDetails", _Serve())
-    service.faults.add("GetThirdPartyJobDetails", Instead(failed("JobNotFoundException", "no")))
+    service.faults.add("GetThirdPartyJobDetails", Instead(error_response("JobNotFoundException", "no")))
     (outcome,) = _worker(service, succeed).run_once()
     assert outcome == Gone(job=outcome.job, error="JobNotFoundException")
 
@@ -420,7 +420,7 @@ def test_a_job_that_has_ended_before_a_process_reads_it_is_gone(service: LocalCo
 class _Serve:
     """No fault at all."""
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         return serve()
 
 
@@ -470,7 +470,7 @@ def test_a_job_that_cannot_be_prepared_is_not_started(
         connect=lambda: nothing, handler=succeed, configuration=None, tokens=TokenLookup(_look_up(failure))
     )
     monkeypatch.setattr(pickle, "loads", lambda _: runner)
-    started = run_elsewhere(type(failure).__name__.encode(), ThirdPartyJob(client_id="c", job_id="j"), 0.0)
+    started = run_in_executor(type(failure).__name__.encode(), ThirdPartyJob(client_id="c", job_id="j"), 0.0)
     monkeypatch.undo()
     assert isinstance(started, NotStarted)
     received = pickle.loads(pickle.dumps(started))
@@ -488,7 +488,7 @@ def test_a_process_without_the_token_does_not_start_a_job(service: LocalCodePipe
         configuration=None,
         tokens=TokenLookup(partial(handlers.token_in_this_process, process_id=0)),
     )
-    started = run_elsewhere(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="j"), 0.0)
+    started = run_in_executor(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="j"), 0.0)
     assert started == NotStarted(error=None, error_name="LookupError")
 
 
@@ -500,7 +500,7 @@ def test_details_that_cannot_be_read_keep_their_error(service: LocalCodePipeline
         configuration=None,
         tokens=TokenLookup(handlers.token_of),
     )
-    started = run_elsewhere(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="no such job"), 0.0)
+    started = run_in_executor(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="no such job"), 0.0)
     assert isinstance(started, NotStarted)
     assert isinstance(started.error, JobNotFoundException)
 
@@ -518,10 +518,10 @@ def test_a_refused_token_is_refreshed_in_its_process(service: LocalCodePipeline)
         )
     )
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
-    started = run_elsewhere(runner, offer, 0.0)
+    started = run_in_executor(runner, offer, 0.0)
     assert isinstance(started, NotStarted)
     assert started.error_name == "InvalidClientTokenException"
-    assert isinstance(run_elsewhere(runner, offer, 0.0), Ran)
+    assert isinstance(run_in_executor(runner, offer, 0.0), Ran)
 
 
 def test_a_pool_with_an_old_token_is_reported(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
@@ -760,7 +760,7 @@ def test_a_process_may_not_begin_a_job_that_was_taken_back(service: LocalCodePip
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
     with service.client() as client:
         client.poll_for_third_party_jobs(ACTION_TYPE)
-    started = run_elsewhere(pickle.dumps(runner), offer, 0.0, partial(take_permit, str(tmp_path / "gone")))
+    started = run_in_executor(pickle.dumps(runner), offer, 0.0, partial(take_permit, str(tmp_path / "gone")))
     assert started == NotStarted(error=None, error_name="the handler was not called in time")
 
 

@@ -24,7 +24,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty._core.operations import OPERATION_NAMES
-from cp_thirdparty.artifacts._credentials import refused_credentials
+from cp_thirdparty.artifacts._credentials import check_credentials
 from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -460,7 +460,7 @@ def test_the_operations_of_codepipeline_are_told_from_those_of_s3() -> None:
 
 def test_a_job_without_credentials_is_reported_as_such() -> None:
     """Absent credentials of the job are not taken for those of the worker."""
-    failure = refused_credentials(JobDetails(id="j", data=JobData(), nonce="1"))
+    failure = check_credentials(JobDetails(id="j", data=JobData(), nonce="1"))
     assert failure is not None
     details = explain(failure, "j").details
     assert (details.type, details.message) == (

@@ -26,7 +26,7 @@ from support.worker_service import (
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected, Released, Reported, _steps, tokens
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -100,7 +100,7 @@ def test_a_token_store_may_raise_when_a_token_is_renewed(service: LocalCodePipel
     look_up = _Sometimes(raised, TOKENS.get, begin=1)
 
     def handle(_job: AnyJob) -> Succeeded:
-        service.faults.add(_SUCCESS, Instead(failed("InvalidClientTokenException", "no")))
+        service.faults.add(_SUCCESS, Instead(error_response("InvalidClientTokenException", "no")))
         return Succeeded()
 
     _check_success(service, make_worker(service, handle, client_tokens=look_up))
@@ -270,7 +270,7 @@ def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, e
         return TOKENS.get(client_id)
 
     def handle(_job: AnyJob) -> Succeeded:
-        service.faults.add(_SUCCESS, Instead(failed("InvalidClientTokenException", "no")))
+        service.faults.add(_SUCCESS, Instead(error_response("InvalidClientTokenException", "no")))
         return Succeeded()
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)

@@ -15,7 +15,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead
 from cp_thirdparty import ArtifactCredentials, Continued, Job, JobFailedError, SecretStr, Succeeded
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
 from cp_thirdparty.worker import JobEvent, SqliteJournal
 
@@ -73,7 +73,7 @@ _FAULTS: dict[str, Any] = {
     "lost": LostAnswer(),
     "page": HtmlPage(),
     "expired": ExpiredCredentials(),
-    "echo": Instead(failed("ValidationException", f"Value '{CLIENT_TOKEN}' at 'clientToken' failed")),
+    "echo": Instead(error_response("ValidationException", f"Value '{CLIENT_TOKEN}' at 'clientToken' failed")),
 }
 
 

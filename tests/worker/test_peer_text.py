@@ -28,8 +28,8 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
-from cp_thirdparty._cli.errors import described
-from cp_thirdparty._cli.formats import FORMATS, formatted
+from cp_thirdparty._cli.errors import describe_error
+from cp_thirdparty._cli.formats import FORMATS, format_document
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import ActionCategory, ActionOwner
@@ -168,7 +168,7 @@ def test_the_command_line_escapes_each_string(output: str, text: str) -> None:
     # A query of the user may make keys of any depth out of a configuration.
     nested = {text: {text: [text, text], "c": text, "b": [{text: text, "c": text}, {text: [{text: text}]}]}}
     document = {**_document(text), "nested": nested}
-    shown = formatted(document, output, title="Details")
+    shown = format_document(document, output, title="Details")
     assert shown.replace("\n", "").replace("\t", "").isprintable()
     if output in ("table", "text"):
         _assert_harmless(shown.replace("\t", " "))
@@ -206,7 +206,7 @@ def test_facts_for_metrics_are_escaped(text: str) -> None:
         for shown in _strings(each):
             _assert_harmless(shown)
             assert "\n" not in shown
-    _assert_harmless(described(facts[3])[1])  # type: ignore[arg-type] # an error
+    _assert_harmless(describe_error(facts[3])[1])  # type: ignore[arg-type] # an error
 
 
 class _Kept(logging.Handler):

@@ -23,7 +23,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, SharedJ
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock, Success
-from cp_thirdparty.testing._wire import Answer
+from cp_thirdparty.testing._wire import Response
 from cp_thirdparty.worker import (
     EnvironmentTokens,
     JobEvent,
@@ -492,7 +492,7 @@ class _After:
 
     happen: Callable[[], object]
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and let it happen."""
         answer = serve()
         self.happen()

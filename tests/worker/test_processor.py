@@ -12,7 +12,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Befor
 from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import ActionTypeNotFoundException
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import (
     HandedBack,
@@ -61,7 +61,7 @@ def test_a_failed_poll_is_raised(service: LocalCodePipeline) -> None:
 def _instead(code: str) -> Any:
     class Fault:
         def play(self, serve: object) -> Any:  # noqa: ARG002 - it takes no effect
-            return failed(code, "no")
+            return error_response(code, "no")
 
     return Fault()
 

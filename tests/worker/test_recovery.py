@@ -36,7 +36,7 @@ from cp_thirdparty import (
     ThirdPartyJobClient,
 )
 from cp_thirdparty.testing import Action, LocalCodePipeline
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import LostAnswer, ServerError
 from cp_thirdparty.worker import (
     Gone,
@@ -60,8 +60,8 @@ from cp_thirdparty.worker._recovery import Recovery
 
 _DETAILS = "GetThirdPartyJobDetails"
 _ACKNOWLEDGE = "AcknowledgeThirdPartyJob"
-_REFUSED = Instead(failed("InvalidClientTokenException", "no"))
-_REFUSED_WITHOUT_REASON = Instead(failed("SerializationException", "no"))
+_REFUSED = Instead(error_response("InvalidClientTokenException", "no"))
+_REFUSED_WITHOUT_REASON = Instead(error_response("SerializationException", "no"))
 
 
 @pytest.fixture
@@ -254,14 +254,14 @@ def test_health_names_uncertain_jobs(left: _Left) -> None:
 
 def test_a_claim_of_a_job_that_is_gone_ends(left: _Left) -> None:
     """What the service does not know any more is done."""
-    left.service.faults.add(_DETAILS, Instead(failed("JobNotFoundException", "no")))
+    left.service.faults.add(_DETAILS, Instead(error_response("JobNotFoundException", "no")))
     assert left.run_once(_never) == Gone(job=left.offer, error="JobNotFoundException")
     assert left.state is JournalState.DONE
 
 
 def test_a_claim_that_the_service_calls_gone_ends(left: _Left) -> None:
     """The same, when it is the acknowledgement that fails."""
-    left.service.faults.add(_ACKNOWLEDGE, Instead(failed("JobNotFoundException", "no")))
+    left.service.faults.add(_ACKNOWLEDGE, Instead(error_response("JobNotFoundException", "no")))
     assert left.run_once(_never) == Gone(job=left.offer, error="JobNotFoundException")
     assert left.state is JournalState.DONE
 
@@ -269,7 +269,7 @@ def test_a_claim_that_the_service_calls_gone_ends(left: _Left) -> None:
 @pytest.mark.parametrize("operation_name", [_DETAILS, _ACKNOWLEDGE])
 def test_a_claim_that_cannot_be_sent_now_is_left_for_later(left: _Left, operation_name: str) -> None:
     """An error that does not concern the job leaves it in the journal."""
-    left.service.faults.add(operation_name, Instead(failed("AccessDeniedException", "no")))
+    left.service.faults.add(operation_name, Instead(error_response("AccessDeniedException", "no")))
     assert isinstance(left.run_once(_never), Released)
     assert left.state is JournalState.CLAIMING
     assert isinstance(left.run_once(), Reported)
@@ -313,7 +313,7 @@ def test_a_running_job_whose_details_cannot_be_read_now_is_left_for_later(left: 
     """It is run again when they can, and the run that could not is not clean."""
     left.acknowledge()
     left.journal.running(left.offer.job_id)
-    left.service.faults.add(_DETAILS, Instead(failed("AccessDeniedException", "no")), times=None)
+    left.service.faults.add(_DETAILS, Instead(error_response("AccessDeniedException", "no")), times=None)
     outcome = left.run_once(_never, is_idempotent=True, grace=0.05)
     assert outcome == Released(job=left.offer, error="AccessDeniedError")
     assert left.state is JournalState.RUNNING

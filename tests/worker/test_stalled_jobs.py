@@ -38,7 +38,7 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
 from cp_thirdparty.worker import (
     FinishedOutcome,
@@ -147,7 +147,7 @@ def test_a_result_that_codepipeline_never_accepted_is_no_clean_end(service: Loca
 def test_an_action_type_that_is_missing_after_a_claim_is_the_partners(service: LocalCodePipeline) -> None:
     """Health names the job, and its result arrives when the action type is there again."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_SUCCESS, Instead(failed("ActionTypeNotFoundException", "no")), times=None)
+    service.faults.add(_SUCCESS, Instead(error_response("ActionTypeNotFoundException", "no")), times=None)
     worker = make_worker(service)
     with running(worker) as it:
         until(lambda: worker.health().stalled == (action.jobs[0].id,))
@@ -160,11 +160,11 @@ def test_an_action_type_that_is_missing_after_a_claim_is_the_partners(service: L
 def test_a_decoration_that_codepipeline_refuses_does_not_cost_the_result(service: LocalCodePipeline, code: str) -> None:
     """Whatever the reason: the result without it arrives.  One without decoration never becomes a failure."""
     plain = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_SUCCESS, Instead(failed(code, "no")), times=3)
+    service.faults.add(_SUCCESS, Instead(error_response(code, "no")), times=3)
     (outcome,) = make_worker(service).run_once()
     assert (outcome, plain.status) == (Reported(job=outcome.job, result=Succeeded()), "Succeeded")
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_SUCCESS, Instead(failed(code, "no")), times=1)
+    service.faults.add(_SUCCESS, Instead(error_response(code, "no")), times=1)
     decorated = Succeeded(execution_details=ExecutionDetails(summary="fine"))
     (outcome,) = make_worker(service, lambda _: decorated).run_once()
     assert (outcome, action.status) == (Reported(job=outcome.job, result=Succeeded()), "Succeeded")
@@ -346,7 +346,7 @@ def test_a_token_that_changes_in_a_mapping_counts(service: LocalCodePipeline) ->
 def test_a_refused_token_is_not_a_refused_result(service: LocalCodePipeline) -> None:
     """CodePipeline names the member that it refuses: the result stays as it is."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    refused = failed("ValidationException", "Value at 'clientToken' failed to satisfy constraint")
+    refused = error_response("ValidationException", "Value at 'clientToken' failed to satisfy constraint")
     service.faults.add(_SUCCESS, Instead(refused), times=3)
     (outcome,) = make_worker(service).run_once()
     assert outcome == Reported(job=outcome.job, result=Succeeded())
@@ -502,7 +502,7 @@ def test_a_job_of_an_unknown_owner_ends_when_codepipeline_says_so(
     worker = make_worker(service, lambda _: pytest.fail("it ran"), journal=journal)
     with running(worker) as it:
         until(lambda: worker.health().uncertain == (offer.job_id,))
-        service.faults.add(operation_name, Instead(failed("JobNotFoundException", "no")), times=None)
+        service.faults.add(operation_name, Instead(error_response("JobNotFoundException", "no")), times=None)
         until(lambda: worker.health().uncertain == ())
     (entry,) = journal.jobs()
     assert (entry.state, entry.outcome) == (JournalState.DONE, "gone")
@@ -611,7 +611,7 @@ class _Late(MemoryJournal):
 def test_a_write_of_an_unknown_outcome_does_not_block_the_job(service: LocalCodePipeline, name: str) -> None:
     """The row is removed before the job is claimed again."""
     if name == "withdraw":
-        service.faults.add(_ACKNOWLEDGE, Instead(failed("AccessDeniedException", "no")))
+        service.faults.add(_ACKNOWLEDGE, Instead(error_response("AccessDeniedException", "no")))
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(make_worker(service, journal=_Late(name))):
         until(lambda: action.status == "Succeeded")
@@ -816,7 +816,7 @@ def test_a_job_that_was_left_ends_once(service: LocalCodePipeline) -> None:
         claim(client, offer.job_id)
     journal.running(offer.job_id)
     journal.release(offer.job_id)
-    service.faults.add(_DETAILS, Instead(failed("AccessDeniedException", "no")), times=None)
+    service.faults.add(_DETAILS, Instead(error_response("AccessDeniedException", "no")), times=None)
     events: list[str] = []
     worker = make_worker(
         service, journal=journal, is_idempotent=True, grace=0.1, on_event=lambda event: events.append(event.name)

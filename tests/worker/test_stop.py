@@ -26,7 +26,7 @@ from support.worker_service import (
 from cp_thirdparty import Continued, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth
 
@@ -284,7 +284,7 @@ def test_a_worker_whose_poll_hangs_is_not_alive(service: LocalCodePipeline, end:
 
 def test_a_worker_whose_polls_fail_is_alive_and_not_ready(service: LocalCodePipeline) -> None:
     """A restart would not help, and a load balancer may look elsewhere."""
-    service.faults.add("PollForThirdPartyJobs", Instead(failed("InvalidNonceException", "no")))
+    service.faults.add("PollForThirdPartyJobs", Instead(error_response("InvalidNonceException", "no")))
     worker = make_worker(service, poll_interval=20.0)
     with running(worker):
         until(lambda: worker.health().poll_error is not None)

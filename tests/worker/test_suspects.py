@@ -27,7 +27,7 @@ from support.worker_service import (
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, Succeeded, ThirdPartyJob
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._wire import failed
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import (
     Gone,
@@ -368,7 +368,7 @@ def test_an_old_job_that_codepipeline_has_ended_for_sure_is_gone(service: LocalC
     """More than an hour after its last change nobody needs it any more, whoever had it."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     entry = attrs.evolve(_entry(service, action, JournalState.RUNNING), changed_at=time.time() - 4000)
-    service.faults.add("GetThirdPartyJobDetails", Instead(failed("JobNotFoundException", "no")))
+    service.faults.add("GetThirdPartyJobDetails", Instead(error_response("JobNotFoundException", "no")))
     (outcome,) = make_worker(service, lambda _: pytest.fail("it ran"), journal=_Old(entry)).run_once()
     assert outcome == Gone(job=entry.job, error="JobNotFoundException")
 

@@ -53,7 +53,7 @@ from cp_thirdparty.exceptions import (
     ServiceError,
 )
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
-from cp_thirdparty.testing._wire import failed, ok
+from cp_thirdparty.testing._wire import error_response, ok_response
 from cp_thirdparty.testing.faults import (
     ExpiredCredentials,
     HtmlPage,
@@ -492,7 +492,7 @@ def test_a_claim_that_is_refused_rejects_the_job(service: LocalCodePipeline) -> 
     """An acknowledgement that nobody accepted leaves the job to the service, and nothing in the journal."""
     journal = MemoryJournal()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_ACKNOWLEDGE, Instead(failed("AccessDeniedException", "no")))
+    service.faults.add(_ACKNOWLEDGE, Instead(error_response("AccessDeniedException", "no")))
     (outcome,) = make_worker(service, journal=journal).run_once()
     assert outcome == Rejected(job=outcome.job, reason="it could not be acknowledged", error="AccessDeniedError")
     assert action.status == "Dispatched"
@@ -502,9 +502,9 @@ def test_a_claim_that_is_refused_rejects_the_job(service: LocalCodePipeline) -> 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (ok({"status": "TimedOut"}), "TimedOut"),
-        (ok({"status": "SomethingNew"}), "SomethingNew"),
-        (failed("JobNotFoundException", "no"), "JobNotFoundException"),
+        (ok_response({"status": "TimedOut"}), "TimedOut"),
+        (ok_response({"status": "SomethingNew"}), "SomethingNew"),
+        (error_response("JobNotFoundException", "no"), "JobNotFoundException"),
     ],
 )
 def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, answer: Any, error: str) -> None:
@@ -518,7 +518,7 @@ def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, answer: Any, 
 def test_an_acknowledgement_without_a_status_is_asked_for_again(service: LocalCodePipeline) -> None:
     """A response that cannot be decoded may have been an acceptance: the next one decides."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_ACKNOWLEDGE, Instead(ok({})))
+    service.faults.add(_ACKNOWLEDGE, Instead(ok_response({})))
     make_worker(service).run_once()
     assert action.status == "Succeeded"
 
@@ -527,7 +527,7 @@ def test_details_that_cannot_be_decoded_are_never_acknowledged(service: LocalCod
     """The job is shown in health, and done when the service offers it again in good shape."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (job,) = action.jobs
-    service.faults.add("GetThirdPartyJobDetails", Instead(ok({"jobDetails": {"id": job.id}})))
+    service.faults.add("GetThirdPartyJobDetails", Instead(ok_response({"jobDetails": {"id": job.id}})))
     worker = make_worker(service)
     with running(worker):
         until(lambda: worker.health().undecodable == (job.id,))
@@ -538,7 +538,7 @@ def test_details_that_cannot_be_decoded_are_never_acknowledged(service: LocalCod
 def test_a_vanished_job_is_gone(service: LocalCodePipeline) -> None:
     """A job that is not there when its details are read costs no other."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add("GetThirdPartyJobDetails", Instead(failed("JobNotFoundException", "no")))
+    service.faults.add("GetThirdPartyJobDetails", Instead(error_response("JobNotFoundException", "no")))
     (outcome,) = make_worker(service).run_once()
     assert outcome == Gone(job=outcome.job, error="JobNotFoundException")
 
@@ -607,7 +607,7 @@ def test_a_result_whose_answer_got_lost_was_accepted(service: LocalCodePipeline)
 def test_a_result_that_nobody_wants_is_gone(service: LocalCodePipeline, code: str) -> None:
     """A first response that the job takes no result is final."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_SUCCESS, Instead(failed(code, "no")))
+    service.faults.add(_SUCCESS, Instead(error_response(code, "no")))
     (outcome,) = make_worker(service).run_once()
     assert outcome == Gone(job=outcome.job, error=code)
 
@@ -654,7 +654,7 @@ def test_a_token_that_is_gone_before_the_result_keeps_it(service: LocalCodePipel
 def test_a_success_that_the_service_refuses_becomes_a_failure(service: LocalCodePipeline) -> None:
     """A refused result must not let the job hang: it is reported as failed, in the fewest words."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_SUCCESS, Instead(failed("ValidationException", "no")))
+    service.faults.add(_SUCCESS, Instead(error_response("ValidationException", "no")))
     (outcome,) = make_worker(service).run_once()
     assert isinstance(outcome, Reported)
     assert (
@@ -669,8 +669,8 @@ def test_a_success_that_the_service_refuses_becomes_a_failure(service: LocalCode
 def test_a_failure_that_the_service_refuses_stays(service: LocalCodePipeline) -> None:
     """When not even the shortest failure is taken, the journal keeps it: the service may take it later."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_SUCCESS, Instead(failed("ValidationException", "no")))
-    service.faults.add(_FAILURE, Instead(failed("ValidationException", "no")), times=None)
+    service.faults.add(_SUCCESS, Instead(error_response("ValidationException", "no")))
+    service.faults.add(_FAILURE, Instead(error_response("ValidationException", "no")), times=None)
     worker = make_worker(service, grace=0.05)
     (outcome,) = worker.run_once()
     assert isinstance(outcome, Unsent)
@@ -781,7 +781,7 @@ def test_an_error_that_will_not_go_away_ends_the_loop(
     worker = make_worker(service, _after(release))
     with running(worker) as it:
         until(lambda: action.status == "InProgress")
-        service.faults.add("PollForThirdPartyJobs", Instead(failed(code, "no")), times=None)
+        service.faults.add("PollForThirdPartyJobs", Instead(error_response(code, "no")), times=None)
         until(lambda: worker.health().poll_error is not None)
         release.set()
         it.join()

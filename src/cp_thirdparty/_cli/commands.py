@@ -11,7 +11,7 @@ import click
 
 from cp_thirdparty._cli.documents import parse_document
 from cp_thirdparty._cli.errors import CommandError, code_of
-from cp_thirdparty._cli.formats import compiled, formatted
+from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.operations import Operation
 from cp_thirdparty._cli.options import Settings, options_of
 from cp_thirdparty._cli.output import is_colored, terminal_width, warn, write
@@ -22,7 +22,7 @@ from cp_thirdparty._hooks import member_name
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["command_of", "connected"]
+__all__ = ["command_of", "create_client"]
 
 # Arguments of `ThirdPartyJobClient.create` -> the option that gives each of them.
 _OPTIONS = {
@@ -72,17 +72,17 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
 
         write(input_skeleton(operation.name, as_yaml=settings.generate_cli_skeleton == "yaml-input"))
         return
-    query = compiled(settings.query)
+    query = compile_query(settings.query)
     document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
     inputs = read_parameters(operation, given, document=document, prompt=settings.cli_auto_prompt)
     if settings.generate_cli_skeleton == "output":
         from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls need it
 
-        answer = output_skeleton(operation.name)
+        response = output_skeleton(operation.name)
     else:
-        answer = _answer(operation, settings, inputs)
-    text = formatted(
-        query(answer),
+        response = _call(operation, settings, inputs)
+    text = format_document(
+        query(response),
         settings.output,
         title=operation.name,
         color=is_colored(settings.color),
@@ -112,10 +112,10 @@ def _quiet(*, debug: bool) -> Generator[None, None, None]:
         root.setLevel(level)
 
 
-def _answer(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
+def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
-    with _quiet(debug=settings.debug), connected(settings) as client:
+    with _quiet(debug=settings.debug), create_client(settings) as client:
         try:
             return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")
         except InvalidRequestError as error:
@@ -123,7 +123,7 @@ def _answer(operation: Operation, settings: Settings, inputs: UserInput) -> dict
         raise CommandError(f"{name}: {rule}")
 
 
-def connected(settings: Settings) -> ThirdPartyJobClient:
+def create_client(settings: Settings) -> ThirdPartyJobClient:
     """
     Make the client that the options describe.
 

@@ -16,7 +16,7 @@ from cp_thirdparty.exceptions import (
     may_have_been_accepted,
 )
 
-__all__ = ["CommandError", "code_of", "described"]
+__all__ = ["CommandError", "code_of", "describe_error"]
 
 # The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
 INTERRUPTED = 130
@@ -44,19 +44,19 @@ class CommandError(Exception):
         self.code = code
 
 
-def described(error: BaseException) -> tuple[int, str]:
+def describe_error(error: BaseException) -> tuple[int, str]:
     """
     Return the exit code and the line for an error.
 
     Args:
         error: Whatever ended the command.
     """
-    code, text = _described(error)
+    code, text = _describe(error)
     # A service's text may hold anything; a terminal gets one line.
     return code, escape(" ".join(text.split()))
 
 
-def _described(error: BaseException) -> tuple[int, str]:
+def _describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CommandError):
         return error.code, str(error)
     if isinstance(error, (click.Abort, KeyboardInterrupt)):

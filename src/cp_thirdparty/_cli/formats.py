@@ -9,14 +9,14 @@ from typing import Any, cast
 from cp_thirdparty._cli.errors import OTHER, CommandError
 from cp_thirdparty._text import escape, escape_json
 
-__all__ = ["FORMATS", "Query", "compiled", "formatted"]
+__all__ = ["FORMATS", "Query", "compile_query", "format_document"]
 
 FORMATS = ("json", "text", "table", "yaml", "yaml-stream")
 
 Query = Callable[[Any], Any]
 
 
-def compiled(expression: str | None) -> Query:
+def compile_query(expression: str | None) -> Query:
     """
     Make a function that applies a JMESPath expression; without one it returns what it gets.
 
@@ -52,7 +52,7 @@ def compiled(expression: str | None) -> Query:
     return apply
 
 
-def formatted(document: Any, output: str, *, title: str, color: bool = False, width: int = 80) -> str:
+def format_document(document: Any, output: str, *, title: str, color: bool = False, width: int = 80) -> str:
     """
     Write a document.
 

@@ -17,7 +17,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from cp_thirdparty._cli.errors import OTHER, CommandError
-from cp_thirdparty._cli.formats import FORMATS, formatted
+from cp_thirdparty._cli.formats import FORMATS, format_document
 from cp_thirdparty._cli.output import is_colored, terminal_width, write
 from cp_thirdparty._cli.single import single
 from cp_thirdparty._text import escape
@@ -120,7 +120,7 @@ def journal(file: str, *, unfinished: bool, end: str | None, output: str, color:
         return
     jobs = [_show_job(found) for found in read_journal(path, unfinished_only=unfinished)]
     document = {"jobs": sorted(jobs, key=lambda job: str(job.get("changedAt", "")))}
-    text = formatted(document, output, title="Journal", color=is_colored(color), width=terminal_width())
+    text = format_document(document, output, title="Journal", color=is_colored(color), width=terminal_width())
     write(text, pager=not no_cli_pager)
 
 

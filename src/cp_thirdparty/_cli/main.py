@@ -8,7 +8,7 @@ from typing import cast
 
 import click
 
-from cp_thirdparty._cli.errors import described
+from cp_thirdparty._cli.errors import describe_error
 from cp_thirdparty._cli.output import warn
 from cp_thirdparty._cli.version import version_option
 
@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError:
         raise
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - reported in one line, whatever it is
-        code, text = described(error)
+        code, text = describe_error(error)
         warn(f"error: {text}" if code else text)
         return code
     return result if isinstance(result, int) else 0

@@ -23,7 +23,7 @@ def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
         as_yaml: Whether in YAML rather than JSON.
     """
     sample: Any = ArgumentGenerator().generate_skeleton(_model(operation_name).input_shape)
-    plain = json.loads(json.dumps(sample, default=_written))
+    plain = json.loads(json.dumps(sample, default=_format_time))
     if not as_yaml:
         return json.dumps(plain, indent=4) + "\n"
     import yaml  # noqa: PLC0415 - few calls need it
@@ -52,5 +52,5 @@ def _model(operation_name: str) -> Any:
     )
 
 
-def _written(value: datetime) -> str:
+def _format_time(value: datetime) -> str:
     return value.isoformat()

@@ -40,7 +40,7 @@ class _Section:
         widths = (max(cell_len(line[at]) for line in lines if at < len(line)) + 4 for at in range(count))
         return max(cell_len(self.title), sum(widths)) + 2 + 2 * self.depth
 
-    def turned(self) -> _Section:
+    def turn(self) -> _Section:
         """Return it with the headings beside their values, if it has but one row."""
         if len(self.rows) != 1 or not self.headings:
             return self
@@ -62,7 +62,7 @@ def table(document: Any, *, title: str, color: bool, width: int) -> str:
     """
     sections = list(_sections(document, title, 0))
     if any(section.width() > width for section in sections):
-        sections = [section.turned() for section in sections]
+        sections = [section.turn() for section in sections]
     text = io.StringIO()
     console = Console(
         file=text,
@@ -74,11 +74,11 @@ def table(document: Any, *, title: str, color: bool, width: int) -> str:
     for section in sections:
         console.print(Padding.indent(Text(f"| {section.title} |", style="bold"), 2 * section.depth))
         if section.rows:
-            console.print(Padding.indent(_drawn(section), 2 * section.depth))
+            console.print(Padding.indent(_draw(section), 2 * section.depth))
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def _drawn(section: _Section) -> Table:
+def _draw(section: _Section) -> Table:
     drawn = Table(
         box=box.ASCII2,
         show_header=bool(section.headings),

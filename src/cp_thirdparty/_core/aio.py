@@ -165,7 +165,7 @@ def _is_readable(response: aiohttp.ClientResponse) -> bool:
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call) -> bytes:
     try:
-        body = b"".join([_counted(piece, call) async for piece in response.content.iter_any()])
+        body = b"".join([_count(piece, call) async for piece in response.content.iter_any()])
     except BaseException:
         response.close()  # so that nobody gets a connection with the rest of this response in it
         raise
@@ -173,6 +173,6 @@ async def _read_body(response: aiohttp.ClientResponse, call: Call) -> bytes:
     return body
 
 
-def _counted(piece: bytes, call: Call) -> bytes:
+def _count(piece: bytes, call: Call) -> bytes:
     call.count_bytes(len(piece))
     return piece

@@ -62,7 +62,7 @@ class PollPace:
 
     def __init__(self, *, max_batch_size: int, poll_interval: float) -> None:
         for name, rule in (
-            ("max_batch_size", _limits.whole_number(max_batch_size, 1)),
+            ("max_batch_size", _limits.int_in_range(max_batch_size, 1)),
             ("poll_interval", _limits.seconds(poll_interval, is_optional=False)),
         ):
             if rule is not None:

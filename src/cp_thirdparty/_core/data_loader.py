@@ -51,13 +51,13 @@ def _loader(*paths: str) -> Loader:
 
 class _JsonFileLoader(JSONFileLoader):
     def load_file(self, file_path: str) -> Any:
-        for path, read in ((Path(f"{file_path}.json"), Path.read_bytes), (Path(f"{file_path}.json.gz"), _unpacked)):
+        for path, read in ((Path(f"{file_path}.json"), Path.read_bytes), (Path(f"{file_path}.json.gz"), _unpack)):
             if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where botocore goes on
                 return json.loads(read(path))
         return None
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpack(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes())
 
 

@@ -84,15 +84,15 @@ def poll_for_third_party_jobs(
     """Ask for jobs."""
     parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
     if max_batch_size is not None:
-        parameters.append(("max_batch_size", max_batch_size, _limits.whole_number(max_batch_size, 1)))
+        parameters.append(("max_batch_size", max_batch_size, _limits.int_in_range(max_batch_size, 1)))
     return _request("PollForThirdPartyJobs", None, parameters, _jobs, is_repeatable=True)
 
 
 def get_third_party_job_details(job_id: str, *, client_token: str | SecretStr) -> Request[JobDetails]:
     """Ask for the details of a job."""
 
-    def decode(answer: Mapping[str, Any]) -> Outcome[JobDetails]:
-        return _details(answer, job_id)
+    def decode(response: Mapping[str, Any]) -> Outcome[JobDetails]:
+        return _details(response, job_id)
 
     return _request("GetThirdPartyJobDetails", job_id, _job(job_id, client_token), decode, is_repeatable=True)
 
@@ -224,20 +224,20 @@ class _AcknowledgeOutput:
     status: JobStatus
 
 
-def _jobs(answer: Mapping[str, Any]) -> Outcome[tuple[ThirdPartyJob, ...]]:
-    output, problems = read(answer, _PollOutput)
+def _jobs(response: Mapping[str, Any]) -> Outcome[tuple[ThirdPartyJob, ...]]:
+    output, problems = read(response, _PollOutput)
     return (None, ResponseDecodeError(problems)) if output is None else (output.jobs, None)
 
 
-def _status(answer: Mapping[str, Any]) -> Outcome[JobStatus]:
-    output, problems = read(answer, _AcknowledgeOutput)
+def _status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
+    output, problems = read(response, _AcknowledgeOutput)
     return (None, ResponseDecodeError(problems)) if output is None else (output.status, None)
 
 
-def _details(answer: Mapping[str, Any], job_id: str) -> Outcome[JobDetails]:
-    if answer.get("jobDetails") is None:
+def _details(response: Mapping[str, Any], job_id: str) -> Outcome[JobDetails]:
+    if response.get("jobDetails") is None:
         return None, ResponseDecodeError(["required field missing: jobDetails"])
-    details, problems = read(answer["jobDetails"], JobDetails)
+    details, problems = read(response["jobDetails"], JobDetails)
     if details is None:
         return None, ResponseDecodeError(problems)
     if details.id != job_id:

@@ -21,7 +21,7 @@ from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
+from cp_thirdparty.telemetry import CallRecord, emit, is_wanted
 
 _T = TypeVar("_T")
 
@@ -202,7 +202,7 @@ class JobClientBase:
                 seconds=now() - call.began_at,
                 error=None if error is None else type(error).__name__,
             )
-            tell(record, self._on_call)
+            emit(record, self._on_call)
         if error is not None:
             # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
             raise error

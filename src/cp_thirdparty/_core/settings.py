@@ -26,7 +26,7 @@ _USER_AGENT = f"cp-thirdparty/{__version__} Botocore/{botocore.__version__} Pyth
 _CONNECTIONS = 64
 
 
-def refused_setting(
+def check_settings(
     *,
     endpoint_url: str | None,
     verify: object,
@@ -86,7 +86,7 @@ def prepare(session: botocore.session.Session) -> None:
     data_loader.install(session)
 
 
-def made_client(
+def create_botocore_client(
     session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
     """Make a client of botocore, or return the error."""

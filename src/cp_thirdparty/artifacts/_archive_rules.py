@@ -13,7 +13,7 @@ import attrs
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import UnsafeArchiveError
 
-__all__ = ["Rule", "broken", "is_ratio_exceeded"]
+__all__ = ["Rule", "is_ratio_exceeded", "rule_error"]
 
 # Below it a high ratio is harmless, because 256 MiB fit on every disk, and usual: zeros have 1,030, logs up to 200.
 _RATIO_BYTES: Final = 256 << 20
@@ -34,7 +34,9 @@ class Rule:
     hint: str = ""
 
 
-def broken(rule: Rule, entry: str = "", limits: ArchiveLimits | None = None, *, hint: str = "") -> UnsafeArchiveError:
+def rule_error(
+    rule: Rule, entry: str = "", limits: ArchiveLimits | None = None, *, hint: str = ""
+) -> UnsafeArchiveError:
     """Return the error of a broken rule; the limits fill in the hint of the rule."""
     if limits is not None:
         hint = rule.hint.format_map(attrs.asdict(limits))

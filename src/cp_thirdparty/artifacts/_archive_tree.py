@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import attrs
 
 from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import Rule, broken
+from cp_thirdparty.artifacts._archive_rules import Rule, rule_error
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
 __all__ = ["LONGEST_TARGET", "Kind", "Node", "Tree"]
@@ -120,7 +120,7 @@ class Tree:
         """
         outcome = self._add(name, kind)
         if isinstance(outcome, Rule):
-            raise broken(outcome, name, self._limits)
+            raise rule_error(outcome, name, self._limits)
         return outcome
 
     def directories(self) -> Iterator[tuple[str, Node]]:
@@ -159,7 +159,7 @@ class Tree:
             rule = self._broken_target(link.target)
             end, steps = (rule, steps) if rule is not None else self._resolve(link, steps)
             if steps > most:
-                raise broken(rules.LINK_COPIES, link.path, self._limits)
+                raise rule_error(rules.LINK_COPIES, link.path, self._limits)
             if isinstance(end, Rule):
                 found.append((link, end))
             elif end is not None and end.kind == "directory" and link.parent is not None:
@@ -167,7 +167,7 @@ class Tree:
         if not found and ends:
             cycles = _find_cycles(self.root, ends, most)
             if cycles is None:
-                raise broken(rules.LINK_COPIES, "", self._limits)
+                raise rule_error(rules.LINK_COPIES, "", self._limits)
             found = [(link, rules.LINK_CYCLE) for link in cycles]
         return found
 

@@ -37,7 +37,7 @@ class Checksum:
         return bool(running.b64digest() == self.value)
 
 
-def checksum_of(answer: Mapping[str, Any]) -> Checksum | None:
+def checksum_of(response: Mapping[str, Any]) -> Checksum | None:
     """
     Return the checksum in a response to HEAD, or ``None``.
 
@@ -45,7 +45,7 @@ def checksum_of(answer: Mapping[str, Any]) -> Checksum | None:
     one has a hyphen, which Base64 has not, and cannot be compared.
     """
     for algorithm in _ALGORITHMS:
-        value = answer.get(f"Checksum{algorithm.upper()}")
-        if value and "-" not in value and answer.get("ChecksumType") != "COMPOSITE":
+        value = response.get(f"Checksum{algorithm.upper()}")
+        if value and "-" not in value and response.get("ChecksumType") != "COMPOSITE":
             return Checksum(algorithm, value)
     return None

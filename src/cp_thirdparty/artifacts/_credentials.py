@@ -14,7 +14,7 @@ from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdParty
 from cp_thirdparty.models import ArtifactCredentials, JobDetails
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["JobCredentials", "refused_credentials"]
+__all__ = ["JobCredentials", "check_credentials"]
 
 # The service sends no expiry.  15 minutes are what AWS's own Jenkins plug-in counts on.
 _LIFETIME: Final = timedelta(minutes=15)
@@ -52,7 +52,7 @@ class JobCredentials(RefreshableCredentials):
             secret_key=first["secret_key"],
             token=first["token"],
             expiry_time=self._now() + _LIFETIME,
-            refresh_using=self._renewed,
+            refresh_using=self._read_again,
             method="cp-thirdparty-job",
             time_fetcher=self._now,
             advisory_timeout=_ADVISORY_SECONDS,
@@ -84,9 +84,9 @@ class JobCredentials(RefreshableCredentials):
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=timezone.utc)
 
-    def _renewed(self) -> dict[str, str]:
+    def _read_again(self) -> dict[str, str]:
         details = self._read()
-        self._refused = _difference(self._details, details) or refused_credentials(details)
+        self._refused = _difference(self._details, details) or check_credentials(details)
         if self._refused is not None:
             raise copy.copy(self._refused)
         self._secrets += _secrets(details)
@@ -117,7 +117,7 @@ def _secrets(details: JobDetails) -> tuple[SecretStr, ...]:
     return (given.access_key_id, given.secret_access_key, given.session_token)
 
 
-def refused_credentials(details: JobDetails) -> CredentialsError | None:
+def check_credentials(details: JobDetails) -> CredentialsError | None:
     """Return why a job's credentials are of no use, or ``None``: botocore would look for others."""
     given = details.data.artifact_credentials
     if given is None:
@@ -133,11 +133,11 @@ def refused_credentials(details: JobDetails) -> CredentialsError | None:
 
 
 def _difference(first: JobDetails, second: JobDetails) -> ArtifactError | None:
-    changed = list(_changed(first, second))
+    changed = list(_differing_fields(first, second))
     return ArtifactError(f"the details of the job have changed: {', '.join(changed)}") if changed else None
 
 
-def _changed(first: JobDetails, second: JobDetails) -> Iterator[str]:
+def _differing_fields(first: JobDetails, second: JobDetails) -> Iterator[str]:
     """Name what differs, but for the credentials, and the nonce, which may change."""
     if first.id != second.id:
         yield "id"

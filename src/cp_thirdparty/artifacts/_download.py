@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
 from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._place import Place
-from cp_thirdparty.artifacts._s3 import close_responses, pinned
+from cp_thirdparty.artifacts._s3 import close_responses, pin_object
 from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
@@ -38,13 +38,13 @@ class Facts:
 def facts_of(s3: Any, place: Place) -> Facts:
     """Request size, ETag and checksum of an object from S3."""
     try:
-        answer = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
+        response = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
     except ClientError as failure:
         if failure.response.get("Error", {}).get("Code") == "403":
             # The response to HEAD has no body.  That to GET states whether S3 or KMS has denied it.
             s3.get_object(Bucket=place.bucket, Key=place.key, Range="bytes=0-0")["Body"].close()
         raise
-    return Facts(size=answer["ContentLength"], etag=answer["ETag"], checksum=checksum_of(answer))
+    return Facts(size=response["ContentLength"], etag=response["ETag"], checksum=checksum_of(response))
 
 
 def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
@@ -66,18 +66,18 @@ def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_byte
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
     check_space(file, facts.size)
-    with pinned(facts.etag, facts.size), close_responses(), transfers(s3) as manager:
+    with pin_object(facts.etag, facts.size), close_responses(), transfers(s3) as manager:
         future = manager.download(
             *(place.bucket, place.key, file),
             extra_args={"ChecksumMode": "ENABLED"},
-            subscribers=[_Known(facts), reporter],
+            subscribers=[_KnownSize(facts), reporter],
         )
         future.result()
     file.flush()
     _check(file, place, facts)
 
 
-class _Known:
+class _KnownSize:
     """A subscriber of s3transfer that makes a second request for the size needless."""
 
     def __init__(self, facts: Facts) -> None:

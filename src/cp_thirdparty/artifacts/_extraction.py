@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import Rule, broken
+from cp_thirdparty.artifacts._archive_rules import Rule, rule_error
 from cp_thirdparty.artifacts._archive_tree import LONGEST_TARGET, Node, Tree
 from cp_thirdparty.artifacts._local_files import check_space, error_of
 from cp_thirdparty.artifacts._staging import Staging
@@ -89,9 +89,9 @@ class Extraction:
                 # Java deflates the missing data of a directory to two bytes.
                 rule = copy_content(file, entry, lambda _: None)
             if rule is not None:
-                raise broken(rule, entry.node.path)
+                raise rule_error(rule, entry.node.path)
         for link, rule in tree.broken_links():
-            raise broken(rule, link.path)
+            raise rule_error(rule, link.path)
         return size
 
     def _write(self, file: BinaryIO, tree: Tree, staging: Staging) -> None:
@@ -109,7 +109,7 @@ class Extraction:
                     else:
                         rule = self._write_file(file, child.content, opened.open_file(child.name, _file_mode(child)))
                         if rule is not None:
-                            raise broken(rule, child.path)
+                            raise rule_error(rule, child.path)
         if has_links:
             self._write_links(tree, staging)
 

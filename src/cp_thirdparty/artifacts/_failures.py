@@ -156,7 +156,7 @@ def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseE
         stopped = failure.kwargs.get("error")
         failure = stopped if isinstance(stopped, TransferStoppedError) else failure  # by an old botocore
     if isinstance(failure, botocore_exceptions.ClientError):
-        return _answered(failure, place)
+        return _response_error(failure, place)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
     if isinstance(failure, (ResponseRefusedError, TransferStoppedError)):
@@ -171,7 +171,7 @@ def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseE
     )
 
 
-def _denied(failure: botocore_exceptions.ClientError, place: Place) -> tuple[str, str]:
+def _find_denial(failure: botocore_exceptions.ClientError, place: Place) -> tuple[str, str]:
     """Return the action to allow and the ARN to allow it on."""
     # S3 reports a refusal of KMS with its own code, so only the message has the action and the key.
     message = str(failure.response.get("Error", {}).get("Message", ""))
@@ -184,7 +184,7 @@ def _denied(failure: botocore_exceptions.ClientError, place: Place) -> tuple[str
     return name, f"arn:{place.partition}:s3:::{place.bucket}/{place.key}"
 
 
-def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPartyError:
+def _response_error(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPartyError:
     response: Mapping[str, Any] = failure.response
     code = str(response.get("Error", {}).get("Code", ""))
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
@@ -197,7 +197,7 @@ def _answered(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPa
         "is_retry_safe": False,
     }
     if code in _DENIED:
-        action, resource = _denied(failure, place)
+        action, resource = _find_denial(failure, place)
         return AccessDeniedError(action=action, resource=resource, code=code, **facts)
     if code in _CLOCK:
         offset = clock_offset(metadata.get("HTTPHeaders", {})) or 0.0

@@ -77,7 +77,7 @@ def check_max_bytes(max_bytes: int | None) -> None:
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: It is neither an integer of at least 1 nor ``None``.
     """
-    broken = None if max_bytes is None else _limits.whole_number(max_bytes, 1)
+    broken = None if max_bytes is None else _limits.int_in_range(max_bytes, 1)
     if broken is not None:
         raise InvalidRequestError("max_bytes", broken)
 

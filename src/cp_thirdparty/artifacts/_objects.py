@@ -75,7 +75,7 @@ class S3Objects:
 
     def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
         """Return an object as a stream that continues after a lost connection."""
-        return ArtifactReader.opened(self._s3, place, call)
+        return ArtifactReader.create(self._s3, place, call)
 
     def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
         """Write an object to an open file, and check it."""

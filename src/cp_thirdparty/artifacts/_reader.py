@@ -13,7 +13,7 @@ from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._download import Facts, facts_of
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._place import Place
-from cp_thirdparty.artifacts._s3 import pinned
+from cp_thirdparty.artifacts._s3 import pin_object
 from cp_thirdparty.exceptions import ArtifactTransferError
 
 __all__ = ["ArtifactReader"]
@@ -47,7 +47,7 @@ class ArtifactReader(io.RawIOBase):
         self._running: Any = None if facts.checksum is None else facts.checksum.start()
 
     @classmethod
-    def opened(cls, s3: Any, place: Place, call: TransferCall) -> ArtifactReader:
+    def create(cls, s3: Any, place: Place, call: TransferCall) -> ArtifactReader:
         """Begin with an object."""
         return cls(s3, place, facts_of(s3, place), call)
 
@@ -68,20 +68,20 @@ class ArtifactReader(io.RawIOBase):
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._let_go()
+        self._release()
         super().close()
 
     def _read_into(self, view: memoryview) -> int:
         if self._position == self._facts.size:
             return self._end()
-        data = self._some(len(view))
+        data = self._read_some(len(view))
         view[: len(data)] = data
         self._position += len(data)
         if self._running is not None:
             self._running.update(data)
         return len(data)
 
-    def _some(self, most: int) -> bytes:
+    def _read_some(self, most: int) -> bytes:
         for _ in range(_ATTEMPTS):
             if self._body is None:
                 self._body = self._ask()
@@ -89,18 +89,18 @@ class ArtifactReader(io.RawIOBase):
                 data: bytes = self._body.read(most)
                 if data:
                     return data
-            self._let_go()  # and go on from where it ended
+            self._release()  # and go on from where it ended
         raise ArtifactTransferError(f"{self._place}: the connection was closed before the end", is_retry_safe=True)
 
     def _ask(self) -> Any:
-        with pinned(self._facts.etag, self._facts.size):
-            answer = self._s3.get_object(
+        with pin_object(self._facts.etag, self._facts.size):
+            response = self._s3.get_object(
                 Bucket=self._place.bucket, Key=self._place.key, Range=f"bytes={self._position}-"
             )
-        return answer["Body"]
+        return response["Body"]
 
     def _end(self) -> int:
-        self._let_go()
+        self._release()
         checksum = self._facts.checksum
         if checksum is not None and not checksum.is_met_by(self._running):
             raise ArtifactTransferError(
@@ -108,7 +108,7 @@ class ArtifactReader(io.RawIOBase):
             )
         return 0
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._body is not None:
             self._body.close()
             self._body = None

@@ -26,7 +26,7 @@ from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
 from cp_thirdparty.artifacts._responses import ResponseRefusedError, find_fault
 
-__all__ = ["close_responses", "create_s3", "pinned"]
+__all__ = ["close_responses", "create_s3", "pin_object"]
 
 # Where a request keeps which generation of the credentials has signed it, and that it was signed again.
 _GENERATION: Final = "cp_thirdparty.generation"
@@ -52,7 +52,7 @@ _CONNECTIONS: Final = 16
 
 
 @contextmanager
-def pinned(etag: str, size: int) -> Generator[None]:
+def pin_object(etag: str, size: int) -> Generator[None]:
     """Read only the object that has this ETag and this many bytes."""
     token = _PINNED.set((etag, size))
     try:
@@ -107,7 +107,7 @@ def create_s3(
         session = Session()
         session.register_component("config_store", _create_settings())
         # In place of botocore's own, which look through environment, files and metadata services.
-        session.register_component("credential_provider", _OnlyTheJobs(credentials))
+        session.register_component("credential_provider", _JobCredentialProvider(credentials))
         session.register_component("token_provider", _NoToken())
         data_loader.install(session, is_customized=False)  # S3's large model is parsed once for all jobs
         client: Any = session.create_client(
@@ -120,7 +120,7 @@ def create_s3(
         return refused
     handlers = _Handlers(credentials, key_id, expected_bucket_owner, is_request_id_required=is_request_id_required)
     client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
-    client.meta.events.register_first("before-sign.s3", handlers.look_at_credentials)
+    client.meta.events.register_first("before-sign.s3", handlers.check_credentials)
     client.meta.events.register_first("before-send.s3", _start_request)
     client.meta.events.register_first("needs-retry.s3", handlers.check_response)
     return client
@@ -139,7 +139,7 @@ def _create_settings() -> ConfigValueStore:
     return ConfigValueStore(mapping={**defaults, **files, **certificates})
 
 
-class _OnlyTheJobs:
+class _JobCredentialProvider:
     """The chain of providers of credentials, of one link."""
 
     def __init__(self, credentials: Credentials) -> None:
@@ -217,7 +217,7 @@ class _Handlers:
         if pin is not None and model.name == "GetObject":
             params["IfMatch"] = pin[0]
 
-    def look_at_credentials(self, request: Any, **_: object) -> None:
+    def check_credentials(self, request: Any, **_: object) -> None:
         """See to it that the credentials are good, and note which they are."""
         _current_transfer().check_deadline()  # before each attempt
         self._credentials.hold()

@@ -19,7 +19,7 @@ __all__ = ["copy_content"]
 _PIECE: Final = 256 << 10
 
 
-class _Broken(Exception):  # noqa: N818 - no caller sees it
+class _BrokenRuleError(Exception):
     """The data breaks a rule."""
 
     def __init__(self, rule: Rule) -> None:
@@ -39,7 +39,7 @@ def copy_content(file: BinaryIO, entry: Entry, write: Callable[[bytes], object])
             crc = zlib.crc32(piece, crc)
             size += len(piece)
             write(piece)
-    except _Broken as failure:
+    except _BrokenRuleError as failure:
         return failure.rule
     if size != entry.size:
         return rules.SIZE
@@ -52,7 +52,7 @@ def _read(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
     while left:
         piece = file.read(min(left, _PIECE))
         if not piece:
-            raise _Broken(rules.TRUNCATED)
+            raise _BrokenRuleError(rules.TRUNCATED)
         left -= len(piece)
         yield piece
 
@@ -71,10 +71,10 @@ def _inflate(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
                 is_full = len(found) == room
                 left -= len(found)
                 if left < 0 or inflater.unused_data:
-                    raise _Broken(rules.SIZE)
+                    raise _BrokenRuleError(rules.SIZE)
                 if found:
                     yield found
     except zlib.error:
-        raise _Broken(rules.DATA) from None
+        raise _BrokenRuleError(rules.DATA) from None
     if not inflater.eof:
-        raise _Broken(rules.SIZE)
+        raise _BrokenRuleError(rules.SIZE)

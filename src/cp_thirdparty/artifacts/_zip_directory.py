@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, cast
 import attrs
 
 from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import Rule, broken, is_ratio_exceeded
+from cp_thirdparty.artifacts._archive_rules import Rule, is_ratio_exceeded, rule_error
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._zip_layout import (
     FULL16,
@@ -134,7 +134,7 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     """
     place = find_directory(file, size)
     if place.count > limits.max_entries:
-        raise broken(rules.ENTRIES, "", limits)
+        raise rule_error(rules.ENTRIES, "", limits)
     if place.end - place.begin > _LONGEST_DIRECTORY:
         raise broken(rules.CENTRAL, hint="it has more than 128 MiB")
     data = bytes_at(file, place.begin, place.end - place.begin)
@@ -150,10 +150,10 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
         total += entry.size
         rule = _exceeded_limit(entry, total, limits)
         if rule is not None:
-            raise broken(rule, record.name, limits)
+            raise rule_error(rule, record.name, limits)
         entries.append(entry)
     if is_ratio_exceeded(limits, total, place.begin):
-        raise broken(rules.RATIO, "", limits)
+        raise rule_error(rules.RATIO, "", limits)
     return entries
 
 
@@ -175,19 +175,19 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
         if count > limits.max_entries:
             raise broken(rules.ENTRIES, "", limits)
         if at + _CENTRAL.size > len(data) or data[at : at + 4] != b"PK\1\2":
-            raise broken(rules.CENTRAL)
+            raise rule_error(rules.CENTRAL)
         _, made_by, _, flags, method, _, _, crc, packed, size, *rest = _CENTRAL.unpack_from(data, at)
         name_length, extra_length, comment_length, disk, _, attributes, offset = rest
         begin = at + _CENTRAL.size
         at = begin + name_length + extra_length + comment_length
         if at > len(data):
-            raise broken(rules.CENTRAL)
+            raise rule_error(rules.CENTRAL)
         raw_name = data[begin : begin + name_length]
         extras = _extras(data[begin + name_length : begin + name_length + extra_length])
         decoded = _decode_name(raw_name, flags, extras, system=made_by >> 8)
         name = raw_name.decode("latin-1") if decoded is None else decoded
         if decoded is None:
-            raise broken(rules.NOT_UTF8, name)
+            raise rule_error(rules.NOT_UTF8, name)
         if extras is None:
             raise broken(rules.EXTRA, name)
         size, packed, offset = _widened(name, extras, (size, packed, offset))
@@ -249,7 +249,7 @@ def _decode_name(raw: bytes, flags: int, extras: dict[int, bytes] | None, *, sys
     return name.replace("\\", "/") if system in _DOS and "/" not in name else name
 
 
-def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) -> tuple[int, int, int]:
+def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) -> tuple[int, int, int]:
     """Take from the ZIP64 field what does not fit into 32 bits."""
     wide = iter(struct.iter_unpack("<Q", extras.get(_ZIP64, b"")[: len(extras.get(_ZIP64, b"")) // 8 * 8]))
     found: list[int] = []
@@ -257,7 +257,7 @@ def _widened(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) 
         if value == FULL32:
             following = next(wide, None)
             if following is None:
-                raise broken(rules.ZIP64, name)
+                raise rule_error(rules.ZIP64, name)
             (value,) = following  # noqa: PLW2901 - it stands for the same thing
         found.append(value)
     return found[0], found[1], found[2]
@@ -271,7 +271,7 @@ def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: i
     kind = _kind(record)
     rule = _broken_record(record, kind)
     if rule is not None:
-        raise broken(rule, record.name)
+        raise rule_error(rule, record.name)
     node = tree.add(record.name, kind)
     length, descriptors = _check_local_header(file, record, end)
     data_offset = record.offset + length
@@ -328,7 +328,7 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     """
     header = bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
-        raise broken(rules.HEADERS, record.name, hint="there is no local header")
+        raise rule_error(rules.HEADERS, record.name, hint="there is no local header")
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
     length: int = _LOCAL.size + name_length + extra_length
     if record.offset + length + record.packed > end:
@@ -336,15 +336,15 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     rest = bytes_at(file, record.offset + _LOCAL.size, name_length + extra_length)
     extras = _extras(rest[name_length:])
     if extras is None:
-        raise broken(rules.EXTRA, record.name)
+        raise rule_error(rules.EXTRA, record.name)
     if (
         rest[:name_length] != record.raw_name
         or _decode_name(record.raw_name, flags, extras, system=record.system) != record.name
     ):
-        raise broken(rules.HEADERS, record.name, hint="the names differ")
+        raise rule_error(rules.HEADERS, record.name, hint="the names differ")
     if (flags ^ record.flags) & (_ENCRYPTED | _PATCH) or method != record.method:
-        raise broken(rules.HEADERS, record.name, hint="the methods or flags differ")
-    stated = (crc, *_widened(record.name, extras, (size, packed, 0))[:2])
+        raise rule_error(rules.HEADERS, record.name, hint="the methods or flags differ")
+    stated = (crc, *_read_zip64(record.name, extras, (size, packed, 0))[:2])
     known = (record.crc, record.size, record.packed)
     # What the descriptor after the data repeats may be 0 here; Info-ZIP writes the size, others nothing.
     if any(

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import broken, is_ratio_exceeded
+from cp_thirdparty.artifacts._archive_rules import is_ratio_exceeded, rule_error
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
@@ -157,7 +157,7 @@ class _Creation:
                 for node in directory.children.values():
                     self._add(archive, f"{path}/{node.name}" if path else node.name, node)
             if is_ratio_exceeded(self._limits, self._total, file.tell()):
-                raise broken(rules.RATIO, "", self._limits)
+                raise rule_error(rules.RATIO, "", self._limits)
 
     def _skip(self, error: ArtifactError) -> None:
         """Report that an entry is left out, or raise its error."""
@@ -201,11 +201,11 @@ class _Creation:
                 node.content = bool(status.st_mode & stat.S_IXUSR)
                 self._entries += 1
                 if self._entries > self._limits.max_entries:
-                    raise broken(rules.ENTRIES, name, self._limits)
+                    raise rule_error(rules.ENTRIES, name, self._limits)
                 if kind == "link":
                     self._tree.set_target(node, target)
                 return node
-            error = broken(rules.SPECIAL_FILE, name)
+            error = rule_error(rules.SPECIAL_FILE, name)
         self._skip(error)
         return None
 
@@ -213,7 +213,7 @@ class _Creation:
         while links := self._tree.broken_links():
             for link, rule in links:
                 hint = "; ".join(filter(None, (rule.hint, rules.SPECIAL_FILE.hint)))
-                self._skip(broken(rule, link.path, hint=hint))
+                self._skip(rule_error(rule, link.path, hint=hint))
                 self._tree.remove(link)
 
     # --- writing
@@ -268,9 +268,9 @@ class _Creation:
     def _check_size(self, info: zipfile.ZipInfo, size: int) -> None:
         self._total += size
         if size > self._limits.max_entry_bytes:
-            raise broken(rules.ENTRY_BYTES, info.filename, self._limits)
+            raise rule_error(rules.ENTRY_BYTES, info.filename, self._limits)
         if self._total > self._limits.max_total_bytes:
-            raise broken(rules.TOTAL_BYTES, info.filename, self._limits)
+            raise rule_error(rules.TOTAL_BYTES, info.filename, self._limits)
 
 
 def _read(path: LocalPath, read: Callable[[], _T]) -> _T:

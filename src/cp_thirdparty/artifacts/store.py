@@ -20,7 +20,7 @@ from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty._text import show, show_repr
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
-from cp_thirdparty.artifacts._credentials import JobCredentials, refused_credentials
+from cp_thirdparty.artifacts._credentials import JobCredentials, check_credentials
 from cp_thirdparty.artifacts._extraction import extract_file
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import (
@@ -163,9 +163,9 @@ class ArtifactStore:
         token = SecretStr.wrap(client_token)
         del client_token  # from here on it is hidden: this frame is in every traceback
         refused = (
-            refused_credentials(details)
-            or _refused_owner(expected_bucket_owner)
-            or _refused_endpoint(endpoint_url, allow_http=allow_http)
+            check_credentials(details)
+            or _check_owner(expected_bucket_owner)
+            or _check_endpoint(endpoint_url, allow_http=allow_http)
         )
         if refused is not None:
             raise refused
@@ -205,7 +205,7 @@ class ArtifactStore:
         Args:
             name: Name of an input artifact of this job.
         """
-        place = self._found(self._inputs, name, "input")
+        place = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         raw = self._do(lambda: self._objects.open(place, call), place, call)
         return io.BufferedReader(raw, _BUFFER_BYTES)
@@ -239,7 +239,7 @@ class ArtifactStore:
         """
         target = to_path(to, "to")
         check_max_bytes(max_bytes)
-        place = self._found(self._inputs, name, "input")
+        place = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
         return self._do(
@@ -255,7 +255,7 @@ class ArtifactStore:
 
         .. versionadded:: 0.2.0
         """
-        place = self._found(self._inputs, name, "input")
+        place = self._find(self._inputs, name, "input")
         return self._do(lambda: self._objects.size(place), place, self._bounds.start())
 
     def extract(
@@ -287,7 +287,7 @@ class ArtifactStore:
         target, checked = to_path(to, "to"), check_limits(limits)
         if os.path.lexists(target):
             raise ArtifactError("to: must not exist")
-        place = self._found(self._inputs, name, "input")
+        place = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
         with create_private_directory(target.parent) as private, private.create_file("artifact.zip") as archive:
@@ -334,7 +334,7 @@ class ArtifactStore:
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that no archive may contain.
         """
-        self._found(self._outputs, name, "output")
+        self._find(self._outputs, name, "output")
         source, checked = to_path(directory, "directory"), check_limits(limits)
         reporter = Reporter(None, self._bounds.start("creation").check_deadline)
         with create_private_directory(Path(tempfile.gettempdir())) as private:
@@ -356,7 +356,7 @@ class ArtifactStore:
             progress: As for `download()`.
         """
         source = to_path(path, "path")
-        place = self._found(self._outputs, name, "output")
+        place = self._find(self._outputs, name, "output")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
         self._do(lambda: self._objects.upload(place, source, reporter), place, call, reporter, source)
@@ -382,7 +382,7 @@ class ArtifactStore:
             "send the ThirdPartyJob, and make one in each process"
         )
 
-    def _found(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
+    def _find(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
         place = place_of(artifacts, name, direction, self._job_id, self._objects.partition)
         if isinstance(place, ThirdPartyError):
             raise place
@@ -415,13 +415,13 @@ def _by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Arti
     return MappingProxyType(found)
 
 
-def _refused_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
+def _check_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
     if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
         return None
     return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
 
 
-def _refused_endpoint(endpoint_url: str | None, *, allow_http: bool) -> InvalidRequestError | None:
+def _check_endpoint(endpoint_url: str | None, *, allow_http: bool) -> InvalidRequestError | None:
     if not isinstance(endpoint_url, str) or allow_http or is_private_endpoint(endpoint_url):
         return None
     return InvalidRequestError("endpoint_url", "must be an https URL; allow_http=True accepts http to another machine")

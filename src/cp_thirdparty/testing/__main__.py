@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 then, 1 when the port is taken, 2 for a bad file."""
     options = _parser().parse_args(arguments)
     try:
-        scenario = Scenario.made_up() if options.scenario is None else load(options.scenario)
+        scenario = Scenario.create_default() if options.scenario is None else load(options.scenario)
         service = LocalCodePipeline(port=options.port, **scenario.settings)
         introduction = scenario.play(service)
     except ScenarioError as error:
-        return _complain(f"{options.scenario}: {error}", 2)
+        return _print_error(f"{options.scenario}: {error}", 2)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _serve(service, introduction)
@@ -42,7 +42,7 @@ def _serve(service: LocalCodePipeline, introduction: Introduction) -> int:
     try:
         service.start()
     except OSError as error:
-        return _complain(f"cannot listen: {error.strerror}", 1)
+        return _print_error(f"cannot listen: {error.strerror}", 1)
     try:
         print(_line(service, introduction), flush=True)  # noqa: T201 - it is what the program is for
         while True:
@@ -67,7 +67,7 @@ def _line(service: LocalCodePipeline, introduction: Introduction) -> str:
     )
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     print(f"cp_thirdparty.testing: {text}", file=sys.stderr)  # noqa: T201 - a command prints
     return code
 

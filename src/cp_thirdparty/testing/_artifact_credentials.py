@@ -9,13 +9,13 @@ from typing import Union
 
 from cp_thirdparty.models import ArtifactCredentials
 
-__all__ = ["CredentialDesk", "CredentialSource"]
+__all__ = ["CredentialIssuer", "CredentialSource"]
 
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
 """Fixed credentials, a function that makes (or leaves out) new ones at each reading, or ``None`` for made-up ones."""
 
 
-class CredentialDesk:
+class CredentialIssuer:
     """
     Hands out artifact credentials and knows until when each of them holds.
 
@@ -33,14 +33,14 @@ class CredentialDesk:
         self._lock = threading.Lock()
         self._ends: dict[ArtifactCredentials, float] = {}  # in the order of their ends, for all live equally long
 
-    def hand_out(self, source: CredentialSource) -> ArtifactCredentials | None:
+    def issue(self, source: CredentialSource) -> ArtifactCredentials | None:
         """
         Return the credentials of one reading, which hold from now on.
 
         Raises:
             TypeError: A function returned something else.
         """
-        credentials = source() if callable(source) else source or _made_up()
+        credentials = source() if callable(source) else source or _create_credentials()
         if credentials is not None:
             if not isinstance(credentials, ArtifactCredentials):
                 raise TypeError("artifact_credentials: must be or return ArtifactCredentials or None")
@@ -62,7 +62,7 @@ class CredentialDesk:
                 del self._ends[oldest]
 
 
-def _made_up() -> ArtifactCredentials:
+def _create_credentials() -> ArtifactCredentials:
     return ArtifactCredentials(
         access_key_id=f"ASIALOCAL{secrets.token_hex(6).upper()}",
         secret_access_key=secrets.token_urlsafe(30),

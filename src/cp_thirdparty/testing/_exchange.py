@@ -14,11 +14,11 @@ from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._signature import SignatureCheck
 from cp_thirdparty.testing._states import RefusedError, States
 from cp_thirdparty.testing._wire import (
-    Answer,
     BadRequestError,
     HttpRequest,
-    failed,
-    ok,
+    Response,
+    error_response,
+    ok_response,
     operation_name_of,
     parameters_of,
 )
@@ -52,48 +52,48 @@ class Exchange:
     signature: SignatureCheck | None
     clock: Callable[[], float]
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def respond(self, request: HttpRequest) -> Response:
         """Do what a request asks for, or the fault that is its turn, and write it into the journal."""
         try:
             operation_name = operation_name_of(request.headers)
         except BadRequestError as refused:
             return self.refuse(refused.code, refused.message)
-        served = _Served(exchange=self, operation_name=operation_name, request=request)
+        served = _ServedRequest(exchange=self, operation_name=operation_name, request=request)
         fault = self.faults.take(operation_name)
         try:
-            answer = served.serve() if fault is None else fault.play(served.serve)
+            response = served.serve() if fault is None else fault.play(served.serve)
         except Exception as error:  # noqa: BLE001 - of a fault that is not ours; the caller sees its type and no values
-            answer = _broken(error)
-        return self._noted(answer, operation_name, served.parameters, fault, accepted=served.accepted)
+            response = _internal_failure(error)
+        return self._note(response, operation_name, served.parameters, fault, accepted=served.accepted)
 
-    def refuse(self, code: str, message: str, *, status: int = 400) -> Answer:
+    def refuse(self, code: str, message: str, *, status: int = 400) -> Response:
         """Refuse what is not a request of the service, and write it into the journal."""
-        return self._noted(failed(code, message, status=status), None, None, None, accepted=False)
+        return self._note(error_response(code, message, status=status), None, None, None, accepted=False)
 
-    def _noted(
+    def _note(
         self,
-        answer: Answer,
+        response: Response,
         operation_name: str | None,
         parameters: Mapping[str, Any] | None,
         fault: Fault | None,
         *,
         accepted: bool,
-    ) -> Answer:
-        arrives = answer.ending != "lost"
+    ) -> Response:
+        arrives = response.ending != "lost"
         record = RequestRecord(
             operation_name=operation_name,
             parameters=parameters,
             accepted=accepted,
-            status_code=answer.status if arrives else None,
-            error_code=answer.headers.get("x-amzn-ErrorType") if arrives else None,
+            status_code=response.status if arrives else None,
+            error_code=response.headers.get("x-amzn-ErrorType") if arrives else None,
             fault=fault,
         )
         self.journal.add(record)
         # A client whose clock is wrong computes the difference from it.
-        return attrs.evolve(answer, headers={"Date": formatdate(self.clock(), usegmt=True), **answer.headers})
+        return attrs.evolve(response, headers={"Date": formatdate(self.clock(), usegmt=True), **response.headers})
 
 
-class _Served:
+class _ServedRequest:
     """A request on its way to the states."""
 
     def __init__(self, *, exchange: Exchange, operation_name: str, request: HttpRequest) -> None:
@@ -101,13 +101,13 @@ class _Served:
         self._operation_name = operation_name
         self._request = request
         self.accepted = False
-        self._parameters, self._refusal = _understood(operation_name, request.body)
+        self._parameters, self._refusal = _parse(operation_name, request.body)
 
     @property
     def parameters(self) -> Mapping[str, Any] | None:
         return self._parameters if self._refusal is None else None
 
-    def serve(self) -> Answer:
+    def serve(self) -> Response:
         """Check the signature first, then the parameters, and then do it."""
         try:
             if self._exchange.signature is not None:
@@ -116,26 +116,26 @@ class _Served:
                 return self._refusal
             document = _HANDLERS[self._operation_name](self._exchange.states, self._parameters)
         except (BadRequestError, RefusedError) as refused:
-            return failed(refused.code, refused.message)
+            return error_response(refused.code, refused.message)
         except Exception as error:  # noqa: BLE001 - the clock's, for one; the caller sees its type and stderr no values
-            return _broken(error)
+            return _internal_failure(error)
         self.accepted = True
-        return ok(document)
+        return ok_response(document)
 
 
-def _understood(operation_name: str, body: bytes) -> tuple[Mapping[str, Any], Answer | None]:
+def _parse(operation_name: str, body: bytes) -> tuple[Mapping[str, Any], Response | None]:
     """Return the parameters with the client token hidden, or the response that refuses them."""
     try:
         parameters = parameters_of(operation_name, body)
     except BadRequestError as refused:
-        return {}, failed(refused.code, refused.message)
+        return {}, error_response(refused.code, refused.message)
     if "clientToken" in parameters:
         parameters["clientToken"] = SecretStr(parameters["clientToken"])
     return parameters, None
 
 
-def _broken(error: Exception) -> Answer:
-    return failed("InternalFailure", f"The local CodePipeline failed with {type(error).__name__}", status=500)
+def _internal_failure(error: Exception) -> Response:
+    return error_response("InternalFailure", f"The local CodePipeline failed with {type(error).__name__}", status=500)
 
 
 def _poll(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:

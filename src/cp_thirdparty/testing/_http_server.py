@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from cp_thirdparty._core.call import now
 from cp_thirdparty.testing._exchange import Exchange
-from cp_thirdparty.testing._wire import Answer, HttpRequest
+from cp_thirdparty.testing._wire import HttpRequest, Response
 
 __all__ = ["HttpServer"]
 
@@ -143,25 +143,25 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = HttpRequest(method=self.command, target=self.path, headers=headers, body=body)
-        self._send(self._exchange.answer(request))
+        self._send(self._exchange.respond(request))
 
     @property
     def _exchange(self) -> Exchange:
         return cast("HttpServer", self.server).exchange
 
-    def _send(self, answer: Answer) -> None:
-        if answer.ending != "keep":
+    def _send(self, response: Response) -> None:
+        if response.ending != "keep":
             self.close_connection = True
-        if answer.ending == "lost":
+        if response.ending == "lost":
             return
         self.connection.settimeout(_IDLE_SECONDS)  # for the response
-        self.send_response_only(answer.status)
-        for name, value in answer.headers.items():
+        self.send_response_only(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(answer.body)
+        self.wfile.write(response.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they echo
         """Refuse what is not a request or not a POST: in JSON, without http.server's echo of what was sent."""

@@ -40,13 +40,13 @@ class _Sender:
         self._exchange = exchange
 
     def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        answer = self._exchange.answer(_received(request))
-        if answer.ending == "lost":
+        response = self._exchange.respond(_to_http_request(request))
+        if response.ending == "lost":
             # What a socket that ends too early comes to in botocore.  A body that ends too early is taken as it is, as
             # with most versions of urllib3.
             raise ConnectionClosedError(endpoint_url=request.url, request=request)
-        headers: Any = answer.headers  # any mapping will do
-        return AWSResponse(request.url, answer.status, headers, _Body(answer.body))
+        headers: Any = response.headers  # any mapping will do
+        return AWSResponse(request.url, response.status, headers, _Body(response.body))
 
 
 class _Body:
@@ -59,7 +59,7 @@ class _Body:
         yield self._body
 
 
-def _received(request: AWSPreparedRequest) -> HttpRequest:
+def _to_http_request(request: AWSPreparedRequest) -> HttpRequest:
     """Return what a server would have received."""
     url = urlsplit(request.url)
     headers = {str(name).lower(): _text(value) for name, value in request.headers.items()}

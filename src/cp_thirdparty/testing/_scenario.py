@@ -105,9 +105,9 @@ class Scenario:
     actions: tuple[_Action, ...]
 
     @classmethod
-    def made_up(cls) -> Scenario:
+    def create_default(cls) -> Scenario:
         """Make up a client and an action of it."""
-        clients = _made_up_client()
+        clients = _create_client()
         actions = tuple(_Action(client_id=client_id, action_type_id=_MADE_UP_TYPE) for client_id in clients)
         return cls(settings={}, clients=clients, actions=actions)
 
@@ -165,7 +165,7 @@ def _read(path: Path) -> tuple[Scenario | None, list[str]]:
     named = {member_name(name): name for name in _SETTINGS}
     clients = {client.client_id: SecretStr(client.client_token) for client in content.clients}
     settings = {named[name]: value for name, value in settings.items()}
-    return Scenario(settings=settings, clients=clients or _made_up_client(), actions=content.actions), []
+    return Scenario(settings=settings, clients=clients or _create_client(), actions=content.actions), []
 
 
 def _client_problems(content: _Content) -> Iterator[str]:
@@ -197,5 +197,5 @@ def _is_of(value: object, kind: type[float | int | bool]) -> bool:
     return isinstance(value, (int, kind)) and value >= (1 if kind is int else 0)
 
 
-def _made_up_client() -> dict[str, SecretStr]:
+def _create_client() -> dict[str, SecretStr]:
     return {str(uuid.uuid4()): SecretStr(token_urlsafe(24))}

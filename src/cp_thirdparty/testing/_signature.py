@@ -97,7 +97,7 @@ class SignatureCheck:
 
     def _signature(self, request: HttpRequest, claim: _Claim) -> str:
         credentials = Credentials(self.access_key_id, self.secret_access_key.get_secret_value())
-        auth = _Recomputed(credentials, self.region_name, claim)
+        auth = _RecomputedAuth(credentials, self.region_name, claim)
         target = request.target if request.target.startswith("/") else "/"
         headers = {**request.headers, "x-amz-content-sha256": hashlib.sha256(request.body).hexdigest()}
         received = AWSRequest(method=request.method, url=f"http://localhost{target}", headers=headers)
@@ -122,7 +122,7 @@ class _Claim:
         return f"{self.time:{_TIMESTAMP}}"
 
 
-class _Recomputed(SigV4Auth):
+class _RecomputedAuth(SigV4Auth):
     """Sign the headers that the client claims to have signed, whichever those are."""
 
     def __init__(self, credentials: Credentials, region_name: str, claim: _Claim) -> None:

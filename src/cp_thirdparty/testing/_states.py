@@ -31,7 +31,7 @@ from cp_thirdparty.models import (
     ThirdPartyJob,
 )
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.testing._artifact_credentials import CredentialDesk, CredentialSource
+from cp_thirdparty.testing._artifact_credentials import CredentialIssuer, CredentialSource
 from cp_thirdparty.testing.actions import Action, Job, Success
 from cp_thirdparty.testing.clock import ManualClock
 
@@ -114,7 +114,7 @@ class States:
         self._readable_after_acknowledgement = readable_after_acknowledgement
         self._readable_after_end = readable_after_end
         self._stable_nonce = stable_nonce
-        self._desk = CredentialDesk(clock=clock, lifetime=min(credential_lifetime, _LONGEST))
+        self._issuer = CredentialIssuer(clock=clock, lifetime=min(credential_lifetime, _LONGEST))
         self._changed = threading.Condition(threading.RLock())
         self.version: int = 0  # of all that can be seen; grows with each change
         self._tokens: dict[str, SecretStr] = {}
@@ -177,7 +177,7 @@ class States:
 
     def credentials_are_valid(self, credentials: ArtifactCredentials) -> bool:
         """Return whether a job's details brought these credentials and they have not expired."""
-        return self._desk.is_valid(credentials)
+        return self._issuer.is_valid(credentials)
 
     def wait_for_change(self, action: Action, version: int, timeout: float) -> None:
         """
@@ -232,7 +232,7 @@ class States:
                 entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
             data, nonce = entry.data, entry.job.nonce
         # Outside of the lock: it may ask a server.
-        credentials = self._desk.hand_out(entry.credentials)
+        credentials = self._issuer.issue(entry.credentials)
         return JobDetails(id=job_id, data=attrs.evolve(data, artifact_credentials=credentials), nonce=nonce)
 
     def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr) -> JobStatus:

@@ -23,11 +23,11 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from cp_thirdparty._limits import is_unicode
 
 __all__ = [
-    "Answer",
     "BadRequestError",
     "HttpRequest",
-    "failed",
-    "ok",
+    "Response",
+    "error_response",
+    "ok_response",
     "operation_name_of",
     "parameters_of",
     "parse_request",
@@ -82,7 +82,7 @@ class HttpRequest:
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class Response:
     """
     What goes back over HTTP.
 
@@ -152,29 +152,29 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
     if problems:
         errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
         raise BadRequestError("ValidationException", f"{errors} detected: {'; '.join(problems)}")
-    known: dict[str, Any] = _known(shape, parameters)
+    known: dict[str, Any] = _without_unknown(shape, parameters)
     return known
 
 
-def ok(document: Mapping[str, Any] | None) -> Answer:
+def ok_response(document: Mapping[str, Any] | None) -> Response:
     """Return the response to a call that was accepted; operations without output have no body."""
-    return _answer(200, b"" if document is None else json.dumps(document).encode(), {})
+    return _response(200, b"" if document is None else json.dumps(document).encode(), {})
 
 
-def failed(code: str, message: str, *, status: int = 400) -> Answer:
+def error_response(code: str, message: str, *, status: int = 400) -> Response:
     """Return the response to a call that was refused."""
     body = json.dumps({"__type": code, "message": message}).encode()
-    return _answer(status, body, {"x-amzn-ErrorType": code})
+    return _response(status, body, {"x-amzn-ErrorType": code})
 
 
-def _answer(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
+def _response(status: int, body: bytes, headers: Mapping[str, str]) -> Response:
     common = {
         "x-amzn-RequestId": str(uuid.uuid4()),
         "x-amz-crc32": str(zlib.crc32(body)),
         "Content-Type": _CONTENT_TYPE,
         "Content-Length": str(len(body)),
     }
-    return Answer(status=status, headers={**common, **headers}, body=body)
+    return Response(status=status, headers={**common, **headers}, body=body)
 
 
 @functools.cache
@@ -235,10 +235,14 @@ def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
         yield from (_problem(path, rule) for rule in _number_rules(shape, value))
 
 
-def _known(shape: Any, value: Any) -> Any:
+def _without_unknown(shape: Any, value: Any) -> Any:
     if shape.type_name != "structure":
         return value
-    return {name: _known(member, value[name]) for name, member in shape.members.items() if value.get(name) is not None}
+    return {
+        name: _without_unknown(member, value[name])
+        for name, member in shape.members.items()
+        if value.get(name) is not None
+    }
 
 
 def _problem(path: str, rule: str) -> str:

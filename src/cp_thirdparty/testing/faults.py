@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
-from cp_thirdparty.testing._wire import OPERATIONS, Answer, failed
+from cp_thirdparty.testing._wire import OPERATIONS, Response, error_response
 
 __all__ = [
     "Delay",
@@ -19,6 +19,7 @@ __all__ = [
     "Faults",
     "HtmlPage",
     "LostAnswer",
+    "Response",
     "ServerError",
     "Throttling",
     "TruncatedBody",
@@ -29,7 +30,7 @@ __all__ = [
 class Fault(Protocol):
     """What a fault is: the classes of this module, or one of your own."""
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """
         Return the response to a request.
 
@@ -54,9 +55,9 @@ class Throttling:
     code: str = "ThrottlingException"
     status: int = 400
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Refuse."""
-        return failed(self.code, "Rate exceeded", status=self.status)
+        return error_response(self.code, "Rate exceeded", status=self.status)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,25 +74,25 @@ class ServerError:
     status: int = 500
     code: str = "InternalFailure"
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Fail."""
-        return failed(self.code, "The fault that was asked for", status=self.status)
+        return error_response(self.code, "The fault that was asked for", status=self.status)
 
 
 @attrs.frozen
 class ExpiredCredentials:
     """The service reports that the caller's own AWS credentials have expired.  The request takes no effect."""
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Refuse."""
-        return failed("ExpiredTokenException", "The security token included in the request is expired")
+        return error_response("ExpiredTokenException", "The security token included in the request is expired")
 
 
 @attrs.frozen
 class LostAnswer:
     """The request takes effect, and the connection ends before anything of the response is sent."""
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and drop the response."""
         return attrs.evolve(serve(), ending="lost")
 
@@ -112,14 +113,16 @@ class TruncatedBody:
     length: int = 10
     content_length: Literal["whole", "cut"] = "whole"
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and truncate the response."""
-        answer = serve()
-        body = answer.body[: self.length]
+        response = serve()
+        body = response.body[: self.length]
         if self.content_length == "cut":
-            return attrs.evolve(answer, body=body, headers={**answer.headers, "Content-Length": str(len(body))})
-        told = max(len(answer.body), len(body) + 1)
-        return attrs.evolve(answer, body=body, headers={**answer.headers, "Content-Length": str(told)}, ending="close")
+            return attrs.evolve(response, body=body, headers={**response.headers, "Content-Length": str(len(body))})
+        length = max(len(response.body), len(body) + 1)
+        return attrs.evolve(
+            response, body=body, headers={**response.headers, "Content-Length": str(length)}, ending="close"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -136,11 +139,11 @@ class HtmlPage:
     status: int = 200
     page: str = "<!DOCTYPE html><html><body><h1>Please sign in to the network</h1></body></html>"
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Show the page."""
         body = self.page.encode()
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
-        return Answer(status=self.status, headers=headers, body=body)
+        return Response(status=self.status, headers=headers, body=body)
 
 
 @attrs.frozen
@@ -154,7 +157,7 @@ class Delay:
 
     seconds: float
 
-    def play(self, serve: Callable[[], Answer]) -> Answer:
+    def play(self, serve: Callable[[], Response]) -> Response:
         """Wait, and serve."""
         time.sleep(self.seconds)
         return serve()
@@ -169,7 +172,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._coming: dict[str, deque[_Coming]] = {name: deque() for name in OPERATIONS}
+        self._coming: dict[str, deque[_PlannedFault]] = {name: deque() for name in OPERATIONS}
 
     def add(self, operation_name: str, fault: Fault, times: int | None = 1) -> None:
         """
@@ -194,7 +197,7 @@ class Faults:
         if times is not None and times < 1:
             raise ValueError("times: must be at least 1, or None for all requests")
         with self._lock:
-            self._coming[operation_name].append(_Coming(fault, times))
+            self._coming[operation_name].append(_PlannedFault(fault, times))
 
     def clear(self) -> None:
         """Forget all faults that are still to come."""
@@ -222,6 +225,6 @@ class Faults:
 
 
 @attrs.define
-class _Coming:
+class _PlannedFault:
     fault: Fault
     times: int | None

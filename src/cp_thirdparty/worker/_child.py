@@ -24,7 +24,7 @@ import attrs
 
 from cp_thirdparty.models import ThirdPartyJob
 from cp_thirdparty.worker._child_logs import Levels, RecordSender
-from cp_thirdparty.worker.runner import NotStarted, Ran, run_elsewhere
+from cp_thirdparty.worker.runner import NotStarted, Ran, run_in_executor
 
 RECORD: Final = b"R"
 READY: Final = b"B"
@@ -86,7 +86,7 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
         return started.wait()  # if the worker does not want the job any more, it kills this process
 
     with suppress(OSError):  # the worker has ended
-        channel.end(run_elsewhere(order.runner, order.offer, order.deadline, may_begin, stopping))
+        channel.end(run_in_executor(order.runner, order.offer, order.deadline, may_begin, stopping))
 
 
 class _Channel:

@@ -28,7 +28,7 @@ from cp_thirdparty.worker._start_permit import (
     remove_note,
     take_permit,
 )
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
 _TICK: Final = 0.5
@@ -268,7 +268,7 @@ class ExecutorEngine(OtherProcessEngine):
             may_begin = partial(begin_once, note)
         offer = task.job.offer
         future: Future[Ran | NotStarted] | Raised = call_partner(
-            lambda: pool.executor.submit(run_elsewhere, self._runner, offer, deadline, may_begin)
+            lambda: pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin)
         )
         if isinstance(future, Raised):  # the executor is broken, or was shut down
             self._leave(pool, task, is_broken=True)

@@ -105,7 +105,7 @@ class Flow:
 
     def seconds_left(self, job: ClaimedJob) -> float:
         """Return how many seconds a claimed job has before its timeout, or before the end of the process."""
-        ends_at = self._claimed_at(job) + self.job_timeout
+        ends_at = self._claim_time(job) + self.job_timeout
         return max(0.0, (ends_at if self.ends_at is None else min(ends_at, self.ends_at)) - self.clock())
 
     def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
@@ -120,11 +120,11 @@ class Flow:
     def _wait_for(self, job: ClaimedJob) -> Wait:
         return lambda seconds: self.wait(job, seconds)
 
-    def _claimed_at(self, job: ClaimedJob) -> float:
+    def _claim_time(self, job: ClaimedJob) -> float:
         return self.clock() if job.claimed_at is None else job.claimed_at
 
     def _note_claim(self, job: ClaimedJob) -> None:
-        job.gives_up_at = self._claimed_at(job) + max(_SERVICE_TIMEOUT, self.job_timeout + _MARGIN)
+        job.gives_up_at = self._claim_time(job) + max(_SERVICE_TIMEOUT, self.job_timeout + _MARGIN)
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
         wait = self._wait_for(job)

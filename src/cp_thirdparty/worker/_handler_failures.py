@@ -72,7 +72,7 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
     A failure in the partner's words, `JobFailedError`, counts first; then the first exception with a row of its own
     among the exception, the members of its group and its causes.
     """
-    related = tuple(_related(failure))
+    related = tuple(_related_exceptions(failure))
     words, is_correct = _own_words(related)
     row, chosen = _choose(related)
     return Explanation(
@@ -89,7 +89,7 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
     )
 
 
-def unexplained(failure: BaseException, obstacle: BaseException, job_id: str) -> Explanation:
+def explain_unreadable(failure: BaseException, obstacle: BaseException, job_id: str) -> Explanation:
     """Explain an exception that cannot be read, because its own code raises another one."""
     return Explanation(
         details=_details(FailureType.JOB_FAILED, "The action's worker failed", job_id),
@@ -144,7 +144,7 @@ def _details(kind: FailureType, sentence: str, job_id: str) -> FailureDetails:
     return FailureDetails(type=kind, message=text)
 
 
-def _related(failure: BaseException) -> Iterator[BaseException]:
+def _related_exceptions(failure: BaseException) -> Iterator[BaseException]:
     """Yield an exception, the members of its group and its causes, each once."""
     waiting: list[BaseException] = [failure]
     seen: set[int] = set()

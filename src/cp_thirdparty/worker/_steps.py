@@ -132,7 +132,7 @@ class Steps:
         may_be_accepted = job.may_be_reported
         while True:
             found = self._put(job, wait, may_be_accepted=may_be_accepted)
-            result = _decided(job)
+            result = _result_of(job)
             if not isinstance(found, Failed):
                 return Reported(job=job.offer, result=result)
             if found.row.next is Next.ACCEPT and not job.is_out_of_time(self.clock()):
@@ -172,7 +172,7 @@ class Steps:
     def _put_once(
         self, client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob
     ) -> ThirdPartyError | None:
-        job_id, result = job.offer.job_id, _decided(job)
+        job_id, result = job.offer.job_id, _result_of(job)
         job.note_report(may_be_accepted=True)
         if isinstance(result, FailureDetails):
             put_failure = client.put_third_party_job_failure_result
@@ -284,7 +284,7 @@ def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None
     return Released(job=offer, error=found.name) if job.is_inherited else rejected
 
 
-def _decided(job: ClaimedJob) -> Result:
+def _result_of(job: ClaimedJob) -> Result:
     assert job.result is not None, "the result is decided"  # noqa: S101 - a mistake of this library
     return job.result
 

@@ -19,7 +19,7 @@ __all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details
 _ModelT = TypeVar("_ModelT", bound=attrs.AttrsInstance)
 
 
-def _checked_model(model: type[object]) -> Callable[[object, attrs.Attribute[Any], object], None]:
+def _model_validator(model: type[object]) -> Callable[[object, attrs.Attribute[Any], object], None]:
     """Create an attrs validator that accepts a model or ``None``."""
 
     def validate(instance: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -32,7 +32,7 @@ def _checked_model(model: type[object]) -> Callable[[object, attrs.Attribute[Any
     return validate
 
 
-def _checked_token(_instance: object, field: attrs.Attribute[str], value: str) -> None:
+def _check_token(_instance: object, field: attrs.Attribute[str], value: str) -> None:
     broken = _limits.text(value, _limits.CONTINUATION_TOKEN)
     if broken is not None:
         raise InvalidRequestError(field.name, broken)
@@ -52,8 +52,8 @@ class Succeeded:
         TypeError: A part has a wrong type.
     """
 
-    current_revision: CurrentRevision | None = attrs.field(default=None, validator=_checked_model(CurrentRevision))
-    execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_checked_model(ExecutionDetails))
+    current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
+    execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False, init=False)
@@ -81,9 +81,9 @@ class Continued:
         TypeError: A part has a wrong type, or the state cannot be written as JSON and read again, such as a secret.
     """
 
-    continuation_token: str = attrs.field(validator=_checked_token)
-    current_revision: CurrentRevision | None = attrs.field(default=None, validator=_checked_model(CurrentRevision))
-    execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_checked_model(ExecutionDetails))
+    continuation_token: str = attrs.field(validator=_check_token)
+    current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
+    execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
 
     @overload
     def __init__(
@@ -138,22 +138,22 @@ def accept_result(returned: object) -> Result:
     if isinstance(returned, JobFailedError):  # it was meant to be raised
         return failure_details(returned)
     if isinstance(returned, FailureDetails):
-        return fit_failure_details(_validated(returned))
+        return fit_failure_details(_validate(returned))
     if not isinstance(returned, (Succeeded, Continued)):
         kind = type(returned).__name__
         raise ResultTypeError(f"a handler must return Succeeded, Continued or FailureDetails, not {kind}")
-    _validated(returned)
+    _validate(returned)
     revision, details = returned.current_revision, returned.execution_details
     parts: dict[str, Any] = {
-        "current_revision": None if revision is None else fit_current_revision(_validated(revision)),
-        "execution_details": None if details is None else fit_execution_details(_validated(details)),
+        "current_revision": None if revision is None else fit_current_revision(_validate(revision)),
+        "execution_details": None if details is None else fit_execution_details(_validate(details)),
     }
     if isinstance(returned, Continued):
         return Continued(continuation_token=str.__str__(returned.continuation_token), **parts)
     return Succeeded(**parts)
 
 
-def _validated(model: _ModelT) -> _ModelT:
+def _validate(model: _ModelT) -> _ModelT:
     """Check the types of the fields again: an object can be created or changed without its constructor."""
     attrs.validate(model)
     return model

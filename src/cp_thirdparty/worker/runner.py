@@ -26,14 +26,14 @@ from cp_thirdparty.worker._async_handlers import (
     HandlerTimeoutError,
     is_async_callable,
 )
-from cp_thirdparty.worker._handler_failures import class_name, explain, timeout_message, unexplained
+from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
 from cp_thirdparty.worker._isolation import end_copy
 from cp_thirdparty.worker._start_permit import WITHDRAWN, BegunBeforeError
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
 
-__all__ = ["ArtifactsFactory", "Handler", "NotStarted", "Ran", "Runner", "run_elsewhere"]
+__all__ = ["ArtifactsFactory", "Handler", "NotStarted", "Ran", "Runner", "run_in_executor"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
@@ -162,7 +162,7 @@ class Runner(Generic[_ConfigurationT]):
                 stopping=stopping,
             )
         except BaseException as failure:  # noqa: BLE001 - the configuration class may raise anything
-            return _failed(failure, offer.job_id)
+            return _failure_result(failure, offer.job_id)
         finally:
             end_copy(process_id)
         ran = self._call(
@@ -212,7 +212,7 @@ class Runner(Generic[_ConfigurationT]):
             return Ran(result=late, has_timed_out=True)
         except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
             end_copy(process_id)  # with the status of the exception
-            return _failed(failure, job.id)
+            return _failure_result(failure, job.id)
         finally:
             end_copy(process_id)
 
@@ -239,11 +239,11 @@ def _open_parameters(function: Callable[..., object]) -> frozenset[str]:
     return frozenset(name for name, parameter in parameters.items() if parameter.default is None)
 
 
-def _failed(failure: BaseException, job_id: str) -> Ran:
+def _failure_result(failure: BaseException, job_id: str) -> Ran:
     try:
         explanation = explain(failure, job_id)
     except BaseException as obstacle:  # noqa: BLE001 - properties of the handler's exception may raise anything
-        explanation = unexplained(failure, obstacle, job_id)
+        explanation = explain_unreadable(failure, obstacle, job_id)
     return Ran(
         result=explanation.details,
         failure=explanation.log,
@@ -294,7 +294,7 @@ def _load(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
     return loaded, loaded.connect()
 
 
-def run_elsewhere(
+def run_in_executor(
     runner: bytes,
     offer: ThirdPartyJob,
     deadline: float,

@@ -121,7 +121,7 @@ class SecretsManagerTokens:
             known = self._known.get(client_id)
         if known is not None and self._clock() < known[1]:
             return known[0]
-        found = self._fetched(client_id)
+        found = self._fetch(client_id)
         if isinstance(found, ThirdPartyError):
             raise found
         with self._lock:
@@ -149,13 +149,13 @@ class SecretsManagerTokens:
                 self._made = (os.getpid(), made)
             return self._made[1]
 
-    def _fetched(self, client_id: str) -> SecretStr | ThirdPartyError | None:
+    def _fetch(self, client_id: str) -> SecretStr | ThirdPartyError | None:
         """Ask Secrets Manager.  It returns errors, so that no frame that leads to a secret is left in one."""
         redaction.install()
         call = Call(request=_LOOK_UP)
         current = CURRENT.set(call)
         try:
-            answer: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
+            response: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
         except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
             if is_missing(failure):
                 return None
@@ -164,7 +164,7 @@ class SecretsManagerTokens:
             return error
         finally:
             CURRENT.reset(current)
-        token = answer.get("SecretString")
+        token = response.get("SecretString")
         return SecretStr(token) if token else None
 
     def __getstate__(self) -> dict[str, Any]:
