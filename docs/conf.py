@@ -13,6 +13,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -71,6 +72,7 @@ def setup(app: Sphinx) -> None:
     app.connect("missing-reference", _by_last_name)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-process-docstring", _docstring)
 
 
 def _by_last_name(
@@ -89,6 +91,16 @@ def _by_last_name(
     builder: Any = app.builder
     uri = f"{builder.get_relative_uri(str(node['refdoc']), entry.docname)}#{entry.node_id}"
     return nodes.reference("", "", content, internal=True, refuri=uri, reftitle=full)
+
+
+def _docstring(_: Sphinx, what: str, name: str, member: object, __: object, lines: list[str]) -> None:
+    """Find the docstring of a type alias that a package exports from one of its private modules."""
+    package, _dot, last = name.rpartition(".")
+    modules = [each for each in sorted(sys.modules) if what == "data" and each.startswith(f"{package}.")]
+    for module in modules:
+        if getattr(sys.modules[module], last, None) is member:
+            found = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", last))
+            lines[:] = found or lines
 
 
 def _skip(_: Sphinx, what: str, __: str, member: object, skip: bool, ___: object) -> bool | None:  # noqa: FBT001

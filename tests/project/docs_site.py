@@ -15,6 +15,7 @@ from typing import Any
 import click
 import pytest
 from sphinx.util.inventory import InventoryFile
+from support.introspection import MODULES
 
 import cp_thirdparty
 from cp_thirdparty import exceptions
@@ -28,14 +29,6 @@ _SOURCE = Path(cp_thirdparty.__file__).parent
 _PAGES = sorted(path for path in _DOCS.rglob("*.md") if "_build" not in path.parts)
 
 
-def _public_modules() -> list[str]:
-    paths = [path.relative_to(_SOURCE).with_suffix("").as_posix() for path in sorted(_SOURCE.rglob("*.py"))]
-    names = [f"cp_thirdparty/{path}".removesuffix("/__init__").replace("/", ".") for path in paths]
-    public = [name for name in names if not any(part.startswith("_") for part in name.split(".")[1:])]
-    # What is public of the command line is its commands.
-    return [name for name in public if not name.startswith("cp_thirdparty._cli")]
-
-
 def _documented() -> set[str]:
     inventory = InventoryFile.loads((_SITE / "objects.inv").read_bytes(), uri="")
     return {name for kind, entries in inventory.data.items() if kind.startswith("py:") for name in entries}
@@ -47,7 +40,7 @@ def _names(module: ModuleType) -> list[str]:
 
 
 def _public_objects() -> Iterator[tuple[str, Any]]:
-    for name in _public_modules():
+    for name in MODULES:
         module = importlib.import_module(name)
         for each in _names(module):
             yield f"{name}.{each}", getattr(module, each)

@@ -36,7 +36,17 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.secrets import SecretMapping
 from cp_thirdparty.telemetry import CallRecord, emit, is_wanted
-from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success, plugin
+from cp_thirdparty.testing import (
+    Action,
+    ArtifactContent,
+    FolderArtifacts,
+    Job,
+    LocalCodePipeline,
+    ManualClock,
+    RequestRecord,
+    Success,
+    plugin,
+)
 from cp_thirdparty.testing._artifact_credentials import CredentialIssuer, CredentialSource
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._http_server import HttpServer
@@ -65,7 +75,6 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
-from cp_thirdparty.testing.folder_artifacts import ArtifactContent, FolderArtifacts
 from cp_thirdparty.testing.journal import Journal
 from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.testing.samples import (
@@ -79,8 +88,7 @@ from cp_thirdparty.testing.samples import (
     third_party_job,
 )
 from cp_thirdparty.testing.strategies import instances
-from cp_thirdparty.worker import Handler
-from cp_thirdparty.worker.runner import ArtifactsFactory
+from cp_thirdparty.worker import ArtifactsFactory, Handler
 
 TEXT: str = IN_PROCESS_URL
 FIXTURES: tuple[object, ...] = (plugin.local_codepipeline, plugin.local_codepipeline_settings)

@@ -34,6 +34,7 @@ from cp_thirdparty import (
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.exceptions import CodePipelineJobError, ContinuationStateError, JournalError, WorkerStuckError
 from cp_thirdparty.worker import (
+    ArtifactsFactory,
     ClientTokens,
     EnvironmentTokens,
     FinishedOutcome,
@@ -63,14 +64,13 @@ from cp_thirdparty.worker import (
     Uncertain,
     Unsent,
     WorkerHealth,
+    WorkerState,
     processes,
     worker_policy,
 )
 from cp_thirdparty.worker._async_handlers import CoroutineRunner
-from cp_thirdparty.worker.events import EventHook
-from cp_thirdparty.worker.health import WorkerState
 from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
-from cp_thirdparty.worker.runner import ArtifactsFactory, NotStarted, Ran, Runner, run_in_executor
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 Progress = Callable[[int], object]

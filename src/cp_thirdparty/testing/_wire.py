@@ -63,7 +63,7 @@ class BadRequestError(Exception):
 @attrs.frozen(kw_only=True)
 class HttpRequest:
     """
-    What came over HTTP.
+    An HTTP request.
 
     Attributes:
         method: Such as ``POST``.
@@ -84,14 +84,14 @@ class HttpRequest:
 @attrs.frozen(kw_only=True)
 class Response:
     """
-    What goes back over HTTP.
+    An HTTP response.
 
     Attributes:
         status: The status code.
 
-        headers: All of them, the length included.
+        headers: All headers, the length included.
 
-        body: What is sent of the body.
+        body: The bytes of the body that are sent.
 
         ending: ``"keep"`` leaves the connection open, ``"close"`` ends it after the body, ``"lost"`` ends it and sends
             nothing of the response.
