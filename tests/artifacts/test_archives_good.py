@@ -435,7 +435,7 @@ def test_modes_are_never_wider_than_the_archive_and_the_umask(tmp_path: Path, ma
 
 @pytest.mark.parametrize("more", [*range(-2, 3), *range(100, 1300, 100)])
 @pytest.mark.parametrize("unit", [b"\0", b"ab"])
-def test_what_is_packed_very_tightly_comes_back(tmp_path: Path, unit: bytes, more: int) -> None:
+def test_what_is_packed_very_tightly_is_restored(tmp_path: Path, unit: bytes, more: int) -> None:
     """One byte of an archive may stand for a thousand, also where it is the last and the piece before is full."""
     content = unit * (((256 << 10) + more) // len(unit))
     (tmp_path / "a.zip").write_bytes(built(Record(content=content, method=8)))
@@ -529,7 +529,7 @@ def test_the_headers_of_large_files_are_those_of_every_python(
     assert (tmp_path / "out" / "a").read_bytes() == content
 
 
-def test_an_archive_comes_back(tmp_path: Path) -> None:
+def test_an_archive_is_restored(tmp_path: Path) -> None:
     """Files, modes, empty directories and links survive the way there and back."""
     source = _make(tmp_path / "source")
     (source / "void" / "er").mkdir(parents=True)
@@ -652,7 +652,7 @@ def test_a_wrong_type_is_a_type_error(tmp_path: Path, argument: str, wrong: Any)
 
 @pytest.mark.parametrize("wrong", ["", "a\0b"], ids=["empty", "NUL"])
 @pytest.mark.parametrize("argument", _PATHS)
-def test_a_string_that_is_no_path_is_refused(tmp_path: Path, argument: str, wrong: str) -> None:
+def test_a_string_that_is_not_a_path_is_refused(tmp_path: Path, argument: str, wrong: str) -> None:
     """No operating system has such a path; the error names the argument."""
     with pytest.raises(InvalidRequestError, match=rf"^{argument}: must not be empty and must have no NUL character$"):
         _WRONG_TYPES[argument](tmp_path, wrong)
@@ -930,7 +930,7 @@ def test_an_archive_is_not_made_inside_its_directory(tmp_path: Path, to: str) ->
         create_archive(tmp_path / "source", to=tmp_path / to)
 
 
-def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_there_is_reported(tmp_path: Path) -> None:
     """It is a typed error with the path and without a cause; so is a directory for the archive."""
     with pytest.raises(ArtifactFileError, match=r"^No such file or directory: '.*/no'$") as caught:
         create_archive(tmp_path / "no", to=tmp_path / "a.zip")
@@ -943,7 +943,9 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [b"more", b""])
-def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: bytes) -> None:
+def test_a_file_that_changes_meanwhile_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: bytes
+) -> None:
     """There is no archive of half a change."""
     source = _make(tmp_path / "source")
     fstat = os.fstat

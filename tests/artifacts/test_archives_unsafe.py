@@ -591,7 +591,7 @@ def test_a_directory_that_exists_is_left_alone(tmp_path: Path) -> None:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "dangling")
 
 
-def test_an_archive_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_archive_that_is_not_there_is_reported(tmp_path: Path) -> None:
     """A missing file and a missing parent are typed errors with the path, without a cause."""
     with pytest.raises(ArtifactFileError, match=r"^No such file or directory: '.*/a.zip'$") as caught:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out")

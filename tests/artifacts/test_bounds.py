@@ -16,7 +16,7 @@ import attrs
 import pytest
 from botocore.config import Config
 from support.artifact_jobs import TOKEN, artifact, job, store
-from support.scripted_s3 import Answer, Asked, Change, ScriptedS3
+from support.scripted_s3 import Asked, Change, Response, ScriptedS3
 from support.zip_records import Record, built, deflated
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
@@ -83,25 +83,25 @@ _WAYS: dict[str, Callable[[ArtifactStore, Path], object]] = {
 # --- responses that are too long
 
 
-def _error(asked: Asked, right: Answer) -> Answer:
+def _error(asked: Asked, right: Response) -> Response:
     """Fail with a body of which the rest would never come."""
     if asked.method == "HEAD":
         return right
-    return Answer(status=500, body=b"x" * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
+    return Response(status=500, body=b"x" * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
 
 
-def _chunked_error(asked: Asked, right: Answer) -> Answer:
+def _chunked_error(asked: Asked, right: Response) -> Response:
     if asked.method == "HEAD":
         return right
     body = b"100000\r\n" + b"x" * _MIB + b"\r\n"
-    return Answer(status=403, body=body, then="stall").with_headers(content_length="-", transfer_encoding="chunked")
+    return Response(status=403, body=body, then="stall").with_headers(content_length="-", transfer_encoding="chunked")
 
 
-def _long_headers(_: Asked, right: Answer) -> Answer:
+def _long_headers(_: Asked, right: Response) -> Response:
     return right.with_headers(**{f"x_amz_meta_{number}": "x" * 60_000 for number in range(4)})
 
 
-def _long_document(asked: Asked, right: Answer) -> Answer:
+def _long_document(asked: Asked, right: Response) -> Response:
     if asked.method in ("HEAD", "GET"):
         return _error(asked, right)
     return attrs.evolve(right, body=b" " * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
@@ -120,7 +120,7 @@ def test_a_response_that_is_too_long_is_not_read(change: Change, way: str, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_long_object_is_no_long_response(tmp_path: Path) -> None:
+def test_a_long_object_is_not_a_long_response(tmp_path: Path) -> None:
     """The limit of documents is not that of objects."""
     with _opened(_LARGE) as (opened, _):
         assert _read(opened) == _LARGE
@@ -129,7 +129,7 @@ def test_a_long_object_is_no_long_response(tmp_path: Path) -> None:
 
 def test_no_connection_stays_watched(tmp_path: Path) -> None:
     """When a transfer has ended, nothing keeps its connections open until the deadline."""
-    for change in (None, _error, _stall, lambda _, __: Answer(status=0)):
+    for change in (None, _error, _stall, lambda _, __: Response(status=0)):
         with _opened(_LARGE, change, deadline=time.time() + (0.3 if change is _stall else 3600)) as (opened, _):
             for way in ("open", "download", "upload in parts"):
                 with suppress(ArtifactError):
@@ -140,7 +140,7 @@ def test_no_connection_stays_watched(tmp_path: Path) -> None:
 # --- time
 
 
-def _stall(_: Asked, right: Answer) -> Answer:
+def _stall(_: Asked, right: Response) -> Response:
     """Send a half and then nothing, for longer than a test may take."""
     return attrs.evolve(right, sent=len(right.body) // 2, then="stall")
 
@@ -149,7 +149,7 @@ def _stall(_: Asked, right: Answer) -> Answer:
 def test_a_transfer_ends_at_its_deadline(way: str, tmp_path: Path) -> None:
     """Although botocore's read timeout starts again with each byte, and each retry."""
 
-    def stall(asked: Asked, right: Answer) -> Answer:
+    def stall(asked: Asked, right: Response) -> Response:
         return right if asked.method in ("HEAD", "DELETE") else _stall(asked, attrs.evolve(right, body=b"x" * 100))
 
     with _opened(_SMALL, stall, deadline=time.time() + 0.3) as (opened, _):
@@ -195,7 +195,7 @@ def test_an_upload_that_is_stopped_leaves_no_parts(*, is_cancelled: bool, tmp_pa
     """The customer would pay for them, and see them nowhere."""
     stopped: list[bool] = []
 
-    def stop(asked: Asked, right: Answer) -> Answer:
+    def stop(asked: Asked, right: Response) -> Response:
         if asked.method == "PUT":
             stopped.append(True)
             return right if is_cancelled else attrs.evolve(right, then="stall", sent=0)
@@ -245,7 +245,7 @@ def test_wrong_bounds_are_refused(argument: dict[str, Any], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("deadline", [float("nan"), float("inf"), -1.0, 10**400])
-def test_a_deadline_that_is_no_time_is_refused(deadline: float) -> None:
+def test_a_deadline_that_is_not_a_time_is_refused(deadline: float) -> None:
     """A transfer would never end, or end in an error of Python."""
     with (
         job(_CREDENTIALS) as (client, details),
@@ -334,7 +334,7 @@ def test_a_store_bounds_its_work_on_archives(
 # --- sizes
 
 
-def _huge(asked: Asked, right: Answer) -> Answer:
+def _huge(asked: Asked, right: Response) -> Response:
     return right.with_headers(content_length=str(900 << 30)) if asked.method == "HEAD" else right
 
 
@@ -409,7 +409,7 @@ def test_plain_http_leads_only_to_this_machine(endpoint_url: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint_url", ["http://[", "ftp://x", "minio:9000", ""])
-def test_what_is_no_url_is_an_error_of_the_setting(endpoint_url: str) -> None:
+def test_what_is_not_a_url_is_an_error_of_the_setting(endpoint_url: str) -> None:
     """It is not taken for plain http."""
     with job(_CREDENTIALS) as (client, details), pytest.raises(InvalidRequestError, match=r"^endpoint_url: "):
         ArtifactStore.for_job(client, details, client_token=TOKEN, endpoint_url=endpoint_url)

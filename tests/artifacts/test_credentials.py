@@ -15,7 +15,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from support.artifact_jobs import TOKEN, artifact, job, kms_key, s3_client
-from support.scripted_s3 import Answer, Asked, ScriptedS3, failed
+from support.scripted_s3 import Asked, Response, ScriptedS3, failed
 from support.seaweedfs import BUCKET, Seaweed
 from support.worker_service import until
 
@@ -127,7 +127,7 @@ def test_new_credentials_live_15_minutes_too(tmp_path: Path) -> None:
 def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_path: Path) -> None:
     """When S3 calls the credentials expired, new ones are read and the request is resent."""
 
-    def expire(asked: Asked, right: Answer) -> Answer:
+    def expire(asked: Asked, right: Response) -> Response:
         if asked.method == method and asked.headers["x-amz-security-token"] == "token0":
             return failed(code).with_headers(x_amz_request_id="req-0001", connection="close")
         return right
@@ -141,7 +141,7 @@ def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_p
         assert service.reads == 1
 
 
-def _expire_first(asked: Asked, right: Answer) -> Answer:
+def _expire_first(asked: Asked, right: Response) -> Response:
     """Refuse to send an object to the first credentials."""
     if asked.method == "GET" and asked.headers["x-amz-security-token"] == "token0":
         return failed("ExpiredToken").with_headers(x_amz_request_id="req-0001")
@@ -269,7 +269,7 @@ def test_only_credentials_may_change(changed: str, seconds: float, tmp_path: Pat
 
 
 @pytest.mark.parametrize("seconds", [730, 850], ids=["early", "late"])
-def test_renewed_credentials_must_be_whole(seconds: float, tmp_path: Path) -> None:
+def test_renewed_credentials_must_be_complete(seconds: float, tmp_path: Path) -> None:
     """When the credentials have gaps after a renewal, nothing is sent any more."""
     clock = _Clock()
     with ScriptedS3({_PATH: b"bytes"}) as s3, _opened(s3, clock) as (store, service):
@@ -378,7 +378,7 @@ def test_every_request_names_the_expected_owner(tmp_path: Path) -> None:
     path = tmp_path / "report"
     path.write_bytes(_LARGE)
 
-    def change(asked: Asked, right: Answer) -> Answer:
+    def change(asked: Asked, right: Response) -> Response:
         return failed("InternalError", 500) if asked.query.get("partNumber") == "2" else right
 
     inputs, outputs = [artifact("MyApp", "MyApp", bucket=BUCKET)], [artifact("Report", "Report", bucket=BUCKET)]

@@ -15,7 +15,7 @@ import attrs
 import pytest
 from botocore.config import Config
 from support.artifact_jobs import artifact, kms_key, store
-from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, crc32, etag, failed
+from support.scripted_s3 import Asked, Change, Response, ScriptedS3, crc32, etag, failed
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
 from cp_thirdparty.artifacts._bounds import Bounds
@@ -71,7 +71,7 @@ def _on(method: str, change: Change, *, times: int | None = None) -> Change:
     """Change the responses to one method: the first few, or all."""
     counter = itertools.count()
 
-    def changed(asked: Asked, right: Answer) -> Answer:
+    def changed(asked: Asked, right: Response) -> Response:
         if asked.method != method or (times is not None and next(counter) >= times):
             return right
         return change(asked, right)
@@ -79,65 +79,65 @@ def _on(method: str, change: Change, *, times: int | None = None) -> Change:
     return changed
 
 
-def _instead(answer: Answer) -> Change:
+def _instead(answer: Response) -> Change:
     return lambda _, __: answer.with_headers(x_amz_request_id="req-0001")
 
 
-_PAGE = Answer(body=b"<html><body>Please log in</body></html>", headers={"content-type": "text/html"})
+_PAGE = Response(body=b"<html><body>Please log in</body></html>", headers={"content-type": "text/html"})
 
-_Change = Callable[[Asked, Answer], Answer]
+_Change = Callable[[Asked, Response], Response]
 
 
-def _cut(_: Asked, right: Answer) -> Answer:
+def _cut(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, sent=len(right.body) // 2, then="close")
 
 
-def _stall(_: Asked, right: Answer) -> Answer:
+def _stall(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, sent=len(right.body) // 2, then="stall")
 
 
-def _short(_: Asked, right: Answer) -> Answer:
+def _short(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, body=right.body[:-1])
 
 
-def _chunked(_: Asked, right: Answer) -> Answer:
+def _chunked(_: Asked, right: Response) -> Response:
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(right.body), right.body)
     return attrs.evolve(right, body=body).with_headers(content_length="-", transfer_encoding="chunked")
 
 
-def _no_length(_: Asked, right: Answer) -> Answer:
+def _no_length(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, then="close").with_headers(content_length="-")
 
 
-def _page(_: Asked, __: Answer) -> Answer:
+def _page(_: Asked, __: Response) -> Response:
     return _PAGE
 
 
-def _page_of_its_own(_: Asked, __: Answer) -> Answer:
+def _page_of_its_own(_: Asked, __: Response) -> Response:
     return _PAGE.with_headers(x_amz_request_id="req-0001")
 
 
-def _error_with_200(_: Asked, __: Answer) -> Answer:
+def _error_with_200(_: Asked, __: Response) -> Response:
     return failed("InternalError", 200).with_headers(x_amz_request_id="req-0001")
 
 
-def _other_etag(_: Asked, right: Answer) -> Answer:
+def _other_etag(_: Asked, right: Response) -> Response:
     return right.with_headers(etag='"another"')
 
 
-def _no_etag(_: Asked, right: Answer) -> Answer:
+def _no_etag(_: Asked, right: Response) -> Response:
     return right.with_headers(etag=None)
 
 
-def _no_request_id(_: Asked, right: Answer) -> Answer:
+def _no_request_id(_: Asked, right: Response) -> Response:
     return right.with_headers(x_amz_request_id=None)
 
 
-def _garbled(_: Asked, right: Answer) -> Answer:
+def _garbled(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, body=right.body[:-1] + b"?")
 
 
-def _reset(_: Asked, right: Answer) -> Answer:
+def _reset(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, status=0)
 
 
@@ -214,7 +214,7 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
     "HEAD without length": ("HEAD", _no_length, _TRANSFER, "a response without a length cannot be checked"),
     "500": ("GET", _instead(failed("InternalError", 500)), _TRANSFER, "S3 returned InternalError with status 500"),
     "unknown code": ("GET", _instead(failed("xMARK", 418)), _TRANSFER, "S3 returned status 418"),
-    "no code": ("GET", _instead(Answer(status=400)), _TRANSFER, "S3 returned status 400"),
+    "no code": ("GET", _instead(Response(status=400)), _TRANSFER, "S3 returned status 400"),
     "KMS": ("GET", _instead(failed("KMS.DisabledException")), _TRANSFER, "KMS.DisabledException with status 400"),
     "throttled": ("GET", _instead(failed("SlowDown", 503)), ThrottledError, "GetObject: SlowDown"),
     "gone": ("HEAD", _instead(failed("NoSuchKey", 404)), ArtifactNotFoundError, "S3 has no such object"),
@@ -245,7 +245,7 @@ def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, t
 
 # Fault -> operation, status, attempts and safety of a resend, as an error of reading has them.
 # botocore sends HEAD twice after 400, because the bucket may be in another region, and three times after 5xx.
-_FACTS: dict[str, tuple[Answer, str | None, int | None, int | None, bool | None]] = {
+_FACTS: dict[str, tuple[Response, str | None, int | None, int | None, bool | None]] = {
     "gone": (failed("NoSuchKey", 404), "HeadObject", 404, 1, False),
     "denied": (failed("AccessDenied", 403), "GetObject", 403, 1, False),
     "expired": (failed("ExpiredToken"), "HeadObject", 400, 2, False),
@@ -357,15 +357,15 @@ def test_an_artifact_that_the_job_does_not_have_names_the_job() -> None:
     assert (caught.value.job_id, caught.value.operation_name, caught.value.attempts) == (_job_id(opened), None, None)
 
 
-def _whole(_: Asked, right: Answer) -> Answer:
+def _whole(_: Asked, right: Response) -> Response:
     return attrs.evolve(right, status=200).with_headers(content_range=None)
 
 
-def _another_part(_: Asked, right: Answer) -> Answer:
+def _another_part(_: Asked, right: Response) -> Response:
     return right.with_headers(content_range=f"bytes 1-{len(right.body)}/{len(_LARGE)}")
 
 
-def _no_part(_: Asked, right: Answer) -> Answer:
+def _no_part(_: Asked, right: Response) -> Response:
     return right.with_headers(content_range=None)
 
 
@@ -381,10 +381,10 @@ def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tm
         _WAYS[way](opened, tmp_path / "x")
 
 
-def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
+def test_a_part_in_place_of_an_object_is_refused(tmp_path: Path) -> None:
     """A response with a part of the object, where all of it was asked for, is an error."""
 
-    def part(_: Asked, right: Answer) -> Answer:
+    def part(_: Asked, right: Response) -> Response:
         return attrs.evolve(right, status=206)
 
     with (
@@ -395,10 +395,10 @@ def test_a_part_of_a_whole_is_refused(tmp_path: Path) -> None:
         opened.download("MyApp", to=tmp_path / "x")
 
 
-def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
+def test_a_response_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
     """A response that botocore's parser falls over is reported by the kind of failure."""
 
-    def undated(_: Asked, right: Answer) -> Answer:
+    def undated(_: Asked, right: Response) -> Response:
         return right.with_headers(last_modified="never")
 
     with (
@@ -412,7 +412,7 @@ def test_an_answer_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> Non
 def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
     """Where S3 sends no checksum the bytes count by their length and ETag."""
 
-    def without(_: Asked, right: Answer) -> Answer:
+    def without(_: Asked, right: Response) -> Response:
         return right.with_headers(x_amz_checksum_crc32=None)
 
     for way in _WAYS.values():
@@ -420,7 +420,7 @@ def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
             assert way(opened, tmp_path / "x") == _LARGE
 
 
-def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
+def test_a_skewed_clock_is_reported_with_its_offset(tmp_path: Path) -> None:
     """The error of a refused time stamp has the offset of the clock."""
     skewed = failed("RequestTimeTooSkewed", 403, Date="Mon, 01 Jan 2024 00:00:00 GMT")
     with (
@@ -433,10 +433,10 @@ def test_a_skewed_clock_is_told_with_its_offset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", _SMALL_OR_LARGE)
-def test_a_composite_checksum_says_nothing(body: bytes, tmp_path: Path) -> None:
+def test_a_composite_checksum_is_ignored(body: bytes, tmp_path: Path) -> None:
     """A checksum of checksums of parts is not a reason to refuse the bytes."""
 
-    def composite(_: Asked, right: Answer) -> Answer:
+    def composite(_: Asked, right: Response) -> Response:
         return right.with_headers(x_amz_checksum_crc32=f"{crc32(b'other')}-2", x_amz_checksum_type="COMPOSITE")
 
     for way in _WAYS.values():
@@ -444,7 +444,7 @@ def test_a_composite_checksum_says_nothing(body: bytes, tmp_path: Path) -> None:
             assert way(opened, tmp_path / "x") == body
 
 
-def test_a_cut_stream_goes_on_where_it_was() -> None:
+def test_a_stream_resumes_after_a_dropped_connection() -> None:
     """After a dropped connection only the rest is asked for, of the same version of the object."""
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
         assert _read(opened) == _LARGE
@@ -453,7 +453,7 @@ def test_a_cut_stream_goes_on_where_it_was() -> None:
     assert {asked.headers["if-match"] for asked in s3.asked if asked.method == "GET"} == {etag(_LARGE)}
 
 
-def test_a_stream_that_says_nothing_is_no_end() -> None:
+def test_a_silent_stream_is_not_the_end() -> None:
     """A body that ends early without an error is gone on with, and is an error when it stays so."""
     bodies = [b"", b"by", b"", b"tes"]
 
@@ -468,7 +468,7 @@ def test_a_stream_that_says_nothing_is_no_end() -> None:
         ArtifactReader(Silent(), place, Facts(5, "etag", None), call).read()
 
 
-def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:
+def test_a_truncated_range_is_requested_again_and_uncounted(tmp_path: Path) -> None:
     """After a dropped connection the progress goes back, so that its sum is the size."""
     counted: list[int] = []
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
@@ -481,7 +481,7 @@ def test_a_cut_range_is_asked_for_again_and_uncounted(tmp_path: Path) -> None:
 def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
     """When S3 sends the bucket's region, the requests are signed for that."""
 
-    def elsewhere(asked: Asked, right: Answer) -> Answer:
+    def elsewhere(asked: Asked, right: Response) -> Response:
         if "/eu-west-1/s3/aws4_request" in asked.headers["authorization"]:
             return right
         moved = failed("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
@@ -497,7 +497,7 @@ def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
 def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str, tmp_path: Path) -> None:
     """The size at the beginning was compared with limits and with the free space of the disk."""
 
-    def resize(asked: Asked, right: Answer) -> Answer:
+    def resize(asked: Asked, right: Response) -> Response:
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
         begin, end = (0, size - 1) if span is None else (int(span[1]), min(int(span[2] or size), size - 1))
         resized = attrs.evolve(right, body=b"x", then="stall").with_headers(content_length=str(end - begin + 1))
@@ -518,11 +518,11 @@ def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str,
 _REPORT = f"/{_BUCKET}/Report"
 
 
-def _plain(_: Asked, right: Answer) -> Answer:
+def _plain(_: Asked, right: Response) -> Response:
     return right.with_headers(x_amz_server_side_encryption="AES256")
 
 
-def _other_key(_: Asked, right: Answer) -> Answer:
+def _other_key(_: Asked, right: Response) -> Response:
     return right.with_headers(x_amz_server_side_encryption_aws_kms_key_id="arn:aws:kms:us-east-1:1:key/other")
 
 
@@ -559,7 +559,7 @@ def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "report"
     path.write_bytes(_LARGE)
 
-    def change(asked: Asked, right: Answer) -> Answer:
+    def change(asked: Asked, right: Response) -> Response:
         return _error_with_200(asked, right) if "uploadId" in asked.query and asked.method == "POST" else right
 
     with ScriptedS3(change=change) as s3, _opened(s3) as opened:

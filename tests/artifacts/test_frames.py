@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 from support.artifact_jobs import artifact, kms_key
 from support.marker_surfaces import ALL_ERROR_SURFACES, reachable_frames
-from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, failed
+from support.scripted_s3 import Asked, Change, Response, ScriptedS3, failed
 from support.zip_records import LINK, Record, built, deflated
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ArtifactStore, SecretStr, exceptions
@@ -178,23 +178,23 @@ _LOCAL: dict[str, tuple[type[BaseException], Callable[[Path], object]]] = {
 }
 
 
-def _on(method: str, answer: Answer) -> Change:
+def _on(method: str, answer: Response) -> Change:
     return lambda asked, right: answer if asked.method == method else right
 
 
-def _garble(asked: Asked, right: Answer) -> Answer:
+def _garble(asked: Asked, right: Response) -> Response:
     return right if asked.method == "HEAD" else attrs.evolve(right, body=right.body[:-1] + b"?")
 
 
-def _cut(asked: Asked, right: Answer) -> Answer:
+def _cut(asked: Asked, right: Response) -> Response:
     return right if asked.method == "HEAD" else attrs.evolve(right, sent=len(right.body) // 2, then="close")
 
 
-def _long(asked: Asked, right: Answer) -> Answer:
-    return right if asked.method == "HEAD" else Answer(status=500, body=_CONTENT * 20)
+def _long(asked: Asked, right: Response) -> Response:
+    return right if asked.method == "HEAD" else Response(status=500, body=_CONTENT * 20)
 
 
-def _echo(asked: Asked, _: Answer) -> Answer:
+def _echo(asked: Asked, _: Response) -> Response:
     return failed("AccessDenied", 403, message=asked.headers["x-amz-security-token"])
 
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.artifact_jobs import artifact, kms_key, s3_client
 from support.marker_surfaces import ALL_ERROR_SURFACES, catch, reachable, with_locals
-from support.scripted_s3 import Answer, Asked, Change, ScriptedS3, failed
+from support.scripted_s3 import Asked, Change, Response, ScriptedS3, failed
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ArtifactStore, SecretStr
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -39,23 +39,23 @@ _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Scan", versi
 _LARGE = bytes(range(251)) * 34_000
 
 
-def _always(answer: Answer) -> Change:
+def _always(answer: Response) -> Change:
     return lambda _, __: answer
 
 
-def _echo(asked: Asked, _: Answer) -> Answer:
+def _echo(asked: Asked, _: Response) -> Response:
     """Return what was sent, in each place that an error has."""
     token = asked.headers["x-amz-security-token"]
     said = f"{asked.headers['authorization']} {token}"
     return failed(token, 403, message=said, x_amz_request_id=token)
 
 
-def _denied(asked: Asked, _: Answer) -> Answer:
+def _denied(asked: Asked, _: Response) -> Response:
     return failed("AccessDenied", 403, x_amz_request_id=asked.headers["x-amz-security-token"])
 
 
-def _cut(asked: Asked, right: Answer) -> Answer:
-    return right if asked.method == "HEAD" else Answer(status=0)
+def _cut(asked: Asked, right: Response) -> Response:
+    return right if asked.method == "HEAD" else Response(status=0)
 
 
 _CHANGES: dict[str, Change] = {
@@ -64,7 +64,7 @@ _CHANGES: dict[str, Change] = {
     "expired": _always(failed("ExpiredToken", x_amz_request_id="req-0001")),
     "signature": _always(failed("SignatureDoesNotMatch", 403, message=_STEM, x_amz_request_id="req-0001")),
     "cut": _cut,
-    "page": _always(Answer(body=_STEM.encode())),
+    "page": _always(Response(body=_STEM.encode())),
     "404": _always(failed("NoSuchKey", 404, x_amz_request_id="req-0001")),
 }
 

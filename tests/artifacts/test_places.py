@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.artifact_jobs import artifact, store
-from support.scripted_s3 import Answer, Asked, ScriptedS3
+from support.scripted_s3 import Asked, Response, ScriptedS3
 
 from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactLocation, ArtifactStore
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, ArtifactNotFoundError
@@ -119,7 +119,7 @@ def test_any_other_key_is_asked_for_as_it_is(key: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
 
 
-def test_an_error_tells_which_names_there_are(tmp_path: Path) -> None:
+def test_an_error_reports_which_names_there_are(tmp_path: Path) -> None:
     """A name that the job does not have is returned with those that it has."""
     places = [artifact(name, name, bucket=_BUCKET) for name in ("MyApp", "Lib")]
     with ScriptedS3() as s3, store(_CREDENTIALS, s3.endpoint_url, inputs=places) as opened:
@@ -173,14 +173,14 @@ def test_the_local_file_is_the_caller_s_business(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_takes_the_place_of_another_only_when_whole(tmp_path: Path) -> None:
+def test_a_file_replaces_another_only_when_complete(tmp_path: Path) -> None:
     """What was there stays until the download is complete."""
     path = tmp_path / "x"
     path.write_bytes(b"before")
     place = [artifact("A", "key", bucket=_BUCKET)]
 
-    def vanish(asked: Asked, right: Answer) -> Answer:
-        return Answer(status=0) if asked.method == "GET" and not gone else right
+    def vanish(asked: Asked, right: Response) -> Response:
+        return Response(status=0) if asked.method == "GET" and not gone else right
 
     gone: list[bool] = []
     with (

@@ -83,7 +83,7 @@ def test_an_upload_has_the_bytes_of_the_file(
     assert sum(counted) == size
 
 
-def test_a_missing_object_is_told(opened: ArtifactStore, tmp_path: Path) -> None:
+def test_a_missing_object_is_reported(opened: ArtifactStore, tmp_path: Path) -> None:
     """An object that is not there is an error that names the artifact."""
     with pytest.raises(ArtifactNotFoundError, match="input artifact 'Gone': S3 has no such object"):
         opened.download("Gone", to=tmp_path / "x")

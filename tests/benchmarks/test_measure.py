@@ -64,7 +64,7 @@ def test_too_few_pairs_are_an_error() -> None:
         estimate_median([1.0] * 7)
 
 
-def test_the_interval_contains_the_median_as_often_as_it_says() -> None:
+def test_the_interval_contains_the_median_as_often_as_it_should() -> None:
     """Of 1,000 seeded samples from a skewed distribution, at least 99 % have intervals around its true median."""
     chance = random.Random(1)
     samples = [estimate_median([chance.expovariate(1) for _ in range(20)]) for _ in range(1000)]

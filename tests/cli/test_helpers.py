@@ -377,7 +377,7 @@ _AGAIN = "; CodePipeline may have accepted it; run the command again"
         (TransportError("outside of a call"), (255, "")),
     ],
 )
-def test_an_error_says_whether_the_request_may_have_been_accepted(
+def test_an_error_shows_whether_the_request_may_have_been_accepted(
     error: ThirdPartyError, expected: tuple[int, str]
 ) -> None:
     """A user must know whether to run the command again."""

@@ -38,7 +38,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(shown.out) if shown.out else None
 
 
-def test_a_whole_action(action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_action(action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll, read, acknowledge, continue, and succeed, with all that a result may have."""
     monkeypatch.setenv(_VARIABLE, _TOKEN)
     for arguments, result in (
@@ -179,7 +179,7 @@ def test_a_file_of_another_encoding_is_refused(capsys: pytest.CaptureFixture[str
     assert (shown.code, "it is not UTF-8" in shown.err) == (252, True)
 
 
-def test_a_query_that_does_not_suit_the_answer(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_query_that_does_not_suit_the_response(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
     """A function of the wrong type fails without the value that it was given."""
     arguments = ("--job-id", action.jobs[0].id, "--client-token", _TOKEN, "--query", "sum(jobDetails.id)")
     shown = command(capsys, DETAILS, *arguments)
@@ -187,7 +187,7 @@ def test_a_query_that_does_not_suit_the_answer(action: Action, capsys: pytest.Ca
     assert action.jobs[0].id not in shown.err
 
 
-def test_no_one_answers(capsys: pytest.CaptureFixture[str], action: Action) -> None:
+def test_an_unused_port_is_an_error(capsys: pytest.CaptureFixture[str], action: Action) -> None:
     """A closed port is one line with code 255."""
     assert action.status == "Queued"  # its service is what the environment leads to
     shown = command(capsys, DETAILS, *_JOB, "--endpoint-url", "http://127.0.0.1:9")
@@ -223,7 +223,7 @@ def test_no_region_and_no_credentials(tmp_path: Path) -> None:
     assert without_credentials.code == 253
 
 
-def test_refused_credentials_are_an_answer_of_the_service(
+def test_refused_credentials_are_an_error_of_the_service(
     action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that AWS does not know is code 254, as for the AWS CLI."""

@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from support.command_line import DETAILS
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty.__main__ import main
 
@@ -35,18 +35,18 @@ _DETAILS = {
 _ANSWERS = {
     "good": ok({**_DETAILS, "status": "InProgress", "jobs": []}),
     "echo": error("ValidationException", f"Value '{_MARKERS['client_token']}' at 'clientToken' failed"),
-    "page": Answer(body=f"<html>{_STEM}</html>".encode()),
+    "page": Response(body=f"<html>{_STEM}</html>".encode()),
     "denied": error("AccessDeniedException", _MARKERS["client_token"]),
     "shapes": ok({"jobDetails": {**_DETAILS["jobDetails"], "nonce": [_STEM]}, "status": {}, "jobs": [_STEM]}),
 }
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[ScriptedServer, dict[str, Answer]]]:
+def server() -> Iterator[tuple[ScriptedServer, dict[str, Response]]]:
     """Return what a test wants."""
     now = {"answer": _ANSWERS["good"]}
 
-    def answer(_: Asked) -> Answer:
+    def answer(_: Asked) -> Response:
         return now["answer"]
 
     with ScriptedServer(answer) as server, pytest.MonkeyPatch.context() as patch:
@@ -123,7 +123,10 @@ def _command(*arguments: str) -> str:
 )
 @hypothesis.example(options=[], operation=(DETAILS,), answer="shapes")
 def test_no_combination_shows_a_secret(
-    server: tuple[ScriptedServer, dict[str, Answer]], options: list[list[str]], operation: tuple[str, ...], answer: str
+    server: tuple[ScriptedServer, dict[str, Response]],
+    options: list[list[str]],
+    operation: tuple[str, ...],
+    answer: str,
 ) -> None:
     """Output, errors and the debug log of every command have no marker, whatever the service returns."""
     server[1]["answer"] = _ANSWERS[answer]
@@ -131,7 +134,7 @@ def test_no_combination_shows_a_secret(
     assert _STEM not in _command(*operation, "--job-id", "job-1", *words)
 
 
-def test_the_harness_finds_a_secret(server: tuple[ScriptedServer, dict[str, Answer]]) -> None:
+def test_the_harness_finds_a_secret(server: tuple[ScriptedServer, dict[str, Response]]) -> None:
     """Revealed, every secret of the response is found."""
     server[1]["answer"] = _ANSWERS["good"]
     shown = _command(DETAILS, "--job-id", "job-1", "--output", "text", "--reveal-secrets")

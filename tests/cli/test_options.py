@@ -284,7 +284,7 @@ def test_secrets_are_shown_on_request_with_a_warning(capsys: pytest.CaptureFixtu
     assert command(capsys, DETAILS, *_JOB, *query).out == '"**********"\n'
 
 
-def test_empty_lists_of_an_answer_are_shown(
+def test_empty_lists_of_a_response_are_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What the service sends empty is shown empty, in the service's order, as the AWS CLI does."""

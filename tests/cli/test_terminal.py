@@ -176,7 +176,7 @@ def test_a_pager_gets_no_token(service: tuple[dict[str, str], str], tmp_path: Pa
     assert _TOKEN not in paged.shown
 
 
-def test_a_reader_that_goes_away_is_no_error(service: tuple[dict[str, str], str]) -> None:
+def test_a_reader_that_goes_away_is_not_an_error(service: tuple[dict[str, str], str]) -> None:
     """Output into a pipe that nobody reads ends quietly."""
     env, job_id = service
     reader, writer = os.pipe()

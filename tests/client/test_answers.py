@@ -426,7 +426,7 @@ def test_a_fault_has_one_outcome(
 @pytest.mark.parametrize("operation", _CALLS)
 @pytest.mark.parametrize("fault", _LENGTHS)
 @pytest.mark.usefixtures("nothing_shown")
-def test_a_wrong_length_is_no_answer(
+def test_a_wrong_length_is_not_a_response(
     fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient
 ) -> None:
     """A truncated response is incomplete; one that is too long is not trusted."""
@@ -476,7 +476,7 @@ def test_a_bad_response_is_resent_only_if_that_is_safe(
         ("error type that is a number", "the response has an error type that is not a string"),
     ],
 )
-def test_an_answer_that_is_not_believed_says_why(
+def test_the_error_of_a_refused_response_has_the_reason(
     fault: str, reason: str, kind: str, server: RawServer, client: ThirdPartyJobClient
 ) -> None:
     """The error names the rule that the response breaks, and the status that it had."""

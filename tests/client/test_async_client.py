@@ -17,7 +17,7 @@ from botocore.config import Config
 from support import both_clients as both
 from support.async_scripted_server import STEM, TOKEN, TYPE, Script, client_of, get, late, raw_client, session
 from support.marker_surfaces import reachable, with_locals
-from support.scripted_server import Answer, ScriptedServer, ok
+from support.scripted_server import Response, ScriptedServer, ok
 
 from cp_thirdparty import (
     ActionTypeId,
@@ -58,7 +58,7 @@ _NOT_OPEN: dict[str, Callable[[AsyncThirdPartyJobClient], Awaitable[object]]] = 
 
 @pytest.mark.parametrize("what", _NOT_OPEN)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_client_that_is_not_open_says_so(when: str, what: str, server: ScriptedServer) -> None:
+def test_a_client_that_is_not_open_is_an_error(when: str, what: str, server: ScriptedServer) -> None:
     """Before it is entered and after it was closed, a call is an InvalidRequestError that names the remedy."""
 
     async def main() -> None:
@@ -227,7 +227,7 @@ def test_a_wrapped_client_is_used_and_left_open(server: ScriptedServer, script: 
         async with raw_client(server.endpoint_url, config=Config(retries={"total_max_attempts": 1})) as raw:
             async with AsyncThirdPartyJobClient(raw) as client, AsyncThirdPartyJobClient(raw):
                 assert await client.poll_for_third_party_jobs(TYPE) == ()
-                script.answer = lambda _: Answer(body=b"<html>")
+                script.answer = lambda _: Response(body=b"<html>")
                 with pytest.raises(exceptions.UntrustedResponseError):
                     await client.put_third_party_job_success_result("job-1", client_token=TOKEN)
             script.answer = lambda _: ok({"pipelines": []})
@@ -242,7 +242,7 @@ def test_other_operations_of_a_wrapped_client_are_left_alone(server: ScriptedSer
     async def main() -> None:
         async with raw_client(server.endpoint_url) as raw:
             AsyncThirdPartyJobClient(raw)
-            script.answer = lambda _: Answer(body=b"{}", headers={})
+            script.answer = lambda _: Response(body=b"{}", headers={})
             assert (await raw.list_pipelines())["ResponseMetadata"]["HTTPStatusCode"] == 200
 
     asyncio.run(main())
@@ -307,7 +307,7 @@ def test_a_session_that_is_not_of_aiobotocore_is_refused(wrong: Any) -> None:
     assert str(caught.value) == "session: must be an aiobotocore session"
 
 
-def test_what_aiobotocore_refuses_is_told_when_it_is_entered(
+def test_what_aiobotocore_refuses_is_reported_when_it_is_entered(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No region, an unknown profile and half of the credentials are our errors, without cause and context."""

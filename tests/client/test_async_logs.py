@@ -16,7 +16,7 @@ from aiobotocore.utils import AioContainerMetadataFetcher
 from botocore.config import Config
 from support.async_scripted_server import GOOD, STEM, TOKEN, Script, get, raw_client, session
 from support.marker_surfaces import logged
-from support.scripted_server import Answer, Asked, ScriptedServer, ok
+from support.scripted_server import Asked, Response, ScriptedServer, ok
 
 from cp_thirdparty import AsyncThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -63,9 +63,9 @@ def _expired(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:
     return made
 
 
-def _cookie(asked: Asked) -> Answer:
+def _cookie(asked: Asked) -> Response:
     headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"of {asked.parameters['clientToken']}=1"}
-    return Answer(body=ok(GOOD).body, headers=headers)
+    return Response(body=ok(GOOD).body, headers=headers)
 
 
 # Logger -> a session with which a call makes it log a marker when nobody withholds it.
@@ -79,7 +79,7 @@ _SCENES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("is_ours", [False, True], ids=["directly", "by us"])
 @pytest.mark.parametrize("logger", _SCENES)
-def test_a_logger_tells_nothing_of_our_calls(
+def test_a_logger_reports_nothing_of_our_calls(
     logger: str, *, is_ours: bool, server: ScriptedServer, script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each of them logs a secret of a client that is used directly, and withholds it in a call of ours."""
@@ -116,8 +116,8 @@ def test_no_logger_leaks_in_any_retry_mode(
         async with raw_client(server.endpoint_url, config=Config(retries=retries)) as raw:
             client = AsyncThirdPartyJobClient(raw)
             for answer in (
-                Answer(body=STEM.encode()),
-                Answer(body=f'{{"a": "{STEM}"}}'.encode(), status=500),
+                Response(body=STEM.encode()),
+                Response(body=f'{{"a": "{STEM}"}}'.encode(), status=500),
                 ok(GOOD),
             ):
                 script.answer = lambda _, answer=answer: answer  # type: ignore[misc] # mypy knows no type of it

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.async_scripted_server import TYPE, Script, client_of
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import async_client, exceptions
 from cp_thirdparty._core.backoff import LONGEST_PAUSE
@@ -18,12 +18,12 @@ from cp_thirdparty._core.backoff import LONGEST_PAUSE
 class _Queue:
     """Return jobs to polls, each job once; or an error, as often as the test wants."""
 
-    def __init__(self, count: int, *, failures: int = 0, answer: Answer | None = None) -> None:
+    def __init__(self, count: int, *, failures: int = 0, answer: Response | None = None) -> None:
         self.jobs = [{"clientId": "c", "jobId": str(number)} for number in range(count)]
         self.failures = failures
         self.answer = error("InternalFailure", status=500) if answer is None else answer
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, asked: Asked) -> Response:
         if self.failures:
             self.failures -= 1
             return self.answer
@@ -97,7 +97,7 @@ def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pause
     """After a poll that brought nothing it pauses for the interval, a fifth more or less."""
     empty, queue = 20, _Queue(1)
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> Response:
         return ok({"jobs": []}) if len(server.asked) <= empty else queue(asked)
 
     script.answer = answer
@@ -107,10 +107,10 @@ def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pause
     assert len(set(pauses)) == empty
 
 
-_PASSING: dict[str, Answer] = {
+_PASSING: dict[str, Response] = {
     "500": error("InternalFailure", status=500),
     "throttled": error("ThrottlingException"),
-    "page": Answer(body=b"<html>"),
+    "page": Response(body=b"<html>"),
     "expired": error("ExpiredTokenException"),
     "wrong shape": ok({}),
 }

@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 from support.async_scripted_server import GOOD, STEM, TOKEN, TYPE, Script, client_of, get, good, late, raw_client
 from support.marker_surfaces import ERROR_SURFACES, logged, reachable, with_locals
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import AsyncThirdPartyJobClient, FailureDetails, FailureType
 from cp_thirdparty.exceptions import JobNotFoundException, ThirdPartyError, TransportError
@@ -63,7 +63,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 def test_a_hundred_calls_at_once(server: ScriptedServer, script: Script) -> None:
     """A hundred tasks that share a client each get the response to their own question."""
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> Response:
         job_id = asked.parameters["jobId"]
         return ok({"jobDetails": {"id": job_id, "data": {}, "nonce": job_id}})
 
@@ -140,7 +140,7 @@ def test_a_cancelled_call_ends_at_once(
     assert "Traceback" not in seen()
 
 
-def test_a_connection_with_half_an_answer_is_not_used_again(server: ScriptedServer, script: Script) -> None:
+def test_a_connection_with_half_a_response_is_not_used_again(server: ScriptedServer, script: Script) -> None:
     """After a call that was cancelled in the midst of its response, the next one gets its own."""
 
     async def main() -> None:
@@ -207,7 +207,7 @@ def _half(connection: socket.socket, loop: asyncio.AbstractEventLoop, half: asyn
     ],
     ids=["header in no encoding", "101"],
 )
-def test_no_answer_takes_a_connection_away(head: bytes, error: type[Exception] | None) -> None:
+def test_no_response_takes_a_connection_away(head: bytes, error: type[Exception] | None) -> None:
     """What aiobotocore cannot read, or does not release, leaves the connections free for the next calls."""
 
     def play(connection: socket.socket) -> None:
@@ -267,7 +267,7 @@ def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout is as old as Python 3.11")
-def test_the_time_out_of_a_caller_is_the_callers(server: ScriptedServer, script: Script) -> None:
+def test_the_timeout_of_a_caller_is_the_callers(server: ScriptedServer, script: Script) -> None:
     """`asyncio.timeout` around a call ends it with TimeoutError, though the call has a deadline of its own."""
 
     async def main() -> None:
@@ -304,7 +304,7 @@ def test_the_deadline_of_one_call_cancels_no_other(server: ScriptedServer, scrip
 # --- what asyncio shows ----------------------------------------------------------------------------------------------
 
 
-def _echo(asked: Asked) -> Answer:
+def _echo(asked: Asked) -> Response:
     return error("JobNotFoundException", f"no job for {asked.parameters.get('clientToken')}")
 
 
@@ -436,7 +436,7 @@ def test_no_request_follows_a_redirect(status: int, operation: str, server: Scri
     """Wherever a peer points to, neither the client token nor the session token of the headers goes there."""
     with ScriptedServer(good) as elsewhere:
         headers = {"Location": f"{elsewhere.endpoint_url}/", "x-amzn-RequestId": "r"}
-        script.answer = lambda _: Answer(body=b"", status=status, headers=headers)
+        script.answer = lambda _: Response(body=b"", status=status, headers=headers)
 
         async def main() -> None:
             async with client_of(server.endpoint_url) as client:
@@ -451,7 +451,7 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
     """The harness sees a redirect followed when a wrapped client is used directly: that is left as it is."""
     with ScriptedServer(good) as elsewhere:
         headers = {"Location": f"{elsewhere.endpoint_url}/", "x-amzn-RequestId": "r"}
-        script.answer = lambda _: Answer(body=b"", status=307, headers=headers)
+        script.answer = lambda _: Response(body=b"", status=307, headers=headers)
 
         async def main() -> None:
             async with raw_client(server.endpoint_url) as raw:
@@ -466,9 +466,9 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
 def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: Callable[[], str]) -> None:
     """Aiohttp's log of a cookie that it cannot read does not repeat the token."""
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> Response:
         headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"[{asked.parameters['clientToken']}]=1; Max-Age={STEM}"}
-        return Answer(body=ok(GOOD).body, headers=headers)
+        return Response(body=ok(GOOD).body, headers=headers)
 
     async def main() -> None:
         async with client_of(server.endpoint_url) as client:
@@ -482,8 +482,8 @@ def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: 
 def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> None:
     """A cookie of an earlier response, such as that of a proxy, is not in later requests."""
 
-    def answer(_: Asked) -> Answer:
-        return Answer(body=ok(GOOD).body, headers={"x-amzn-RequestId": "r", "Set-Cookie": "proxy=1"})
+    def answer(_: Asked) -> Response:
+        return Response(body=ok(GOOD).body, headers={"x-amzn-RequestId": "r", "Set-Cookie": "proxy=1"})
 
     async def main() -> None:
         async with client_of(server.endpoint_url.replace("127.0.0.1", "localhost")) as client:

@@ -236,7 +236,7 @@ async def _coroutine() -> None:
 
 
 @both.each_kind
-def test_the_class_of_a_client_says_of_which_kind_it_is(
+def test_the_class_of_a_client_shows_its_kind(
     kind: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tracer may have put a function of the other kind in place of the client's method."""

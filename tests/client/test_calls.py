@@ -20,7 +20,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.stub import Stubber
 from support import both_clients as both
-from support.scripted_server import Answer, ScriptedServer, error, ok
+from support.scripted_server import Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
 from cp_thirdparty._core import events, guard, operations
@@ -75,7 +75,7 @@ def _text(caplog: pytest.LogCaptureFixture) -> str:
 
 
 @both.each_kind
-def test_each_call_tells_its_facts(kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
+def test_each_call_reports_its_facts(kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture) -> None:
     """The hook and one DEBUG record get operation, job, status, request id, attempts and time."""
     records: list[CallRecord] = []
     _client(server.endpoint_url, kind=kind, on_call=records.append).poll_for_third_party_jobs(_ACTION_TYPE)
@@ -89,7 +89,7 @@ def test_each_call_tells_its_facts(kind: str, server: ScriptedServer, debug: pyt
 
 
 @both.each_kind
-def test_a_failed_call_tells_its_facts(kind: str) -> None:
+def test_a_failed_call_reports_its_facts(kind: str) -> None:
     """The record of a call that ends in an error names it."""
     records: list[CallRecord] = []
     with ScriptedServer(lambda _: error("JobNotFoundException")) as server:
@@ -106,7 +106,7 @@ def test_a_failed_call_tells_its_facts(kind: str) -> None:
 
 
 @both.each_kind
-def test_a_refused_call_tells_nothing(kind: str, server: ScriptedServer) -> None:
+def test_a_refused_call_reports_nothing(kind: str, server: ScriptedServer) -> None:
     """What was not sent is not a call."""
     records: list[CallRecord] = []
     with pytest.raises(exceptions.InvalidRequestError):
@@ -187,7 +187,7 @@ def test_wire_logs_can_be_turned_on(kind: str, server: ScriptedServer, debug: py
 
 
 @both.each_kind
-def test_a_text_without_arguments_is_withheld_whole(
+def test_a_message_without_arguments_is_withheld_completely(
     kind: str, server: ScriptedServer, debug: pytest.LogCaptureFixture
 ) -> None:
     """A record that was put together before it was logged has no template to keep."""
@@ -360,9 +360,9 @@ def test_a_call_of_somebody_else_has_no_deadline(drip: str) -> None:
 
 
 @both.each_kind
-def test_an_endless_answer_is_refused(kind: str) -> None:
+def test_an_endless_response_is_refused(kind: str) -> None:
     """A response of 64 MB is not read to its end."""
-    with ScriptedServer(lambda _: Answer(body=b" " * (64 << 20))) as server:
+    with ScriptedServer(lambda _: Response(body=b" " * (64 << 20))) as server:
         client = _client(server.endpoint_url, kind=kind)
         with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long") as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
@@ -373,7 +373,7 @@ def test_an_endless_answer_is_refused(kind: str) -> None:
 def test_too_many_headers_are_refused(kind: str, status: int) -> None:
     """Secrets are not looked for in 600 kB of headers, and the blocking client does not read to their end."""
     headers = {"x-amzn-RequestId": "req-1", **{f"x-{number}": "%41" * 2000 for number in range(90)}}
-    with ScriptedServer(lambda _: Answer(body=b'{"jobs":[]}', status=status, headers=headers)) as server:
+    with ScriptedServer(lambda _: Response(body=b'{"jobs":[]}', status=status, headers=headers)) as server:
         client = _client(server.endpoint_url, kind=kind)
         with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long"):
             client.poll_for_third_party_jobs(_ACTION_TYPE)
@@ -396,7 +396,7 @@ def test_long_headers_are_accepted(kind: str) -> None:
     """The limit is far from what the service and proxies send, and a body has a limit of its own."""
     headers = {"x-amzn-RequestId": "req-1", **{f"x-{number}": "x" * 4000 for number in range(12)}}
     body = b'{"jobs":[],"pad":"' + b"x" * 100_000 + b'"}'
-    with ScriptedServer(lambda _: Answer(body=body, headers=headers)) as server:
+    with ScriptedServer(lambda _: Response(body=body, headers=headers)) as server:
         assert _client(server.endpoint_url, kind=kind).poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
 
@@ -415,7 +415,7 @@ def test_the_handlers_are_installed_once(server: ScriptedServer) -> None:
 
 def test_direct_calls_of_a_wrapped_client_are_left_alone() -> None:
     """What does not go through this library takes a strange response as it always did."""
-    with ScriptedServer(lambda _: Answer(body=b"{}", headers={})) as server:
+    with ScriptedServer(lambda _: Response(body=b"{}", headers={})) as server:
         raw = _raw(server.endpoint_url)
         ThirdPartyJobClient(raw)
         response = raw.put_third_party_job_success_result(jobId="job-1", clientToken="t")
@@ -424,7 +424,7 @@ def test_direct_calls_of_a_wrapped_client_are_left_alone() -> None:
 
 def test_other_operations_of_a_wrapped_client_are_left_alone() -> None:
     """A wrapped client takes a strange response to another operation as it always did."""
-    with ScriptedServer(lambda _: Answer(body=b"{}", headers={})) as server:
+    with ScriptedServer(lambda _: Response(body=b"{}", headers={})) as server:
         raw = _raw(server.endpoint_url)
         ThirdPartyJobClient(raw)
         assert raw.list_pipelines()["ResponseMetadata"]["HTTPStatusCode"] == 200

@@ -21,7 +21,7 @@ import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import (
     ActionTypeId,
@@ -85,7 +85,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def _served(answer: Answer | Callable[[Asked], Answer]) -> ScriptedServer:
+def _served(answer: Response | Callable[[Asked], Response]) -> ScriptedServer:
     return ScriptedServer(answer if callable(answer) else lambda _: answer)
 
 
@@ -130,7 +130,7 @@ def test_poll_without_a_batch_size_leaves_it_to_the_service() -> None:
 
 
 @pytest.mark.parametrize("token", [_TOKEN, SecretStr(_TOKEN)])
-def test_details_are_the_model_of_the_answer(token: str | SecretStr) -> None:
+def test_details_are_the_model_of_the_response(token: str | SecretStr) -> None:
     """Reading details sends the token in clear, wrapped or not, and returns the frozen model."""
     with _served(ok(_DOCUMENT)) as server:
         details = _client(server).get_third_party_job_details(_JOB_ID, client_token=token)
@@ -319,7 +319,7 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
         ("AcknowledgeThirdPartyJob", {"status": 1}, ("status: must be a string",)),
     ],
 )
-def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:
+def test_a_response_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:
     """A response without what the operation must bring is a ResponseDecodeError that lists each problem by path."""
     with _served(ok(answer)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
         _CALLS[operation][0](_client(server))
@@ -329,7 +329,7 @@ def test_an_answer_of_the_wrong_shape_is_refused(operation: str, answer: object,
 _NOW = datetime.now(timezone.utc)
 
 # What the service returns -> the class, and facts that it must carry.
-_SERVICE_ERRORS: list[tuple[str, Answer | Callable[[], Answer], type[Exception], dict[str, Any]]] = [
+_SERVICE_ERRORS: list[tuple[str, Response | Callable[[], Response], type[Exception], dict[str, Any]]] = [
     *(
         (name, error(name), getattr(exceptions, name), {"code": name, "is_retry_safe": False})
         for name in (
@@ -375,7 +375,7 @@ _SERVICE_ERRORS: list[tuple[str, Answer | Callable[[], Answer], type[Exception],
     ("denied, no resource", error("AccessDeniedException", "no"), exceptions.AccessDeniedError, {"resource": None}),
     (
         "no request id",
-        Answer(body=b"<html>", status=502, headers={}),
+        Response(body=b"<html>", status=502, headers={}),
         exceptions.UntrustedResponseError,
         {"status_code": 502, "request_id": None},
     ),
@@ -387,10 +387,10 @@ _SERVICE_ERRORS: list[tuple[str, Answer | Callable[[], Answer], type[Exception],
     ("answer", "kind", "facts"), [row[1:] for row in _SERVICE_ERRORS], ids=[row[0] for row in _SERVICE_ERRORS]
 )
 def test_an_error_of_the_service_has_its_class(
-    operation: str, answer: Answer | Callable[[], Answer], kind: type[Exception], facts: dict[str, object]
+    operation: str, answer: Response | Callable[[], Response], kind: type[Exception], facts: dict[str, object]
 ) -> None:
     """Each error code becomes exactly its class, with the facts of the response, no cause and no context."""
-    response = answer if isinstance(answer, Answer) else answer()
+    response = answer if isinstance(answer, Response) else answer()
     with _served(response) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         _CALLS[operation][0](_client(server))
     raised = caught.value
@@ -404,7 +404,7 @@ def test_an_error_of_the_service_has_its_class(
         assert (raised.operation_name, raised.request_id) == (operation, "req-0001")
 
 
-def test_a_skewed_clock_tells_the_offset() -> None:
+def test_a_skewed_clock_reports_the_offset() -> None:
     """The offset is positive when this machine's clock is ahead of the service's."""
     answer = error("RequestExpired", headers={"Date": format_datetime(datetime.now(timezone.utc) - timedelta(hours=2))})
     with _served(answer) as server, pytest.raises(exceptions.ClockSkewError) as caught:
@@ -477,10 +477,10 @@ def test_a_closed_port_is_safe_to_try_again() -> None:
     ("operation", "is_retry_safe"),
     [("GetThirdPartyJobDetails", True), ("PollForThirdPartyJobs", True), ("PutThirdPartyJobSuccessResult", None)],
 )
-def test_a_lost_answer_may_have_been_a_result(operation: str, is_retry_safe: bool | None) -> None:  # noqa: FBT001
+def test_a_lost_response_may_have_been_a_result(operation: str, is_retry_safe: bool | None) -> None:  # noqa: FBT001
     """After a timeout it is not known whether a result was accepted; what only reads may be resent."""
 
-    def answer(_: Asked) -> Answer:
+    def answer(_: Asked) -> Response:
         time.sleep(0.5)
         return ok({})
 
@@ -489,14 +489,14 @@ def test_a_lost_answer_may_have_been_a_result(operation: str, is_retry_safe: boo
     assert (type(caught.value), caught.value.is_retry_safe) == (exceptions.TransportError, is_retry_safe)
 
 
-def test_an_answer_that_botocore_cannot_parse_is_not_trusted() -> None:
+def test_a_response_that_botocore_cannot_parse_is_not_trusted() -> None:
     """What makes botocore's parser fall over is an UntrustedResponseError, not an AttributeError."""
-    with _served(Answer(body=b"[1]")) as server, pytest.raises(exceptions.UntrustedResponseError) as caught:
+    with _served(Response(body=b"[1]")) as server, pytest.raises(exceptions.UntrustedResponseError) as caught:
         _client(server).get_third_party_job_details(_JOB_ID, client_token=_TOKEN)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_no_credentials_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without AWS credentials nothing is sent."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -513,7 +513,7 @@ def test_a_refused_role_is_a_matter_of_credentials(tmp_path: Path) -> None:
         "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = base\nregion = us-east-1\n",
         encoding="utf-8",
     )
-    sts = Answer(
+    sts = Response(
         body=b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>", status=403
     )
 
@@ -671,14 +671,14 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_partial_credentials_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the credentials in the environment is a CredentialsError when the client is made."""
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(exceptions.CredentialsError, match="the AWS credentials are incomplete"):
         ThirdPartyJobClient.create(region_name="us-east-1")
 
 
-def test_the_time_outs_and_settings_reach_botocore() -> None:
+def test_the_timeouts_and_settings_reach_botocore() -> None:
     """Our settings are in force, and a configuration of the caller's overrides them."""
     client = ThirdPartyJobClient.create(region_name="us-east-1", connect_timeout=1.5, read_timeout=None)
     config: Any = client._client.meta.config
@@ -689,7 +689,7 @@ def test_the_time_outs_and_settings_reach_botocore() -> None:
     assert (config.read_timeout, config.max_pool_connections) == (7, 3)
 
 
-def test_tls_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
+def test_tls_is_verified_by_default(tmp_path: Path) -> None:
     """A certificate that nobody vouches for is a TransportError that is not tried again; a CA bundle or False helps."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
@@ -745,7 +745,7 @@ def test_threads_share_a_client() -> None:
     """Eight threads that share one client each get their own responses."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only here
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> Response:
         return ok({"jobDetails": {"id": asked.parameters["jobId"], "data": {}, "nonce": asked.parameters["jobId"]}})
 
     with _served(answer) as server, ThreadPoolExecutor(8) as pool:

@@ -62,7 +62,7 @@ def _loader() -> Any:
     return _session().get_component("data_loader")
 
 
-def test_says_what_botocore_says_of_an_unknown_service() -> None:
+def test_raises_the_error_of_botocore_for_an_unknown_service() -> None:
     """A service that is not there is refused with the names of all that are."""
     with pytest.raises(UnknownServiceError) as ours:
         _session().create_client("codepipelines", region_name="us-east-1")
@@ -71,7 +71,7 @@ def test_says_what_botocore_says_of_an_unknown_service() -> None:
     assert str(ours.value) == str(theirs.value)
 
 
-def test_says_what_botocore_says_of_missing_data() -> None:
+def test_raises_the_error_of_botocore_for_missing_data() -> None:
     """A file that is in no folder is botocore's error."""
     with pytest.raises(DataNotFoundError, match="no-such-data"):
         _loader().load_data("no-such-data")
@@ -89,7 +89,7 @@ def test_looks_where_botocore_looks(suffix: str, tmp_path: Path, monkeypatch: py
     assert _loader().load_service_model("mine", "service-2") == {"metadata": {}, "operations": {}}
 
 
-def test_looks_past_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_past_what_is_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the name of a file is not read, and the search goes on, as botocore's does."""
     (tmp_path / "endpoints.json").mkdir()
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))

@@ -14,7 +14,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.config import Config
-from support.scripted_server import Answer, Asked, ScriptedServer, ok
+from support.scripted_server import Asked, Response, ScriptedServer, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core.call import CURRENT, Call, now
@@ -99,7 +99,7 @@ def test_a_call_that_is_over_is_left_alone(pair: Pair) -> None:
     assert pair[0].recv(1) == b"x"
 
 
-def test_a_connection_that_is_gone_is_no_failure() -> None:
+def test_a_connection_that_is_gone_is_not_a_failure() -> None:
     """A deadline that comes when the peer has gone, or before there is a connection, ends nothing else."""
     watchdog = Watchdog()
     unconnected = socket.socket()
@@ -158,9 +158,9 @@ def test_a_system_without_threads_still_makes_calls(
 def test_a_connection_in_the_pool_is_left_alone(body: bytes) -> None:
     """Another call gets the connection when the body ends, while handlers of the first call still run."""
 
-    def respond(asked: Asked) -> Answer:
+    def respond(asked: Asked) -> Response:
         if asked.operation == "PutThirdPartyJobSuccessResult":
-            return Answer(body=body)
+            return Response(body=body)
         time.sleep(0.25)  # the deadline of the first call comes in this time
         return ok({"status": "InProgress"})
 

@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from support import both_clients as both
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, ThirdPartyJobClient
 from cp_thirdparty.exceptions import (
@@ -57,7 +57,7 @@ _CALLS: dict[str, tuple[Callable[[ThirdPartyJobClient, str], object], str | None
 each_operation = pytest.mark.parametrize("operation", _CALLS)
 
 
-def _reset(_: Asked) -> Answer:
+def _reset(_: Asked) -> Response:
     raise ConnectionAbortedError
 
 
@@ -65,12 +65,12 @@ def _reset(_: Asked) -> Answer:
 _BY_OPERATION: Any = object()
 
 # What the service does -> the class, status, request id, and whether a resend is safe.
-_RESPONSES: dict[str, tuple[Callable[[Asked], Answer] | Answer, type, int | None, str | None, bool | None]] = {
+_RESPONSES: dict[str, tuple[Callable[[Asked], Response] | Response, type, int | None, str | None, bool | None]] = {
     "not found": (error("JobNotFoundException"), JobNotFoundException, 400, "req-0001", False),
     "denied": (error("AccessDeniedException"), AccessDeniedError, 400, "req-0001", False),
     "expired": (error("ExpiredTokenException"), CredentialsError, 400, "req-0001", False),
     "throttled": (error("ThrottlingException"), ThrottledError, 400, "req-0001", True),
-    "page": (Answer(body=b"<html>", status=502, headers={}), UntrustedResponseError, 502, None, _BY_OPERATION),
+    "page": (Response(body=b"<html>", status=502, headers={}), UntrustedResponseError, 502, None, _BY_OPERATION),
     "reset": (_reset, TransportError, None, None, _BY_OPERATION),
     "wrong shape": (
         ok({"jobs": 1, "jobDetails": {}, "status": 1}),

@@ -57,7 +57,7 @@ _CREATIONS: dict[str, tuple[Exception, str]] = {
 
 
 @pytest.mark.parametrize("what", _CREATIONS)
-def test_a_client_that_cannot_be_made_says_why(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_cannot_be_made_gives_the_reason(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the setting and the rule."""
     monkeypatch.setenv("AWS_CONFIG_FILE", "/a")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/b")

@@ -104,7 +104,7 @@ def test_name(value: object, maximum: int, broken: str | None) -> None:
 
 
 @pytest.mark.parametrize(("value", "minimum", "maximum", "broken"), _NUMBERS, ids=repr)
-def test_whole_number(value: object, minimum: int, maximum: int | None, broken: str | None) -> None:
+def test_int_in_range(value: object, minimum: int, maximum: int | None, broken: str | None) -> None:
     """A number is an ``int`` within its range, ends included, and no ``bool``."""
     assert broken == _limits.int_in_range(value, minimum, maximum)
 
@@ -116,7 +116,7 @@ def test_aware_datetime(value: object, broken: str | None) -> None:
 
 
 @given(st.text(st.characters()))
-def test_is_unicode_tells_what_can_be_encoded(value: str) -> None:
+def test_is_unicode(value: str) -> None:
     """A string is Unicode exactly when UTF-8 takes it."""
     assert _limits.is_unicode(value) is ("?" not in value.replace("?", "").encode("utf-8", "replace").decode())
 

@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 from support import both_clients as both
 from support.marker_surfaces import ALL_ERROR_SURFACES, ERROR_TOOLS, catch, logged, reachable, with_locals
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
 
@@ -67,19 +67,19 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
 }
 
 
-def _echo(asked: Asked) -> Answer:
+def _echo(asked: Asked) -> Response:
     """Return the token in every way of writing it."""
     token = str(asked.parameters.get("clientToken", ""))
     quoted = token.replace("/", "%2F").replace('"', "%22")
     return error("ValidationException", f"Value '{token}' or {json.dumps(token)} or {quoted} at 'clientToken' failed")
 
 
-def _always(answer: Answer) -> Callable[[Asked], Answer]:
+def _always(answer: Response) -> Callable[[Asked], Response]:
     return lambda _: answer
 
 
 _WRONG = {"jobDetails": {**_DETAILS["jobDetails"], "nonce": [_MARKERS["session_token"]]}, "jobs": [_STEM], "status": {}}
-_FAILURES: dict[str, Callable[[Asked], Answer]] = {
+_FAILURES: dict[str, Callable[[Asked], Response]] = {
     **{
         code: _always(error(code, "no"))
         for code in (
@@ -98,10 +98,10 @@ _FAILURES: dict[str, Callable[[Asked], Answer]] = {
     "skewed clock": _always(
         error("InvalidSignatureException", _CALLER_TOKEN, headers={"Date": "Mon, 01 Jan 2024 00:00:00 GMT"})
     ),
-    "HTML": _always(Answer(body=f"<html>{_STEM}</html>".encode())),
-    "cut": _always(Answer(body=json.dumps(_GOOD).encode()[:250])),
-    "403 page": _always(Answer(body=f"<html>{_STEM}</html>".encode(), status=403, headers={})),
-    "502": _always(Answer(body=b"", status=502)),
+    "HTML": _always(Response(body=f"<html>{_STEM}</html>".encode())),
+    "cut": _always(Response(body=json.dumps(_GOOD).encode()[:250])),
+    "403 page": _always(Response(body=f"<html>{_STEM}</html>".encode(), status=403, headers={})),
+    "502": _always(Response(body=b"", status=502)),
     "wrong shapes": _always(ok(_WRONG)),
 }
 
@@ -109,14 +109,14 @@ _FAILURES: dict[str, Callable[[Asked], Answer]] = {
 class _Answers:
     """What the server returns now."""
 
-    now: Callable[[Asked], Answer] = staticmethod(_always(ok(_GOOD)))
+    now: Callable[[Asked], Response] = staticmethod(_always(ok(_GOOD)))
 
 
 @pytest.fixture(scope="module")
 def endpoint_url() -> Iterator[str]:
     """Give a server that returns what `_Answers` holds."""
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> Response:
         return _Answers.now(asked)
 
     with ScriptedServer(answer) as server:

@@ -222,7 +222,7 @@ def test_the_deadline_leaves_the_class_of_its_own_error(event: str, server: net.
     assert (type(error), error.delivery, error.is_retry_safe) == (TransportError, Delivery.NOT_SENT, True)
 
 
-def test_a_thread_that_outlives_the_call_is_no_part_of_it(server: net.Server) -> None:
+def test_a_thread_that_outlives_the_call_is_not_a_part_of_it(server: net.Server) -> None:
     """A copy of the context keeps neither the deadline nor the redaction of the call."""
     client, other = _plain_client(server), _plain_client(server)
     contexts: list[contextvars.Context] = []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from support import both_clients as both
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, client, exceptions
 from cp_thirdparty._core.backoff import LONGEST_PAUSE
@@ -51,13 +51,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
 class _Service:
     """Offers jobs once each, after some polls without one and some that fail."""
 
-    def __init__(self, jobs: int, *, empty: int = 0, failures: int = 0, failure: Answer | None = None) -> None:
+    def __init__(self, jobs: int, *, empty: int = 0, failures: int = 0, failure: Response | None = None) -> None:
         self.left = [{"clientId": "c", "jobId": str(number)} for number in range(jobs)]
         self.empty = empty
         self.failures = failures
         self.failure = failure
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, asked: Asked) -> Response:
         if self.failure is not None and self.failures:
             self.failures -= 1
             return self.failure
@@ -118,10 +118,10 @@ def test_it_pauses_when_no_job_waits(clock: _Clock) -> None:
     assert clock.total != pytest.approx(200.0, abs=1e-6)
 
 
-_PASSING: dict[str, Answer] = {
+_PASSING: dict[str, Response] = {
     "500": error("InternalFailure", status=500),
     "throttled": error("ThrottlingException"),
-    "page": Answer(body=b"<html>"),
+    "page": Response(body=b"<html>"),
     "expired": error("ExpiredTokenException"),
     "wrong shape": ok({}),
 }
@@ -188,7 +188,7 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
 def empty() -> Iterator[ScriptedServer]:
     """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls without limit."""
 
-    def answer(_: Asked) -> Answer:
+    def answer(_: Asked) -> Response:
         return ok({"jobs": []}) if len(server.asked) <= 5 else error("ActionTypeNotFoundException")
 
     with ScriptedServer(answer) as server:

@@ -488,7 +488,7 @@ def _fail(kind: str, arguments: Mapping[str, Any]) -> tuple[str, CodePipelineJob
 
 @both.each_kind
 @pytest.mark.parametrize("what", _CREDENTIALS)
-def test_credentials_that_cannot_be_loaded_say_why(what: str, kind: str, machine: Machine) -> None:
+def test_credentials_that_cannot_be_loaded_give_the_reason(what: str, kind: str, machine: Machine) -> None:
     """The error is a CredentialsError with the reason and the place, nothing was sent, and no secret shows."""
     setup, expected_stage, words = _CREDENTIALS[what]
     machine.apply(setup)

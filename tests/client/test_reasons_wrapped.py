@@ -198,7 +198,7 @@ _FAILURES: dict[str, tuple[Exception, str]] = {
 
 
 @pytest.mark.parametrize("what", _FAILURES)
-def test_a_failed_refresh_says_why(what: str) -> None:
+def test_a_failed_refresh_gives_the_reason(what: str) -> None:
     """Of what fails while credentials are fetched, only constant strings and names of classes are kept."""
     failure, reason = _FAILURES[what]
     refresh = _raise(failure)

@@ -37,7 +37,7 @@ from botocore.retries.standard import ExponentialBackoff
 from botocore.tokens import DeferredRefreshableToken
 from botocore.utils import ContainerMetadataFetcher
 from support.marker_surfaces import logged
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, SecretStr, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -115,9 +115,9 @@ class _Script:
     """What the server returns now."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Asked], Answer] = lambda _: ok(_GOOD)
+        self.answer: Callable[[Asked], Response] = lambda _: ok(_GOOD)
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, asked: Asked) -> Response:
         return self.answer(asked)
 
 
@@ -227,13 +227,13 @@ def _bad_chunk(connection: socket.socket) -> None:
 
 # --- which loggers ---------------------------------------------------------------------------------------------------
 
-_ANSWERS: dict[str, Callable[[Asked], Answer]] = {
+_ANSWERS: dict[str, Callable[[Asked], Response]] = {
     "good": lambda _: ok(_GOOD),
     "echo": lambda asked: error("ValidationException", str(asked.parameters.get("clientToken"))),
     "throttled": lambda _: error("ThrottlingException"),
-    "error of the service": lambda _: Answer(body=json.dumps({"a": _MARKERS["answer"]}).encode(), status=500),
-    "page": lambda _: Answer(body=_MARKERS["answer"].encode()),
-    "odd retry header": lambda _: Answer(
+    "error of the service": lambda _: Response(body=json.dumps({"a": _MARKERS["answer"]}).encode(), status=500),
+    "page": lambda _: Response(body=_MARKERS["answer"].encode()),
+    "odd retry header": lambda _: Response(
         body=b"{}", status=500, headers={"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["answer"]}
     ),
 }
@@ -324,7 +324,7 @@ def _unsendable(server: ScriptedServer, _: _Script, monkeypatch: pytest.MonkeyPa
 def _told_to_wait(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
     """Return the time to wait in words."""
     headers = {"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["answer"]}
-    script.answer = lambda _: Answer(body=b"{}", status=500, headers=headers)
+    script.answer = lambda _: Response(body=b"{}", status=500, headers=headers)
     yield _raw(server.endpoint_url, retries={"mode": "standard", "total_max_attempts": 2})
 
 
@@ -416,7 +416,7 @@ def test_no_logger_leaks_with_redaction(
     assert logger in names or not _IS_THERE.get(logger, True)
 
 
-def test_a_failure_to_fetch_credentials_is_still_told(
+def test_a_failure_to_fetch_credentials_is_still_logged(
     server: ScriptedServer, script: _Script, monkeypatch: pytest.MonkeyPatch, kept: _Kept
 ) -> None:
     """The warning that credentials could not be fetched stays, without what they are fetched with."""
@@ -654,7 +654,7 @@ def test_both_at_the_same_time(
     raw = other if direct == "another client" else client._client
     meeting = threading.Barrier(2, timeout=10)
 
-    def answer(_: Asked) -> Answer:
+    def answer(_: Asked) -> Response:
         meeting.wait()  # both requests are under way
         return ok(_GOOD)
 

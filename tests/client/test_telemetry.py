@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 from support import both_clients as both
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
 from cp_thirdparty.exceptions import (
@@ -62,15 +62,15 @@ _CALLS: dict[str, tuple[str, str | None, Callable[[ThirdPartyJobClient], object]
 _get = _CALLS["get"][2]
 
 # What is returned -> status, request id and name of the error that are reported.
-_OUTCOMES: dict[str, tuple[Answer, int | None, str | None, str | None]] = {
+_OUTCOMES: dict[str, tuple[Response, int | None, str | None, str | None]] = {
     "success": (ok(_GOOD), 200, "req-0001", None),
     "service error": (error("JobNotFoundException"), 400, "req-0001", "JobNotFoundException"),
     "unknown error": (error("Strange", status=500), 500, "req-0001", "ServiceError"),
     "throttling": (error("ThrottlingException"), 400, "req-0001", "ThrottledError"),
     "access denied": (error("AccessDeniedException"), 400, "req-0001", "AccessDeniedError"),
-    "503 without a body": (Answer(body=b"", status=503), 503, "req-0001", "ServiceError"),
-    "403 page": (Answer(body=b"<html>", status=403, headers={}), 403, None, "UntrustedResponseError"),
-    "HTML with 200": (Answer(body=b"<html>"), 200, "req-0001", "UntrustedResponseError"),
+    "503 without a body": (Response(body=b"", status=503), 503, "req-0001", "ServiceError"),
+    "403 page": (Response(body=b"<html>", status=403, headers={}), 403, None, "UntrustedResponseError"),
+    "HTML with 200": (Response(body=b"<html>"), 200, "req-0001", "UntrustedResponseError"),
     "wrong shapes": (ok({"jobDetails": 5, "jobs": 5, "status": 5}), 200, "req-0001", "ResponseDecodeError"),
 }
 
@@ -79,9 +79,9 @@ class _Script:
     """What the server returns, one after the other; the last one again and again."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[Response] = []
 
-    def __call__(self, _: Asked) -> Answer:
+    def __call__(self, _: Asked) -> Response:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
@@ -150,7 +150,7 @@ def _line(record: CallRecord) -> str:
 
 @pytest.mark.parametrize("method", _CALLS)
 @pytest.mark.parametrize("outcome", [name for name in _OUTCOMES if name != "wrong shapes"])
-def test_a_call_tells_its_facts(
+def test_a_call_reports_its_facts(
     outcome: str, method: str, script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
 ) -> None:
     """The hook gets operation, job, status, request id, attempts, time and the class of the error."""
@@ -172,7 +172,7 @@ def test_a_call_tells_its_facts(
 
 
 @pytest.mark.parametrize("method", ["poll", "get", "acknowledge"])
-def test_an_answer_of_the_wrong_shape_tells_its_facts(
+def test_a_response_of_the_wrong_shape_reports_its_facts(
     method: str, script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
 ) -> None:
     """A response that CodePipeline gave and that cannot be decoded has its status and its request id."""
@@ -208,7 +208,7 @@ def test_the_record_is_one_of_debug(
     assert caplog.records == []
 
 
-def test_a_failed_connection_tells_its_facts(kind: str, lines: Callable[[], list[str]]) -> None:
+def test_a_failed_connection_reports_its_facts(kind: str, lines: Callable[[], list[str]]) -> None:
     """A call whose connection was reset has neither status nor request id."""
     told: list[CallRecord] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -241,7 +241,7 @@ def test_a_failed_connection_tells_its_facts(kind: str, lines: Callable[[], list
 def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Script) -> None:
     """A call that botocore resent is one call of two attempts, with the facts of the last response."""
     told: list[CallRecord] = []
-    script.answers = [Answer(body=b"<html>"), ok(_GOOD)]
+    script.answers = [Response(body=b"<html>"), ok(_GOOD)]
     with _connect(kind, server.endpoint_url, 2, on_call=told.append) as client:
         _get(client)
     assert [(record.attempts, record.status_code, record.error) for record in told] == [(2, 200, None)]
@@ -250,7 +250,7 @@ def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Sc
 def test_the_last_error_counts(kind: str, server: ScriptedServer, script: _Script) -> None:
     """A call that failed twice reports the second failure."""
     told: list[CallRecord] = []
-    script.answers = [Answer(body=b"<html>"), error("JobNotFoundException")]
+    script.answers = [Response(body=b"<html>"), error("JobNotFoundException")]
     with _connect(kind, server.endpoint_url, 2, on_call=told.append) as client:
         _try(lambda: _get(client))
     assert [(record.attempts, record.status_code, record.error) for record in told] == [
@@ -268,7 +268,7 @@ def test_the_last_error_counts(kind: str, server: ScriptedServer, script: _Scrip
     ],
     ids=["job id", "client token", "nonce", "batch size"],
 )
-def test_a_refused_request_tells_nothing(
+def test_a_refused_request_reports_nothing(
     refused: Callable[[ThirdPartyJobClient], object],
     shared: ThirdPartyJobClient,
     told: list[CallRecord],
@@ -280,7 +280,7 @@ def test_a_refused_request_tells_nothing(
     assert (told, lines()) == ([], [])
 
 
-def test_a_stubbed_call_tells_its_facts() -> None:
+def test_a_stubbed_call_reports_its_facts() -> None:
     """A client whose responses come from botocore's Stubber reports its calls as well."""
     told: list[CallRecord] = []
     raw: Any = botocore.session.Session().create_client(

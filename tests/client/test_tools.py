@@ -105,7 +105,7 @@ def test_responses_leaves_calls_alone(make: Any, server: ScriptedServer) -> None
 
 
 @each_client
-def test_moto_says_what_it_does_not_play(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moto_reports_what_it_does_not_play(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moto's NotImplementedError leaves as itself, with moto's frames."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made up")
@@ -117,7 +117,7 @@ def test_moto_says_what_it_does_not_play(make: Any, monkeypatch: pytest.MonkeyPa
 
 
 @each_client
-def test_a_stub_with_another_expectation_says_so(make: Any) -> None:
+def test_a_stub_with_another_expectation_is_an_error(make: Any) -> None:
     """Stubber's error leaves as itself."""
     client = make("http://127.0.0.1:9")
     with Stubber(client._client) as stub:

@@ -34,7 +34,7 @@ def _call(service: LocalCodePipeline, arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in REFUSED if row.aws_refuses is not None], ids=lambda row: row.error)
-def test_the_aws_cli_refuses_what_the_table_says(row: Refused, service: LocalCodePipeline) -> None:
+def test_the_aws_cli_refuses_what_the_table_refuses(row: Refused, service: LocalCodePipeline) -> None:
     """The AWS CLI sends the input exactly when the table expects it."""
     before = len(service.requests)
     _call(service, row.arguments)

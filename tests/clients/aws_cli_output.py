@@ -190,7 +190,7 @@ def test_skeletons_are_the_same(service: tuple[dict[str, str], str], command: st
         (["put-third-party-job-success-result", "--job-id", "none", "--client-token", _TOKEN], (255, 254)),
     ],
 )
-def test_the_other_operations_answer_the_same(
+def test_the_other_operations_return_the_same(
     service: tuple[dict[str, str], str], asked: list[str], codes: tuple[int, int], output: str
 ) -> None:
     """A poll without jobs has the bytes of the AWS CLI, and so has a refusal, which is none."""

@@ -19,7 +19,7 @@ from typing import Any, cast
 from botocore.config import Config
 from botocore.session import Session
 from support import artifact_jobs
-from support.scripted_s3 import Answer, Asked, ScriptedS3, failed
+from support.scripted_s3 import Asked, Response, ScriptedS3, failed
 from support.worker_service import ACTION_TYPE, CLIENT_ID
 
 from cp_thirdparty import ArtifactCredentials, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
@@ -253,7 +253,7 @@ def _s3_response(chance: random.Random, s3: ScriptedS3, head: bytes, body: bytes
     return data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == "HEAD" else data
 
 
-def _with_odd_header(chance: random.Random, answer: Answer) -> dict[str, str]:
+def _with_odd_header(chance: random.Random, answer: Response) -> dict[str, str]:
     headers = {"x-amz-request-id": "request-1", **answer.headers}
     if chance.random() < 0.2:
         odd = ("", "x", "\x7f", "bytes 0-1/2", "bytes 5-1/9", '"other"', "AAAA==", "-1", "9" * 40, "x" * 5_000)

@@ -167,7 +167,7 @@ def test_any_text_is_a_value_or_refused(annotation: Any, text: str) -> None:
 
 
 @given(number=st.integers(1 - 10**18, 10**18 - 1))
-def test_reads_each_whole_number_of_18_digits(number: int) -> None:
+def test_reads_each_integer_of_18_digits(number: int) -> None:
     """An integer that Python writes is read as it was."""
     assert number == _read(str(number), int)
 
@@ -179,7 +179,7 @@ def test_reads_each_finite_number(number: float) -> None:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-def test_reads_each_text(text: str) -> None:
+def test_reads_each_string(text: str) -> None:
     """A string is read as it was, hidden or plain."""
     assert text == _read(text, str)
     assert SecretStr(text) == _read(text, SecretStr)
@@ -754,7 +754,7 @@ def test_an_init_var_is_refused_at_first_sight() -> None:
         structure_configuration(None, _WithInitVar)
 
 
-def test_a_plain_dictionary_is_no_configuration() -> None:
+def test_a_plain_dictionary_is_not_a_configuration() -> None:
     """A dictionary in place of the model is refused, and stays out of our frames."""
     with pytest.raises(TypeError, match="takes an ActionConfiguration or None") as caught:
         structure_configuration({"Value": _MARKER}, _NotFilled)  # type: ignore[arg-type] # on purpose

@@ -205,7 +205,7 @@ class _Constants:
     value: str
 
 
-def test_constants_of_a_class_are_no_fields() -> None:
+def test_constants_of_a_class_are_not_fields() -> None:
     """A class variable has no key."""
     assert _structure(_Constants, Value="v", Kind="other") == _Constants("v")
 

@@ -335,7 +335,7 @@ def test_models_are_frozen_slotted_and_keyword_only() -> None:
 @pytest.mark.parametrize("value", ["InProgress", "Odd"])
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("name", sorted(set(enums.__all__) - {"Delivery", "FailureType"}))
-def test_answers_hold_members_of_the_enumerations(name: str, value: str, *, detailed: bool) -> None:
+def test_responses_hold_members_of_the_enumerations(name: str, value: str, *, detailed: bool) -> None:
     """A value of a response becomes a member of its enumeration, known or not, and no plain text."""
     enum = getattr(enums, name)
     assert type(make_converter(detailed=detailed).structure(value, enum)) is enum

@@ -85,7 +85,7 @@ def test_a_good_document_is_read_once(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("has_envelope", [True, False])
-def test_reads_the_saved_answer(answer: Any, *, has_envelope: bool) -> None:
+def test_reads_the_saved_response(answer: Any, *, has_envelope: bool) -> None:
     """The response of the AWS CLI is read completely, with the envelope around it and without."""
     details = structure(answer if has_envelope else answer["jobDetails"], JobDetails)
     data = details.data
@@ -109,7 +109,7 @@ def test_reads_the_saved_answer(answer: Any, *, has_envelope: bool) -> None:
     assert data.encryption_key.type == "KMS"
 
 
-def test_writes_the_saved_answer_as_it_was(answer: Any) -> None:
+def test_writes_the_saved_response_as_it_was(answer: Any) -> None:
     """Nothing of the response is lost: what is written with its secrets is what was read."""
     assert answer["jobDetails"] == unstructure(structure(answer, JobDetails), secrets="reveal")
 
@@ -184,7 +184,7 @@ def test_keeps_an_unknown_enum_value(model: type[Any], document: dict[str, Any],
     assert value == unstructure(read)[member]
 
 
-def test_reads_texts_of_a_subclass_as_plain_texts() -> None:
+def test_reads_strings_of_a_subclass_as_plain_strings() -> None:
     """Strings of a library's own class become plain ones, whatever their methods return."""
 
     class Odd(str):
@@ -291,7 +291,7 @@ _NOT_TIMES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("created", "problem"), _NOT_TIMES)
-def test_refuses_what_is_no_time(created: Any, problem: str) -> None:
+def test_refuses_what_is_not_a_time(created: Any, problem: str) -> None:
     """What is not a moment in time, on every machine the same, is refused."""
     assert (problem,) == _problems(_revision(created), CurrentRevision)
 
@@ -468,7 +468,7 @@ def _member(field: str) -> str:
     return head + "".join(word.capitalize() for word in tail)
 
 
-def test_tells_each_of_ten_thousand_problems() -> None:
+def test_reports_each_of_ten_thousand_problems() -> None:
     """Every item of a long list is listed; the message stays short."""
     refused = _refused(_job(inputArtifacts=[{"name": 1}] * 10_000), JobDetails)
     expected = tuple(f"data.inputArtifacts[{index}].name: must be a string" for index in range(10_000))
@@ -527,7 +527,7 @@ _FAILING: dict[str, tuple[type[Any], Any, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("model", "document", "problems"), _FAILING.values(), ids=_FAILING)
-def test_tells_only_the_type_of_a_foreign_error(model: type[Any], document: Any, problems: tuple[str, ...]) -> None:
+def test_reports_only_the_type_of_a_foreign_error(model: type[Any], document: Any, problems: tuple[str, ...]) -> None:
     """Of an error that is not ours only the type is shown, because its message may be a value."""
     assert problems == _problems(document, model)
 
@@ -753,13 +753,13 @@ _PLACES = list(_places(_saved_answer()))
 
 
 @given(path=st.sampled_from(_PLACES), value=JSON_VALUES)
-def test_any_changed_answer_is_a_model_or_refused(path: tuple[Any, ...], value: Any) -> None:
+def test_any_changed_response_is_a_model_or_refused(path: tuple[Any, ...], value: Any) -> None:
     """The saved response with one member replaced is read or refused, and nothing else."""
     _read_or_refused(_mutated(_saved_answer(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails)
 
 
 @pytest.mark.parametrize("path", _PLACES, ids=lambda path: ".".join(map(str, path)))
-def test_an_answer_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]) -> None:
+def test_a_response_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]) -> None:
     """The saved response with one member left out is read, or refused by the name of that member."""
     document = _mutated(_saved_answer(), path, lambda parent, key: parent.__delitem__(key))
     dropped = ".".join(map(str, path[1:])).replace(".0", "[0]").replace(".1", "[1]")

@@ -242,7 +242,7 @@ def test_results_of_a_poll_stay_plain() -> None:
     assert "ThirdPartyJob(" in _in_rich(jobs)
 
 
-def test_what_is_no_model_shows_its_type_alone() -> None:
+def test_what_is_not_a_model_shows_its_type_alone() -> None:
     """A wrong type in a field may hold anything, so it shows its type; a field without a repr stays away."""
 
     @attrs.frozen(kw_only=True)
@@ -319,7 +319,7 @@ _NAMES = {
 
 
 @pytest.mark.parametrize("name", _NAMES, ids=ascii)
-def test_a_strangers_name_is_only_text(name: str) -> None:
+def test_an_untrusted_name_is_only_text(name: str) -> None:
     """Markup, quotes, controls and marks of direction are shown as text, in each place that a name can have."""
     job = samples.job_details(
         configuration={name: "k"},
@@ -336,7 +336,7 @@ def test_a_strangers_name_is_only_text(name: str) -> None:
     assert _STEM not in "".join(read.texts)
 
 
-def test_what_is_long_is_cut() -> None:
+def test_what_is_long_is_truncated() -> None:
     """A value of a megabyte shows its beginning and its length; of a thousand artifacts or keys, fifty are shown."""
     job = samples.job_details(
         configuration={f"Key{at}": "k" for at in range(100)},
@@ -378,7 +378,7 @@ def test_any_model_is_well_formed(model: Any) -> None:
     assert _STEM not in text
 
 
-def test_a_strangers_name_is_no_mathematics() -> None:
+def test_an_untrusted_name_is_not_mathematics() -> None:
     """Pages of notebooks typeset ``$a and $b`` unless a class forbids it, and would join spaces."""
     shown = _html(S3Location(bucket_name="b", object_key="build$1  and $2"))
     assert f'<div class="{_ROOT_CLASS}">' in shown

@@ -63,7 +63,7 @@ def test_a_known_value_gives_its_one_member(member: Any) -> None:
 
 
 @each_open
-def test_known_members_say_so(enum: Any) -> None:
+def test_known_members_are_known(enum: Any) -> None:
     """``is_known`` is true for the members of the class."""
     assert all(member.is_known is True for member in enum)
 
@@ -79,7 +79,7 @@ def test_an_unknown_value_survives(enum: Any, value: str) -> None:
 
 
 @each_open
-def test_an_unknown_value_is_no_member_of_the_class(enum: Any) -> None:
+def test_an_unknown_value_is_not_a_member_of_the_class(enum: Any) -> None:
     """Unknown values do not appear among the members, by name or in iteration."""
     before = list(enum)
     unknown = enum("Odd")
@@ -102,14 +102,14 @@ def test_unknown_values_are_not_cached(enum: Any) -> None:
 
 @each_open
 @pytest.mark.parametrize("value", [None, 5, b"Test", ["Test"], 1.5], ids=repr)
-def test_an_open_enumeration_takes_texts_only(enum: Any, value: object) -> None:
+def test_an_open_enumeration_takes_strings_only(enum: Any, value: object) -> None:
     """What is not a string is a ValueError, as with any enumeration."""
     with pytest.raises(ValueError, match="is not a valid"):
         enum(value)
 
 
 @given(st.text(max_size=20))
-def test_members_compare_with_texts_and_with_each_other(value: str) -> None:
+def test_members_compare_with_strings_and_with_each_other(value: str) -> None:
     """A member equals, and hashes as, its value; two unknown ones with the same value are equal."""
     member = ActionOwner(value)
     assert member == value
@@ -120,7 +120,7 @@ def test_members_compare_with_texts_and_with_each_other(value: str) -> None:
     assert member != ActionOwner(value + "x")
 
 
-def test_members_serve_as_keys_for_texts() -> None:
+def test_members_serve_as_keys_for_strings() -> None:
     """A dictionary keyed by strings is found by members, and the other way round."""
     by_text: dict[str, int] = {"Test": 1, "Odd": 2}
     by_member: dict[str, int] = {ActionCategory.TEST: 1, ActionCategory("Odd"): 2}
@@ -141,7 +141,7 @@ def test_members_print_as_on_the_wire(member: Any) -> None:
 
 
 @each_member
-def test_members_become_json_texts(member: Any) -> None:
+def test_members_become_json_strings(member: Any) -> None:
     """``json.dumps`` writes the value, as a value and as a key."""
     assert {member.value: [member.value]} == json.loads(json.dumps({member: [member]}))
 

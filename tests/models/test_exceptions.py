@@ -164,7 +164,7 @@ _TRANSPORTS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("transport", _TRANSPORTS.values(), ids=_TRANSPORTS)
 @each_class
-def test_errors_travel_whole(cls: Any, transport: Callable[[Any], Any]) -> None:
+def test_errors_travel_completely(cls: Any, transport: Callable[[Any], Any]) -> None:
     """Class, text, arguments, every attribute and the notes come out of each pickle and copy as they went in."""
     error = _made(cls)
     _add_note(error, "while reading job 1")

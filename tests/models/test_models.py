@@ -212,7 +212,7 @@ def test_lists_become_tuples(field: str, container: Callable[[Any], Any]) -> Non
 
 @pytest.mark.parametrize("field", ["access_key_id", "secret_access_key", "session_token"])
 @pytest.mark.parametrize(("value", "expected"), [("s", SecretStr("s")), (SecretStr("s"), SecretStr("s")), (None, None)])
-def test_credentials_wrap_plain_texts(field: str, value: object, expected: SecretStr | None) -> None:
+def test_credentials_wrap_plain_strings(field: str, value: object, expected: SecretStr | None) -> None:
     """A credential may be given plain, hidden or not at all; it comes out hidden."""
     credentials: Any = ArtifactCredentials(**{field: value})  # type: ignore[arg-type] # a table's
     actual = getattr(credentials, field)
@@ -225,7 +225,7 @@ def test_credentials_wrap_plain_texts(field: str, value: object, expected: Secre
     [{"k": "v"}, {"k": SecretStr("v")}, SecretMapping({"k": "v"}), types.MappingProxyType({"k": "v"})],
     ids=lambda entries: type(entries).__name__,
 )
-def test_configurations_wrap_plain_texts(entries: Mapping[str, Any]) -> None:
+def test_configurations_wrap_plain_strings(entries: Mapping[str, Any]) -> None:
     """A configuration takes any mapping of plain or hidden strings, copies it and hides the values."""
     configuration = ActionConfiguration(configuration=entries).configuration
     assert SecretMapping is type(configuration)
@@ -248,7 +248,7 @@ def test_a_configuration_keeps_a_secret_mapping() -> None:
     ],
     ids=ascii,
 )
-def test_an_action_type_takes_texts(category: Any, owner: Any, *, known: bool) -> None:
+def test_an_action_type_takes_strings(category: Any, owner: Any, *, known: bool) -> None:
     """Category and owner may be plain strings, known or not; they come out as members."""
     made = ActionTypeId(category=category, owner=owner, provider="p", version="1")
     assert (ActionCategory, ActionOwner) == (type(made.category), type(made.owner))
@@ -353,7 +353,7 @@ def test_a_type_is_checked_in_evolve() -> None:
 
 @pytest.mark.parametrize("field", ["category", "owner"])
 @pytest.mark.parametrize("value", [None, 5, b"Test"], ids=repr)
-def test_an_action_type_refuses_what_is_no_text(field: str, value: object) -> None:
+def test_an_action_type_refuses_what_is_not_a_string(field: str, value: object) -> None:
     """A category or owner that is not a string is refused by the field's name."""
     arguments: dict[str, Any] = {"category": "Test", "owner": "AWS", "provider": "p", "version": "1", field: value}
     with pytest.raises(InvalidRequestError) as caught:
@@ -362,7 +362,7 @@ def test_an_action_type_refuses_what_is_no_text(field: str, value: object) -> No
     assert (field, expected[field]) == (caught.value.parameter, caught.value.rule)
 
 
-def test_kinds_may_be_given_as_text() -> None:
+def test_kinds_may_be_strings() -> None:
     """A kind of store or key in a test or a notebook may be a string, which becomes the member."""
     location, key = ArtifactLocation(type="S3"), EncryptionKey(id="alias/demo", type="KMS")
     assert (location.type, key.type) == (ArtifactLocationType.S3, EncryptionKeyType.KMS)

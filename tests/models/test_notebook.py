@@ -110,7 +110,7 @@ def test_masks_are_seen_and_no_marker(opened: tuple[str, Any]) -> None:
     assert dom.count(_PUBLIC) == 1
 
 
-def test_strangers_run_nothing(opened: tuple[str, Any]) -> None:
+def test_untrusted_values_run_nothing(opened: tuple[str, Any]) -> None:
     """A script and an image in a name are text, nothing was fetched, and nothing has run."""
     _, seen = opened
     assert len(seen["roots"]) == _SHOWN

@@ -62,7 +62,7 @@ each_holder = pytest.mark.parametrize("make", _HOLDERS.values(), ids=_HOLDERS)
 
 
 @given(st.text(st.characters()))
-def test_the_value_comes_back(value: str) -> None:
+def test_the_value_is_restored(value: str) -> None:
     """``get_secret_value()`` gives the text that went in, lone surrogates too."""
     assert value == SecretStr(value).get_secret_value()
 
@@ -108,7 +108,7 @@ def test_the_value_of_a_lying_str_is_what_its_characters_are() -> None:
     assert hash(secret) == hash(SecretStr(_VALUE))
 
 
-def test_the_hash_does_not_tell_a_guess() -> None:
+def test_the_hash_does_not_confirm_a_guess() -> None:
     """The hash is not that of the value, or of its bytes."""
     assert hash(_secret()) not in {hash(_VALUE), hash(_VALUE.encode()), hash((_VALUE,))}
 
@@ -133,7 +133,7 @@ def test_a_secret_is_small() -> None:
     assert not hasattr(secret, "__dict__")
 
 
-def test_wrap_keeps_a_secret_and_wraps_a_text() -> None:
+def test_wrap_keeps_a_secret_and_wraps_a_string() -> None:
     """``wrap()`` returns a secret itself, and hides a string."""
     secret = _secret()
     assert secret is SecretStr.wrap(secret)
@@ -170,7 +170,7 @@ _NOT_OFFERED: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("attempt", _NOT_OFFERED.values(), ids=_NOT_OFFERED)
-def test_a_secret_is_no_text(attempt: Callable[[Any], object]) -> None:
+def test_a_secret_is_not_a_string(attempt: Callable[[Any], object]) -> None:
     """What strings can do and would show or measure the value is a TypeError that does not hold it."""
     with pytest.raises(TypeError) as caught:
         attempt(_secret())
@@ -298,7 +298,7 @@ def test_a_mapping_gives_its_entries_as_secrets(entries: dict[str, str]) -> None
     assert all(key in mapping and mapping.get(key) == hidden[key] for key in entries)
 
 
-def test_a_mapping_takes_texts_and_secrets() -> None:
+def test_a_mapping_takes_strings_and_secrets() -> None:
     """Values may be hidden already, or by a subclass of ``str``; equal entries make equal mappings."""
     mixed: Mapping[str, str | SecretStr] = {"a": "1", "b": SecretStr("2"), "c": _LyingStr("3")}
     assert SecretMapping({"a": "1", "b": "2", "c": "3"}) == SecretMapping(mixed)

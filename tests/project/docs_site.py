@@ -88,7 +88,7 @@ def test_every_public_method_has_a_docstring() -> None:
     assert [name for name, function in _functions() if not inspect.getdoc(function)] == []
 
 
-def test_every_function_tells_what_it_raises() -> None:
+def test_every_function_documents_what_it_raises() -> None:
     """A public function whose body raises documents it: in ``Raises:``, in its class, or by the word."""
     silent = []
     for name, function in _functions():
@@ -157,7 +157,7 @@ def test_a_page_loads_nothing_from_elsewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(_SITE.rglob("*.html")), ids=lambda path: path.relative_to(_SITE).as_posix())
-def test_a_page_does_not_tell_where_it_was_made(path: Path) -> None:
+def test_a_page_does_not_show_where_it_was_made(path: Path) -> None:
     """No page shows a folder of the machine that made it, such as a traceback would."""
     html = path.read_text(encoding="utf-8")
     assert [folder for folder in (str(_ROOT), str(_SOURCE.parent), "site-packages") if folder in html] == []

@@ -86,7 +86,7 @@ def test_each_parameter_is_described(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _MODULES)
-def test_each_function_says_what_it_raises(name: str) -> None:
+def test_each_function_documents_what_it_raises(name: str) -> None:
     """A public function, method or constructor that raises has ``Raises:`` in its docstring."""
     assert _raises_in_silence(_functions(name)) == []
 

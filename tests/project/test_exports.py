@@ -70,7 +70,7 @@ def test_importing_the_root_loads_nothing_else() -> None:
     assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty", "cp_thirdparty._lazy"}
 
 
-def test_a_model_loads_neither_botocore_nor_a_higher_floor() -> None:
+def test_a_model_loads_neither_botocore_nor_a_higher_layer() -> None:
     """``cp_thirdparty.JobDetails`` loads no botocore, no cattrs, and nothing above the models."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.JobDetails")
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
@@ -124,7 +124,7 @@ def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("name", _PUBLIC_MODULES)
-def test_each_public_name_says_what_it_is(name: str) -> None:
+def test_each_public_name_is_described(name: str) -> None:
     """Each exported class and function, and each public method, has a docstring."""
     exported = _exported(importlib.import_module(name))
     assert [each for each, value in exported if not inspect.getdoc(value)] == []

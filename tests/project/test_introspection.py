@@ -170,7 +170,7 @@ _USES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("package", "use"), slow_unless(lambda row: row[0] == "pytest", _USES))
-def test_the_use_of_a_missing_name_says_which_extra(package: str, use: str) -> None:
+def test_the_use_of_a_missing_name_names_the_extra(package: str, use: str) -> None:
     """Code that uses a name whose extra is missing gets an ImportError with the command that installs it."""
     result = _run("-c", f"from support.introspection import block; block({package!r}); {use}")
     assert result.stderr.strip().split("\n")[-1] == _ERRORS[package]
@@ -193,7 +193,7 @@ getattr(cp_thirdparty, "ArtifactStore")
     )
 
 
-def test_the_store_itself_says_which_extra() -> None:
+def test_the_store_itself_names_the_extra() -> None:
     """The class can be imported from its module, for types; making a store without the extra is an ImportError."""
     program = """
 from support.introspection import block

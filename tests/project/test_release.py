@@ -66,7 +66,7 @@ def test_a_weakness_fails(release: Any, tmp_path: Path, others: tuple[dict[str, 
     ("answers", "error", "told"),
     [((_OURS, _UNKNOWN), "", "no response about attrs"), ((), "usage\nCould not connect", "Could not connect")],
 )
-def test_no_answer_is_told(
+def test_no_response_is_reported(
     *,
     release: Any,
     tmp_path: Path,

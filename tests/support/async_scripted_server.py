@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from cp_thirdparty import ActionTypeId, AsyncThirdPartyJobClient, SecretStr
 from support import both_clients as both
-from support.scripted_server import Answer, Asked, ScriptedServer, ok
+from support.scripted_server import Asked, Response, ScriptedServer, ok
 
 STEM = "xMARKERx"
 TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -25,23 +25,23 @@ class Script:
     """What the server returns."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Asked], Answer] = good
+        self.answer: Callable[[Asked], Response] = good
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, asked: Asked) -> Response:
         """Return what the test wants."""
         return self.answer(asked)
 
 
-def good(_: Asked) -> Answer:
+def good(_: Asked) -> Response:
     """Return what satisfies every operation."""
     return ok(GOOD)
 
 
-def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[Asked], Answer]:
+def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[Asked], Response]:
     """Respond after a given number of seconds, and set the event in the loop that runs now when a request has come."""
     loop = asyncio.get_running_loop()
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: Asked) -> Response:
         loop.call_soon_threadsafe(event.set)
         time.sleep(seconds)
         return good(asked)

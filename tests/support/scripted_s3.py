@@ -36,7 +36,7 @@ class Asked:
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class Response:
     """
     One response.
 
@@ -54,14 +54,14 @@ class Answer:
     sent: int | None = None
     then: str = "keep"
 
-    def with_headers(self, **changed: str | None) -> Answer:
+    def with_headers(self, **changed: str | None) -> Response:
         """Change headers, whose names have underscores here; ``None`` takes one out."""
         headers: dict[str, Any] = {**self.headers, **{name.replace("_", "-"): each for name, each in changed.items()}}
         return attrs.evolve(self, headers={name: each for name, each in headers.items() if each is not None})
 
 
 # Gets the request and the response that is right, and returns what is sent instead.
-Change = Callable[[Asked, Answer], Answer]
+Change = Callable[[Asked, Response], Response]
 
 
 def etag(body: bytes) -> str:
@@ -74,10 +74,10 @@ def crc32(body: bytes) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
-def failed(code: str, status: int = 400, *, message: str = "no", **headers: str) -> Answer:
+def failed(code: str, status: int = 400, *, message: str = "no", **headers: str) -> Response:
     """Make an error of S3."""
     body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()
-    return Answer(status=status, body=body, headers={"content-type": "application/xml"}).with_headers(**headers)
+    return Response(status=status, body=body, headers={"content-type": "application/xml"}).with_headers(**headers)
 
 
 class ScriptedS3:
@@ -117,7 +117,7 @@ class ScriptedS3:
         """Return the methods that were asked for, with the name of their first query parameter."""
         return [" ".join([asked.method, *list(asked.query)[:1]]) for asked in self.asked]
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> Response:
         """Return the response to a request."""
         self.asked.append(asked)
         right = self._right(asked)
@@ -125,24 +125,24 @@ class ScriptedS3:
             right = right.with_headers(x_amz_request_id="req-0001")
         return right if self.change is None else self.change(asked, right)
 
-    def _right(self, asked: Asked) -> Answer:
+    def _right(self, asked: Asked) -> Response:
         if asked.method in ("HEAD", "GET"):
             return self._read(asked)
         if asked.method == "PUT" and "partNumber" in asked.query:
             self._parts[int(asked.query["partNumber"])] = asked.body
-            return Answer(headers={"etag": etag(asked.body), **_KMS})
+            return Response(headers={"etag": etag(asked.body), **_KMS})
         if asked.method == "PUT":
             self.objects[asked.path] = asked.body
-            return Answer(headers={"etag": etag(asked.body), **_KMS})
+            return Response(headers={"etag": etag(asked.body), **_KMS})
         if asked.method == "DELETE":
             self._parts.clear()
-            return Answer(status=204)
+            return Response(status=204)
         if "uploads" in asked.query:
             return _document("InitiateMultipartUploadResult", UploadId="upload-1")
         self.objects[asked.path] = b"".join(body for _, body in sorted(self._parts.items()))
         return _document("CompleteMultipartUploadResult", ETag="&quot;whole-2&quot;")
 
-    def _read(self, asked: Asked) -> Answer:
+    def _read(self, asked: Asked) -> Response:
         body = self.objects.get(asked.path)
         if body is None:
             return failed("NoSuchKey", 404)
@@ -151,15 +151,15 @@ class ScriptedS3:
             return failed("PreconditionFailed", 412)
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
         if span is None:
-            return Answer(body=body, headers={**headers, "x-amz-checksum-crc32": crc32(body)})
+            return Response(body=body, headers={**headers, "x-amz-checksum-crc32": crc32(body)})
         begin, end = int(span[1]), min(int(span[2] or len(body)), len(body) - 1)
         headers["content-range"] = f"bytes {begin}-{end}/{len(body)}"
-        return Answer(status=206, body=body[begin : end + 1], headers=headers)
+        return Response(status=206, body=body[begin : end + 1], headers=headers)
 
 
-def _document(root: str, **members: str) -> Answer:
+def _document(root: str, **members: str) -> Response:
     inner = "".join(f"<{name}>{text}</{name}>" for name, text in members.items())
-    return Answer(body=f'<?xml version="1.0"?><{root}>{inner}</{root}>'.encode())
+    return Response(body=f'<?xml version="1.0"?><{root}>{inner}</{root}>'.encode())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = _do  # noqa: N815 - http.server's names
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Response) -> None:
         if answer.status == 0:
             self.close_connection = True
             return

@@ -24,7 +24,7 @@ class Asked:
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class Response:
     """One response."""
 
     body: bytes
@@ -32,21 +32,21 @@ class Answer:
     headers: Mapping[str, str] = {"x-amzn-RequestId": "req-0001"}
 
 
-def ok(document: object) -> Answer:
+def ok(document: object) -> Response:
     """Make a good response of a document."""
-    return Answer(body=json.dumps(document).encode())
+    return Response(body=json.dumps(document).encode())
 
 
-def error(code: str, message: str = "no", *, status: int = 400, headers: Mapping[str, str] | None = None) -> Answer:
+def error(code: str, message: str = "no", *, status: int = 400, headers: Mapping[str, str] | None = None) -> Response:
     """Make an error of the service."""
     body = json.dumps({"__type": code, "message": message}).encode()
-    return Answer(body=body, status=status, headers={"x-amzn-RequestId": "req-0001", **(headers or {})})
+    return Response(body=body, status=status, headers={"x-amzn-RequestId": "req-0001", **(headers or {})})
 
 
 class ScriptedServer:
     """Respond to each request with what ``answer`` makes of it."""
 
-    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
+    def __init__(self, answer: Callable[[Asked], Response]) -> None:
         self.asked: list[Asked] = []
         asked = self.asked
 

@@ -221,7 +221,7 @@ def test_an_action_needs_a_registered_client(service: LocalCodePipeline) -> None
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
-def test_it_says_when_it_is_not_running() -> None:
+def test_a_service_that_is_not_running_is_an_error() -> None:
     """Without a ``with`` statement there is no endpoint, and starting twice is refused; closing twice is not."""
     service = LocalCodePipeline()
     with pytest.raises(RuntimeError, match="not running"):

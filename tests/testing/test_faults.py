@@ -92,7 +92,7 @@ def test_a_refusal_takes_no_effect(
     assert _acknowledge(connected, action)["status"] == "InProgress"
 
 
-def test_a_lost_answer_has_taken_effect(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+def test_a_lost_response_has_taken_effect(service: LocalCodePipeline, connected: Any, action: Action) -> None:
     """When a response is lost the client sees the connection end, and the job is claimed."""
     service.faults.add("AcknowledgeThirdPartyJob", LostAnswer())
     with pytest.raises(ConnectionClosedError):
@@ -107,7 +107,7 @@ def test_a_lost_answer_has_taken_effect(service: LocalCodePipeline, connected: A
     "fault",
     [TruncatedBody(), TruncatedBody(length=0), TruncatedBody(length=1000), TruncatedBody(content_length="cut")],
 )
-def test_a_truncated_answer_has_taken_effect(
+def test_a_truncated_response_has_taken_effect(
     service: LocalCodePipeline, action: Action, fault: Fault, *, in_process: bool
 ) -> None:
     """When a response is truncated our client does not believe it, and the job is claimed."""
@@ -121,7 +121,7 @@ def test_a_truncated_answer_has_taken_effect(
 
 
 @pytest.mark.parametrize("in_process", [True, False])
-def test_a_result_whose_answer_is_cut_is_noticed(
+def test_a_result_whose_response_is_truncated_is_noticed(
     service: LocalCodePipeline, action: Action, *, in_process: bool
 ) -> None:
     """A response without a body can be truncated, too: its length does not come."""
@@ -134,7 +134,7 @@ def test_a_result_whose_answer_is_cut_is_noticed(
     assert action.status == "Succeeded"
 
 
-def test_a_body_that_was_cut_with_its_length_fools_botocore(
+def test_a_body_that_was_truncated_with_its_length_fools_botocore(
     service: LocalCodePipeline, connected: Any, action: Action
 ) -> None:
     """A short body of the right length passes for an empty response in botocore, which our own client refuses."""
@@ -146,7 +146,7 @@ def test_a_body_that_was_cut_with_its_length_fools_botocore(
 
 
 @pytest.mark.parametrize("in_process", [True, False])
-def test_details_that_end_too_early_are_no_answer(
+def test_details_that_end_too_early_are_not_a_response(
     service: LocalCodePipeline, action: Action, *, in_process: bool
 ) -> None:
     """A body that is shorter than its length is asked for again, and is never taken for the details."""
@@ -158,7 +158,7 @@ def test_details_that_end_too_early_are_no_answer(
         assert client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN).id == action.jobs[0].id
 
 
-def test_a_page_answers_in_the_service_s_place(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+def test_a_page_in_place_of_a_response(service: LocalCodePipeline, connected: Any, action: Action) -> None:
     """Botocore takes a page with status 200 for a success; our client does not; the request takes no effect."""
     _acknowledge(connected, action)
     service.faults.add("PutThirdPartyJobSuccessResult", HtmlPage(), times=None)

@@ -396,7 +396,7 @@ def test_an_artifact_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a b", ".", "", "x" * 101])
-def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
+def test_a_name_is_not_a_path(tmp_path: Path, name: str) -> None:
     """CodePipeline has no such names, and a file outside the folder is neither read nor written."""
     rule = "must have 1 to 100 letters, digits, '-' or '_'"
     (tmp_path / "bucket").mkdir()

@@ -107,7 +107,7 @@ def test_a_lost_refusal_was_not_accepted(service: LocalCodePipeline, raw: Any) -
 @pytest.mark.parametrize(
     ("method", "length", "status"), [("GET", "0", 501), ("POST", "9999999", 413), ("POST", "0", 400)]
 )
-def test_what_is_no_request_of_the_service_is_written_down(method: str, length: str, status: int) -> None:
+def test_what_is_not_a_request_of_the_service_is_written_down(method: str, length: str, status: int) -> None:
     """HTTP that the service cannot use is a record without an operation."""
     with LocalCodePipeline() as service:
         connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=5)

@@ -95,7 +95,7 @@ def test_a_strategy_is_for_models_only() -> None:
         instances(int)
 
 
-def test_samples_are_whole() -> None:
+def test_samples_are_complete() -> None:
     """A sample has what a third-party job has, and makes the round trip through the wire's document."""
     details = samples.job_details(
         configuration={"ProjectName": "demo"}, output_artifacts=[samples.artifact("Report", object_key="a/b")]

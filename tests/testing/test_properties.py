@@ -171,7 +171,7 @@ def test_a_status_arrives_as_it_was_served(service: LocalCodePipeline, client: B
         ),
     ],
 )
-def test_a_result_brings_an_empty_answer(
+def test_a_result_gets_an_empty_response(
     service: LocalCodePipeline, client: BaseClient, operation: str, method: str, result: dict[str, Any]
 ) -> None:
     """The two operations without an output return nothing."""

@@ -96,7 +96,9 @@ def test_the_rest_of_a_body_is_neither_echoed_nor_logged(service: LocalCodePipel
     ("request_line", "status"),
     [(b"GET / HTTP/1.1", b"501"), (b"POST / HTTP/9.9", b"505"), (b"POST /" + b"x" * 70_000, b"414")],
 )
-def test_what_is_no_post_gets_an_error_in_json(service: LocalCodePipeline, request_line: bytes, status: bytes) -> None:
+def test_what_is_not_a_post_gets_an_error_in_json(
+    service: LocalCodePipeline, request_line: bytes, status: bytes
+) -> None:
     """Other methods and versions, and lines that never end, get an error of the protocol, and the connection ends."""
     head, _, body = _exchange(service, request_line + b"\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 " + status)

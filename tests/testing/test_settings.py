@@ -138,7 +138,7 @@ def test_a_nonce_may_change_with_each_reading() -> None:
         assert nonce() == second
 
 
-def test_a_nonce_is_stable_unless_it_is_told_otherwise() -> None:
+def test_a_nonce_is_stable_by_default() -> None:
     """Two readings bring one nonce."""
     service = _service()
     job = service.start_action(_ACTION_TYPE, client_id="client-1").jobs[0]
@@ -186,7 +186,7 @@ def test_the_lifetime_is_settable() -> None:
     assert not service.credentials_are_valid(credentials)
 
 
-def test_fixed_credentials_hold_anew_after_each_reading() -> None:
+def test_fixed_credentials_hold_again_after_each_reading() -> None:
     """Fixed credentials come out as they are, hold from the latest reading on, and are unknown before the first."""
     clock = ManualClock()
     service = _service(clock=clock)

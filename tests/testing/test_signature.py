@@ -107,7 +107,7 @@ def _skewed(seconds: float) -> LocalCodePipeline:
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(400, "Signature expired"), (-400, "Signature not yet current")])
-def test_a_skewed_clock_is_told_by_how_much(seconds: float, words: str) -> None:
+def test_a_skewed_clock_gets_its_offset(seconds: float, words: str) -> None:
     """A clock that is wrong by more than 5 minutes gets an error, and our client computes the offset."""
     with _skewed(seconds) as service:
         with service.client() as client, pytest.raises(exceptions.ClockSkewError) as caught:
@@ -126,7 +126,7 @@ def test_a_little_skew_passes(seconds: float) -> None:
         assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
 
-def test_answers_tell_the_time_of_the_service() -> None:
+def test_responses_have_the_time_of_the_service() -> None:
     """The date of a response is that of the service's wall clock."""
     service = LocalCodePipeline(wall_clock=lambda: 1_000_000_000.0, verify_signatures=False)
     raw: Any = botocore.session.Session().create_client(
@@ -204,7 +204,7 @@ def test_the_host_must_be_signed() -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("/us-east-1/", "/us-west-1/"), ("/codepipeline/", "/s3/")])
-def test_a_wrong_scope_is_told_as_such(old: str, new: str) -> None:
+def test_a_wrong_scope_is_reported_as_such(old: str, new: str) -> None:
     """A signature for another region or service hears what it should be for."""
     with pytest.raises(BadRequestError) as caught:
         _CHECK.check(_reworded(old, new))

@@ -153,7 +153,7 @@ def test_a_clock_that_stands_still_does_not_keep_the_machine_busy() -> None:
     assert len(looked) < 50
 
 
-def test_an_end_that_is_not_the_one_is_told(states: States, action: Action) -> None:
+def test_another_end_than_the_expected_one_is_an_error(states: States, action: Action) -> None:
     """Who waits for a success of an action that has failed hears of it, and does not wait on."""
     states.put_failure(_claim(states), _TOKEN, FailureDetails(type=FailureType.JOB_FAILED, message="no"))
     with pytest.raises(RuntimeError, match="has ended as Failed and will not be Succeeded"):

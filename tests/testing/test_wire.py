@@ -120,7 +120,7 @@ def test_each_operation_is_served() -> None:
     assert set(_HANDLERS) == set(OPERATIONS)
 
 
-def test_an_answer_has_the_headers_of_the_service() -> None:
+def test_a_response_has_the_headers_of_the_service() -> None:
     """A good response has a request id of its own, the checksum and the length of its body, and the protocol's type."""
     answer = ok_response({"status": "InProgress"})
     assert (answer.status, json.loads(answer.body)) == (200, {"status": "InProgress"})
@@ -131,7 +131,7 @@ def test_an_answer_has_the_headers_of_the_service() -> None:
     assert "x-amzn-ErrorType" not in answer.headers
 
 
-def test_an_answer_without_output_has_no_body() -> None:
+def test_a_response_without_output_has_no_body() -> None:
     """The two results get a status alone."""
     answer = ok_response(None)
     assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")

@@ -146,7 +146,7 @@ def test_a_job_that_no_process_can_read_is_released(service: LocalCodePipeline) 
     assert [(event.name, event.detail) for event in events][1] == ("executor_failed", "LookupError")
 
 
-def test_a_handler_that_never_began_is_no_failure_of_the_customer(service: LocalCodePipeline) -> None:
+def test_a_handler_that_never_began_is_not_a_failure_of_the_customer(service: LocalCodePipeline) -> None:
     """It waits until CodePipeline has ended the job, and no failure is reported; the end of the run is not clean."""
     clock = ManualClock()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -245,7 +245,7 @@ def test_nothing_secret_crosses(service: LocalCodePipeline) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_cannot_cross_is_told_at_the_start(settings: dict[str, Any], problem: str) -> None:
+def test_what_cannot_cross_is_reported_at_the_start(settings: dict[str, Any], problem: str) -> None:
     """The error names the argument and what to do instead."""
     every: dict[str, Any] = {
         "connect": ThirdPartyJobClient.create,
@@ -261,7 +261,7 @@ def test_what_cannot_cross_is_told_at_the_start(settings: dict[str, Any], proble
     assert caught.value.__context__ is None
 
 
-def test_a_pool_that_another_thread_has_shut_down_is_made_anew(service: LocalCodePipeline) -> None:
+def test_a_pool_that_another_thread_has_shut_down_is_created_again(service: LocalCodePipeline) -> None:
     """Two jobs that meet a broken pool make one new one."""
     pools: list[Executor] = []
 

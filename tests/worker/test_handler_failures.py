@@ -451,7 +451,7 @@ def test_a_job_that_cannot_be_closed_keeps_its_result(
     assert _SECRET not in caplog.text
 
 
-def test_the_operations_of_codepipeline_are_told_from_those_of_s3() -> None:
+def test_the_operations_of_codepipeline_are_not_those_of_s3() -> None:
     """A denied call to CodePipeline is not about the job's credentials, whichever call it is."""
     for name in OPERATION_NAMES:
         failure = AccessDeniedError(operation_name=name, **_DENIED)

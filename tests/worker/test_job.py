@@ -53,7 +53,7 @@ def _job(**more: Any) -> Job[int]:
     return Job(_OFFER, details, 7, **settings)
 
 
-def test_a_job_tells_what_it_is() -> None:
+def test_a_job_shows_what_it_is() -> None:
     """Ids, details, configuration, token and time are there."""
     before = time.time()
     job = _job()
@@ -73,7 +73,7 @@ def test_a_job_shows_its_events(name: str) -> None:
     assert getattr(job, name) is True
 
 
-def test_the_workspace_lives_as_long_as_the_job() -> None:
+def test_the_workspace_exists_as_long_as_the_job() -> None:
     """It is one empty directory, made when asked for and removed with all that is in it."""
     job = _job()
     workspace = job.workspace

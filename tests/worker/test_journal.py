@@ -55,7 +55,7 @@ class TestSqliteJournal(JournalConformance):
         crash(journal)
 
 
-def test_the_suite_must_be_told_how_to_open_and_crash() -> None:
+def test_the_suite_must_define_how_to_open_and_crash() -> None:
     """A subclass that does not override a method gets an error that names it."""
     with pytest.raises(NotImplementedError, match=r"override open_journal\(\)"):
         JournalConformance().open_journal(lambda: 0.0)

@@ -116,7 +116,7 @@ def test_nothing_of_a_job_gets_out(
     assert [text for text in told if _MARKER in text] == []
 
 
-def test_a_configuration_that_does_not_fit_tells_no_value(
+def test_a_configuration_that_does_not_fit_shows_no_value(
     service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The customer reads the key and the rule."""

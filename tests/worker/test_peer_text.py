@@ -16,7 +16,7 @@ import rich.console
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted_server import Answer, Asked, ScriptedServer, error, ok
+from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 from support.worker_service import ACTION_TYPE
 
 from cp_thirdparty import (
@@ -255,7 +255,7 @@ def test_the_attributes_of_an_error_are_escaped(refusal: str) -> None:
 class _Peer:
     """A CodePipeline that has one job, with a string in each string of each response."""
 
-    def __init__(self, text: str, refusals: Mapping[str, Answer]) -> None:
+    def __init__(self, text: str, refusals: Mapping[str, Response]) -> None:
         self._refusals = refusals
         sent_back = {"id": text[:500], "nonce": "1"}  # so the library checks them
         self._responses: dict[str, object] = {
@@ -264,12 +264,12 @@ class _Peer:
             "AcknowledgeThirdPartyJob": {"status": "InProgress"},
         }
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> Response:
         refusal = self._refusals.get(asked.operation)
         return ok(self._responses.get(asked.operation, {})) if refusal is None else refusal
 
 
-def _refusals(text: str) -> dict[str, dict[str, Answer]]:
+def _refusals(text: str) -> dict[str, dict[str, Response]]:
     refused = error("AccessDeniedException", f"not authorized on resource: arn:aws:x{text}")
     return {
         "none": {},

@@ -350,7 +350,7 @@ def test_a_start_that_hangs_stops_claims(
     assert [entry.state for entry in journal.jobs()] == [JournalState.CLAIMED]
 
 
-def test_a_process_does_not_wait_for_ever_for_the_start_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_does_not_wait_forever_for_the_start_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of `preload` may hang in the process from which the others are forked."""
     monkeypatch.setattr(_processes, "_START_SECONDS", 0.01)
     order: Any = None
@@ -360,7 +360,7 @@ def test_a_process_does_not_wait_for_ever_for_the_start_of_another(monkeypatch: 
     assert (child.ended.is_set(), child.has_begun, child.problem) == (True, False, "TimeoutError")
 
 
-def test_a_handler_that_does_not_begin_in_time_is_no_failure(service: LocalCodePipeline, tmp_path: Path) -> None:
+def test_a_handler_that_does_not_begin_in_time_is_not_a_failure(service: LocalCodePipeline, tmp_path: Path) -> None:
     """Its process is killed, and the job waits until CodePipeline has ended it."""
     clock = ManualClock()
     events: list[tuple[str, str]] = []

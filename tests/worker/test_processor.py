@@ -87,7 +87,7 @@ def test_without_time_a_job_is_handed_back(service: LocalCodePipeline) -> None:
     assert [record.operation_name for record in service.requests] == []
 
 
-def test_the_handler_is_told_how_long_it_has(service: LocalCodePipeline) -> None:
+def test_the_handler_gets_its_time(service: LocalCodePipeline) -> None:
     """Its deadline is the end of the process, or the job's own timeout when that comes first."""
     left: list[float] = []
 
@@ -165,7 +165,7 @@ def test_its_clients_are_made_once(service: LocalCodePipeline) -> None:
     assert len(made) == 2
 
 
-def test_it_tells_its_events(service: LocalCodePipeline) -> None:
+def test_it_emits_its_events(service: LocalCodePipeline) -> None:
     """The hook gets what a worker's gets."""
     events: list[JobEvent] = []
     _processor(service, lambda _: None, on_event=events.append).process(_offer(service))

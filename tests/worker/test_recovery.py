@@ -133,7 +133,7 @@ def test_a_claim_that_was_taken_is_uncertain(left: _Left) -> None:
     assert (left.action.status, left.state) == ("InProgress", JournalState.UNCERTAIN)
 
 
-def test_an_uncertain_job_stays_and_is_told_at_each_start(left: _Left) -> None:
+def test_an_uncertain_job_stays_and_is_reported_at_each_start(left: _Left) -> None:
     """Only an operator ends it."""
     left.acknowledge()
     left.journal.uncertain(left.offer.job_id)

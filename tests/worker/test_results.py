@@ -88,7 +88,7 @@ def test_a_failure_keeps_the_partners_words() -> None:
 
 
 @given(st.text(min_size=1, max_size=9))
-def test_a_long_message_is_cut_on_a_code_point(part: str) -> None:
+def test_a_long_message_is_truncated_on_a_code_point(part: str) -> None:
     """5,000 characters are left, the last of which shows that there was more."""
     text = part * 5001
     message = failure_details(JobFailedError(FailureType.JOB_FAILED, text)).message
@@ -97,13 +97,13 @@ def test_a_long_message_is_cut_on_a_code_point(part: str) -> None:
     assert message[-1] == "…"
 
 
-def test_a_message_of_the_longest_length_is_not_cut() -> None:
+def test_a_message_of_the_longest_length_is_not_truncated() -> None:
     """5,000 characters go through unchanged, and so do 1,500 of an id."""
     details = failure_details(JobFailedError(FailureType.JOB_FAILED, "é" * 5000, "x" * 1500))
     assert (details.message, details.external_execution_id) == ("é" * 5000, "x" * 1500)
 
 
-def test_a_long_id_is_cut() -> None:
+def test_a_long_id_is_truncated() -> None:
     """An id keeps 1,500 characters."""
     details = failure_details(JobFailedError(FailureType.JOB_FAILED, "no", "x" * 1501))
     assert details.external_execution_id == "x" * 1499 + "…"
@@ -260,7 +260,7 @@ _NO_RESULT = "a handler must return Succeeded, Continued or FailureDetails, not"
         (_unchecked(FailureDetails, type=FailureType.JOB_FAILED, message=7), "message: must be a str"),
     ],
 )
-def test_what_is_no_result_is_refused_when_returned(returned: object, problem: str) -> None:
+def test_what_is_not_a_result_is_refused_when_returned(returned: object, problem: str) -> None:
     """An object that was created or changed without its constructor is checked too, and the problem is named."""
     with pytest.raises((ResultTypeError, InvalidRequestError)) as caught:
         accept_result(returned)

@@ -540,7 +540,7 @@ def _as_newer_format(path: Path) -> None:
         (_as_newer_format, "its format is newer than format 2, .* install the version that wrote it, or use"),
     ],
 )
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:
     """It is a typed error without a cause, and the file stays as it was."""
     path = tmp_path / "j.db"
     make(path)

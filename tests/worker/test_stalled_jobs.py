@@ -131,7 +131,7 @@ def test_a_result_without_a_token_ends_with_codepipelines_timeout(service: Local
     assert ("gone", "NoTokenError") in [(event.name, event.detail) for event in events]
 
 
-def test_a_result_that_codepipeline_never_accepted_is_no_clean_end(service: LocalCodePipeline) -> None:
+def test_a_result_that_codepipeline_never_accepted_is_not_a_clean_end(service: LocalCodePipeline) -> None:
     """CodePipeline fails for an hour: the job ends as gone, and the return value shows that a result was lost."""
     clock = ManualClock()
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -492,7 +492,7 @@ def _uncertain(service: LocalCodePipeline) -> tuple[MemoryJournal, ThirdPartyJob
 
 
 @pytest.mark.parametrize("operation_name", [_DETAILS, _ACKNOWLEDGE])
-def test_a_job_of_an_unknown_owner_ends_when_codepipeline_says_so(
+def test_a_job_of_an_unknown_owner_ends_when_codepipeline_reports_it(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, operation_name: str
 ) -> None:
     """The worker asks again from time to time, and not only at its start."""
@@ -509,7 +509,7 @@ def test_a_job_of_an_unknown_owner_ends_when_codepipeline_says_so(
     assert it.is_clean is True
 
 
-def test_a_job_of_an_unknown_owner_ends_when_an_operator_says_so(
+def test_a_job_of_an_unknown_owner_ends_when_an_operator_ends_it(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The running worker forgets a job that someone has ended in the journal."""

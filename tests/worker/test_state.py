@@ -110,20 +110,20 @@ _STATES: list[Any] = [
 
 
 @pytest.mark.parametrize("state", _STATES, ids=lambda state: type(state).__name__)
-def test_a_state_comes_back(state: Any) -> None:
+def test_a_state_is_restored(state: Any) -> None:
     """The next job has an equal object of the same class."""
     read = _job(_token(state)).state(type(state))
     assert (type(read), read) == (type(state), state)
 
 
-def test_a_state_without_a_comparison_comes_back() -> None:
+def test_a_state_without_a_comparison_is_restored() -> None:
     """Objects that are compared by identity are written and read too."""
     read = _job(_token(Identity("run-1"))).state(Identity)
     assert read is not None
     assert read.run_id == "run-1"
 
 
-def test_a_model_of_pydantic_comes_back() -> None:
+def test_a_model_of_pydantic_is_restored() -> None:
     """A model of pydantic is a state, in strict mode as well; a secret in it is not."""
     pydantic = pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
     options = pydantic.ConfigDict(strict=True, extra="forbid")
@@ -140,7 +140,7 @@ def test_a_model_of_pydantic_comes_back() -> None:
 
 
 @given(run_id=st.text(), number=st.integers(0, 10**9), share=st.floats(allow_nan=False, allow_infinity=False))
-def test_any_state_comes_back_or_is_refused(run_id: str, number: int, share: float) -> None:
+def test_any_state_is_restored_or_is_refused(run_id: str, number: int, share: float) -> None:
     """Any string and number is read as it was, or is refused before the job ends."""
     state = Scan(run_id, parts=(Part("p", number),), share=share)
     try:

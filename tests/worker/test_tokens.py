@@ -13,7 +13,7 @@ import botocore.session
 import pytest
 from moto import mock_aws
 from support.aws_machine import MARKER, Machine, Setup
-from support.scripted_server import Answer, ScriptedServer
+from support.scripted_server import Response, ScriptedServer
 
 from cp_thirdparty import SecretStr
 from cp_thirdparty.exceptions import AccessDeniedError, CredentialsError, ThirdPartyError, TransportError
@@ -58,7 +58,7 @@ def test_another_prefix_is_another_variable(monkeypatch: pytest.MonkeyPatch) -> 
     assert EnvironmentTokens()("c") is None
 
 
-def test_an_empty_variable_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_not_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty text cannot be a token."""
     monkeypatch.setenv("CP_CLIENT_TOKEN_C", "")
     assert EnvironmentTokens()("c") is None
@@ -87,7 +87,7 @@ def test_a_token_is_a_secret_of_its_own(manager: Any) -> None:
     assert tokens("client-2") is None
 
 
-def test_a_secret_without_a_text_is_no_token(manager: Any) -> None:
+def test_a_secret_without_a_string_is_not_a_token(manager: Any) -> None:
     """Bytes are not a token."""
     manager.create_secret(Name="partner/client-1", SecretBinary=b"bytes")
     assert SecretsManagerTokens("partner/")("client-1") is None
@@ -135,13 +135,13 @@ def test_a_fork_gets_its_own_client(manager: Any, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Answer(body=b'{"__type": "AccessDeniedException", "message": "no"}', status=400), AccessDeniedError),
-        (Answer(body=b'{"__type": "ExpiredTokenException", "message": "no"}', status=400), CredentialsError),
-        (Answer(body=b'{"__type": "DecryptionFailure", "message": "no"}', status=400), ThirdPartyError),
+        (Response(body=b'{"__type": "AccessDeniedException", "message": "no"}', status=400), AccessDeniedError),
+        (Response(body=b'{"__type": "ExpiredTokenException", "message": "no"}', status=400), CredentialsError),
+        (Response(body=b'{"__type": "DecryptionFailure", "message": "no"}', status=400), ThirdPartyError),
     ],
     ids=["denied", "expired", "other"],
 )
-def test_a_refusal_is_a_typed_error(answer: Answer, kind: type[ThirdPartyError]) -> None:
+def test_a_refusal_is_a_typed_error(answer: Response, kind: type[ThirdPartyError]) -> None:
     """Errors of Secrets Manager are ours, without a cause or a frame that leads to a secret."""
     with ScriptedServer(lambda _: answer) as server:
         tokens = SecretsManagerTokens("xMARKERx/", endpoint_url=server.endpoint_url)
@@ -152,10 +152,10 @@ def test_a_refusal_is_a_typed_error(answer: Answer, kind: type[ThirdPartyError])
     assert "xMARKERx-secret" not in shown
 
 
-def test_no_answer_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_response_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed port is reported as such."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with ScriptedServer(lambda _: Answer(body=b"")) as server:
+    with ScriptedServer(lambda _: Response(body=b"")) as server:
         endpoint_url = server.endpoint_url
     with pytest.raises(TransportError):
         SecretsManagerTokens("", endpoint_url=endpoint_url)("client-1")
@@ -196,7 +196,7 @@ def test_what_went_wrong_before_sending_has_its_reason(env: dict[str, str], text
 def test_the_log_holds_no_token(caplog: pytest.LogCaptureFixture) -> None:
     """Botocore's DEBUG log of the call is withheld."""
     caplog.set_level(logging.DEBUG)
-    answer = Answer(body=b'{"Name": "client-1", "SecretString": "%s"}' % _MARKER.encode())
+    answer = Response(body=b'{"Name": "client-1", "SecretString": "%s"}' % _MARKER.encode())
     with ScriptedServer(lambda _: answer) as server:
         assert SecretsManagerTokens("", endpoint_url=server.endpoint_url)("client-1") == SecretStr(_MARKER)
     assert any(record.name == "botocore.parsers" for record in caplog.records)

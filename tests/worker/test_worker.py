@@ -168,7 +168,7 @@ def test_an_async_handler_is_awaited(service: LocalCodePipeline) -> None:
     [ValueError(CLIENT_TOKEN), SystemExit(CLIENT_TOKEN), ValueError(), InvalidRequestError("a", "b")],
     ids=repr,
 )
-def test_what_a_handler_raises_is_a_failure_without_its_text(
+def test_what_a_handler_raises_is_a_failure_without_its_message(
     service: LocalCodePipeline, failure: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The customer reads the type of the error and the job's id; the log has the way to it; nobody gets its text."""
@@ -405,7 +405,7 @@ class _Rotated:
         self.refreshed += 1
 
 
-def test_a_token_that_was_changed_is_fetched_anew(service: LocalCodePipeline) -> None:
+def test_a_token_that_was_changed_is_fetched_again(service: LocalCodePipeline) -> None:
     """A store that can refresh is asked once, and the job is done."""
     tokens = _Rotated()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -422,7 +422,7 @@ def test_a_token_that_is_gone_after_the_refresh_rejects_the_job(service: LocalCo
     assert outcome == Rejected(job=outcome.job, reason="no client token")
 
 
-def test_a_lost_race_is_no_failure(service: LocalCodePipeline) -> None:
+def test_a_lost_race_is_not_a_failure(service: LocalCodePipeline) -> None:
     """Who comes second reports nothing and does not run its handler."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (job,) = action.jobs
@@ -456,7 +456,7 @@ def test_a_lost_race_after_throttling_is_a_lost_race(service: LocalCodePipeline)
     assert action.status == "InProgress"
 
 
-def test_a_claim_whose_answer_got_lost_is_ours(service: LocalCodePipeline) -> None:
+def test_a_claim_whose_response_got_lost_is_ours(service: LocalCodePipeline) -> None:
     """After a lost response an invalid nonce shows that the first attempt was accepted."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_ACKNOWLEDGE, LostAnswer())
@@ -474,7 +474,7 @@ def test_an_acknowledgement_is_tried_again(service: LocalCodePipeline, fault: An
     assert action.status == "Succeeded"
 
 
-def test_a_claim_without_an_answer_is_uncertain(
+def test_a_claim_without_a_response_is_uncertain(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When no response comes in time, the job stays in the journal and is reported; its handler is not run."""
@@ -595,7 +595,7 @@ def test_a_result_is_put_until_it_is_accepted(service: LocalCodePipeline, operat
     assert action.status == ("Failed" if operation_name == _FAILURE else "Succeeded")
 
 
-def test_a_result_whose_answer_got_lost_was_accepted(service: LocalCodePipeline) -> None:
+def test_a_result_whose_response_got_lost_was_accepted(service: LocalCodePipeline) -> None:
     """What the service then calls an invalid state is our own result, reported as not confirmed."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, LostAnswer())
@@ -612,7 +612,7 @@ def test_a_result_that_nobody_wants_is_gone(service: LocalCodePipeline, code: st
     assert outcome == Gone(job=outcome.job, error=code)
 
 
-def test_a_token_that_changes_before_the_result_is_fetched_anew(service: LocalCodePipeline) -> None:
+def test_a_token_that_changes_before_the_result_is_fetched_again(service: LocalCodePipeline) -> None:
     """A result is put again with the new token."""
     tokens = _Rotated()
     tokens.refreshed = 1
@@ -797,7 +797,7 @@ def test_a_bad_action_type_ends_the_loop(service: LocalCodePipeline) -> None:
         worker.run()
 
 
-def test_a_poller_that_dies_is_told(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poller_that_dies_is_reported(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that nobody has thought of ends the run as an error, after the jobs in work."""
 
     def fail(*_: object) -> None:
@@ -808,7 +808,7 @@ def test_a_poller_that_dies_is_told(service: LocalCodePipeline, monkeypatch: pyt
         make_worker(service).run()
 
 
-def test_run_once_tells_a_failed_poll(service: LocalCodePipeline) -> None:
+def test_run_once_reports_a_failed_poll(service: LocalCodePipeline) -> None:
     """There is no next poll, so it is raised."""
     service.faults.add("PollForThirdPartyJobs", Throttling(), times=None)
     with pytest.raises(ServiceError, match="Throttling"):
@@ -1029,7 +1029,7 @@ def test_a_stop_before_the_run_ends_it(service: LocalCodePipeline) -> None:
 # --- what it reports
 
 
-def test_each_event_is_told(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_event_is_emitted(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
     """The hook and the log get the same facts; the record has the event."""
     caplog.set_level(logging.INFO, "cp_thirdparty.worker")
     events: list[JobEvent] = []
@@ -1099,7 +1099,7 @@ def test_a_journal_that_cannot_be_read_keeps_the_worker_from_starting(service: L
         make_worker(service, journal=_Broken("recover")).run()
 
 
-def test_a_journal_that_cannot_be_read_later_is_told(
+def test_a_journal_that_cannot_be_read_later_is_reported(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The loop goes on without looking for what others have left."""
