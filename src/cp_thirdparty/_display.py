@@ -1,5 +1,5 @@
 """
-How a model shows itself in a notebook and in rich: one tree, written twice, with every secret masked.
+Render a model for Jupyter and for rich: one tree, written twice, with every secret masked.
 
 Names are untrusted, so what does not print is escaped and what is long is truncated.  What is neither a model nor one
 of the types that models are made of shows its type alone.

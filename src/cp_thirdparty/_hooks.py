@@ -47,7 +47,7 @@ class MismatchError(ValueError):
 
 @functools.cache
 def make_converter(*, detailed: bool) -> Converter:
-    """Make the converter: as fast as may be, or one that finds every problem and its place."""
+    """Make the converter: as fast as possible, or one that finds every problem and its place."""
     converter = Converter(detailed_validation=detailed, unstruct_collection_overrides={tuple: list})
     leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time}
     leaves[FailureType] = _failure_type

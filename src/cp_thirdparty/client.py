@@ -62,7 +62,7 @@ class ThirdPartyJobClient(JobClientBase):
     After a fork a child process gets connections of its own at its first call.
 
     Args:
-        client: A CodePipeline client of botocore or boto3.  Its own configuration stays in force.  Its five third-party
+        client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Its five third-party
             operations get the checks of responses that this library's own clients have; nothing else of it changes.
 
         deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.  Looking up
@@ -139,7 +139,7 @@ class ThirdPartyJobClient(JobClientBase):
 
             session: A botocore or boto3 session to use instead of a new one.
 
-            config: Botocore settings that override all others of this list.
+            config: Botocore settings; these take precedence over the other arguments.
 
             wire_logs: As for the class.
 

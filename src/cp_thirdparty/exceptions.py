@@ -221,7 +221,7 @@ class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
 
 
 class JobNotFoundException(ServiceError):  # noqa: N818 - the service's name
-    """No such job, or no longer."""
+    """The job does not exist or no longer exists."""
 
 
 class ValidationException(ServiceError):  # noqa: N818 - the service's name

@@ -212,7 +212,7 @@ class SecretMapping(Mapping[str, SecretStr]):
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
 
-    if not TYPE_CHECKING:  # pragma: no branch - type checkers would take them for leave to assign
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers would allow assignment otherwise
 
         def __setattr__(self, name: str, value: object) -> NoReturn:
             raise AttributeError("SecretMapping is immutable")

@@ -119,7 +119,7 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
         ([DETAILS, "--client-token", _TOKEN, "--cli-auto-prompt"], 252, "--job-id: is required, and there is no"),
         ([DETAILS, *_JOB, "--xMARK"], 252, "there is no such option; see --help"),
         ([DETAILS, "--client-tokn", _TOKEN], 252, "there is no such option; did you mean --client-token?"),
-        ([DETAILS, "--job-id"], 252, "--job-id: needs a value"),
+        ([DETAILS, "--job-id"], 252, "--job-id: missing or unexpected value"),
         ([DETAILS, *_JOB, "--output", "xMARK"], 252, "--output: must be one of json, text, table, yaml, yaml-stream"),
         ([DETAILS, *_JOB, "--cli-read-timeout", "xMARK"], 252, "--cli-read-timeout: must be an integer of at lea"),
         ([DETAILS, *_JOB, "--cli-read-timeout", "-1"], 252, "--cli-read-timeout: must be an integer of at least"),

@@ -39,7 +39,7 @@ _PUT = "PutThirdPartyJobSuccessResult"
 _FAIL = "PutThirdPartyJobFailureResult"
 
 
-def _refuse(code: str, message: str = "The fault that was asked for") -> Instead:
+def _refuse(code: str, message: str = "Injected fault") -> Instead:
     return Instead(error_response(code, message))
 
 

@@ -196,7 +196,7 @@ def test_a_flush_in_a_call_does_not_wait_for_itself(queue: EventQueue) -> None:
 
 
 def _refuse(count: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system have no thread for events, for so many times."""
+    """Let the system have no thread for events, a given number of times."""
     start = threading.Thread.start
     refusals = [count]
 

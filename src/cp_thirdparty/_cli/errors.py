@@ -1,4 +1,4 @@
-"""Errors to exit codes and one line of text that holds no value."""
+"""Map errors to exit codes and one-line messages without values."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _usage(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         return "there is no such option" + _meant(error)
     if isinstance(error, click.BadOptionUsage):
-        return f"{error.option_name}: needs a value, or takes none"
+        return f"{error.option_name}: missing or unexpected value"
     if isinstance(error, click.MissingParameter):
         return f"{_name(error.param)}: is required"
     if isinstance(error, click.BadParameter):

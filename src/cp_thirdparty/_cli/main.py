@@ -50,7 +50,7 @@ class Program(click.Group):
         Name the commands.
 
         Args:
-            ctx: Of click.
+            ctx: The context of click.
         """
         return [*_OPERATIONS, *_HELPERS]
 
@@ -59,7 +59,7 @@ class Program(click.Group):
         Load a command, or return ``None`` when there is none of this name.
 
         Args:
-            ctx: Of click.
+            ctx: The context of click.
 
             cmd_name: The name.
         """

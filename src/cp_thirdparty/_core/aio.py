@@ -91,7 +91,7 @@ def _observe_proxy(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _GetSession:
-    """Stands before the method that gives aiohttp's session."""
+    """Wrap the method that returns aiohttp's session."""
 
     def __init__(self, get: Any) -> None:
         self._get = get

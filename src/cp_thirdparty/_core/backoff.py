@@ -1,4 +1,4 @@
-"""When to poll again: how long to pause after a poll, and which of its errors no further poll can mend."""
+"""When to poll again: how long to pause after a poll, and which of its errors are permanent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
 
         failures: How many polls have failed in a row.
 
-        jitter: Where chance comes from.
+        jitter: Source of randomness.
     """
     pause = interval * jitter.uniform(0.8, 1.2)
     if not failures:

@@ -140,7 +140,7 @@ def _create_settings() -> ConfigValueStore:
 
 
 class _JobCredentialProvider:
-    """The chain of providers of credentials, of one link."""
+    """A chain of credential providers with a single provider."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -150,7 +150,7 @@ class _JobCredentialProvider:
 
 
 class _NoToken:
-    """The chain of providers of bearer tokens, of none."""
+    """A chain of bearer token providers without a provider."""
 
     def load_token(self, **_: object) -> None:
         return None

@@ -224,7 +224,7 @@ class ArtifactStore:
             to: File to write.  Its directory must exist.
 
             progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
-                is called from other threads, from one at a time.  What it raises ends the download and comes out.
+                is called from other threads, from one at a time.  An exception that it raises aborts the download.
 
             max_bytes: The most bytes that the object may have; ``None`` for any number.  The default, 5 GiB, is
                 CodePipeline's quota for a source artifact in S3.

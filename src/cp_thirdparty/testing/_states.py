@@ -128,7 +128,7 @@ class States:
     # --- the pipeline's side
 
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
-        """Let a client's actions run, and let a worker that has its token read them."""
+        """Register a client and its client token."""
         with self._changed:
             self._tokens[client_id] = SecretStr.wrap(client_token)
 

@@ -76,7 +76,7 @@ class ServerError:
 
     def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Fail."""
-        return error_response(self.code, "The fault that was asked for", status=self.status)
+        return error_response(self.code, "Injected fault", status=self.status)
 
 
 @attrs.frozen

@@ -56,7 +56,7 @@ class LocalCodePipeline:
 
         default_batch_size: How many jobs a poll without a number brings.  An assumption.
 
-        credential_lifetime: Seconds for which artifact credentials hold after the details were read.  The 900 were seen
+        credential_lifetime: Seconds until artifact credentials expire, from the details call.  The 900 were seen
             in AWS's own Jenkins plug-in.
 
         action_types: The action types that there are: a poll for any other is an ``ActionTypeNotFoundException``.

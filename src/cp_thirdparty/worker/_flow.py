@@ -249,6 +249,6 @@ class Flow:
 
 
 def lost_failure(offer: ThirdPartyJob) -> FailureDetails:
-    """Return the failure of a job in whose middle a worker has died."""
+    """Return the failure of a job during which a worker has died."""
     message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

@@ -132,7 +132,7 @@ class Loop:
 
     def start(self, polls: int | None) -> None:
         """
-        Take over the jobs of dead workers, then poll: until `stop`, or so many times.
+        Take over the jobs of dead workers, then poll until `stop`, or a given number of times.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.

@@ -98,7 +98,7 @@ class Poller:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, polls: int | None) -> None:
-        """Poll until the worker stops, or so many times."""
+        """Poll until the worker stops, or a given number of times."""
         self._thread = threading.Thread(target=self._serve, args=(polls,), name="cp-thirdparty-poller", daemon=True)
         self._thread.start()
 

@@ -27,7 +27,7 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 
 def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) -> dict[str, Any]:
     """
-    Make the least IAM policy for a worker: the five operations, on this action type only.
+    Return the least-privilege IAM policy for a worker: the five operations, on this action type only.
 
     Two ARNs name the action type.  One is that of AWS's user guide, which has no account and ends with a slash ("Choose
     and configure an appropriate permissions management strategy for your job worker" on its page of integration

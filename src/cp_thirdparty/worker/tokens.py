@@ -1,4 +1,4 @@
-"""Client ids to client tokens: whatever the partner keeps them in."""
+"""Look up client tokens by client id."""
 
 from __future__ import annotations
 
