@@ -256,7 +256,7 @@ def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **setting
 
 
 class _BoundedSource(io.RawIOBase):
-    """Receives the headers and the body of a response until they are too long or too late."""
+    """Receive the headers and the body of a response until they are too long or too late."""
 
     def __init__(self, source: Any, call: Call) -> None:
         self._source = source

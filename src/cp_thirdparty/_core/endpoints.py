@@ -32,7 +32,7 @@ def remember(client: BaseClient, session: botocore.session.Session) -> None:
 
 
 class _Memory:
-    """Stands before the resolver of a client."""
+    """Wrap the resolver of a client."""
 
     def __init__(self, resolver: Any) -> None:
         self._resolver = resolver

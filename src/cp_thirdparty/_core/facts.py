@@ -87,7 +87,7 @@ def facts_of(call: Call, failure: Failure) -> CallFacts:
 
 
 def unsent_facts(operation_name: str, job_id: str | None) -> CallFacts:
-    """Return the facts of a call that was refused before it began."""
+    """Return the facts of a call that was refused before it started."""
     return {
         "operation_name": operation_name,
         "job_id": show_optional(job_id),

@@ -1,5 +1,5 @@
 """
-No result without proof: a response counts only if it is complete and comes from CodePipeline.
+Check responses: one is accepted only if it is complete and comes from CodePipeline.
 
 Botocore takes a proxy's HTML page with status 200 for a successful result, and a truncated body for ``{}``.
 """
@@ -33,7 +33,7 @@ _WIDE: Final = re.compile(rb"[\xc4-\xff]")  # the first byte of a character beyo
 @attrs.define
 class Verdict:
     """
-    What a response is.
+    The judgement about a response.
 
     Attributes:
         fault: Why it is not trusted, or ``None``.

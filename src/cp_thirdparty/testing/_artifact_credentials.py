@@ -17,7 +17,7 @@ CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredent
 
 class CredentialIssuer:
     """
-    Hands out artifact credentials and knows until when each of them holds.
+    Create artifact credentials and remember until when each of them is valid.
 
     Thread-safe.
 

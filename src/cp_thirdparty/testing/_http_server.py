@@ -38,7 +38,7 @@ _IDLE_SECONDS = 60.0
 
 class HttpServer(ThreadingHTTPServer):
     """
-    Listens on 127.0.0.1 and hands what comes to an exchange.
+    Listen on 127.0.0.1 and pass each request to an exchange.
 
     Args:
         exchange: Responds to the requests.

@@ -41,7 +41,7 @@ _MADE_UP_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Loca
 
 
 class ScenarioError(ValueError):
-    """A scenario cannot be used.  Its text is one line, and holds no value of the file."""
+    """A scenario cannot be used.  The message is one line, and holds no value of the file."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
@@ -72,7 +72,7 @@ class _Content:
 @attrs.frozen(kw_only=True)
 class Introduction:
     """
-    What a worker needs to know of a scenario: its first client and its first action type.
+    What a worker needs of a scenario: its first client and its first action type.
 
     Attributes:
         client_id: The client.
@@ -90,7 +90,7 @@ class Introduction:
 @attrs.frozen(kw_only=True)
 class Scenario:
     """
-    What a service begins with.
+    The initial state of a service.
 
     Attributes:
         settings: Arguments of `LocalCodePipeline`.
@@ -106,7 +106,7 @@ class Scenario:
 
     @classmethod
     def create_default(cls) -> Scenario:
-        """Make up a client and an action of it."""
+        """Create a client and one action of it."""
         clients = _create_client()
         actions = tuple(_Action(client_id=client_id, action_type_id=_MADE_UP_TYPE) for client_id in clients)
         return cls(settings={}, clients=clients, actions=actions)

@@ -38,7 +38,7 @@ _TOLERANCE = timedelta(minutes=5)
 @attrs.frozen(kw_only=True)
 class SignatureCheck:
     """
-    Knows one access key and checks that requests are signed with it.
+    Check that requests are signed with one access key.
 
     Thread-safe.
 
@@ -62,7 +62,7 @@ class SignatureCheck:
 
     def check(self, request: HttpRequest) -> None:
         """
-        Let a request pass that is signed well.
+        Raise an error unless the request is signed correctly.
 
         Raises:
             BadRequestError: It is not.

@@ -1,5 +1,5 @@
 """
-What the local CodePipeline knows: clients, actions and jobs, and how the five operations change them.
+The state of the local CodePipeline: clients, actions and jobs, and how the five operations change them.
 
 No I/O; time is a clock that is an argument.  All methods are thread-safe.  What AWS does not document is an argument
 with a stated default.
@@ -74,7 +74,7 @@ class _Entry:
 
 class States:
     """
-    All that the service knows.
+    The clients, actions and jobs of the service.
 
     The arguments are those of `LocalCodePipeline`, which describes them.
 
@@ -291,7 +291,7 @@ class States:
         self._change()
 
     def _change(self) -> None:
-        """Wake those who wait."""
+        """Notify the threads that wait."""
         with self._changed:
             self.version += 1
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What a test holds of the local CodePipeline: an action with its jobs and results, to look at and to wait for."""
+"""An action of the local CodePipeline with its jobs and results, for a test to read and to wait for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.TIMED_OUT)
 @attrs.frozen(kw_only=True)
 class Success:
     """
-    What a worker reported of a job that succeeded.
+    What a worker reported about a job that succeeded.
 
     Attributes:
         continuation_token: For the next job of the action, or ``None`` when the action has ended.
@@ -66,7 +66,7 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change it any more."""
+        """Whether it is complete."""
         return self.status in _ENDED
 
 
@@ -118,7 +118,7 @@ class Action:
         timeout: float = 10.0,
     ) -> JobStatus:
         """
-        Wait for the action, without asking over and over: each change of the service wakes it.
+        Wait for the action; each change of the service ends the wait, so nothing is polled.
 
         A job that times out wakes it too, by `ManualClock` or by a clock that goes by itself.  A clock of another kind
         that jumps is noticed at the next change of the service.

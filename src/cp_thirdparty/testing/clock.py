@@ -29,7 +29,7 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         """
-        Let time go by.
+        Advance the time.
 
         Args:
             seconds: How much, 0 or more.
@@ -47,7 +47,7 @@ class ManualClock:
 
     def listen(self, listener: Callable[[], object]) -> None:
         """
-        Have something called each time after the clock was moved.
+        Register a function that is called each time after the clock was moved.
 
         Args:
             listener: Called in the thread that moves the clock.

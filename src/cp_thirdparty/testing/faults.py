@@ -1,4 +1,4 @@
-"""Faults for the local CodePipeline to play: what goes wrong between a client and the real one, on purpose."""
+"""Faults to inject into the local CodePipeline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @runtime_checkable
 class Fault(Protocol):
-    """What a fault is: the classes of this module, or one of your own."""
+    """The interface of a fault: implemented by the classes of this module, or by your own."""
 
     def play(self, serve: Callable[[], Response]) -> Response:
         """
@@ -149,7 +149,7 @@ class HtmlPage:
 @attrs.frozen
 class Delay:
     """
-    The service takes its time, and then does what the request asks for, even when the client has gone by then.
+    The service does what the request asks for after a delay, even if the client has closed the connection by then.
 
     Attributes:
         seconds: How long, in real seconds: a client's timeouts do not use the clock of a test.
@@ -165,7 +165,7 @@ class Delay:
 
 class Faults:
     """
-    The faults that are still to come.  Each request takes one of its operation, the oldest first.
+    The faults that remain.  Each request takes one of its operation, the oldest first.
 
     Thread-safe.
     """
@@ -176,7 +176,7 @@ class Faults:
 
     def add(self, operation_name: str, fault: Fault, times: int | None = 1) -> None:
         """
-        Let an operation go wrong.
+        Inject a fault into the next requests of an operation.
 
         Args:
             operation_name: As on the wire, such as ``"GetThirdPartyJobDetails"``.
@@ -200,13 +200,13 @@ class Faults:
             self._coming[operation_name].append(_PlannedFault(fault, times))
 
     def clear(self) -> None:
-        """Forget all faults that are still to come."""
+        """Remove all faults that remain."""
         with self._lock:
             for coming in self._coming.values():
                 coming.clear()
 
     def take(self, operation_name: str) -> Fault | None:
-        """Take the next fault of an operation, or ``None``."""
+        """Return and remove the next fault of an operation, or ``None``."""
         with self._lock:
             coming = self._coming[operation_name]
             if not coming:

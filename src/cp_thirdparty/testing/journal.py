@@ -17,7 +17,7 @@ __all__ = ["Journal", "RequestRecord"]
 @attrs.frozen(kw_only=True)
 class RequestRecord:
     """
-    One request and what became of it.
+    One request and its outcome.
 
     Attributes:
         operation_name: As on the wire, or ``None`` when it named none of the five.

@@ -67,7 +67,7 @@ def action_type_id(
     version: str = "1",
 ) -> ActionTypeId:
     """
-    Make an action type.
+    Create an action type.
 
     Args:
         category: Such as ``Build``.
@@ -89,7 +89,7 @@ def artifact(
     revision: str | None = None,
 ) -> Artifact:
     """
-    Make an artifact in S3.
+    Create an artifact in S3.
 
     Args:
         name: As the pipeline calls it.
@@ -115,7 +115,7 @@ def artifact_credentials(
     session_token: str | SecretStr = "example-session-token",  # noqa: S107 - of no use anywhere
 ) -> ArtifactCredentials:
     """
-    Make artifact credentials, which no AWS takes.
+    Create artifact credentials, which AWS does not accept.
 
     Args:
         access_key_id: The access key.
@@ -133,7 +133,7 @@ def pipeline_context(
     *, pipeline_name: str = "example-pipeline", stage_name: str = "Test", action_name: str = "Scan"
 ) -> PipelineContext:
     """
-    Make the context of an action, with the members that third-party jobs have.
+    Create the context of an action, with the members that third-party jobs have.
 
     Args:
         pipeline_name: The pipeline.
@@ -151,7 +151,7 @@ def pipeline_context(
 
 def third_party_job(*, client_id: str = _CLIENT_ID, job_id: str = _JOB_ID) -> ThirdPartyJob:
     """
-    Make what a poll brings, for the same job as `job_details`.
+    Create what a poll returns, for the same job as `job_details`.
 
     Args:
         client_id: The customer.
@@ -176,7 +176,7 @@ def job_details(
     encryption_key: EncryptionKey | None = None,
 ) -> JobDetails:
     """
-    Make the details of a job.
+    Create the details of a job.
 
     Args:
         id: The job.

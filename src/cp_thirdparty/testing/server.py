@@ -182,7 +182,7 @@ class LocalCodePipeline:
     @hide_arguments
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
         """
-        Make a client known: a customer whose pipelines run the partner's action.
+        Register a client: a customer whose pipelines run the partner's action.
 
         Args:
             client_id: What polls bring.  The service's own are lower-case UUIDs.
@@ -208,7 +208,7 @@ class LocalCodePipeline:
         pipeline_context: PipelineContext | None = None,
     ) -> Action:
         """
-        Let a pipeline of a client reach an action, which queues a job.
+        Start an action of a client's pipeline, which queues a job.
 
         Args:
             action_type_id: The action type.
@@ -287,7 +287,7 @@ class LocalCodePipeline:
 
     def client(self, *, in_process: bool = False) -> ThirdPartyJobClient:
         """
-        Make a client of this service.  Close it, or use it in a ``with`` statement.
+        Create a client of this service.  Close it, or use it in a ``with`` statement.
 
         It goes past the proxies of the environment, which know nothing of 127.0.0.1 on this machine.
 
@@ -312,7 +312,7 @@ class LocalCodePipeline:
 
     def attach(self, client: BaseClient) -> None:
         """
-        Let a CodePipeline client of botocore or boto3 reach this service without HTTP, whatever its endpoint is.
+        Connect a CodePipeline client of botocore or boto3 with this service without HTTP, whatever its endpoint is.
 
         All its requests come here, those of other operations too; the service refuses them.  It must sign with the
         service's credentials, for the service's region, unless signatures are not checked.
@@ -324,7 +324,7 @@ class LocalCodePipeline:
 
     def start(self) -> None:
         """
-        Begin to listen.
+        Start to listen.
 
         Raises:
             RuntimeError: It is running already.
