@@ -1,5 +1,5 @@
 """
-What is different in aiobotocore's use of aiohttp during a call of ours.
+Adjust how aiobotocore uses aiohttp during a call of ours.
 
 It follows redirects, and so would send a client token and a session token to wherever a proxy points.  It reads a
 response to its end however long that is.  It sends the cookies of whoever responded before, and does not release a

@@ -1,5 +1,5 @@
 """
-What the connections of botocore do during a call of ours: which bytes leave, why none could, how long, how much.
+Observe botocore's connections during a call of ours: which bytes leave, why none could, how long, how much.
 
 `botocore.awsrequest.AWSConnection` is the one class below every connection of botocore, so its methods are wrapped
 once for the process.  They do what they did before unless a call of ours runs.  No class of a connection pool is

@@ -1,5 +1,5 @@
 """
-What loads botocore's data files for a session of our own: as botocore does, in a third of the time.
+Load botocore's data files for a session of our own, in a third of botocore's time.
 
 Botocore asks the component ``data_loader`` of a session for its data, and lets anyone register one.  Two things are
 done otherwise here.  A service is known when its own folder has a model, so that no walk over 400 folders is done;

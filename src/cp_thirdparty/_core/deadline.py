@@ -65,7 +65,7 @@ class Watch:
 
 class Watchdog:
     """
-    Shuts down the connections of calls whose deadline was reached.
+    Shut down the connections of calls whose deadline was reached.
 
     Botocore's read timeout starts again with each piece of a response, and nothing bounds the loading of credentials.
     A shutdown ends whatever the call waits for: a TLS handshake, a proxy, a response, or the response of STS.

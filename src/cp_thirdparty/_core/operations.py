@@ -46,7 +46,7 @@ Outcome = tuple[_T | None, ThirdPartyError | None]
 @attrs.define(kw_only=True)  # not frozen, because a frozen class takes four times as long to create
 class Request(Generic[_T_co]):
     """
-    One call to be made.
+    The parameters of one call, and how to decode its response.
 
     Attributes:
         operation_name: As the service spells it.
