@@ -37,6 +37,7 @@ from cp_thirdparty.worker import (
     ArtifactsFactory,
     ClientTokens,
     EnvironmentTokens,
+    EventHook,
     FinishedOutcome,
     Gone,
     HandedBack,

@@ -98,9 +98,7 @@ def local(port: int) -> None:
 @click.option(
     "--output", type=click.Choice(FORMATS), show_default=True, help="Format of the output.", **single("table")
 )
-@click.option(
-    "--color", type=click.Choice(("on", "off", "auto")), show_default=True, help="Colours.", **single("auto")
-)
+@click.option("--color", type=click.Choice(("on", "off", "auto")), show_default=True, help="Colours.", **single("auto"))
 @click.option("--no-cli-pager", is_flag=True, help="Write to the terminal without a pager.")
 def journal(file: str, *, unfinished: bool, end: str | None, output: str, color: str, no_cli_pager: bool) -> None:
     """

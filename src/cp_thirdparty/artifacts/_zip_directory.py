@@ -136,11 +136,11 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     if place.count > limits.max_entries:
         raise rule_error(rules.ENTRIES, "", limits)
     if place.end - place.begin > _LONGEST_DIRECTORY:
-        raise broken(rules.CENTRAL, hint="it has more than 128 MiB")
+        raise rule_error(rules.CENTRAL, hint="it has more than 128 MiB")
     data = bytes_at(file, place.begin, place.end - place.begin)
     records = sorted(_central_records(data, place, limits), key=lambda record: record.offset)
     if records and records[-1].offset >= place.begin:
-        raise broken(rules.OUTSIDE, records[-1].name)
+        raise rule_error(rules.OUTSIDE, records[-1].name)
     begins = [*(record.offset for record in records), find_end_of_entries(file, place)]
     check_prefix(file, begins[0], begins[-1])
     total = 0
@@ -173,7 +173,7 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
     while at < len(data):
         count += 1
         if count > limits.max_entries:
-            raise broken(rules.ENTRIES, "", limits)
+            raise rule_error(rules.ENTRIES, "", limits)
         if at + _CENTRAL.size > len(data) or data[at : at + 4] != b"PK\1\2":
             raise rule_error(rules.CENTRAL)
         _, made_by, _, flags, method, _, _, crc, packed, size, *rest = _CENTRAL.unpack_from(data, at)
@@ -189,10 +189,10 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
         if decoded is None:
             raise rule_error(rules.NOT_UTF8, name)
         if extras is None:
-            raise broken(rules.EXTRA, name)
-        size, packed, offset = _widened(name, extras, (size, packed, offset))
+            raise rule_error(rules.EXTRA, name)
+        size, packed, offset = _read_zip64(name, extras, (size, packed, offset))
         if disk not in (0, FULL16):
-            raise broken(rules.SPLIT, name)
+            raise rule_error(rules.SPLIT, name)
         yield _Central(
             name=name,
             raw_name=raw_name,
@@ -206,7 +206,7 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
             offset=offset + place.shift,
         )
     if not place.has_count(count):
-        raise broken(rules.CENTRAL)
+        raise rule_error(rules.CENTRAL)
 
 
 def _extras(data: bytes) -> dict[int, bytes] | None:
@@ -280,8 +280,8 @@ def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: i
         rest = bytes_at(file, data_end, min(end - data_end, _LONGEST_DESCRIPTOR + padding + 1))
         if not _is_rest(rest, descriptors, padding):
             if descriptors == [b""]:
-                raise broken(rules.GAP, record.name, hint="after its data")
-            raise broken(rules.DESCRIPTOR, record.name)
+                raise rule_error(rules.GAP, record.name, hint="after its data")
+            raise rule_error(rules.DESCRIPTOR, record.name)
     entry = node.content = Entry(
         node=node,
         mode=record.mode,
@@ -332,7 +332,7 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
     length: int = _LOCAL.size + name_length + extra_length
     if record.offset + length + record.packed > end:
-        raise broken(rules.OVERLAP, record.name)
+        raise rule_error(rules.OVERLAP, record.name)
     rest = bytes_at(file, record.offset + _LOCAL.size, name_length + extra_length)
     extras = _extras(rest[name_length:])
     if extras is None:
@@ -350,7 +350,7 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     if any(
         value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(stated, known, strict=True)
     ):
-        raise broken(rules.HEADERS, record.name, hint="the sizes or checksums differ")
+        raise rule_error(rules.HEADERS, record.name, hint="the sizes or checksums differ")
     if not flags & _DESCRIPTOR:
         return length, [b""]
     # Without a descriptor, a program that reads from the first byte on can only find the end of deflated data.

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 import attrs
 
 from cp_thirdparty.artifacts import _archive_rules as rules
-from cp_thirdparty.artifacts._archive_rules import broken
+from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._file_formats import looks_like
 
 __all__ = ["FULL16", "FULL32", "PADDING", "Place", "bytes_at", "check_prefix", "find_directory", "find_end_of_entries"]
@@ -78,10 +78,10 @@ def find_directory(file: BinaryIO, size: int) -> Place:
     if found is None:
         head = bytes_at(file, 0, min(size, 512))
         if head[:4] in _SIGNATURES:
-            raise broken(rules.TRUNCATED)
-        raise broken(rules.NOT_ZIP, hint=looks_like(head))
+            raise rule_error(rules.TRUNCATED)
+        raise rule_error(rules.NOT_ZIP, hint=looks_like(head))
     if tail.find(b"PK\5\6", found + 4) >= 0:
-        raise broken(rules.TWO_ENDS)
+        raise rule_error(rules.TWO_ENDS)
     end = size - tail_length + found
     _, disk, first_disk, here, count, length, begin, _ = _END.unpack_from(tail, found)
     locator_at = end - _END64_LOCATOR.size
@@ -92,16 +92,16 @@ def find_directory(file: BinaryIO, size: int) -> Place:
         values, stated_end = _zip64_values(file, locator, end)
         old, full = (disk, first_disk, here, count, length, begin), (FULL16,) * 4 + (FULL32,) * 2
         if any(value not in (wide, limit) for value, wide, limit in zip(old, values, full, strict=True)):
-            raise broken(rules.ZIP64)
+            raise rule_error(rules.ZIP64)
         disk, first_disk, here, count, length, begin = values
     if (disk, first_disk) != (0, 0) or here != count:
-        raise broken(rules.SPLIT)
+        raise rule_error(rules.SPLIT)
     shift = end - length - begin
     if shift < 0 or stated_end not in (None, end - shift):
-        raise broken(rules.CENTRAL)
+        raise rule_error(rules.CENTRAL)
     # Other readers may use the offset as it is, if there is a directory.
     if shift and bytes_at(file, begin, 4) in _SIGNATURES:
-        raise broken(rules.CENTRAL)
+        raise rule_error(rules.CENTRAL)
     return Place(count, stated_end is not None, begin + shift, end, shift)
 
 
@@ -126,10 +126,10 @@ def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, i
     _, disk, stated, disks = _END64_LOCATOR.unpack(locator)
     record = bytes_at(file, at, _END64.size) if at >= 0 else b""
     if disk != 0 or disks > 1 or record[:4] != b"PK\6\6":
-        raise broken(rules.ZIP64)
+        raise rule_error(rules.ZIP64)
     _, length, _, _, disk, first_disk, here, count, size, begin = _END64.unpack(record)
     if length != _END64.size - 12:
-        raise broken(rules.ZIP64)
+        raise rule_error(rules.ZIP64)
     return (disk, first_disk, here, count, size, begin), stated
 
 
@@ -138,10 +138,10 @@ def check_prefix(file: BinaryIO, length: int, end_of_entries: int) -> None:
     if length == 0:
         return
     if length > _LONGEST_PREFIX or length == end_of_entries:
-        raise broken(rules.GAP, hint="before the first entry")
+        raise rule_error(rules.GAP, hint="before the first entry")
     prefix = bytes_at(file, 0, length)
     if any(signature in prefix for signature in _SIGNATURES):
-        raise broken(rules.GAP, hint="before the first entry")
+        raise rule_error(rules.GAP, hint="before the first entry")
 
 
 def find_end_of_entries(file: BinaryIO, place: Place) -> int:
@@ -153,7 +153,7 @@ def find_end_of_entries(file: BinaryIO, place: Place) -> int:
         return place.begin
     begin: int = place.begin - size - _SIZE64.size
     if begin < 0 or size > _LONGEST_SIGNING_BLOCK or not _is_signing_block(bytes_at(file, begin, place.begin - begin)):
-        raise broken(rules.GAP, hint="a damaged signing block")
+        raise rule_error(rules.GAP, hint="a damaged signing block")
     return begin
 
 
@@ -171,5 +171,5 @@ def bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
     file.seek(at)
     data = file.read(length)
     if len(data) != length:
-        raise broken(rules.TRUNCATED)
+        raise rule_error(rules.TRUNCATED)
     return data

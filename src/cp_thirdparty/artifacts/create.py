@@ -262,7 +262,7 @@ class _Creation:
         if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise ArtifactError(f"the archive cannot be created: {info.filename!a} was changed while it was read")
         if is_ratio_exceeded(self._limits, info.file_size, info.compress_size):
-            raise broken(rules.RATIO, info.filename, self._limits)
+            raise rule_error(rules.RATIO, info.filename, self._limits)
         return None
 
     def _check_size(self, info: zipfile.ZipInfo, size: int) -> None:
