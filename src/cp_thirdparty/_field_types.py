@@ -52,7 +52,7 @@ class FieldType:
 
 def strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
     """
-    Return a type without what stands around it, the arguments of ``Annotated``, and whether it may be ``None``.
+    Return a type without ``Annotated`` and ``None``, the arguments of ``Annotated``, and whether it may be ``None``.
 
     It removes ``Annotated``, ``| None``, ``Final``, `typing.NewType` and aliases, however they are nested.  The
     arguments that are farther outside come later.

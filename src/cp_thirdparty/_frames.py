@@ -1,5 +1,5 @@
 """
-Errors without the arguments of the call that raised them.
+Keep the arguments of a call out of the traceback of its error.
 
 Crash reporters send the locals of each frame of a traceback.  A function that raises because one argument is wrong
 would show its other arguments there, such as a table of client tokens.

@@ -47,7 +47,7 @@ class MismatchError(ValueError):
 
 @functools.cache
 def make_converter(*, detailed: bool) -> Converter:
-    """Make the converter: as fast as possible, or one that finds every problem and its place."""
+    """Create the converter: as fast as possible, or one that finds every problem and its place."""
     converter = Converter(detailed_validation=detailed, unstruct_collection_overrides={tuple: list})
     leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time}
     leaves[FailureType] = _failure_type
@@ -216,7 +216,7 @@ def _or_none(structure_value: Hook) -> Hook:
 
 def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook:
     """
-    Make the hook of a class; cattrs generates what reads its members.
+    Create the hook of a class; cattrs generates what reads its members.
 
     Members that are absent are put in as ``None`` first, so that cattrs need not ask for each whether it is there.
     """
@@ -272,7 +272,7 @@ def _create_detailed_hook(structure_members: Hook, absent: dict[str, None], *, o
 
 
 def _create_checking_hook(model: Any, converter: Converter) -> Hook:
-    """Make the hook of a class that we send, whose own ``__init__`` knows the rules."""
+    """Create the hook of a class that we send, whose own ``__init__`` knows the rules."""
     structure_members = _members(model, attrs.fields(model), converter)
 
     def structure_checked(value: Any, _: Any) -> Any:

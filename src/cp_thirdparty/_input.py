@@ -1,4 +1,4 @@
-"""Strict reading of what a person wrote, such as options and scenario files: nothing in it is ignored."""
+"""Read strictly what a person wrote, such as options and scenario files: nothing in it is ignored."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Objects of the partner as continuation tokens and back.
+Encode objects of the partner as continuation tokens, and decode them.
 
 A token is ``cp-state1:<version>:<checksum>:<JSON>``.  The version is that of the partner's class, so that a later
 version of it can read older tokens.  The checksum finds changed and truncated tokens; it is not a signature.

@@ -311,7 +311,7 @@ def _has_modes(descriptor: int, mode: int) -> bool:
 @attrs.frozen
 class SweepResult:
     """
-    What a sweep has found.
+    The result of a sweep.
 
     Attributes:
         removed: Names of the directories of dead processes, which are removed.

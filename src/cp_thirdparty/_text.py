@@ -53,7 +53,7 @@ def show_optional(text: str | None) -> str | None:
 
 
 def show_value(value: object) -> object:
-    """Make an argument of a log record safe to show; an exception becomes its message, so that its frames can go."""
+    """Create an argument of a log record safe to show; an exception becomes its message, so that its frames can go."""
     if isinstance(value, str):
         return show(value)
     if isinstance(value, (list, tuple)):

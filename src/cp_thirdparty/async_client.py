@@ -80,7 +80,7 @@ def _like_async_def(function: _Method) -> _Method:
 
 class AsyncThirdPartyJobClient(JobClientBase):
     """
-    Calls the five operations of CodePipeline's third-party jobs, for asyncio.
+    Call the five operations of CodePipeline's third-party jobs, for asyncio.
 
     Make one with `create()`, or wrap a client of aiobotocore that you have entered.  Parameters, results and errors are
     those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses, what is logged, and what is not.
@@ -408,7 +408,7 @@ def _merged(settings: Config, others: Config | None) -> AioConfig:
 
 @attrs.frozen(kw_only=True)
 class _Recipe:
-    """What a client is made of when it is entered."""
+    """The settings with which a client is created when it is entered."""
 
     session: AioSession | None
     profile_name: str | None
@@ -416,7 +416,7 @@ class _Recipe:
     settings: Mapping[str, Any]
 
     async def create_client(self) -> AioBaseClient | ThirdPartyError:
-        """Make a client of aiobotocore, or return the error."""
+        """Create a client of aiobotocore, or return the error."""
         redaction.install()
         session = self.session
         try:

@@ -1,4 +1,4 @@
-"""`ThirdPartyJobClient`: one botocore call per operation, typed models out, our errors only."""
+"""`ThirdPartyJobClient`: one botocore call per operation, typed models, errors of this library."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TICK = 0.25
 
 class ThirdPartyJobClient(JobClientBase):
     """
-    Calls the five operations of CodePipeline's third-party jobs.
+    Call the five operations of CodePipeline's third-party jobs.
 
     Create one with `create()`, or wrap an existing client: ``ThirdPartyJobClient(boto3.client("codepipeline"))``.
     Thread-safe: share one between threads.  A context manager, which closes only what `create()` made.

@@ -1,4 +1,4 @@
-"""Action configurations to the partner's own class, and the class to the properties of an action type."""
+"""Read action configurations into the partner's own class, and derive the properties of an action type from it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _check_name(_instance: object, field: attrs.Attribute[Any], value: object) -
 @attrs.frozen
 class ConfigurationKey:
     """
-    Describes the configuration key of a field: ``api_key: Annotated[SecretStr, ConfigurationKey("APIKey")]``.
+    Describe the configuration key of a field: ``api_key: Annotated[SecretStr, ConfigurationKey("APIKey")]``.
 
     ``Key`` is the same class under a shorter name.
 

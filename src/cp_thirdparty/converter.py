@@ -1,4 +1,4 @@
-"""Wire dictionaries to models and back.  No error of this module holds a value."""
+"""Convert wire dictionaries to models and back.  No error of this module holds a value."""
 
 from __future__ import annotations
 

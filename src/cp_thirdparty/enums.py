@@ -34,7 +34,7 @@ _UNKNOWN = "UNKNOWN"
 
 class _OpenEnum(str, Enum):
     """
-    A ``str`` enumeration whose unknown values survive.
+    A ``str`` enumeration that keeps unknown values.
 
     An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  It is created
     each time and never cached, so a peer that invents values cannot fill the memory.
@@ -92,7 +92,7 @@ class ArtifactLocationType(_OpenEnum):
 
 
 class EncryptionKeyType(_OpenEnum):
-    """What service keeps an encryption key."""
+    """The service that stores an encryption key."""
 
     KMS = "KMS"
 

@@ -364,7 +364,7 @@ class ContinuationStateError(CodePipelineJobError):
 
 
 class ArtifactError(CodePipelineJobError):
-    """Something is wrong with an artifact of the job."""
+    """The base of the errors about artifacts of a job."""
 
 
 class ArtifactNotFoundError(ArtifactError):

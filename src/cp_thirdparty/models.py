@@ -105,7 +105,7 @@ def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
 
 
 def _check(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
-    """Make an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
+    """Create an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
 
     def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
         if value is None and field.default is None:
@@ -177,7 +177,7 @@ class _ByName(Mapping[str, "Artifact"]):
 @_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
-    """Where an object lies in S3."""
+    """The place of an object in S3."""
 
     bucket_name: str
     """The bucket.  Its name comes from the pipeline's owner, so it is untrusted."""
@@ -189,7 +189,7 @@ class S3Location:
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
-    Where an artifact lies.
+    The place of an artifact.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The type is not a string.
@@ -228,7 +228,7 @@ class Artifact:
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
     """
-    Temporary AWS credentials for the job's artifacts.  They live 15 minutes; reading the details again renews them.
+    Temporary AWS credentials for the job's artifacts.  They expire after 15 minutes; the next details renew them.
 
     The service sends no expiry; the 15 minutes were seen in AWS's own Jenkins plug-in.
 
@@ -348,7 +348,7 @@ class PipelineContext:
 @_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
-    """What a job is about.  The service documents every part as optional."""
+    """The input of a job.  The service documents every part as optional."""
 
     action_type_id: ActionTypeId | None = None
     """The action type, or ``None``."""
@@ -424,7 +424,7 @@ class JobDetails(_WeaklyReferenced):
 @_add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ThirdPartyJob(_WeaklyReferenced):
-    """What a poll returns.  It holds no secret, so it is what travels between processes."""
+    """What a poll returns.  It holds no secret, so it can be sent to other processes."""
 
     client_id: str
     """Names the customer to the partner, who looks up the client token by it."""
@@ -463,7 +463,7 @@ class CurrentRevision:
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ExecutionDetails:
     """
-    What the customer's console shows of the work.
+    The progress that the customer's console shows.
 
     The client truncates longer strings when it sends them, the last character is then ``…``.  It leaves out empty ones.
 

@@ -1,4 +1,4 @@
-"""What must not be shown: `SecretStr`, and `SecretMapping` of them."""
+"""Strings that must not be shown: `SecretStr`, and `SecretMapping` of them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class SecretStr:
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
     def get_secret_value(self) -> str:
-        """Return the text in clear."""
+        """Return the string in clear."""
         return self._reveal()
 
     def __repr__(self) -> str:
@@ -181,7 +181,7 @@ class SecretMapping(Mapping[str, SecretStr]):
     @classmethod
     def of_plain(cls, plain: dict[str, str]) -> SecretMapping:
         """
-        Make one of a dictionary that is neither copied nor checked.
+        Create one of a dictionary that is neither copied nor checked.
 
         Args:
             plain: Nobody else may hold it, and its keys and values must be plain ``str``.

@@ -40,7 +40,7 @@ _ATTEMPTS = 3
 
 def command_of(operation: Operation) -> click.Command:
     """
-    Make the command of an operation.
+    Create the command of an operation.
 
     Args:
         operation: The operation.
@@ -125,7 +125,7 @@ def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[s
 
 def create_client(settings: Settings) -> ThirdPartyJobClient:
     """
-    Make the client that the options describe.
+    Create the client that the options describe.
 
     Args:
         settings: The options.

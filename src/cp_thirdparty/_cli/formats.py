@@ -18,7 +18,7 @@ Query = Callable[[Any], Any]
 
 def compile_query(expression: str | None) -> Query:
     """
-    Make a function that applies a JMESPath expression; without one it returns what it gets.
+    Create a function that applies a JMESPath expression; without one it returns what it gets.
 
     Args:
         expression: The expression, or ``None``.

@@ -44,7 +44,7 @@ class Settings:
 
 def options_of(operation: Operation) -> list[click.Parameter]:
     """
-    Make the options of an operation.
+    Create the options of an operation.
 
     Args:
         operation: The operation.

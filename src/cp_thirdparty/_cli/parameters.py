@@ -100,7 +100,7 @@ def _check(name: str, problems: Sequence[str]) -> None:
 
 def read_model(kind: type[Any], value: str, name: str) -> Any:
     """
-    Make a model of JSON or of ``NAME=VALUE,NAME=VALUE``.
+    Create a model of JSON or of ``NAME=VALUE,NAME=VALUE``.
 
     Args:
         kind: A class of `cp_thirdparty.models`.

@@ -34,7 +34,7 @@ def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
 
 def output_skeleton(operation_name: str) -> dict[str, Any]:
     """
-    Make a sample output.  It holds names in place of values.
+    Create a sample output.  It holds names in place of values.
 
     Args:
         operation_name: As the service spells it.

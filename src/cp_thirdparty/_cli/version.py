@@ -10,7 +10,7 @@ __all__ = ["version_option"]
 
 
 def version_option() -> click.Option:
-    """Make the option that shows the version and ends."""
+    """Create the option that shows the version and ends."""
 
     def show(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's way
         if wanted:

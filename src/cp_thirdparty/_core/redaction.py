@@ -1,5 +1,5 @@
 """
-Botocore's log without the secrets of our calls.
+Keep the secrets of our calls out of botocore's log.
 
 A filter on a parent logger does not see the records of its children, so it sits on exactly the loggers that leak, and
 acts only while a call of ours runs.  It keeps a message that is a constant of the code that logs it, and withholds
@@ -48,7 +48,7 @@ _FAILURES: Final = logging.getLogger("urllib3.connectionpool")
 
 
 def install() -> None:
-    """Put the filters where they belong, if they are not there.  Cheap enough to do before each call."""
+    """Install the filters, if they are not installed.  Cheap enough to do before each call."""
     for logger in _LOGGERS:
         if not logger.filters or logger.filters[0] is not _withhold:
             logger.removeFilter(_withhold)

@@ -1,4 +1,4 @@
-"""Sends one request: from checked parameters to a model or an error, and what both clients do around it."""
+"""Send one request and return a model or an error; the base of both clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 @attrs.define
 class Result(Generic[_T]):
     """
-    What a call ended in: a value, or the error to raise.
+    The result of a call: a value, or the error to raise.
 
     Attributes:
         value: The model; ``None`` if there is an error, and for a result of a job.
@@ -109,7 +109,7 @@ def _is_stop(failure: BaseException | None) -> bool:
 
 
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
-    """Return the error to raise, and let go of all that the failure leads to."""
+    """Return the error to raise, and clear the frames and causes of the failure."""
     place = find_caller_code(failure, request.operation_name)
     if place is not None and _is_stop(failure):
         forget(failure)
@@ -140,7 +140,7 @@ def _result_without_hook(request: Request[_T], call: Call, failure: BaseExceptio
 
 
 class JobClientBase:
-    """What the two clients share: the settings of calls, and what is done around each of them."""
+    """The base of the two clients: the settings of calls, and what is done around each call."""
 
     def __init__(
         self, *, deadline: float | None, wire_logs: bool, on_call: Callable[[CallRecord], object] | None

@@ -52,7 +52,7 @@ def check_settings(
 
 
 def own_config(*, connect_timeout: float | None, read_timeout: float | None, sign_request: bool) -> Config:
-    """Make the settings of clients that are made here."""
+    """Create the settings of clients that are made here."""
     settings = Config(
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
@@ -89,7 +89,7 @@ def prepare(session: botocore.session.Session) -> None:
 def create_botocore_client(
     session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
-    """Make a client of botocore, or return the error."""
+    """Create a client of botocore, or return the error."""
     redaction.install()
     try:
         with Call():  # botocore may load credentials, and log responses

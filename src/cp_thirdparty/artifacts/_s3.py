@@ -102,7 +102,7 @@ def create_s3(
     config: Config | None,
     is_request_id_required: bool,
 ) -> Any:
-    """Make a client of botocore, or return the error."""
+    """Create a client of botocore, or return the error."""
     try:
         session = Session()
         session.register_component("config_store", _create_settings())

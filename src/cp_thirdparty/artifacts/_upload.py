@@ -1,4 +1,4 @@
-"""From a file to S3, encrypted with KMS."""
+"""Upload a file to S3, encrypted with KMS."""
 
 from __future__ import annotations
 

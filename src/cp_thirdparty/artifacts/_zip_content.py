@@ -1,5 +1,5 @@
 """
-The data of an entry: decompressed in pieces, and compared with the size and the checksum that the archive states.
+Decompress the data of an entry in pieces, and compare it with the size and the checksum that the archive states.
 
 What is wrong is returned, not raised, so that no traceback holds bytes of the customer.
 """

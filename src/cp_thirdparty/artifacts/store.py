@@ -53,7 +53,7 @@ _BUFFER_BYTES = 256 << 10
 
 class ArtifactStore:
     """
-    Reads the input artifacts of a job from S3 and writes its output artifacts there.
+    Read the input artifacts of a job from S3, and write its output artifacts there.
 
     Make one with `for_job()`.  It uses the job's own credentials and never those of the machine.  They live 15 minutes;
     it renews them by reading the job's details again, so it can be used as long as the job can be read.
@@ -105,7 +105,7 @@ class ArtifactStore:
         is_request_id_required: bool = True,
     ) -> Self:
         """
-        Make the store of a job.  Nothing is sent before an artifact is asked for.
+        Create the store of a job.  Nothing is sent before an artifact is asked for.
 
         Args:
             client: Reads the details again when the credentials age.
@@ -214,7 +214,7 @@ class ArtifactStore:
         self, name: str, *, to: LocalPath, progress: Progress | None = None, max_bytes: int | None = MAX_BYTES
     ) -> Path:
         """
-        Download one input artifact and return where it was written.
+        Download one input artifact and return the path of its file.
 
         The file appears only when it is complete, and takes the place of one that is there.
 
@@ -405,7 +405,7 @@ class ArtifactStore:
 
 
 def _by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Artifact]:
-    """Of two artifacts of one name, one would be missing without a notice."""
+    """Return the artifacts by name; raise an error if two have one name."""
     found: dict[str, Artifact] = {}
     for artifact in artifacts:
         if artifact.name in found:

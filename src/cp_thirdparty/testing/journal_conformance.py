@@ -129,7 +129,7 @@ class JournalConformance:
 
     def crash(self, journal: Journal) -> None:
         """
-        Make a journal's owner dead, as SIGKILL does: nothing is released.  Only for a journal that is shared.
+        Create a journal's owner dead, as SIGKILL does: nothing is released.  Only for a journal that is shared.
 
         Args:
             journal: It is not used any more, except that `Journal.close` is called.

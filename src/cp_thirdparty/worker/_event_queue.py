@@ -71,7 +71,7 @@ class EventQueue:
         return self._dropped
 
     def put(self, call: Callable[[], object]) -> None:
-        """Make a call later, with the context variables of now; drop it if the queue is full."""
+        """Create a call later, with the context variables of now; drop it if the queue is full."""
         context = copy_context()
         with self._changed:
             if len(self._calls) < self._size:
