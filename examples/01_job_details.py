@@ -1,7 +1,7 @@
 """
 Ask for the details of a third-party job, and see that they show no secret.
 
-Runs offline: a local CodePipeline plays the service.
+Runs offline: a local CodePipeline stands in for the service.
 """
 
 import pprint

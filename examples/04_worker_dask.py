@@ -1,7 +1,7 @@
 """
 Run handlers on a Dask cluster: one process that polls and reports, many that work.
 
-Runs offline: a local CodePipeline plays the service, and the cluster is two processes
+Runs offline: a local CodePipeline stands in for the service, and the cluster is two processes
 of this machine.  Only the ids of jobs go to the cluster; each process there reads the
 details, and looks the client token up, itself.
 """
@@ -39,7 +39,7 @@ def handle(job: Job[ActionConfiguration | None]) -> Succeeded:
 
 
 def main() -> None:
-    """Let eight jobs run on the cluster."""
+    """Run eight jobs on the cluster."""
     with LocalCodePipeline() as service:
         service.register_client("client-1", "the token that belongs to client-1")
         os.environ.update(service.environment())
@@ -72,8 +72,10 @@ def main() -> None:
             str(action.result).partition("process ")[2].partition(" ")[0]
             for action in actions
         }
-        is_elsewhere = str(os.getpid()) not in processes
-        print(f"They ran in {len(processes)} processes, none this one: {is_elsewhere}")
+        is_other_process = str(os.getpid()) not in processes
+        print(
+            f"They ran in {len(processes)} processes, none this one: {is_other_process}"
+        )
 
 
 if __name__ == "__main__":

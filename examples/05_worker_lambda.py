@@ -1,7 +1,7 @@
 """
 Run jobs in a Lambda function: poll once, and process jobs while there is time.
 
-Runs offline: a local CodePipeline plays the service, and `main()` plays the schedule
+Runs offline: a local CodePipeline stands in for the service, and `main()` for the schedule
 and Lambda's context.
 """
 
@@ -43,7 +43,7 @@ def handle(job: Job[ActionConfiguration | None]) -> Succeeded | Continued:
 
 @functools.cache
 def processor() -> JobProcessor[ActionConfiguration | None]:
-    """Make it once: the next invocation uses its connections too."""
+    """Create the processor once: the next invocation uses its connections too."""
     # In production: SecretsManagerTokens("partner/client-tokens/").
     return JobProcessor(
         ThirdPartyJobClient.create, handle, client_tokens=EnvironmentTokens()

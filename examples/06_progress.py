@@ -1,7 +1,7 @@
 """
 Show the progress of a download, with tqdm and with rich.
 
-Runs offline: the local CodePipeline plays the service, and SeaweedFS plays S3.
+Runs offline: the local CodePipeline stands in for the service, and SeaweedFS for S3.
 """
 
 import sys
@@ -23,13 +23,13 @@ MIB = 1 << 20
 
 
 def with_tqdm(artifacts: ArtifactStore, to: Path) -> None:
-    """Each call moves the bar by so many bytes; after a retry it moves back."""
+    """Move the bar by the bytes of each call; after a retry it moves back."""
     with tqdm(total=32 * MIB, unit="B", unit_scale=True, desc="tqdm") as bar:
         artifacts.download("MyApp", to=to, progress=bar.update)
 
 
 def with_rich(artifacts: ArtifactStore, to: Path) -> None:
-    """Rich wants to know which of its bars."""
+    """Move a bar of rich, which needs the task of the bar too."""
     with Progress() as progress:
         bar = progress.add_task("rich", total=32 * MIB)
         artifacts.download(

@@ -32,7 +32,7 @@ def record(call: CallRecord) -> None:
 
 
 async def clients() -> None:
-    """Make clients of our own."""
+    """Create clients."""
     created = AsyncThirdPartyJobClient.create(
         region_name="us-east-1",
         profile_name=None,
@@ -57,7 +57,7 @@ async def clients() -> None:
 
 
 async def operations(client: AsyncThirdPartyJobClient, mine: ActionTypeId, token: SecretStr) -> None:
-    """Call each."""
+    """Call each operation."""
     assert_type(await client.poll_for_third_party_jobs(mine), tuple[ThirdPartyJob, ...])
     assert_type(await client.poll_for_third_party_jobs(mine, max_batch_size=5), tuple[ThirdPartyJob, ...])
     details = await client.get_third_party_job_details("job", client_token=token)
@@ -80,7 +80,7 @@ async def failure(client: AsyncThirdPartyJobClient, details: FailureDetails) -> 
 
 
 async def polls(client: AsyncThirdPartyJobClient, mine: ActionTypeId) -> None:
-    """Take jobs as they come."""
+    """Iterate over jobs."""
     assert_type(client.iter_third_party_jobs(mine), AsyncGenerator[ThirdPartyJob, None])
     async for job in client.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=1):
         assert_type(job, ThirdPartyJob)

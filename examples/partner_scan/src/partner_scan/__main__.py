@@ -24,7 +24,7 @@ def make_worker(
     *,
     artifacts: ArtifactsFactory | None = None,
 ) -> JobWorker[ScanConfiguration]:
-    """Put the worker together; tests give it another service and another store."""
+    """Create the worker; tests pass another service and another store."""
     return JobWorker(
         connect,
         ActionTypeId(
