@@ -1,7 +1,7 @@
 """
 Ask for the details of a third-party job, and see that they show no secret.
 
-Runs offline: a local CodePipeline stands in for the service.
+Runs offline: a local CodePipeline replaces the service.
 """
 
 import pprint

@@ -1,7 +1,7 @@
 """
 Take a job's source from S3 and put an encrypted report there, with its credentials.
 
-Runs offline: the local CodePipeline stands in for the service, and SeaweedFS for S3, STS and
+Runs offline: the local CodePipeline replaces the service, and SeaweedFS S3, STS and
 KMS.  A role is assumed for the job, as CodePipeline does; it may use one bucket and
 expires after 15 minutes.
 """

@@ -1,7 +1,7 @@
 """
 A worker: poll, claim, run a handler with typed configuration and artifacts, report.
 
-Runs offline: the local CodePipeline stands in for the service, and SeaweedFS for S3, STS and
+Runs offline: the local CodePipeline replaces the service, and SeaweedFS S3, STS and
 KMS.
 """
 

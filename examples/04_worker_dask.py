@@ -1,7 +1,7 @@
 """
 Run handlers on a Dask cluster: one process that polls and reports, many that work.
 
-Runs offline: a local CodePipeline stands in for the service, and the cluster is two processes
+Runs offline: a local CodePipeline replaces the service; the cluster is two processes
 of this machine.  Only the ids of jobs go to the cluster; each process there reads the
 details, and looks the client token up, itself.
 """
@@ -72,10 +72,8 @@ def main() -> None:
             str(action.result).partition("process ")[2].partition(" ")[0]
             for action in actions
         }
-        is_other_process = str(os.getpid()) not in processes
-        print(
-            f"They ran in {len(processes)} processes, none this one: {is_other_process}"
-        )
+        is_other = str(os.getpid()) not in processes
+        print(f"They ran in {len(processes)} processes, none this one: {is_other}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """
 Run jobs in a Lambda function: poll once, and process jobs while there is time.
 
-Runs offline: a local CodePipeline stands in for the service, and `main()` for the schedule
+Runs offline: a local CodePipeline replaces the service, and `main()` the schedule
 and Lambda's context.
 """
 

@@ -1,7 +1,7 @@
 """
 Show the progress of a download, with tqdm and with rich.
 
-Runs offline: the local CodePipeline stands in for the service, and SeaweedFS for S3.
+Runs offline: the local CodePipeline replaces the service, and SeaweedFS replaces S3.
 """
 
 import sys
