@@ -93,8 +93,8 @@ class AsyncThirdPartyJobClient(JobClientBase):
     another event loop.
 
     Args:
-        client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged, and whoever
-            created it closes it.  Its five third-party operations get the checks that this library's own clients have;
+        client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged, and it stays
+            open: you close it.  Its five third-party operations get the checks that this library's own clients have;
             nothing else of it changes.
 
         deadline: Seconds, more than 0, that a call may take with all its attempts, from the look-up of the host's name

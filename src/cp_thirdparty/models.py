@@ -211,7 +211,7 @@ class Artifact:
     revision: str | None = None
     """A commit id, an S3 version or the like, or ``None``."""
     location: ArtifactLocation | None = None
-    """Where it lies, or ``None``."""
+    """Its place, or ``None``."""
 
     @property
     def s3(self) -> S3Location | None:

@@ -45,7 +45,7 @@ def find_caller_code(failure: BaseException, operation_name: str) -> TracebackTy
 
 
 def is_of_parser(failure: BaseException) -> bool:
-    """Whether an error comes out of botocore's parser, which falls over unexpected types."""
+    """Whether an error comes from botocore's parser, which fails on unexpected types."""
     return any(_module(node) in _PARSERS for node in _nodes(failure.__traceback__))
 
 

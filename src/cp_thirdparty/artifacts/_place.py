@@ -1,4 +1,4 @@
-"""Where an artifact lies, checked before anything is asked of it."""
+"""The place of an artifact, checked before a request is sent."""
 
 from __future__ import annotations
 

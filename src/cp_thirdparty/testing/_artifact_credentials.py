@@ -24,7 +24,7 @@ class CredentialIssuer:
     Args:
         clock: Returns the time in seconds.
 
-        lifetime: Seconds for which credentials hold after they were handed out last.
+        lifetime: Seconds for which credentials are valid after the last reading that returned them.
     """
 
     def __init__(self, *, clock: Callable[[], float], lifetime: float) -> None:
@@ -48,7 +48,7 @@ class CredentialIssuer:
         return credentials
 
     def is_valid(self, credentials: ArtifactCredentials) -> bool:
-        """Return whether credentials were handed out and have not expired."""
+        """Return whether credentials were issued and have not expired."""
         with self._lock:
             end = self._ends.get(credentials)
         return end is not None and self._clock() < end

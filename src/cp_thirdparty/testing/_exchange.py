@@ -37,7 +37,7 @@ class Exchange:
     Attributes:
         states: What the requests are about.
 
-        faults: What goes wrong on purpose.
+        faults: The faults to inject.
 
         journal: Where each request is written.
 

@@ -12,7 +12,7 @@ class ManualClock:
     """
     A clock for the ``clock=`` of `LocalCodePipeline` that only `advance()` moves.
 
-    Moving it wakes whoever waits for an action.  Thread-safe.
+    A move notifies each thread that waits for an action.  Thread-safe.
 
     Args:
         now: Where it begins, in seconds.

@@ -87,7 +87,7 @@ class LocalCodePipeline:
         journal_size: How many of the latest requests `requests` keeps, at least 1.
 
     Attributes:
-        faults: What is to go wrong: ``service.faults.add("GetThirdPartyJobDetails", LostAnswer())``.
+        faults: The faults to inject: ``service.faults.add("GetThirdPartyJobDetails", LostAnswer())``.
 
         access_key_id: The access key of its callers.
 
