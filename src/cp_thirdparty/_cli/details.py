@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from cp_thirdparty._core import operations
-from cp_thirdparty._core.operations import Outcome
+from cp_thirdparty._core.operations import THIRD_PARTY, Outcome
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import JobDetails
@@ -49,7 +48,7 @@ def details_document(
     Raises:
         cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.get_third_party_job_details`.
     """
-    request = operations.get_third_party_job_details(job_id, client_token=client_token)
+    request = THIRD_PARTY.request_details(job_id, client_token=client_token)
     decode = request.decode
     empty: list[str] = []
 
