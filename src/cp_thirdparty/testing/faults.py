@@ -10,7 +10,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
-from cp_thirdparty.testing._wire import OPERATIONS, Answer, failed
+from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty.testing._wire import Answer, failed
 
 __all__ = [
     "Delay",
@@ -169,7 +170,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._coming: dict[str, deque[_Coming]] = {name: deque() for name in OPERATIONS}
+        self._coming: dict[str, deque[_Coming]] = {name: deque() for name in OPERATION_NAMES}
 
     def add(self, operation_name: str, fault: Fault, times: int | None = 1) -> None:
         """
@@ -187,8 +188,8 @@ class Faults:
 
             TypeError: It is no fault.
         """
-        if operation_name not in OPERATIONS:
-            raise ValueError(f"operation_name: must be one of {', '.join(OPERATIONS)}")
+        if operation_name not in OPERATION_NAMES:
+            raise ValueError(f"operation_name: must be one of {', '.join(OPERATION_NAMES)}")
         if isinstance(fault, type) or not isinstance(fault, Fault):
             raise TypeError("fault: must be an object with a play(), such as LostAnswer()")
         if times is not None and times < 1:
