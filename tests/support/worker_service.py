@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import ActionTypeId, CustomJobClient, Job, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import JobScope, MemoryJournal
@@ -42,7 +42,7 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def scope_of(client: ThirdPartyJobClient) -> JobScope:
+def scope_of(client: ThirdPartyJobClient | CustomJobClient) -> JobScope:
     """Return the scope of a worker with this client."""
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=ACTION_TYPE)
 
