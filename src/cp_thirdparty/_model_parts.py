@@ -42,7 +42,7 @@ def limit(check: Callable[..., str | None], *limits: int) -> dict[str, Callable[
 
 
 def shown(model: type[_T]) -> type[_T]:
-    """Let a model show itself in Jupyter and in rich: no base class, which drafts that answers are read into lack."""
+    """Let a model show itself in Jupyter and in rich: no base class, which drafts of models lack."""
     for name, show in (("__repr__", _repr), ("_repr_html_", _html), ("__rich__", _rich_tree)):
         setattr(model, name, show)
     return model
@@ -62,6 +62,6 @@ def _html(model: object) -> str:
 
 
 def _rich_tree(model: object) -> object:
-    from cp_thirdparty._display import rich_tree  # noqa: PLC0415 - likewise
+    from cp_thirdparty._display import rich_tree  # noqa: PLC0415 - workers never need it
 
     return rich_tree(model)

@@ -144,7 +144,7 @@ def connect_with(environment: dict[str, str]) -> ThirdPartyJobClient:
 
 
 def connect_custom(environment: dict[str, str]) -> CustomJobClient:
-    """Create a client of custom jobs, likewise."""
+    """Create a client of custom jobs in such a process."""
     os.environ.update(environment)
     return CustomJobClient.create(config=Config(proxies={}))
 

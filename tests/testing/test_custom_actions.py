@@ -152,7 +152,7 @@ def test_a_custom_job_has_a_timeout_of_its_own(service: LocalCodePipeline, clock
 
 
 def test_settings_hold_for_custom_jobs(clock: ManualClock) -> None:
-    """Each poll brings a new nonce, and a job in progress cannot be read, if the settings say so."""
+    """Each poll brings a new nonce, and a job in progress cannot be read, if the settings are so."""
     service = LocalCodePipeline(clock=clock, stable_nonce=False, readable_after_acknowledgement=False)
     service.start_action(_CUSTOM)
     with service.custom_client(in_process=True) as client:

@@ -186,7 +186,7 @@ def test_a_job_runs_in_a_process_of_its_own(service: LocalCodePipeline, monkeypa
 
 
 def test_a_handler_of_third_party_jobs_has_no_output_variables(service: LocalCodePipeline) -> None:
-    """The operation of third-party jobs has none, so the job fails and the log says why."""
+    """The operation of third-party jobs has none, so the job fails and the log has the reason."""
     events: list[Any] = []
     action = service.start_action(_THIRD_PARTY, client_id="client-1", configuration={"Name": "a"})
     with JobWorker(service.client, _THIRD_PARTY, _report, client_tokens=TOKENS, on_event=events.append) as worker:
@@ -222,14 +222,14 @@ def test_output_variables_that_the_service_refuses_fail_the_job(service: LocalCo
     ],
 )
 def test_tokens_belong_to_third_party_jobs(service: LocalCodePipeline, arguments: dict[str, Any], message: str) -> None:
-    """The owner of the action type says which kind of jobs a worker is for."""
+    """The owner of the action type decides which kind of jobs a worker is for."""
     with pytest.raises(TypeError, match=message):
         JobWorker(service.custom_client, handler=_report, **arguments)
 
 
 @pytest.mark.parametrize("owner", ["Custom", "ThirdParty"])
 def test_connect_must_return_a_client_of_the_kind(service: LocalCodePipeline, owner: Any) -> None:
-    """The error names the class that is needed."""
+    """The error names the expected class."""
     connect: Any = service.client if owner == "Custom" else service.custom_client
     tokens: Any = None if owner == "Custom" else TOKENS
     expected = "CustomJobClient" if owner == "Custom" else "ThirdPartyJobClient"

@@ -66,6 +66,19 @@ def test_it_grants_nothing_else(action: str) -> None:
     assert not _grants(action, _REFERENCE)
 
 
+def test_custom_jobs_have_operations_of_their_own() -> None:
+    """A custom action type grants its five operations; the user guide has its owner in lower case."""
+    custom = ActionTypeId(category="Test", owner="Custom", provider="ExampleScan", version="1")
+    (statement,) = worker_policy(custom, region="us-east-1", account=_ACCOUNT)["Statement"]
+    assert statement["Action"] == [f"codepipeline:{each.replace('ThirdParty', '')}" for each in _OPERATIONS]
+    assert statement["Resource"] == [
+        _GUIDE.replace("ThirdParty", "custom"),
+        _GUIDE.replace("ThirdParty", "Custom"),
+        _REFERENCE.replace("ThirdParty", "Custom"),
+    ]
+    IAMPolicyDocumentValidator(json.dumps({"Version": "2012-10-17", "Statement": [statement]})).validate()
+
+
 def test_iam_takes_the_document() -> None:
     """The checks that moto has from IAM find nothing, and they find what is wrong."""
     IAMPolicyDocumentValidator(json.dumps(_policy())).validate()

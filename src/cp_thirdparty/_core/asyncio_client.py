@@ -117,17 +117,17 @@ class AsyncioClient(JobClientBase):
         Args:
             region_name: As for `cp_thirdparty.ThirdPartyJobClient.create`, like all that is not described here.
 
-            profile_name: As above.
+            profile_name: As for `cp_thirdparty.ThirdPartyJobClient.create`.
 
-            endpoint_url: As above.
+            endpoint_url: As for `cp_thirdparty.ThirdPartyJobClient.create`.
 
-            verify: As above.
+            verify: As for `cp_thirdparty.ThirdPartyJobClient.create`.
 
-            sign_request: As above.
+            sign_request: As for `cp_thirdparty.ThirdPartyJobClient.create`.
 
-            connect_timeout: As above.
+            connect_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
 
-            read_timeout: As above.
+            read_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
 
             deadline: As for the class.
 
@@ -140,8 +140,8 @@ class AsyncioClient(JobClientBase):
             on_call: As for the class.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can tell, such as
-                an unknown profile or that no region is known, is told by ``async with``.
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can find, such as
+                an unknown profile or that no region is known, is raised by ``async with``.
 
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
         """
@@ -309,7 +309,7 @@ class _Recipe:
                     session = AioSession(profile=self.profile_name)
                     prepare(session)
                 client = await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
-        except Exception as failure:  # noqa: BLE001 - told as one of ours
+        except Exception as failure:  # noqa: BLE001 - returned as one of ours
             return configuration_error_of(failure)
         refused = find_refused_setting(
             client, session, endpoint_url=self.settings["endpoint_url"], verify=self.settings["verify"]

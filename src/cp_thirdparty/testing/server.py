@@ -37,7 +37,7 @@ class LocalCodePipeline:
     """
     A CodePipeline for third-party and custom actions on this machine, for development and tests.
 
-    It serves the operations of both kinds of jobs over HTTP on 127.0.0.1, in the protocol that SDKs speak, and checks
+    It serves the operations of both kinds of jobs over HTTP on 127.0.0.1, in the protocol of SDKs, and checks
     signatures.  A context manager; thread-safe.  It writes to no log.  `client()`, `custom_client()` and `attach()`
     reach it without HTTP, too, for which it need not be started.
 

@@ -77,7 +77,7 @@ class ClaimedJob:
 
         client_token: The token of its client; ``None`` before the first look-up and after a refused one.
 
-        details: What CodePipeline says about it, once they were read here or a poll has returned them.
+        details: What the job is about, once they were read here or a poll has returned them.
 
         claimed_at: When it was claimed, by the worker's clock.
 

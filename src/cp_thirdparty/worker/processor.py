@@ -50,7 +50,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
 
-        job_timeout: Seconds that a handler is told to have; ``None`` for 3,300, or 85,000 for jobs of custom actions.
+        job_timeout: Seconds that a handler has; ``None`` for 3,300, or 85,000 for jobs of custom actions.
 
         artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
