@@ -107,6 +107,16 @@ def test_a_linter_takes_the_document(tmp_path: Path) -> None:
     assert "E3510" in _lint(broken, tmp_path / "broken.json").stdout
 
 
+@pytest.mark.slow
+def test_a_linter_takes_the_template_of_the_tutorial() -> None:
+    """AWS's own linter of templates finds nothing in the pipeline with a custom action."""
+    template = Path(__file__).parents[2] / "examples" / "custom_action" / "pipeline.yaml"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
 @pytest.mark.parametrize(
     ("region", "partition"), [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
 )
