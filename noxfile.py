@@ -331,6 +331,8 @@ def kill(session: nox.Session) -> None:
         ("--engine", "threads", "--jobs", "5000", "--kills", "300"),
         ("--engine", "processes", "--jobs", "2000", "--kills", "200"),
         ("--engine", "dask", "--jobs", "200", "--kills", "20"),
+        ("--kind", "custom", "--jobs", "2000", "--kills", "200"),
+        ("--kind", "custom", "--engine", "processes", "--jobs", "500", "--kills", "50"),
     )
     for options in [session.posargs] if session.posargs else runs:
         session.run(*LONG_RUN, "kills", *options, env={"PYTHONPATH": "tests"})

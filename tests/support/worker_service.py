@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cp_thirdparty.testing._wire import Answer
 
 ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+CUSTOM_TYPE = ActionTypeId(category="Test", owner="Custom", provider="ExampleScan", version="1")
 CLIENT_ID = "client-1"
 CLIENT_TOKEN = "xMARKERx-token"
 TOKENS = {CLIENT_ID: CLIENT_TOKEN}
