@@ -28,22 +28,6 @@ class AsyncCustomJobClient(AsyncioClient):
     Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  Everything else, such as what belongs
     to an event loop, is as for `cp_thirdparty.AsyncThirdPartyJobClient`.
 
-    Args:
-        client: A CodePipeline client of aiobotocore, on aiohttp.  Its five operations of custom jobs get the checks of
-            responses; nothing else of it changes.
-
-        deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.
-
-        wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
-            DEBUG log.
-
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
-            call.
-
-    Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is not a CodePipeline client of aiobotocore on aiohttp, or a
-            setting breaks a rule.
-
     .. versionadded:: 0.2.0
     """
 
@@ -108,25 +92,7 @@ class AsyncCustomJobClient(AsyncioClient):
         poll_interval: float = 5.0,
         query_param: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[CustomJob, None]:
-        """
-        Poll until stopped, and yield each job, as `cp_thirdparty.AsyncThirdPartyJobClient.iter_third_party_jobs` does.
-
-        Args:
-            action_type_id: The action type whose jobs are wanted.
-
-            max_batch_size: The most jobs of one poll, at least 1.
-
-            poll_interval: Seconds, more than 0, between two polls when no job waits.
-
-            query_param: As for `cp_thirdparty.CustomJobClient.poll_for_jobs`.
-
-        Raises:
-            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-
-            cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
-
-            cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client is not open.
-        """
+        """Poll until stopped, and yield each job, as `AsyncThirdPartyJobClient.iter_third_party_jobs` does."""
         return self._iterate(
             functools.partial(
                 self.poll_for_jobs, action_type_id, max_batch_size=max_batch_size, query_param=query_param

@@ -28,20 +28,7 @@ class CustomJobClient(BlockingClient):
     what a job is about, and a success may have output variables.  Each method also raises the errors that
     `cp_thirdparty.ThirdPartyJobClient` lists for every method.
 
-    Args:
-        client: A CodePipeline client of botocore or boto3.  Its five operations of custom jobs get the checks of
-            responses; nothing else of it changes.
-
-        deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.
-
-        wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
-            DEBUG log.
-
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
-            call.
-
-    Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is not a CodePipeline client, or a setting breaks a rule.
+    Its settings, and what `create()` takes, are those of `cp_thirdparty.ThirdPartyJobClient`.
 
     .. versionadded:: 0.2.0
     """
@@ -80,9 +67,6 @@ class CustomJobClient(BlockingClient):
     def get_job_details(self, job_id: str) -> CustomJobDetails:
         """
         Read the details of a job, with new credentials for its artifacts.
-
-        Args:
-            job_id: The id of the job, 1 to 512 characters.
 
         Raises:
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
@@ -158,11 +142,6 @@ class CustomJobClient(BlockingClient):
         """
         Report that a job has failed, which ends its action.
 
-        Args:
-            job_id: The id of the job, 1 to 512 characters.
-
-            failure_details: Why.
-
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
 
@@ -181,21 +160,7 @@ class CustomJobClient(BlockingClient):
         """
         Poll until stopped, and yield each job, as `cp_thirdparty.ThirdPartyJobClient.iter_third_party_jobs` does.
 
-        Args:
-            action_type_id: The action type whose jobs are wanted.
-
-            max_batch_size: The most jobs of one poll, at least 1.
-
-            poll_interval: Seconds, more than 0, between two polls when no job waits.
-
-            query_param: As for `poll_for_jobs`.
-
-        Raises:
-            cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-
-            cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
-
-            cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client was closed.
+        It takes the ``query_param`` of `poll_for_jobs` too.
         """
         return self._iterate(
             functools.partial(

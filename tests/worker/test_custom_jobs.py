@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 from support import handlers
-from support.worker_service import TOKENS, Before, running
+from support.worker_service import TOKENS, Before, Instead, running
 
 from cp_thirdparty import (
     ArtifactStore,
@@ -26,14 +29,27 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.models import JobData
 from cp_thirdparty.testing import LocalCodePipeline, samples
+from cp_thirdparty.testing._wire import failed
 from cp_thirdparty.testing.faults import LostAnswer, ServerError
-from cp_thirdparty.worker import HandedBack, JobProcessor, JobScope, LostRace, Reported, SqliteJournal, processes
+from cp_thirdparty.worker import (
+    HandedBack,
+    JobProcessor,
+    JobScope,
+    LostRace,
+    Reported,
+    SqliteJournal,
+    _steps,
+    processes,
+)
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY
+from cp_thirdparty.worker._processes import ProcessEngine
+from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_elsewhere
 
 _CUSTOM = samples.action_type_id(owner="Custom")
 _THIRD_PARTY = samples.action_type_id()
 _MARKER = "xMARKERx"
+_UNKNOWN = "b2a1c0de-0000-4000-8000-000000000099"
 
 
 @pytest.fixture
@@ -183,6 +199,47 @@ def test_a_job_runs_in_a_process_of_its_own(service: LocalCodePipeline, monkeypa
     assert isinstance(outcome, Reported)
     assert getattr(action.result, "output_variables", None) == {"Name": _MARKER}
     assert "GetJobDetails" in [record.operation_name for record in service.requests]
+
+
+def test_a_process_reads_the_details_without_a_token(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the ids and the runner get there; a job that is not found does not start."""
+    for name in service.environment():
+        monkeypatch.setenv(name, "")  # `connect_custom` changes it
+    action = service.start_action(_CUSTOM, configuration={"Name": _MARKER})
+    runner: Runner[Any] = Runner(
+        connect=partial(handlers.connect_custom, service.environment()),
+        handler=handlers.return_variables,
+        configuration=None,
+        tokens=None,
+    )
+    deadline = time.time() + 60
+    job = CustomJob(id=action.jobs[0].id, nonce="1", data=JobData())
+    assert run_elsewhere(pickle.dumps(runner), job, deadline) == Ran(
+        result=Succeeded(output_variables={"Name": _MARKER})
+    )
+    gone = run_elsewhere(pickle.dumps(runner), CustomJob(id=_UNKNOWN, nonce="1", data=JobData()), deadline)
+    assert isinstance(gone, NotStarted)
+    assert gone.error_name == "JobNotFoundException"
+
+
+def test_no_variable_has_a_token_of_a_custom_job() -> None:
+    """The process of a job gets no environment variable with a client token."""
+    engine: Any = SimpleNamespace(_tokens=None)
+    assert ProcessEngine._read_variables(engine, "111122223333") == {}
+
+
+def test_a_refused_job_id_is_tried_again(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no token to look up again, so only time can help."""
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.01)
+    action = service.start_action(_CUSTOM, configuration={"Name": "a"})
+    refused = failed("ValidationException", "Value at 'jobId' failed to satisfy constraint")
+    service.faults.add("PutJobSuccessResult", Instead(refused), times=2)
+    with _worker(service) as worker:
+        (outcome,) = worker.run_once()
+    assert isinstance(outcome, Reported)
+    assert getattr(action.result, "output_variables", None) == {"Name": "a"}
 
 
 def test_a_handler_of_third_party_jobs_has_no_output_variables(service: LocalCodePipeline) -> None:
