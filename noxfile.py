@@ -277,7 +277,12 @@ MATRIX = {
     # botocore's internals concern only the client.
     "3.13-middle": Case("3.13", (*TEST, "--group", "middle"), ("tests/client",)),
     "3.13-newest": Case("3.13", TEST, SOME_TESTS),
-    "3.13-async": Case("3.13", ASYNC, ASYNC_TESTS, covers="*/async_client.py,*/_core/aio.py"),
+    "3.13-async": Case(
+        "3.13",
+        ASYNC,
+        ASYNC_TESTS,
+        covers="*/async_client.py,*/async_custom_client.py,*/_core/aio.py,*/_core/asyncio_client.py",
+    ),
     "3.14": Case("3.14", TEST, (*SOME_TESTS, "tests/worker")),
     # pydantic-core has no wheel for 3.15, and cfn-lint requires it; the tests of pydantic models are skipped.
     "3.15": Case("3.15", ("-e", ".", *leave_out("cfn-lint", "pydantic"))),
@@ -326,6 +331,8 @@ def kill(session: nox.Session) -> None:
         ("--engine", "threads", "--jobs", "5000", "--kills", "300"),
         ("--engine", "processes", "--jobs", "2000", "--kills", "200"),
         ("--engine", "dask", "--jobs", "200", "--kills", "20"),
+        ("--kind", "custom", "--jobs", "2000", "--kills", "200"),
+        ("--kind", "custom", "--engine", "processes", "--jobs", "500", "--kills", "50"),
     )
     for options in [session.posargs] if session.posargs else runs:
         session.run(*LONG_RUN, "kills", *options, env={"PYTHONPATH": "tests"})

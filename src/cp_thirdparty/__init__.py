@@ -1,5 +1,5 @@
 """
-Typed AWS CodePipeline third-party (partner) actions.
+Typed AWS CodePipeline actions of partners (third-party) and of your own (custom).
 
 Every name is loaded when it is first used, so importing the package costs next to nothing.
 """
@@ -11,9 +11,11 @@ TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from cp_thirdparty import artifacts as artifacts
     from cp_thirdparty import async_client as async_client
+    from cp_thirdparty import async_custom_client as async_custom_client
     from cp_thirdparty import client as client
     from cp_thirdparty import configuration as configuration
     from cp_thirdparty import converter as converter
+    from cp_thirdparty import custom_client as custom_client
     from cp_thirdparty import enums as enums
     from cp_thirdparty import exceptions as exceptions
     from cp_thirdparty import models as models
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from cp_thirdparty._version import __version__
     from cp_thirdparty.artifacts.store import ArtifactStore
     from cp_thirdparty.async_client import AsyncThirdPartyJobClient
+    from cp_thirdparty.async_custom_client import AsyncCustomJobClient
     from cp_thirdparty.client import ThirdPartyJobClient
     from cp_thirdparty.configuration import (
         ConfigurationKey,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         action_type_properties,
         structure_configuration,
     )
+    from cp_thirdparty.custom_client import CustomJobClient
     from cp_thirdparty.enums import (
         ActionCategory,
         ActionOwner,
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
         ArtifactCredentials,
         ArtifactLocation,
         CurrentRevision,
+        CustomJob,
+        CustomJobDetails,
         EncryptionKey,
         ExecutionDetails,
         FailureDetails,
@@ -72,11 +78,15 @@ __all__ = [
     "ArtifactLocation",
     "ArtifactLocationType",
     "ArtifactStore",
+    "AsyncCustomJobClient",
     "AsyncThirdPartyJobClient",
     "CodePipelineJobError",
     "ConfigurationKey",
     "Continued",
     "CurrentRevision",
+    "CustomJob",
+    "CustomJobClient",
+    "CustomJobDetails",
     "EncryptionKey",
     "EncryptionKeyType",
     "ExecutionDetails",
@@ -114,11 +124,15 @@ _HOMES = {
     "ArtifactLocation": "models",
     "ArtifactLocationType": "enums",
     "ArtifactStore": "artifacts.store",
+    "AsyncCustomJobClient": "async_custom_client",
     "AsyncThirdPartyJobClient": "async_client",
     "CodePipelineJobError": "exceptions",
     "ConfigurationKey": "configuration",
     "Continued": "worker",
     "CurrentRevision": "models",
+    "CustomJob": "models",
+    "CustomJobClient": "custom_client",
+    "CustomJobDetails": "models",
     "EncryptionKey": "models",
     "EncryptionKeyType": "enums",
     "ExecutionDetails": "models",
@@ -148,9 +162,11 @@ _HOMES = {
 _MODULES = (
     "artifacts",
     "async_client",
+    "async_custom_client",
     "client",
     "configuration",
     "converter",
+    "custom_client",
     "enums",
     "exceptions",
     "models",
@@ -168,6 +184,12 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
         __all__,
         _HOMES,
         modules=_MODULES,
-        needs={"ArtifactStore": "s3transfer", "AsyncThirdPartyJobClient": "aiobotocore", "async_client": "aiobotocore"},
+        needs={
+            "ArtifactStore": "s3transfer",
+            "AsyncCustomJobClient": "aiobotocore",
+            "AsyncThirdPartyJobClient": "aiobotocore",
+            "async_client": "aiobotocore",
+            "async_custom_client": "aiobotocore",
+        },
     )
     del __all__  # `__getattr__` gives it, without the names whose extra is not installed: star import loads each name

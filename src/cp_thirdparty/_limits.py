@@ -10,7 +10,9 @@ Limits on what we *receive* are not enforced: the service has outgrown its own m
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 JOB_ID = 512
 CLIENT_TOKEN = 256
@@ -26,6 +28,9 @@ EXTERNAL_EXECUTION_ID = 1500
 FAILURE_MESSAGE = 5000
 MAX_PERCENT = 100
 CONFIGURATION_KEY = 50
+QUERYABLE_VALUE = 50
+# Of keys and values together; AWS's user guide has it, on its page of quotas.
+OUTPUT_VARIABLES_BYTES = 122_880
 CUSTOM_PROPERTY_DESCRIPTION = 160
 PROPERTY_DESCRIPTION = 250
 MAX_PROPERTIES = 10
@@ -36,6 +41,8 @@ MAX_ARTIFACTS = 10
 MAX_SECONDS = 1_000_000
 
 _NAME = re.compile(r"[0-9A-Za-z_-]+")  # pattern of ActionProvider and Version
+_QUERYABLE = re.compile(r"[a-zA-Z0-9_-]+")  # pattern of ActionConfigurationQueryableValue
+_VARIABLE = re.compile(r"[A-Za-z0-9@\-_]+")  # pattern of OutputVariablesKey
 
 
 def text(value: object, maximum: int) -> str | None:
@@ -56,8 +63,12 @@ def string(value: object) -> str | None:
 
 def name(value: object, maximum: int) -> str | None:
     """Check a provider or version: a string of letters, digits, ``_`` and ``-``."""
+    return _in_letters(value, maximum, _NAME)
+
+
+def _in_letters(value: object, maximum: int, letters: re.Pattern[str]) -> str | None:
     broken = text(value, maximum)
-    if broken is None and isinstance(value, str) and not _NAME.fullmatch(value):
+    if broken is None and isinstance(value, str) and not letters.fullmatch(value):
         return "must have only letters, digits, '_' and '-'"
     return broken
 
@@ -94,6 +105,45 @@ def aware_datetime(value: object) -> str | None:
     except OverflowError:
         return "must be within the years 1 to 9999 in UTC"
     return None
+
+
+def query_param(value: object) -> str | None:
+    """Check what a poll asks for: at most one queryable configuration value by its key."""
+    pairs = _pairs(value)
+    if pairs is None:
+        return "must be a mapping"
+    if len(pairs) > 1:
+        return "must have at most one entry"
+    for key, item in pairs:
+        broken = text(key, CONFIGURATION_KEY)
+        if broken is not None:
+            return f"its key {broken}"
+        broken = _in_letters(item, QUERYABLE_VALUE, _QUERYABLE)
+        if broken is not None:
+            return f"its value {broken}"
+    return None
+
+
+def output_variables(value: object) -> str | None:
+    """Check the output variables of an action; no limit of a single value is documented."""
+    pairs = _pairs(value)
+    if pairs is None:
+        return "must be a mapping"
+    size = 0
+    for key, item in pairs:
+        if not (isinstance(key, str) and _VARIABLE.fullmatch(key)):
+            return "each name must be a str of letters, digits, '@', '-' and '_'"
+        if not (isinstance(item, str) and is_unicode(item)):
+            return "each value must be a str without lone surrogates"
+        size += len(key) + len(item.encode())
+    return None if size <= OUTPUT_VARIABLES_BYTES else f"must have at most {OUTPUT_VARIABLES_BYTES:,} bytes"
+
+
+def _pairs(value: object) -> list[tuple[Any, Any]] | None:
+    if not isinstance(value, Mapping):
+        return None
+    entries: Mapping[Any, Any] = value
+    return list(entries.items())
 
 
 def is_unicode(value: str) -> bool:

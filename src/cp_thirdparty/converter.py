@@ -10,7 +10,7 @@ from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._hooks import make_converter
 from cp_thirdparty._reading import read
 from cp_thirdparty.exceptions import ResponseDecodeError
-from cp_thirdparty.models import JobDetails
+from cp_thirdparty.models import CustomJobDetails, JobDetails
 from cp_thirdparty.secrets import SecretStr
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _Model = (
     | models.ArtifactCredentials
     | models.ArtifactLocation
     | models.CurrentRevision
+    | models.CustomJob
+    | models.CustomJobDetails
     | models.EncryptionKey
     | models.ExecutionDetails
     | models.FailureDetails
@@ -56,8 +58,8 @@ def structure(data: object, model: type[_T]) -> _T:
     """
     Read a model from a dictionary with the service's member names.
 
-    Unknown members are ignored, unknown enum values survive, ``None`` members count as absent.  For `JobDetails` the
-    complete output of ``aws codepipeline get-third-party-job-details`` will do too.
+    Unknown members are ignored, unknown enum values survive, ``None`` members count as absent.  For `JobDetails`
+    and `CustomJobDetails` the complete output of the AWS CLI, which has ``jobDetails``, is read too.
 
     Args:
         data: What `json.loads` returns: dictionaries, lists, strings, numbers.
@@ -71,7 +73,7 @@ def structure(data: object, model: type[_T]) -> _T:
     """
     if not (isinstance(model, type) and model in _MODELS):
         raise TypeError("structure() takes a class of cp_thirdparty.models")
-    if model is JobDetails and isinstance(data, dict) and "jobDetails" in data:
+    if model in (JobDetails, CustomJobDetails) and isinstance(data, dict) and "jobDetails" in data:
         data = data["jobDetails"]
     value, problems = read(data, model)
     if value is None:

@@ -12,6 +12,7 @@ Every error that this library raises.
     │  ├─ InvalidJobStateException
     │  ├─ InvalidNonceException
     │  ├─ JobNotFoundException
+    │  ├─ OutputVariablesSizeExceededException
     │  ├─ ValidationException
     │  ├─ ThrottledError        any throttling code
     │  └─ ClockSkewError        the clock of this machine is off
@@ -75,6 +76,7 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundException",
     "JournalError",
+    "OutputVariablesSizeExceededException",
     "ResponseDecodeError",
     "ServiceError",
     "ThirdPartyError",
@@ -122,22 +124,16 @@ class CodePipelineJobError(Exception):
 
     operation_name: str | None = None
     """The operation as the service spells it, such as ``"GetThirdPartyJobDetails"``; ``None`` outside of a call."""
-
     job_id: str | None = None
     """The job that the call is about, or ``None``."""
-
     status_code: int | None = None
     """HTTP status of the response, or ``None`` when there is none."""
-
     request_id: str | None = None
     """The request id that AWS Support asks for, or ``None``."""
-
     attempts: int | None = None
     """How many times the request was sent; 0 when no byte of it has left, ``None`` outside of a call."""
-
     delivery: Delivery | None = None
     """What was observed of the request on its connection; ``None`` outside of a call."""
-
     is_retry_safe: bool | None = None
     """
     Whether sending the same request again is safe and can succeed; ``None`` when the service may have acted on it.
@@ -222,6 +218,10 @@ class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
 
 class JobNotFoundException(ServiceError):  # noqa: N818 - the service's name
     """The job does not exist or no longer exists."""
+
+
+class OutputVariablesSizeExceededException(ServiceError):  # noqa: N818 - the service's name
+    """The output variables of a custom job are too large together.  Report fewer or shorter ones."""
 
 
 class ValidationException(ServiceError):  # noqa: N818 - the service's name
@@ -522,4 +522,4 @@ def may_have_been_accepted(error: CodePipelineJobError) -> bool:
 
 
 def _is_of_result(error: CodePipelineJobError) -> bool:
-    return error.job_id is not None and (error.operation_name or "").startswith("PutThirdPartyJob")
+    return error.job_id is not None and (error.operation_name or "").startswith(("PutJob", "PutThirdPartyJob"))

@@ -1,5 +1,5 @@
 """
-The shapes of the five operations: frozen, typed, redacted.
+The shapes of the operations on jobs: frozen, typed, redacted.
 
 They mirror the ``jobDetails`` tree of the service; a field is the snake_case of its member.  What the service sends has
 no limits here, because the service has outgrown its own model before.  What we send (`CurrentRevision`,
@@ -11,16 +11,16 @@ share between threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from cp_thirdparty import _limits
 from cp_thirdparty._frames import hide_init_arguments
+from cp_thirdparty._model_parts import WeaklyReferenced, checked, limit, shown
 from cp_thirdparty._result_errors import FailureTypeName
-from cp_thirdparty._text import show_repr
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionCategoryName,
@@ -43,6 +43,8 @@ __all__ = [
     "ArtifactCredentials",
     "ArtifactLocation",
     "CurrentRevision",
+    "CustomJob",
+    "CustomJobDetails",
     "EncryptionKey",
     "ExecutionDetails",
     "FailureDetails",
@@ -53,8 +55,6 @@ __all__ = [
     "StageContext",
     "ThirdPartyJob",
 ]
-
-_T = TypeVar("_T")
 
 _FAILURE_TYPES: dict[str, FailureType] = {member.value: member for member in FailureType}
 
@@ -104,52 +104,8 @@ def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
     return tuple(value)
 
 
-def _check(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
-    """Create an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
-
-    def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
-        if value is None and field.default is None:
-            return
-        broken = check(value)
-        if broken is not None:
-            raise InvalidRequestError(field.name, broken)
-
-    return validate
-
-
-def _limit(check: Callable[..., str | None], *limits: int) -> dict[str, Callable[[object], str | None]]:
-    """Create the metadata of a field with a limit, which is checked in what a person wrote; see `_input`."""
-    return {"limit": lambda value: check(value, *limits)}
-
-
 def _failure_type(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
-
-
-def _add_views(model: type[_T]) -> type[_T]:
-    """Add the views of a model for Jupyter and rich: not a base class, which the drafts of `_hooks` would not have."""
-    for name, show in (("__repr__", _repr), ("_repr_html_", _html), ("__rich__", _rich_tree)):
-        setattr(model, name, show)
-    return model
-
-
-def _repr(model: Any) -> str:
-    """Return what attrs would, with each string truncated: a peer may send one of 20 MiB."""
-    values = ((field.name, getattr(model, field.name, attrs.NOTHING)) for field in attrs.fields(type(model)))
-    parts = (f"{name}={show_repr(value) if type(value) is str else repr(value)}" for name, value in values)
-    return f"{type(model).__name__}({', '.join(parts)})"
-
-
-def _html(model: object) -> str:
-    from cp_thirdparty._display import html  # noqa: PLC0415 - workers never need it
-
-    return html(model)
-
-
-def _rich_tree(model: object) -> object:
-    from cp_thirdparty._display import rich_tree  # noqa: PLC0415 - workers never need it
-
-    return rich_tree(model)
 
 
 class _ByName(Mapping[str, "Artifact"]):
@@ -174,7 +130,7 @@ class _ByName(Mapping[str, "Artifact"]):
         return list(self._artifacts)
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
     """The place of an object in S3."""
@@ -185,7 +141,7 @@ class S3Location:
     """The key of the object.  Never use it as a local path."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
@@ -201,7 +157,7 @@ class ArtifactLocation:
     """The place in S3, or ``None``."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
     """Files that an action takes or makes, most often one ZIP archive."""
@@ -223,7 +179,7 @@ class Artifact:
         return None if self.location is None else self.location.s3_location
 
 
-@_add_views
+@shown
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
@@ -244,7 +200,7 @@ class ArtifactCredentials:
     """The session token, or ``None``."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class EncryptionKey:
     """
@@ -260,7 +216,7 @@ class EncryptionKey:
     """The kind of key.  It may be given as text."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionTypeId:
     """
@@ -280,7 +236,7 @@ class ActionTypeId:
     """The version, a string such as ``"1"``."""
 
 
-@_add_views
+@shown
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionConfiguration:
@@ -298,7 +254,7 @@ class ActionConfiguration:
     """Values by key.  Immutable."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class StageContext:
     """The stage of the pipeline."""
@@ -307,7 +263,7 @@ class StageContext:
     """Its name, or ``None``."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionContext:
     """The action within its stage."""
@@ -318,7 +274,7 @@ class ActionContext:
     """The id of this run of the action, or ``None``."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class PipelineContext:
     """The pipeline that the job belongs to."""
@@ -345,7 +301,7 @@ class PipelineContext:
         return " / ".join(name for name in names if name)
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
     """The input of a job.  The service documents every part as optional."""
@@ -398,20 +354,10 @@ class JobData:
         return _ByName(self.output_artifacts)
 
 
-class _WeaklyReferenced:
-    """
-    The base of models to which weak references are possible.  They cost 8 bytes.
-
-    The slot is in a base, because Python lets a draft (see `_hooks`) become a model only if both inherit it.
-    """
-
-    __slots__ = ("__weakref__",)
-
-
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
-class JobDetails(_WeaklyReferenced):
-    """The result of ``GetThirdPartyJobDetails``."""
+class JobDetails(WeaklyReferenced):
+    """The response of ``GetThirdPartyJobDetails``."""
 
     id: str
     """The id of the job."""
@@ -421,10 +367,10 @@ class JobDetails(_WeaklyReferenced):
     """A fence number for the acknowledgement, which lets one worker have the job.  Not a secret."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
-class ThirdPartyJob(_WeaklyReferenced):
-    """What a poll returns.  It holds no secret, so it can be sent to other processes."""
+class ThirdPartyJob(WeaklyReferenced):
+    """What a poll returns.  It holds no secret, so it is what travels between processes."""
 
     client_id: str
     """Names the customer to the partner, who looks up the client token by it."""
@@ -432,7 +378,60 @@ class ThirdPartyJob(_WeaklyReferenced):
     """The id of the job."""
 
 
-@_add_views
+@shown
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class CustomJob(WeaklyReferenced):
+    """
+    What a poll for jobs of a custom action returns.
+
+    .. versionadded:: 0.2.0
+    """
+
+    id: str
+    """The id of the job."""
+    data: JobData
+    """What the job is about, with the credentials for its artifacts."""
+    nonce: str
+    """The same as `JobDetails.nonce`.  Only a poll returns it."""
+    account_id: str | None = None
+    """The AWS account of the pipeline, or ``None``."""
+
+    @property
+    def job_id(self) -> str:
+        """The same as `id`, by the name that a `ThirdPartyJob` has for it."""
+        return self.id
+
+    @property
+    def client_id(self) -> str:
+        """The account id in the place of the client id of a `ThirdPartyJob`; empty without one."""
+        return self.account_id or ""
+
+
+@shown
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class CustomJobDetails(WeaklyReferenced):
+    """
+    The result of ``GetJobDetails``.  It has no nonce.
+
+    .. versionadded:: 0.2.0
+    """
+
+    id: str
+    """The id of the job."""
+    data: JobData
+    """What the job is about."""
+    account_id: str | None = None
+    """The AWS account of the pipeline, or ``None``."""
+
+
+AnyJob: TypeAlias = ThirdPartyJob | CustomJob
+"""What a poll returns, for both kinds of jobs."""
+
+AnyJobDetails: TypeAlias = JobDetails | CustomJobDetails
+"""The details of a job, for both kinds of jobs."""
+
+
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CurrentRevision:
     """
@@ -445,21 +444,21 @@ class CurrentRevision:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    revision: str = attrs.field(validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.REVISION))
+    revision: str = attrs.field(validator=checked(_limits.string), metadata=limit(_limits.text, _limits.REVISION))
     """The revision id, up to 1,500 characters."""
     change_identifier: str = attrs.field(
-        validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.CHANGE_IDENTIFIER)
+        validator=checked(_limits.string), metadata=limit(_limits.text, _limits.CHANGE_IDENTIFIER)
     )
     """What changed, up to 100 characters."""
-    created: datetime | None = attrs.field(default=None, validator=_check(_limits.aware_datetime))
+    created: datetime | None = attrs.field(default=None, validator=checked(_limits.aware_datetime))
     """When the revision was made, with a time zone; fractions of a second may get lost."""
     revision_summary: str | None = attrs.field(
-        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.REVISION_SUMMARY)
+        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.REVISION_SUMMARY)
     )
     """A description of it, up to 2,048 characters."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ExecutionDetails:
     """
@@ -472,20 +471,20 @@ class ExecutionDetails:
     """
 
     summary: str | None = attrs.field(
-        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.EXECUTION_SUMMARY)
+        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.EXECUTION_SUMMARY)
     )
     """A description of the state, up to 2,048 characters."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters; links to its page."""
     percent_complete: int | None = attrs.field(
-        default=None, validator=_check(_limits.integer), metadata=_limit(_limits.int_in_range, 0, _limits.MAX_PERCENT)
+        default=None, validator=checked(_limits.integer), metadata=limit(_limits.int_in_range, 0, _limits.MAX_PERCENT)
     )
     """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
 
 
-@_add_views
+@shown
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class FailureDetails:
     """
@@ -498,11 +497,11 @@ class FailureDetails:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    type: FailureType = attrs.field(converter=_failure, validator=_check(_failure_type))
+    type: FailureType = attrs.field(converter=_failure, validator=checked(_failure_type))
     """The kind of failure.  It may be given as its value, such as ``"JobFailed"``."""
-    message: str = attrs.field(validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.FAILURE_MESSAGE))
+    message: str = attrs.field(validator=checked(_limits.string), metadata=limit(_limits.text, _limits.FAILURE_MESSAGE))
     """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=_check(_limits.string), metadata=_limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters."""

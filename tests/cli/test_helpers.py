@@ -228,7 +228,11 @@ def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("cp-thirdparty get", "get-third-party-job-details"), ("cp-thirdparty policy --acc", "--account")],
+    [
+        ("cp-thirdparty get-t", "get-third-party-job-details"),
+        ("cp-thirdparty get-j", "get-job-details"),
+        ("cp-thirdparty policy --acc", "--account"),
+    ],
 )
 def test_completion_knows_commands_and_options(words: str, expected: str) -> None:
     """What is begun is completed."""

@@ -1,5 +1,5 @@
 """
-Faults on the wire: a table of what a peer may send, played by a raw socket for each of the five operations.
+Faults on the wire: a table of what a peer may send, played by a raw socket for each operation.
 
 Each ends, within its deadline, in the right value or in exactly one typed error: never in ``{}``, never in an error of
 botocore or of Python.  With DEBUG on everywhere, no fault brings a secret of the call or of its response to light.
@@ -77,8 +77,11 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
         _JOB_ID, client_token=_TOKEN, failure_details=_FAILURE
     ),
 }
-_READS = ("poll", "get")
-_PUTS = ("succeed", "fail")
+_READS = ("poll", "get", "PollForJobs", "GetJobDetails")
+_PUTS = ("succeed", "fail", "PutJobSuccessResult", "PutJobFailureResult")
+# The same code: all faults of custom jobs are slow.
+_OPERATIONS = [*_CALLS, *(pytest.param(name, marks=pytest.mark.slow) for name in both.custom_calls(""))]
+_CALLS |= both.custom_calls(_JOB_ID)
 
 # One document that satisfies every operation.
 _GOOD = {**_DOCUMENT, "jobs": [], "status": "InProgress"}
@@ -402,7 +405,7 @@ def _outcome(client: ThirdPartyJobClient, operation: str) -> tuple[type[Exceptio
     return type(value), value
 
 
-@pytest.mark.parametrize("operation", _CALLS)
+@pytest.mark.parametrize("operation", _OPERATIONS)
 @pytest.mark.parametrize("fault", _OUTCOMES)
 def test_a_fault_has_one_outcome(
     fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient, nothing_shown: set[str]
@@ -423,7 +426,7 @@ def test_a_fault_has_one_outcome(
         assert value.is_retry_safe is (True if operation in _READS else None)
 
 
-@pytest.mark.parametrize("operation", _CALLS)
+@pytest.mark.parametrize("operation", _OPERATIONS)
 @pytest.mark.parametrize("fault", _LENGTHS)
 @pytest.mark.usefixtures("nothing_shown")
 def test_a_wrong_length_is_not_a_response(
@@ -439,7 +442,7 @@ def test_a_wrong_length_is_not_a_response(
         assert (error, value.delivery) == (TransportError, Delivery.SENT)
 
 
-@pytest.mark.parametrize("operation", _CALLS)
+@pytest.mark.parametrize("operation", _OPERATIONS)
 @pytest.mark.parametrize(
     "fault", ["HTML page", "array", "good without request id", "closed at once", "500", "throttling"]
 )

@@ -201,14 +201,17 @@ _WITHOUT_SECRETS = frozenset(
     """
     AccessDeniedError Action ActionCategory ActionContext ActionOwner ActionTypeId ActionTypeNotFoundException
     ArchiveLimits Artifact ArtifactError ArtifactFileError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
-    ArtifactTooLargeError ArtifactTransferError AsyncThirdPartyJobClient CallFacts CallRecord ClockSkewError
+    ArtifactTooLargeError ArtifactTransferError AsyncCustomJobClient AsyncThirdPartyJobClient CallFacts CallRecord
+    ClockSkewError
     CodePipelineJobError ConfigurationError ConfigurationKey ContinuationStateError Continued
-    CredentialsError CurrentRevision Delay Delivery
+    CredentialsError CurrentRevision CustomJob CustomJobClient CustomJobDetails Delay Delivery
     EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails
     FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
     JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
-    LostAnswer LostRace ManualClock MemoryJournal PipelineContext ProcessPerJob Recovered RefreshingTokens Rejected
+    LostAnswer LostRace
+    ManualClock MemoryJournal OutputVariablesSizeExceededException PipelineContext ProcessPerJob Recovered
+    RefreshingTokens Rejected
     SampleJob
     Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError
     SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling

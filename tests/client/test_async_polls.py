@@ -11,7 +11,8 @@ import pytest
 from support.async_scripted_server import TYPE, Script, client_of
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
-from cp_thirdparty import async_client, exceptions
+from cp_thirdparty import exceptions
+from cp_thirdparty._core import asyncio_client
 from cp_thirdparty._core.backoff import LONGEST_PAUSE
 
 
@@ -42,7 +43,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         told.append(seconds)
         await real(0)
 
-    monkeypatch.setattr(async_client, "_sleep", sleep)
+    monkeypatch.setattr(asyncio_client, "_sleep", sleep)
     return told
 
 
@@ -178,7 +179,7 @@ def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypa
             pausing.set()
             await asyncio.sleep(seconds)
 
-        monkeypatch.setattr(async_client, "_sleep", sleep)
+        monkeypatch.setattr(asyncio_client, "_sleep", sleep)
         async with client_of(server.endpoint_url) as client:
             jobs = client.iter_third_party_jobs(TYPE, poll_interval=1000.0)
             task = asyncio.ensure_future(jobs.__anext__())

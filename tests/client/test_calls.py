@@ -151,10 +151,10 @@ def test_an_interruption_while_a_response_is_decoded_is_returned(server: Scripte
     def decode(_: object) -> Any:
         raise KeyboardInterrupt
 
-    request: Any = operations.get_third_party_job_details("job-1", client_token=_MARKER)
+    request: Any = operations.THIRD_PARTY.request_details("job-1", client_token=_MARKER)
     request = attrs.evolve(request, decode=decode)
     raw = _raw(server.endpoint_url)
-    events.install(raw)
+    events.install(raw, operations.OPERATION_NAMES)
     result = send_request(raw, request, Call(request=request))
     raw.close()
     assert (result.value, result.status_code, result.request_id) == (None, None, None)

@@ -21,6 +21,7 @@ import boto3
 import botocore.session
 import pytest
 from botocore.config import Config
+from support import both_clients as both
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import (
@@ -71,6 +72,13 @@ _CALLS: dict[str, tuple[Callable[[ThirdPartyJobClient], object], object]] = {
         {},
     ),
 }
+_CUSTOM_JOB = {**_DOCUMENT["jobDetails"], "accountId": "111122223333"}
+_CUSTOM_ANSWERS: dict[str, object] = {
+    "PollForJobs": {"jobs": [_CUSTOM_JOB]},
+    "GetJobDetails": _DOCUMENT,
+    "AcknowledgeJob": {"status": "InProgress"},
+}
+_CALLS |= {name: (call, _CUSTOM_ANSWERS.get(name, {})) for name, call in both.custom_calls(_JOB_ID).items()}
 
 
 @pytest.fixture(autouse=True)
@@ -445,7 +453,9 @@ def test_the_service_text_is_kept_without_the_secret(written: str) -> None:
     assert caught.value.message == "Value '**********' failed"
 
 
-@pytest.mark.parametrize("operation", [operation for operation in _CALLS if operation != "PollForThirdPartyJobs"])
+@pytest.mark.parametrize(
+    "operation", [operation for operation in _CALLS if "ThirdPartyJob" in operation and "Poll" not in operation]
+)
 def test_the_token_is_in_no_frame(operation: str) -> None:
     """A traceback that prints locals does not show the token, whatever was returned."""
     call = _CALLS[operation][0]

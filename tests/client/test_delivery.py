@@ -1,7 +1,7 @@
 """
 What a call reports of its request, compared with what arrived at real servers and proxies on loopback.
 
-Each row of the table is a way to lose a call. In the default run each has one operation; all five are slow.
+Each row of the table is a way to lose a call. In the default run each has one operation; all of them are slow.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
         "job-1", client_token="token", failure_details=_FAILURE
     ),
 }
-_READS = ("poll", "get")
+_CALLS |= both.custom_calls("job-1")
+_READS = ("poll", "get", "PollForJobs", "GetJobDetails")
 
 
 class HookError(Exception):

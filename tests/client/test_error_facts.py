@@ -54,6 +54,17 @@ _CALLS: dict[str, tuple[Callable[[ThirdPartyJobClient, str], object], str | None
         False,
     ),
 }
+_READS = ("PollForJobs", "GetJobDetails")
+
+
+def _without_token(call: Callable[[Any], object]) -> Callable[[Any, str], object]:
+    return lambda client, _: call(client)
+
+
+_CALLS |= {
+    name: (_without_token(call), None if name == "PollForJobs" else "job-1", name in _READS)
+    for name, call in both.custom_calls("job-1").items()
+}
 each_operation = pytest.mark.parametrize("operation", _CALLS)
 
 
@@ -142,7 +153,9 @@ def _not_sent(operation: str) -> dict[str, object]:
 
 
 @both.each_kind
-@pytest.mark.parametrize("operation", [operation for operation, (_, job_id, _) in _CALLS.items() if job_id])
+@pytest.mark.parametrize(
+    "operation", [operation for operation, (_, job_id, _) in _CALLS.items() if job_id and "Third" in operation]
+)
 def test_an_error_of_a_refused_parameter_has_all_facts(operation: str, kind: str) -> None:
     """A call that was refused before it was sent has no status, no attempts, and fails in the same way again."""
     with ScriptedServer(lambda _: ok({})) as server, _client(kind, server) as client:

@@ -10,7 +10,7 @@ from botocore import exceptions as botocore_exceptions
 from cp_thirdparty import SecretStr
 from cp_thirdparty._core.call import Call, Obstacle, Step, now
 from cp_thirdparty._core.errors import configuration_error_of, error_of
-from cp_thirdparty._core.operations import get_third_party_job_details
+from cp_thirdparty._core.operations import THIRD_PARTY
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,
@@ -26,7 +26,7 @@ _TOKEN = SecretStr("xMARKERx")
 
 
 def _call(step: Step = Step.PREPARING, **facts: Any) -> Call:
-    return Call(request=get_third_party_job_details("job-1", client_token=_TOKEN), step=step, **facts)
+    return Call(request=THIRD_PARTY.request_details("job-1", client_token=_TOKEN), step=step, **facts)
 
 
 def _answer(code: str, *, status: int = 400, operation: str = "GetThirdPartyJobDetails") -> Exception:

@@ -14,7 +14,7 @@ from cp_thirdparty import exceptions
 from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.errors import error_of
 from cp_thirdparty._core.facts import RULES, Failure, facts_of
-from cp_thirdparty._core.operations import acknowledge_third_party_job, get_third_party_job_details
+from cp_thirdparty._core.operations import THIRD_PARTY
 from cp_thirdparty.enums import Delivery
 
 _PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "trust.md"
@@ -54,8 +54,8 @@ def test_the_loop_for_an_unknown_outcome_is_the_one_that_runs() -> None:
 
 
 _NAMES = ("errors", "reads", "writes")
-_READ = get_third_party_job_details("job-1", client_token="token")
-_WRITE = acknowledge_third_party_job("job-1", nonce="1", client_token="token")
+_READ = THIRD_PARTY.request_details("job-1", client_token="token")
+_WRITE = THIRD_PARTY.request_claim("job-1", nonce="1", client_token="token")
 
 
 @pytest.mark.parametrize("failure", Failure)

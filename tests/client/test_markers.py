@@ -48,7 +48,9 @@ _DETAILS = {
         "nonce": "1",
     }
 }
-_GOOD = {**_DETAILS, "jobs": [], "status": "InProgress"}
+# A job of either kind.
+_JOB = {**_DETAILS["jobDetails"], "accountId": "111122223333", "jobId": "job-1", "clientId": "client-1"}
+_GOOD = {**_DETAILS, "jobs": [_JOB], "status": "InProgress"}
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _TOKEN = SecretStr(_MARKERS["client_token"])
 
@@ -65,6 +67,7 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
         "job-1", client_token=_TOKEN, failure_details=FailureDetails(type=FailureType.JOB_FAILED, message="no")
     ),
 }
+_CALLS |= both.custom_calls("job-1")
 
 
 def _echo(asked: Asked) -> Response:
@@ -89,6 +92,7 @@ _FAILURES: dict[str, Callable[[Asked], Response]] = {
             "InvalidJobStateException",
             "InvalidNonceException",
             "JobNotFoundException",
+            "OutputVariablesSizeExceededException",
             "AccessDeniedException",
             "ExpiredTokenException",
             "ThrottlingException",
@@ -158,7 +162,7 @@ def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJ
     _Answers.now = staticmethod(_FAILURES[failure])
     shown: list[str] = []
     for name, call in _CALLS.items():
-        if surface in ERROR_TOOLS and name not in ("get with a str", "succeed"):
+        if surface in ERROR_TOOLS and name not in ("get with a str", "succeed", "GetJobDetails"):
             continue
         raised = catch(lambda call=call: call(client))  # type: ignore[misc]
         shown += [] if raised is None else [ALL_ERROR_SURFACES[surface](raised)]

@@ -12,7 +12,8 @@ from botocore.config import Config
 from support import both_clients as both
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
-from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, client, exceptions
+from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
+from cp_thirdparty._core import blocking_client
 from cp_thirdparty._core.backoff import LONGEST_PAUSE
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -43,8 +44,8 @@ class _Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     """Let no pause take time."""
     made = _Clock()
-    monkeypatch.setattr(client, "_clock", lambda: made.seconds)
-    monkeypatch.setattr(client, "_sleep", made.sleep)
+    monkeypatch.setattr(blocking_client, "_clock", lambda: made.seconds)
+    monkeypatch.setattr(blocking_client, "_sleep", made.sleep)
     return made
 
 

@@ -143,13 +143,13 @@ def wait_for_end(actions: Sequence[Action], journal: Path, is_alive: Callable[[]
         time.sleep(0.1)
 
 
-def settle(service: LocalCodePipeline, journal: Path) -> int:
+def settle(service: LocalCodePipeline, journal: Path, *settings: str) -> int:
     """
     Let one more worker finish what is left; return its exit code.
 
     The code reports jobs of unknown ownership, which only CodePipeline or an operator can end.
     """
-    child = start_child(service, journal)
+    child = start_child(service, journal, *settings)
     until_busy(service, child)
     gives_up_at = time.monotonic() + 60
     while set(find_unfinished(journal)) - find_uncertain(journal) and time.monotonic() < gives_up_at:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, CUSTOM_TYPE
 
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from long.fleet import (
@@ -32,6 +32,7 @@ from long.fleet import (
 )
 
 ENGINES = ("threads", "processes", "dask")
+KINDS = ("third-party", "custom")
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +62,16 @@ class Killed:
         return is_one and not self.orphans and self.is_reported
 
 
-def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "threads", workers: int = 3) -> Killed:
+def kills(
+    *,
+    jobs: int,
+    kills: int,
+    seed: int,
+    directory: Path,
+    engine: str = "threads",
+    workers: int = 3,
+    kind: str = KINDS[0],
+) -> Killed:
     """
     Kill workers of one journal at random moments under load, and start them again each time.
 
@@ -73,11 +83,11 @@ def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "t
     begun.touch()
     with LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service, _engine(engine, service) as used:
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
-        settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2")
+        settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2", f"kind={kind}")
         actions: list[Action] = []
         children = [start_child(service, journal, *settings) for _ in range(workers)]
         for number in range(kills):
-            actions += [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(-(-jobs // kills))]
+            actions += [_start_action(service, kind) for _ in range(-(-jobs // kills))]
             until_busy(service, children[0])
             time.sleep(chance.uniform(0, 0.3))
             if chance.random() < used.share and used.kill_job(chance, directory):
@@ -91,7 +101,7 @@ def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "t
         for child in children:
             end(child)
         seen = look(service, actions, journal)
-        code = settle(service, journal)
+        code = settle(service, journal, f"kind={kind}")
     counts = Counter(line.split()[0] for line in begun.read_text(encoding="utf-8").splitlines())
     return Killed(
         seen=seen,
@@ -99,6 +109,12 @@ def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "t
         orphans=find_processes(directory),
         is_reported=code == (1 if seen.uncertain else 0),
     )
+
+
+def _start_action(service: LocalCodePipeline, kind: str) -> Action:
+    if kind == "custom":
+        return service.start_action(CUSTOM_TYPE)
+    return service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
 
 
 def _kill(child: subprocess.Popen[bytes], chance: random.Random) -> None:

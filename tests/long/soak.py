@@ -27,7 +27,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
 from cp_thirdparty.testing import LocalCodePipeline
 from long import fleet
 from long.faults import faults, idle, rows
-from long.kills import ENGINES, kills
+from long.kills import ENGINES, KINDS, kills
 from long.restarts import restarts
 
 # The part of a core that a worker without jobs may use.
@@ -51,7 +51,8 @@ def race(*, jobs: int, workers: int, directory: Path) -> tuple[fleet.Seen, int]:
 
 
 def _run_kills(chosen: argparse.Namespace, directory: Path) -> tuple[object, bool]:
-    killed = kills(jobs=chosen.jobs, kills=chosen.kills, seed=chosen.seed, directory=directory, engine=chosen.engine)
+    chosen_settings = {name: getattr(chosen, name) for name in ("jobs", "kills", "seed", "engine", "kind")}
+    killed = kills(directory=directory, **chosen_settings)
     return killed, killed.is_right
 
 
@@ -102,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", choices=tuple(_RUNS))
     parser.add_argument("--engine", choices=ENGINES, default="threads")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--slots", type=int, default=32)

@@ -1,7 +1,7 @@
 """
 The models against botocore's installed service model, member by member.
 
-A new botocore that adds a member, an error, a limit or a mark of secrecy to the five operations fails here by name.
+A new botocore that adds a member, an error, a limit or a mark of secrecy to the operations fails here by name.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from botocore import xform_name
 from botocore.loaders import Loader
 
 from cp_thirdparty import _limits, enums, exceptions, models
+from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
 from cp_thirdparty._hooks import make_converter
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.converter import structure
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.secrets import SecretStr
 
-_OPERATIONS = (
-    "PollForThirdPartyJobs",
-    "GetThirdPartyJobDetails",
-    "AcknowledgeThirdPartyJob",
-    "PutThirdPartyJobSuccessResult",
-    "PutThirdPartyJobFailureResult",
-)
+_OPERATIONS = {
+    **dict.fromkeys(THIRD_PARTY.names, ThirdPartyJobClient),
+    **dict.fromkeys(CUSTOM.names, CustomJobClient),
+}
 
-# Shapes whose class has a shorter name.
+# Shapes whose class has another name.
 _CLASS_NAMES = {
+    "Job": "CustomJob",
+    "JobDetails": "CustomJobDetails",
     "AWSSessionCredentials": "ArtifactCredentials",
     "S3ArtifactLocation": "S3Location",
     "ThirdPartyJobDetails": "JobDetails",
@@ -46,6 +47,9 @@ _ANSWERS = {
     "PollForThirdPartyJobs": {"jobs"},
     "GetThirdPartyJobDetails": {"jobDetails"},
     "AcknowledgeThirdPartyJob": {"status"},
+    "PollForJobs": {"jobs"},
+    "GetJobDetails": {"jobDetails"},
+    "AcknowledgeJob": {"status"},
 }
 
 # Members that the service may leave out and we require: without them a job can be neither read nor reported.
@@ -55,6 +59,11 @@ _REQUIRED_BY_US = {
     "ThirdPartyJobDetails.nonce",
     "ThirdPartyJob.client_id",
     "ThirdPartyJob.job_id",
+    "Job.id",
+    "Job.data",
+    "Job.nonce",
+    "JobDetails.id",
+    "JobDetails.data",
 }
 
 # Members that the service's model requires and we do not: who needs all three checks that they are there.
@@ -93,6 +102,8 @@ _IS_SECRET = {
         "encryption_key": False,
     },
     models.JobDetails: {"id": False, "data": False, "nonce": False},
+    models.CustomJob: {"id": False, "data": False, "nonce": False, "account_id": False},
+    models.CustomJobDetails: {"id": False, "data": False, "account_id": False},
     models.ThirdPartyJob: {"client_id": False, "job_id": False},
     models.CurrentRevision: {
         "revision": False,
@@ -107,6 +118,13 @@ _IS_SECRET = {
 # What we send: shape -> (least, most) that we check.
 _SENT = {
     "ThirdPartyJobId": (1, _limits.JOB_ID),
+    "JobId": (None, None),  # the model has a pattern only; ours are the limits of the other kind of job
+    "QueryParamMap": (0, 1),
+    "ActionConfigurationKey": (1, _limits.CONFIGURATION_KEY),
+    "ActionConfigurationQueryableValue": (1, _limits.QUERYABLE_VALUE),
+    "OutputVariablesMap": (None, None),
+    "OutputVariablesKey": (None, None),
+    "OutputVariablesValue": (None, None),
     "ClientToken": (1, _limits.CLIENT_TOKEN),
     "Nonce": (1, _limits.NONCE),
     "ContinuationToken": (1, _limits.CONTINUATION_TOKEN),
@@ -122,7 +140,14 @@ _SENT = {
     "Message": (1, _limits.FAILURE_MESSAGE),
     "Time": (None, None),
 }
-_SENT_PATTERNS = {"ActionProvider": _limits._NAME.pattern, "Version": _limits._NAME.pattern}
+_SENT_PATTERNS = {
+    "ActionProvider": _limits._NAME.pattern,
+    "Version": _limits._NAME.pattern,
+    "ActionConfigurationQueryableValue": _limits._QUERYABLE.pattern,
+    "OutputVariablesKey": _limits._VARIABLE.pattern,
+    # The service may have ids of another form one day, and a worker sends what the service has sent.
+    "JobId": "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +160,9 @@ def service() -> dict[str, Any]:
 def _problems(service: dict[str, Any]) -> list[str]:
     shapes: dict[str, Any] = service["shapes"]
     found: list[str] = []
-    for name in _OPERATIONS:
+    for name, client in _OPERATIONS.items():
         operation = service["operations"][name]
-        if not hasattr(ThirdPartyJobClient, xform_name(name)):
+        if not hasattr(client, xform_name(name)):
             found.append(f"operation without a method: {name}")
         else:
             found += _parameter_problems(shapes[operation["input"]["shape"]], name)
@@ -157,7 +182,7 @@ def _problems(service: dict[str, Any]) -> list[str]:
 
 
 def _parameter_problems(shape: dict[str, Any], name: str) -> Iterator[str]:
-    parameters = inspect.signature(getattr(ThirdPartyJobClient, xform_name(name))).parameters.keys() - {"self"}
+    parameters = inspect.signature(getattr(_OPERATIONS[name], xform_name(name))).parameters.keys() - {"self"}
     members = {xform_name(member) for member in shape["members"]}
     yield from (f"member without a parameter: {name}.{member}" for member in members - parameters)
     yield from (f"parameter without a member: {name}.{parameter}" for parameter in parameters - members)
@@ -169,7 +194,11 @@ def _input_problems(shapes: dict[str, Any], name: str) -> Iterator[str]:
         yield from _shape_problems(shapes, name)
         for member in shape["members"].values():
             yield from _input_problems(shapes, member["shape"])
-    elif "enum" not in shape:
+        return
+    if shape["type"] == "map":
+        for part in ("key", "value"):
+            yield from _input_problems(shapes, shape[part]["shape"])
+    if "enum" not in shape:
         if _SENT.get(name) != (shape.get("min"), shape.get("max")):
             yield f"limits not checked before sending: {name}"
         if _SENT_PATTERNS.get(name) != shape.get("pattern"):
@@ -282,6 +311,23 @@ def _plant(service: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
             ("shapes", "GetThirdPartyJobDetailsInput", "members"),
             {"jobId": {"shape": "ThirdPartyJobId"}},
             "parameter without a member: GetThirdPartyJobDetails.client_token",
+        ),
+        (
+            ("shapes", "PutJobSuccessResultInput", "members", "note"),
+            {"shape": "Revision"},
+            "member without a parameter: PutJobSuccessResult.note",
+        ),
+        (("shapes", "Job", "members", "note"), {"shape": "Revision"}, "member without a field: Job.note"),
+        (("shapes", "QueryParamMap", "max"), 2, "limits not checked before sending: QueryParamMap"),
+        (
+            ("shapes", "OutputVariablesKey", "pattern"),
+            "[a-z]+",
+            "pattern not checked before sending: OutputVariablesKey",
+        ),
+        (
+            ("operations", "PutJobSuccessResult", "errors"),
+            [{"shape": "TooLateException"}],
+            "error without a class: TooLateException",
         ),
         (
             ("shapes", "PollForThirdPartyJobsOutput", "members", "nextToken"),

@@ -8,14 +8,14 @@ aiobotocore, which requires its own version of botocore, so only ``nox -s matrix
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any, cast
 
 import botocore.session
 import pytest
 
-from cp_thirdparty import ThirdPartyJobClient
+from cp_thirdparty import ActionTypeId, CustomJobClient, FailureDetails, FailureType, ThirdPartyJobClient
 
 KINDS = ["blocking", *(["asyncio"] if find_spec("aiobotocore") else [])]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -59,6 +59,18 @@ class _Face:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def custom(self, settings: dict[str, Any]) -> Any:
+        """Return a client of custom jobs over the same connections."""
+        from cp_thirdparty import AsyncCustomJobClient  # noqa: PLC0415 - not installed everywhere
+
+        async def wrap() -> Any:
+            return AsyncCustomJobClient(self._asynchronous._client, **settings)
+
+        face = object.__new__(_Face)
+        face._runner, face._asynchronous = self._runner, self._runner.run_until_complete(wrap())
+        face.__dict__ = face._asynchronous.__dict__
+        return face
 
     def end(self) -> None:
         """Close the client and its loop."""
@@ -106,3 +118,26 @@ def create(kind: str, **settings: Any) -> ThirdPartyJobClient:
 
     _OPEN.append(_Face(AsyncThirdPartyJobClient.create(**settings)))
     return cast("ThirdPartyJobClient", _OPEN[-1])
+
+
+_CUSTOM_TYPE = ActionTypeId(category="Test", owner="Custom", provider="p", version="1")
+_FAILURE = FailureDetails(type=FailureType.JOB_FAILED, message="no")
+
+
+def custom(client: Any) -> CustomJobClient:
+    """Return a client of custom jobs over the connections of another client, with its settings."""
+    settings = {"deadline": client._deadline, "wire_logs": client._wire_logs, "on_call": client._on_call}
+    if isinstance(client, _Face):
+        return cast("CustomJobClient", client.custom(settings))
+    return CustomJobClient(client._client, **settings)
+
+
+def custom_calls(job_id: str) -> dict[str, Callable[[Any], object]]:
+    """Return a call of each operation of custom jobs, over a client of any kind."""
+    return {
+        "PollForJobs": lambda client: custom(client).poll_for_jobs(_CUSTOM_TYPE),
+        "GetJobDetails": lambda client: custom(client).get_job_details(job_id),
+        "AcknowledgeJob": lambda client: custom(client).acknowledge_job(job_id, nonce="3"),
+        "PutJobSuccessResult": lambda client: custom(client).put_job_success_result(job_id, output_variables={"a": ""}),
+        "PutJobFailureResult": lambda client: custom(client).put_job_failure_result(job_id, failure_details=_FAILURE),
+    }

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from botocore.config import Config
 
-from cp_thirdparty import Continued, ExecutionDetails, JobFailedError, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import Continued, CustomJobClient, ExecutionDetails, JobFailedError, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import LocalCodePipeline
 from support.worker_service import TOKENS, AnyJob
@@ -141,6 +141,17 @@ def connect_with(environment: dict[str, str]) -> ThirdPartyJobClient:
     """Create a client in a process that does not have the environment of the test."""
     os.environ.update(environment)
     return ThirdPartyJobClient.create(config=Config(proxies={}))
+
+
+def connect_custom(environment: dict[str, str]) -> CustomJobClient:
+    """Create a client of custom jobs in such a process."""
+    os.environ.update(environment)
+    return CustomJobClient.create(config=Config(proxies={}))
+
+
+def return_variables(job: AnyJob) -> Succeeded:
+    """Return a value of the configuration as an output variable."""
+    return Succeeded(output_variables={"Name": job.details.data.configuration["Name"].get_secret_value()})
 
 
 def connect_if(environment: dict[str, str], process_id: int, path: str) -> ThirdPartyJobClient:

@@ -5,8 +5,8 @@ It reaches the local CodePipeline by the environment.  ``engine=`` is ``threads`
 Dask scheduler.  ``kill=after:running:3`` makes it kill itself, without a word, before or after a step of its journal,
 when it comes to the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and
 ``rows=FILE`` writes which rows of the failure policy were used.  ``partner=bad`` lets the partner's token store,
-journal, hook and log handler fail again and again.  The other settings are those of ``support.long_handlers`` and of
-the worker.
+journal, hook and log handler fail again and again.  ``kind=custom`` works on jobs of a custom action.  The other
+settings are those of ``support.long_handlers`` and of the worker.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import Any
 
 from botocore.config import Config
 
-from cp_thirdparty import JobWorker, ThirdPartyJobClient
+from cp_thirdparty import CustomJobClient, JobWorker, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker import JobEvent, SqliteJournal, _failure_policy, _steps, processes
 from support import long_handlers
 from support.handlers import token_of, write_line
-from support.worker_service import ACTION_TYPE
+from support.worker_service import ACTION_TYPE, CUSTOM_TYPE
 
 _WRITES = ("claim", "running", "result", "finish", "withdraw", "release", "uncertain")
 
@@ -164,11 +164,13 @@ def main() -> None:
     )
     attempts = int(settings.get("attempts", "3"))
     journal = _create_journal(path, settings)
+    is_custom = settings.get("kind") == "custom"
+    client_class: Any = CustomJobClient if is_custom else ThirdPartyJobClient
     worker: JobWorker[Any] = JobWorker(
-        partial(ThirdPartyJobClient.create, config=Config(retries={"total_max_attempts": attempts})),
-        ACTION_TYPE,
+        partial(client_class.create, config=Config(retries={"total_max_attempts": attempts})),
+        CUSTOM_TYPE if is_custom else ACTION_TYPE,
         partial(long_handlers.work, settings=settings),
-        client_tokens=_find_tokens(settings),
+        client_tokens=None if is_custom else _find_tokens(settings),
         journal=journal,
         concurrency=concurrency,
         poll_interval=float(settings.get("poll_interval", "0.05")),

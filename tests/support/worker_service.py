@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cp_thirdparty import ActionTypeId, Job, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import ActionTypeId, CustomJobClient, Job, JobWorker, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import JobScope, MemoryJournal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cp_thirdparty.testing._wire import Response
 
 ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+CUSTOM_TYPE = ActionTypeId(category="Test", owner="Custom", provider="ExampleScan", version="1")
 CLIENT_ID = "client-1"
 CLIENT_TOKEN = "xMARKERx-token"
 TOKENS = {CLIENT_ID: CLIENT_TOKEN}
@@ -42,7 +43,7 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def scope_of(client: ThirdPartyJobClient) -> JobScope:
+def scope_of(client: ThirdPartyJobClient | CustomJobClient) -> JobScope:
     """Return the scope of a worker with this client."""
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=ACTION_TYPE)
 

@@ -14,8 +14,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from cp_thirdparty import ActionTypeId, exceptions
+from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.testing import Action, LocalCodePipeline
-from cp_thirdparty.testing._wire import OPERATIONS, Response
+from cp_thirdparty.testing._wire import Response
 from cp_thirdparty.testing.faults import (
     Delay,
     ExpiredCredentials,
@@ -305,7 +306,7 @@ def test_a_fault_of_one_s_own(service: LocalCodePipeline, connected: Any, action
     assert action.status == "InProgress"
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATION_NAMES)
 def test_each_operation_can_go_wrong(service: LocalCodePipeline, operation: str) -> None:
     """Each of the five operations takes its faults."""
     service.faults.add(operation, Throttling())

@@ -187,6 +187,13 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
             {"clients": _CLIENTS, "actions": [{**_ACTION, "clientId": "xMARKERx"}]},
             "actions[0].clientId: must be the clientId of one of the clients",
         ),
+        (
+            {
+                "clients": _CLIENTS,
+                "actions": [{**_ACTION, "actionTypeId": {**_ACTION["actionTypeId"], "owner": "Custom"}}],
+            },
+            "actions[0].clientId: must not be given for a custom action",
+        ),
         ({"actions": [_ACTION]}, "actions[0].clientId: must be the clientId of one of the clients"),
         ({"clients": _CLIENTS * 2}, "clients[1].clientId: is given more than once"),
         (
@@ -290,4 +297,15 @@ def test_the_scenario_of_the_page_is_one(tmp_path: Path) -> None:
     introduction = scenario.play(LocalCodePipeline(**scenario.settings))
     assert introduction.client_token.get_secret_value() == "a token for tests"
     table = set(re.findall(r"^\| `(\w+)` \| `", page, flags=re.MULTILINE))
-    assert table - {"action_types"} == _SETTINGS.keys() - {"verify_signatures"}
+    assert table - {"action_types", "wrong_owner_error"} == _SETTINGS.keys() - {"verify_signatures"}
+
+
+def test_a_scenario_may_have_custom_actions(tmp_path: Path) -> None:
+    """A custom action has no client, and polls for custom jobs return its job."""
+    custom = {"category": "Test", "owner": "Custom", "provider": "ExampleScan", "version": "1"}
+    content = {"settings": {"customJobTimeout": 60}, "actions": [{"actionTypeId": custom}]}
+    scenario = load(_file(tmp_path, json.dumps(content)))
+    service = LocalCodePipeline(**scenario.settings)
+    introduction = scenario.play(service)
+    with service.custom_client(in_process=True) as client:
+        assert len(client.poll_for_jobs(introduction.action_type_id)) == 1

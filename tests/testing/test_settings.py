@@ -55,7 +55,15 @@ def test_each_setting_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["redelivery_delay", "continuation_delay", "job_timeout", "credential_lifetime", "default_batch_size"]
+    "name",
+    [
+        "redelivery_delay",
+        "continuation_delay",
+        "job_timeout",
+        "custom_job_timeout",
+        "credential_lifetime",
+        "default_batch_size",
+    ],
 )
 def test_a_number_that_makes_no_sense_is_refused(name: str) -> None:
     """A negative time, and a batch of none, are ValueErrors that name the setting."""
@@ -65,7 +73,15 @@ def test_a_number_that_makes_no_sense_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["redelivery_delay", "continuation_delay", "job_timeout", "credential_lifetime", "default_batch_size"]
+    "name",
+    [
+        "redelivery_delay",
+        "continuation_delay",
+        "job_timeout",
+        "custom_job_timeout",
+        "credential_lifetime",
+        "default_batch_size",
+    ],
 )
 @pytest.mark.parametrize("number", [10**400, 1e308, float("inf")])
 def test_a_number_of_any_size_is_accepted(name: str, number: float) -> None:

@@ -24,11 +24,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY, Operations
+from cp_thirdparty.enums import ActionOwnerName
 from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, samples
 from cp_thirdparty.testing.faults import LostAnswer
 
 _REDELIVERY, _CONTINUATION, _TIMEOUT = 30.0, 20.0, 100.0
-_TYPE = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
 _ENDED = ("Succeeded", "Failed", "TimedOut")
 _WORKERS = 3
 
@@ -40,6 +41,9 @@ _picks = st.sampled_from([0, 0, 0, 1, 2, 5])  # of the jobs that are known, the 
 class Workers(RuleBasedStateMachine):
     """Workers that call in any order, and what each of them, and an onlooker, knows."""
 
+    operations: Operations[Any, Any] = THIRD_PARTY
+    owner: ActionOwnerName = "ThirdParty"
+
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
@@ -48,11 +52,13 @@ class Workers(RuleBasedStateMachine):
             redelivery_delay=_REDELIVERY,
             continuation_delay=_CONTINUATION,
             job_timeout=_TIMEOUT,
+            custom_job_timeout=_TIMEOUT,
             journal_size=1,
         )
         self.service.register_client("client-1", "token")
         self.client: Any = _client_of(self.service)
         self.actions: list[Action] = []
+        self.nonces: dict[str, str] = {}  # of custom jobs, which only polls bring
         self.known: list[str] = []  # job ids that a poll has brought to any worker
         self.winners: dict[str, int] = {}  # worker by job id
         self.results: dict[str, Job] = {}  # jobs as they were when their result was accepted
@@ -89,7 +95,8 @@ class Workers(RuleBasedStateMachine):
     @precondition(lambda self: len(self.actions) < 4)
     def start(self) -> None:
         """A pipeline reaches an action."""
-        self.actions.append(self.service.start_action(samples.action_type_id(), client_id="client-1"))
+        client_id = "client-1" if self.operations.has_client_token else None
+        self.actions.append(self.service.start_action(samples.action_type_id(owner=self.owner), client_id=client_id))
 
     @rule(seconds=st.sampled_from([1.0, _CONTINUATION, _REDELIVERY, _TIMEOUT]))
     def time_goes_by(self, seconds: float) -> None:
@@ -99,20 +106,33 @@ class Workers(RuleBasedStateMachine):
     @rule(size=st.integers(1, 3), lost=_lost)
     def poll(self, size: int, lost: bool) -> None:  # noqa: FBT001 - hypothesis calls it by name
         """A worker learns of jobs, unless the response is lost."""
-        _, answer = self.send("PollForThirdPartyJobs", lost=lost, actionTypeId=_TYPE, maxBatchSize=size)
-        if answer is not None:
-            assert len(answer["jobs"]) <= size
-            self.known += [job["jobId"] for job in answer["jobs"] if job["jobId"] not in self.known]
+        jobs = self.ask(size, lost=lost)
+        assert len(jobs) <= size
+        self.nonces.update({self.id_of(job): job.get("nonce", "") for job in jobs})
+        self.known += [self.id_of(job) for job in jobs if self.id_of(job) not in self.known]
+
+    def ask(self, size: int, *, lost: bool) -> list[dict[str, Any]]:
+        """Poll; return no jobs if the response is lost."""
+        mine = {"category": "Test", "owner": self.owner, "provider": "ExampleScan", "version": "1"}
+        _, answer = self.send(self.operations.poll, lost=lost, actionTypeId=mine, maxBatchSize=size)
+        return [] if answer is None else list(answer["jobs"])
+
+    def id_of(self, job: dict[str, Any]) -> str:
+        """Return the id of a job of a poll."""
+        return str(job["jobId" if self.operations.has_client_token else "id"])
+
+    def mine(self, job_id: str) -> dict[str, str]:
+        """Return the parameters of each call about a job."""
+        return {"jobId": job_id, **({"clientToken": "token"} if self.operations.has_client_token else {})}
 
     @rule(worker=_workers, pick=_picks, lost=_lost)
     @precondition(lambda self: self.known)
     def acknowledge(self, worker: int, pick: int, lost: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
         """A worker reads the details and tries to claim the job."""
         job_id = self.pick(pick)
-        mine = {"jobId": job_id, "clientToken": "token"}
-        _, read = self.send("GetThirdPartyJobDetails", lost=False, **mine)
-        nonce = read["jobDetails"]["nonce"]
-        accepted, answer = self.send("AcknowledgeThirdPartyJob", lost=lost, nonce=nonce, **mine)
+        _, read = self.send(self.operations.details, lost=False, **self.mine(job_id))
+        nonce = read["jobDetails"].get("nonce", self.nonces[job_id])
+        accepted, answer = self.send(self.operations.acknowledge, lost=lost, nonce=nonce, **self.mine(job_id))
         if accepted:
             assert job_id not in self.winners, "two winners"
             self.winners[job_id] = worker
@@ -135,7 +155,7 @@ class Workers(RuleBasedStateMachine):
         before = action.jobs
         self.tokens += 1
         token = {"continuationToken": f"token-{self.tokens}"} if continues else {}
-        self.put("PutThirdPartyJobSuccessResult", job_id, lost=lost, **token)
+        self.put(self.operations.success, job_id, lost=lost, **token)
         new = action.jobs[len(before) :]
         if continues and self.service.requests[-1].accepted:
             (brought,) = new
@@ -150,12 +170,12 @@ class Workers(RuleBasedStateMachine):
     def fail(self, pick: int, lost: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
         """A worker reports a failure, whether it has claimed the job or not."""
         failure = {"type": "JobFailed", "message": "no"}
-        self.put("PutThirdPartyJobFailureResult", self.pick_to_report(pick), lost=lost, failureDetails=failure)
+        self.put(self.operations.failure, self.pick_to_report(pick), lost=lost, failureDetails=failure)
 
     def put(self, operation: str, job_id: str, *, lost: bool, **result: Any) -> None:
         """Report, and see that only a job in progress takes it."""
         status = self.job(job_id).status
-        accepted, answer = self.send(operation, lost=lost, jobId=job_id, clientToken="token", **result)
+        accepted, answer = self.send(operation, lost=lost, **self.mine(job_id), **result)
         assert accepted == (status == "InProgress")
         if accepted:
             self.results[job_id] = self.job(job_id)
@@ -202,9 +222,15 @@ class Workers(RuleBasedStateMachine):
         """Look whether polls still offer each job that nobody has claimed, whatever was lost."""
         self.clock.advance(_REDELIVERY)  # more than the next job of an action waits
         waiting = {job.id for action in self.actions for job in action.jobs if job.is_unclaimed}
-        _, answer = self.send("PollForThirdPartyJobs", lost=False, actionTypeId=_TYPE, maxBatchSize=100)
-        assert {job["jobId"] for job in answer["jobs"]} == waiting
+        assert {self.id_of(job) for job in self.ask(100, lost=False)} == waiting
         self.client.close()
+
+
+class CustomWorkers(Workers):
+    """The same for jobs of a custom action."""
+
+    operations = CUSTOM
+    owner = "Custom"
 
 
 @functools.cache
@@ -227,6 +253,7 @@ def _client_of(service: LocalCodePipeline) -> Any:
 
 
 @pytest.mark.hypothesis
-def test_workers_that_race() -> None:
+@pytest.mark.parametrize("workers", [Workers, pytest.param(CustomWorkers, marks=pytest.mark.slow)])
+def test_workers_that_race(workers: type[Workers]) -> None:
     """At most one winner a job, no job lost, each accepted result final, one new job for each continuation."""
-    run_state_machine_as_test(Workers, settings=settings(stateful_step_count=40))
+    run_state_machine_as_test(workers, settings=settings(stateful_step_count=40))

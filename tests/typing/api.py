@@ -26,6 +26,9 @@ from cp_thirdparty import (
     CodePipelineJobError,
     ConfigurationKey,
     CurrentRevision,
+    CustomJob,
+    CustomJobClient,
+    CustomJobDetails,
     EncryptionKey,
     EncryptionKeyType,
     ExecutionDetails,
@@ -155,6 +158,31 @@ def operations(client: ThirdPartyJobClient, action_type_id: ActionTypeId, token:
     client.put_third_party_job_failure_result(
         "job-1", client_token=token, failure_details=FailureDetails(type=FailureType.JOB_FAILED, message="m")
     )
+
+
+def custom_operations(client: CustomJobClient, action_type_id: ActionTypeId) -> None:
+    """Call the five operations of custom jobs."""
+    assert_type(CustomJobClient.create(region_name="us-east-1", on_call=print), CustomJobClient)
+    assert_type(client.poll_for_jobs(action_type_id), tuple[CustomJob, ...])
+    assert_type(client.poll_for_jobs(action_type_id, max_batch_size=5, query_param={"a": "b"}), tuple[CustomJob, ...])
+    assert_type(client.get_job_details("job-1"), CustomJobDetails)
+    assert_type(client.acknowledge_job("job-1", nonce="1"), JobStatus)
+    client.put_job_success_result("job-1", continuation_token="run-1")
+    client.put_job_success_result("job-1", output_variables={"Findings": "3"})
+    client.put_job_failure_result("job-1", failure_details=FailureDetails(type="JobFailed", message="m"))
+    assert_type(client.iter_jobs(action_type_id, query_param={"a": "b"}), Generator[CustomJob, None, None])
+
+
+def custom_details(polled: CustomJob, details: CustomJobDetails) -> None:
+    """Read what a custom job is about."""
+    assert_type(polled.id, str)
+    assert_type(polled.job_id, str)
+    assert_type(polled.client_id, str)
+    assert_type(polled.nonce, str)
+    assert_type(polled.data, JobData)
+    assert_type(details.id, str)
+    assert_type(details.account_id, str | None)
+    assert_type(details.data.inputs["MyApp"], Artifact)
 
 
 # --- the models ------------------------------------------------------------------------------------------------------
@@ -478,6 +506,7 @@ ROOTS: list[type[ThirdPartyError]] = [
     exceptions.InvalidJobStateException,
     exceptions.InvalidNonceException,
     exceptions.JobNotFoundException,
+    exceptions.OutputVariablesSizeExceededException,
     exceptions.ValidationException,
     exceptions.ThrottledError,
     exceptions.ClockSkewError,

@@ -9,8 +9,11 @@ from typing_extensions import assert_type
 
 from cp_thirdparty import (
     ActionTypeId,
+    AsyncCustomJobClient,
     AsyncThirdPartyJobClient,
     CurrentRevision,
+    CustomJob,
+    CustomJobDetails,
     ExecutionDetails,
     FailureDetails,
     JobDetails,
@@ -84,3 +87,14 @@ async def polls(client: AsyncThirdPartyJobClient, mine: ActionTypeId) -> None:
     assert_type(client.iter_third_party_jobs(mine), AsyncGenerator[ThirdPartyJob, None])
     async for job in client.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=1):
         assert_type(job, ThirdPartyJob)
+
+
+async def custom(client: AsyncCustomJobClient, mine: ActionTypeId, details: FailureDetails) -> None:
+    """Call the operations of custom jobs."""
+    assert_type(AsyncCustomJobClient.create(on_call=record), AsyncCustomJobClient)
+    assert_type(await client.poll_for_jobs(mine, max_batch_size=5, query_param={"a": "b"}), tuple[CustomJob, ...])
+    assert_type(await client.get_job_details("job"), CustomJobDetails)
+    assert_type(await client.acknowledge_job("job", nonce="1"), JobStatus)
+    await client.put_job_success_result("job", output_variables={"a": "b"})
+    await client.put_job_failure_result("job", failure_details=details)
+    assert_type(client.iter_jobs(mine, query_param={"a": "b"}), AsyncGenerator[CustomJob, None])

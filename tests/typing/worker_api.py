@@ -14,11 +14,15 @@ import attrs
 from typing_extensions import assert_type
 
 from cp_thirdparty import (
+    ActionConfiguration,
     ActionTypeId,
     Artifact,
     ArtifactStore,
     Continued,
     CurrentRevision,
+    CustomJob,
+    CustomJobClient,
+    CustomJobDetails,
     ExecutionDetails,
     FailureDetails,
     FailureType,
@@ -273,7 +277,7 @@ def _job(
     )
     assert_type(one.id, str)
     assert_type(one.client_id, str)
-    assert_type(one.details, JobDetails)
+    assert_type(one.details, JobDetails | CustomJobDetails)
     assert_type(one.configuration, Scan)
     assert_type(one.continuation_token, str | None)
     assert_type(one.artifacts, ArtifactStore)
@@ -328,7 +332,7 @@ def _journal_entry(
     assert_type(one.scope, JobScope | None)
     assert_type(one.changed_at, float)
     assert_type(one.crashes, int)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
     assert_type(one.outcome, FinishedOutcome | None)
     assert_type(one.result, Result | None)
     assert_type(one.state, JournalState)
@@ -395,48 +399,48 @@ def _memory_journal(
 def _gone(one: Gone, job: ThirdPartyJob, error: str) -> None:
     assert_type(Gone(job=job, error=error), Gone)
     assert_type(one.error, str)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
 
 
 def _handed_back(one: HandedBack, job: ThirdPartyJob) -> None:
     assert_type(HandedBack(job=job), HandedBack)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
 
 
 def _lost_race(one: LostRace, job: ThirdPartyJob) -> None:
     assert_type(LostRace(job=job), LostRace)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
 
 
 def _rejected(one: Rejected, job: ThirdPartyJob, reason: str, error: str | None) -> None:
     assert_type(Rejected(job=job, reason=reason, error=error), Rejected)
     assert_type(one.error, str | None)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
     assert_type(one.reason, str)
 
 
 def _released(one: Released, job: ThirdPartyJob, error: str) -> None:
     assert_type(Released(job=job, error=error), Released)
     assert_type(one.error, str)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
 
 
 def _reported(one: Reported, job: ThirdPartyJob, result: Result, is_confirmed: bool) -> None:
     assert_type(Reported(job=job, result=result, is_confirmed=is_confirmed), Reported)
     assert_type(one.is_confirmed, bool)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
     assert_type(one.result, Result)
 
 
 def _uncertain(one: Uncertain, job: ThirdPartyJob) -> None:
     assert_type(Uncertain(job=job), Uncertain)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
 
 
 def _unsent(one: Unsent, job: ThirdPartyJob, result: Result, error: str) -> None:
     assert_type(Unsent(job=job, result=result, error=error), Unsent)
     assert_type(one.error, str)
-    assert_type(one.job, ThirdPartyJob)
+    assert_type(one.job, ThirdPartyJob | CustomJob)
     assert_type(one.result, Result)
 
 
@@ -573,9 +577,9 @@ def _runner(
     )
     assert_type(one.artifacts, ArtifactsFactory | None)
     assert_type(one.configuration, type[Scan] | None)
-    assert_type(one.connect, Callable[[], ThirdPartyJobClient])
+    assert_type(one.connect, Callable[[], ThirdPartyJobClient | CustomJobClient])
     assert_type(one.handler, Handler[Scan])
-    assert_type(one.tokens, TokenLookup)
+    assert_type(one.tokens, TokenLookup | None)
 
 
 def _not_started(one: NotStarted, error: CodePipelineJobError | None, error_name: str) -> None:
@@ -692,3 +696,19 @@ def _processes(
 def _no_token_error(one: NoTokenError, reason: str, error: str | None) -> None:
     assert_type(NoTokenError(reason, error), NoTokenError)
     assert_type(one.error, str | None)
+
+
+def custom_workers(mine: ActionTypeId) -> None:
+    """Create workers and processors of custom jobs, which have no client tokens."""
+
+    def handle(job: Job[Scan]) -> Succeeded:
+        return Succeeded(output_variables={"Findings": job.id})
+
+    def handle_strings(_: Job) -> Succeeded:
+        return Succeeded(output_variables=None)
+
+    assert_type(JobWorker(CustomJobClient.create, mine, handle, configuration=Scan), JobWorker[Scan])
+    assert_type(JobProcessor(CustomJobClient.create, handle, configuration=Scan), JobProcessor[Scan])
+    assert_type(JobWorker(CustomJobClient.create, mine, handle_strings), JobWorker[ActionConfiguration | None])
+    assert_type(JobProcessor(CustomJobClient.create, handle_strings), JobProcessor[ActionConfiguration | None])
+    assert_type(Succeeded().output_variables, Mapping[str, str] | None)

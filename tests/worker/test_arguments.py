@@ -156,6 +156,7 @@ _ALLOWED: list[dict[str, Any]] = [
     {"on_event": print},
     {"on_event": list[JobEvent]().append},
     {"job_timeout": 60},
+    {"job_timeout": None},
     {"job_timeout": 0.001},
 ]
 _ALLOWED_OF_WORKER: list[dict[str, Any]] = [
@@ -189,7 +190,7 @@ _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"configuration": _PydanticLike}, TypeError, f"configuration: .* not _PydanticLike; {_NOT_A_MODEL}"),
     ({"configuration": _Scan("p", SecretStr("s"))}, TypeError, "configuration: .* not an object of type _Scan"),
     ({"configuration": {}}, TypeError, "configuration: .* not an object of type dict"),
-    ({"client_tokens": None}, TypeError, "client_tokens: must be a mapping .* NoneType is not one"),
+    ({"client_tokens": 7}, TypeError, "client_tokens: must be a mapping .* int is not one"),
     ({"client_tokens": EnvironmentTokens}, TypeError, "client_tokens: must be .*EnvironmentTokens is a class"),
     ({"client_tokens": lambda: "t"}, TypeError, "client_tokens: .* it must take one positional argument, the client"),
     ({"client_tokens": {**TOKENS, "other": 7}}, TypeError, "client_tokens: .* each token a str or a SecretStr"),
@@ -199,7 +200,6 @@ _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"on_event": lambda: None}, TypeError, "on_event: must be a callable; it must take one positional argument"),
     ({"job_timeout": "60"}, TypeError, "job_timeout: must be an int or a float, not str"),
     ({"job_timeout": True}, TypeError, "job_timeout: must be an int or a float, not bool"),
-    ({"job_timeout": None}, TypeError, "job_timeout: must be an int or a float, not NoneType"),
     ({"job_timeout": 0}, ValueError, "job_timeout: must be more than 0 and at most 1,000,000 seconds$"),
     ({"job_timeout": -1.5}, ValueError, "job_timeout: must be more than 0"),
     ({"job_timeout": math.nan}, ValueError, "job_timeout: must be more than 0"),

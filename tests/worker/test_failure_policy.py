@@ -25,6 +25,7 @@ _SERVICE_ERRORS = (
     "InvalidJobStateException",
     "InvalidNonceException",
     "JobNotFoundException",
+    "OutputVariablesSizeExceededException",
     "ServiceError",
     "ThrottledError",
     "ValidationException",
@@ -104,7 +105,7 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
         (
             *("ActionTypeNotFoundException", "InvalidClientTokenException", "ServiceError", "ValidationException"),
-            *(*_CREDENTIALS, "InvalidRequestError", "refused result"),
+            *(*_CREDENTIALS, "InvalidRequestError", "OutputVariablesSizeExceededException", "refused result"),
         ): (Party.US, Next.REJECT),
         None: (Party.SERVICE, Next.RETRY),
     },
@@ -136,7 +137,10 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
     },
     (Step.REPORT, _CLAIMED): {
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
-        ("ValidationException", "refused result"): (Party.JOB, Next.SIMPLIFY_RESULT),
+        ("ValidationException", "OutputVariablesSizeExceededException", "refused result"): (
+            Party.JOB,
+            Next.SIMPLIFY_RESULT,
+        ),
         ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused token"): (
             Party.US,
             Next.RENEW_TOKEN,
@@ -148,7 +152,10 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
     (Step.REPORT, _LOST_RESULT): {
         ("InvalidJobStateException",): (Party.JOB, Next.ACCEPT),
         _GONE: (Party.JOB, Next.END),
-        ("ValidationException", "refused result"): (Party.JOB, Next.SIMPLIFY_RESULT),
+        ("ValidationException", "OutputVariablesSizeExceededException", "refused result"): (
+            Party.JOB,
+            Next.SIMPLIFY_RESULT,
+        ),
         ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused token"): (
             Party.US,
             Next.RENEW_TOKEN,

@@ -12,7 +12,7 @@ import pytest
 from support.journals import SCOPE, crash
 from support.slow_rows import slow_unless
 
-from cp_thirdparty import Succeeded, ThirdPartyJob
+from cp_thirdparty import CustomJob, Succeeded, ThirdPartyJob
 from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.worker import (
     JobScope,
@@ -121,7 +121,7 @@ def _execute(journal: SqliteJournal, statement: str, *parameters: object) -> Non
 class _ClaimsAll(SqliteJournal):
     """It gives a job to whoever asks."""
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
         super().claim(job, scope)
         return True
 
@@ -188,7 +188,7 @@ class _TakesAllForBegun(SqliteJournal):
 class _MixesScopes(SqliteJournal):
     """It has one scope for all."""
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
         return super().claim(job, attrs.evolve(scope, action_type_id=SCOPE.action_type_id))
 
     def recover(self, scope: JobScope) -> Recovered:

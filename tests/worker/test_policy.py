@@ -66,6 +66,19 @@ def test_it_grants_nothing_else(action: str) -> None:
     assert not _grants(action, _REFERENCE)
 
 
+def test_custom_jobs_have_operations_of_their_own() -> None:
+    """A custom action type grants its five operations; the user guide has its owner in lower case."""
+    custom = ActionTypeId(category="Test", owner="Custom", provider="ExampleScan", version="1")
+    (statement,) = worker_policy(custom, region="us-east-1", account=_ACCOUNT)["Statement"]
+    assert statement["Action"] == [f"codepipeline:{each.replace('ThirdParty', '')}" for each in _OPERATIONS]
+    assert statement["Resource"] == [
+        _GUIDE.replace("ThirdParty", "custom"),
+        _GUIDE.replace("ThirdParty", "Custom"),
+        _REFERENCE.replace("ThirdParty", "Custom"),
+    ]
+    IAMPolicyDocumentValidator(json.dumps({"Version": "2012-10-17", "Statement": [statement]})).validate()
+
+
 def test_iam_takes_the_document() -> None:
     """The checks that moto has from IAM find nothing, and they find what is wrong."""
     IAMPolicyDocumentValidator(json.dumps(_policy())).validate()
@@ -92,6 +105,16 @@ def test_a_linter_takes_the_document(tmp_path: Path) -> None:
     broken = _policy()
     broken["Statement"][0]["Resource"] = ["actiontype:ThirdParty"]
     assert "E3510" in _lint(broken, tmp_path / "broken.json").stdout
+
+
+@pytest.mark.slow
+def test_a_linter_takes_the_template_of_the_tutorial() -> None:
+    """AWS's own linter of templates finds nothing in the pipeline with a custom action."""
+    template = Path(__file__).parents[2] / "examples" / "custom_action" / "pipeline.yaml"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), template], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,15 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, Before, SharedJournal, claim, scope_of
 
-from cp_thirdparty import FailureDetails, FailureType, JobFailedError, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import (
+    CustomJob,
+    FailureDetails,
+    FailureType,
+    JobFailedError,
+    Succeeded,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing.faults import ExpiredCredentials, HtmlPage, LostAnswer, ServerError, Throttling
@@ -52,6 +60,7 @@ from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._isolation import SafeClock
 from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._kinds import THIRD_PARTY
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.runner import Runner
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -325,11 +334,11 @@ class _World:
         flow = self._create_flow(clients, is_calm=is_calm)
         try:
             entries: dict[str, JournalEntry | None] = {}
-            work: list[ThirdPartyJob] = []
+            work: list[ThirdPartyJob | CustomJob] = []
             for entry in writer.recover().entries:
                 entries[entry.job.job_id] = entry
                 work.append(entry.job)
-            offers = clients.reader.poll_for_third_party_jobs(ACTION_TYPE, max_batch_size=_JOBS)
+            offers = THIRD_PARTY.poll(clients.reader, ACTION_TYPE, _JOBS)
             work.extend(offer for offer in offers if offer.job_id not in entries)
             for offer in work:
                 job = ClaimedJob(offer, recorder=writer, began_at=0.0, entry=entries.get(offer.job_id))

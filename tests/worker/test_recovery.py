@@ -27,9 +27,9 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import (
+    CustomJob,
     FailureDetails,
     FailureType,
-    JobDetails,
     JobWorker,
     Succeeded,
     ThirdPartyJob,
@@ -290,7 +290,7 @@ def test_an_idempotent_handler_runs_again(left: _Left) -> None:
     """A job that was running is run from its start."""
     left.acknowledge()
     left.journal.running(left.offer.job_id)
-    seen: list[JobDetails] = []
+    seen: list[Any] = []
 
     def handle(job: AnyJob) -> Succeeded:
         seen.append(job.details)
@@ -468,7 +468,7 @@ def test_a_mistake_after_the_acknowledgement_leaves_the_owner_unknown(
 
     def leave(self: Clients, method: Any, *arguments: Any, **more: Any) -> Any:
         found = call(self, method, *arguments, **more)
-        if method.__name__ == "acknowledge_third_party_job":
+        if method.__name__ == "acknowledge":
             raise SystemExit
         return found
 
@@ -484,7 +484,7 @@ def test_a_release_concerns_one_job(left: _Left) -> None:
     released: list[str] = []
 
     class Journal(MemoryJournal):
-        def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+        def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
             writer.release(late.job_id)
             return super().claim(job, scope)
 

@@ -68,11 +68,14 @@ def test_a_worker_killed_at_a_step_loses_no_job(
 _KILLS = {"threads": (120, 6), "processes": (80, 8), "dask": (40, 4)}
 
 
-@pytest.mark.parametrize("engine", _KILLS)
-def test_workers_killed_at_random_lose_no_job(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [*((engine, "third-party") for engine in _KILLS), ("threads", "custom"), ("processes", "custom")],
+)
+def test_workers_killed_at_random_lose_no_job(tmp_path: Path, engine: str, kind: str) -> None:
     """Three workers share a journal; they, their groups, and the processes of their jobs are killed."""
     jobs, number = _KILLS[engine]
-    killed = kills(jobs=jobs, kills=number, seed=7, directory=tmp_path, engine=engine)
+    killed = kills(jobs=jobs, kills=number, seed=7, directory=tmp_path, engine=engine, kind=kind)
     assert killed.is_right, killed
     assert killed.seen.succeeded + killed.seen.failed + killed.seen.uncertain == jobs
 

@@ -28,6 +28,7 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import (
+    CustomJob,
     ExecutionDetails,
     FailureDetails,
     FailureType,
@@ -363,7 +364,7 @@ class _FullDisk(MemoryJournal):
         super().__init__()
         self.is_full = True
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
         if self.is_full:
             raise JournalError("the journal cannot be written: disk full")
         return super().claim(job, scope)
@@ -592,7 +593,7 @@ class _Late(MemoryJournal):
         super().__init__()
         self._late: str | None = name
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
         found = super().claim(job, scope)
         self._raise("claim")
         return found

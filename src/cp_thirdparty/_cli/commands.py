@@ -20,6 +20,7 @@ from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
 __all__ = ["command_of", "create_client"]
@@ -115,7 +116,7 @@ def _quiet(*, debug: bool) -> Generator[None, None, None]:
 def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
-    with _quiet(debug=settings.debug), create_client(settings) as client:
+    with _quiet(debug=settings.debug), create_client(settings, operation.client_class) as client:
         try:
             return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")
         except InvalidRequestError as error:
@@ -123,12 +124,16 @@ def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[s
         raise CommandError(f"{name}: {rule}")
 
 
-def create_client(settings: Settings) -> ThirdPartyJobClient:
+def create_client(
+    settings: Settings, client_class: type[ThirdPartyJobClient | CustomJobClient]
+) -> ThirdPartyJobClient | CustomJobClient:
     """
     Create the client that the options describe.
 
     Args:
         settings: The options.
+
+        client_class: Its class.
 
     Raises:
         CommandError: An option has a value that cannot be used.
@@ -137,7 +142,7 @@ def create_client(settings: Settings) -> ThirdPartyJobClient:
     """
     read, connect = settings.cli_read_timeout or None, settings.cli_connect_timeout or None
     try:
-        return ThirdPartyJobClient.create(
+        return client_class.create(
             region_name=settings.region,
             profile_name=settings.profile,
             endpoint_url=settings.endpoint_url,

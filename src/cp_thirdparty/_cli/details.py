@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import attrs
 
-from cp_thirdparty._core import operations
 from cp_thirdparty._core.operations import Outcome
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.converter import unstructure
-from cp_thirdparty.models import JobDetails
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["details_document"]
@@ -30,7 +29,10 @@ _ORDER = (
 
 
 def details_document(
-    client: ThirdPartyJobClient, job_id: str, client_token: SecretStr, secrets: Literal["mask", "reveal"]
+    client: ThirdPartyJobClient | CustomJobClient,
+    job_id: str,
+    client_token: SecretStr | None,
+    secrets: Literal["mask", "reveal"],
 ) -> dict[str, Any]:
     """
     Read the details of a job.
@@ -42,18 +44,18 @@ def details_document(
 
         job_id: The job.
 
-        client_token: Its client's token.
+        client_token: Its client's token; ``None`` for a custom job.
 
         secrets: Whether to write the masks of secrets or their values.
 
     Raises:
         cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.get_third_party_job_details`.
     """
-    request = operations.get_third_party_job_details(job_id, client_token=client_token)
+    request = client.operations.request_details(job_id, client_token=client_token)
     decode = request.decode
     empty: list[str] = []
 
-    def noting(answer: Mapping[str, Any]) -> Outcome[JobDetails]:
+    def noting(answer: Mapping[str, Any]) -> Outcome[Any]:
         details, error = decode(answer)
         if details is not None:
             empty.extend(name for name in _LISTS if answer["jobDetails"]["data"].get(name) == [])
@@ -61,7 +63,7 @@ def details_document(
 
     # The public method has no document.
     call = client._call  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    details = call(attrs.evolve(request, decode=noting))
+    details: Any = call(attrs.evolve(request, decode=noting))
     document = unstructure(details, secrets=secrets)
     data = {**document["data"], **{name: [] for name in empty}}
     document["data"] = {name: data[name] for name in _ORDER if name in data}

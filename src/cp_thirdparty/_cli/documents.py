@@ -127,7 +127,8 @@ def _parse_shorthand(text: str, kind: Any) -> tuple[Any, str | None]:
         check_unique(name for name, _ in pairs)
     except DuplicateMemberError as error:
         return None, error.problem
-    numbers = {member_name(field.name) for field in attrs.fields(attrs.resolve_types(kind)) if field.type == int | None}
+    fields = attrs.fields(attrs.resolve_types(kind)) if attrs.has(kind) else ()
+    numbers = {member_name(field.name) for field in fields if field.type == int | None}
     return {name: _number(value) if name in numbers else value for name, value in pairs}, None
 
 

@@ -20,10 +20,15 @@ _OPERATIONS = (
     "poll-for-third-party-jobs",
     "put-third-party-job-failure-result",
     "put-third-party-job-success-result",
+    "acknowledge-job",
+    "get-job-details",
+    "poll-for-jobs",
+    "put-job-failure-result",
+    "put-job-success-result",
 )
 _HELP = (
-    "Call CodePipeline's third-party (partner) job operations.  Options are those of `aws codepipeline`; secrets are "
-    "masked unless --reveal-secrets is given."
+    "Call CodePipeline's operations of third-party (partner) and custom jobs.  Options are those of "
+    "`aws codepipeline`; secrets are masked unless --reveal-secrets is given."
 )
 _EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555"
 # The other commands, and their modules.
@@ -67,7 +72,8 @@ class Program(click.Group):
             module = import_module(f"cp_thirdparty._cli.{_HELPERS[cmd_name]}")
             return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
         if cmd_name in _OPERATIONS:
-            by_name = {each.command: each for each in import_module("cp_thirdparty._cli.operations").OPERATIONS}
+            operations = import_module("cp_thirdparty._cli.operations")
+            by_name = {each.command: each for each in (*operations.OPERATIONS, *operations.CUSTOM_OPERATIONS)}
             return cast("click.Command", import_module("cp_thirdparty._cli.commands").command_of(by_name[cmd_name]))
         return None
 

@@ -1,4 +1,4 @@
-"""The five operations as commands: their parameters as options, and how each is called."""
+"""The operations as commands: their parameters as options, and how each is called."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import attrs
 
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 
-__all__ = ["OPERATIONS", "Operation", "Parameter"]
+__all__ = ["CUSTOM_OPERATIONS", "OPERATIONS", "Operation", "Parameter"]
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +24,7 @@ class Parameter:
 
         option: The option of the command line.
 
-        kind: ``str``, ``int``, or the model that is made of it.
+        kind: ``str``, ``int``, ``dict`` for strings by name, or the model that is made of it.
 
         is_required: Whether there must be one.
 
@@ -56,8 +57,10 @@ class Operation:
 
         parameters: What it takes.
 
-        call: Calls it with values by the service's names, and returns the response as a document; its last argument
-            chooses whether to mask or reveal secrets.
+        client_class: The class of the client that calls it.
+
+        call: Calls it with values by the service's names, and returns the response as a document; its last argument decides
+            whether to mask or reveal secrets.
     """
 
     name: str
@@ -65,7 +68,8 @@ class Operation:
     help: str
     example: str
     parameters: tuple[Parameter, ...]
-    call: Callable[[ThirdPartyJobClient, Mapping[str, Any], Any], dict[str, Any]]
+    client_class: type[ThirdPartyJobClient | CustomJobClient] = ThirdPartyJobClient
+    call: Callable[[Any, Mapping[str, Any], Any], dict[str, Any]]
 
 
 def _poll(client: ThirdPartyJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
@@ -106,6 +110,41 @@ def _fail(client: ThirdPartyJobClient, values: Mapping[str, Any], _: Any) -> dic
     return {}
 
 
+def _poll_custom(client: CustomJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
+    from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - only some operations need it
+
+    jobs = client.poll_for_jobs(
+        values["actionTypeId"], max_batch_size=values.get("maxBatchSize"), query_param=values.get("queryParam")
+    )
+    return {"jobs": [unstructure(job, secrets=secrets) for job in jobs]}
+
+
+def _custom_details(client: CustomJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
+    from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - only this operation needs it
+
+    return details_document(client, values["jobId"], None, secrets)
+
+
+def _acknowledge_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
+    return {"status": str(client.acknowledge_job(values["jobId"], nonce=values["nonce"]))}
+
+
+def _succeed_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
+    client.put_job_success_result(
+        values["jobId"],
+        continuation_token=values.get("continuationToken"),
+        current_revision=values.get("currentRevision"),
+        execution_details=values.get("executionDetails"),
+        output_variables=values.get("outputVariables"),
+    )
+    return {}
+
+
+def _fail_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
+    client.put_job_failure_result(values["jobId"], failure_details=values["failureDetails"])
+    return {}
+
+
 _JOB_ID = Parameter(member="jobId", option="--job-id", help="Id of the job, 1 to 512 characters.")
 _CLIENT_TOKEN = Parameter(
     member="clientToken",
@@ -116,6 +155,8 @@ _CLIENT_TOKEN = Parameter(
 )
 _ACTION_TYPE = "category=Test,owner=ThirdParty,provider=ExampleScan,version=1"
 _SHORT = "As JSON, as NAME=VALUE,NAME=VALUE, or as file://PATH."
+
+_EXAMPLE_ID = "11111111-2222-4333-8444-555555555555"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -212,4 +253,60 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         call=_fail,
     ),
+)
+
+
+def _custom(
+    third_party: Operation,
+    name: str,
+    call: Callable[[CustomJobClient, Mapping[str, Any], Any], dict[str, Any]],
+    more: tuple[Parameter, ...] = (),
+    **texts: str,
+) -> Operation:
+    """Create an operation of custom jobs from that of third-party jobs: without the client token, perhaps with more."""
+    command = third_party.command.replace("third-party-", "")
+    example = third_party.example.replace(third_party.command, command).replace("owner=ThirdParty", "owner=Custom")
+    return attrs.evolve(
+        third_party,
+        name=name,
+        command=command,
+        parameters=(*(each for each in third_party.parameters if each is not _CLIENT_TOKEN), *more),
+        client_class=CustomJobClient,
+        call=call,
+        **{"example": example, **texts},
+    )
+
+
+_QUERY = Parameter(
+    member="queryParam",
+    option="--query-param",
+    kind=dict,
+    is_required=False,
+    help=f"The queryable key of the configuration and its value. {_SHORT} Default: jobs with any value.",
+)
+_VARIABLES = Parameter(
+    member="outputVariables",
+    option="--output-variables",
+    kind=dict,
+    is_required=False,
+    help=f"Values that later actions can use, by name. {_SHORT} Default: none.",
+)
+
+CUSTOM_OPERATIONS: tuple[Operation, ...] = (
+    _custom(
+        OPERATIONS[0],
+        "PollForJobs",
+        _poll_custom,
+        (_QUERY,),
+        help="Ask for jobs of a custom action. Secrets are masked unless --reveal-secrets is given.",
+    ),
+    _custom(OPERATIONS[1], "GetJobDetails", _custom_details, example=f"get-job-details --job-id {_EXAMPLE_ID}"),
+    _custom(
+        OPERATIONS[2],
+        "AcknowledgeJob",
+        _acknowledge_custom,
+        help="Claim a job with the nonce of its poll. Work on it only if the status is InProgress.",
+    ),
+    _custom(OPERATIONS[3], "PutJobSuccessResult", _succeed_custom, (_VARIABLES,)),
+    _custom(OPERATIONS[4], "PutJobFailureResult", _fail_custom),
 )

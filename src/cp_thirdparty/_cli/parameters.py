@@ -81,7 +81,9 @@ def _document_values(operation: Operation, document: Any, option: str) -> dict[s
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, content in document.items():
-        if name in known:
+        if name in known and known[name].kind is dict:
+            values[name] = content  # the client checks it
+        elif name in known:
             value, found = read_input(content, known[name].kind, name)
             values[name] = SecretStr(value) if known[name].is_secret and not found else value
             problems.extend(found)
@@ -123,6 +125,8 @@ def _read(parameter: Parameter, value: Any) -> Any:
     if parameter.kind is int:
         return value
     text = read_text(value, parameter.option)
+    if parameter.kind is dict:
+        return parse_structure(text, dict, parameter.option)
     return text if parameter.kind is str else read_model(parameter.kind, text, parameter.option)
 
 

@@ -25,7 +25,6 @@ from cp_thirdparty._core.call import (
     current_call,
 )
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty._core.parsed import Filter, find_filter
 from cp_thirdparty._core.responses import is_throttling
 from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
@@ -40,10 +39,10 @@ _LONGEST_PAUSE: Final = 20.0
 _ASKED_PAUSE: Final = 5.0
 
 
-def install(client: BaseClient) -> None:
-    """Observe the operations of a client; a second time changes nothing."""
+def install(client: BaseClient, operation_names: Iterable[str]) -> None:
+    """Observe operations of a client; a second time changes nothing."""
     events = client.meta.events
-    for name in OPERATION_NAMES:
+    for name in operation_names:
         for event, handler in _HANDLERS.items():
             events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"{_OWNER}.{event}.{name}")
         keep_known = find_filter(client.meta.service_model.operation_model(name))

@@ -1,5 +1,5 @@
 """
-The five operations without I/O: checked parameters out, model in.
+The operations of both kinds of jobs without I/O: checked parameters out, model in.
 
 Nothing here raises: a refused parameter and an undecodable response are returned as errors, so that no traceback ever
 leads through a frame that holds a secret.
@@ -7,8 +7,9 @@ leads through a frame that holds a secret.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
 
@@ -21,6 +22,8 @@ from cp_thirdparty.exceptions import InvalidRequestError, ResponseDecodeError, T
 from cp_thirdparty.models import (
     ActionTypeId,
     CurrentRevision,
+    CustomJob,
+    CustomJobDetails,
     ExecutionDetails,
     FailureDetails,
     JobDetails,
@@ -28,16 +31,11 @@ from cp_thirdparty.models import (
 )
 from cp_thirdparty.secrets import SecretStr
 
-OPERATION_NAMES: Final = (
-    "PollForThirdPartyJobs",
-    "GetThirdPartyJobDetails",
-    "AcknowledgeThirdPartyJob",
-    "PutThirdPartyJobSuccessResult",
-    "PutThirdPartyJobFailureResult",
-)
-
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_JobT = TypeVar("_JobT")
+_JobT_co = TypeVar("_JobT_co", covariant=True)
+_DetailsT = TypeVar("_DetailsT", JobDetails, CustomJobDetails)
 
 # A model and no error, or the error.
 Outcome = tuple[_T | None, ThirdPartyError | None]
@@ -78,82 +76,148 @@ class Request(Generic[_T_co]):
         return tuple([value for value in self.parameters.values() if isinstance(value, SecretStr)])
 
 
-def poll_for_third_party_jobs(
-    action_type_id: ActionTypeId, *, max_batch_size: int | None
-) -> Request[tuple[ThirdPartyJob, ...]]:
-    """Ask for jobs."""
-    parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
-    if max_batch_size is not None:
-        parameters.append(("max_batch_size", max_batch_size, _limits.int_in_range(max_batch_size, 1)))
-    return _request("PollForThirdPartyJobs", None, parameters, _jobs, is_repeatable=True)
+@attrs.frozen(kw_only=True)
+class Operations(Generic[_JobT, _DetailsT]):
+    """
+    The five operations of one kind of job, by the names that the service gives them.
 
+    Attributes:
+        poll: Returns jobs.
 
-def get_third_party_job_details(job_id: str, *, client_token: str | SecretStr) -> Request[JobDetails]:
-    """Ask for the details of a job."""
+        details: Returns the details of a job.
 
-    def decode(response: Mapping[str, Any]) -> Outcome[JobDetails]:
-        return _details(response, job_id)
+        acknowledge: Claims a job.
 
-    return _request("GetThirdPartyJobDetails", job_id, _job(job_id, client_token), decode, is_repeatable=True)
+        success: Reports a success.
 
+        failure: Reports a failure.
 
-def acknowledge_third_party_job(job_id: str, *, nonce: str, client_token: str | SecretStr) -> Request[JobStatus]:
-    """Claim a job."""
-    parameters = [*_job(job_id, client_token), _text("nonce", nonce, _limits.NONCE)]
-    return _request("AcknowledgeThirdPartyJob", job_id, parameters, _status, is_repeatable=False)
+        poll_output: The model of the response to a poll.
 
+        job_details: The model of the details.
 
-def put_third_party_job_success_result(
-    job_id: str,
-    *,
-    client_token: str | SecretStr,
-    continuation_token: str | None,
-    current_revision: CurrentRevision | None,
-    execution_details: ExecutionDetails | None,
-) -> Request[None]:
-    """Report a success."""
-    parameters = _job(job_id, client_token)
-    if continuation_token is not None:
-        parameters.append(_text("continuation_token", continuation_token, _limits.CONTINUATION_TOKEN))
-    if current_revision is not None:
-        parameters.append(_model("current_revision", current_revision, CurrentRevision, fit_current_revision))
-    if execution_details is not None:
-        parameters.append(_model("execution_details", execution_details, ExecutionDetails, fit_execution_details))
-    return _request("PutThirdPartyJobSuccessResult", job_id, parameters, _nothing, is_repeatable=False)
+        has_client_token: Whether all of them but the poll have a client token.
+    """
 
+    poll: str
+    details: str
+    acknowledge: str
+    success: str
+    failure: str
+    poll_output: type[_PollOutput[_JobT]]
+    job_details: type[_DetailsT]
+    has_client_token: bool
 
-def put_third_party_job_failure_result(
-    job_id: str, *, client_token: str | SecretStr, failure_details: FailureDetails
-) -> Request[None]:
-    """Report a failure."""
-    details = _model("failure_details", failure_details, FailureDetails, fit_failure_details)
-    parameters = [*_job(job_id, client_token), details]
-    return _request("PutThirdPartyJobFailureResult", job_id, parameters, _nothing, is_repeatable=False)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all five."""
+        return self.poll, self.details, self.acknowledge, self.success, self.failure
+
+    def request_poll(
+        self,
+        action_type_id: ActionTypeId,
+        *,
+        max_batch_size: int | None,
+        query_param: Mapping[str, str] | None = None,
+    ) -> Request[tuple[_JobT, ...]]:
+        """Ask for jobs."""
+        parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
+        if max_batch_size is not None:
+            parameters.append(("max_batch_size", max_batch_size, _limits.int_in_range(max_batch_size, 1)))
+        if query_param is not None:
+            parameters.append(_strings("query_param", query_param, _limits.query_param))
+        return _request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
+
+    def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
+        """Ask for the details of a job."""
+        decode = functools.partial(self._decode_details, job_id=job_id)
+        return _request(self.details, job_id, self._job(job_id, client_token), decode, is_repeatable=True)
+
+    def request_claim(
+        self, job_id: str, *, nonce: str, client_token: str | SecretStr | None = None
+    ) -> Request[JobStatus]:
+        """Claim a job."""
+        parameters = [*self._job(job_id, client_token), _text("nonce", nonce, _limits.NONCE)]
+        return _request(self.acknowledge, job_id, parameters, _status, is_repeatable=False)
+
+    def request_success(
+        self,
+        job_id: str,
+        *,
+        client_token: str | SecretStr | None = None,
+        continuation_token: str | None,
+        current_revision: CurrentRevision | None,
+        execution_details: ExecutionDetails | None,
+        output_variables: Mapping[str, str] | None = None,
+    ) -> Request[None]:
+        """Report a success."""
+        parameters = self._job(job_id, client_token)
+        if continuation_token is not None:
+            parameters.append(_text("continuation_token", continuation_token, _limits.CONTINUATION_TOKEN))
+        if current_revision is not None:
+            parameters.append(_model("current_revision", current_revision, CurrentRevision, fit_current_revision))
+        if execution_details is not None:
+            parameters.append(_model("execution_details", execution_details, ExecutionDetails, fit_execution_details))
+        if output_variables is not None:
+            name, variables, rule = _strings("output_variables", output_variables, _limits.output_variables)
+            if variables is not None and continuation_token is not None:
+                rule = "must not be given with a continuation_token"
+            parameters.append((name, variables, rule))
+        return _request(self.success, job_id, parameters, _nothing, is_repeatable=False)
+
+    def request_failure(
+        self, job_id: str, *, client_token: str | SecretStr | None = None, failure_details: FailureDetails
+    ) -> Request[None]:
+        """Report a failure."""
+        details = _model("failure_details", failure_details, FailureDetails, fit_failure_details)
+        parameters = [*self._job(job_id, client_token), details]
+        return _request(self.failure, job_id, parameters, _nothing, is_repeatable=False)
+
+    def _job(self, job_id: str, client_token: str | SecretStr | None) -> list[_Parameter]:
+        parameters = [_text("job_id", job_id, _limits.JOB_ID)]
+        if self.has_client_token:
+            parameters.append(_secret("client_token", client_token, _limits.CLIENT_TOKEN))
+        return parameters
+
+    def _decode_jobs(self, answer: Mapping[str, Any]) -> Outcome[tuple[_JobT, ...]]:
+        output, problems = read(answer, self.poll_output)
+        return (None, ResponseDecodeError(problems)) if output is None else (output.jobs, None)
+
+    def _decode_details(self, answer: Mapping[str, Any], job_id: str) -> Outcome[_DetailsT]:
+        if answer.get("jobDetails") is None:
+            return None, ResponseDecodeError(["required field missing: jobDetails"])
+        details, problems = read(answer["jobDetails"], self.job_details)
+        if details is None:
+            return None, ResponseDecodeError(problems)
+        if details.id != job_id:
+            return None, ResponseDecodeError(["id: must be that of the job that was asked for"])
+        return details, None
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
 
 
-_PLAIN: Final = (str, int, SecretStr)
+_PLAIN: Final = (str, int, dict, SecretStr)
 
 
 # Name, value, and the rule that the value breaks or ``None``.
 _Parameter = tuple[str, Any, str | None]
 
 
-def _job(job_id: str, client_token: str | SecretStr) -> list[_Parameter]:
-    return [_text("job_id", job_id, _limits.JOB_ID), _secret("client_token", client_token, _limits.CLIENT_TOKEN)]
-
-
 def _text(name: str, value: str, maximum: int) -> _Parameter:
     return name, value, _limits.text(value, maximum)
 
 
-def _secret(name: str, value: str | SecretStr, maximum: int) -> _Parameter:
+def _secret(name: str, value: str | SecretStr | None, maximum: int) -> _Parameter:
     if not isinstance(value, (str, SecretStr)):
         return name, None, "must be a str or a SecretStr"
     secret = SecretStr.wrap(value)
     return name, secret, _limits.text(secret.get_secret_value(), maximum)
+
+
+def _strings(name: str, value: Mapping[str, str], check: Callable[[object], str | None]) -> _Parameter:
+    broken_rule = check(value)
+    return name, None if broken_rule else dict(value) or None, broken_rule
 
 
 def _model(name: str, value: object, model: type[_T], fit: Callable[[_T], object]) -> _Parameter:
@@ -215,35 +279,59 @@ def _unstructure(value: Any) -> Any:
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
-class _PollOutput:
-    jobs: tuple[ThirdPartyJob, ...]
-
-
-@attrs.frozen(kw_only=True, weakref_slot=False)
 class _AcknowledgeOutput:
     status: JobStatus
 
 
-def _jobs(response: Mapping[str, Any]) -> Outcome[tuple[ThirdPartyJob, ...]]:
-    output, problems = read(response, _PollOutput)
-    return (None, ResponseDecodeError(problems)) if output is None else (output.jobs, None)
-
-
-def _status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
-    output, problems = read(response, _AcknowledgeOutput)
+def _status(answer: Mapping[str, Any]) -> Outcome[JobStatus]:
+    output, problems = read(answer, _AcknowledgeOutput)
     return (None, ResponseDecodeError(problems)) if output is None else (output.status, None)
-
-
-def _details(response: Mapping[str, Any], job_id: str) -> Outcome[JobDetails]:
-    if response.get("jobDetails") is None:
-        return None, ResponseDecodeError(["required field missing: jobDetails"])
-    details, problems = read(response["jobDetails"], JobDetails)
-    if details is None:
-        return None, ResponseDecodeError(problems)
-    if details.id != job_id:
-        return None, ResponseDecodeError(["id: must be that of the job that was asked for"])
-    return details, None
 
 
 def _nothing(_answer: Mapping[str, Any]) -> Outcome[None]:
     return None, None
+
+
+class _PollOutput(Protocol[_JobT_co]):
+    """What both polls return."""
+
+    @property
+    def jobs(self) -> tuple[_JobT_co, ...]: ...
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _ThirdPartyJobs:
+    jobs: tuple[ThirdPartyJob, ...]
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _CustomJobs:
+    jobs: tuple[CustomJob, ...]
+
+
+# --- the only list of operations -------------------------------------------------------------------------------------
+
+
+THIRD_PARTY: Final = Operations[ThirdPartyJob, JobDetails](
+    poll="PollForThirdPartyJobs",
+    details="GetThirdPartyJobDetails",
+    acknowledge="AcknowledgeThirdPartyJob",
+    success="PutThirdPartyJobSuccessResult",
+    failure="PutThirdPartyJobFailureResult",
+    poll_output=_ThirdPartyJobs,
+    job_details=JobDetails,
+    has_client_token=True,
+)
+
+CUSTOM: Final = Operations[CustomJob, CustomJobDetails](
+    poll="PollForJobs",
+    details="GetJobDetails",
+    acknowledge="AcknowledgeJob",
+    success="PutJobSuccessResult",
+    failure="PutJobFailureResult",
+    poll_output=_CustomJobs,
+    job_details=CustomJobDetails,
+    has_client_token=False,
+)
+
+OPERATION_NAMES: Final = (*THIRD_PARTY.names, *CUSTOM.names)

@@ -18,6 +18,7 @@ MODELLED: Final[Mapping[str, type[ServiceError]]] = {
         "InvalidJobStateException",
         "InvalidNonceException",
         "JobNotFoundException",
+        "OutputVariablesSizeExceededException",
         "ValidationException",
     )
 }

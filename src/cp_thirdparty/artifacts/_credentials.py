@@ -11,7 +11,7 @@ import attrs
 from botocore.credentials import RefreshableCredentials
 
 from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdPartyError
-from cp_thirdparty.models import ArtifactCredentials, JobDetails
+from cp_thirdparty.models import AnyJobDetails, ArtifactCredentials
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["JobCredentials", "check_credentials"]
@@ -39,7 +39,7 @@ class JobCredentials(RefreshableCredentials):
         generation: How often they were renewed.
     """
 
-    def __init__(self, details: JobDetails, read: Callable[[], JobDetails], clock: Callable[[], float]) -> None:
+    def __init__(self, details: AnyJobDetails, read: Callable[[], AnyJobDetails], clock: Callable[[], float]) -> None:
         self._details = details
         self._read = read
         self._clock = clock
@@ -102,8 +102,8 @@ class JobCredentials(RefreshableCredentials):
         finally:
             self.generation += inside._frozen_credentials is not before  # noqa: SLF001 - as before
 
-    def _metadata(self, details: JobDetails) -> dict[str, str]:
-        given: Any = details.data.artifact_credentials  # complete: refused_credentials() has looked
+    def _metadata(self, details: AnyJobDetails) -> dict[str, str]:
+        given: Any = details.data.artifact_credentials  # complete: check_credentials() has looked
         return {
             "access_key": given.access_key_id.get_secret_value(),
             "secret_key": given.secret_access_key.get_secret_value(),
@@ -112,12 +112,12 @@ class JobCredentials(RefreshableCredentials):
         }
 
 
-def _secrets(details: JobDetails) -> tuple[SecretStr, ...]:
-    given: Any = details.data.artifact_credentials  # complete: refused_credentials() has looked
+def _secrets(details: AnyJobDetails) -> tuple[SecretStr, ...]:
+    given: Any = details.data.artifact_credentials  # complete: check_credentials() has looked
     return (given.access_key_id, given.secret_access_key, given.session_token)
 
 
-def check_credentials(details: JobDetails) -> CredentialsError | None:
+def check_credentials(details: AnyJobDetails) -> CredentialsError | None:
     """Return why a job's credentials are of no use, or ``None``: botocore would look for others."""
     given = details.data.artifact_credentials
     if given is None:
@@ -132,12 +132,12 @@ def check_credentials(details: JobDetails) -> CredentialsError | None:
     return None
 
 
-def _difference(first: JobDetails, second: JobDetails) -> ArtifactError | None:
+def _difference(first: AnyJobDetails, second: AnyJobDetails) -> ArtifactError | None:
     changed = list(_differing_fields(first, second))
     return ArtifactError(f"the details of the job have changed: {', '.join(changed)}") if changed else None
 
 
-def _differing_fields(first: JobDetails, second: JobDetails) -> Iterator[str]:
+def _differing_fields(first: AnyJobDetails, second: AnyJobDetails) -> Iterator[str]:
     """Name what differs, but for the credentials, and the nonce, which may change."""
     if first.id != second.id:
         yield "id"

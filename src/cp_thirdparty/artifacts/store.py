@@ -38,8 +38,9 @@ from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.create import write_archive
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
-from cp_thirdparty.models import Artifact, JobDetails
+from cp_thirdparty.models import AnyJobDetails, Artifact
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["ArtifactStore"]
@@ -79,7 +80,7 @@ class ArtifactStore:
 
     _job_id = ""  # of one whose creation has failed
 
-    def __init__(self, objects: Objects, details: JobDetails, bounds: Bounds) -> None:
+    def __init__(self, objects: Objects, details: AnyJobDetails, bounds: Bounds) -> None:
         self._objects = objects
         self._bounds = bounds
         self._job_id = details.id
@@ -90,10 +91,10 @@ class ArtifactStore:
     @hide_arguments
     def for_job(
         cls,
-        client: ThirdPartyJobClient,
-        details: JobDetails,
+        client: ThirdPartyJobClient | CustomJobClient,
+        details: AnyJobDetails,
         *,
-        client_token: str | SecretStr,
+        client_token: str | SecretStr | None = None,
         expected_bucket_owner: str | None = None,
         endpoint_url: str | None = None,
         region_name: str | None = None,
@@ -112,7 +113,7 @@ class ArtifactStore:
 
             details: The details of the job, best read just now.
 
-            client_token: The token that belongs to the job's client id.
+            client_token: The token that belongs to the job's client id; ``None`` for a custom job, which has none.
 
             expected_bucket_owner: Account id, 12 digits, that must own the buckets; S3 refuses others.
 
@@ -154,13 +155,17 @@ class ArtifactStore:
 
             cp_thirdparty.exceptions.ArtifactError: Two input or two output artifacts have one name.
 
-            TypeError: ``deadline`` or ``is_cancelled`` has the wrong type.
+            TypeError: ``deadline`` or ``is_cancelled`` has the wrong type, or a client token is missing or given to a
+                client of custom jobs.
         """
+        if isinstance(client, CustomJobClient) is not (client_token is None):
+            del client_token
+            raise TypeError("client_token: must be given with a ThirdPartyJobClient, and not with a CustomJobClient")
         bounds = Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled)
         if not is_installed("s3transfer"):
             del client_token
             raise missing_extra("s3transfer")
-        token = SecretStr.wrap(client_token)
+        token = None if client_token is None else SecretStr.wrap(client_token)
         del client_token  # from here on it is hidden: this frame is in every traceback
         refused = (
             check_credentials(details)
@@ -169,7 +174,7 @@ class ArtifactStore:
         )
         if refused is not None:
             raise refused
-        read = functools.partial(client.get_third_party_job_details, details.id, client_token=token)
+        read = _reader(client, details.id, token)
         key = details.data.encryption_key
         key_id = None if key is None else key.id
         s3 = create_s3(
@@ -402,6 +407,15 @@ class ArtifactStore:
         if error is not None:
             raise error
         return cast("_T", value)
+
+
+def _reader(
+    client: ThirdPartyJobClient | CustomJobClient, job_id: str, client_token: SecretStr | None
+) -> Callable[[], AnyJobDetails]:
+    """Return what reads the details of a job again."""
+    if isinstance(client, CustomJobClient):
+        return functools.partial(client.get_job_details, job_id)
+    return functools.partial(client.get_third_party_job_details, job_id, client_token=client_token or "")
 
 
 def _by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Artifact]:

@@ -143,13 +143,23 @@ def _poll(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {"jobs": [unstructure(job) for job in jobs]}
 
 
+def _poll_custom(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    action_type_id = structure(parameters["actionTypeId"], ActionTypeId)
+    jobs = states.poll_custom(action_type_id, parameters.get("maxBatchSize"), parameters.get("queryParam") or {})
+    return {"jobs": [unstructure(job, secrets="reveal") for job in jobs]}
+
+
+def _custom_details(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {"jobDetails": unstructure(states.custom_details(parameters["jobId"]), secrets="reveal")}
+
+
 def _details(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
     details = states.details(parameters["jobId"], parameters["clientToken"])
     return {"jobDetails": unstructure(details, secrets="reveal")}
 
 
 def _acknowledge(states: States, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    status = states.acknowledge(parameters["jobId"], parameters["nonce"], parameters["clientToken"])
+    status = states.acknowledge(parameters["jobId"], parameters["nonce"], parameters.get("clientToken"))
     return {"status": status.value}
 
 
@@ -159,13 +169,14 @@ def _put_success(states: States, parameters: Mapping[str, Any]) -> None:
         continuation_token=parameters.get("continuationToken"),
         current_revision=None if revision is None else structure(revision, CurrentRevision),
         execution_details=None if execution is None else structure(execution, ExecutionDetails),
+        output_variables=parameters.get("outputVariables") or {},
     )
-    states.put_success(parameters["jobId"], parameters["clientToken"], success)
+    states.put_success(parameters["jobId"], parameters.get("clientToken"), success)
 
 
 def _put_failure(states: States, parameters: Mapping[str, Any]) -> None:
     failure = structure(parameters["failureDetails"], FailureDetails)
-    states.put_failure(parameters["jobId"], parameters["clientToken"], failure)
+    states.put_failure(parameters["jobId"], parameters.get("clientToken"), failure)
 
 
 _HANDLERS: Mapping[str, Callable[[States, Mapping[str, Any]], dict[str, Any] | None]] = {
@@ -174,4 +185,9 @@ _HANDLERS: Mapping[str, Callable[[States, Mapping[str, Any]], dict[str, Any] | N
     "AcknowledgeThirdPartyJob": _acknowledge,
     "PutThirdPartyJobSuccessResult": _put_success,
     "PutThirdPartyJobFailureResult": _put_failure,
+    "PollForJobs": _poll_custom,
+    "GetJobDetails": _custom_details,
+    "AcknowledgeJob": _acknowledge,
+    "PutJobSuccessResult": _put_success,
+    "PutJobFailureResult": _put_failure,
 }

@@ -12,6 +12,7 @@ import attrs
 
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._input import parse_json, read_input, unknown_member
+from cp_thirdparty.enums import ActionOwner
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing.server import LocalCodePipeline
@@ -23,6 +24,7 @@ _SETTINGS: Mapping[str, type[float | int | bool]] = {
     "redelivery_delay": float,
     "continuation_delay": float,
     "job_timeout": float,
+    "custom_job_timeout": float,
     "default_batch_size": int,
     "credential_lifetime": float,
     "readable_after_acknowledgement": bool,
@@ -52,8 +54,8 @@ class _Client:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class _Action:
-    client_id: str
     action_type_id: ActionTypeId
+    client_id: str | None = None
     configuration: Mapping[str, SecretStr] | None = None
     input_artifacts: tuple[Artifact, ...] = ()
     output_artifacts: tuple[Artifact, ...] = ()
@@ -130,8 +132,8 @@ def load(path: Path) -> Scenario:
 
     * ``settings``: numbers and booleans by the constructor's names in camelCase, such as ``"redeliveryDelay": 1``.
     * ``clients``: objects with ``clientId`` and ``clientToken``; without any, one is made up.
-    * ``actions``: objects with ``clientId``, ``actionTypeId``, and, in the service's own form,
-      ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``,
+    * ``actions``: objects with ``actionTypeId``, ``clientId`` unless the owner is ``Custom``, and, in the service's own
+      form, ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``,
       ``encryptionKey``, ``pipelineContext``.
 
     Raises:
@@ -175,7 +177,10 @@ def _client_problems(content: _Content) -> Iterator[str]:
             yield f"clients[{index}].clientId: is given more than once"
         known.add(client.client_id)
     for index, action in enumerate(content.actions):
-        if action.client_id not in known:
+        if action.action_type_id.owner == ActionOwner.CUSTOM:
+            if action.client_id is not None:
+                yield f"actions[{index}].clientId: must not be given for a custom action"
+        elif action.client_id not in known:
             yield f"actions[{index}].clientId: must be the clientId of one of the clients"
 
 

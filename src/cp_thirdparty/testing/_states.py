@@ -1,5 +1,5 @@
 """
-The state of the local CodePipeline: clients, actions and jobs, and how the five operations change them.
+What the local CodePipeline knows: clients, actions and jobs, and how the operations change them.
 
 No I/O; time is a clock that is an argument.  All methods are thread-safe.  What AWS does not document is an argument
 with a stated default.
@@ -15,13 +15,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import attrs
 
-from cp_thirdparty.enums import JobStatus
+from cp_thirdparty import _limits
+from cp_thirdparty.enums import ActionOwner, JobStatus
 from cp_thirdparty.models import (
     ActionConfiguration,
     ActionContext,
     ActionTypeId,
     Artifact,
     ArtifactCredentials,
+    CustomJob,
+    CustomJobDetails,
     EncryptionKey,
     FailureDetails,
     JobData,
@@ -41,6 +44,10 @@ __all__ = ["Action", "Job", "RefusedError", "States", "Success"]
 _SHORTEST_WAIT = 0.05
 # Seconds.  An int may have more digits than a float can have, and any time after this is never.
 _LONGEST = 1e300
+
+
+# The AWS account of custom actions.
+_ACCOUNT_ID = "111122223333"
 
 
 class RefusedError(Exception):
@@ -65,11 +72,16 @@ class _Entry:
 
     job: Job
     action: Action
-    client_id: str
+    client_id: str | None
     data: JobData
     credentials: CredentialSource
     offered_at: float
     deadline: float
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a job of a custom action, which belongs to no client."""
+        return self.client_id is None
 
 
 class States:
@@ -89,6 +101,8 @@ class States:
         redelivery_delay: float = 30.0,
         continuation_delay: float = 30.0,
         job_timeout: float = 3600.0,
+        custom_job_timeout: float = 86_400.0,
+        wrong_owner_error: str = "ActionTypeNotFoundException",
         default_batch_size: int = 10,
         credential_lifetime: float = 900.0,
         action_types: Collection[ActionTypeId] | None = None,
@@ -100,6 +114,7 @@ class States:
             ("redelivery_delay", redelivery_delay, 0),
             ("continuation_delay", continuation_delay, 0),
             ("job_timeout", job_timeout, 0),
+            ("custom_job_timeout", custom_job_timeout, 0),
             ("default_batch_size", default_batch_size, 1),
             ("credential_lifetime", credential_lifetime, 0),
         ):
@@ -109,6 +124,8 @@ class States:
         self._redelivery_delay = min(redelivery_delay, _LONGEST)
         self._continuation_delay = min(continuation_delay, _LONGEST)
         self._job_timeout = min(job_timeout, _LONGEST)
+        self._custom_job_timeout = min(custom_job_timeout, _LONGEST)
+        self._wrong_owner_error = wrong_owner_error
         self._default_batch_size = min(default_batch_size, sys.maxsize)
         self._action_types = None if action_types is None else frozenset(action_types)
         self._readable_after_acknowledgement = readable_after_acknowledgement
@@ -136,7 +153,7 @@ class States:
         self,
         action_type_id: ActionTypeId,
         *,
-        client_id: str,
+        client_id: str | None,
         configuration: Mapping[str, str | SecretStr] | None,
         input_artifacts: Iterable[Artifact],
         output_artifacts: Iterable[Artifact],
@@ -148,12 +165,16 @@ class States:
         Queue the first job of an action.
 
         Raises:
-            ValueError: The client is not registered, or the action type is not among those that there are.
+            ValueError: The client is not registered, a custom action has a client, or the action type is not among
+                those that there are.
         """
+        is_custom = action_type_id.owner == ActionOwner.CUSTOM
+        if is_custom and client_id is not None:
+            raise ValueError("client_id: must not be given for a custom action")
         data = JobData(
             action_type_id=action_type_id,
             action_configuration=None if configuration is None else ActionConfiguration(configuration=configuration),
-            pipeline_context=_context_of(action_type_id) if pipeline_context is None else pipeline_context,
+            pipeline_context=self._context_of(action_type_id) if pipeline_context is None else pipeline_context,
             input_artifacts=input_artifacts,
             output_artifacts=output_artifacts,
             encryption_key=encryption_key,
@@ -161,7 +182,7 @@ class States:
         if not self._has(action_type_id):
             raise ValueError("action_type_id: must be one of the action_types of the service")
         with self._changed:
-            if client_id not in self._tokens:
+            if not is_custom and client_id not in self._tokens:
                 raise ValueError("client_id: must be registered by register_client() first")
             action = Action(self)
             self._queue(action, client_id, data, artifact_credentials, offered_at=self._clock())
@@ -191,7 +212,7 @@ class States:
                     timeout = min(timeout, self._seconds_to_live(action))
                 self._changed.wait(timeout)
 
-    # --- the worker's side: the five operations
+    # --- the worker's side: the operations
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
         """
@@ -200,19 +221,26 @@ class States:
         Raises:
             RefusedError: There is no such action type.
         """
-        if not self._has(action_type_id):
-            raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
         with self._changed:
-            now = self._clock()
-            offered = list(
-                itertools.islice(self._waiting(action_type_id, now), max_batch_size or self._default_batch_size)
-            )
-            for entry in offered:
-                entry.job = attrs.evolve(entry.job, status=JobStatus.DISPATCHED)
-                entry.offered_at = now + self._redelivery_delay
-            if offered:
-                self._change()
-            return tuple(ThirdPartyJob(client_id=entry.client_id, job_id=entry.job.id) for entry in offered)
+            offered = self._offer(action_type_id, max_batch_size, {}, is_custom=False)
+            return tuple(ThirdPartyJob(client_id=entry.client_id or "", job_id=entry.job.id) for entry in offered)
+
+    def poll_custom(
+        self, action_type_id: ActionTypeId, max_batch_size: int | None, query_param: Mapping[str, str]
+    ) -> tuple[CustomJob, ...]:
+        """
+        Offer jobs of a custom action that have these values in their configuration, with credentials.
+
+        Raises:
+            RefusedError: There is no such action type.
+        """
+        with self._changed:
+            offered = self._offer(action_type_id, max_batch_size, query_param, is_custom=True)
+            found = [(entry, self._renewed_nonce(entry)) for entry in offered]
+        return tuple(
+            CustomJob(id=entry.job.id, data=self._data(entry), nonce=nonce, account_id=_ACCOUNT_ID)
+            for entry, nonce in found
+        )
 
     def details(self, job_id: str, client_token: SecretStr) -> JobDetails:
         """
@@ -222,22 +250,24 @@ class States:
             RefusedError: There is no such job, the token is not its client's, or it cannot be read any more.
         """
         with self._changed:
-            entry = self._entry(job_id, client_token)
-            if not (
-                entry.job.is_unclaimed
-                or (self._readable_after_end if entry.job.has_ended else self._readable_after_acknowledgement)
-            ):
-                raise RefusedError("InvalidJobException", f"The job is {entry.job.status} and cannot be read any more")
-            if entry.job.is_unclaimed and not self._stable_nonce:
-                entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
-            data, nonce = entry.data, entry.job.nonce
-        # Outside of the lock: it may ask a server.
-        credentials = self._issuer.issue(entry.credentials)
-        return JobDetails(id=job_id, data=attrs.evolve(data, artifact_credentials=credentials), nonce=nonce)
+            entry = self._readable_entry(job_id, client_token)
+            nonce = self._renewed_nonce(entry)
+        return JobDetails(id=job_id, data=self._data(entry), nonce=nonce)
 
-    def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr) -> JobStatus:
+    def custom_details(self, job_id: str) -> CustomJobDetails:
         """
-        Give the job to the first caller that has its nonce.
+        Return the details of a custom job, with credentials that hold from now on.
+
+        Raises:
+            RefusedError: There is no such job, or it cannot be read any more.
+        """
+        with self._changed:
+            entry = self._readable_entry(job_id, None)
+        return CustomJobDetails(id=job_id, data=self._data(entry), account_id=_ACCOUNT_ID)
+
+    def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr | None) -> JobStatus:
+        """
+        Give the job to the first caller that has its nonce.  Without a client token it must be a custom job.
 
         Raises:
             RefusedError: There is no such job, the token is not its client's, or the nonce does not claim it.
@@ -249,17 +279,26 @@ class States:
             self._set(entry, status=JobStatus.IN_PROGRESS)
             return entry.job.status
 
-    def put_success(self, job_id: str, client_token: SecretStr, success: Success) -> None:
-        """End the job; with a continuation token queue the next one of its action."""
+    def put_success(self, job_id: str, client_token: SecretStr | None, success: Success) -> None:
+        """
+        End the job; with a continuation token queue the next one of its action.
+
+        Raises:
+            RefusedError: The job has no result to wait for, or its output variables are not accepted.
+        """
         with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
+            if success.output_variables and success.continuation_token is not None:
+                raise RefusedError("ValidationException", "outputVariables need a request without a continuationToken")
+            if _limits.output_variables(success.output_variables) is not None:
+                raise RefusedError("OutputVariablesSizeExceededException", "The output variables are too large")
             self._set(entry, status=JobStatus.SUCCEEDED, result=success)
             if success.continuation_token is not None:
                 data = attrs.evolve(entry.data, continuation_token=success.continuation_token)
                 offered_at = self._clock() + self._continuation_delay
                 self._queue(entry.action, entry.client_id, data, entry.credentials, offered_at=offered_at)
 
-    def put_failure(self, job_id: str, client_token: SecretStr, failure: FailureDetails) -> None:
+    def put_failure(self, job_id: str, client_token: SecretStr | None, failure: FailureDetails) -> None:
         """End the job and its action."""
         with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
@@ -268,7 +307,7 @@ class States:
     # --- inside the lock
 
     def _queue(
-        self, action: Action, client_id: str, data: JobData, credentials: CredentialSource, *, offered_at: float
+        self, action: Action, client_id: str | None, data: JobData, credentials: CredentialSource, *, offered_at: float
     ) -> None:
         job = Job(
             id=str(uuid.uuid4()),
@@ -284,7 +323,7 @@ class States:
             data=data,
             credentials=credentials,
             offered_at=offered_at,
-            deadline=offered_at + self._job_timeout,
+            deadline=offered_at + (self._custom_job_timeout if client_id is None else self._job_timeout),
         )
         self._entries[job.id] = self._unclaimed[job.id] = entry
         self._of_action.setdefault(action, []).append(entry)
@@ -301,25 +340,67 @@ class States:
         self._unclaimed.pop(entry.job.id, None)
         self._change()
 
+    def _offer(
+        self,
+        action_type_id: ActionTypeId,
+        max_batch_size: int | None,
+        query_param: Mapping[str, str],
+        *,
+        is_custom: bool,
+    ) -> list[_Entry]:
+        if (action_type_id.owner == ActionOwner.CUSTOM) is not is_custom:
+            raise RefusedError(self._wrong_owner_error, f"The owner {action_type_id.owner} has other operations")
+        if not self._has(action_type_id):
+            raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
+        now = self._clock()
+        waiting = self._waiting(action_type_id, query_param, now)
+        offered = list(itertools.islice(waiting, max_batch_size or self._default_batch_size))
+        for entry in offered:
+            entry.job = attrs.evolve(entry.job, status=JobStatus.DISPATCHED)
+            entry.offered_at = now + self._redelivery_delay
+        if offered:
+            self._change()
+        return offered
+
+    def _renewed_nonce(self, entry: _Entry) -> str:
+        if entry.job.is_unclaimed and not self._stable_nonce:
+            entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
+        return entry.job.nonce
+
     def _has(self, action_type_id: ActionTypeId) -> bool:
         return self._action_types is None or action_type_id in self._action_types
 
-    def _waiting(self, action_type_id: ActionTypeId, now: float) -> Iterator[_Entry]:
+    def _waiting(self, action_type_id: ActionTypeId, query_param: Mapping[str, str], now: float) -> Iterator[_Entry]:
+        wanted = {key: SecretStr(value) for key, value in query_param.items()}
         for entry in tuple(self._unclaimed.values()):
             self._time_out(entry, now)
-            if entry.job.is_unclaimed and entry.offered_at <= now and entry.data.action_type_id == action_type_id:
+            is_wanted = all(entry.data.configuration.get(key) == value for key, value in wanted.items())
+            if (
+                entry.job.is_unclaimed
+                and entry.offered_at <= now
+                and entry.data.action_type_id == action_type_id
+                and is_wanted
+            ):
                 yield entry
 
-    def _entry(self, job_id: str, client_token: SecretStr) -> _Entry:
+    def _entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
         entry = self._entries.get(job_id)
-        if entry is None:
+        if entry is None or entry.is_custom is not (client_token is None):
             raise RefusedError("JobNotFoundException", "There is no such job")
         self._time_out(entry, self._clock())
-        if self._tokens[entry.client_id] != client_token:
+        if entry.client_id is not None and self._tokens[entry.client_id] != client_token:
             raise RefusedError("InvalidClientTokenException", "The client token does not belong to the job")
         return entry
 
-    def _entry_in_progress(self, job_id: str, client_token: SecretStr) -> _Entry:
+    def _readable_entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
+        entry = self._entry(job_id, client_token)
+        is_readable = self._readable_after_end if entry.job.has_ended else self._readable_after_acknowledgement
+        if not (entry.job.is_unclaimed or is_readable):
+            code = "JobNotFoundException" if entry.is_custom else "InvalidJobException"
+            raise RefusedError(code, f"The job is {entry.job.status} and cannot be read any more")
+        return entry
+
+    def _entry_in_progress(self, job_id: str, client_token: SecretStr | None) -> _Entry:
         entry = self._entry(job_id, client_token)
         if entry.job.status != JobStatus.IN_PROGRESS:
             raise RefusedError("InvalidJobStateException", f"The job is {entry.job.status}, not InProgress")
@@ -335,10 +416,19 @@ class States:
         left = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
         return max(min(left, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)
 
+    # --- outside of the lock
 
-def _context_of(action_type_id: ActionTypeId) -> PipelineContext:
-    return PipelineContext(
-        pipeline_name="local-pipeline",
-        stage=StageContext(name="Local"),
-        action=ActionContext(name=action_type_id.provider, action_execution_id=str(uuid.uuid4())),
-    )
+    def _data(self, entry: _Entry) -> JobData:
+        """Return what a job is about, with new credentials, for which a server may be asked."""
+        return attrs.evolve(entry.data, artifact_credentials=self._issuer.issue(entry.credentials))
+
+    def _context_of(self, action_type_id: ActionTypeId) -> PipelineContext:
+        name = "local-pipeline"
+        is_custom = action_type_id.owner == ActionOwner.CUSTOM  # only its jobs have an ARN and an execution id
+        return PipelineContext(
+            pipeline_name=name,
+            stage=StageContext(name="Local"),
+            action=ActionContext(name=action_type_id.provider, action_execution_id=str(uuid.uuid4())),
+            pipeline_arn=f"arn:aws:codepipeline:us-east-1:{_ACCOUNT_ID}:{name}" if is_custom else None,
+            pipeline_execution_id=str(uuid.uuid4()) if is_custom else None,
+        )

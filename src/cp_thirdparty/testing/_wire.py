@@ -20,6 +20,7 @@ import attrs
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
 
+from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty._limits import is_unicode
 
 __all__ = [
@@ -32,14 +33,6 @@ __all__ = [
     "parameters_of",
     "parse_request",
 ]
-
-OPERATIONS = (
-    "PollForThirdPartyJobs",
-    "GetThirdPartyJobDetails",
-    "AcknowledgeThirdPartyJob",
-    "PutThirdPartyJobSuccessResult",
-    "PutThirdPartyJobFailureResult",
-)
 
 _TARGET_PREFIX = "CodePipeline_20150709."
 _CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -113,7 +106,7 @@ def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[st
         body: The complete body.
 
     Raises:
-        BadRequestError: It is none of the five operations, or a parameter breaks a rule.  No value is repeated.
+        BadRequestError: It is not one of the operations, or a parameter breaks a rule.  No value is repeated.
     """
     operation_name = operation_name_of(headers)
     return operation_name, parameters_of(operation_name, body)
@@ -124,13 +117,15 @@ def operation_name_of(headers: Mapping[str, str]) -> str:
     Return the operation that a request names.
 
     Raises:
-        BadRequestError: It is none of the five, or the protocol is another.
+        BadRequestError: It is not one of them, or the protocol is another.
     """
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
         raise BadRequestError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
-    if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATIONS:
-        raise BadRequestError("UnknownOperationException", "This service has the five third-party operations only")
+    if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATION_NAMES:
+        raise BadRequestError(
+            "UnknownOperationException", "This service has the operations of third-party and custom jobs only"
+        )
     return operation_name
 
 
@@ -210,6 +205,7 @@ _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
     "integer": _is_integer,
     "timestamp": _is_time,
     "structure": _is_object,
+    "map": _is_object,
 }
 
 
@@ -229,10 +225,20 @@ def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
         for name, member in shape.members.items():
             if value.get(name) is not None:
                 yield from _problems(member, value[name], f"{path}{name}" + "." * (member.type_name == "structure"))
+    elif shape.type_name == "map" and isinstance(value, dict):
+        yield from _map_problems(shape, value, path)
     elif isinstance(value, str):
         yield from (_problem(path, rule) for rule in _text_rules(shape, value))
     elif isinstance(value, (int, float)):
         yield from (_problem(path, rule) for rule in _number_rules(shape, value))
+
+
+def _map_problems(shape: Any, entries: Mapping[Any, object], path: str) -> Iterator[str]:
+    if len(entries) > shape.metadata.get("max", len(entries)):
+        yield _problem(path, f"Member must have length less than or equal to {shape.metadata['max']}")
+    for key, value in entries.items():
+        yield from _problems(shape.key, key, f"{path}.key")
+        yield from _problems(shape.value, value, f"{path}.value")
 
 
 def _without_unknown(shape: Any, value: Any) -> Any:

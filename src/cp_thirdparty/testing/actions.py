@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import attrs
@@ -28,11 +28,16 @@ class Success:
         current_revision: The revision, or ``None``.
 
         execution_details: What the console shows, or ``None``.
+
+        output_variables: What later actions can use of a custom action.
+
+            .. versionadded:: 0.2.0
     """
 
     continuation_token: str | None
     current_revision: CurrentRevision | None
     execution_details: ExecutionDetails | None
+    output_variables: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

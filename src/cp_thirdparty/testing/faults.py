@@ -10,7 +10,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
-from cp_thirdparty.testing._wire import OPERATIONS, Response, error_response
+from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty.testing._wire import Response, error_response
 
 __all__ = [
     "Delay",
@@ -172,7 +173,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._coming: dict[str, deque[_PlannedFault]] = {name: deque() for name in OPERATIONS}
+        self._coming: dict[str, deque[_PlannedFault]] = {name: deque() for name in OPERATION_NAMES}
 
     def add(self, operation_name: str, fault: Fault, times: int | None = 1) -> None:
         """
@@ -190,8 +191,8 @@ class Faults:
 
             TypeError: It is not a fault.
         """
-        if operation_name not in OPERATIONS:
-            raise ValueError(f"operation_name: must be one of {', '.join(OPERATIONS)}")
+        if operation_name not in OPERATION_NAMES:
+            raise ValueError(f"operation_name: must be one of {', '.join(OPERATION_NAMES)}")
         if isinstance(fault, type) or not isinstance(fault, Fault):
             raise TypeError("fault: must be an object with a play(), such as LostAnswer()")
         if times is not None and times < 1:

@@ -27,7 +27,7 @@ from cp_thirdparty.artifacts.create import create_archive
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, ArtifactTooLargeError, InvalidRequestError
-from cp_thirdparty.models import JobData, JobDetails
+from cp_thirdparty.models import AnyJobDetails, JobData, JobDetails
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["ArtifactContent", "FolderArtifacts"]
@@ -70,7 +70,7 @@ class FolderArtifacts(ArtifactStore):
     def __init__(
         self,
         folder: LocalPath,
-        details: JobDetails | None = None,
+        details: AnyJobDetails | None = None,
         *,
         deadline: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,
@@ -87,7 +87,7 @@ class FolderArtifacts(ArtifactStore):
     def for_job(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - the folder is required
         cls,
         client: ThirdPartyJobClient,  # noqa: ARG003 - a worker passes it, and nothing is read again
-        details: JobDetails,
+        details: AnyJobDetails,
         *,
         client_token: str | SecretStr,  # noqa: ARG003 - the same reason
         folder: LocalPath,

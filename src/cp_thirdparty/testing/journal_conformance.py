@@ -29,8 +29,16 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty.enums import FailureType
-from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails, ThirdPartyJob
+from cp_thirdparty.enums import ActionOwnerName, FailureType
+from cp_thirdparty.models import (
+    ActionTypeId,
+    CurrentRevision,
+    CustomJob,
+    ExecutionDetails,
+    FailureDetails,
+    JobData,
+    ThirdPartyJob,
+)
 from cp_thirdparty.worker import (
     Continued,
     JobScope,
@@ -50,19 +58,21 @@ _STARTED: Final = 1_000_000.0
 _THREADS: Final = 8
 
 
-def _scope(provider: str) -> JobScope:
+def _scope(provider: str, owner: ActionOwnerName = "ThirdParty") -> JobScope:
     return JobScope(
         region_name="us-east-1",
         endpoint_url="https://codepipeline.us-east-1.amazonaws.com",
-        action_type_id=ActionTypeId(category="Test", owner="ThirdParty", provider=provider, version="1"),
+        action_type_id=ActionTypeId(category="Test", owner=owner, provider=provider, version="1"),
     )
 
 
 _SCOPE: Final = _scope("ExampleScan")
 _OTHER_SCOPE: Final = _scope("ExampleDeploy")
+_CUSTOM_SCOPE: Final = _scope("ExampleScan", "Custom")
 
 _RESULTS: Final[tuple[Result, ...]] = (
     Succeeded(),
+    Succeeded(output_variables={"Findings": "3 \N{SNOWMAN}"}),
     Succeeded(
         current_revision=CurrentRevision(revision="r", change_identifier="c"),
         execution_details=ExecutionDetails(summary="done \N{SNOWMAN}", external_execution_id="e", percent_complete=100),
@@ -202,6 +212,15 @@ class JournalConformance:
                 journal.finish(outcome, outcome)
             found = {entry.job.job_id: entry.outcome for entry in journal.jobs()}
             _check("outcomes", found, {"reported": "reported", "gone": "gone"})
+
+    def test_a_custom_job_is_kept(self) -> None:
+        """Its nonce too: only a poll returns it, and a later worker needs it for the acknowledgement."""
+        job = CustomJob(id="job-1", nonce="3", account_id="111122223333", data=JobData())
+        with self._open() as (journal, _):
+            _check("claim()", journal.claim(job, _CUSTOM_SCOPE), True)
+            _check("jobs", [entry.job for entry in journal.jobs()], [job])
+            journal.release(job.id)
+            _check("recover()", [entry.job for entry in journal.recover(_CUSTOM_SCOPE).entries], [job])
 
     def test_a_recovered_job_is_complete(self) -> None:
         """Nothing of what was recorded is lost."""

@@ -1,4 +1,4 @@
-"""`LocalCodePipeline`: a complete CodePipeline for third-party actions on this machine."""
+"""`LocalCodePipeline`: a complete CodePipeline for third-party and custom actions on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from threading import Thread
 from types import TracebackType
+from typing import Any
 
 import botocore.session
 from botocore.client import BaseClient
@@ -16,6 +17,7 @@ from typing_extensions import Self
 from cp_thirdparty._core import data_loader
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._artifact_credentials import CredentialSource
@@ -33,11 +35,11 @@ __all__ = ["LocalCodePipeline"]
 
 class LocalCodePipeline:
     """
-    A CodePipeline for third-party actions on this machine, for development and tests.
+    A CodePipeline for third-party and custom actions on this machine, for development and tests.
 
-    It serves the five operations over HTTP on 127.0.0.1, in the protocol of AWS's SDKs, and checks signatures.  A
-    context manager; thread-safe.  It writes to no log.  `client()` and `attach()` reach it without HTTP, too, for which
-    it need not be started.
+    It serves the operations of both kinds of jobs over HTTP on 127.0.0.1, in the protocol of SDKs, and checks
+    signatures.  A context manager; thread-safe.  It writes to no log.  `client()`, `custom_client()` and `attach()`
+    reach it without HTTP, too, for which it need not be started.
 
     What AWS does not document is a setting; ``docs/explanation/local-codepipeline.md`` gives the source of each
     default.
@@ -54,7 +56,16 @@ class LocalCodePipeline:
         job_timeout: Seconds, from when a job can first be offered, after which it times out without a result.  AWS's
             quotas set one hour for actions that are not listed by name; an action type may set its own.
 
-        default_batch_size: How many jobs a poll without a number brings.  An assumption.
+        custom_job_timeout: The same for custom actions, to which AWS's quotas give 24 hours.
+
+            .. versionadded:: 0.2.0
+
+        wrong_owner_error: The error of a poll for custom jobs whose action type has another owner than ``Custom``, and
+            the reverse.  AWS documents none.
+
+            .. versionadded:: 0.2.0
+
+        default_batch_size: How many jobs a poll brings that states no number.  An assumption.
 
         credential_lifetime: Seconds until artifact credentials expire, from the details call.  The 900 were seen
             in AWS's own Jenkins plug-in.
@@ -111,6 +122,8 @@ class LocalCodePipeline:
         redelivery_delay: float = 30.0,
         continuation_delay: float = 30.0,
         job_timeout: float = 3600.0,
+        custom_job_timeout: float = 86_400.0,
+        wrong_owner_error: str = "ActionTypeNotFoundException",
         default_batch_size: int = 10,
         credential_lifetime: float = 900.0,
         action_types: Collection[ActionTypeId] | None = None,
@@ -138,6 +151,8 @@ class LocalCodePipeline:
             redelivery_delay=redelivery_delay,
             continuation_delay=continuation_delay,
             job_timeout=job_timeout,
+            custom_job_timeout=custom_job_timeout,
+            wrong_owner_error=wrong_owner_error,
             default_batch_size=default_batch_size,
             credential_lifetime=credential_lifetime,
             action_types=action_types,
@@ -199,7 +214,7 @@ class LocalCodePipeline:
         self,
         action_type_id: ActionTypeId,
         *,
-        client_id: str,
+        client_id: str | None = None,
         configuration: Mapping[str, str | SecretStr] | None = None,
         input_artifacts: Iterable[Artifact] = (),
         output_artifacts: Iterable[Artifact] = (),
@@ -213,7 +228,7 @@ class LocalCodePipeline:
         Args:
             action_type_id: The action type.
 
-            client_id: A registered client.
+            client_id: A registered client; ``None`` for a custom action, whose owner is ``Custom``.
 
             configuration: What the customer has entered, or ``None``.
 
@@ -230,7 +245,8 @@ class LocalCodePipeline:
             pipeline_context: The pipeline, stage and action, or ``None`` for made-up ones.
 
         Raises:
-            ValueError: The client is not registered, or the action type is not one of ``action_types``.
+            ValueError: The client is not registered, a custom action has a client, or the action type is not one of
+                ``action_types``.
 
             TypeError: A value of the configuration is not a string.
         """
@@ -297,18 +313,35 @@ class LocalCodePipeline:
         Raises:
             RuntimeError: It is not running.
         """
+        return ThirdPartyJobClient.create(**self._client_settings(in_process=in_process))
+
+    def custom_client(self, *, in_process: bool = False) -> CustomJobClient:
+        """
+        Create a client of the custom jobs of this service, as `client` does for third-party jobs.
+
+        Args:
+            in_process: ``True`` to leave out HTTP.
+
+        Raises:
+            RuntimeError: It is not running.
+
+        .. versionadded:: 0.2.0
+        """
+        return CustomJobClient.create(**self._client_settings(in_process=in_process))
+
+    def _client_settings(self, *, in_process: bool) -> dict[str, Any]:
         session = botocore.session.Session()
         data_loader.install(session)
         token = None if self.session_token is None else self.session_token.get_secret_value()
         session.set_credentials(self.access_key_id, self.secret_access_key.get_secret_value(), token)
         if in_process:
             connect(session, self._exchange)
-        return ThirdPartyJobClient.create(
-            region_name=self.region_name,
-            endpoint_url=IN_PROCESS_URL if in_process else self.endpoint_url,
-            session=session,
-            config=Config(proxies={}),
-        )
+        return {
+            "region_name": self.region_name,
+            "endpoint_url": IN_PROCESS_URL if in_process else self.endpoint_url,
+            "session": session,
+            "config": Config(proxies={}),
+        }
 
     def attach(self, client: BaseClient) -> None:
         """

@@ -116,6 +116,8 @@ def _models() -> dict[type[Any], SearchStrategy[Any]]:
         models.PipelineContext: pipeline,
         models.JobData: data,
         models.JobDetails: st.builds(models.JobDetails, id=_text, data=data, nonce=_text),
+        models.CustomJob: st.builds(models.CustomJob, id=_text, data=data, nonce=_text, account_id=_or_none(_text)),
+        models.CustomJobDetails: st.builds(models.CustomJobDetails, id=_text, data=data, account_id=_or_none(_text)),
         models.ThirdPartyJob: st.builds(models.ThirdPartyJob, client_id=_text, job_id=_text),
         models.CurrentRevision: revision,
         models.ExecutionDetails: execution,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cp_thirdparty import _limits
 from cp_thirdparty.configuration import check_configuration_class
+from cp_thirdparty.worker._kinds import JobKind
 from cp_thirdparty.worker.journal import Journal
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -18,8 +19,16 @@ _JOURNAL: Final = tuple(name for name in vars(Journal) if not name.startswith("_
 _MAX_DAYS: Final = 36_500
 
 
-def read_tokens(client_tokens: Any) -> TokenLookup | str:
-    """Return the look-up of client tokens, or the problem: an error that is raised here would lead to the tokens."""
+def read_tokens(client_tokens: Any, kind: JobKind) -> TokenLookup | str | None:
+    """
+    Return the look-up of client tokens, which is ``None`` for jobs without one, or the problem.
+
+    An error that is raised here would lead to the tokens.
+    """
+    if not kind.has_client_token:
+        return None if client_tokens is None else "client_tokens: must not be given for custom jobs, which have none"
+    if client_tokens is None:
+        return "client_tokens: must be given for third-party jobs: a mapping from client id to token, or a callable"
     if not isinstance(client_tokens, Mapping):
         problem = _find_problem(client_tokens, "one positional argument, the client id", "", is_object=True)
         if problem:
@@ -30,7 +39,9 @@ def read_tokens(client_tokens: Any) -> TokenLookup | str:
         return "client_tokens: must be a mapping from client id to token, and each token a str or a SecretStr"
 
 
-def check_handling(*, connect: Any, handler: Any, configuration: Any, artifacts: Any, on_event: Any) -> None:
+def check_handling(
+    kind: JobKind, *, connect: Any, handler: Any, configuration: Any, artifacts: Any, on_event: Any
+) -> None:
     """
     Check the arguments that the worker and the processor share.
 
@@ -44,8 +55,11 @@ def check_handling(*, connect: Any, handler: Any, configuration: Any, artifacts:
     if configuration is not None:
         _check_configuration(configuration)
     if artifacts is not None:
-        takes = "a client, the details of a job and client_token="
-        check_callable("artifacts", artifacts, takes, None, None, client_token=None)
+        if kind.has_client_token:
+            takes = "a client, the details of a job and client_token="
+            check_callable("artifacts", artifacts, takes, None, None, client_token=None)
+        else:
+            check_callable("artifacts", artifacts, "a client and the details of a job", None, None)
     if on_event is not None:
         check_callable("on_event", on_event, "one positional argument, the event", None)
 

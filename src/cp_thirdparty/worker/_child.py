@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._child_logs import Levels, RecordSender
 from cp_thirdparty.worker.runner import NotStarted, Ran, run_in_executor
 
@@ -50,7 +50,7 @@ class Order:
     """
 
     runner: bytes
-    offer: ThirdPartyJob
+    offer: AnyJob
     deadline: float
     folder: str | None
     levels: Levels

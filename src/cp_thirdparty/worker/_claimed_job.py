@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Protocol
 
-from cp_thirdparty.models import JobDetails, ThirdPartyJob
+from cp_thirdparty.models import AnyJob, AnyJobDetails
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._kinds import kind_of
 from cp_thirdparty.worker.journal import JournalEntry, JournalState
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.results import Result
@@ -76,7 +77,7 @@ class ClaimedJob:
 
         client_token: The token of its client; ``None`` before the first look-up and after a refused one.
 
-        details: What CodePipeline sent about it, once they were read here.
+        details: What the job is about, once they were read here or a poll has returned them.
 
         claimed_at: When it was claimed, by the worker's clock.
 
@@ -121,14 +122,13 @@ class ClaimedJob:
     """
 
     def __init__(
-        self, offer: ThirdPartyJob, *, recorder: Recorder, began_at: float, entry: JournalEntry | None = None
+        self, offer: AnyJob, *, recorder: Recorder, began_at: float, entry: JournalEntry | None = None
     ) -> None:
-        self.offer = offer
+        self.offer, self.details = kind_of(offer).split(offer)
         self.began_at = began_at
         self.entry = entry
         self.stage = Stage.OFFERED if entry is None else _RESUME_AT[entry.state]
         self.client_token: SecretStr | None = None
-        self.details: JobDetails | None = None
         self.claimed_at: float | None = None
         self.decided_at: float | None = None
         self.result: Result | None = None if entry is None else entry.result
@@ -187,8 +187,8 @@ class ClaimedJob:
         """Return whether CodePipeline has ended a claimed job for sure."""
         return self.gives_up_at is not None and now >= self.gives_up_at
 
-    def accept_details(self, details: JobDetails) -> None:
-        """Keep what CodePipeline sent about the job; a job that was claimed before keeps its stage."""
+    def accept_details(self, details: AnyJobDetails) -> None:
+        """Keep the details of the job; a job that was claimed before keeps its stage."""
         self.details = details
         if self.stage is Stage.OFFERED:
             self._move(Stage.READ)

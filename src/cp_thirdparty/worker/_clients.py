@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -10,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from cp_thirdparty._core.send import HIDDEN_RESULTS, Result
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner, end_copy, is_ctrl_c
+from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, check_client
 
 _T = TypeVar("_T")
 
@@ -29,26 +30,31 @@ class Clients:
         connect: Creates a client.
 
         emitter: Writes the log.
+
+        kind: The kind of jobs that they are for.
+
+    Raises:
+        TypeError: A client is one of the other kind of jobs.
     """
 
-    def __init__(self, connect: Callable[[], ThirdPartyJobClient], emitter: Emitter) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], AnyClient], emitter: Emitter, kind: JobKind = THIRD_PARTY) -> None:
+        self._connect = functools.partial(check_client, kind, connect)
         self._emitter = emitter
         self._lock = threading.Lock()
-        self._pair = (connect(), connect())
-        self._before: tuple[ThirdPartyJobClient, ...] = ()
+        self._pair = (self._connect(), self._connect())
+        self._before: tuple[AnyClient, ...] = ()
 
     @property
-    def reader(self) -> ThirdPartyJobClient:
+    def reader(self) -> AnyClient:
         """The client that polls and reads."""
         return self._pair[0]
 
     @property
-    def reporter(self) -> ThirdPartyJobClient:
+    def reporter(self) -> AnyClient:
         """The client that acknowledges and reports."""
         return self._pair[1]
 
-    def reconnect(self, refused: ThirdPartyJobClient) -> None:
+    def reconnect(self, refused: AnyClient) -> None:
         """Create both again, which loads the AWS credentials again, unless that was done since this one was used."""
         with self._lock:
             if refused not in self._pair:
@@ -98,7 +104,7 @@ class Clients:
         self._emitter.log(logging.ERROR, "a hook raised %s at %s:%d", *arguments)
 
 
-def _close(clients: tuple[ThirdPartyJobClient, ...]) -> None:
+def _close(clients: tuple[AnyClient, ...]) -> None:
     for client in clients:
         client.close()
 

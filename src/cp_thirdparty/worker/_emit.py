@@ -15,7 +15,7 @@ import attrs
 
 from cp_thirdparty._text import show_all, show_optional, show_value
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._handler_failures import class_name
@@ -89,8 +89,8 @@ class Emitter:
         level: int,
         message: str,
         *arguments: object,
-        offer: ThirdPartyJob | None = None,
-        details: JobDetails | None = None,
+        offer: AnyJob | None = None,
+        details: AnyJobDetails | None = None,
         **fields: object,
     ) -> None:
         """
@@ -120,10 +120,10 @@ class Emitter:
     def emit(
         self,
         name: JobEventName,
-        offer: ThirdPartyJob,
+        offer: AnyJob,
         detail: str = "",
         *,
-        details: JobDetails | None = None,
+        details: AnyJobDetails | None = None,
         seconds: float | None = None,
         failure_type: FailureType | None = None,
         where: str = "",
@@ -170,7 +170,7 @@ class Emitter:
         self._queue.put(partial(self._deliver, event, record))
 
     def emit_outcome(
-        self, outcome: Outcome, *, details: JobDetails | None = None, seconds: float | None = None
+        self, outcome: Outcome, *, details: AnyJobDetails | None = None, seconds: float | None = None
     ) -> None:
         """Emit the event of an outcome; only that of a reported job has its seconds."""
         name, detail = _describe(outcome)
@@ -231,7 +231,7 @@ class _Record:
 _NO_EVENT: Final[Mapping[str, Any]] = {"failure_type": None, "job_event": None}
 
 
-def job_fields(offer: ThirdPartyJob | None, details: JobDetails | None) -> dict[str, str | None]:
+def job_fields(offer: AnyJob | None, details: AnyJobDetails | None) -> dict[str, str | None]:
     """Return the attributes by which records of the worker and of handlers are joined; ``None`` if not known."""
     context = None if details is None else details.data.pipeline_context
     action = None if context is None else context.action

@@ -158,7 +158,6 @@ class ThreadEngine:
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception:
         """Run the handler."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a mistake of this library
-        assert job.client_token is not None, "the job was read"  # noqa: S101 - a mistake of this library
         ran = self._runner.run(
             job.offer,
             job.details,

@@ -37,6 +37,7 @@ from cp_thirdparty.exceptions import (
     InvalidRequestError,
     JobNotFoundException,
     JournalError,
+    OutputVariablesSizeExceededException,
     ResponseDecodeError,
     ServiceError,
     ThrottledError,
@@ -200,7 +201,13 @@ def _is_about_result(error: Exception, _situation: Situation) -> bool:
     return getattr(error, "parameter", None) in _RESULT_PARAMETERS
 
 
-_RESULT_PARAMETERS: Final = ("continuation_token", "current_revision", "execution_details", "failure_details")
+_RESULT_PARAMETERS: Final = (
+    "continuation_token",
+    "current_revision",
+    "execution_details",
+    "failure_details",
+    "output_variables",
+)
 # What CodePipeline names if it refuses a request for something else than its result.
 _REQUEST_MEMBERS: Final = ("clientToken", "jobId")
 _GONE: Final = (JobNotFoundException, InvalidJobException)
@@ -250,6 +257,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.RUN, (Exception,), _always, Party.US, Next.RETRY),
     Row(Step.REPORT, (InvalidJobStateException,), _may_be_accepted, Party.JOB, Next.ACCEPT),
     Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),
+    Row(Step.REPORT, (OutputVariablesSizeExceededException,), _always, Party.JOB, Next.SIMPLIFY_RESULT),
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
     Row(
         Step.REPORT,
@@ -360,6 +368,7 @@ HANDLER_FAILURES: Final = (
     HandlerFailure(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
     HandlerFailure(ContinuationStateError, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(InvalidRequestError, FailureType.JOB_FAILED, FAILED),
+    HandlerFailure(OutputVariablesSizeExceededException, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(ValidationException, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(CodePipelineJobError, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(KeyboardInterrupt, FailureType.SYSTEM_UNAVAILABLE, _STOPPED),

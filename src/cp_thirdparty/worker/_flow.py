@@ -11,20 +11,17 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.models import ActionTypeId, FailureDetails, ThirdPartyJob
+from cp_thirdparty.models import ActionTypeId, AnyJob, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, NotStartedError, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._kinds import kind_of
 from cp_thirdparty.worker._recovery import STOPPED
 from cp_thirdparty.worker._steps import Steps, Wait, pauses
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Released
 from cp_thirdparty.worker.runner import Ran
 
-# CodePipeline ends a job of an action type without a timeout of its own after 3,600 s (quotas of its user guide).
-_SERVICE_TIMEOUT: Final = 3600.0
-# CodePipeline ends any job after 12 h: the most that an action type may have as `jobTimeout` (API reference).
-_LONGEST_SERVICE_TIMEOUT: Final = 43_200.0
 # How much longer CodePipeline waits than a worker with the default timeout, so that its report arrives.
 _MARGIN: Final = 300.0
 
@@ -124,7 +121,7 @@ class Flow:
         return self.clock() if job.claimed_at is None else job.claimed_at
 
     def _note_claim(self, job: ClaimedJob) -> None:
-        job.gives_up_at = self._claim_time(job) + max(_SERVICE_TIMEOUT, self.job_timeout + _MARGIN)
+        job.gives_up_at = self._claim_time(job) + max(kind_of(job.offer).service_timeout, self.job_timeout + _MARGIN)
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
         wait = self._wait_for(job)
@@ -146,7 +143,8 @@ class Flow:
             self._note_claim(job)
         else:
             age = max(0.0, time.time() - entry.changed_at)
-            job.gives_up_at = self.clock() - age + max(_LONGEST_SERVICE_TIMEOUT, self.job_timeout) + _MARGIN
+            longest = kind_of(job.offer).longest_timeout
+            job.gives_up_at = self.clock() - age + max(longest, self.job_timeout) + _MARGIN
         if entry.scope is None:
             outcome = self._read_action_type(job)
             if outcome is not None:
@@ -248,7 +246,7 @@ class Flow:
         return None
 
 
-def lost_failure(offer: ThirdPartyJob) -> FailureDetails:
-    """Return the failure of a job during which a worker has died."""
+def lost_failure(offer: AnyJob) -> FailureDetails:
+    """Return the failure of a job in whose middle a worker has died."""
     message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

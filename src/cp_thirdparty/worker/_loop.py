@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import WorkerStuckError
-from cp_thirdparty.models import ActionTypeId, FailureDetails, JobDetails
+from cp_thirdparty.models import ActionTypeId, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
@@ -56,7 +56,7 @@ class Loop:
 
         create_engine: Creates what runs handlers, which see in the event that the worker stops.
 
-        tokens: Client ids to client tokens.
+        tokens: Client ids to client tokens; ``None`` for jobs that have none.
 
         journal: Remembers jobs.
 
@@ -69,7 +69,7 @@ class Loop:
         settings: Settings,
         clients: Clients,
         create_engine: Callable[[Clients, threading.Event], Engine],
-        tokens: TokenLookup,
+        tokens: TokenLookup | None,
         journal: Journal,
         on_outcome: Callable[[Outcome], object] | None,
     ) -> None:
@@ -395,7 +395,7 @@ class Loop:
             self._has_lost = True
         self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
-    def _emit(self, outcome: Outcome, *, details: JobDetails | None = None, seconds: float | None = None) -> None:
+    def _emit(self, outcome: Outcome, *, details: AnyJobDetails | None = None, seconds: float | None = None) -> None:
         if isinstance(outcome, Rejected) and outcome.reason == UNDECODABLE:
             self._undecodable.append(outcome.job.job_id)
         self._emitter.emit_outcome(outcome, details=details, seconds=seconds)

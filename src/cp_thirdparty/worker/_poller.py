@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Final
 
 from cp_thirdparty._core.backoff import pause_before_poll
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
-from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._kinds import AnyClient, kind_of_type
 from cp_thirdparty.worker._recovery import Recovery
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
@@ -66,10 +66,11 @@ class Poller:
         recovery: Recovery,
         slots: Slots,
         stopping: threading.Event,
-        hand_back: Callable[[ThirdPartyJob], object],
+        hand_back: Callable[[AnyJob], object],
         note_end: Callable[[], object],
     ) -> None:
         self._settings = settings
+        self._kind = kind_of_type(settings.action_type_id)
         self._clients = clients
         self._engine = engine
         self._flow = flow
@@ -154,13 +155,11 @@ class Poller:
         is_broken = self._writer.error is not None or self._engine.error is not None
         room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
         client = self._clients.reader
-        found = self._clients.call(
-            client.poll_for_third_party_jobs, self._settings.action_type_id, max_batch_size=max(room, 1)
-        )
+        found = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
         self._has_claimed = False
         if isinstance(found, ThirdPartyError):
             self._note_failure(found, client, is_patient=is_patient)
-            offers: tuple[ThirdPartyJob, ...] = ()
+            offers: tuple[AnyJob, ...] = ()
         else:
             self.polled_at, self.error = self._settings.clock(), None
             offers = found
@@ -172,7 +171,7 @@ class Poller:
             self._pause(failures, lambda: bool(offers) and self._has_claimed)
         return failures
 
-    def _note_failure(self, failure: ThirdPartyError, client: ThirdPartyJobClient, *, is_patient: bool) -> None:
+    def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, is_patient: bool) -> None:
         self.error = type(failure).__name__
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
         following = classify(Step.POLL, failure, Situation()).next
@@ -181,16 +180,16 @@ class Poller:
         elif following is Next.RECONNECT:
             self._clients.reconnect(client)
 
-    def _take(self, offer: ThirdPartyJob) -> None:
+    def _take(self, offer: AnyJob) -> None:
         """Start on a job, unless it is in work here, or the worker stops, or there are too many."""
         if self._slots.has(offer.job_id):
             return
         most = self._settings.max_jobs_per_client
         has_room = self._slots.free() and (most is None or self._slots.count(offer.client_id) < most)
         if self._stopping.is_set() or not has_room or not self._launch(offer, None):
-            self._hand_back(offer)
+            self._hand_back(self._kind.split(offer)[0])
 
-    def _launch(self, offer: ThirdPartyJob, entry: JournalEntry | None) -> bool:
+    def _launch(self, offer: AnyJob, entry: JournalEntry | None) -> bool:
         now = self._settings.clock()
         is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
         self.start_error = None if is_launched else RuntimeError.__name__

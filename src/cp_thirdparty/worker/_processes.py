@@ -139,7 +139,7 @@ class ProcessEngine(OtherProcessEngine):
         )
         child = _Child(
             *(self._context, order),
-            read_variables=partial(self._tokens.read_environment, job.offer.client_id),
+            read_variables=partial(self._read_variables, job.offer.client_id),
             on_record=self._write_record,
             on_start=self._starts.note_start,
         )
@@ -152,6 +152,9 @@ class ProcessEngine(OtherProcessEngine):
             del self._children[job.offer.job_id]
             if folder is not None:
                 folder.remove()
+
+    def _read_variables(self, client_id: str) -> dict[str, str]:
+        return {} if self._tokens is None else self._tokens.read_environment(client_id)
 
     def withdraw(self, job: ClaimedJob) -> bool:
         """Prevent the handler of a job from beginning; return ``False`` if it has begun."""

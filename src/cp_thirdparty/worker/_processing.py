@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from cp_thirdparty._core.call import now
 from cp_thirdparty._core.send import CALLS_END_AT
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.models import FailureDetails, ThirdPartyJob
+from cp_thirdparty.models import AnyJob, FailureDetails
 from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
@@ -74,7 +74,7 @@ class Processing:
 
     def __init__(
         self,
-        offer: ThirdPartyJob,
+        offer: AnyJob,
         *,
         runner: Runner[Any],
         clients: Clients,

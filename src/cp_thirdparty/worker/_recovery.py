@@ -11,7 +11,7 @@ from typing import Final
 
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker.journal import JournalEntry, JournalState
@@ -112,7 +112,7 @@ class Recovery:
         with self._lock:
             self._postponed.append(entry)
 
-    def note_uncertain(self, offer: ThirdPartyJob, *, since: float | None) -> None:
+    def note_uncertain(self, offer: AnyJob, *, since: float | None) -> None:
         """
         Ask CodePipeline again later about a job whose ownership is unknown.
 
@@ -129,7 +129,7 @@ class Recovery:
         if is_late:
             self._writer.release(offer.job_id)
 
-    def note_end(self, offer: ThirdPartyJob) -> None:
+    def note_end(self, offer: AnyJob) -> None:
         """Ask no more about a job."""
         with self._lock:
             self._uncertain.pop(offer.job_id, None)

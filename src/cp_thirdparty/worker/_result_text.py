@@ -22,6 +22,8 @@ def text_of(result: Result) -> str:
         document["currentRevision"] = unstructure(result.current_revision)
     if result.execution_details is not None:
         document["executionDetails"] = unstructure(result.execution_details)
+    if isinstance(result, Succeeded) and result.output_variables:
+        document["outputVariables"] = dict(result.output_variables)
     return json.dumps({"success": document})
 
 
@@ -51,4 +53,6 @@ def _success_of(document: dict[str, Any]) -> Result:
         )
     }
     token = document.get("continuationToken")
-    return Succeeded(**parts) if token is None else Continued(continuation_token=token, **parts)
+    if token is not None:
+        return Continued(continuation_token=token, **parts)
+    return Succeeded(**parts, output_variables=document.get("outputVariables"))

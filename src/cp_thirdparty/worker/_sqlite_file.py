@@ -60,7 +60,8 @@ _SCHEMA: Final = (
         is_suspect INTEGER NOT NULL DEFAULT 0,
         owner      TEXT,
         claimed_at REAL,
-        changed_at REAL NOT NULL
+        changed_at REAL NOT NULL,
+        nonce      TEXT
     )
     """,
     "CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries (job_id, scope)",

@@ -15,7 +15,8 @@ import attrs
 from cp_thirdparty._text import show
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
-from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
+from cp_thirdparty.models import ActionTypeId
+from cp_thirdparty.worker._kinds import job_of
 from cp_thirdparty.worker._owners import is_alive
 from cp_thirdparty.worker._result_text import result_of
 from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, check_format, describe, open_read_only
@@ -26,11 +27,13 @@ NO_SCOPE: Final = ""
 
 _COLUMNS: Final = (
     "id, scope, job_id, client_id, state, result, may_be_accepted, outcome, crashes, is_suspect, owner, claimed_at, "
-    "changed_at"
+    "changed_at, nonce"
 )
 # Version 0.1 counted a crash for each job of a dead worker, so its count only shows which jobs may be the cause.
 OLD_CRASHES: Final = "0, crashes <> 0"
-_OLD_COLUMNS: Final = f"0, '', job_id, client_id, state, result, 1, outcome, {OLD_CRASHES}, owner, NULL, changed_at"
+_OLD_COLUMNS: Final = (
+    f"0, '', job_id, client_id, state, result, 1, outcome, {OLD_CRASHES}, owner, NULL, changed_at, NULL"
+)
 
 # The mark of a suspect whose handler runs now, and no other one.
 ALONE: Final = 2
@@ -60,6 +63,7 @@ class Row:
     owner: Any
     claimed_at: Any
     changed_at: Any
+    nonce: Any
 
     @property
     def name(self) -> str:
@@ -118,7 +122,7 @@ def read_row(row: Row, scopes: Scopes, *, is_owner_alive: bool | None) -> Journa
     except JournalError:
         return SetAside(job_id=row.name, problem="its result cannot be read")
     return JournalEntry(
-        job=ThirdPartyJob(client_id=row.client_id, job_id=row.job_id),
+        job=job_of(job_id=row.job_id, client_id=row.client_id, nonce=row.nonce),
         scope=scopes.get(row.scope),
         state=JournalState(row.state),
         result=result,
@@ -176,7 +180,7 @@ def _read_all(connection: sqlite3.Connection, path: Path, where: str) -> Iterato
 def _find_problem(row: Row, scopes: Scopes) -> str | None:
     is_result_missing = row.result is None and row.state == JournalState.RESULT
     is_readable = {
-        "its ids cannot be read": isinstance(row.job_id, str) and isinstance(row.client_id, str),
+        "its ids cannot be read": all(isinstance(value, str) for value in (row.job_id, row.client_id, row.nonce or "")),
         "its scope cannot be read": row.scope == NO_SCOPE or row.scope in scopes,
         "its state is unknown": row.state in JournalState.__members__,
         "its result cannot be read": isinstance(row.result, (str, type(None))) and not is_result_missing,

@@ -10,17 +10,17 @@ from typing import Final, TypeVar
 import attrs
 
 from cp_thirdparty._text import show
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_been_accepted
-from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._failure_policy import Next, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
+from cp_thirdparty.worker._kinds import AnyClient, kind_of
 from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
-from cp_thirdparty.worker.results import Continued, Result, without_decoration
+from cp_thirdparty.worker.results import Result, without_decoration
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _T = TypeVar("_T")
@@ -71,7 +71,7 @@ class Steps:
     Attributes:
         clients: Make the calls.
 
-        tokens: Client ids to client tokens.
+        tokens: Client ids to client tokens; ``None`` for jobs that have none.
 
         notify: Gets each event.
 
@@ -79,18 +79,21 @@ class Steps:
     """
 
     clients: Clients
-    tokens: TokenLookup
+    tokens: TokenLookup | None
     notify: Notify
     clock: Callable[[], float] = time.monotonic
 
     def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
         """Read the details of a job; return its outcome if it ends here."""
+        if job.details is not None and job.stage is Stage.OFFERED:  # the poll has returned them
+            job.accept_details(job.details)
+            return None
 
-        def send(client: ThirdPartyJobClient, client_token: SecretStr) -> JobDetails | ThirdPartyError:
-            return self.clients.call(client.get_third_party_job_details, job.offer.job_id, client_token=client_token)
+        def send(client: AnyClient, client_token: SecretStr | None) -> AnyJobDetails | ThirdPartyError:
+            return self.clients.call(kind_of(job.offer).read, client, job.offer.job_id, client_token)
 
-        found = self._attempt(job, Step.READ, lambda: self.clients.reader, send, wait)
-        if isinstance(found, JobDetails):
+        found: AnyJobDetails | Failed = self._attempt(job, Step.READ, lambda: self.clients.reader, send, wait)
+        if not isinstance(found, Failed):
             job.accept_details(found)
             return None
         if found.row.next is Next.END:
@@ -110,11 +113,9 @@ class Steps:
         if not is_free:
             return LostRace(job=job.offer)
         gives_up_at = self.clock() + _CLAIM_SECONDS
-        nonce = "" if job.details is None else job.details.nonce
 
-        def send(client: ThirdPartyJobClient, client_token: SecretStr) -> JobStatus | ThirdPartyError:
-            acknowledge = client.acknowledge_third_party_job
-            return self.clients.call(acknowledge, job.offer.job_id, nonce=nonce, client_token=client_token)
+        def send(client: AnyClient, client_token: SecretStr | None) -> JobStatus | ThirdPartyError:
+            return self.clients.call(kind_of(job.offer).acknowledge, client, job.offer, job.details, client_token)
 
         def wait_for_claim(seconds: float) -> bool:
             return self.clock() + seconds <= gives_up_at and wait(seconds)
@@ -162,36 +163,21 @@ class Steps:
         return Released(job=job.offer, error=error)
 
     def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | Failed:
-        def send(client: ThirdPartyJobClient, client_token: SecretStr) -> bool | ThirdPartyError:
-            failure = self._put_once(client, client_token, job)
+        def send(client: AnyClient, client_token: SecretStr | None) -> bool | ThirdPartyError:
+            report = kind_of(job.offer).report
+            job.note_report(may_be_accepted=True)
+            failure = self.clients.call(report, client, job.offer.job_id, _result_of(job), client_token)
             return True if failure is None else failure
 
         reporter = lambda: self.clients.reporter  # noqa: E731
         return self._attempt(job, Step.REPORT, reporter, send, wait, may_be_accepted=may_be_accepted)
 
-    def _put_once(
-        self, client: ThirdPartyJobClient, client_token: SecretStr, job: ClaimedJob
-    ) -> ThirdPartyError | None:
-        job_id, result = job.offer.job_id, _result_of(job)
-        job.note_report(may_be_accepted=True)
-        if isinstance(result, FailureDetails):
-            put_failure = client.put_third_party_job_failure_result
-            return self.clients.call(put_failure, job_id, client_token=client_token, failure_details=result)
-        return self.clients.call(
-            client.put_third_party_job_success_result,
-            job_id,
-            client_token=client_token,
-            continuation_token=result.continuation_token if isinstance(result, Continued) else None,
-            current_revision=result.current_revision,
-            execution_details=result.execution_details,
-        )
-
     def _attempt(
         self,
         job: ClaimedJob,
         step: Step,
-        find_client: Callable[[], ThirdPartyJobClient],
-        send: Callable[[ThirdPartyJobClient, SecretStr], _T | ThirdPartyError],
+        find_client: Callable[[], AnyClient],
+        send: Callable[[AnyClient, SecretStr | None], _T | ThirdPartyError],
         wait: Wait,
         *,
         may_be_accepted: bool = False,
@@ -231,28 +217,30 @@ class Steps:
     def _send_once(
         self,
         job: ClaimedJob,
-        client: ThirdPartyJobClient,
-        send: Callable[[ThirdPartyJobClient, SecretStr], _T | ThirdPartyError],
+        client: AnyClient,
+        send: Callable[[AnyClient, SecretStr | None], _T | ThirdPartyError],
     ) -> _T | Exception:
-        if job.client_token is None:
-            client_token = self._look_up(job)
+        if job.client_token is None and self.tokens is not None:
+            client_token = self._look_up(job, self.tokens)
             if isinstance(client_token, NoTokenError):
                 return client_token
             job.client_token = client_token
         return send(client, job.client_token)
 
-    def _look_up(self, job: ClaimedJob, *, is_refused: bool = False) -> SecretStr | NoTokenError:
+    def _look_up(self, job: ClaimedJob, tokens: TokenLookup, *, is_refused: bool = False) -> SecretStr | NoTokenError:
         job.start_look_up(self.clock())
-        problem = self.tokens.refresh(job.offer.client_id) if is_refused else None
+        problem = tokens.refresh(job.offer.client_id) if is_refused else None
         if problem is not None:
             self.notify("call_failed", job, str(problem))
-        found = self.tokens.find(job.offer.client_id)
+        found = tokens.find(job.offer.client_id)
         return found if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
 
     def _renew_token(self, job: ClaimedJob) -> bool:
         """Look the client token up again; return whether that changed anything."""
+        if self.tokens is None:
+            return False
         before = job.client_token
-        found = self._look_up(job, is_refused=True)
+        found = self._look_up(job, self.tokens, is_refused=True)
         job.client_token = found if isinstance(found, SecretStr) else None
         return found != before
 
@@ -289,7 +277,7 @@ def _result_of(job: ClaimedJob) -> Result:
     return job.result
 
 
-def _simpler(offer: ThirdPartyJob, result: Result) -> Result | None:
+def _simpler(offer: AnyJob, result: Result) -> Result | None:
     """Return what to report in place of a result that CodePipeline refuses; ``None`` if there is nothing less."""
     message = f"CodePipeline refused the result of job {offer.job_id[:100]}."
     shortest = FailureDetails(type=FailureType.JOB_FAILED, message=message)

@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from cp_thirdparty._state import decode_state
 from cp_thirdparty._text import show
 from cp_thirdparty.artifacts.store import ArtifactStore
-from cp_thirdparty.models import ActionConfiguration, JobDetails, ThirdPartyJob
+from cp_thirdparty.models import ActionConfiguration, AnyJob, AnyJobDetails
 from cp_thirdparty.worker._emit import job_fields
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._workspace import Workspace
@@ -58,8 +58,8 @@ class Job(Generic[_ConfigurationT_co]):
 
     def __init__(
         self,
-        offer: ThirdPartyJob,
-        details: JobDetails,
+        offer: AnyJob,
+        details: AnyJobDetails,
         configuration: _ConfigurationT_co,
         *,
         open_artifacts: Callable[[], ArtifactStore],
@@ -80,18 +80,23 @@ class Job(Generic[_ConfigurationT_co]):
         self._logger = _JobLogger(_log, job_fields(offer, details))
 
     @property
+    def offer(self) -> AnyJob:
+        """What the poll returned, without what is secret."""
+        return self._offer
+
+    @property
     def id(self) -> str:
         """The id of the job."""
         return self._offer.job_id
 
     @property
     def client_id(self) -> str:
-        """The customer whose job it is."""
+        """The client id of the customer; for a custom job, the AWS account of the pipeline."""
         return self._offer.client_id
 
     @property
-    def details(self) -> JobDetails:
-        """The service's description of the job."""
+    def details(self) -> AnyJobDetails:
+        """The details that the service returned."""
         return self._details
 
     @property

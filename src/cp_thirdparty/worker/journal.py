@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from cp_thirdparty.models import ActionTypeId, ThirdPartyJob
+from cp_thirdparty.models import ActionTypeId, AnyJob
 from cp_thirdparty.worker.results import Result
 
 __all__ = [
@@ -131,7 +131,7 @@ class JournalEntry:
         changed_at: When the state last changed, in seconds since 1970.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
     scope: JobScope | None
     state: JournalState
     result: Result | None = None
@@ -196,7 +196,7 @@ class Journal(Protocol):
         """Whether other processes can take jobs over."""
         ...
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: AnyJob, scope: JobScope) -> bool:
         """
         Record that the job is about to be acknowledged.
 
@@ -290,7 +290,7 @@ class Journal(Protocol):
 class _Row:
     """A job as `MemoryJournal` keeps it."""
 
-    job: ThirdPartyJob
+    job: AnyJob
     scope: JobScope
     state: JournalState
     changed_at: float
@@ -348,7 +348,7 @@ class MemoryJournal:
         """``False``: no other process can take jobs over."""
         return False
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: AnyJob, scope: JobScope) -> bool:
         """Record that the job is about to be acknowledged; return ``False`` when a worker has it."""
         row = _Row(job, scope, JournalState.CLAIMING, self._clock())
         with self._lock:

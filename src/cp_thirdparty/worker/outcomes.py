@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import attrs
 
-from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker.results import Result
 
 __all__ = ["Gone", "HandedBack", "LostRace", "Outcome", "Rejected", "Released", "Reported", "Uncertain", "Unsent"]
@@ -26,7 +26,7 @@ class Reported:
             is most probably this one.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
     result: Result
     is_confirmed: bool = True
 
@@ -40,7 +40,7 @@ class LostRace:
         job: The job.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +54,7 @@ class Gone:
         error: Name of the last error, the status of the job, or why it ended.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
     error: str
 
 
@@ -71,7 +71,7 @@ class Rejected:
         error: Name of the error that is the cause, or ``None``.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
     reason: str
     error: str | None = None
 
@@ -87,7 +87,7 @@ class Uncertain:
         job: The job.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
 
 
 @attrs.frozen(kw_only=True)
@@ -99,7 +99,7 @@ class HandedBack:
         job: The job.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
 
 
 @attrs.frozen(kw_only=True)
@@ -119,7 +119,7 @@ class Released:
     .. versionadded:: 0.2.0
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
     error: str
 
 
@@ -139,7 +139,7 @@ class Unsent:
         error: Name of the last error.
     """
 
-    job: ThirdPartyJob
+    job: AnyJob
     result: Result
     error: str
 

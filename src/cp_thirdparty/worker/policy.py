@@ -10,28 +10,24 @@ from botocore.exceptions import BotoCoreError
 
 from cp_thirdparty import _limits
 from cp_thirdparty._core import data_loader
+from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
+from cp_thirdparty.enums import ActionOwner
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
 __all__ = ["worker_policy"]
 
-_OPERATIONS = (
-    "AcknowledgeThirdPartyJob",
-    "GetThirdPartyJobDetails",
-    "PollForThirdPartyJobs",
-    "PutThirdPartyJobFailureResult",
-    "PutThirdPartyJobSuccessResult",
-)
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) -> dict[str, Any]:
     """
-    Return the least-privilege IAM policy for a worker: the five operations, on this action type only.
+    Create the least IAM policy for a worker: the five operations of its kind of jobs, on this action type only.
 
     Two ARNs name the action type.  One is that of AWS's user guide, which has no account and ends with a slash ("Choose
     and configure an appropriate permissions management strategy for your job worker" on its page of integration
-    models); the other is that of the Service Authorization Reference.  IAM compares them letter by letter.
+    models); the other is that of the Service Authorization Reference.  IAM compares them letter by letter.  For custom
+    actions, the guide has the owner in lower case, so there is one more ARN.
 
     That reference lists no resource for these operations, the user guide does.  Where AWS refuses the calls of a worker
     that has this policy, the error of the call names the resource to allow.
@@ -66,15 +62,21 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
     if partition is None:
         raise InvalidRequestError("region", "must be the name of an AWS region")
     parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
+    operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
+    # The user guide writes the owner of custom actions in lower case, everything else does not.
+    spellings = ["custom" + parts.removeprefix("Custom"), parts] if operations is CUSTOM else [parts]
     prefix = f"arn:{partition}:codepipeline:{region}"
     return {
         "Version": "2012-10-17",
         "Statement": [
             {
-                "Sid": "ThirdPartyJobs",
+                "Sid": "CustomJobs" if operations is CUSTOM else "ThirdPartyJobs",
                 "Effect": "Allow",
-                "Action": [f"codepipeline:{operation}" for operation in _OPERATIONS],
-                "Resource": [f"{prefix}::actionType:{parts}/", f"{prefix}:{account}:actiontype:{parts}"],
+                "Action": [f"codepipeline:{operation}" for operation in sorted(operations.names)],
+                "Resource": [
+                    *(f"{prefix}::actionType:{each}/" for each in spellings),
+                    f"{prefix}:{account}:actiontype:{parts}",
+                ],
             }
         ],
     }

@@ -11,11 +11,13 @@ from typing import Any, Generic, TypeVar, overload
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
+from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
 from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
 from cp_thirdparty.worker._processing import Processing, has_time, limit_calls, run_in_thread
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.outcomes import Outcome
@@ -25,6 +27,8 @@ from cp_thirdparty.worker.tokens import ClientTokens
 __all__ = ["JobProcessor"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
+
+_BY_TOKENS = "because the processor has client_tokens for third-party jobs, and none for custom jobs"
 
 
 class JobProcessor(Generic[_ConfigurationT]):
@@ -37,15 +41,16 @@ class JobProcessor(Generic[_ConfigurationT]):
     `process` runs, so create one outside of a Lambda's handler.
 
     Args:
-        connect: Makes a client.  It is called twice, at the first use: for a client that reads and one that reports.
+        connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or a `cp_thirdparty.CustomJobClient`.  It is called
+            twice, at the first use: for a client that reads and one that reports.
 
         handler: A function, or an ``async def``, that does the work of one job.
 
         configuration: The partner's class for the action configuration, or ``None`` to get the service's strings.
 
-        client_tokens: A mapping or a callable from client id to client token.
+        client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
 
-        job_timeout: Seconds that a handler may take.
+        job_timeout: Seconds that a handler has; ``None`` for 3,300, or 85,000 for jobs of custom actions.
 
         artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
@@ -67,7 +72,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: None = None,
         client_tokens: ClientTokens,
-        job_timeout: float = 3300.0,
+        job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None: ...
@@ -80,7 +85,33 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: type[_ConfigurationT],
         client_tokens: ClientTokens,
-        job_timeout: float = 3300.0,
+        job_timeout: float | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: JobProcessor[ActionConfiguration | None],
+        connect: Callable[[], CustomJobClient],
+        handler: Handler[ActionConfiguration | None],
+        *,
+        configuration: None = None,
+        client_tokens: None = None,
+        job_timeout: float | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        connect: Callable[[], CustomJobClient],
+        handler: Handler[_ConfigurationT],
+        *,
+        configuration: type[_ConfigurationT],
+        client_tokens: None = None,
+        job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None: ...
@@ -88,21 +119,29 @@ class JobProcessor(Generic[_ConfigurationT]):
     @hide_arguments
     def __init__(
         self,
-        connect: Callable[[], ThirdPartyJobClient],
+        connect: Callable[[], ThirdPartyJobClient | CustomJobClient],
         handler: Handler[Any],
         *,
         configuration: type[Any] | None = None,
-        client_tokens: ClientTokens,
-        job_timeout: float = 3300.0,
+        client_tokens: ClientTokens | None = None,
+        job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
     ) -> None:
-        tokens = read_tokens(client_tokens)
+        # Without an action type, it is known by the tokens for which jobs this processor is.
+        self._kind = CUSTOM if client_tokens is None else THIRD_PARTY
+        tokens = read_tokens(client_tokens, self._kind)
         if isinstance(tokens, str):
             raise TypeError(tokens)
         check_handling(
-            connect=connect, handler=handler, configuration=configuration, artifacts=artifacts, on_event=on_event
+            self._kind,
+            connect=connect,
+            handler=handler,
+            configuration=configuration,
+            artifacts=artifacts,
+            on_event=on_event,
         )
+        job_timeout = self._kind.job_timeout if job_timeout is None else job_timeout
         check_seconds("job_timeout", job_timeout)
         self._runner: Runner[Any] = Runner(
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
@@ -113,7 +152,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         self._clients: Clients | None = None
         self._coroutines = AsyncHandlers(self._emitter.log)
 
-    def process(self, job: ThirdPartyJob, *, seconds_left: float | None = None) -> Outcome:
+    def process(self, job: AnyJob, *, seconds_left: float | None = None) -> Outcome:
         """
         Do all steps of one job.
 
@@ -132,6 +171,8 @@ class JobProcessor(Generic[_ConfigurationT]):
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
 
+            TypeError: The job is of the other kind.
+
             RuntimeError: An event loop runs in this thread, and the handler is asynchronous: await `process_async`.
 
             KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
@@ -141,7 +182,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         processing.run()
         return _result(processing, processing.outcome.result(timeout=0))
 
-    async def process_async(self, job: ThirdPartyJob, *, seconds_left: float | None = None) -> Outcome:
+    async def process_async(self, job: AnyJob, *, seconds_left: float | None = None) -> Outcome:
         """
         Do all steps of one job without blocking the event loop.
 
@@ -163,6 +204,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
+
+            TypeError: The job is of the other kind.
 
             asyncio.CancelledError: The awaiting task was cancelled.
 
@@ -236,15 +279,17 @@ class JobProcessor(Generic[_ConfigurationT]):
         for job in self._poll(action_type_id, max_batch_size, ends_at):
             yield self.process(job, seconds_left=_seconds_until(ends_at))
 
-    def _poll(
-        self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float | None
-    ) -> tuple[ThirdPartyJob, ...]:
+    def _poll(self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float | None) -> tuple[AnyJob, ...]:
+        if kind_of_type(action_type_id) is not self._kind:
+            raise TypeError(f"action_type_id: must be one of {self._kind.name} jobs, {_BY_TOKENS}")
         if not has_time(ends_at):
             return ()
         with limit_calls(ends_at):
-            return self._connect().reader.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size)
+            return self._kind.poll(self._connect().reader, action_type_id, max_batch_size)
 
-    def _start(self, job: ThirdPartyJob, coroutines: CoroutineRunner, ends_at: float | None) -> Processing:
+    def _start(self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float | None) -> Processing:
+        if kind_of(job) is not self._kind:
+            raise TypeError(f"job: must be a {self._kind.job_class.__name__}, {_BY_TOKENS}")
         return Processing(
             job,
             runner=self._runner,
@@ -268,7 +313,7 @@ class JobProcessor(Generic[_ConfigurationT]):
     def _connect(self) -> Clients:
         with self._lock:
             if self._clients is None:
-                self._clients = Clients(self._runner.connect, self._emitter)
+                self._clients = Clients(self._runner.connect, self._emitter, self._kind)
             return self._clients
 
 

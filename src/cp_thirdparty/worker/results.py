@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
 
 import attrs
@@ -38,6 +38,15 @@ def _check_token(_instance: object, field: attrs.Attribute[str], value: str) -> 
         raise InvalidRequestError(field.name, broken)
 
 
+def _check_variables(_instance: object, field: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        kind = type(value).__name__
+        raise ResultTypeError(f"Succeeded: output_variables must be of type Mapping or None, not {kind}")
+    broken = None if value is None else _limits.output_variables(value)
+    if broken is not None:
+        raise InvalidRequestError(field.name, broken)
+
+
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Succeeded:
     """
@@ -48,12 +57,21 @@ class Succeeded:
 
         execution_details: What the customer's console shows.
 
+        output_variables: Values by name that later actions of the pipeline can use; for custom actions only.  They are
+            not treated as secrets.  Names have letters, digits, ``@``, ``-`` and ``_``; names and values have at most
+            122,880 bytes together.
+
+            .. versionadded:: 0.2.0
+
     Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: The output variables break a limit of the service.
+
         TypeError: A part has a wrong type.
     """
 
     current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
+    output_variables: Mapping[str, str] | None = attrs.field(default=None, validator=_check_variables, hash=False)
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False, init=False)
@@ -150,7 +168,8 @@ def accept_result(returned: object) -> Result:
     }
     if isinstance(returned, Continued):
         return Continued(continuation_token=str.__str__(returned.continuation_token), **parts)
-    return Succeeded(**parts)
+    variables = returned.output_variables
+    return Succeeded(**parts, output_variables=None if variables is None else dict(variables))
 
 
 def _validate(model: _ModelT) -> _ModelT:
@@ -164,7 +183,7 @@ def without_decoration(result: Result) -> Result | None:
     Return the same result without the parts that the action does not depend on; ``None`` if it has no such parts.
 
     Execution details, the current revision and the external execution id of a failure are left out.  A continuation
-    token stays, because the action cannot go on without it.
+    token and output variables stay, because this action or later ones cannot go on without them.
 
     Args:
         result: A result that the service has refused.
@@ -174,7 +193,7 @@ def without_decoration(result: Result) -> Result | None:
     elif isinstance(result, Continued):
         bare = Continued(continuation_token=result.continuation_token)
     else:
-        bare = Succeeded()
+        bare = Succeeded(output_variables=result.output_variables)
     return None if bare == result else bare
 
 

@@ -14,11 +14,10 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import attrs
 
 from cp_thirdparty.artifacts.store import ArtifactStore
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import CodePipelineJobError
-from cp_thirdparty.models import FailureDetails, JobDetails, ThirdPartyJob
+from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._async_handlers import (
     AsyncHandlers,
@@ -28,6 +27,7 @@ from cp_thirdparty.worker._async_handlers import (
 )
 from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
 from cp_thirdparty.worker._isolation import end_copy
+from cp_thirdparty.worker._kinds import AnyClient, kind_of
 from cp_thirdparty.worker._start_permit import WITHDRAWN, BegunBeforeError
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
@@ -96,24 +96,24 @@ class Runner(Generic[_ConfigurationT]):
 
         configuration: The class for the action configuration; ``None`` for the strings that CodePipeline returned.
 
-        tokens: Returns client tokens by client id.
+        tokens: Returns client tokens by client id; ``None`` for jobs that have none.
 
         artifacts: Creates the artifact store of a job, or ``None`` for `ArtifactStore.for_job`.
     """
 
-    connect: Callable[[], ThirdPartyJobClient]
+    connect: Callable[[], AnyClient]
     handler: Handler[_ConfigurationT]
     configuration: type[_ConfigurationT] | None
-    tokens: TokenLookup
+    tokens: TokenLookup | None
     artifacts: ArtifactsFactory | None = None
 
     def run(
         self,
-        offer: ThirdPartyJob,
-        details: JobDetails,
+        offer: AnyJob,
+        details: AnyJobDetails,
         *,
-        client: ThirdPartyJobClient,
-        client_token: SecretStr,
+        client: AnyClient,
+        client_token: SecretStr | None,
         seconds_left: float,
         cancelled: threading.Event,
         coroutines: CoroutineRunner,
@@ -134,7 +134,7 @@ class Runner(Generic[_ConfigurationT]):
 
             client: Reads the details again, for new artifact credentials.
 
-            client_token: The token of its client.
+            client_token: The token of its client; ``None`` if it has none.
 
             seconds_left: Seconds that the handler has.  A coroutine is cancelled when they are over.
 
@@ -176,11 +176,11 @@ class Runner(Generic[_ConfigurationT]):
 
     def _create_job(
         self,
-        offer: ThirdPartyJob,
-        details: JobDetails,
+        offer: AnyJob,
+        details: AnyJobDetails,
         *,
-        client: ThirdPartyJobClient,
-        client_token: SecretStr,
+        client: AnyClient,
+        client_token: SecretStr | None,
         seconds_left: float,
         cancelled: threading.Event,
         stopping: threading.Event,
@@ -206,7 +206,7 @@ class Runner(Generic[_ConfigurationT]):
             returned = self.handler(job)
             if inspect.isawaitable(returned):
                 returned = wait_for(returned)
-            return Ran(result=accept_result(returned))
+            return Ran(result=kind_of(job.offer).check_result(accept_result(returned)))
         except HandlerTimeoutError:
             late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
             return Ran(result=late, has_timed_out=True)
@@ -218,16 +218,18 @@ class Runner(Generic[_ConfigurationT]):
 
     def _open_artifacts(
         self,
-        client: ThirdPartyJobClient,
-        details: JobDetails,
-        client_token: SecretStr,
+        client: AnyClient,
+        details: AnyJobDetails,
+        client_token: SecretStr | None,
         deadline: float,
         is_cancelled: Callable[[], bool],
     ) -> ArtifactStore:
         make: ArtifactsFactory = ArtifactStore.for_job if self.artifacts is None else self.artifacts
         bounds = {"deadline": deadline, "is_cancelled": is_cancelled}
-        taken = {name: bound for name, bound in bounds.items() if name in _open_parameters(make)}
-        return make(client, details, client_token=client_token, **taken)
+        taken: dict[str, Any] = {name: bound for name, bound in bounds.items() if name in _open_parameters(make)}
+        if client_token is not None:
+            taken["client_token"] = client_token
+        return make(client, details, **taken)
 
 
 def _open_parameters(function: Callable[..., object]) -> frozenset[str]:
@@ -288,7 +290,7 @@ class NotStarted:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
+def _load(runner: bytes) -> tuple[Runner[Any], AnyClient]:
     """Keep the runner and its client for the next job; equal runners pickle alike."""
     loaded: Runner[Any] = pickle.loads(runner)  # noqa: S301 - the worker itself has sent it
     return loaded, loaded.connect()
@@ -296,7 +298,7 @@ def _load(runner: bytes) -> tuple[Runner[Any], ThirdPartyJobClient]:
 
 def run_in_executor(
     runner: bytes,
-    offer: ThirdPartyJob,
+    offer: AnyJob,
     deadline: float,
     may_begin: Callable[[], bool] | None = None,
     stopping: threading.Event | None = None,
@@ -325,13 +327,13 @@ def run_in_executor(
     loaded: Runner[Any] | None = None
     try:
         loaded, client = _load(runner)
-        client_token = loaded.tokens(offer.client_id)
-        if client_token is None:
+        client_token = None if loaded.tokens is None else loaded.tokens(offer.client_id)
+        if client_token is None and loaded.tokens is not None:
             return NotStarted(error=None, error_name="LookupError")
-        details = client.get_third_party_job_details(offer.job_id, client_token=client_token)
+        details = kind_of(offer).read(client, offer.job_id, client_token)
     except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
         _load.cache_clear()  # a new client loads the AWS credentials again
-        if loaded is not None:
+        if loaded is not None and loaded.tokens is not None:
             loaded.tokens.refresh(offer.client_id)  # CodePipeline may have refused an old one
         return _not_started(failure, is_initialised=loaded is not None)
     try:

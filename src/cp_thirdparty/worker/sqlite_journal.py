@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker import _sqlite_rows, _takeover
+from cp_thirdparty.worker._kinds import nonce_of
 from cp_thirdparty.worker._owners import Owner
 from cp_thirdparty.worker._result_text import text_of
 from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, SqliteFile, describe
@@ -28,16 +29,16 @@ _REPLACE: Final = (
     "DELETE FROM entries WHERE job_id = ? AND scope = '' AND (owner IS NULL OR state IN ('DONE', 'UNCERTAIN'))",
 )
 _CLAIM: Final = """
-    INSERT INTO entries (scope, job_id, client_id, state, owner, changed_at)
-    SELECT :scope, :job_id, :client_id, 'CLAIMING', :owner, :now
+    INSERT INTO entries (scope, job_id, client_id, nonce, state, owner, changed_at)
+    SELECT :scope, :job_id, :client_id, :nonce, 'CLAIMING', :owner, :now
     WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE job_id = :job_id)
         AND NOT EXISTS (
             SELECT 1 FROM entries
             WHERE job_id = :job_id AND scope <> :scope AND (scope = '' OR (owner = :owner AND state <> 'DONE'))
         )
     ON CONFLICT (job_id, scope) DO UPDATE SET
-        client_id = excluded.client_id, state = excluded.state, result = NULL, may_be_accepted = 1,
-        outcome = NULL, crashes = 0, is_suspect = 0, owner = excluded.owner, claimed_at = NULL,
+        client_id = excluded.client_id, nonce = excluded.nonce, state = excluded.state, result = NULL,
+        may_be_accepted = 1, outcome = NULL, crashes = 0, is_suspect = 0, owner = excluded.owner, claimed_at = NULL,
         changed_at = excluded.changed_at
     WHERE entries.owner IS NULL OR entries.state IN ('DONE', 'UNCERTAIN')
 """
@@ -106,7 +107,7 @@ class SqliteJournal:
         """``True``: other processes can take jobs over."""
         return True
 
-    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+    def claim(self, job: AnyJob, scope: JobScope) -> bool:
         """
         Record that the job is about to be acknowledged.
 
@@ -122,6 +123,7 @@ class SqliteJournal:
             "scope": self._add_scope(scope),
             "job_id": job.job_id,
             "client_id": job.client_id,
+            "nonce": nonce_of(job),
             "owner": self._owner.name,
             "now": self._clock(),
         }

@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._arguments import (
     check_callable,
@@ -32,6 +33,7 @@ from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
 from cp_thirdparty.worker._isolation import SafeClock
+from cp_thirdparty.worker._kinds import kind_of_type
 from cp_thirdparty.worker._loop import Loop
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._settings import Settings
@@ -74,8 +76,9 @@ class JobWorker(Generic[_ConfigurationT]):
     called from any thread; one worker runs at most once at a time.
 
     Args:
-        connect: Creates a client.  The worker calls it for a client that polls and for one that reports, again when
-            their AWS credentials or clock fail, and in each process of an executor.
+        connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or for a custom action, whose owner is ``Custom``, a
+            `cp_thirdparty.CustomJobClient`.  The worker calls it for a client that polls and for one that reports,
+            again when their AWS credentials or clock fail, and in each process of an executor.
 
         action_type_id: The action type.
 
@@ -83,7 +86,7 @@ class JobWorker(Generic[_ConfigurationT]):
 
         configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
 
-        client_tokens: A mapping or a callable from client id to client token.
+        client_tokens: A mapping or a callable from client id to client token; not for custom actions.
 
         journal: Records the jobs, so that they survive a crash; ``None`` for a `MemoryJournal`, which does not.  The
             worker does not close it.
@@ -98,9 +101,9 @@ class JobWorker(Generic[_ConfigurationT]):
             so that many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up
             to once a minute.
 
-        job_timeout: Seconds after its claim when a job is reported as failed.  Keep it below CodePipeline's timeout,
-            or the report comes too late: 3,600 for actions that its quotas do not name, or the action type's
-            ``jobTimeout``.
+        job_timeout: Seconds after its claim when a job is reported as failed; ``None`` for 3,300, or 85,000 for custom
+            actions.  Keep it below CodePipeline's timeout, or the report comes too late: 3,600 for actions that its
+            quotas do not name, 86,400 for custom actions, or the action type's ``jobTimeout``.
 
         grace: Seconds that running jobs have after `stop()`, at least 0.  With 5 seconds for the last attempts to
             report, the default fits into the 30 seconds between SIGTERM and SIGKILL of Kubernetes.  Docker waits 10
@@ -147,7 +150,7 @@ class JobWorker(Generic[_ConfigurationT]):
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
         poll_interval: float = 5.0,
-        job_timeout: float = 3300.0,
+        job_timeout: float | None = None,
         grace: float = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
@@ -171,7 +174,55 @@ class JobWorker(Generic[_ConfigurationT]):
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
         poll_interval: float = 5.0,
-        job_timeout: float = 3300.0,
+        job_timeout: float | None = None,
+        grace: float = 20.0,
+        is_idempotent: bool = False,
+        max_crashes: int = 3,
+        keep_finished: float | None = 30.0,
+        executor: Callable[[], Executor] | ProcessPerJob | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: JobWorker[ActionConfiguration | None],
+        connect: Callable[[], CustomJobClient],
+        action_type_id: ActionTypeId,
+        handler: Handler[ActionConfiguration | None],
+        *,
+        configuration: None = None,
+        client_tokens: None = None,
+        journal: Journal | None = None,
+        concurrency: int = 10,
+        max_jobs_per_client: int | None = None,
+        poll_interval: float = 5.0,
+        job_timeout: float | None = None,
+        grace: float = 20.0,
+        is_idempotent: bool = False,
+        max_crashes: int = 3,
+        keep_finished: float | None = 30.0,
+        executor: Callable[[], Executor] | ProcessPerJob | None = None,
+        artifacts: ArtifactsFactory | None = None,
+        on_event: EventHook | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        connect: Callable[[], CustomJobClient],
+        action_type_id: ActionTypeId,
+        handler: Handler[_ConfigurationT],
+        *,
+        configuration: type[_ConfigurationT],
+        client_tokens: None = None,
+        journal: Journal | None = None,
+        concurrency: int = 10,
+        max_jobs_per_client: int | None = None,
+        poll_interval: float = 5.0,
+        job_timeout: float | None = None,
         grace: float = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
@@ -185,17 +236,17 @@ class JobWorker(Generic[_ConfigurationT]):
     @hide_arguments
     def __init__(
         self,
-        connect: Callable[[], ThirdPartyJobClient],
+        connect: Callable[[], ThirdPartyJobClient | CustomJobClient],
         action_type_id: ActionTypeId,
         handler: Handler[Any],
         *,
         configuration: type[Any] | None = None,
-        client_tokens: ClientTokens,
+        client_tokens: ClientTokens | None = None,
         journal: Journal | None = None,
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
         poll_interval: float = 5.0,
-        job_timeout: float = 3300.0,
+        job_timeout: float | None = None,
         grace: float = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
@@ -205,19 +256,21 @@ class JobWorker(Generic[_ConfigurationT]):
         on_event: EventHook | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        tokens = read_tokens(client_tokens)
+        check_instance("action_type_id", action_type_id, ActionTypeId)
+        kind = kind_of_type(action_type_id)
+        tokens = read_tokens(client_tokens, kind)
         if isinstance(tokens, str):
             raise TypeError(tokens)
         check_handling(
-            connect=connect, handler=handler, configuration=configuration, artifacts=artifacts, on_event=on_event
+            kind, connect=connect, handler=handler, configuration=configuration, artifacts=artifacts, on_event=on_event
         )
-        check_instance("action_type_id", action_type_id, ActionTypeId)
         check_instance("is_idempotent", is_idempotent, bool)
         check_count("concurrency", concurrency)
         if max_jobs_per_client is not None:
             check_count("max_jobs_per_client", max_jobs_per_client)
         check_count("max_crashes", max_crashes)
         check_seconds("poll_interval", poll_interval)
+        job_timeout = kind.job_timeout if job_timeout is None else job_timeout
         check_seconds("job_timeout", job_timeout)
         check_seconds("grace", grace, may_be_zero=True)
         check_days("keep_finished", keep_finished)
@@ -391,7 +444,7 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
         if self._clients is None:
-            self._clients = Clients(self._connect, self._settings.emitter)
+            self._clients = Clients(self._connect, self._settings.emitter, kind_of_type(self._settings.action_type_id))
         return Loop(
             settings=self._settings,
             clients=self._clients,

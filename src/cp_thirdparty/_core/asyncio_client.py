@@ -1,0 +1,319 @@
+"""What both clients for asyncio share: how they are created, opened and closed, and how they send and poll."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar, cast
+
+import attrs
+from botocore.config import Config
+from typing_extensions import Self, Unpack
+
+from cp_thirdparty._core import events, redaction
+from cp_thirdparty._core.backoff import FATAL, PollPace
+from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
+from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.facts import unsent_facts
+from cp_thirdparty._core.operations import Operations, Request
+from cp_thirdparty._core.send import (
+    JobClientBase,
+    Result,
+    decode_response,
+    find_method,
+    is_codepipeline,
+    plain_parameters,
+    result_of_failure,
+)
+from cp_thirdparty._core.settings import check_settings, own_config, prepare
+from cp_thirdparty._core.sources import find_refused_setting
+from cp_thirdparty._lazy import missing_extra
+from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
+from cp_thirdparty.telemetry import CallRecord
+
+try:
+    from aiobotocore.client import AioBaseClient
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
+    from cp_thirdparty._core import aio
+except ImportError:
+    raise missing_extra("aiobotocore") from None
+
+_T = TypeVar("_T")
+_Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, object]])
+
+_sleep = asyncio.sleep
+
+
+def like_async_def(function: _Method) -> _Method:
+    """
+    Mark a function that returns a coroutine as one, for `unittest.mock` and others who ask.
+
+    The methods are not ``async def``: their coroutine would hold a plain client token until it first runs, and a task
+    that is cancelled before shows it in its traceback.
+    """
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(function)
+    else:  # pragma: no cover - measured with a newer one
+        vars(function)["_is_coroutine"] = vars(asyncio.coroutines)["_is_coroutine"]
+    return function
+
+
+class AsyncioClient(JobClientBase):
+    """
+    A client of one kind of job.
+
+    Attributes:
+        operations: The operations that it calls.
+    """
+
+    operations: ClassVar[Operations[Any, Any]]
+
+    def __init__(
+        self,
+        client: AioBaseClient,
+        *,
+        deadline: float | None = 60.0,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> None:
+        super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+        self._recipe = client if isinstance(client, _Recipe) else None
+        self._client: AioBaseClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if not isinstance(client, _Recipe):
+            self._adopt(client)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        region_name: str | None = None,
+        profile_name: str | None = None,
+        endpoint_url: str | None = None,
+        verify: bool | str | os.PathLike[str] | None = None,
+        sign_request: bool = True,
+        connect_timeout: float | None = 5.0,
+        read_timeout: float | None = 20.0,
+        deadline: float | None = 60.0,
+        session: AioSession | None = None,
+        config: Config | None = None,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> Self:
+        """
+        Describe a client with an aiobotocore client of its own, which ``async with`` makes and closes.
+
+        Use it as ``async with cls.create(...) as client:``, where ``cls`` is the class.  After it was closed it may be
+        entered again, in another event loop too.
+
+        Args:
+            region_name: As for `cp_thirdparty.ThirdPartyJobClient.create`, like all that is not described here.
+
+            profile_name: As for `cp_thirdparty.ThirdPartyJobClient.create`.
+
+            endpoint_url: As for `cp_thirdparty.ThirdPartyJobClient.create`.
+
+            verify: As for `cp_thirdparty.ThirdPartyJobClient.create`.
+
+            sign_request: As for `cp_thirdparty.ThirdPartyJobClient.create`.
+
+            connect_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
+
+            read_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
+
+            deadline: As for the class.
+
+            session: An aiobotocore session to use instead of a new one; a botocore or boto3 session cannot be used.
+
+            config: Settings of botocore or aiobotocore that override all others of this list.
+
+            wire_logs: As for the class.
+
+            on_call: As for the class.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can find, such as
+                an unknown profile or that no region is known, is raised by ``async with``.
+
+            cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
+        """
+        refused = check_settings(
+            endpoint_url=endpoint_url,
+            verify=verify,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            profile_name=profile_name,
+            session=session,
+        )
+        if refused is None and not isinstance(session, AioSession | None):
+            refused = InvalidRequestError("session", "must be an aiobotocore session")
+        if refused is not None:
+            raise refused
+        recipe = _Recipe(
+            session=session,
+            profile_name=profile_name,
+            config=_merged(
+                own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request),
+                config,
+            ),
+            settings={
+                "region_name": region_name,
+                "endpoint_url": endpoint_url,
+                "verify": os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
+            },
+        )
+        return cls(cast("AioBaseClient", recipe), deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+
+    async def close(self) -> None:
+        """
+        Close the connections of a client that `create()` made; leave a wrapped client alone.
+
+        Calls that are under way fail with a `cp_thirdparty.exceptions.TransportError`.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: It was entered in another event loop.
+        """
+        if self._recipe is None or self._client is None:
+            return
+        client = self._open_client()
+        self._client = self._loop = None
+        await client.close()
+
+    async def __aenter__(self) -> Self:
+        if self._recipe is None:
+            return self
+        if self._client is not None:
+            raise InvalidRequestError("client", "must not be entered again before it is closed")
+        client = await self._recipe.made()
+        if isinstance(client, ThirdPartyError):
+            raise client
+        if self._client is not None:  # another task was faster
+            await client.close()
+            raise InvalidRequestError("client", "must not be entered again before it is closed")
+        try:
+            self._adopt(client)
+        except InvalidRequestError:
+            await client.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'not open' if self._client is None else self._client.meta.endpoint_url}>"
+
+    async def _iterate(
+        self, poll: Callable[[], Coroutine[Any, Any, tuple[_T, ...]]], *, max_batch_size: int, poll_interval: float
+    ) -> AsyncGenerator[_T, None]:
+        """Poll until the client is closed, and yield each job."""
+        pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
+        while True:
+            jobs: tuple[_T, ...] = ()
+            try:
+                jobs = await poll()
+            except FATAL:
+                raise
+            except ThirdPartyError as failure:
+                pace.note_failure(failure)
+            else:
+                pace.note_success()
+            for job in jobs[:max_batch_size]:
+                yield job
+            if not jobs:
+                await _sleep(pace.pause())
+
+    def _adopt(self, client: AioBaseClient) -> None:
+        if not is_codepipeline(client, is_async=True) or not aio.install(client):
+            raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
+        events.install(client, self.operations.names)
+        self._client = client
+        self._loop = _running_loop()
+
+    def _open_client(self, **facts: Unpack[CallFacts]) -> AioBaseClient:
+        if self._client is None:
+            raise InvalidRequestError("client", "must be open: use it inside `async with`", **facts)
+        loop = _running_loop()
+        self._loop = self._loop or loop
+        if loop is not self._loop:
+            raise InvalidRequestError("client", "must be used in the event loop in which it was made", **facts)
+        return self._client
+
+    async def _call(self, request: Request[_T]) -> _T:
+        client = self._open_client(**unsent_facts(request.operation_name, request.job_id))
+        call = self._start_call(request)
+        aio.observe_aiohttp()
+        return self._finish_call(request, call, await _send_request(client, request, call))
+
+
+async def _send_request(client: AioBaseClient, request: Request[_T], call: Call) -> Result[_T]:
+    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
+    current = CURRENT.set(call)
+    try:
+        async with aio.timeout(call.seconds_left()):
+            parsed = await find_method(client, request)(**plain_parameters(request))
+        return decode_response(request, call, parsed)
+    except BaseException as failure:  # noqa: BLE001 - a cancellation too is raised again by the caller
+        if isinstance(failure, asyncio.TimeoutError) and call.is_over():
+            forget(failure)
+            return result_of_failure(request, call, CallStoppedError())
+        return result_of_failure(request, call, failure)
+    finally:
+        call.is_finished = True
+        call.forget_response()
+        with suppress(ValueError):  # a task whose loop is gone ends in another context
+            CURRENT.reset(current)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _merged(settings: Config, others: Config | None) -> AioConfig:
+    # Aiobotocore before 3.1 takes its own part, such as ``connector_args``, from the first alone.
+    merged: Any = others if isinstance(others, AioConfig) else AioConfig()
+    for each in (settings, others or settings):
+        merged = merged.merge(each)  # its stubs ask for an AioConfig, and it takes any
+    return cast("AioConfig", merged)
+
+
+@attrs.frozen(kw_only=True)
+class _Recipe:
+    """What a client is made of when it is entered."""
+
+    session: AioSession | None
+    profile_name: str | None
+    config: AioConfig
+    settings: Mapping[str, Any]
+
+    async def made(self) -> AioBaseClient | ThirdPartyError:
+        """Make a client of aiobotocore, or return the error."""
+        redaction.install()
+        session = self.session
+        try:
+            with Call():  # botocore may load credentials, and log responses
+                if session is None:
+                    session = AioSession(profile=self.profile_name)
+                    prepare(session)
+                client = await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
+        except Exception as failure:  # noqa: BLE001 - returned as one of ours
+            return configuration_error_of(failure)
+        refused = find_refused_setting(
+            client, session, endpoint_url=self.settings["endpoint_url"], verify=self.settings["verify"]
+        )
+        if refused is not None:
+            await client.close()
+        return refused or client

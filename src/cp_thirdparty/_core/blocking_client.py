@@ -1,0 +1,212 @@
+"""What both blocking clients share: how they are created and closed, and how they send, poll and fork."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+import botocore.session
+from botocore.client import BaseClient
+from botocore.config import Config
+from typing_extensions import Self
+
+from cp_thirdparty._core import events
+from cp_thirdparty._core.backoff import FATAL, PollPace
+from cp_thirdparty._core.facts import unsent_facts
+from cp_thirdparty._core.operations import Operations, Request
+from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
+from cp_thirdparty._core.settings import Boto3Session, check_settings, create_botocore_client, is_session, own_config
+from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
+from cp_thirdparty.telemetry import CallRecord
+
+_T = TypeVar("_T")
+
+_clock = time.monotonic
+_sleep = time.sleep
+# Seconds between two looks at whether the client was closed.
+_TICK = 0.25
+
+
+class BlockingClient(JobClientBase):
+    """
+    A client of one kind of job.
+
+    Attributes:
+        operations: The operations that it calls.
+    """
+
+    operations: ClassVar[Operations[Any, Any]]
+
+    def __init__(
+        self,
+        client: BaseClient,
+        *,
+        deadline: float | None = 60.0,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> None:
+        if not is_codepipeline(client, is_async=False):
+            raise InvalidRequestError("client", "must be a CodePipeline client of botocore or boto3")
+        super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+        self._client = client
+        self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
+        self._process_id = os.getpid()
+        self._is_closed = False
+        events.install(client, self.operations.names)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        region_name: str | None = None,
+        profile_name: str | None = None,
+        endpoint_url: str | None = None,
+        verify: bool | str | os.PathLike[str] | None = None,
+        sign_request: bool = True,
+        connect_timeout: float | None = 5.0,
+        read_timeout: float | None = 20.0,
+        deadline: float | None = 60.0,
+        session: botocore.session.Session | Boto3Session | None = None,
+        config: Config | None = None,
+        wire_logs: bool = False,
+        on_call: Callable[[CallRecord], object] | None = None,
+    ) -> Self:
+        """
+        Create a client with a botocore client of its own.
+
+        botocore's *standard* retry mode resends requests, connections are kept alive, and parameters are
+        checked here rather than by botocore, whose errors print values.
+
+        Args:
+            region_name: AWS region; by default, that of the environment or the profile.
+
+            profile_name: Profile of the AWS configuration; by default, that of the environment.
+
+            endpoint_url: URL of another endpoint, such as a VPC endpoint or a local service.
+
+            verify: ``False`` to trust any TLS certificate, or the path of a CA bundle; ``None`` for the AWS
+                configuration's own.
+
+            sign_request: ``False`` to send requests unsigned, without loading credentials.
+
+            connect_timeout: Seconds, more than 0, for a connection to be made; ``None`` for no limit.
+
+            read_timeout: Seconds, more than 0, between two pieces of a response; ``None`` for no limit.
+
+            deadline: Seconds for a call with all its attempts, as for the class.
+
+            session: A botocore or boto3 session to use instead of a new one.
+
+            config: Botocore settings that override all others of this list.
+
+            wire_logs: As for the class.
+
+            on_call: As for the class.
+
+        Raises:
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
+
+            cp_thirdparty.exceptions.CredentialsError: The AWS credentials cannot be loaded.
+        """
+        refused = check_settings(
+            endpoint_url=endpoint_url,
+            verify=verify,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            profile_name=profile_name,
+            session=session,
+        )
+        if refused is None and session is not None and not is_session(session):
+            refused = InvalidRequestError("session", "must be a botocore or boto3 session")
+        if refused is not None:
+            raise refused
+        settings = own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
+        make = functools.partial(
+            create_botocore_client,
+            session,
+            profile_name,
+            region_name=region_name,
+            endpoint_url=endpoint_url,
+            verify=os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
+            config=settings.merge(config) if config is not None else settings,
+        )
+        client = make()
+        if isinstance(client, ThirdPartyError):
+            raise client
+        self = cls(client, deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+        self._rebuild = make
+        return self
+
+    def close(self) -> None:
+        """
+        Close the connections of a client that `create()` made; leave a wrapped client alone.
+
+        It ends the iterators that poll for jobs.
+        """
+        if self._rebuild is not None:
+            self._is_closed = True
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._client.meta.endpoint_url}>"
+
+    def _iterate(
+        self, poll: Callable[[], tuple[_T, ...]], *, max_batch_size: int, poll_interval: float
+    ) -> Generator[_T, None, None]:
+        """Poll until the client is closed, and yield each job."""
+        pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
+        while True:
+            self._refuse_if_closed()
+            jobs: tuple[_T, ...] = ()
+            try:
+                jobs = poll()
+            except FATAL:
+                raise
+            except ThirdPartyError as failure:
+                pace.note_failure(failure)
+            else:
+                pace.note_success()
+            yield from jobs[:max_batch_size]
+            if not jobs:
+                self._pause(pace.pause())
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            facts = unsent_facts(self.operations.poll, None)
+            raise InvalidRequestError("client", "must be open: it was closed while jobs were polled", **facts)
+
+    def _pause(self, seconds: float) -> None:
+        ends_at = _clock() + seconds
+        while not self._is_closed and (left := ends_at - _clock()) > 0:
+            _sleep(min(left, _TICK))
+
+    def _call(self, request: Request[_T]) -> _T:
+        call = self._start_call(request)
+        return self._finish_call(request, call, send_request(self._open_client(), request, call))
+
+    def _open_client(self) -> BaseClient:
+        if self._process_id != os.getpid():
+            self._leave_parent()
+        return self._client
+
+    def _leave_parent(self) -> None:
+        """In the child of a fork: the connections belong to the parent, so get others."""
+        client = None if self._rebuild is None else self._rebuild()
+        if isinstance(client, BaseClient):
+            events.install(client, self.operations.names)
+            self._client = client
+        else:
+            self._client.close()
+        self._process_id = os.getpid()

@@ -1,0 +1,233 @@
+"""
+What differs between third-party jobs and custom jobs.
+
+All other modules of the worker treat both kinds alike and ask here, so a third kind would be one more class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, cast
+
+import attrs
+
+from cp_thirdparty._result_errors import ResultTypeError
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.enums import ActionOwner, JobStatus
+from cp_thirdparty.models import (
+    ActionTypeId,
+    AnyJob,
+    AnyJobDetails,
+    CustomJob,
+    CustomJobDetails,
+    FailureDetails,
+    JobData,
+    JobDetails,
+    ThirdPartyJob,
+)
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker.results import Continued, Result, Succeeded
+
+AnyClient: TypeAlias = ThirdPartyJobClient | CustomJobClient
+
+_NO_DATA: Final = JobData()
+
+
+class JobKind(Protocol):
+    """
+    One kind of job.  The methods that take a client call CodePipeline and raise what its methods raise.
+
+    Attributes:
+        name: What people call such a job.
+
+        client_class: The class of its clients.
+
+        job_class: The class of what polls return.
+
+        has_client_token: Whether calls have a client token.
+
+        job_timeout: Seconds after the claim when a job is reported as failed by default.
+
+        service_timeout: Seconds after which CodePipeline ends a job whose action type sets no timeout.
+
+        longest_timeout: Seconds after which CodePipeline ends any job.
+    """
+
+    name: ClassVar[str]
+    client_class: ClassVar[type[AnyClient]]
+    job_class: ClassVar[type[AnyJob]]
+    has_client_token: ClassVar[bool]
+    job_timeout: ClassVar[float]
+    service_timeout: ClassVar[float]
+    longest_timeout: ClassVar[float]
+
+    def poll(self, client: Any, action_type_id: ActionTypeId, max_batch_size: int) -> tuple[AnyJob, ...]:
+        """Return jobs that wait."""
+        ...
+
+    def split(self, job: Any) -> tuple[AnyJob, AnyJobDetails | None]:
+        """Return a job without secrets, which may travel and be kept, and the details that a poll has returned."""
+        ...
+
+    def read(self, client: Any, job_id: str, client_token: SecretStr | None) -> AnyJobDetails:
+        """Return the details of a job."""
+        ...
+
+    def acknowledge(
+        self, client: Any, job: Any, details: AnyJobDetails | None, client_token: SecretStr | None
+    ) -> JobStatus:
+        """Claim a job."""
+        ...
+
+    def report(self, client: Any, job_id: str, result: Result, client_token: SecretStr | None) -> None:
+        """Put the result of a job."""
+        ...
+
+    def check_result(self, result: Result) -> Result:
+        """Return a result; raise `ResultTypeError` if such a job cannot have it."""
+        ...
+
+
+class _ThirdPartyJobs:
+    name = "third-party"
+    client_class = ThirdPartyJobClient
+    job_class = ThirdPartyJob
+    has_client_token = True
+    job_timeout = 3300.0
+    service_timeout = 3600.0  # quotas of the user guide
+    longest_timeout = 43_200.0  # the most that an action type may have as `jobTimeout` (API reference)
+
+    def poll(
+        self, client: ThirdPartyJobClient, action_type_id: ActionTypeId, max_batch_size: int
+    ) -> tuple[ThirdPartyJob, ...]:
+        return client.poll_for_third_party_jobs(action_type_id, max_batch_size=max_batch_size)
+
+    def split(self, job: ThirdPartyJob) -> tuple[ThirdPartyJob, None]:
+        return job, None
+
+    def read(self, client: ThirdPartyJobClient, job_id: str, client_token: SecretStr | None) -> JobDetails:
+        return client.get_third_party_job_details(job_id, client_token=_known(client_token))
+
+    def acknowledge(
+        self,
+        client: ThirdPartyJobClient,
+        job: ThirdPartyJob,
+        details: AnyJobDetails | None,
+        client_token: SecretStr | None,
+    ) -> JobStatus:
+        nonce = details.nonce if isinstance(details, JobDetails) else ""
+        return client.acknowledge_third_party_job(job.job_id, nonce=nonce, client_token=_known(client_token))
+
+    def report(self, client: ThirdPartyJobClient, job_id: str, result: Result, client_token: SecretStr | None) -> None:
+        token = _known(client_token)
+        if isinstance(result, FailureDetails):
+            client.put_third_party_job_failure_result(job_id, client_token=token, failure_details=result)
+            return
+        client.put_third_party_job_success_result(
+            job_id,
+            client_token=token,
+            continuation_token=_continuation_token(result),
+            current_revision=result.current_revision,
+            execution_details=result.execution_details,
+        )
+
+    def check_result(self, result: Result) -> Result:
+        if isinstance(result, Succeeded) and result.output_variables:
+            raise ResultTypeError("Succeeded: only jobs of custom actions can have output_variables")
+        return result
+
+
+class _CustomJobs:
+    name = "custom"
+    client_class = CustomJobClient
+    job_class = CustomJob
+    has_client_token = False
+    job_timeout = 85_000.0
+    service_timeout = longest_timeout = 86_400.0  # quotas of the user guide
+
+    def poll(self, client: CustomJobClient, action_type_id: ActionTypeId, max_batch_size: int) -> tuple[CustomJob, ...]:
+        return client.poll_for_jobs(action_type_id, max_batch_size=max_batch_size)
+
+    def split(self, job: CustomJob) -> tuple[CustomJob, CustomJobDetails | None]:
+        if job.data == _NO_DATA:
+            return job, None
+        return attrs.evolve(job, data=_NO_DATA), CustomJobDetails(id=job.id, data=job.data, account_id=job.account_id)
+
+    def read(self, client: CustomJobClient, job_id: str, client_token: None) -> CustomJobDetails:  # noqa: ARG002
+        return client.get_job_details(job_id)
+
+    def acknowledge(
+        self,
+        client: CustomJobClient,
+        job: CustomJob,
+        details: AnyJobDetails | None,  # noqa: ARG002 - they have no nonce
+        client_token: None,  # noqa: ARG002
+    ) -> JobStatus:
+        return client.acknowledge_job(job.id, nonce=job.nonce)
+
+    def report(self, client: CustomJobClient, job_id: str, result: Result, client_token: None) -> None:  # noqa: ARG002
+        if isinstance(result, FailureDetails):
+            client.put_job_failure_result(job_id, failure_details=result)
+            return
+        client.put_job_success_result(
+            job_id,
+            continuation_token=_continuation_token(result),
+            current_revision=result.current_revision,
+            execution_details=result.execution_details,
+            output_variables=result.output_variables if isinstance(result, Succeeded) else None,
+        )
+
+    def check_result(self, result: Result) -> Result:
+        return result
+
+
+THIRD_PARTY: Final = cast("JobKind", _ThirdPartyJobs())
+CUSTOM: Final = cast("JobKind", _CustomJobs())
+
+
+def kind_of(job: AnyJob) -> JobKind:
+    """Return the kind of a job."""
+    return CUSTOM if isinstance(job, CustomJob) else THIRD_PARTY
+
+
+def kind_of_type(action_type_id: ActionTypeId) -> JobKind:
+    """Return the kind of the jobs of an action type."""
+    return CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
+
+
+def check_client(kind: JobKind, connect: Callable[[], AnyClient]) -> AnyClient:
+    """
+    Create a client.
+
+    Raises:
+        TypeError: It is one of the other kind of jobs.
+    """
+    client = connect()
+    other = THIRD_PARTY if kind is CUSTOM else CUSTOM
+    if isinstance(client, other.client_class):
+        expected, found = kind.client_class.__name__, other.client_class.__name__
+        client.close()
+        raise TypeError(f"connect: must return a {expected} for {kind.name} jobs, not a {found}")
+    return client
+
+
+def nonce_of(job: AnyJob) -> str | None:
+    """Return the nonce that a journal keeps: only a poll returns that of a custom job."""
+    return job.nonce if isinstance(job, CustomJob) else None
+
+
+def job_of(*, job_id: str, client_id: str, nonce: str | None) -> AnyJob:
+    """Return the job that a journal has kept."""
+    if nonce is None:
+        return ThirdPartyJob(client_id=client_id, job_id=job_id)
+    return CustomJob(id=job_id, data=_NO_DATA, nonce=nonce, account_id=client_id or None)
+
+
+def _known(client_token: SecretStr | None) -> SecretStr:
+    assert client_token is not None, "it was looked up"  # noqa: S101 - a mistake of this library
+    return client_token
+
+
+def _continuation_token(result: Succeeded | Continued) -> str | None:
+    return result.continuation_token if isinstance(result, Continued) else None
