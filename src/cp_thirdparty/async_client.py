@@ -55,7 +55,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
             aiohttp, or a setting breaks a rule.
     """
 
-    operations = THIRD_PARTY
+    _operations = THIRD_PARTY
 
     @like_async_def
     def poll_for_third_party_jobs(

@@ -31,7 +31,7 @@ class AsyncCustomJobClient(AsyncioClient):
     .. versionadded:: 0.2.0
     """
 
-    operations = CUSTOM
+    _operations = CUSTOM
 
     @like_async_def
     def poll_for_jobs(

@@ -57,7 +57,7 @@ class ThirdPartyJobClient(BlockingClient):
         cp_thirdparty.exceptions.InvalidRequestError: It is not a CodePipeline client, or a setting breaks a rule.
     """
 
-    operations = THIRD_PARTY
+    _operations = THIRD_PARTY
 
     def poll_for_third_party_jobs(
         self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None

@@ -33,7 +33,7 @@ class CustomJobClient(BlockingClient):
     .. versionadded:: 0.2.0
     """
 
-    operations = CUSTOM
+    _operations = CUSTOM
 
     def poll_for_jobs(
         self,

@@ -325,6 +325,7 @@ def _journal_conformance(one: JournalConformance, clock: Callable[[], float], jo
     one.test_each_kind_of_result_is_kept()
     one.test_a_later_result_replaces_the_first()
     one.test_the_outcome_is_kept()
+    one.test_a_custom_job_is_kept()
     one.test_a_recovered_job_is_complete()
     one.test_a_crash_is_stored()
     one.test_a_job_in_work_is_not_claimed()

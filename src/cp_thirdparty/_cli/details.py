@@ -51,7 +51,8 @@ def details_document(
     Raises:
         cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.get_third_party_job_details`.
     """
-    request = client.operations.request_details(job_id, client_token=client_token)
+    inside: Any = client  # the public method returns no document
+    request = inside._operations.request_details(job_id, client_token=client_token)  # noqa: SLF001 - see above
     decode = request.decode
     empty: list[str] = []
 
@@ -61,9 +62,7 @@ def details_document(
             empty.extend(name for name in _LISTS if answer["jobDetails"]["data"].get(name) == [])
         return details, error
 
-    # The public method has no document.
-    call = client._call  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    details: Any = call(attrs.evolve(request, decode=noting))
+    details: Any = inside._call(attrs.evolve(request, decode=noting))  # noqa: SLF001 - see above
     document = unstructure(details, secrets=secrets)
     data = {**document["data"], **{name: [] for name in empty}}
     document["data"] = {name: data[name] for name in _ORDER if name in data}

@@ -59,8 +59,8 @@ class Operation:
 
         client_class: The class of the client that calls it.
 
-        call: Calls it with values by the service's names, and returns the response as a document; its last argument decides
-            whether to mask or reveal secrets.
+        call: Calls it with values by the service's names and returns the response as a document; its last argument
+            decides whether secrets are masked.
     """
 
     name: str

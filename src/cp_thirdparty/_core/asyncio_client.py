@@ -67,14 +67,9 @@ def like_async_def(function: _Method) -> _Method:
 
 
 class AsyncioClient(JobClientBase):
-    """
-    A client of one kind of job.
+    """A client of one kind of job, whose class has the operations that it calls."""
 
-    Attributes:
-        operations: The operations that it calls.
-    """
-
-    operations: ClassVar[Operations[Any, Any]]
+    _operations: ClassVar[Operations[Any, Any]]
 
     def __init__(
         self,
@@ -236,7 +231,7 @@ class AsyncioClient(JobClientBase):
     def _adopt(self, client: AioBaseClient) -> None:
         if not is_codepipeline(client, is_async=True) or not aio.install(client):
             raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
-        events.install(client, self.operations.names)
+        events.install(client, self._operations.names)
         self._client = client
         self._loop = _running_loop()
 

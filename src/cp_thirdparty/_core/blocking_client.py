@@ -32,14 +32,9 @@ _TICK = 0.25
 
 
 class BlockingClient(JobClientBase):
-    """
-    A client of one kind of job.
+    """A client of one kind of job, whose class has the operations that it calls."""
 
-    Attributes:
-        operations: The operations that it calls.
-    """
-
-    operations: ClassVar[Operations[Any, Any]]
+    _operations: ClassVar[Operations[Any, Any]]
 
     def __init__(
         self,
@@ -56,7 +51,7 @@ class BlockingClient(JobClientBase):
         self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
         self._process_id = os.getpid()
         self._is_closed = False
-        events.install(client, self.operations.names)
+        events.install(client, self._operations.names)
 
     @classmethod
     def create(
@@ -184,7 +179,7 @@ class BlockingClient(JobClientBase):
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
-            facts = unsent_facts(self.operations.poll, None)
+            facts = unsent_facts(self._operations.poll, None)
             raise InvalidRequestError("client", "must be open: it was closed while jobs were polled", **facts)
 
     def _pause(self, seconds: float) -> None:
@@ -205,7 +200,7 @@ class BlockingClient(JobClientBase):
         """In the child of a fork: the connections belong to the parent, so get others."""
         client = None if self._rebuild is None else self._rebuild()
         if isinstance(client, BaseClient):
-            events.install(client, self.operations.names)
+            events.install(client, self._operations.names)
             self._client = client
         else:
             self._client.close()

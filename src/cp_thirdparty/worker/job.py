@@ -80,11 +80,6 @@ class Job(Generic[_ConfigurationT_co]):
         self._logger = _JobLogger(_log, job_fields(offer, details))
 
     @property
-    def offer(self) -> AnyJob:
-        """What the poll returned, without what is secret."""
-        return self._offer
-
-    @property
     def id(self) -> str:
         """The id of the job."""
         return self._offer.job_id

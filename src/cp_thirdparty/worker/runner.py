@@ -27,7 +27,7 @@ from cp_thirdparty.worker._async_handlers import (
 )
 from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
 from cp_thirdparty.worker._isolation import end_copy
-from cp_thirdparty.worker._kinds import AnyClient, kind_of
+from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
 from cp_thirdparty.worker._start_permit import WITHDRAWN, BegunBeforeError
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
@@ -167,6 +167,7 @@ class Runner(Generic[_ConfigurationT]):
             end_copy(process_id)
         ran = self._call(
             job,
+            kind_of(offer),
             functools.partial(
                 coroutines.run, job_id=offer.job_id, cancelled=cancelled, seconds_left=seconds_left, patience=patience
             ),
@@ -200,13 +201,15 @@ class Runner(Generic[_ConfigurationT]):
             stopping=stopping,
         )
 
-    def _call(self, job: Job[Any], wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float) -> Ran:
+    def _call(
+        self, job: Job[Any], kind: JobKind, wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float
+    ) -> Ran:
         process_id = os.getpid()
         try:
             returned = self.handler(job)
             if inspect.isawaitable(returned):
                 returned = wait_for(returned)
-            return Ran(result=kind_of(job.offer).check_result(accept_result(returned)))
+            return Ran(result=kind.check_result(accept_result(returned)))
         except HandlerTimeoutError:
             late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
             return Ran(result=late, has_timed_out=True)
