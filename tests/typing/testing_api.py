@@ -36,7 +36,17 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.secrets import SecretMapping
 from cp_thirdparty.telemetry import CallRecord, is_wanted, tell
-from cp_thirdparty.testing import Action, Job, LocalCodePipeline, ManualClock, RequestRecord, Success, plugin
+from cp_thirdparty.testing import (
+    Action,
+    Job,
+    LambdaContext,
+    LocalCodePipeline,
+    LocalLambda,
+    ManualClock,
+    RequestRecord,
+    Success,
+    plugin,
+)
 from cp_thirdparty.testing._artifact_credentials import CredentialDesk, CredentialSource
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._http_server import HttpServer
@@ -638,6 +648,25 @@ def _states(
     assert_type(one.acknowledge(job_id, nonce, other_client_token), JobStatus)
     one.put_success(job_id, other_client_token, success)
     one.put_failure(job_id, other_client_token, failure)
+
+
+# --- Lambda
+
+
+def _local_lambda(
+    one: LocalLambda,
+    service: LocalCodePipeline,
+    function: Callable[[dict[str, Any], Any], object],
+    context: LambdaContext,
+    input_artifacts: Iterable[Artifact],
+) -> None:
+    assert_type(LocalLambda(service, function, timeout=3.0, credentials_lifetime=900.0), LocalLambda)
+    assert_type(one.start_action(user_parameters="{}", input_artifacts=input_artifacts), Action)
+    assert_type(one.invoke(deliveries=2), int)
+    assert_type(LambdaContext(3.0, function_name="f"), LambdaContext)
+    assert_type(context.aws_request_id, str)
+    assert_type(context.function_name, str)
+    assert_type(context.get_remaining_time_in_millis(), int)
 
 
 # --- wire

@@ -16,15 +16,28 @@ if TYPE_CHECKING:
     from cp_thirdparty.testing.clock import ManualClock
     from cp_thirdparty.testing.folder_artifacts import FolderArtifacts
     from cp_thirdparty.testing.journal import RequestRecord
+    from cp_thirdparty.testing.local_lambda import LambdaContext, LocalLambda
     from cp_thirdparty.testing.server import LocalCodePipeline
 
-__all__ = ["Action", "FolderArtifacts", "Job", "LocalCodePipeline", "ManualClock", "RequestRecord", "Success"]
+__all__ = [
+    "Action",
+    "FolderArtifacts",
+    "Job",
+    "LambdaContext",
+    "LocalCodePipeline",
+    "LocalLambda",
+    "ManualClock",
+    "RequestRecord",
+    "Success",
+]
 
 _HOMES = {
     "Action": "testing.actions",
     "FolderArtifacts": "testing.folder_artifacts",
     "Job": "testing.actions",
+    "LambdaContext": "testing.local_lambda",
     "LocalCodePipeline": "testing.server",
+    "LocalLambda": "testing.local_lambda",
     "ManualClock": "testing.clock",
     "RequestRecord": "testing.journal",
     "Success": "testing.actions",
