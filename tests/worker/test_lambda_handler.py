@@ -225,7 +225,8 @@ def test_a_coroutine_is_run(client: FakeClient) -> None:
 
 def test_an_event_without_a_job_is_an_error(client: FakeClient) -> None:
     """There is nothing to report to."""
-    for event in ({}, {"CodePipeline.job": None}, {"CodePipeline.job": {"id": 1}}, {"jobId": ""}, {"jobId": "", "data": []}):
+    without_id: tuple[dict[str, Any], ...] = ({}, {"jobId": ""}, {"jobId": "", "data": []})
+    for event in (*without_id, {"CodePipeline.job": None}, {"CodePipeline.job": {"id": 1}}):
         with pytest.raises(ResponseDecodeError):
             _function(client)(event, LambdaContext())
     assert client.results == []
