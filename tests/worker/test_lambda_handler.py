@@ -354,7 +354,7 @@ def test_without_its_journal_a_job_is_reported_as_failed(journal: Any, client: F
 class _FullJournal(MemoryJournal):
     """Fails after the claim."""
 
-    def result(self, *_: Any) -> None:
+    def result(self, *_: Any, **__: Any) -> None:
         raise JournalError("full")
 
 

@@ -45,7 +45,7 @@ from cp_thirdparty.worker._lambda_job import (
     find_region,
 )
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
-from cp_thirdparty.worker.events import EventHook
+from cp_thirdparty.worker.events import EventHook, JobEventName
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
@@ -261,7 +261,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         return JournalWriter(self._journal, scope, partial(_emit, self._emitter), self._emitter)
 
 
-def _emit(emitter: Emitter, name: str, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
     emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
 
