@@ -59,13 +59,14 @@ if TYPE_CHECKING:
         FailureDetails,
         JobData,
         JobDetails,
+        LambdaJobEvent,
         PipelineContext,
         S3Location,
         StageContext,
         ThirdPartyJob,
     )
     from cp_thirdparty.secrets import SecretStr
-    from cp_thirdparty.worker import Continued, Job, JobWorker, Succeeded
+    from cp_thirdparty.worker import Continued, Job, JobWorker, LambdaHandler, Succeeded
 
 __all__ = [
     "ActionCategory",
@@ -99,6 +100,8 @@ __all__ = [
     "JobStatus",
     "JobWorker",
     "Key",
+    "LambdaHandler",
+    "LambdaJobEvent",
     "PipelineContext",
     "S3Location",
     "SecretStr",
@@ -144,6 +147,8 @@ _HOMES = {
     "JobFailedError": "exceptions",
     "JobStatus": "enums",
     "JobWorker": "worker",
+    "LambdaHandler": "worker",
+    "LambdaJobEvent": "models",
     "Key": "configuration",
     "PipelineContext": "models",
     "S3Location": "models",

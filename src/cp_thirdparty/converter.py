@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from cp_thirdparty import models
 from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._hooks import make_converter
+from cp_thirdparty._lambda_event import find_job
 from cp_thirdparty._reading import read
 from cp_thirdparty.exceptions import ResponseDecodeError
-from cp_thirdparty.models import CustomJobDetails, JobDetails
+from cp_thirdparty.models import CustomJobDetails, JobDetails, LambdaJobEvent
 from cp_thirdparty.secrets import SecretStr
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _Model = (
     | models.FailureDetails
     | models.JobData
     | models.JobDetails
+    | models.LambdaJobEvent
     | models.PipelineContext
     | models.S3Location
     | models.StageContext
@@ -60,6 +62,7 @@ def structure(data: object, model: type[_T]) -> _T:
 
     Unknown members are ignored, unknown enum values survive, ``None`` members count as absent.  For `JobDetails`
     and `CustomJobDetails` the complete output of the AWS CLI, which has ``jobDetails``, is read too.
+    For `LambdaJobEvent` the complete event of a Lambda function is read.
 
     Args:
         data: What `json.loads` returns: dictionaries, lists, strings, numbers.
@@ -75,6 +78,8 @@ def structure(data: object, model: type[_T]) -> _T:
         raise TypeError("structure() takes a class of cp_thirdparty.models")
     if model in (JobDetails, CustomJobDetails) and isinstance(data, dict) and "jobDetails" in data:
         data = data["jobDetails"]
+    if model is LambdaJobEvent:
+        data = find_job(data)
     value, problems = read(data, model)
     if value is None:
         raise ResponseDecodeError(problems)

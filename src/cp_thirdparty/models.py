@@ -50,6 +50,7 @@ __all__ = [
     "FailureDetails",
     "JobData",
     "JobDetails",
+    "LambdaJobEvent",
     "PipelineContext",
     "S3Location",
     "StageContext",
@@ -429,6 +430,27 @@ AnyJob: TypeAlias = ThirdPartyJob | CustomJob
 
 AnyJobDetails: TypeAlias = JobDetails | CustomJobDetails
 """The details of a job, for both kinds of jobs."""
+
+
+@shown
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class LambdaJobEvent(WeaklyReferenced):
+    """
+    The event with which CodePipeline invokes a Lambda function.
+
+    ``cp_thirdparty.converter.structure(event, LambdaJobEvent)`` reads it.
+
+    .. versionadded:: 0.2.0
+    """
+
+    id: str
+    """The id of the job."""
+    data: JobData
+    """What the job is about.  It may be empty."""
+    account_id: str | None = None
+    """The AWS account of the pipeline, or ``None``."""
+    credentials_expire_at: datetime | None = None
+    """When the artifact credentials expire, or ``None`` if the event does not have it."""
 
 
 @shown

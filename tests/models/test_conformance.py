@@ -104,6 +104,7 @@ _IS_SECRET = {
     models.JobDetails: {"id": False, "data": False, "nonce": False},
     models.CustomJob: {"id": False, "data": False, "nonce": False, "account_id": False},
     models.CustomJobDetails: {"id": False, "data": False, "account_id": False},
+    models.LambdaJobEvent: {"id": False, "data": False, "account_id": False, "credentials_expire_at": False},
     models.ThirdPartyJob: {"client_id": False, "job_id": False},
     models.CurrentRevision: {
         "revision": False,

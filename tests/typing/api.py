@@ -39,6 +39,7 @@ from cp_thirdparty import (
     JobFailedError,
     JobStatus,
     Key,
+    LambdaJobEvent,
     PipelineContext,
     S3Location,
     SecretStr,
@@ -183,6 +184,15 @@ def custom_details(polled: CustomJob, details: CustomJobDetails) -> None:
     assert_type(details.id, str)
     assert_type(details.account_id, str | None)
     assert_type(details.data.inputs["MyApp"], Artifact)
+
+
+def lambda_event(event: LambdaJobEvent) -> None:
+    """Read the event of a Lambda function."""
+    assert_type(structure({}, LambdaJobEvent), LambdaJobEvent)
+    assert_type(event.id, str)
+    assert_type(event.account_id, str | None)
+    assert_type(event.credentials_expire_at, datetime | None)
+    assert_type(event.data, JobData)
 
 
 # --- the models ------------------------------------------------------------------------------------------------------

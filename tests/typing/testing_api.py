@@ -41,7 +41,9 @@ from cp_thirdparty.testing import (
     ArtifactContent,
     FolderArtifacts,
     Job,
+    LambdaContext,
     LocalCodePipeline,
+    LocalLambda,
     ManualClock,
     RequestRecord,
     Success,
@@ -647,6 +649,25 @@ def _states(
     assert_type(one.acknowledge(job_id, nonce, other_client_token), JobStatus)
     one.put_success(job_id, other_client_token, success)
     one.put_failure(job_id, other_client_token, failure)
+
+
+# --- Lambda
+
+
+def _local_lambda(
+    one: LocalLambda,
+    service: LocalCodePipeline,
+    function: Callable[[dict[str, Any], Any], object],
+    context: LambdaContext,
+    input_artifacts: Iterable[Artifact],
+) -> None:
+    assert_type(LocalLambda(service, function, timeout=3.0, credentials_lifetime=900.0), LocalLambda)
+    assert_type(one.start_action(user_parameters="{}", input_artifacts=input_artifacts), Action)
+    assert_type(one.invoke(deliveries=2), int)
+    assert_type(LambdaContext(3.0, function_name="f"), LambdaContext)
+    assert_type(context.aws_request_id, str)
+    assert_type(context.function_name, str)
+    assert_type(context.get_remaining_time_in_millis(), int)
 
 
 # --- wire

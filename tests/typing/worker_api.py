@@ -53,6 +53,7 @@ from cp_thirdparty.worker import (
     Journal,
     JournalEntry,
     JournalState,
+    LambdaHandler,
     LostRace,
     MemoryJournal,
     Outcome,
@@ -70,6 +71,7 @@ from cp_thirdparty.worker import (
     Unsent,
     WorkerHealth,
     WorkerState,
+    lambda_policy,
     processes,
     worker_policy,
 )
@@ -470,6 +472,22 @@ def _job_processor(
     assert_type(
         one.poll_async(action_type_id, max_batch_size=max_batch_size, seconds_left=seconds_left), AsyncIterator[Outcome]
     )
+
+
+def _lambda_handler(
+    one: LambdaHandler[Scan],
+    handler: Handler[Any],
+    connect: Callable[[], CustomJobClient],
+    journal: Callable[[], Journal],
+    event: dict[str, Any],
+    context: object,
+) -> None:
+    assert_type(
+        LambdaHandler(handler, configuration=Scan, connect=connect, report_seconds=1.0, journal=journal),
+        LambdaHandler[Scan],
+    )
+    assert_type(one(event, context), dict[str, Any] | None)
+    assert_type(lambda_policy(), dict[str, Any])
 
 
 async def _processor_async(one: JobProcessor[Scan], job: ThirdPartyJob, seconds_left: float | None) -> None:

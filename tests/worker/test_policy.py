@@ -14,7 +14,7 @@ from moto.iam.policy_validation import IAMPolicyDocumentValidator
 
 from cp_thirdparty import ActionCategory, ActionOwner, ActionTypeId
 from cp_thirdparty.exceptions import InvalidRequestError
-from cp_thirdparty.worker import worker_policy
+from cp_thirdparty.worker import lambda_policy, worker_policy
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _ACCOUNT = "123456789012"
@@ -151,3 +151,23 @@ def test_nothing_widens_it(changes: dict[str, Any], parameter: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         worker_policy(arguments.pop("action_type_id"), **arguments)
     assert caught.value.parameter.endswith(parameter)
+
+
+def test_the_policy_of_a_lambda_function_has_the_two_calls_of_a_result() -> None:
+    """AWS would accept it; it grants to report a job, and nothing else."""
+    document = json.dumps(lambda_policy())
+    IAMPolicyDocumentValidator(document).validate()
+    policy = IAMPolicy(document)
+    actions = (
+        "PutJobSuccessResult",
+        "PutJobFailureResult",
+        "PollForJobs",
+        "GetJobDetails",
+        "PutThirdPartyJobSuccessResult",
+    )
+    granted = [
+        action
+        for action in actions
+        if policy.is_action_permitted(f"codepipeline:{action}", "*") is PermissionResult.PERMITTED
+    ]
+    assert granted == ["PutJobSuccessResult", "PutJobFailureResult"]

@@ -14,7 +14,7 @@ from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdParty
 from cp_thirdparty.models import AnyJobDetails, ArtifactCredentials
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["JobCredentials", "check_credentials"]
+__all__ = ["JobCredentials", "NotRenewable", "check_credentials"]
 
 # The service sends no expiry.  15 minutes are what AWS's own Jenkins plug-in counts on.
 _LIFETIME: Final = timedelta(minutes=15)
@@ -22,6 +22,20 @@ _LIFETIME: Final = timedelta(minutes=15)
 # of 15 and 10 minutes, credentials of 15 would be renewed at each use.
 _ADVISORY_SECONDS: Final = 180
 _MANDATORY_SECONDS: Final = 60
+_NOT_RENEWABLE: Final = (
+    "the artifact credentials have expired, and those of a Lambda function's event cannot be renewed"
+)
+
+
+class NotRenewable:
+    """
+    The base of what takes the place of a client that cannot read the details of a job again.
+
+    Attributes:
+        credentials_expire_at: When the credentials of the job expire; ``None`` if that is not known.
+    """
+
+    credentials_expire_at: datetime | None = None
 
 
 class JobCredentials(RefreshableCredentials):
@@ -31,15 +45,24 @@ class JobCredentials(RefreshableCredentials):
     Args:
         details: The details of the job, with all three credentials.
 
-        read: Reads the details again.
+        read: Reads the details again; ``None`` if that is not possible.  The credentials are then used until they
+            expire.
 
         clock: Returns the time in seconds since the epoch.
+
+        expires_at: When they expire; ``None`` for 15 minutes from now.
 
     Attributes:
         generation: How often they were renewed.
     """
 
-    def __init__(self, details: AnyJobDetails, read: Callable[[], AnyJobDetails], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        details: AnyJobDetails,
+        read: Callable[[], AnyJobDetails] | None,
+        clock: Callable[[], float],
+        expires_at: datetime | None = None,
+    ) -> None:
         self._details = details
         self._read = read
         self._clock = clock
@@ -51,12 +74,12 @@ class JobCredentials(RefreshableCredentials):
             access_key=first["access_key"],
             secret_key=first["secret_key"],
             token=first["token"],
-            expiry_time=self._now() + _LIFETIME,
+            expiry_time=self._now() + _LIFETIME if expires_at is None else expires_at,
             refresh_using=self._read_again,
             method="cp-thirdparty-job",
             time_fetcher=self._now,
-            advisory_timeout=_ADVISORY_SECONDS,
-            mandatory_timeout=_MANDATORY_SECONDS,
+            advisory_timeout=0 if read is None else _ADVISORY_SECONDS,
+            mandatory_timeout=0 if read is None else _MANDATORY_SECONDS,
         )
 
     def renew(self, generation: int) -> None:
@@ -85,6 +108,8 @@ class JobCredentials(RefreshableCredentials):
         return datetime.fromtimestamp(self._clock(), tz=timezone.utc)
 
     def _read_again(self) -> dict[str, str]:
+        if self._read is None:
+            raise CredentialsError(_NOT_RENEWABLE, job_id=self._details.id)
         details = self._read()
         self._refused = _difference(self._details, details) or check_credentials(details)
         if self._refused is not None:

@@ -20,7 +20,7 @@ from cp_thirdparty._frames import hide_arguments
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty._text import show, show_repr
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
-from cp_thirdparty.artifacts._credentials import JobCredentials, check_credentials
+from cp_thirdparty.artifacts._credentials import JobCredentials, NotRenewable, check_credentials
 from cp_thirdparty.artifacts._extraction import extract_file
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import (
@@ -158,7 +158,7 @@ class ArtifactStore:
             TypeError: ``deadline`` or ``is_cancelled`` has the wrong type, or a client token is missing or given to a
                 client of custom jobs.
         """
-        if isinstance(client, CustomJobClient) is not (client_token is None):
+        if isinstance(client, (CustomJobClient, NotRenewable)) is not (client_token is None):
             del client_token
             raise TypeError("client_token: must be given with a ThirdPartyJobClient, and not with a CustomJobClient")
         bounds = Bounds(deadline=deadline, clock=clock, is_cancelled=is_cancelled)
@@ -174,11 +174,14 @@ class ArtifactStore:
         )
         if refused is not None:
             raise refused
-        read = _reader(client, details.id, token)
+        if isinstance(client, NotRenewable):
+            credentials = JobCredentials(details, None, clock, client.credentials_expire_at)
+        else:
+            credentials = JobCredentials(details, _reader(client, details.id, token), clock)
         key = details.data.encryption_key
         key_id = None if key is None else key.id
         s3 = create_s3(
-            JobCredentials(details, read, clock),
+            credentials,
             key_id=key_id,
             region_name=client.region_name if region_name is None else region_name,
             endpoint_url=endpoint_url,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cp_thirdparty.testing.clock import ManualClock
     from cp_thirdparty.testing.folder_artifacts import ArtifactContent, FolderArtifacts
     from cp_thirdparty.testing.journal import RequestRecord
+    from cp_thirdparty.testing.local_lambda import LambdaContext, LocalLambda
     from cp_thirdparty.testing.server import LocalCodePipeline
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "ArtifactContent",
     "FolderArtifacts",
     "Job",
+    "LambdaContext",
     "LocalCodePipeline",
+    "LocalLambda",
     "ManualClock",
     "RequestRecord",
     "Success",
@@ -34,7 +37,9 @@ _HOMES = {
     "ArtifactContent": "testing.folder_artifacts",
     "FolderArtifacts": "testing.folder_artifacts",
     "Job": "testing.actions",
+    "LambdaContext": "testing.local_lambda",
     "LocalCodePipeline": "testing.server",
+    "LocalLambda": "testing.local_lambda",
     "ManualClock": "testing.clock",
     "RequestRecord": "testing.journal",
     "Success": "testing.actions",

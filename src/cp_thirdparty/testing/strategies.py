@@ -118,6 +118,13 @@ def _models() -> dict[type[Any], SearchStrategy[Any]]:
         models.JobDetails: st.builds(models.JobDetails, id=_text, data=data, nonce=_text),
         models.CustomJob: st.builds(models.CustomJob, id=_text, data=data, nonce=_text, account_id=_or_none(_text)),
         models.CustomJobDetails: st.builds(models.CustomJobDetails, id=_text, data=data, account_id=_or_none(_text)),
+        models.LambdaJobEvent: st.builds(
+            models.LambdaJobEvent,
+            id=_text,
+            data=data,
+            account_id=_or_none(_text),
+            credentials_expire_at=_or_none(times),
+        ),
         models.ThirdPartyJob: st.builds(models.ThirdPartyJob, client_id=_text, job_id=_text),
         models.CurrentRevision: revision,
         models.ExecutionDetails: execution,

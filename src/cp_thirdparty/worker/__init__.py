@@ -14,6 +14,7 @@ from cp_thirdparty.worker.journal import (
     Recovered,
     SetAside,
 )
+from cp_thirdparty.worker.lambda_handler import LambdaHandler
 from cp_thirdparty.worker.outcomes import (
     Gone,
     HandedBack,
@@ -25,7 +26,7 @@ from cp_thirdparty.worker.outcomes import (
     Uncertain,
     Unsent,
 )
-from cp_thirdparty.worker.policy import worker_policy
+from cp_thirdparty.worker.policy import lambda_policy, worker_policy
 from cp_thirdparty.worker.processor import JobProcessor
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler
@@ -53,6 +54,7 @@ __all__ = [
     "Journal",
     "JournalEntry",
     "JournalState",
+    "LambdaHandler",
     "LostRace",
     "MemoryJournal",
     "Outcome",
@@ -71,6 +73,7 @@ __all__ = [
     "Unsent",
     "WorkerHealth",
     "WorkerState",
+    "lambda_policy",
     "processes",
     "worker_policy",
 ]

@@ -35,7 +35,7 @@ STOP: Final = b"S"
 @attrs.frozen(kw_only=True)
 class Order:
     """
-    What the process of a job is to do.  It holds no secret.
+    What the process of a job is to do.  It holds no secret, except for a job of an event of Lambda.
 
     Attributes:
         runner: A pickled `cp_thirdparty.worker.runner.Runner`.
@@ -49,7 +49,7 @@ class Order:
         levels: Which log records to send.
     """
 
-    runner: bytes
+    runner: bytes = attrs.field(repr=False)
     offer: AnyJob
     deadline: float
     folder: str | None

@@ -87,11 +87,17 @@ class Flow:
 
     def work(self, job: ClaimedJob) -> Outcome | None:
         """Take a job to its outcome; return ``None`` if another thread has decided its result, and reports it."""
+        outcome = self.claim(job)
+        return self.finish(job) if outcome is None else outcome
+
+    def claim(self, job: ClaimedJob) -> Outcome | None:
+        """Claim a job, unless the journal has it as claimed; return its outcome if it is not this worker's."""
         outcome = None if job.entry is None else self._restore(job, job.entry)
-        if outcome is None and not job.is_claimed:
-            outcome = self._claim(job)
-        if outcome is None and job.stage is Stage.CLAIMED:
-            outcome = self._decide(job)
+        return self._claim(job) if outcome is None and not job.is_claimed else outcome
+
+    def finish(self, job: ClaimedJob) -> Outcome | None:
+        """Take a claimed job to its outcome, as `work` does."""
+        outcome = self._decide(job) if job.stage is Stage.CLAIMED else None
         if outcome is not None:
             return outcome
         return self.report(job) if job.stage is Stage.DECIDED and not job.is_given_up else None

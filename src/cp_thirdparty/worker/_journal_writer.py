@@ -13,7 +13,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.events import JobEventName
-from cp_thirdparty.worker.journal import JobScope, Journal, JournalState, Recovered
+from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
 
@@ -83,6 +83,19 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         return self._guard("read", lambda journal: {entry.job.job_id for entry in journal.jobs(unfinished_only=True)})
+
+    def is_finished(self, job_id: str) -> bool:
+        """
+        Return whether the journal has a job of this scope as finished.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
+        """
+
+        def has(entry: JournalEntry) -> bool:
+            return entry.job.job_id == job_id and entry.scope == self.scope and entry.state is JournalState.DONE
+
+        return self._guard("read", lambda journal: any(has(entry) for entry in journal.jobs()))
 
     def count_left(self) -> Counter[JobScope]:
         """

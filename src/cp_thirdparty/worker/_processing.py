@@ -17,17 +17,17 @@ from cp_thirdparty._core.call import now
 from cp_thirdparty._core.send import CALLS_END_AT
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import AnyJob, FailureDetails
-from cp_thirdparty.worker._async_handlers import CoroutineRunner
-from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Recorder, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.events import JobEventName
+from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
-from cp_thirdparty.worker.runner import Runner
+from cp_thirdparty.worker.tokens import TokenLookup
 
 _T = TypeVar("_T")
 
@@ -59,40 +59,51 @@ class Processing:
     Args:
         offer: The job.
 
-        runner: Runs its handler.
+        tokens: Looks client tokens up; ``None`` for jobs that have none.
 
         clients: Make the calls.
 
-        coroutines: Runs the coroutine of an asynchronous handler.
+        create_engine: Creates what runs the handler, with an event that is set when the job is stopped.
 
         job_timeout: Seconds that the job may take after its claim.
 
         ends_at: When the process ends, by `time.monotonic`; ``None`` for no end.
 
         emitter: Emits the events.
+
+        recorder: Writes the journal; ``None`` for none.
+
+        entry: What the journal has of the job; ``None`` for a new one.
+
+        for_report: Seconds before the end of the process that are kept for the report.
     """
 
     def __init__(
         self,
         offer: AnyJob,
         *,
-        runner: Runner[Any],
+        tokens: TokenLookup | None,
         clients: Clients,
-        coroutines: CoroutineRunner,
+        create_engine: Callable[[threading.Event], Engine],
         job_timeout: float,
         ends_at: float | None,
         emitter: Emitter,
+        recorder: Recorder | None = None,
+        entry: JournalEntry | None = None,
+        for_report: float | None = None,
     ) -> None:
-        self.job = ClaimedJob(offer, recorder=_NoJournal(), began_at=time.monotonic())
+        self.job = ClaimedJob(offer, recorder=recorder or _NoJournal(), began_at=time.monotonic(), entry=entry)
         self.outcome: Future[Outcome] = Future()
         self._ends_at = ends_at
         self._emitter = emitter
         self._job_timeout = job_timeout
-        self._patience = _PATIENCE if ends_at is None else _SHORT_PATIENCE
+        self._for_report = _FOR_REPORT if for_report is None else for_report
+        self._patience = find_patience(ends_at)
         self._stopped = threading.Event()
+        self._engine = create_engine(self._stopped)
         self._flow = Flow(
-            steps=Steps(clients=clients, tokens=runner.tokens, notify=self._notify, clock=time.monotonic),
-            engine=ThreadEngine(runner, clients, coroutines, self._stopped, patience=self._patience),
+            steps=Steps(clients=clients, tokens=tokens, notify=self._notify, clock=time.monotonic),
+            engine=self._engine,
             action_type_id=None,
             is_idempotent=False,
             max_crashes=1,
@@ -101,7 +112,7 @@ class Processing:
             may_claim=self._may_claim,
             wait=self._wait,
             make_room=self._make_room,
-            ends_at=None if ends_at is None else ends_at - _FOR_REPORT,
+            ends_at=None if ends_at is None else ends_at - self._for_report,
             clock=time.monotonic,
         )
 
@@ -165,7 +176,7 @@ class Processing:
     def _describe_timeout(self) -> str:
         seconds = self._job_timeout
         if self._ends_at is not None and self.job.claimed_at is not None:
-            seconds = min(seconds, self._ends_at - _FOR_REPORT - self.job.claimed_at)
+            seconds = min(seconds, self._ends_at - self._for_report - self.job.claimed_at)
         return timeout_message(seconds)
 
     def _may_claim(self) -> bool:
@@ -193,6 +204,11 @@ class Processing:
 
     def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
+
+
+def find_patience(ends_at: float | None) -> float:
+    """Return how many seconds a coroutine has to end after it was cancelled, in a process that ends at a time."""
+    return _PATIENCE if ends_at is None else _SHORT_PATIENCE
 
 
 def has_time(ends_at: float | None) -> bool:

@@ -15,7 +15,7 @@ from cp_thirdparty.enums import ActionOwner
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
-__all__ = ["worker_policy"]
+__all__ = ["lambda_policy", "worker_policy"]
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
@@ -77,6 +77,31 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
                     *(f"{prefix}::actionType:{each}/" for each in spellings),
                     f"{prefix}:{account}:actiontype:{parts}",
                 ],
+            }
+        ],
+    }
+
+
+def lambda_policy() -> dict[str, Any]:
+    """
+    Return the least IAM policy for a Lambda function with a `LambdaHandler`: the two calls that report a result.
+
+    These calls have no resource in the Service Authorization Reference, so the policy allows them on all.  A function
+    that returns its result needs neither.  Its log needs ``AWSLambdaBasicExecutionRole``.
+
+    Returns:
+        The policy document, ready for `json.dumps`.
+
+    .. versionadded:: 0.2.0
+    """
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "JobResults",
+                "Effect": "Allow",
+                "Action": ["codepipeline:PutJobFailureResult", "codepipeline:PutJobSuccessResult"],
+                "Resource": "*",
             }
         ],
     }

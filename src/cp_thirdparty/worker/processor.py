@@ -17,8 +17,9 @@ from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
-from cp_thirdparty.worker._processing import Processing, has_time, limit_calls, run_in_thread
+from cp_thirdparty.worker._processing import Processing, find_patience, has_time, limit_calls, run_in_thread
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
@@ -290,11 +291,16 @@ class JobProcessor(Generic[_ConfigurationT]):
     def _start(self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float | None) -> Processing:
         if kind_of(job) is not self._kind:
             raise TypeError(f"job: must be a {self._kind.job_class.__name__}, {_BY_TOKENS}")
+        clients = self._connect()
+
+        def create_engine(stopping: threading.Event) -> ThreadEngine:
+            return ThreadEngine(self._runner, clients, coroutines, stopping, patience=find_patience(ends_at))
+
         return Processing(
             job,
-            runner=self._runner,
-            clients=self._connect(),
-            coroutines=coroutines,
+            tokens=self._runner.tokens,
+            clients=clients,
+            create_engine=create_engine,
             job_timeout=self._job_timeout,
             ends_at=ends_at,
             emitter=self._emitter,

@@ -1,0 +1,70 @@
+"""
+The two forms of the event of a Lambda function that CodePipeline invokes.
+
+The user guide documents both: that of an invoke action on the page "AWS Lambda action reference", and that of an action
+type with a Lambda executor on the page "Integration model reference".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+INVOKE_ACTION: Final = "CodePipeline.job"
+"""The member that has the job in the event of an invoke action."""
+
+_EXPIRY: Final = "credentialsExpireAt"
+
+# The last second of the year 9999.
+_LAST_SECOND: Final = 253_402_300_799
+
+# The names that the event of an action type has for members of the other form.
+_CREDENTIALS: Final = "actionCredentials"
+_EXECUTION_ID: Final = "actionExecutionId"
+
+
+def is_invoke_action(event: object) -> bool:
+    """Return whether an event is that of an invoke action, whose result is put and not returned."""
+    return isinstance(event, dict) and INVOKE_ACTION in event
+
+
+def find_job(event: object) -> object:
+    """
+    Return the job of an event of either form, with the member names of `cp_thirdparty.models.LambdaJobEvent`.
+
+    What has another shape is returned as it is, so that reading it finds what is wrong.
+    """
+    job = event[INVOKE_ACTION] if isinstance(event, dict) and INVOKE_ACTION in event else event
+    if not isinstance(job, dict):
+        return job
+    found: dict[str, Any] = {**cast("dict[str, Any]", job)}
+    if found.get("id") is None and found.get("jobId") is not None:
+        found["id"] = found["jobId"]
+    data = found.get("data")
+    found["data"] = {} if data is None else _find_data(data)
+    if found.get(_EXPIRY) is None:
+        found[_EXPIRY] = _find_expiry(found["data"])
+    return found
+
+
+def _find_data(data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data
+    found: dict[str, Any] = {**cast("dict[str, Any]", data)}
+    configuration = found.get("actionConfiguration")
+    if isinstance(configuration, dict) and isinstance(configuration.get("configuration", ""), str):
+        found["actionConfiguration"] = {"configuration": configuration}  # the members themselves, without a wrapper
+    if found.get("artifactCredentials") is None:
+        found["artifactCredentials"] = found.get(_CREDENTIALS)
+    if found.get("pipelineContext") is None and found.get(_EXECUTION_ID) is not None:
+        found["pipelineContext"] = {"action": {_EXECUTION_ID: found[_EXECUTION_ID]}}
+    return found
+
+
+def _find_expiry(data: Any) -> float | None:
+    """Return when the credentials expire, in seconds since 1970; ``None`` if the event does not have it."""
+    credentials = data.get("artifactCredentials") if isinstance(data, dict) else None
+    milliseconds = credentials.get("expirationTime") if isinstance(credentials, dict) else None
+    # AWS does not document this member, so another form of it must not cost the job.
+    if type(milliseconds) is not int or not 0 <= milliseconds <= _LAST_SECOND * 1000:
+        return None
+    return milliseconds / 1000

@@ -1,0 +1,158 @@
+"""`LocalLambda`: invokes a Python function for the actions of a local CodePipeline, as AWS Lambda does."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from cp_thirdparty._frames import hide_arguments
+from cp_thirdparty.converter import unstructure
+from cp_thirdparty.models import ActionTypeId, Artifact, CustomJob, EncryptionKey
+from cp_thirdparty.testing._artifact_credentials import CredentialSource
+from cp_thirdparty.testing.actions import Action
+from cp_thirdparty.testing.server import LocalCodePipeline
+
+__all__ = ["LambdaContext", "LocalLambda"]
+
+# What the event of an invoke action has, by the user guide.
+_MEMBERS: Final = (
+    "actionConfiguration",
+    "inputArtifacts",
+    "outputArtifacts",
+    "artifactCredentials",
+    "continuationToken",
+    "encryptionKey",
+)
+
+
+class LambdaContext:
+    """
+    The context of an invocation.
+
+    Args:
+        seconds: Seconds that the function has from now on.
+
+        function_name: The name of the function.
+
+    Attributes:
+        aws_request_id: The id of the invocation.
+
+        function_name: The name of the function.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(self, seconds: float = 900.0, *, function_name: str = "local-function") -> None:
+        self._ends_at = time.monotonic() + seconds
+        self.aws_request_id: str = str(uuid.uuid4())
+        self.function_name: str = function_name
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how many milliseconds are left."""
+        return max(0, int((self._ends_at - time.monotonic()) * 1000))
+
+
+class LocalLambda:
+    """
+    A Lambda function for the invoke actions of a local CodePipeline.
+
+    Args:
+        service: The local CodePipeline.  The function reports to it, such as with a client of its `custom_client`.
+
+        function: Called with the event and the context.
+
+        timeout: Seconds of an invocation.  The function is not stopped after them.
+
+        credentials_lifetime: Seconds after which the artifact credentials of an event expire; ``None`` for an event
+            that does not have it.  AWS documents no such member of the event.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(
+        self,
+        service: LocalCodePipeline,
+        function: Callable[[dict[str, Any], Any], object],
+        *,
+        timeout: float = 900.0,
+        credentials_lifetime: float | None = None,
+    ) -> None:
+        self._service = service
+        self._function = function
+        self._timeout = timeout
+        self._credentials_lifetime = credentials_lifetime
+        # Jobs that no client owns are those of custom actions, so each function is a custom action of the service.
+        self._action_type_id = ActionTypeId(
+            category="Invoke", owner="Custom", provider=f"Lambda-{uuid.uuid4().hex[:20]}", version="1"
+        )
+
+    def start_action(
+        self,
+        *,
+        user_parameters: str | None = None,
+        input_artifacts: Iterable[Artifact] = (),
+        output_artifacts: Iterable[Artifact] = (),
+        artifact_credentials: CredentialSource = None,
+        encryption_key: EncryptionKey | None = None,
+    ) -> Action:
+        """
+        Let a pipeline reach the invoke action.  `invoke` then calls the function.
+
+        Args:
+            user_parameters: The user parameters of the action, such as a JSON object.
+
+            input_artifacts: What the action takes.
+
+            output_artifacts: What the action must make.
+
+            artifact_credentials: As for `LocalCodePipeline.start_action`.
+
+            encryption_key: The key of the artifacts, or ``None``.
+        """
+        configuration = {"FunctionName": "local-function"}
+        if user_parameters is not None:
+            configuration["UserParameters"] = user_parameters
+        return self._service.start_action(
+            self._action_type_id,
+            configuration=configuration,
+            input_artifacts=input_artifacts,
+            output_artifacts=output_artifacts,
+            artifact_credentials=artifact_credentials,
+            encryption_key=encryption_key,
+        )
+
+    def invoke(self, *, deliveries: int = 1) -> int:
+        """
+        Call the function for each job that waits now, and return how many jobs these were.
+
+        The job of a continuation waits for the ``continuation_delay`` of the service.
+
+        Args:
+            deliveries: How often the event of a job is delivered: Lambda may deliver an event more than once.
+
+        Raises:
+            Exception: What the function raised.
+        """
+        states = self._service._states  # noqa: SLF001 - what invokes a function is a part of the service
+        jobs = states.poll_custom(self._action_type_id, None, {})
+        for job in jobs:
+            states.acknowledge(job.id, job.nonce, None)
+            for _ in range(deliveries):
+                _call(self._function, job, LambdaContext(self._timeout), self._credentials_lifetime)
+        return len(jobs)
+
+
+@hide_arguments
+def _call(
+    function: Callable[[dict[str, Any], Any], object],
+    job: CustomJob,
+    context: LambdaContext,
+    credentials_lifetime: float | None,
+) -> None:
+    document = unstructure(job, secrets="reveal")
+    data = {name: document["data"][name] for name in _MEMBERS if name in document["data"]}
+    if credentials_lifetime is not None:
+        data["artifactCredentials"]["expirationTime"] = int((time.time() + credentials_lifetime) * 1000)
+    function({"CodePipeline.job": {"id": job.id, "accountId": job.account_id, "data": data}}, context)

@@ -1,0 +1,79 @@
+"""The job of one invocation of a Lambda function, whose result is reported before the time of the function is over."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from concurrent.futures import wait
+from contextvars import copy_context
+from typing import Final
+
+from cp_thirdparty.models import FailureDetails
+from cp_thirdparty.worker._processing import Processing
+from cp_thirdparty.worker.outcomes import Outcome
+
+# Seconds of an invocation that are left for its end: the process of the handler is killed, and the function returns.
+_FOR_RETURN: Final = 0.25
+
+# Seconds for a call that has begun to end at the end of all calls.
+_FOR_LAST_CALL: Final = 0.1
+
+# The error of a job whose report did not end in time.
+_TOO_LATE: Final = "the time of the function is over"
+
+_NO_THREAD: Final = "The action's worker could not start the job."
+
+
+def find_end(seconds_left: float | None) -> float | None:
+    """Return when the last call of an invocation ends, by `time.monotonic`; ``None`` if its end is not known."""
+    return None if seconds_left is None else time.monotonic() + max(0.0, seconds_left - _FOR_RETURN)
+
+
+class Invocation(Processing):
+    """
+    One job of a `LambdaHandler`.
+
+    Nobody else takes the job, so whatever happens, it is reported before the function's time is over.
+    """
+
+    def run_in_time(self, failure: FailureDetails | None) -> Outcome:
+        """
+        Take the job to its outcome, and return it.
+
+        Args:
+            failure: What to report in place of a call of the handler; ``None`` to call it.
+        """
+        self._work(self._claim)
+        if failure is not None:
+            self.job.decide(failure, time.monotonic())
+        if not self.outcome.done():
+            self._follow()
+        return self.outcome.result(timeout=0) if self.outcome.done() else self._flow.steps.give_up(self.job, _TOO_LATE)
+
+    def close(self) -> None:
+        """Kill the process of the handler, so that it does not go on when Lambda uses this environment again."""
+        self._engine.close()
+
+    def _claim(self) -> Outcome | None:
+        return self._flow.claim(self.job)
+
+    def _may_claim(self) -> bool:
+        return True
+
+    def _follow(self) -> None:
+        """Run the handler in another thread, and report the job when its time is over."""
+        run = functools.partial(copy_context().run, self._finish)
+        try:
+            threading.Thread(target=run, name="cp-thirdparty-invocation", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self.give_up(_NO_THREAD)
+            return
+        wait([self.outcome], self._flow.seconds_left(self.job))
+        if not self.outcome.done():
+            self.give_up(self._describe_timeout())
+        left = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()) + _FOR_LAST_CALL
+        wait([self.outcome], left)
+
+    def _finish(self) -> None:
+        self._work(lambda: self._flow.finish(self.job))

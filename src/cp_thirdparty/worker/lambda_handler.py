@@ -1,0 +1,315 @@
+"""`LambdaHandler`: the entry point of a Lambda function that CodePipeline invokes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import methodcaller
+from typing import Any, Final, Generic, TypeVar, overload
+
+import attrs
+
+from cp_thirdparty._frames import hide_arguments
+from cp_thirdparty._lambda_event import find_job, is_invoke_action
+from cp_thirdparty.converter import structure
+from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.enums import FailureType
+from cp_thirdparty.exceptions import JournalError, ResponseDecodeError
+from cp_thirdparty.models import (
+    ActionConfiguration,
+    ActionTypeId,
+    CustomJob,
+    FailureDetails,
+    JobData,
+    LambdaJobEvent,
+)
+from cp_thirdparty.worker._arguments import check_callable, check_handling, check_seconds
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._executors import pickle_runner
+from cp_thirdparty.worker._handler_failures import printable
+from cp_thirdparty.worker._invocation import Invocation, find_end
+from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._kinds import CUSTOM
+from cp_thirdparty.worker._lambda_job import (
+    EventCalls,
+    EventClient,
+    EventClients,
+    KeptClient,
+    PutResult,
+    ReturnedResult,
+    find_details,
+    find_region,
+)
+from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
+from cp_thirdparty.worker.events import EventHook, JobEventName
+from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
+from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected
+from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
+
+__all__ = ["LambdaHandler"]
+
+_ConfigurationT = TypeVar("_ConfigurationT")
+
+# The longest time of a Lambda function, by its quotas.
+_LONGEST: Final = 900.0
+
+# A job id is much shorter, unless someone tests how long it may be.
+_LONGEST_ID: Final = 100
+
+# The action type of the events that do not name theirs.
+_INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
+
+_STALE: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
+_UNREADABLE: Final = "The event of job {job_id} cannot be read: {problem}."
+_NO_JOURNAL: Final = "The action's worker is not set up correctly: its journal cannot be used (job {job_id})."
+
+
+class LambdaHandler(Generic[_ConfigurationT]):
+    """
+    Handles the events with which CodePipeline invokes a Lambda function.  An object of it is the entry point.
+
+    The event of an invoke action is reported with ``PutJobSuccessResult`` or ``PutJobFailureResult``.  For an action
+    type with a Lambda executor, whose event has no member ``CodePipeline.job``, the result is the return value.
+
+    Each event gets exactly one result, unless Lambda ends the environment.  The handler runs in a process of its own,
+    which is killed before the time of the function is over.  Then the job is reported as failed, so a handler whose
+    work takes longer returns a `Continued` before `Job.deadline`.  The next event has its continuation token, and a job
+    id of its own.
+
+    The artifacts are those of the event, with its credentials, which nobody can renew.  An event whose credentials have
+    expired is not handled, but reported as failed.
+
+    Create it once, outside of a function, in a module that can be imported: each process of the handler imports it.
+
+    Args:
+        handler: A function, or an ``async def``, that does the work of one job.  It must be importable by its name.
+
+        configuration: The partner's class for the action configuration; ``None`` for the strings.  If the action has
+            user parameters that are a JSON object, its members count as values of the configuration.
+
+        connect: Creates the client that reports results, such as a `cp_thirdparty.CustomJobClient`.  It is called at
+            the first event of an invoke action, and again when the AWS credentials are refused.  ``None`` for one whose
+            timeouts are 2 seconds to connect and 3 seconds to read, so that a report is tried more than once.
+
+        report_seconds: Seconds of the function's time that are kept for the report, at most half of what is left.
+
+        artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
+
+        journal: Creates a journal that all environments of the function share; it is called at the first event.  With
+            it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
+            reported.  ``None`` for no journal.
+
+        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
+
+    Raises:
+        TypeError: An argument has a wrong type, cannot be called with what it gets, or cannot go to another process.
+
+        ValueError: ``report_seconds`` is out of its range: more than 0 and at most 1,000,000.
+
+    .. versionadded:: 0.2.0
+    """
+
+    @overload
+    def __init__(
+        self: LambdaHandler[ActionConfiguration | None],
+        handler: Handler[ActionConfiguration | None],
+        *,
+        configuration: None = None,
+        connect: Callable[[], CustomJobClient] | None = None,
+        report_seconds: float = 5.0,
+        artifacts: ArtifactsFactory | None = None,
+        journal: Callable[[], Journal] | None = None,
+        on_event: EventHook | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        handler: Handler[_ConfigurationT],
+        *,
+        configuration: type[_ConfigurationT],
+        connect: Callable[[], CustomJobClient] | None = None,
+        report_seconds: float = 5.0,
+        artifacts: ArtifactsFactory | None = None,
+        journal: Callable[[], Journal] | None = None,
+        on_event: EventHook | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        handler: Handler[Any],
+        *,
+        configuration: type[Any] | None = None,
+        connect: Callable[[], CustomJobClient] | None = None,
+        report_seconds: float = 5.0,
+        artifacts: ArtifactsFactory | None = None,
+        journal: Callable[[], Journal] | None = None,
+        on_event: EventHook | None = None,
+    ) -> None:
+        connect = _connect if connect is None else connect
+        check_handling(
+            CUSTOM,
+            connect=connect,
+            handler=handler,
+            configuration=configuration,
+            artifacts=artifacts,
+            on_event=on_event,
+        )
+        check_seconds("report_seconds", report_seconds)
+        if journal is not None:
+            check_callable("journal", journal, "no arguments")
+        self._runner: Runner[Any] = Runner(
+            connect=_no_client, handler=handler, configuration=configuration, tokens=None, artifacts=artifacts
+        )
+        pickle_runner(self._runner)  # what cannot go to another process is found out here
+        self._client = KeptClient(connect)
+        self._report_seconds = report_seconds
+        self._create_journal = journal
+        self._journal: Journal | None = None
+        self._emitter = Emitter(on_event)
+
+    @hide_arguments
+    def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:
+        """
+        Handle one event.
+
+        Args:
+            event: The event.  It has secrets: do not log it.
+
+            context: The context of the invocation, whose ``get_remaining_time_in_millis()`` is the time that is left.
+                An object without it has 900 seconds.
+
+        Returns:
+            ``None`` for an invoke action, or the result of the job for CodePipeline.
+
+        Raises:
+            cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
+
+            Exception: What ``connect`` raised.  The handler was not called.
+        """
+        seconds_left = _read_seconds(context)
+        job, failure = _read(event)
+        details = find_details(job)
+        if not is_invoke_action(event):
+            returned = ReturnedResult(details)
+            self._handle(job, returned, failure, seconds_left)
+            return returned.document
+        self._client.get()
+        self._handle(job, PutResult(details, self._client), failure, seconds_left)
+        return None
+
+    def _handle(
+        self,
+        event: LambdaJobEvent,
+        calls: EventCalls,
+        failure: FailureDetails | None,
+        seconds_left: float | None,
+    ) -> None:
+        outcome: Outcome | None = None
+        try:
+            writer = self._open_journal(event)
+            if writer is not None and writer.is_finished(event.id):
+                self._emitter.emit_outcome(LostRace(job=_find_offer(event)))
+                return
+            outcome = self._run(event, calls, failure, seconds_left, writer)
+        except JournalError as error:
+            self._emitter.log(logging.ERROR, "job=%s: %s", event.id, error)
+        if outcome is None or isinstance(outcome, Rejected):  # without its journal, the handler might run twice
+            self._run(event, calls, _describe(_NO_JOURNAL, event.id), seconds_left, None)
+
+    def _run(
+        self,
+        event: LambdaJobEvent,
+        calls: EventCalls,
+        failure: FailureDetails | None,
+        seconds_left: float | None,
+        writer: JournalWriter | None,
+    ) -> Outcome:
+        runner = attrs.evolve(self._runner, connect=EventClient(event).connect)
+        invocation = Invocation(
+            _find_offer(event),
+            tokens=None,
+            clients=EventClients(calls, self._emitter),
+            create_engine=partial(ProcessEngine, runner, ProcessPerJob(1), self._emitter),
+            job_timeout=_LONGEST,
+            ends_at=find_end(seconds_left),
+            emitter=self._emitter,
+            recorder=writer,
+            entry=None if writer is None else _take_over(writer, event.id),
+            for_report=self._report_seconds if seconds_left is None else min(self._report_seconds, seconds_left / 2),
+        )
+        try:
+            return invocation.run_in_time(failure)
+        finally:
+            invocation.close()
+
+    def _open_journal(self, event: LambdaJobEvent) -> JournalWriter | None:
+        if self._create_journal is None:
+            return None
+        if self._journal is None:
+            journal = call_partner(self._create_journal)
+            if isinstance(journal, Raised):
+                raise JournalError(f"journal raised {journal.name}")
+            self._journal = journal
+        action_type_id = event.data.action_type_id or _INVOKE_ACTION_TYPE
+        region = find_region() or ""
+        scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
+        return JournalWriter(self._journal, scope, partial(_emit, self._emitter), self._emitter)
+
+
+def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+    emitter.emit(name, job.offer, detail, details=job.details, **fields)
+
+
+def _take_over(writer: JournalWriter, job_id: str) -> JournalEntry | None:
+    """Return what the journal has of a job whose environment has ended; leave other jobs to their own events."""
+    found: JournalEntry | None = None
+    for entry in writer.recover().entries:
+        if entry.job.job_id == job_id:
+            found = entry
+        else:
+            writer.release(entry.job.job_id)
+    return found
+
+
+def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
+    """Return the job of an event, and what to report in place of a call of the handler."""
+    try:
+        job = structure(event, LambdaJobEvent)
+    except ResponseDecodeError as error:
+        found: Any = find_job(event)
+        job_id = found.get("id") if isinstance(found, dict) else None
+        if not isinstance(job_id, str) or not job_id:
+            raise
+        return LambdaJobEvent(id=job_id, data=JobData()), _describe(_UNREADABLE, job_id, problem=error)
+    if not job.id:
+        raise ResponseDecodeError(["id: must not be empty"])
+    expires_at = job.credentials_expire_at
+    is_stale = expires_at is not None and expires_at.timestamp() <= time.time()
+    return job, _describe(_STALE, job.id) if is_stale else None
+
+
+def _describe(sentence: str, job_id: str, **values: object) -> FailureDetails:
+    message = sentence.format(job_id=printable(job_id, _LONGEST_ID), **values)
+    return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
+
+
+def _find_offer(event: LambdaJobEvent) -> CustomJob:
+    return CustomJob(id=event.id, data=JobData(), nonce="", account_id=event.account_id)
+
+
+def _read_seconds(context: Any) -> float | None:
+    milliseconds = call_partner(methodcaller("get_remaining_time_in_millis"), context)
+    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else None
+
+
+def _connect() -> CustomJobClient:
+    return CustomJobClient.create(connect_timeout=2.0, read_timeout=3.0)
+
+
+def _no_client() -> Any:
+    """Create nothing: each event has what takes the place of a client."""

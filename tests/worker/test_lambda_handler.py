@@ -1,0 +1,574 @@
+"""`LambdaHandler`: the event of a Lambda function becomes one job with one result."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import logging
+import multiprocessing.synchronize
+import os
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import lambda_functions as functions
+from support.lambda_functions import CREDENTIALS, DATA, MARKER, Configuration, FakeClient, make_event
+from support.marker_surfaces import ERROR_SURFACES, logged
+from support.worker_service import SharedJournal, until
+
+from cp_thirdparty import ActionTypeId, ArtifactStore, CustomJob, CustomJobClient, FailureDetails, FailureType
+from cp_thirdparty.converter import structure
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    InvalidJobStateException,
+    JournalError,
+    ResponseDecodeError,
+    TransportError,
+)
+from cp_thirdparty.models import JobData, LambdaJobEvent
+from cp_thirdparty.testing import LambdaContext, LocalCodePipeline, LocalLambda
+from cp_thirdparty.worker import JobEvent, JobScope, LambdaHandler, MemoryJournal, Succeeded, _processes
+from cp_thirdparty.worker._lambda_job import find_details
+
+
+@pytest.fixture(autouse=True)
+def _region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Path:
+    """Return the file that handlers write."""
+    return tmp_path / "note"
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    """Return what takes results."""
+    return FakeClient()
+
+
+def _function(client: FakeClient, handler: Any = functions.describe, **settings: Any) -> LambdaHandler[Any]:
+    every: dict[str, Any] = {"connect": lambda: client, **settings}
+    return LambdaHandler(handler, **every)
+
+
+def _message(client: FakeClient) -> str:
+    ((_, result),) = client.results
+    assert isinstance(result, FailureDetails)
+    assert result.type is FailureType.SYSTEM_UNAVAILABLE
+    return result.message
+
+
+def test_an_event_is_one_job(client: FakeClient) -> None:
+    """The handler has what the event has, in another process, and its result is put."""
+    assert _function(client)(make_event(), LambdaContext()) is None
+    ((job_id, result),) = client.results
+    details = result["execution_details"]
+    assert job_id == "job-1"
+    assert details.summary.startswith("job-1 111122223333 token")
+    assert "ApiKey" in details.summary
+    assert int(details.external_execution_id) != os.getpid()
+
+
+@pytest.mark.parametrize("absent", [None, *DATA])
+def test_each_part_of_an_event_may_be_absent(absent: str | None, client: FakeClient, note: Path) -> None:
+    """Without a member, or with null in its place, the handler is called."""
+    data = {} if absent is None else {absent: None}
+    event = make_event(**data) if absent else {"CodePipeline.job": {"id": "job-1"}}
+    _function(client, partial(functions.count, note=str(note)))(event, LambdaContext())
+    assert [job_id for job_id, _ in client.results] == ["job-1"]
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "summary"),
+    [
+        (f'{{"ApiKey": "{MARKER}-key"}}', "[] 0"),
+        (f'{{"ApiKey": "{MARKER}-key", "Flags": ["a,b", "c\\\\d"], "Limit": 3}}', "['a,b', 'c\\\\d'] 3"),
+        (f'{{"ApiKey": "{MARKER}-key", "Flags": null, "Other": {{"x": 1}}}}', "[] 0"),
+    ],
+)
+def test_user_parameters_fill_the_configuration(parameters: str, summary: str, client: FakeClient) -> None:
+    """A JSON object has values of the configuration; a list is what a customer separates by commas."""
+    configuration = {"configuration": {"FunctionName": "f", "UserParameters": parameters}}
+    function = _function(client, functions.read_configuration, configuration=Configuration)
+    function(make_event(actionConfiguration=configuration), LambdaContext())
+    assert client.results[0][1]["execution_details"].summary == summary
+
+
+@pytest.mark.parametrize("parameters", ["text", "[1]", "[" * 100_000, "3"])
+def test_other_user_parameters_are_one_value(parameters: str) -> None:
+    """What is not a JSON object stays a string."""
+    event = make_event(actionConfiguration={"configuration": {"UserParameters": parameters}})
+    details = find_details(structure(event, LambdaJobEvent))
+    assert list(details.data.configuration) == ["UserParameters"]
+
+
+@pytest.mark.slow
+def test_a_handler_that_hangs_is_killed_and_reported(client: FakeClient, note: Path) -> None:
+    """Its process is gone when the function returns, so it cannot go on in the next invocation."""
+    _function(client, partial(functions.hang, note=str(note)))(make_event(), LambdaContext(4.0))
+    assert _message(client) == "The job took longer than 2 seconds."
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text(encoding="utf-8")), 0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.4, -5.0])
+def test_without_time_the_job_is_reported(seconds: float, client: FakeClient) -> None:
+    """Nobody else takes the job, so it is not handed back."""
+    _function(client)(make_event(), LambdaContext(seconds))
+    assert len(client.results) == 1
+
+
+def test_a_process_that_does_not_start_in_time_is_reported(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time covers the start of the process."""
+    gate = threading.Event()
+    monkeypatch.setattr(_processes._Child, "_start_process", lambda _: gate.wait(30))
+    monkeypatch.setattr(_processes, "_KILL_SECONDS", 0.01)
+    _function(client)(make_event(), LambdaContext(1.0))
+    gate.set()
+    assert _message(client) == "The job took longer than 0 seconds."
+
+
+def test_a_handler_that_cannot_start_is_reported(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without threads has a result for its job too."""
+
+    def refuse(_self: threading.Thread) -> None:
+        raise RuntimeError
+
+    function = _function(client)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    function(make_event(), LambdaContext(1.0))
+    assert _message(client) == "The action's worker could not start the job."
+
+
+def test_a_report_that_fails_is_repeated(client: FakeClient) -> None:
+    """An attempt that may have been accepted is repeated, and CodePipeline then returns whether it was."""
+    client.errors = [
+        TransportError("lost", delivery=Delivery.SENT, is_retry_safe=None),
+        InvalidJobStateException("it has a result", code="InvalidJobStateException"),
+    ]
+    events: list[JobEvent] = []
+    _function(client, on_event=events.append)(make_event(), LambdaContext())
+    until(lambda: bool(events) and events[-1].name == "reported")
+    assert events[-1].detail == "Succeeded (not confirmed)"
+
+
+def test_a_report_ends_with_the_time_of_the_function(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A service that cannot be reached does not let Lambda end the function; the log has it."""
+    client.errors = [TransportError("unreachable") for _ in range(10_000)]
+    context = LambdaContext(0.8)
+    _function(client)(make_event(), context)
+    assert context.get_remaining_time_in_millis() > 0
+    until(lambda: any("unsent job=job-1" in record.getMessage() for record in caplog.records))
+
+
+def test_a_report_that_hangs_is_left(client: FakeClient) -> None:
+    """The function returns, although its thread still reports."""
+    gate = threading.Event()
+    client.on_put = lambda: gate.wait(30)
+    _function(client)(make_event(), LambdaContext(0.8))
+    gate.set()
+    until(lambda: len(client.results) == 1)
+
+
+def test_refused_credentials_are_loaded_again(client: FakeClient) -> None:
+    """The client is created again, and kept for the next event."""
+    action = "codepipeline:PutJobSuccessResult"
+    client.errors = [AccessDeniedError("expired", action=action, resource=None) for _ in range(2)]
+    made: list[FakeClient] = []
+
+    def connect() -> Any:
+        made.append(client)
+        if len(made) == 2:
+            raise OSError
+        return client
+
+    function = LambdaHandler(functions.describe, connect=connect)
+    function(make_event(), LambdaContext())
+    function(make_event(), LambdaContext())
+    assert (len(made), len(client.results)) == (3, 2)
+
+
+def test_without_a_client_the_handler_is_not_called(note: Path) -> None:
+    """The error of `connect` is the error of the invocation."""
+
+    def connect() -> Any:
+        raise OSError("no region")
+
+    with pytest.raises(OSError, match="no region"):
+        LambdaHandler(partial(functions.count, note=str(note)), connect=connect)(make_event(), LambdaContext())
+    assert not note.exists()
+
+
+def test_a_process_that_dies_is_reported(client: FakeClient) -> None:
+    """The handler is not called again."""
+    _function(client, functions.die)(make_event(), LambdaContext())
+    assert _message(client) == "The action's worker was lost in the middle of job job-1."
+
+
+def test_a_coroutine_is_run(client: FakeClient) -> None:
+    """An ``async def`` is a handler too."""
+    _function(client, functions.wait)(make_event(), None)
+    assert client.results[0][1]["output_variables"] == {"Findings": "3"}
+
+
+# --- events that are not handled
+
+
+def test_an_event_without_a_job_is_an_error(client: FakeClient) -> None:
+    """There is nothing to report to."""
+    without_id: tuple[dict[str, Any], ...] = ({}, {"jobId": ""}, {"jobId": "", "data": []})
+    for event in (*without_id, {"CodePipeline.job": None}, {"CodePipeline.job": {"id": 1}}):
+        with pytest.raises(ResponseDecodeError):
+            _function(client)(event, LambdaContext())
+    assert client.results == []
+
+
+def test_an_event_that_cannot_be_read_is_reported(client: FakeClient, note: Path) -> None:
+    """The customer reads which part is wrong, and no value of it."""
+    _function(client, partial(functions.count, note=str(note)))(make_event(inputArtifacts=MARKER), LambdaContext())
+    assert _message(client) == "The event of job job-1 cannot be read: data.inputArtifacts: must be a list."
+    assert not note.exists()
+
+
+@pytest.mark.parametrize(("age", "is_stale"), [(-100, 0), (1, 1)])
+def test_an_event_with_expired_credentials_is_not_handled(
+    age: float, is_stale: int, client: FakeClient, note: Path
+) -> None:
+    """It is old, and the artifacts cannot be read any more."""
+    expiry = int((time.time() - age) * 1000)
+    event = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": expiry})
+    _function(client, partial(functions.count, note=str(note)))(event, LambdaContext())
+    assert note.exists() == (not is_stale)
+    assert len(client.results) == 1
+
+
+def _expired_store(*arguments: Any, **settings: Any) -> ArtifactStore:
+    return ArtifactStore.for_job(*arguments, **settings, clock=lambda: time.time() + 86_400)
+
+
+def test_artifacts_need_credentials_that_hold(client: FakeClient) -> None:
+    """After their end nothing is sent, because they cannot be renewed."""
+    expiry = int((time.time() + 600) * 1000)
+    event = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": expiry})
+    _function(client, functions.open_artifact, artifacts=_expired_store)(event, LambdaContext())
+    summary = client.results[0][1]["execution_details"].summary
+    assert "have expired, and those of a Lambda function's event cannot be renewed" in summary
+
+
+# --- more than one delivery
+
+
+def test_a_finished_job_is_not_handled_again(client: FakeClient, note: Path) -> None:
+    """Lambda may deliver an event twice; the journal knows it."""
+    journal = SharedJournal()
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    for _ in range(2):
+        function(make_event(), LambdaContext())
+    assert len(client.results) == 1
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+
+
+def test_a_job_that_another_environment_has_is_left_alone(client: FakeClient, note: Path) -> None:
+    """Its handler runs there."""
+    journal = SharedJournal()
+    other = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    client.on_put = lambda: other(make_event(), LambdaContext())
+    _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)(make_event(), LambdaContext())
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+    assert len(client.results) == 1
+
+
+_SCOPE = JobScope(
+    region_name="us-east-1",
+    endpoint_url="",
+    action_type_id=ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1"),
+)
+
+
+def _left_by_another(*, has_result: bool) -> SharedJournal:
+    """Return a journal with two jobs of an environment that has ended."""
+    journal = SharedJournal()
+    for job_id in ("job-1", "job-2"):
+        journal.claim(CustomJob(id=job_id, data=JobData(), nonce=""), _SCOPE)
+        journal.running(job_id)
+        if has_result:
+            journal.result(job_id, Succeeded())
+        journal.release(job_id)
+    return journal
+
+
+def test_a_result_that_was_not_sent_is_reported_by_the_next_delivery(client: FakeClient, note: Path) -> None:
+    """The handler is not called again; other jobs are left to their own events."""
+    journal = _left_by_another(has_result=True)
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    function(make_event(), LambdaContext())
+    assert [job_id for job_id, _ in client.results] == ["job-1"]
+    assert not note.exists()
+    function(make_event("job-2"), LambdaContext())
+    assert [job_id for job_id, _ in client.results] == ["job-1", "job-2"]
+
+
+def test_a_job_of_an_environment_that_ended_is_reported_as_failed(client: FakeClient, note: Path) -> None:
+    """Its handler may have run."""
+    journal = _left_by_another(has_result=False)
+    _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)(make_event(), LambdaContext())
+    assert _message(client) == "The action's worker was lost in the middle of job job-1."
+    assert not note.exists()
+
+
+class _BrokenJournal(MemoryJournal):
+    """Cannot be written."""
+
+    def claim(self, *_: Any) -> bool:
+        raise JournalError("full")
+
+
+class _UnreadableJournal(MemoryJournal):
+    """Cannot be read."""
+
+    def jobs(self, **_: Any) -> Any:
+        raise OSError(MARKER)
+
+
+def _no_journal() -> MemoryJournal:
+    raise OSError(MARKER)
+
+
+@pytest.mark.parametrize("journal", [_BrokenJournal, _UnreadableJournal, _no_journal])
+def test_without_its_journal_a_job_is_reported_as_failed(journal: Any, client: FakeClient, note: Path) -> None:
+    """Its handler might run twice."""
+    _function(client, partial(functions.count, note=str(note)), journal=journal)(make_event(), LambdaContext())
+    assert _message(client) == "The action's worker is not set up correctly: its journal cannot be used (job job-1)."
+    assert not note.exists()
+
+
+class _FullJournal(MemoryJournal):
+    """Fails after the claim."""
+
+    def result(self, *_: Any, **__: Any) -> None:
+        raise JournalError("full")
+
+
+def test_a_claimed_job_goes_on_without_its_journal(client: FakeClient) -> None:
+    """The result is reported, and the failure of the journal is an event."""
+    events: list[JobEvent] = []
+    _function(client, journal=_FullJournal, on_event=events.append)(make_event(), LambdaContext())
+    assert len(client.results) == 1
+    until(lambda: [event.name for event in events] == ["claimed", "journal_failed", "reported"])
+
+
+# --- action types with a Lambda executor: the result is returned
+
+_ACTION_TYPE_EVENT = {
+    "jobId": "job-1",
+    "accountId": "111122223333",
+    "data": {
+        "actionConfiguration": {"ApiKey": f"{MARKER}-key"},
+        "actionCredentials": CREDENTIALS,
+        "actionExecutionId": "execution",
+        "continuationToken": "1",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("handler", "result"),
+    [
+        (
+            functions.step,
+            {
+                "result": "Continue",
+                "failureType": None,
+                "continuation": {"state": "2"},
+                "status": {"externalExecutionId": None, "summary": None},
+                "outputVariables": None,
+            },
+        ),
+        (
+            functions.wait,
+            {
+                "result": "Success",
+                "failureType": None,
+                "continuation": None,
+                "status": {"externalExecutionId": None, "summary": None},
+                "outputVariables": {"Findings": "3"},
+            },
+        ),
+        (
+            functions.refuse,
+            {
+                "result": "Fail",
+                "failureType": "ConfigurationError",
+                "continuation": None,
+                "status": {"externalExecutionId": "run-1", "summary": "no"},
+                "outputVariables": None,
+            },
+        ),
+    ],
+)
+def test_the_result_of_an_action_type_is_returned(handler: Any, result: dict[str, Any], client: FakeClient) -> None:
+    """No call is made; JSON has the document."""
+    returned = _function(client, handler)(_ACTION_TYPE_EVENT, LambdaContext())
+    assert json.loads(json.dumps(returned)) == result
+    assert client.results == []
+
+
+def test_both_forms_of_an_event_have_the_same_parts() -> None:
+    """Their names differ."""
+    job = structure(_ACTION_TYPE_EVENT, LambdaJobEvent)
+    assert job.data.configuration["ApiKey"].get_secret_value() == f"{MARKER}-key"
+    assert job.data.artifact_credentials is not None
+    context = job.data.pipeline_context
+    assert context is not None
+    assert context.action is not None
+    assert context.action.action_execution_id == "execution"
+
+
+@pytest.mark.parametrize("data", [[], {"artifactCredentials": []}, {"actionConfiguration": {"configuration": 3}}])
+def test_other_shapes_are_problems(data: Any) -> None:
+    """The reading of the model finds what is wrong."""
+    with pytest.raises(ResponseDecodeError, match="data"):
+        structure({"jobId": "job-1", "data": data}, LambdaJobEvent)
+
+
+# --- secrets
+
+
+def test_no_surface_shows_a_secret(client: FakeClient, capfd: pytest.CaptureFixture[str], caplog: Any) -> None:
+    """The log of the function, as CloudWatch has it, has no secret of the event; nor has its result."""
+    log = logging.getLogger()
+    stream = logging.StreamHandler(io.StringIO())
+    log.addHandler(stream)
+    caplog.set_level(logging.DEBUG)
+    try:
+        events: list[JobEvent] = []
+        function = _function(client, functions.leak, on_event=events.append)
+        function(make_event(), LambdaContext())
+        until(lambda: bool(events) and events[-1].name == "reported")
+        logging.getLogger("function").info("%s", structure(make_event(), LambdaJobEvent))
+    finally:
+        log.removeHandler(stream)
+    shown = [stream.stream.getvalue(), logged(caplog.records), *capfd.readouterr(), repr(events), repr(client.results)]
+    assert "job-1" in shown[0]
+    assert MARKER not in "".join(shown)
+
+
+@pytest.mark.parametrize("surface", ERROR_SURFACES)
+def test_no_error_shows_a_secret(surface: str) -> None:
+    """Neither an event that cannot be read nor a client that cannot be created leads to the event."""
+
+    def connect() -> Any:
+        raise OSError("no region")
+
+    function = LambdaHandler(functions.describe, connect=connect)
+    for job_id in (None, "job-1"):
+        with pytest.raises((OSError, ResponseDecodeError)) as caught:
+            function(make_event(job_id), LambdaContext())
+        assert MARKER not in ERROR_SURFACES[surface](caught.value)
+
+
+def test_nothing_of_an_event_is_left(client: FakeClient) -> None:
+    """The next invocation of the environment, which may be of another customer, cannot reach it."""
+    function = _function(client)
+    function(make_event(), LambdaContext())
+
+    def is_left() -> bool:
+        gc.collect()
+        return any(isinstance(each, LambdaJobEvent) for each in gc.get_objects())
+
+    until(lambda: not is_left())
+
+
+def test_no_semaphore_is_created(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda has no /dev/shm, which those of multiprocessing need."""
+
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", refuse)
+    _function(client, functions.find_semaphores)(make_event(), LambdaContext())
+    assert client.results[0][1]["execution_details"].summary == "False"
+
+
+# --- arguments
+
+
+@pytest.mark.parametrize(
+    ("handler", "settings", "message"),
+    [
+        (lambda _: Succeeded(), {}, "handler: cannot go to another process"),
+        (functions.describe, {"journal": MemoryJournal()}, "journal: must be a callable"),
+        (functions.describe, {"connect": 3}, "connect: must be a callable"),
+        (functions.describe, {"report_seconds": "5"}, "report_seconds: must be"),
+    ],
+)
+def test_wrong_arguments_are_refused(handler: Any, settings: Any, message: str) -> None:
+    """They are found out when the function is loaded."""
+    with pytest.raises(TypeError, match=message):
+        LambdaHandler(handler, **settings)
+
+
+def test_the_default_client_has_short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is tried more than once in its time."""
+    created: list[dict[str, Any]] = []
+
+    def create(**settings: Any) -> FakeClient:
+        created.append(settings)
+        return FakeClient()
+
+    monkeypatch.setattr(CustomJobClient, "create", create)
+    LambdaHandler(functions.describe)(make_event(), LambdaContext())
+    assert created == [{"connect_timeout": 2.0, "read_timeout": 3.0}]
+
+
+# --- with the local CodePipeline
+
+
+@pytest.fixture
+def service() -> Iterator[LocalCodePipeline]:
+    """Give a running service without delays."""
+    with LocalCodePipeline(continuation_delay=0.0) as started:
+        yield started
+
+
+def test_a_continuation_is_another_job_with_the_token(service: LocalCodePipeline) -> None:
+    """The event of each job has the token that the job before has left."""
+    function = LambdaHandler(functions.step, connect=partial(service.custom_client, in_process=True))
+    local = LocalLambda(service, function)
+    action = local.start_action(user_parameters="{}")
+    while action.status != "Succeeded":
+        assert local.invoke() == 1
+    assert [job.continuation_token for job in action.jobs] == [None, "1", "2"]
+    assert len({job.id for job in action.jobs}) == 3
+
+
+def test_a_second_delivery_changes_nothing(service: LocalCodePipeline) -> None:
+    """Without a journal the handler runs again, and CodePipeline refuses its result."""
+    events: list[JobEvent] = []
+    connect = partial(service.custom_client, in_process=True)
+    local = LocalLambda(
+        service, LambdaHandler(functions.step, connect=connect, on_event=events.append), credentials_lifetime=900
+    )
+    action = local.start_action()
+    local.invoke(deliveries=2)
+    until(lambda: [event.name for event in events if event.name in ("reported", "gone")] == ["reported", "gone"])
+    assert [record.operation_name for record in service.requests] == ["PutJobSuccessResult"] * 2
+    assert len(action.jobs) == 2
+
+
+def test_a_stale_event_of_the_local_service_is_reported(service: LocalCodePipeline) -> None:
+    """The events of the local function can have the end of the credentials."""
+    function = LambdaHandler(functions.step, connect=partial(service.custom_client, in_process=True))
+    local = LocalLambda(service, function, credentials_lifetime=-1)
+    action = local.start_action()
+    local.invoke()
+    assert action.status == "Failed"
