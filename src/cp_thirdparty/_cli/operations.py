@@ -10,7 +10,7 @@ import attrs
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 
-__all__ = ["OPERATIONS", "Operation", "Parameter"]
+__all__ = ["CLIENT_TOKEN", "JOB_ID", "OPERATIONS", "Operation", "Parameter"]
 
 
 @attrs.frozen(kw_only=True)
@@ -106,8 +106,8 @@ def _fail(client: ThirdPartyJobClient, values: Mapping[str, Any], _: Any) -> dic
     return {}
 
 
-_JOB_ID = Parameter(member="jobId", option="--job-id", help="Id of the job, 1 to 512 characters.")
-_CLIENT_TOKEN = Parameter(
+JOB_ID = Parameter(member="jobId", option="--job-id", help="Id of the job, 1 to 512 characters.")
+CLIENT_TOKEN = Parameter(
     member="clientToken",
     option="--client-token",
     is_secret=True,
@@ -145,7 +145,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="get-third-party-job-details",
         help="Read the details of a job. Secrets are masked unless --reveal-secrets is given.",
         example="get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555 --query jobDetails.nonce",
-        parameters=(_JOB_ID, _CLIENT_TOKEN),
+        parameters=(JOB_ID, CLIENT_TOKEN),
         call=_details,
     ),
     Operation(
@@ -154,9 +154,9 @@ OPERATIONS: tuple[Operation, ...] = (
         help="Claim a job. Work on it only when the result is InProgress.",
         example="acknowledge-third-party-job --job-id 11111111-2222-4333-8444-555555555555 --nonce 3",
         parameters=(
-            _JOB_ID,
+            JOB_ID,
             Parameter(member="nonce", option="--nonce", help="Nonce of the job's details, 1 to 50 characters."),
-            _CLIENT_TOKEN,
+            CLIENT_TOKEN,
         ),
         call=_acknowledge,
     ),
@@ -167,8 +167,8 @@ OPERATIONS: tuple[Operation, ...] = (
         example="put-third-party-job-success-result --job-id 11111111-2222-4333-8444-555555555555 "
         "--execution-details summary=done,percentComplete=100",
         parameters=(
-            _JOB_ID,
-            _CLIENT_TOKEN,
+            JOB_ID,
+            CLIENT_TOKEN,
             Parameter(
                 member="currentRevision",
                 option="--current-revision",
@@ -201,8 +201,8 @@ OPERATIONS: tuple[Operation, ...] = (
         example="put-third-party-job-failure-result --job-id 11111111-2222-4333-8444-555555555555 "
         "--failure-details \"type=JobFailed,message='3 findings above the threshold'\"",
         parameters=(
-            _JOB_ID,
-            _CLIENT_TOKEN,
+            JOB_ID,
+            CLIENT_TOKEN,
             Parameter(
                 member="failureDetails",
                 option="--failure-details",
