@@ -69,13 +69,14 @@ def show_repr(text: str) -> str:
 
 def escape_json(document: str) -> str:
     r"""Escape in a JSON text what a terminal may obey: it is the same document, with ``\u009b`` for one character."""
-    return "".join(each if each == "\n" or each.isprintable() else _escape_for_json(each) for each in document)
+    return "".join(each if each == "\n" or each.isprintable() else escape_for_json(each) for each in document)
 
 
 def _escape_one(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def _escape_for_json(character: str) -> str:
+def escape_for_json(character: str) -> str:
+    r"""Return a character as a JSON string may have it: ``\u2713``."""
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

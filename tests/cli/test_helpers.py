@@ -55,22 +55,22 @@ def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         journal.running(name)
     journal.result("done", Succeeded())
     journal.finish("done", "reported")
-    shown = command(capsys, "journal", str(path), "--output", "json")
+    shown = command(capsys, "jobs", str(path), "--output", "json")
     jobs = {job.pop("jobId"): job for job in json.loads(shown.out)["jobs"]}
     same = {
         "clientId": "c",
         "crashes": 0,
         "isSuspect": False,
         "claimedAt": "1970-01-01T00:00:00+00:00",
-        "changedAt": "1970-01-01T00:00:00+00:00",
+        "since": "1970-01-01T00:00:00+00:00",
         "actionType": "Test ThirdParty ExampleScan 1",
         "region": "us-east-1",
     }
     assert jobs == {
-        "done": {"state": "DONE", "outcome": "reported", "owner": "", **same},
-        "running": {"state": "RUNNING", "outcome": "", "owner": "alive", **same},
+        "done": {"state": "DONE", "outcome": "reported", "result": "Succeeded", "owner": "", **same},
+        "running": {"state": "RUNNING", "outcome": "", "result": "", "owner": "alive", **same},
     }
-    left = command(capsys, "journal", str(path), "--unfinished").out
+    left = command(capsys, "jobs", str(path), "--unfinished").out
     assert "running" in left
     assert "done" not in left
     journal.close()
@@ -89,10 +89,10 @@ def test_journal_shows_what_is_set_aside(capsys: pytest.CaptureFixture[str], tmp
         connection.execute("UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
         connection.execute("UPDATE entries SET result = 'nonsense' WHERE job_id = 'finished'")
     connection.close()
-    bad, good = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
+    bad, good = json.loads(command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
     assert bad == {"jobId": "bad", "state": "SET_ASIDE", "problem": "its state is unknown"}
     assert (good["jobId"], good["owner"], good["claimedAt"]) == ("a\x1b[2J", "dead", "")
-    assert "\x1b" not in command(capsys, "journal", str(path), "--color", "off").out
+    assert "\x1b" not in command(capsys, "jobs", str(path), "--color", "off").out
 
 
 def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         connection.execute("CREATE TABLE customers (name TEXT)")
     connection.close()
     before = path.read_bytes()
-    shown = command(capsys, "journal", str(path))
+    shown = command(capsys, "jobs", str(path))
     assert (shown.code, shown.out) == (255, "")
     assert shown.err == (
         "cp-thirdparty: error: the journal cannot be opened: the file is a database, but not a journal\n"
@@ -112,7 +112,7 @@ def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     SqliteJournal(path).close()
     before = path.read_bytes()
     path.chmod(0o400)
-    assert command(capsys, "journal", str(path), "--output", "json").out == '{\n    "jobs": []\n}\n'
+    assert command(capsys, "jobs", str(path), "--output", "json").out == '{\n    "jobs": []\n}\n'
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["jobs.db"]
 
@@ -122,7 +122,7 @@ def test_journal_shows_a_file_of_version_0_1(capsys: pytest.CaptureFixture[str],
     path = tmp_path / "jobs.db"
     with closing(OldJournal(path)) as old:
         old.claim("job-1")
-    (job,) = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
+    (job,) = json.loads(command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
     assert (job["jobId"], job["state"], "region" in job) == ("job-1", "CLAIMING", False)
 
 
@@ -144,7 +144,7 @@ def test_journal_shows_a_copy_that_nobody_can_write(capsys: pytest.CaptureFixtur
     if user == 0:
         os.seteuid(65534)  # root may write anywhere
     try:
-        shown = command(capsys, "journal", str(tmp_path / "copy" / "jobs.db"), "--output", "json")
+        shown = command(capsys, "jobs", str(tmp_path / "copy" / "jobs.db"), "--output", "json")
     finally:
         os.seteuid(user)
     assert (shown.code, shown.err) == (0, "")
@@ -157,18 +157,18 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     """A job that nobody has, or whose ownership is unknown, is finished; one that a running worker has is not."""
     path = tmp_path / "jobs.db"
     run_process(path, "journal.claim(job, SCOPE); journal.uncertain('job-1')")
-    shown = command(capsys, "journal", str(path), "--end", "job-1")
-    assert (shown.code, shown.out, shown.err) == (0, "", "")
-    (job,) = json.loads(command(capsys, "journal", str(path), "--output", "json").out)["jobs"]
+    shown = command(capsys, "resolve", str(path), "job-1", "--yes")
+    assert (shown.code, shown.out, shown.err) == (0, "job-1: ended in the journal\n", "")
+    (job,) = json.loads(command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
     assert (job["state"], job["outcome"]) == ("DONE", "ended by an operator")
-    shown = command(capsys, "journal", str(path), "--end", "MARK")
+    shown = command(capsys, "resolve", str(path), "MARK", "--yes")
     assert shown.code == 255
     assert shown.err.endswith("there is no unfinished job of this id\n")
     journal = SqliteJournal(path)
     journal.claim(ThirdPartyJob(client_id="c", job_id="job-2"), SCOPE)
-    shown = command(capsys, "journal", str(path), "--end", "job-2")
+    shown = command(capsys, "resolve", str(path), "job-2", "--yes")
     journal.uncertain("job-2")
-    assert command(capsys, "journal", str(path), "--end", "job-2").code == 0  # its worker only asks about it
+    assert command(capsys, "resolve", str(path), "job-2", "--yes").code == 0  # its worker only asks about it
     journal.close()
     assert (shown.code, shown.err) == (
         255,
@@ -179,12 +179,14 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A missing file is not created, and a file of another kind is an error."""
     path = tmp_path / "jobs.db"
-    for arguments in ((), ("--end", "job-1")):
-        assert command(capsys, "journal", str(path), *arguments).code == 255
+    for name, *arguments in (("jobs",), ("resolve", "job-1", "--yes")):
+        shown = command(capsys, name, str(path), *arguments)
+        assert (shown.code, shown.err) == (255, f"cp-thirdparty: error: {path}: there is no such file\n")
         assert not path.exists()
     path.write_text("no journal", encoding="utf-8")
-    assert command(capsys, "journal", str(path)).code == 255
-    assert command(capsys, "journal").code == 252
+    assert command(capsys, "jobs", str(path)).code == 255
+    assert command(capsys, "jobs").code == 252
+    assert "The command 'journal' is deprecated" in command(capsys, "journal", str(path)).err
 
 
 def test_sweep_removes_what_dead_processes_have_left(
@@ -215,7 +217,10 @@ def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         shown = command(capsys, "local", "--port", str(taken.getsockname()[1]))
-    assert (shown.code, shown.err) == (255, "cp-thirdparty: error: Address already in use\n")
+    assert (shown.code, shown.err) == (255, "cp-thirdparty: error: --port: cannot listen: Address already in use\n")
+    shown = command(capsys, "local", "--scenario", "nothing.json")
+    problem = "--scenario: nothing.json: cannot be read: No such file or directory"
+    assert (shown.code, shown.err) == (252, f"cp-thirdparty: error: {problem}\n")
     assert command(capsys, "local", "--port", "65536").err.endswith("--port: must be an integer from 0 to 65535\n")
 
 
@@ -232,6 +237,7 @@ def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture
         ("cp-thirdparty get-t", "get-third-party-job-details"),
         ("cp-thirdparty get-j", "get-job-details"),
         ("cp-thirdparty policy --acc", "--account"),
+        ("cp-thirdparty nothing get", "get-third-party-job-details"),
     ],
 )
 def test_completion_knows_commands_and_options(words: str, expected: str) -> None:
@@ -278,7 +284,7 @@ def test_a_table_keeps_what_the_aws_cli_drops() -> None:
     [
         (click.BadParameter("xMARK"), (252, "a parameter: must be of another form; see --help")),
         (click.BadParameter("x", param=click.Option(["--a"])), (252, "--a: must be of another form; see --help")),
-        (click.NoSuchOption("--xMARK"), (252, "there is no such option; see --help")),
+        (click.NoSuchOption("--xMARK"), (252, "there is no such option; see cp-thirdparty --help")),
         (OSError("xMARK"), (255, "unexpected error (OSError)")),
         (KeyboardInterrupt(), (130, "interrupted")),
     ],
@@ -294,9 +300,9 @@ def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -
         ("policy", "--region", "a", "--region", "b"),
         ("policy", "--account", "1", "--account", "2"),
         ("policy", "--action-type-id", "a=b", "--action-type-id", "c=d"),
-        ("journal", "jobs.db", "--end", "a", "--end", "b"),
-        ("journal", "jobs.db", "--output", "json", "--output", "text"),
-        ("journal", "jobs.db", "--color", "on", "--color", "off"),
+        ("jobs", "jobs.db", "--query", "a", "--query", "b"),
+        ("jobs", "jobs.db", "--output", "json", "--output", "text"),
+        ("jobs", "jobs.db", "--color", "on", "--color", "off"),
         ("local", "--port", "1", "--port", "2"),
         *(
             ("poll-for-third-party-jobs", option, value, option, value)
@@ -344,7 +350,7 @@ _POLL = ("poll-for-third-party-jobs", "--action-type-id", _POLICY_TYPE)
         ((*_POLL, "--region", "MARK!"), 253, "--region"),
         (("completion", "MARK"), 252, "SHELL"),
         (("completion",), 252, "SHELL"),
-        (("journal",), 252, "FILE"),
+        (("jobs",), 252, "JOURNAL"),
     ],
     ids=str,
 )

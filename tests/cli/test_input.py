@@ -110,14 +110,20 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        ([], 252, "unknown command or unexpected argument"),
-        (["nothing"], 252, "unknown command or unexpected argument"),
-        ([DETAILS, "extra-xMARK"], 252, "unknown command or unexpected argument"),
+        ([], 252, "a command is missing, such as get-third-party-job-details; see cp-thirdparty --help"),
+        (["xMARK"], 252, "there is no such command; see cp-thirdparty --help"),
+        (["get-third-party-job-detail"], 252, "there is no such command; did you mean get-third-party-job-details?"),
+        (["poll"], 252, "there is no such command; did you mean poll-for-third-party-jobs?"),
+        (["--xMARK", DETAILS], 252, "there is no such option before the command; see --help"),
+        (["--regoin", "xMARK", DETAILS], 252, "no such option before the command; did you mean --region?"),
+        (["--region", "us-east-1"], 252, "a command is missing"),
+        (["--region"], 252, "a command is missing"),
+        ([DETAILS, "extra-xMARK"], 252, f"neither an option nor the value of one; see cp-thirdparty {DETAILS} --help"),
         ([DETAILS, "--client-token", _TOKEN], 252, "--job-id: is required"),
         ([DETAILS, "--job-id", "job-1"], 252, "--client-token: is required, and there is no terminal"),
         ([DETAILS, "--job-id", "job-1", "--no-cli-auto-prompt"], 252, "--client-token: is required"),
         ([DETAILS, "--client-token", _TOKEN, "--cli-auto-prompt"], 252, "--job-id: is required, and there is no"),
-        ([DETAILS, *_JOB, "--xMARK"], 252, "there is no such option; see --help"),
+        ([DETAILS, *_JOB, "--xMARK"], 252, f"there is no such option; see cp-thirdparty {DETAILS} --help"),
         ([DETAILS, "--client-tokn", _TOKEN], 252, "there is no such option; did you mean --client-token?"),
         ([DETAILS, "--job-id"], 252, "--job-id: missing or unexpected value"),
         ([DETAILS, *_JOB, "--output", "xMARK"], 252, "--output: must be one of json, text, table, yaml, yaml-stream"),
@@ -138,9 +144,27 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
             252,
             "--cli-input-json: clientToken: must be a s",
         ),
-        ([DETAILS, "--cli-input-json", "file:///nothing/xMARK"], 252, "the file cannot be read: No such file"),
-        ([DETAILS, "--cli-input-json", "file:///"], 252, "the file cannot be read: Is a directory"),
-        ([DETAILS, "--cli-input-json", "file://~xMARKnobody/a"], 252, "the file cannot be read"),
+        (
+            [DETAILS, "--cli-input-json", "file:///nothing/a"],
+            252,
+            "--cli-input-json: /nothing/a: the file cannot be read: N",
+        ),
+        ([DETAILS, "--cli-input-json", "file:///"], 252, "/: the file cannot be read: Is a directory"),
+        (
+            [DETAILS, "--cli-input-json", "fileb://xMARK"],
+            252,
+            "--cli-input-json: must not start with fileb://; to read",
+        ),
+        (
+            [DETAILS, "--job-id", "a", "--client-token", "file:/xMARK"],
+            252,
+            "--client-token: must not start with file:/; to read a file, w",
+        ),
+        ([DETAILS, "--cli-input-json", "@xMARK"], 252, "must be valid JSON; to read a file, write file://PATH"),
+        ([DETAILS, "--cli-input-yaml", __file__], 252, "must be an object; to read a file, write file://PATH"),
+        ([_PUT, *_JOB, "--execution-details", __file__], 252, "need quotes; to read a file, write file://PATH"),
+        ([_PUT, *_JOB, "--execution-details", "x" * 5000], 252, "may need quotes\n"),
+        ([DETAILS, "--cli-input-json", "file://~nobody-of-ours/a"], 252, "the file cannot be read"),
         ([DETAILS, *_JOB[2:], "--job-id", "x" * 513], 252, "--job-id: must have 1 to 512 characters"),
         ([DETAILS, *_JOB, "--endpoint-url", "xMARK"], 252, "--endpoint-url: must be"),
         ([DETAILS, *_JOB, "--ca-bundle", "/nothing/xMARK"], 252, "--ca-bundle: must be"),
@@ -174,9 +198,37 @@ def test_bad_input_is_one_line(
 def test_a_file_of_another_encoding_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A file that is not UTF-8 is one line."""
     path = tmp_path / "token"
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"t\xf6ken")
     shown = command(capsys, DETAILS, "--job-id", "job-1", "--client-token", f"file://{path}")
-    assert (shown.code, "it is not UTF-8" in shown.err) == (252, True)
+    assert (shown.code, "it is not UTF-8 text" in shown.err) == (252, True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("option", ["--cli-input-json", "--cli-input-yaml", "--client-token"])
+def test_a_file_may_have_a_byte_order_mark(
+    encoding: str, option: str, action: Action, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Editors on Windows and PowerShell write one, in every kind of file that is read."""
+    path = tmp_path / "input"
+    content = f"{_TOKEN}\r\n" if option == "--client-token" else json.dumps({"clientToken": _TOKEN})
+    path.write_text(content, encoding=encoding)
+    arguments = (option, f"file://{path}")
+    assert _json(capsys, DETAILS, "--job-id", action.jobs[0].id, *arguments)["jobDetails"]["nonce"]
+
+
+def test_text_that_is_piped_or_pasted_may_have_a_byte_order_mark(
+    action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PowerShell puts one before what it pipes."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeff{_TOKEN}\n"))
+    document = "\ufeff" + json.dumps({"jobId": action.jobs[0].id})
+    shown = _json(capsys, DETAILS, "--cli-input-json", document, "--client-token", "-")
+    assert shown["jobDetails"]["id"] == action.jobs[0].id
+    path = tmp_path / "summary"
+    path.write_text("done", encoding="utf-8-sig")
+    for text in ('\ufeff{"summary": "done"}', "\ufeffsummary=done", f"summary@=file://{path}"):
+        arguments = ("--job-id", "job-1", "--client-token", _TOKEN, "--execution-details", text)
+        assert command(capsys, _PUT, *arguments, "--generate-cli-skeleton", "output").code == 0
 
 
 def test_a_query_that_does_not_suit_the_response(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,7 +271,7 @@ def test_no_region_and_no_credentials(tmp_path: Path) -> None:
     without_region = program(DETAILS, *_JOB, env=nowhere)
     assert (without_region.code, without_region.err.count("\n")) == (253, 1)
     without_credentials = program(DETAILS, *_JOB, "--region", "us-east-1", env=nowhere)
-    assert without_credentials.err.endswith("no AWS credentials were found; nothing was sent\n")
+    assert "no AWS credentials were found (endpoint https://" in without_credentials.err
     assert without_credentials.code == 253
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator
 
 import hypothesis
@@ -18,16 +19,17 @@ from cp_thirdparty.__main__ import main
 _STEM = "xMARK"
 _NAMES = ("client_token", "access_key_id", "secret_access_key", "session_token", "configuration", "caller")
 _MARKERS = {name: f'{_STEM}/"{name}"' for name in _NAMES}
+_CREDENTIALS = {
+    "accessKeyId": _MARKERS["access_key_id"],
+    "secretAccessKey": _MARKERS["secret_access_key"],
+    "sessionToken": _MARKERS["session_token"],
+}
 _DETAILS = {
     "jobDetails": {
         "id": "job-1",
         "data": {
             "actionConfiguration": {"configuration": {"ApiKey": _MARKERS["configuration"]}},
-            "artifactCredentials": {
-                "accessKeyId": _MARKERS["access_key_id"],
-                "secretAccessKey": _MARKERS["secret_access_key"],
-                "sessionToken": _MARKERS["session_token"],
-            },
+            "artifactCredentials": _CREDENTIALS,
         },
         "nonce": "1",
     }
@@ -132,6 +134,86 @@ def test_no_combination_shows_a_secret(
     server[1]["answer"] = _ANSWERS[answer]
     words = [word for option in options for word in option]
     assert _STEM not in _command(*operation, "--job-id", "job-1", *words)
+
+
+# --- commands beside the operations, and controls of a terminal -------------------------------------------------------
+
+_CONTROLS = "\x1b[2J\x9b31m\u202e\r\nINJECTED\u2028"
+_PEER = f"peer{_CONTROLS}"
+_CONTROLLED = {
+    "jobDetails": {
+        "id": _PEER,
+        "data": {
+            "artifactCredentials": _CREDENTIALS,
+            "actionConfiguration": {"configuration": {"ApiKey": _MARKERS["configuration"]}},
+            "pipelineContext": {"pipelineName": _PEER, "stage": {"name": _PEER}, "action": {"name": _PEER}},
+            "inputArtifacts": [{"name": _PEER, "revision": _PEER}],
+            "continuationToken": _PEER,
+        },
+        "nonce": "1",
+    },
+    "status": _PEER,
+    "jobs": [{"clientId": _PEER, "jobId": _PEER}],
+}
+_PEER_ANSWERS = {
+    **_ANSWERS,
+    "controls": ok(_CONTROLLED),
+    "controls in an error": error("ValidationException", _PEER),
+    "controls in a code": error(f"Other{_CONTROLS}", _PEER),
+}
+_COMMANDS = st.sampled_from(
+    [
+        (DETAILS,),
+        ("poll-for-third-party-jobs", "--action-type-id", "category=Test,owner=ThirdParty,provider=P,version=1"),
+        ("acknowledge-third-party-job", "--nonce", "1"),
+        ("explain", "--configuration", "support.masked_partner:Scan"),
+        ("explain", "--configuration", "support.masked_partner:Refuses"),
+        ("explain", "--configuration", "support.masked_partner:nothing"),
+        ("fail", "--message", "m", "--yes"),
+        ("fail", "--message", "m", "--acknowledge", "--yes"),
+        ("succeed", "--summary", "s", "--yes"),
+        ("artifact", "list"),
+        ("artifact", "get", "MyApp", "--to", "/dev/null/nothing"),
+        ("artifact", "put", "Report", "/nothing", "--yes"),
+        ("doctor",),
+    ]
+)
+_TOKENS = st.sampled_from(
+    [
+        (),
+        ("--client-token", _MARKERS["client_token"]),
+        ("--client-tokens", "support.masked_partner:tokens", "--client-id", "client"),
+        ("--client-tokens", "support.masked_partner:broken", "--client-id", "client"),
+        ("--client-tokens", "support.masked_partner:tokens"),
+    ]
+)
+
+
+@st.composite
+def _calls(draw: st.DrawFn) -> tuple[str, ...]:
+    """Draw a command with options before or behind it."""
+    name = draw(_COMMANDS)
+    job = () if name[0] in ("doctor", "poll-for-third-party-jobs") else ("--job-id", "job-1")
+    words = [word for option in draw(_OPTIONS) for word in option]
+    rest = (*name, *job, *draw(_TOKENS))
+    return (*words, *rest) if draw(st.booleans()) else (*rest, *words)
+
+
+@pytest.mark.slow
+@hypothesis.settings(max_examples=1500, deadline=None)
+@hypothesis.given(call=_calls(), answer=st.sampled_from(sorted(_PEER_ANSWERS)))
+def test_no_command_shows_a_secret_or_controls_the_terminal(
+    server: tuple[ScriptedServer, dict[str, Response]], call: tuple[str, ...], answer: str
+) -> None:
+    """Whatever CodePipeline returns for whatever combination of options, also before the command."""
+    # CodePipeline cannot repeat a token that the command does not send.
+    hypothesis.assume("--job-id" in call or answer not in ("echo", "denied"))
+    server[1]["answer"] = _PEER_ANSWERS[answer]
+    shown = _command(*call)
+    assert _STEM not in shown
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown) if "on" in call else shown  # our own colours
+    assert plain.replace("\n", "").replace("\t", "").isprintable()
+    assert not any(line.lstrip(" |-").startswith("INJECTED") for line in shown.splitlines())
 
 
 def test_the_harness_finds_a_secret(server: tuple[ScriptedServer, dict[str, Response]]) -> None:

@@ -64,8 +64,8 @@ def _options() -> set[str]:
 
 
 def test_every_option_of_the_page_is_there() -> None:
-    """The command takes what the AWS CLI takes, and one option more."""
-    assert _options() == {*_PAGE, "--reveal-secrets"}
+    """The command takes what the AWS CLI takes, and three options more."""
+    assert _options() == {*_PAGE, "--reveal-secrets", "--client-tokens", "--client-id"}
 
 
 def test_the_docs_list_every_option() -> None:
@@ -320,7 +320,9 @@ def test_a_refusal_has_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest
             monkeypatch.setenv(name, value)
         shown = command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.out) == (254, "")
-    assert shown.err == "cp-thirdparty: error: GetThirdPartyJobDetails: JobNotFoundException: no\\n\\x1b[31mjob\n"
+    assert shown.err == (
+        "cp-thirdparty: error: GetThirdPartyJobDetails: JobNotFoundException: no\\n\\x1b[31mjob (request id req-0001)\n"
+    )
 
 
 def test_version_is_an_option_everywhere(capsys: pytest.CaptureFixture[str]) -> None:

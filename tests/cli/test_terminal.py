@@ -208,7 +208,8 @@ def test_a_full_disk_is_an_error(service: tuple[dict[str, str], str]) -> None:
             check=False,
             timeout=_BOUND,
         )
-    assert (done.returncode, done.stderr) == (255, "cp-thirdparty: error: No space left on device\n")
+    problem = "standard output cannot be written: No space left on device; CodePipeline has accepted the call"
+    assert (done.returncode, done.stderr) == (255, f"cp-thirdparty: error: {problem}\n")
 
 
 def test_letters_that_the_terminal_lacks_are_escaped(service: tuple[dict[str, str], str]) -> None:

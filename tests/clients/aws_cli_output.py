@@ -7,10 +7,12 @@ that only version 2 has, the documents are compared.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +203,70 @@ def test_the_other_operations_return_the_same(
     )
     assert codes == (theirs.returncode, ours.returncode)
     assert theirs.stdout == ours.stdout
+
+
+_CONFIG = (
+    "[default]\noutput = text\nregion = us-east-1\ncli_pager =\n[profile other]\noutput = table\nregion = us-east-1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("variables", "before", "behind"),
+    [
+        ({}, (), ()),
+        ({"AWS_DEFAULT_OUTPUT": "json"}, (), ()),
+        ({"AWS_DEFAULT_OUTPUT": "json"}, ("--output", "text"), ()),
+        ({"AWS_DEFAULT_OUTPUT": "table"}, (), ("--output", "json")),
+        ({"AWS_DEFAULT_REGION": None, "AWS_REGION": None}, ("--no-paginate",), ()),
+        ({}, ("--region", "us-east-1", "--output", "json"), ("--query", "jobDetails.id")),
+        ({}, ("--query=jobDetails.data.inputArtifacts[].name",), ("--color=off",)),
+    ],
+    ids=str,
+)
+def test_settings_have_the_same_effect(
+    service: tuple[dict[str, str], str],
+    tmp_path: Path,
+    variables: dict[str, str | None],
+    before: tuple[str, ...],
+    behind: tuple[str, ...],
+) -> None:
+    """Variables, keys of the profile, and options before or behind the command give the same bytes."""
+    env, job_id = service
+    (tmp_path / "config").write_text(_CONFIG, encoding="utf-8")
+    changed = {**env, "AWS_CONFIG_FILE": str(tmp_path / "config"), **variables}
+    used = {name: value for name, value in changed.items() if value is not None}
+    call = ("get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN, *behind)
+    theirs = subprocess.run([_AWS, *before, "codepipeline", *call], env=used, capture_output=True, check=True)
+    ours = subprocess.run(
+        [sys.executable, "-m", "cp_thirdparty", *before, *call, "--reveal-secrets"],
+        env=used,
+        capture_output=True,
+        check=True,
+    )
+    assert theirs.stdout == ours.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("output", ["json", "text"])
+def test_encodings_give_the_same_bytes_where_the_aws_cli_gives_any(
+    service: tuple[dict[str, str], str], output: str, encoding: str
+) -> None:
+    """The AWS CLI fails if a letter is not in the encoding; ours is the same JSON document then."""
+    env, job_id = service
+    used = {**env, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    for query, has_all in ((f"{_D}.actionTypeId", True), (_D, encoding == "utf-8")):
+        call = ("get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN)
+        asked = [*call, "--output", output, "--query", query]
+        theirs = subprocess.run([_AWS, "codepipeline", *asked], env=used, capture_output=True, check=False)
+        ours = subprocess.run(
+            [sys.executable, "-m", "cp_thirdparty", *asked, "--reveal-secrets"],
+            env=used,
+            capture_output=True,
+            check=True,
+        ).stdout
+        assert (theirs.returncode == 0) == has_all
+        if has_all:
+            assert theirs.stdout == ours
+        elif output == "json":
+            document = json.loads(ours.decode(encoding))
+            assert document["actionConfiguration"]["configuration"]["ProjectName"] == "d\xe9mo \u2713"

@@ -18,7 +18,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from cp_thirdparty import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, EncryptionKeyType
+from cp_thirdparty import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, EncryptionKeyType, FailureDetails
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing import __main__ as program
 from cp_thirdparty.testing._scenario import _SETTINGS, Scenario, ScenarioError, load
@@ -75,7 +75,7 @@ def _file(tmp_path: Path, content: object) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.Signals) -> None:
-    """One printed line is enough for a complete job, and SIGTERM and Ctrl-C end the program silently."""
+    """One line has enough for a complete job; a signal ends the program, which reports the action."""
     with _served() as (child, line):
         raw = _client(line)
         (job,) = raw.poll_for_third_party_jobs(actionTypeId=line["actionTypeId"])["jobs"]
@@ -86,7 +86,8 @@ def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.S
         raw.put_third_party_job_success_result(**who)
         raw.close()
         os.kill(child.pid, number)
-        assert child.communicate(timeout=60) == ("", "")
+        out, err = child.communicate(timeout=60)
+        assert (out, err.splitlines()[-1]) == ("", f"action 1, job {job['jobId']}: Succeeded")
         assert child.returncode == 0
 
 
@@ -109,6 +110,26 @@ def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFi
         program.main([f"--port={port}"])
     assert caught.value.code == 2
     assert "argument --port: " in capsys.readouterr().err
+
+
+def test_a_failure_is_reported_with_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its text comes from a worker, so controls of a terminal are escaped."""
+    service = LocalCodePipeline()
+    introduction = Scenario.create_default().play(service)
+    (action,) = introduction.actions
+    before = program._report_changes([action], [""])
+    client_token = introduction.client_token
+    with service.client(in_process=True) as client:
+        (job,) = client.poll_for_third_party_jobs(introduction.action_type_id)
+        details = client.get_third_party_job_details(job.job_id, client_token=client_token)
+        client.acknowledge_third_party_job(job.job_id, nonce=details.nonce or "", client_token=client_token)
+        failure = FailureDetails(type="JobFailed", message="no\x1b[2J")
+        client.put_third_party_job_failure_result(job.job_id, client_token=client_token, failure_details=failure)
+    capsys.readouterr()
+    after = program._report_changes([action], before)
+    assert program._report_changes([action], after) == after
+    assert capsys.readouterr().err == f"action 1, job {job.job_id}: Failed: JobFailed: no\\x1b[2J\n"
+    assert details.data.inputs["MyApp"].s3 is not None
 
 
 def test_a_scenario_is_played(tmp_path: Path) -> None:
@@ -226,7 +247,7 @@ def test_a_bad_file_gets_one_line(
 def test_an_unknown_setting_gets_the_list_of_them(tmp_path: Path) -> None:
     """A setting that is like no other is refused with the names of all."""
     with pytest.raises(
-        ScenarioError, match=r"^settings: unknown member 'faults'; must be one of redeliveryDelay, .*, ver"
+        ScenarioError, match=r"json: settings: unknown member 'faults'; must be one of redeliveryDelay, .*, ver"
     ):
         load(_file(tmp_path, {"settings": {"faults": 1}}))
 

@@ -515,9 +515,11 @@ def _folder_artifacts(
 
 def _introduction(one: Introduction, client_id: str, client_token: SecretStr, action_type_id: ActionTypeId) -> None:
     assert_type(
-        Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id), Introduction
+        Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id, actions=()),
+        Introduction,
     )
     assert_type(one.action_type_id, ActionTypeId)
+    assert_type(one.actions, tuple[Action, ...])
     assert_type(one.client_id, str)
     assert_type(one.client_token, SecretStr)
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from functools import reduce
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +10,7 @@ import click
 from cp_thirdparty import _limits
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import CommandError
+from cp_thirdparty._cli.imports import load_object
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.parameters import read_model
 from cp_thirdparty._cli.single import single
@@ -55,12 +52,13 @@ def action_type(
     polling_account: tuple[str, ...],
 ) -> None:
     """
-    Print the document that registers an action type whose configuration is the class MODULE:CLASS.
+    Print what registers an action type.
 
-    With the owner ThirdParty it is the input of `aws codepipeline update-action-type`, and with the owner Custom that
-    of `aws codepipeline create-custom-action-type`.  The module is imported, also from the working directory.
+    Its configuration is the class MODULE:CLASS.  With the owner ThirdParty it is the input of `aws codepipeline
+    update-action-type`, and with the owner Custom that of `aws codepipeline create-custom-action-type`.  The module
+    is imported, also from the working directory.
     """
-    model = _load(configuration)
+    model = load_object(configuration, "MODULE:CLASS", kind="class", example="examplescan.worker:ScanConfiguration")
     if action_type_id is None:
         name = getattr(model, "__name__", "")[: _limits.ACTION_PROVIDER]
         identity = ActionTypeId(category="Test", owner="ThirdParty", provider=name, version="1")
@@ -83,25 +81,6 @@ def action_type(
         executor = {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": worker}}
         document = {"actionType": {"id": document, "executor": executor, **artifacts, "properties": properties}}
     write(json.dumps(document, indent=4) + "\n")
-
-
-def _load(name: str) -> Any:
-    module, _, path = name.partition(":")
-    if not (module and path):
-        raise CommandError("MODULE:CLASS: must be a module and a class, such as examplescan.worker:ScanConfiguration")
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
-    try:
-        return reduce(getattr, path.split("."), import_module(module))
-    except AttributeError:
-        problem = "the module has no such class"
-    except Exception as error:  # noqa: BLE001 - code of the user
-        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
-        problem = (
-            f"there is no module {missing}" if missing else f"the import of the module raises {type(error).__name__}"
-        )
-    finally:
-        sys.path.pop(0)
-    raise CommandError(f"MODULE:CLASS: {problem}")
 
 
 def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:

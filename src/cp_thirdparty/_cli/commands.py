@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
 
+from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.documents import parse_document
-from cp_thirdparty._cli.errors import CommandError, code_of
+from cp_thirdparty._cli.errors import CommandError, code_of, describe_errors_at
 from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.operations import Operation
 from cp_thirdparty._cli.options import Settings, options_of
 from cp_thirdparty._cli.output import is_colored, terminal_width, warn, write
-from cp_thirdparty._cli.parameters import UserInput, read_parameters
+from cp_thirdparty._cli.parameters import UserInput, find_token, read_parameters
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._hooks import member_name
@@ -23,7 +25,9 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["command_of", "create_client"]
+__all__ = ["command_of", "create_client", "quiet"]
+
+_ClientT = TypeVar("_ClientT", bound=ThirdPartyJobClient | CustomJobClient)
 
 # Arguments of `ThirdPartyJobClient.create` -> the option that gives each of them.
 _OPTIONS = {
@@ -40,12 +44,7 @@ _ATTEMPTS = 3
 
 
 def command_of(operation: Operation) -> click.Command:
-    """
-    Create the command of an operation.
-
-    Args:
-        operation: The operation.
-    """
+    """Make the command of an operation."""
     return click.Command(
         operation.command,
         callback=_runner(operation),
@@ -73,28 +72,31 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
 
         write(input_skeleton(operation.name, as_yaml=settings.generate_cli_skeleton == "yaml-input"))
         return
+    aws = AwsSettings(settings.profile)
+    output = aws.output(settings.output)
     query = compile_query(settings.query)
     document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
-    inputs = read_parameters(operation, given, document=document, prompt=settings.cli_auto_prompt)
+    token = find_token(settings.client_tokens, settings.client_id, is_given=given.get("clientToken") is not None)
+    given = given if token is None else {**given, "clientToken": token}
+    inputs = read_parameters(operation, given, document=document, prompt=aws.prompts(option=settings.cli_auto_prompt))
     if settings.generate_cli_skeleton == "output":
-        from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls need it
+        from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls use it
 
-        response = output_skeleton(operation.name)
+        answer, accepted = output_skeleton(operation.name), ""
     else:
-        response = _call(operation, settings, inputs)
+        answer, accepted = _call(operation, settings, inputs), "; CodePipeline has accepted the call"
     text = format_document(
-        query(response),
-        settings.output,
-        title=operation.name,
-        color=is_colored(settings.color),
-        width=terminal_width(),
+        query(answer), output, title=operation.name, color=is_colored(settings.color), width=terminal_width()
     )
-    write(text, pager=not settings.no_cli_pager)
+    try:
+        write(text, pager="" if settings.no_cli_pager else aws.pager())
+    except CommandError as error:
+        raise CommandError(f"{error}{accepted}", error.code) from None
 
 
 @contextmanager
-def _quiet(*, debug: bool) -> Generator[None, None, None]:
-    """Withhold secrets of the log from the first step to the last, and show the log if that is wanted."""
+def quiet(*, debug: bool) -> Generator[None, None, None]:
+    """Withhold secrets of the log from the first step to the last."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()
@@ -116,34 +118,22 @@ def _quiet(*, debug: bool) -> Generator[None, None, None]:
 def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
-    with _quiet(debug=settings.debug), create_client(settings, operation.client_class) as client:
+    with quiet(debug=settings.debug), create_client(settings, operation.client_class) as client:
         try:
-            return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")
+            with describe_errors_at(client.endpoint_url):
+                return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")
         except InvalidRequestError as error:
             name, rule = inputs.names.get(member_name(error.parameter), error.parameter), error.rule
         raise CommandError(f"{name}: {rule}")
 
 
-def create_client(
-    settings: Settings, client_class: type[ThirdPartyJobClient | CustomJobClient]
-) -> ThirdPartyJobClient | CustomJobClient:
-    """
-    Create the client that the options describe.
-
-    Args:
-        settings: The options.
-
-        client_class: Its class.
-
-    Raises:
-        CommandError: An option has a value that cannot be used.
-
-        cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.create`.
-    """
+def create_client(settings: Settings, client_class: type[_ClientT]) -> _ClientT:
+    """Create the client that the options describe."""
     read, connect = settings.cli_read_timeout or None, settings.cli_connect_timeout or None
     try:
-        return client_class.create(
-            region_name=settings.region,
+        create = cast("Callable[..., _ClientT]", client_class.create)
+        return create(
+            region_name=settings.region or os.environ.get("AWS_REGION") or None,
             profile_name=settings.profile,
             endpoint_url=settings.endpoint_url,
             verify=False if settings.no_verify_ssl else settings.ca_bundle,
@@ -154,7 +144,11 @@ def create_client(
         )
     except InvalidRequestError as error:
         option = _OPTIONS.get(error.parameter)
-        if option is None or getattr(settings, option) is None:
+        if option == "region" and settings.region is None and os.environ.get("AWS_REGION"):
+            name = "AWS_REGION"
+        elif option is None or getattr(settings, option) is None:
             raise
-        message, code = f"--{option.replace('_', '-')}: {error.rule}", code_of(error)
+        else:
+            name = f"--{option.replace('_', '-')}"
+        message, code = f"{name}: {error.rule}", code_of(error)
     raise CommandError(message, code)

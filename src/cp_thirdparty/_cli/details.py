@@ -34,23 +34,7 @@ def details_document(
     client_token: SecretStr | None,
     secrets: Literal["mask", "reveal"],
 ) -> dict[str, Any]:
-    """
-    Read the details of a job.
-
-    A model has no difference between an empty list and none, which the AWS CLI shows; so it is noted on reading.
-
-    Args:
-        client: The client.
-
-        job_id: The job.
-
-        client_token: Its client's token; ``None`` for a custom job.
-
-        secrets: Whether to write the masks of secrets or their values.
-
-    Raises:
-        cp_thirdparty.exceptions.ThirdPartyError: As `ThirdPartyJobClient.get_third_party_job_details`.
-    """
+    """Read the details of a job, with the empty lists that a model does not have and the AWS CLI shows."""
     inside: Any = client  # the public method returns no document
     request = inside._operations.request_details(job_id, client_token=client_token)  # noqa: SLF001 - see above
     decode = request.decode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from cp_thirdparty._cli.errors import CommandError
+from cp_thirdparty._cli.shorthand import ShorthandError, parse_shorthand
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._input import DuplicateMemberError, check_unique, parse_json
+from cp_thirdparty._text import show
 
 if TYPE_CHECKING:
     import yaml
@@ -18,14 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["parse_document", "parse_structure", "read_text"]
 
 _FILE = "file://"
+_MARK = "\ufeff"  # the byte order mark of a string that is not read from a file
+_FILE_HINT = "; to read a file, write file://PATH"
+# What people write for it: the binary form of the AWS CLI, one slash, and the form of curl.
+_NEARLY_A_FILE = re.compile("fileb://|file:/?(?!/)|@")
 
-# An unquoted value has none of the characters that start or end a list or an object of the AWS CLI, so that this form
-# can learn them.  No part of the pattern can match the same text in two ways: time is linear in the length.
-_PAIR = re.compile(
-    r"""(?P<name>[^=,]+)=(?:(?P<quote>["'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)"""
-    r"""|(?![=\[{])(?P<plain>(?:\\,|\\(?!,)|[^\\,"'\]}])*))(?:,(?=.)|\Z)""",
-    re.DOTALL,
-)
 _FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { } may need quotes"
 
 # Python refuses to convert thousands of digits.
@@ -44,106 +44,78 @@ class _YamlError(ValueError):
 
 
 def read_text(value: str, name: str) -> str:
-    """
-    Return a string, or what is in the file that it names by ``file://``.
-
-    Args:
-        value: What the user has given.
-
-        name: The option, for errors.
-
-    Raises:
-        CommandError: The file cannot be read.
-    """
+    """Return a string, or what is in the file that it names by ``file://``."""
     if not value.startswith(_FILE):
+        if nearly := re.match("fileb://|file:/", value):
+            raise CommandError(f"{name}: must not start with {nearly[0]}{_FILE_HINT}")
         return value
+    path = value[len(_FILE) :]
     try:
-        return Path(value[len(_FILE) :]).expanduser().read_text(encoding="utf-8")
+        return _decode(Path(path).expanduser().read_bytes())
     except OSError as error:
         reason = error.strerror or "no such file"
     except (ValueError, RuntimeError):
-        reason = "it is not UTF-8, or there is no such file"
-    raise CommandError(f"{name}: the file cannot be read: {reason}")
+        reason = "it is not UTF-8 text, or there is no such file"
+    raise CommandError(f"{name}: {show(path)}: the file cannot be read: {reason}")
+
+
+def _decode(content: bytes) -> str:
+    """Return the text of a file.  Editors on Windows write a byte order mark, and PowerShell writes UTF-16."""
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 def parse_document(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] | None:
-    """
-    Return the option that gives an input document and the document, or ``None``.
-
-    Args:
-        as_json: JSON, or ``file://PATH``.
-
-        as_yaml: YAML, or ``file://PATH``.
-
-    Raises:
-        CommandError: The document is malformed or cannot be read, it has a member twice, or there are two documents.
-    """
+    """Return the option that gives an input document and the document, or ``None``."""
     if as_json is not None and as_yaml is not None:
         raise CommandError("--cli-input-json and --cli-input-yaml: there can be only one of them")
     if as_json is not None:
-        option = "--cli-input-json"
-        document, problem = parse_json(read_text(as_json, option))
+        option, given, parse = "--cli-input-json", as_json, parse_json
     elif as_yaml is not None:
-        option = "--cli-input-yaml"
-        document, problem = _parse_yaml(read_text(as_yaml, option))
+        option, given, parse = "--cli-input-yaml", as_yaml, _parse_yaml
     else:
         return None
-    if problem is not None:
-        raise CommandError(f"{option}: {problem}")
+    document, problem = parse(read_text(given, option).removeprefix(_MARK))
+    if problem is not None or isinstance(document, str):  # YAML takes a path for a string
+        raise CommandError(f"{option}: {problem or 'must be an object'}{_hint_at_file(given)}")
     return option, document
 
 
 def parse_structure(text: str, kind: Any, name: str) -> Any:
-    """
-    Parse JSON or ``NAME=VALUE,NAME=VALUE``.
-
-    Args:
-        text: What the user has given.
-
-        kind: The class that is made of it.  It decides which values of the shorthand are numbers.
-
-        name: The option, for errors.
-
-    Raises:
-        CommandError: The text has another form, or a member twice.
-
-    .. versionadded:: 0.2.0
-    """
-    document, problem = parse_json(text) if text.lstrip().startswith("{") else _parse_shorthand(text, kind)
+    """Parse JSON or ``NAME=VALUE,NAME=VALUE``."""
+    text = text.removeprefix(_MARK)
+    document, problem = parse_json(text) if text.lstrip().startswith("{") else _parse_shorthand(text, kind, name)
     if problem is not None:
-        raise CommandError(f"{name}: {problem}")
+        raise CommandError(f"{name}: {problem}{_hint_at_file(text)}")
     return document
 
 
-def _parse_shorthand(text: str, kind: Any) -> tuple[Any, str | None]:
-    pairs: list[tuple[str, str]] = []
-    end = 0
-    while pair := _PAIR.match(text, end):
-        pairs.append((pair["name"], _value(pair)))
-        end = pair.end()
-    if not pairs or end != len(text):
-        return None, _FORM
+def _parse_shorthand(text: str, kind: Any, name: str) -> tuple[Any, str | None]:
     try:
-        check_unique(name for name, _ in pairs)
+        members = parse_shorthand(text, lambda value: read_text(value, name))
+    except ShorthandError:
+        return None, _FORM
     except DuplicateMemberError as error:
         return None, error.problem
     fields = attrs.fields(attrs.resolve_types(kind)) if attrs.has(kind) else ()
     numbers = {member_name(field.name) for field in fields if field.type == int | None}
-    return {name: _number(value) if name in numbers else value for name, value in pairs}, None
+    return {name: _number(value) if name in numbers else value for name, value in members.items()}, None
 
 
-def _value(pair: re.Match[str]) -> str:
-    """Return a value without its quotes.  A backslash has the effect that it has in the AWS CLI."""
-    if pair["quote"] is None:
-        return pair["plain"].replace("\\,", ",")
-    return re.sub(rf"\\([\\{pair['quote']}])", r"\1", pair["quoted"])
+def _hint_at_file(text: str) -> str:
+    """Return a hint if the text that was not a document is the path of a file."""
+    try:
+        is_file = bool(_NEARLY_A_FILE.match(text)) or Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long for a path, or not one
+        is_file = False
+    return _FILE_HINT if is_file else ""
 
 
-def _number(value: str) -> str | int:
-    return int(value) if _NUMBER.fullmatch(value) else value
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
-def _parse_yaml(text: str) -> tuple[Any, str | None]:
+def _parse_yaml(text: str | bytes) -> tuple[Any, str | None]:
     import yaml  # noqa: PLC0415 - few calls need it
 
     class Loader(yaml.SafeLoader):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 import click
 
@@ -16,7 +18,7 @@ from cp_thirdparty.exceptions import (
     may_have_been_accepted,
 )
 
-__all__ = ["CommandError", "code_of", "describe_error"]
+__all__ = ["CommandError", "code_of", "describe_call", "describe_error", "describe_errors_at", "suggest"]
 
 # The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
 INTERRUPTED = 130
@@ -30,14 +32,7 @@ _OF_ENVIRONMENT = ("region_name", "profile_name")
 
 
 class CommandError(Exception):
-    """
-    The command cannot go on.
-
-    Args:
-        message: One line without a value of the user's.
-
-        code: The exit code.
-    """
+    """The command cannot go on.  The message is one line without a value of the user's."""
 
     def __init__(self, message: str, code: int = USAGE) -> None:
         super().__init__(message)
@@ -45,12 +40,7 @@ class CommandError(Exception):
 
 
 def describe_error(error: BaseException) -> tuple[int, str]:
-    """
-    Return the exit code and the line for an error.
-
-    Args:
-        error: Whatever ended the command.
-    """
+    """Return the exit code and the line for an error."""
     code, text = _describe(error)
     # A service's text may hold anything; a terminal gets one line.
     return code, escape(" ".join(text.split()))
@@ -64,10 +54,31 @@ def _describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.UsageError):
         return USAGE, _usage(error)
     if isinstance(error, ThirdPartyError):
-        return code_of(error), str(error) + _delivery(error)
+        return code_of(error), describe_call(error)
     if isinstance(error, OSError) and error.strerror:
-        return OTHER, error.strerror
+        return OTHER, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return OTHER, f"unexpected error ({type(error).__name__})"
+
+
+@contextmanager
+def describe_errors_at(endpoint_url: str) -> Generator[None, None, None]:
+    """Let errors of calls name the endpoint."""
+    failure: CommandError | None = None
+    try:
+        yield
+    except InvalidRequestError:
+        raise
+    except ThirdPartyError as error:
+        failure = CommandError(describe_call(error, endpoint_url), code_of(error))
+    if failure is not None:
+        raise failure
+
+
+def describe_call(error: ThirdPartyError, endpoint_url: str | None = None) -> str:
+    """Return the message of an error with its AWS request id, the endpoint, and whether anything was sent."""
+    request_id = f" (request id {error.request_id})" if error.request_id else ""
+    endpoint = f" (endpoint {endpoint_url})" if endpoint_url and not isinstance(error, ServiceError) else ""
+    return f"{error}{request_id}{endpoint}{_delivery(error)}"
 
 
 def _delivery(error: ThirdPartyError) -> str:
@@ -79,14 +90,7 @@ def _delivery(error: ThirdPartyError) -> str:
 
 
 def code_of(error: ThirdPartyError) -> int:
-    """
-    Return the exit code for an error of the library.
-
-    Args:
-        error: The error that ended the command.
-
-    .. versionadded:: 0.2.0
-    """
+    """Return the exit code for an error of the library."""
     if isinstance(error, InvalidRequestError):
         return ENVIRONMENT if _is_of_environment(error.parameter) else USAGE
     if isinstance(error, CredentialsError):
@@ -100,24 +104,34 @@ def _is_of_environment(parameter: str) -> bool:
 
 
 def _usage(error: click.UsageError) -> str:
-    """Return click's message without what the user has typed, which may be a secret in the wrong place."""
+    """Return the problem without what the user has typed, which may be a secret in the wrong place."""
     if isinstance(error, click.NoSuchOption):
-        return "there is no such option" + _meant(error)
+        known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
+        return "there is no such option" + suggest(error.option_name, known, f"see {_help(error)}")
     if isinstance(error, click.BadOptionUsage):
         return f"{error.option_name}: missing or unexpected value"
     if isinstance(error, click.MissingParameter):
         return f"{_name(error.param)}: is required"
     if isinstance(error, click.BadParameter):
         return f"{_name(error.param)}: must be {_rule(error.param)}"
-    return "unknown command or unexpected argument; see cp-thirdparty --help"
+    return f"there is a word that is neither an option nor the value of one; see {_help(error)}"
 
 
-def _meant(error: click.NoSuchOption) -> str:
+def _help(error: click.UsageError) -> str:
+    return f"{'cp-thirdparty' if error.ctx is None else error.ctx.command_path} --help"
+
+
+def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
+    """
+    Return what the user probably meant, to be put after the problem.
+
+    The word itself is not shown: it may be a secret in the wrong place.
+    """
     from cp_thirdparty._input import near_miss  # noqa: PLC0415 - it loads cattrs, which only errors need here
 
-    known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
-    near = near_miss(error.option_name, known)
-    return "; see --help" if near is None else f"; did you mean {near}?"
+    known = list(known)
+    near = near_miss(word, known) or next((each for each in known if len(word) > 2 and word.lower() in each), None)  # noqa: PLR2004 - too short to be the part of a name
+    return f"; {otherwise}" if near is None else f"; did you mean {near}?"
 
 
 def _name(param: click.Parameter | None) -> str:

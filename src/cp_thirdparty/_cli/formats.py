@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from cp_thirdparty._cli.errors import OTHER, CommandError
+from cp_thirdparty._cli.output import can_encode
 from cp_thirdparty._text import escape, escape_json
 
 __all__ = ["FORMATS", "Query", "compile_query", "format_document"]
@@ -17,15 +18,7 @@ Query = Callable[[Any], Any]
 
 
 def compile_query(expression: str | None) -> Query:
-    """
-    Create a function that applies a JMESPath expression; without one it returns what it gets.
-
-    Args:
-        expression: The expression, or ``None``.
-
-    Raises:
-        CommandError: It is not a JMESPath expression; or, from the function, the document does not suit it.
-    """
+    """Create a function that applies a JMESPath expression; without one it returns what it gets."""
     if expression is None:
         return lambda document: document
     import jmespath  # noqa: PLC0415 - few calls need it
@@ -56,17 +49,6 @@ def format_document(document: Any, output: str, *, title: str, color: bool = Fal
     """
     Write a document.
 
-    Args:
-        document: What is left of a response after the query.
-
-        output: One of `FORMATS`.
-
-        title: The operation as the service spells it: what a table is headed with.
-
-        color: Whether a table is coloured.
-
-        width: Columns of the terminal; a table that is wider is turned on its side.
-
     Returns:
         The text with its last line break, or an empty text when there is nothing to show.
     """
@@ -85,7 +67,8 @@ def format_document(document: Any, output: str, *, title: str, color: bool = Fal
     # The AWS CLI streams one item for each page of a response; these operations have one page.
     shown = [document] if output == "yaml-stream" else document
     text = _dump_yaml(yaml, shown, allow_unicode=True)
-    if not text.replace("\n", "").isprintable():  # PyYAML escapes only a part of what a terminal obeys
+    # PyYAML escapes only a part of what a terminal obeys.
+    if not text.replace("\n", "").isprintable() or not can_encode(text):
         text = _dump_yaml(yaml, shown, allow_unicode=False)
     return text.removesuffix("...\n")  # what PyYAML ends a single value with
 

@@ -8,7 +8,8 @@ from typing import cast
 
 import click
 
-from cp_thirdparty._cli.errors import describe_error
+from cp_thirdparty._cli.errors import CommandError, describe_error, suggest
+from cp_thirdparty._cli.groups import Group
 from cp_thirdparty._cli.output import warn
 from cp_thirdparty._cli.version import version_option
 
@@ -34,11 +35,14 @@ _EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111
 # The other commands, and their modules.
 _HELPERS = {
     "action-type": "action_type",
-    **dict.fromkeys(("completion", "journal", "local", "policy", "sweep"), "helpers"),
+    "doctor": "doctor",
+    **dict.fromkeys(("completion", "local", "policy", "sweep"), "helpers"),
+    **dict.fromkeys(("artifact", "explain", "fail", "succeed"), "on_call"),
+    **dict.fromkeys(("jobs", "journal", "resolve"), "journals"),
 }
 
 
-class Program(click.Group):
+class Program(Group):
     """All commands.  One is loaded when it is used: ``--version`` should not wait for botocore."""
 
     def __init__(self) -> None:
@@ -47,27 +51,20 @@ class Program(click.Group):
             help=_HELP,
             epilog=_EXAMPLE,
             params=[version_option()],
+            context_settings={"help_option_names": ["-h", "--help"]},
             no_args_is_help=False,  # else click 8.1 takes nothing for a call of the help
         )
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """
-        Name the commands.
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; like the AWS CLI, take options before the command."""
+        return super().parse_args(ctx, args if ctx.resilient_parsing else _move_options(args))
 
-        Args:
-            ctx: The context of click.
-        """
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands."""
         return [*_OPERATIONS, *_HELPERS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """
-        Load a command, or return ``None`` when there is none of this name.
-
-        Args:
-            ctx: The context of click.
-
-            cmd_name: The name.
-        """
+        """Load a command, or return ``None`` when there is none of this name."""
         if cmd_name in _HELPERS:
             module = import_module(f"cp_thirdparty._cli.{_HELPERS[cmd_name]}")
             return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
@@ -78,16 +75,25 @@ class Program(click.Group):
         return None
 
 
+def _move_options(arguments: Sequence[str]) -> list[str]:
+    """Move options before the command behind it, which knows them."""
+    if not arguments or not arguments[0].startswith("--") or arguments[0] in ("--version", "--help"):
+        return list(arguments)
+    options = import_module("cp_thirdparty._cli.options").common_options()
+    flags = {name for option in options if option.is_flag for name in (*option.opts, *option.secondary_opts)}
+    known = [name for option in options for name in option.opts]
+    moved = 0
+    while moved < len(arguments) and arguments[moved].startswith("--"):
+        name, equals, _ = arguments[moved].partition("=")
+        if name not in flags and name not in known:
+            raise CommandError(f"there is no such option before the command{suggest(name, known, 'see --help')}")
+        moved += 1 if equals or name in flags else 2
+    command = arguments[moved : moved + 1]
+    return [*command, *arguments[:moved], *arguments[moved + 1 :]] if command else []
+
+
 def run(arguments: Sequence[str]) -> int:
-    """
-    Run the program and return its exit code.
-
-    Args:
-        arguments: Without the program's name.
-
-    Raises:
-        ModuleNotFoundError: The extra ``cli`` is not installed.
-    """
+    """Run the program and return its exit code."""
     try:
         result = Program().main(list(arguments), "cp-thirdparty", standalone_mode=False)
     except ModuleNotFoundError:

@@ -11,7 +11,7 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 
-__all__ = ["CUSTOM_OPERATIONS", "OPERATIONS", "Operation", "Parameter"]
+__all__ = ["CLIENT_TOKEN", "CUSTOM_OPERATIONS", "JOB_ID", "OPERATIONS", "Operation", "Parameter"]
 
 
 @attrs.frozen(kw_only=True)
@@ -145,8 +145,8 @@ def _fail_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> 
     return {}
 
 
-_JOB_ID = Parameter(member="jobId", option="--job-id", help="Id of the job, 1 to 512 characters.")
-_CLIENT_TOKEN = Parameter(
+JOB_ID = Parameter(member="jobId", option="--job-id", help="Id of the job, 1 to 512 characters.")
+CLIENT_TOKEN = Parameter(
     member="clientToken",
     option="--client-token",
     is_secret=True,
@@ -186,7 +186,7 @@ OPERATIONS: tuple[Operation, ...] = (
         command="get-third-party-job-details",
         help="Read the details of a job. Secrets are masked unless --reveal-secrets is given.",
         example="get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555 --query jobDetails.nonce",
-        parameters=(_JOB_ID, _CLIENT_TOKEN),
+        parameters=(JOB_ID, CLIENT_TOKEN),
         call=_details,
     ),
     Operation(
@@ -195,9 +195,9 @@ OPERATIONS: tuple[Operation, ...] = (
         help="Claim a job. Work on it only when the result is InProgress.",
         example="acknowledge-third-party-job --job-id 11111111-2222-4333-8444-555555555555 --nonce 3",
         parameters=(
-            _JOB_ID,
+            JOB_ID,
             Parameter(member="nonce", option="--nonce", help="Nonce of the job's details, 1 to 50 characters."),
-            _CLIENT_TOKEN,
+            CLIENT_TOKEN,
         ),
         call=_acknowledge,
     ),
@@ -208,8 +208,8 @@ OPERATIONS: tuple[Operation, ...] = (
         example="put-third-party-job-success-result --job-id 11111111-2222-4333-8444-555555555555 "
         "--execution-details summary=done,percentComplete=100",
         parameters=(
-            _JOB_ID,
-            _CLIENT_TOKEN,
+            JOB_ID,
+            CLIENT_TOKEN,
             Parameter(
                 member="currentRevision",
                 option="--current-revision",
@@ -242,8 +242,8 @@ OPERATIONS: tuple[Operation, ...] = (
         example="put-third-party-job-failure-result --job-id 11111111-2222-4333-8444-555555555555 "
         "--failure-details \"type=JobFailed,message='3 findings above the threshold'\"",
         parameters=(
-            _JOB_ID,
-            _CLIENT_TOKEN,
+            JOB_ID,
+            CLIENT_TOKEN,
             Parameter(
                 member="failureDetails",
                 option="--failure-details",
@@ -270,7 +270,7 @@ def _custom(
         third_party,
         name=name,
         command=command,
-        parameters=(*(each for each in third_party.parameters if each is not _CLIENT_TOKEN), *more),
+        parameters=(*(each for each in third_party.parameters if each is not CLIENT_TOKEN), *more),
         client_class=CustomJobClient,
         call=call,
         **{"example": example, **texts},

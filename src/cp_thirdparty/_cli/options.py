@@ -9,57 +9,85 @@ import attrs
 import click
 
 from cp_thirdparty._cli.formats import FORMATS
-from cp_thirdparty._cli.operations import Operation
+from cp_thirdparty._cli.operations import Operation, Parameter
 from cp_thirdparty._cli.single import single
 from cp_thirdparty._cli.version import version_option
 
-__all__ = ["Settings", "options_of"]
+__all__ = ["Settings", "common_options", "option_of", "options_of", "pick_options", "token_options"]
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The values of the common options, by the options' names."""
+    """The values of the common options."""
 
-    cli_input_json: str | None
-    cli_input_yaml: str | None
-    generate_cli_skeleton: str | None
     debug: bool
     endpoint_url: str | None
     no_verify_ssl: bool
-    no_paginate: bool
-    output: str
-    query: str | None
     profile: str | None
     region: str | None
-    color: str
     no_sign_request: bool
     ca_bundle: str | None
     cli_read_timeout: int
     cli_connect_timeout: int
-    cli_binary_format: str
-    no_cli_pager: bool
     cli_auto_prompt: bool | None
-    reveal_secrets: bool
+    # Not all commands have these.
+    output: str | None = None
+    query: str | None = None
+    color: str = "auto"
+    no_cli_pager: bool = True
+    cli_input_json: str | None = None
+    cli_input_yaml: str | None = None
+    generate_cli_skeleton: str | None = None
+    no_paginate: bool = False
+    cli_binary_format: str = "base64"
+    reveal_secrets: bool = False
+    client_tokens: str | None = None
+    client_id: str | None = None
 
 
 def options_of(operation: Operation) -> list[click.Parameter]:
-    """
-    Create the options of an operation.
-
-    Args:
-        operation: The operation.
-    """
-    own: list[click.Parameter] = [
-        click.Option(
-            [parameter.option, parameter.member],
-            type=click.IntRange(min=1) if parameter.kind is int else str,
-            metavar="INTEGER" if parameter.kind is int else "TEXT",
-            help=parameter.help,
-            **single(),
-        )
-        for parameter in operation.parameters
+    """Make the options of an operation."""
+    has_token = any(parameter.is_secret for parameter in operation.parameters)
+    return [
+        *(option_of(parameter) for parameter in operation.parameters),
+        *(token_options() if has_token else []),
+        *common_options(),
+        version_option(),
     ]
-    return [*own, *(make() for make in _COMMON), version_option()]
+
+
+def option_of(parameter: Parameter) -> click.Option:
+    """Create the option of a parameter."""
+    return click.Option(
+        [parameter.option, parameter.member],
+        type=click.IntRange(min=1) if parameter.kind is int else str,
+        metavar="INTEGER" if parameter.kind is int else "TEXT",
+        help=parameter.help,
+        **single(),
+    )
+
+
+def token_options() -> list[click.Option]:
+    """Create the options that find a client token in a store."""
+    return [
+        _text(
+            "--client-tokens",
+            "Where your worker finds client tokens, in place of --client-token: a callable or a mapping, such as "
+            "examplescan.worker:tokens. A class is called without arguments.",
+            "MODULE:NAME",
+        )(),
+        _text("--client-id", "Client of the job, for --client-tokens; a poll and the journal show it.")(),
+    ]
+
+
+def pick_options(*names: str) -> list[click.Option]:
+    """Create some of the options that all operations have, and the version."""
+    return [*(option for option in common_options() if option.opts[0] in names), version_option()]
+
+
+def common_options() -> list[click.Option]:
+    """Create the options that all operations have."""
+    return [make() for make in _COMMON]
 
 
 def _text(name: str, text: str, metavar: str = "TEXT") -> Callable[[], click.Option]:
@@ -70,7 +98,7 @@ def _flag(name: str, text: str) -> Callable[[], click.Option]:
     return lambda: click.Option([name], is_flag=True, help=text)
 
 
-def _choice(name: str, choices: tuple[str, ...], default: str, text: str) -> Callable[[], click.Option]:
+def _choice(name: str, choices: tuple[str, ...], default: str | None, text: str) -> Callable[[], click.Option]:
     return lambda: click.Option([name], type=click.Choice(choices), show_default=True, help=text, **single(default))
 
 
@@ -88,7 +116,10 @@ def _skeleton() -> click.Option:
 
 
 def _auto_prompt() -> click.Option:
-    text = "Ask for missing parameters. Default: only for the client token, and only on a terminal."
+    text = (
+        "Ask for missing parameters. Default: AWS_CLI_AUTO_PROMPT, cli_auto_prompt of the profile, or only for the "
+        "client token, and only on a terminal."
+    )
     return click.Option(["--cli-auto-prompt/--no-cli-auto-prompt"], default=None, help=text)
 
 
@@ -100,10 +131,19 @@ _COMMON: tuple[Callable[[], click.Option], ...] = (
     _text("--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"),
     _flag("--no-verify-ssl", "Trust any TLS certificate."),
     _flag("--no-paginate", "Accepted, without effect: these operations have one page."),
-    _choice("--output", FORMATS, "json", "Format of the output."),
+    _choice(
+        "--output",
+        FORMATS,
+        None,
+        "Format of the output. Default: AWS_DEFAULT_OUTPUT, output of the profile, or json; for jobs: table.",
+    ),
     _text("--query", "JMESPath expression that picks from the output, such as jobDetails.nonce."),
     _text("--profile", "Profile of the AWS configuration. Default: AWS_PROFILE, or the default profile.", "NAME"),
-    _text("--region", "AWS region, such as us-east-1. Default: that of the environment or the profile.", "NAME"),
+    _text(
+        "--region",
+        "AWS region, such as us-east-1. Default: AWS_REGION, AWS_DEFAULT_REGION, or region of the profile.",
+        "NAME",
+    ),
     _choice("--color", ("on", "off", "auto"), "auto", "Whether tables have colours; auto: on a terminal."),
     _flag("--no-sign-request", "Send the request unsigned, without loading credentials."),
     _text("--ca-bundle", "File of the CA certificates to trust. Default: botocore's own.", "PATH"),
@@ -115,7 +155,9 @@ _COMMON: tuple[Callable[[], click.Option], ...] = (
         "base64",
         "Accepted, without effect: these operations have no binary values.",
     ),
-    _flag("--no-cli-pager", "Write to the terminal without a pager. Default pager: AWS_PAGER, PAGER, or less."),
+    _flag(
+        "--no-cli-pager", "Write to the terminal without a pager. Default pager: AWS_PAGER, cli_pager, PAGER, or less."
+    ),
     _auto_prompt,
     _flag("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
 )

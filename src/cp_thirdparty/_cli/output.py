@@ -9,54 +9,61 @@ from collections.abc import Mapping
 
 import click
 
-__all__ = ["is_colored", "terminal_width", "warn", "write"]
+from cp_thirdparty._cli.errors import OTHER, CommandError
+from cp_thirdparty._text import escape_for_json
+
+__all__ = ["can_encode", "confirm", "is_colored", "terminal_width", "warn", "write"]
 
 
 def is_colored(color: str) -> bool:
-    """
-    Return whether to colour tables.
-
-    Args:
-        color: ``on``, ``off``, or ``auto`` for what a terminal gets.
-    """
-    return color == "on" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    """Return whether tables have colours."""
+    return color == "on" or (color == "auto" and _is_terminal() and not os.environ.get("NO_COLOR"))
 
 
 def terminal_width() -> int:
     """Return the columns of the terminal, or 80 when standard output is none, as the AWS CLI has it."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    return shutil.get_terminal_size().columns if _is_terminal() else 80
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def warn(text: str) -> None:
-    """
-    Write a line to standard error.
-
-    Args:
-        text: The line.
-    """
+    """Write a line to standard error."""
     click.echo(f"cp-thirdparty: {text}", err=True)
 
 
-def write(text: str, *, pager: bool = False) -> None:
-    """
-    Write to standard output.  A reader that has gone away is not an error.
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on the terminal before something that cannot be undone."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError("--yes: is required, because there is no terminal to ask")
+    if not click.confirm(question, err=True):
+        raise CommandError("not confirmed; nothing was changed", OTHER)
 
-    Args:
-        text: With its last line break.
 
-        pager: Whether a terminal shows it by a pager: that of ``AWS_PAGER``, else of ``PAGER``, else ``less``.
-    """
-    chosen = os.environ.get("AWS_PAGER", os.environ.get("PAGER", "less"))
+def write(text: str, *, pager: str = "") -> None:
+    """Write to standard output.  A reader that has gone away is not an error."""
+    if not text:
+        return
+    if sys.stdout is None:
+        raise CommandError("standard output is closed", OTHER)
+    problem = None
     try:
-        if text and pager and chosen and sys.stdout.isatty():
-            _page(text, {"PAGER": chosen, "LESS": os.environ.get("LESS", "FRX")})
+        if pager and _is_terminal():
+            _page(text, {"PAGER": pager, "LESS": os.environ.get("LESS", "FRX")})
         else:
-            _encodable()
-            sys.stdout.write(text)
+            sys.stdout.write(text if can_encode(text) else _escape_unknown(text))
             sys.stdout.flush()
     except BrokenPipeError:
         # What is still buffered must not be tried again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    if problem is not None:
+        raise CommandError(f"standard output cannot be written: {problem}", OTHER)
 
 
 def _page(text: str, environment: Mapping[str, str]) -> None:
@@ -67,8 +74,19 @@ def _page(text: str, environment: Mapping[str, str]) -> None:
     click.echo_via_pager(text.removesuffix("\n"), color=True)
 
 
-def _encodable() -> None:
-    """Let a letter that the terminal's encoding lacks be escaped rather than end the command."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+def can_encode(text: str) -> bool:
+    """Return whether standard output has all letters of a string in its encoding."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escape_unknown(text: str) -> str:
+    r"""
+    Escape the letters that the encoding of standard output lacks.
+
+    In JSON, letters beyond ASCII stand only in strings, where ``\u2713`` is the same letter: it is the same document.
+    """
+    return "".join(each if can_encode(each) else escape_for_json(each) for each in text)

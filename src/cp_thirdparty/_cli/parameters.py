@@ -11,12 +11,12 @@ import attrs
 import click
 
 from cp_thirdparty._cli.documents import parse_structure, read_text
-from cp_thirdparty._cli.errors import CommandError
+from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
 from cp_thirdparty._cli.operations import Operation, Parameter
 from cp_thirdparty._input import read_input, unknown_member
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["TOKEN_VARIABLE", "UserInput", "read_model", "read_parameters"]
+__all__ = ["TOKEN_VARIABLE", "UserInput", "find_token", "read_model", "read_one", "read_parameters"]
 
 TOKEN_VARIABLE = "CP_THIRDPARTY_CLIENT_TOKEN"  # noqa: S105 - a name
 
@@ -33,8 +33,6 @@ class UserInput:
         values: The values by the service's names.
 
         names: What the user wrote to give each of them, by the service's names: an option, or a place in a document.
-
-    .. versionadded:: 0.2.0
     """
 
     values: Mapping[str, Any]
@@ -47,26 +45,14 @@ def read_parameters(
     """
     Return the parameters of a call.  The command line overrides the document.
 
-    Args:
-        operation: The operation.
-
-        given: Strings and numbers of the command line by the service's names; ``None`` where there was none.
-
-        document: The option that gives the input document and the document, or ``None``.
-
-        prompt: Whether to ask for what is missing; ``None`` to ask for a client token only, if there is a terminal.
-
-    Raises:
-        CommandError: A parameter is missing or cannot be read, or there is an unknown one.
-
-    .. versionadded:: 0.2.0
+    Without a choice about the prompt (``None``), a terminal is asked for the client token only.
     """
     option, content = document or ("", {})
     values = _document_values(operation, content, option)
     names = {member: f"{option}: {member}" for member in values}
     for parameter in operation.parameters:
         member, typed = parameter.member, given.get(parameter.member)
-        value = _read(parameter, typed) if typed is not None else None
+        value = None if typed is None else _read(parameter, typed)
         if value is None and member not in values:
             value = _missing(parameter, prompt=prompt)
         if value is not None:
@@ -101,25 +87,47 @@ def _check(name: str, problems: Sequence[str]) -> None:
 
 
 def read_model(kind: type[Any], value: str, name: str) -> Any:
-    """
-    Create a model of JSON or of ``NAME=VALUE,NAME=VALUE``.
-
-    Args:
-        kind: A class of `cp_thirdparty.models`.
-
-        value: What the user has given.
-
-        name: The option, for errors.
-
-    Raises:
-        CommandError: It has another form.
-    """
+    """Create a model of JSON or of ``NAME=VALUE,NAME=VALUE``."""
     model, problems = read_input(parse_structure(value, kind, name), kind)
     _check(name, problems)
     return model
 
 
+def find_token(store: str | None, client_id: str | None, *, is_given: bool) -> SecretStr | None:
+    """Return the client token of a client from the store of a worker; ``None`` without a store."""
+    if store is None:
+        if client_id is not None:
+            raise CommandError("--client-id: has an effect with --client-tokens only")
+        return None
+    if is_given:
+        raise CommandError("--client-token and --client-tokens: there can be only one of them")
+    if client_id is None:
+        raise CommandError("--client-id: is required with --client-tokens")
+    from cp_thirdparty._cli.imports import load_object  # noqa: PLC0415 - few calls need it
+    from cp_thirdparty.worker._isolation import Raised, call_partner  # noqa: PLC0415 - it brings the worker
+    from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup  # noqa: PLC0415 - few calls use it
+
+    option = "--client-tokens"
+    found = load_object(store, option, kind="callable or mapping", example="examplescan.worker:tokens")
+    tokens = call_partner(found) if isinstance(found, type) else found
+    lookup = tokens if isinstance(tokens, Raised) else call_partner(TokenLookup, tokens)
+    if isinstance(lookup, Raised):
+        raise CommandError(f"{option}: must be a callable or a mapping from client id to client token")
+    token = lookup.find(client_id)
+    if isinstance(token, NoTokenError):
+        reason = "" if token.error is None else f" ({token.error})"
+        raise CommandError(f"{option}: {token}{reason}", ENVIRONMENT)
+    return token
+
+
+def read_one(parameter: Parameter, value: Any, *, prompt: bool | None) -> Any:
+    """Return the value of one parameter: that of the option, of the environment, or of a prompt."""
+    return _missing(parameter, prompt=prompt) if value is None else _read(parameter, value)
+
+
 def _read(parameter: Parameter, value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value
     if parameter.is_secret:
         return SecretStr(_line(value, parameter.option))
     if parameter.kind is int:
@@ -133,7 +141,7 @@ def _read(parameter: Parameter, value: Any) -> Any:
 def _line(value: str, name: str) -> str:
     """Return a secret: itself, or the first line of standard input or of a file."""
     text = sys.stdin.readline() if value == "-" else read_text(value, name)
-    return text.removesuffix("\n").removesuffix("\r")
+    return text.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")
 
 
 def _missing(parameter: Parameter, *, prompt: bool | None) -> Any:
@@ -144,5 +152,5 @@ def _missing(parameter: Parameter, *, prompt: bool | None) -> Any:
     if prompt is False or not (prompt or parameter.is_secret):
         raise CommandError(f"{parameter.option}: is required")
     if not sys.stdin.isatty():
-        raise CommandError(f"{parameter.option}: is required, and there is no terminal to prompt on")
+        raise CommandError(f"{parameter.option}: is required, and there is no terminal to ask")
     return _read(parameter, click.prompt(parameter.option, hide_input=parameter.is_secret, err=True))

@@ -19,14 +19,7 @@ class _Attributes(TypedDict):
 
 
 def single(default: Any = None) -> _Attributes:
-    """
-    Return the attributes of an option that is refused if it is given more than once.
-
-    Args:
-        default: The value without the option.
-
-    .. versionadded:: 0.2.0
-    """
+    """Return the attributes of an option that is refused if it is given more than once."""
     return {"multiple": True, "callback": _require_one, "default": None if default is None else (default,)}
 
 

@@ -14,14 +14,7 @@ __all__ = ["input_skeleton", "output_skeleton"]
 
 
 def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
-    """
-    Write a sample input.
-
-    Args:
-        operation_name: As the service spells it.
-
-        as_yaml: Whether in YAML rather than JSON.
-    """
+    """Write a sample input."""
     sample: Any = ArgumentGenerator().generate_skeleton(_model(operation_name).input_shape)
     plain = json.loads(json.dumps(sample, default=_format_time))
     if not as_yaml:
@@ -33,12 +26,7 @@ def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
 
 
 def output_skeleton(operation_name: str) -> dict[str, Any]:
-    """
-    Create a sample output.  It holds names in place of values.
-
-    Args:
-        operation_name: As the service spells it.
-    """
+    """Create a sample output.  It holds names in place of values."""
     shape = _model(operation_name).output_shape
     if shape is None:
         return {}

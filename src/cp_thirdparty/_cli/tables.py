@@ -48,18 +48,7 @@ class _Section:
 
 
 def table(document: Any, *, title: str, color: bool, width: int) -> str:
-    """
-    Write a document as a table.
-
-    Args:
-        document: What is left of a response after the query.
-
-        title: What it is headed with.
-
-        color: Whether cells are coloured.
-
-        width: Columns of the terminal; where one section does not fit, those of one row show one line for each member.
-    """
+    """Write a document as a table."""
     sections = list(_sections(document, title, 0))
     if any(section.width() > width for section in sections):
         sections = [section.turn() for section in sections]

@@ -1,57 +1,112 @@
 """
 ``python -m cp_thirdparty.testing``: the local CodePipeline for clients in any language.
 
-It prints one line of JSON, in which everything is that a client needs: the one place where made-up secrets are shown,
-on purpose.
+It prints what a client needs: the one place where made-up secrets are shown, on purpose.  ``cp-thirdparty local`` is
+the same program.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cp_thirdparty._text import show
 from cp_thirdparty.converter import unstructure
+from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioError, load
+from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
+OUTPUTS = ("env", "json")
+
 _LAST_PORT = 65535
+# Seconds between two looks at the actions.
+_PAUSE = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 then, 1 when the port is taken, 2 for a bad file."""
     options = _parser().parse_args(arguments)
     try:
-        scenario = Scenario.create_default() if options.scenario is None else load(options.scenario)
-        service = LocalCodePipeline(port=options.port, **scenario.settings)
-        introduction = scenario.play(service)
+        serve(options.port, options.scenario, options.output)
     except ScenarioError as error:
-        return _print_error(f"{options.scenario}: {error}", 2)
+        return _complain(str(error), 2)
+    except OSError as error:
+        return _complain(f"cannot listen: {error.strerror}", 1)
+    return 0
+
+
+def serve(port: int, path: Path | None, output: str) -> None:
+    """
+    Serve a local CodePipeline until SIGTERM or Ctrl-C, and write to standard error what becomes of each action.
+
+    Args:
+        port: Where to listen; 0 for a free port.
+
+        path: File of the scenario; ``None`` for one client with one job.
+
+        output: ``"json"`` for one line that a program reads, ``"env"`` for lines that a shell runs.
+
+    Raises:
+        ScenarioError: The file cannot be used.
+
+        OSError: The port is taken.
+    """
+    scenario = Scenario.create_default() if path is None else load(path)
+    service = LocalCodePipeline(port=port, **scenario.settings)
+    introduction = scenario.play(service)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return _serve(service, introduction)
+        _serve(service, introduction, output)
     except KeyboardInterrupt:
-        return 0
+        return
 
 
-def _serve(service: LocalCodePipeline, introduction: Introduction) -> int:
-    try:
-        service.start()
-    except OSError as error:
-        return _print_error(f"cannot listen: {error.strerror}", 1)
-    try:
-        print(_line(service, introduction), flush=True)  # noqa: T201 - it is what the program is for
-        while True:
-            time.sleep(3600)
-    finally:
-        service.close()
+def _serve(service: LocalCodePipeline, introduction: Introduction, output: str) -> None:
+    with service:
+        lines = [_json_line(service, introduction)] if output == "json" else _shell_lines(service, introduction)
+        print("\n".join(lines), flush=True)  # noqa: T201 - the purpose of the program
+        shown = [_describe(action) for action in introduction.actions]
+        try:
+            while True:
+                time.sleep(_PAUSE)
+                shown = _report_changes(introduction.actions, shown)
+        finally:
+            _report_changes(introduction.actions, shown)
 
 
-def _line(service: LocalCodePipeline, introduction: Introduction) -> str:
+def _report_changes(actions: Sequence[Action], before: list[str]) -> list[str]:
+    now = [_describe(action) for action in actions]
+    for index, text in enumerate(now):
+        if text != before[index]:
+            print(f"action {index + 1}, {text}", file=sys.stderr, flush=True)  # noqa: T201 - the purpose of the program
+    return now
+
+
+def _describe(action: Action) -> str:
+    result = action.result
+    text = f"job {action.jobs[-1].id}: {action.status}"
+    return f"{text}: {result.type}: {show(result.message)}" if isinstance(result, FailureDetails) else text
+
+
+def _shell_lines(service: LocalCodePipeline, introduction: Introduction) -> Iterator[str]:
+    variables = service.environment()
+    variables["CP_THIRDPARTY_CLIENT_TOKEN"] = introduction.client_token.get_secret_value()
+    yield from (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    members = unstructure(introduction.action_type_id).items()
+    shorthand = ",".join(f"{name}={value}" for name, value in members)
+    yield f"# cp-thirdparty poll-for-third-party-jobs --action-type-id {shlex.quote(shorthand)}"
+    for action in introduction.actions[:1]:
+        yield f"# cp-thirdparty get-third-party-job-details --job-id {action.jobs[0].id}"
+
+
+def _json_line(service: LocalCodePipeline, introduction: Introduction) -> str:
     token = service.session_token
     return json.dumps(
         {
@@ -67,18 +122,20 @@ def _line(service: LocalCodePipeline, introduction: Introduction) -> str:
     )
 
 
-def _print_error(text: str, code: int) -> int:
-    print(f"cp_thirdparty.testing: {text}", file=sys.stderr)  # noqa: T201 - a command prints
+def _complain(text: str, code: int) -> int:
+    print(f"cp_thirdparty.testing: {text}", file=sys.stderr)  # noqa: T201 - the purpose of the program
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cp_thirdparty.testing",
-        description="Serve a local CodePipeline for third-party actions on 127.0.0.1.  Prints one line of JSON with "
-        "the endpoint, region, made-up credentials, a client with its token, and an action type; ends at SIGTERM.",
+        description="Serve a local CodePipeline for third-party actions on 127.0.0.1.  Prints the endpoint, "
+        "region, made-up credentials, a client with its token, and an action type, and then on standard error what "
+        "becomes of each action.  Ends at SIGTERM.",
     )
     parser.add_argument("--port", type=_port, default=0, help="where to listen; 0, the default, is a free port")
+    parser.add_argument("--output", choices=OUTPUTS, default="json", help="json, the default, or env for a shell")
     parser.add_argument("--scenario", type=Path, help="a JSON file of settings, clients and actions to begin with")
     return parser
 

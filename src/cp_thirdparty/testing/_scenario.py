@@ -12,9 +12,18 @@ import attrs
 
 from cp_thirdparty._hooks import member_name
 from cp_thirdparty._input import parse_json, read_input, unknown_member
-from cp_thirdparty.enums import ActionOwner
-from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
+from cp_thirdparty.enums import ActionOwner, ArtifactLocationType
+from cp_thirdparty.models import (
+    ActionTypeId,
+    Artifact,
+    ArtifactCredentials,
+    ArtifactLocation,
+    EncryptionKey,
+    PipelineContext,
+    S3Location,
+)
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
 __all__ = ["Introduction", "Scenario", "ScenarioError", "load"]
@@ -82,11 +91,14 @@ class Introduction:
         client_token: Its token.
 
         action_type_id: The action type.
+
+        actions: The actions that were started.
     """
 
     client_id: str
     client_token: SecretStr
     action_type_id: ActionTypeId
+    actions: tuple[Action, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -108,20 +120,33 @@ class Scenario:
 
     @classmethod
     def create_default(cls) -> Scenario:
-        """Create a client and one action of it."""
+        """Make up a client and an action of it."""
         clients = _create_client()
-        actions = tuple(_Action(client_id=client_id, action_type_id=_MADE_UP_TYPE) for client_id in clients)
+        actions = tuple(
+            _Action(
+                client_id=client_id,
+                action_type_id=_MADE_UP_TYPE,
+                configuration={"ProjectName": SecretStr("demo"), "ApiKey": SecretStr(token_urlsafe(12))},
+                input_artifacts=(_create_artifact("MyApp"),),
+                output_artifacts=(_create_artifact("Report"),),
+            )
+            for client_id in clients
+        )
         return cls(settings={}, clients=clients, actions=actions)
 
     def play(self, service: LocalCodePipeline) -> Introduction:
         """Register the clients and start the actions."""
         for client_id, client_token in self.clients.items():
             service.register_client(client_id, client_token)
-        for action in self.actions:
+        started = [
             service.start_action(**{field.name: getattr(action, field.name) for field in attrs.fields(_Action)})
+            for action in self.actions
+        ]
         client_id, client_token = next(iter(self.clients.items()))
         action_type_id = self.actions[0].action_type_id if self.actions else _MADE_UP_TYPE
-        return Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id)
+        return Introduction(
+            client_id=client_id, client_token=client_token, action_type_id=action_type_id, actions=tuple(started)
+        )
 
 
 def load(path: Path) -> Scenario:
@@ -143,7 +168,7 @@ def load(path: Path) -> Scenario:
     scenario, problems = _read(path)
     if scenario is None:
         # Out here, so that no frame of the traceback holds what is in the file.
-        raise ScenarioError("; ".join(problems))
+        raise ScenarioError(f"{path}: {'; '.join(problems)}")
     return scenario
 
 
@@ -200,6 +225,11 @@ def _is_of(value: object, kind: type[float | int | bool]) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     return isinstance(value, (int, kind)) and value >= (1 if kind is int else 0)
+
+
+def _create_artifact(name: str) -> Artifact:
+    place = S3Location(bucket_name="codepipeline-us-east-1-1", object_key=f"demo-pipeline/{name}/demo.zip")
+    return Artifact(name=name, location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=place))
 
 
 def _create_client() -> dict[str, SecretStr]:

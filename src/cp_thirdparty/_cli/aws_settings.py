@@ -1,0 +1,57 @@
+"""The settings of the AWS CLI that the environment and the AWS configuration give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
+from cp_thirdparty._cli.formats import FORMATS
+from cp_thirdparty._text import show
+
+__all__ = ["AwsSettings"]
+
+_PROMPTS: Final = {"on": True, "on-partial": True, "off": False}
+
+
+class AwsSettings:
+    """Settings in the order of the AWS CLI: the option, the variable, the key in the profile, the default."""
+
+    def __init__(self, profile: str | None = None) -> None:
+        self._profile = profile
+
+    def output(self, option: str | None, default: str = "json") -> str:
+        """Return the format of the output."""
+        return option or self._choose("AWS_DEFAULT_OUTPUT", "output", FORMATS) or default
+
+    def prompts(self, *, option: bool | None) -> bool | None:
+        """Return whether missing parameters are asked for; ``None`` if nothing is set."""
+        if option is not None:
+            return option
+        chosen = self._choose("AWS_CLI_AUTO_PROMPT", "cli_auto_prompt", tuple(_PROMPTS))
+        return None if chosen is None else _PROMPTS[chosen]
+
+    def pager(self) -> str:
+        """Return the command of the pager; an empty string is none."""
+        pager = os.environ.get("AWS_PAGER", self._keys.get("cli_pager"))
+        return str(os.environ.get("PAGER", "less") if pager is None else pager)
+
+    def _choose(self, variable: str, key: str, choices: Sequence[str]) -> str | None:
+        name, chosen = variable, os.environ.get(variable)
+        if not chosen:
+            name, chosen = f"{key} of the profile in the AWS configuration", self._keys.get(key)
+        if chosen and chosen not in choices:
+            raise CommandError(f"{show(name)}: must be one of {', '.join(choices)}", ENVIRONMENT)
+        return chosen or None
+
+    @cached_property
+    def _keys(self) -> dict[str, Any]:
+        import botocore.session  # noqa: PLC0415 - a variable may make it needless
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - few calls use it
+
+        try:
+            return dict(botocore.session.Session(profile=self._profile).get_scoped_config())
+        except BotoCoreError:  # the error about the client names the profile or the file
+            return {}

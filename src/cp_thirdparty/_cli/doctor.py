@@ -1,0 +1,166 @@
+"""The command that checks what a worker needs, one line each with the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import attrs
+import click
+
+from cp_thirdparty._cli.commands import create_client, quiet
+from cp_thirdparty._cli.documents import read_text
+from cp_thirdparty._cli.errors import OTHER, CommandError, describe_call, describe_error
+from cp_thirdparty._cli.journals import open_journal
+from cp_thirdparty._cli.options import Settings, pick_options, token_options
+from cp_thirdparty._cli.output import write
+from cp_thirdparty._cli.parameters import find_token, read_model
+from cp_thirdparty._cli.single import single
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    ActionTypeNotFoundException,
+    ClockSkewError,
+    CodePipelineJobError,
+    CredentialsError,
+    InvalidRequestError,
+    ServiceError,
+)
+from cp_thirdparty.models import ActionTypeId
+
+__all__ = ["doctor"]
+
+_TYPE = "--action-type-id"
+# What a call proves, in the order in which the service checks it.
+_CALL = ("endpoint", "clock", "credentials", "iam", "action type")
+_REMEDIES = {
+    "region": "give --region, or set AWS_REGION or region of the profile to the name of a region",
+    "credentials": "set AWS_PROFILE or other valid AWS credentials; `aws sts get-caller-identity` tests them",
+    "endpoint": "check the network, the proxy variables, --endpoint-url and AWS_ENDPOINT_URL_CODEPIPELINE",
+    "clock": "synchronise the clock of this machine with NTP",
+    "iam": "attach the policy that `cp-thirdparty policy` prints to the role",
+    "action type": "correct --action-type-id; compare it with `aws codepipeline list-action-types`",
+    "token store": "add the client's token to the store, or correct --client-tokens and --client-id",
+    "journal": "correct --journal to the file of the worker, and let this user read it",
+}
+_Status = Literal["ok", "FAIL", "skip"]
+
+
+@attrs.frozen
+class _Check:
+    name: str
+    status: _Status
+    text: str = ""
+    is_from_service: bool = False
+
+    def __str__(self) -> str:
+        line = f"{self.status:<4}  {self.name:<11}  {self.text}".rstrip()
+        return f"{line}. Remedy: {_REMEDIES[self.name]}" if self.status == "FAIL" else line
+
+
+def _attempt(name: str, check: Callable[[], str]) -> _Check:
+    try:
+        return _Check(name, "ok", check())
+    except (CommandError, CodePipelineJobError) as error:
+        return _Check(name, "FAIL", describe_error(error)[1])
+
+
+def _check_service(settings: Settings, action_type_id: ActionTypeId | None) -> Iterator[_Check]:
+    """Yield what is found out by a client: one poll proves most of it."""
+    try:
+        client = create_client(settings, ThirdPartyJobClient)
+    except (InvalidRequestError, CommandError) as error:
+        name = "region" if "region" in str(error).lower() else "endpoint"
+        yield _Check(name, "FAIL", str(error))
+        yield from (_Check(each, "skip", f"needs: {name}") for each in _CALL if each != name)
+        return
+    with client:
+        yield _Check("region", "ok", client.region_name)
+        failure = _find_failure(client, action_type_id)
+        for index, name in enumerate(_CALL):
+            if failure is not None and name == failure.name:
+                yield failure
+            elif failure is not None and (index > _CALL.index(failure.name) or not failure.is_from_service):
+                yield _Check(name, "skip", f"needs: {failure.name}")
+            elif name == "action type" and action_type_id is None:
+                yield _Check(name, "skip", f"needs: {_TYPE}")
+            else:
+                yield _Check(name, "ok")
+
+
+def _find_failure(client: ThirdPartyJobClient, action_type_id: ActionTypeId | None) -> _Check | None:
+    try:
+        if action_type_id is None:
+            # No such job, which CodePipeline finds out after all that is checked here.
+            client.get_third_party_job_details("cp-thirdparty-doctor", client_token="none")  # noqa: S106 - of no client
+        else:
+            client.poll_for_third_party_jobs(action_type_id, max_batch_size=1)
+    except CodePipelineJobError as error:
+        name = _find_check(error)
+        if name is not None:
+            text = describe_call(error, client.endpoint_url)
+            return _Check(name, "FAIL", text, is_from_service=error.status_code is not None)
+    return None
+
+
+def _find_check(error: CodePipelineJobError) -> str | None:
+    """Return the check that an error of a call belongs to; ``None`` if the call came as far as the job."""
+    for kind, name in (
+        (ClockSkewError, "clock"),
+        (CredentialsError, "credentials"),
+        (AccessDeniedError, "iam"),
+        (ActionTypeNotFoundException, "action type"),
+    ):
+        if isinstance(error, kind):
+            return name
+    is_about_the_job = isinstance(error, ServiceError) and error.is_retry_safe is False
+    return None if is_about_the_job else "endpoint"
+
+
+def _check_tokens(settings: Settings) -> str:
+    find_token(settings.client_tokens, settings.client_id, is_given=False)
+    return "has a client token for the client"
+
+
+def _check_journal(name: str) -> str:
+    states = [str(getattr(found, "state", "SET_ASIDE")) for found in open_journal(name).read(unfinished_only=True)]
+    unclear = sum(state.endswith(("UNCERTAIN", "SET_ASIDE")) for state in states)
+    return f"{len(states)} unfinished jobs, {unclear} of them to resolve by hand"
+
+
+def _run(action_type_id: str | None, journal: str | None, **options: Any) -> int:
+    settings = Settings(**options)
+    model = None if action_type_id is None else read_model(ActionTypeId, read_text(action_type_id, _TYPE), _TYPE)
+    with quiet(debug=settings.debug):
+        checks = [*_check_service(settings, model)]
+    needed = settings.client_tokens or settings.client_id
+    skipped = _Check("token store", "skip", "needs: --client-tokens and --client-id")
+    checks.append(_attempt("token store", lambda: _check_tokens(settings)) if needed else skipped)
+    skipped = _Check("journal", "skip", "needs: --journal")
+    checks.append(skipped if journal is None else _attempt("journal", lambda: _check_journal(journal)))
+    write("".join(f"{check}\n" for check in checks))
+    return OTHER if any(check.status == "FAIL" for check in checks) else 0
+
+
+doctor = click.Command(
+    "doctor",
+    callback=_run,
+    params=[
+        click.Option(
+            [_TYPE],
+            metavar="TEXT",
+            help="The action type. It is polled once: a job that waits is offered again after about 30 seconds.",
+            **single(),
+        ),
+        click.Option(["--journal"], metavar="JOURNAL", help="Journal of the worker.", **single()),
+        *token_options(),
+        *pick_options(
+            *("--debug", "--endpoint-url", "--no-verify-ssl", "--profile", "--region", "--no-sign-request"),
+            *("--ca-bundle", "--cli-read-timeout", "--cli-connect-timeout", "--cli-auto-prompt"),
+        ),
+    ],
+    help="Check what a worker needs.  These are region, endpoint, clock, credentials, IAM, action type, token store "
+    "and journal.  Each line has the remedy.  The exit code is 255 if a check fails.",
+    epilog="Example: cp-thirdparty doctor --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,"
+    "version=1 --client-tokens examplescan.worker:tokens --client-id CLIENT_ID --journal jobs.db",
+)

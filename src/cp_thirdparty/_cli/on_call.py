@@ -1,0 +1,309 @@
+"""Commands about one job by hand: report a result, check the configuration, and move artifacts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from botocore import xform_name
+
+from cp_thirdparty._cli.aws_settings import AwsSettings
+from cp_thirdparty._cli.commands import create_client, quiet
+from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
+from cp_thirdparty._cli.formats import compile_query, format_document
+from cp_thirdparty._cli.groups import Group
+from cp_thirdparty._cli.imports import load_object
+from cp_thirdparty._cli.operations import CLIENT_TOKEN, JOB_ID
+from cp_thirdparty._cli.options import Settings, option_of, pick_options, token_options
+from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
+from cp_thirdparty._cli.parameters import find_token, read_one
+from cp_thirdparty._cli.single import single
+from cp_thirdparty._input import read_input
+from cp_thirdparty._text import escape, show
+from cp_thirdparty.artifacts import ArtifactStore
+from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.configuration import structure_configuration
+from cp_thirdparty.converter import unstructure
+from cp_thirdparty.enums import FailureType, JobStatus
+from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError, JobFailedError
+from cp_thirdparty.models import ExecutionDetails, FailureDetails, JobDetails
+from cp_thirdparty.secrets import SecretStr
+
+__all__ = ["artifact", "explain", "fail", "succeed"]
+
+_CONNECTION = (
+    *("--debug", "--endpoint-url", "--no-verify-ssl", "--profile", "--region", "--no-sign-request", "--ca-bundle"),
+    *("--cli-read-timeout", "--cli-connect-timeout", "--cli-auto-prompt"),
+)
+_SHOWN = ("--output", "--query", "--color", "--no-cli-pager")
+
+
+@attrs.frozen(kw_only=True)
+class _Job:
+    """A job that a command is about."""
+
+    client: ThirdPartyJobClient
+    client_token: SecretStr
+    details: JobDetails
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """The job and its pipeline, in one line."""
+        context = self.details.data.pipeline_context
+        path = context.path if context is not None else ""
+        return f"{show(self.details.id)} ({path})" if path else show(self.details.id)
+
+    def open_store(self, s3_endpoint_url: str | None) -> ArtifactStore:
+        """Return the store of its artifacts."""
+        client, token = self.client, self.client_token
+        return ArtifactStore.for_job(client, self.details, client_token=token, endpoint_url=s3_endpoint_url)
+
+    def print(self, document: dict[str, Any]) -> None:
+        """Write a document in the format that the user wants."""
+        settings, aws = self.settings, AwsSettings(self.settings.profile)
+        shown, title = compile_query(settings.query)(document), "Job"
+        color, width = is_colored(settings.color), terminal_width()
+        text = format_document(shown, aws.output(settings.output), title=title, color=color, width=width)
+        write(text, pager="" if settings.no_cli_pager else aws.pager())
+
+
+def _command(
+    name: str, *own: click.Parameter, summary: str, example: str, shown: tuple[str, ...] = ()
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Create the command of a function that takes a `_Job` and the options of its own."""
+
+    def decorate(function: Callable[..., int | None]) -> click.Command:
+        def run(**options: Any) -> int | None:
+            names = attrs.fields_dict(Settings).keys() & options.keys()
+            settings = Settings(**{each: options.pop(each) for each in names})
+            # Some versions of click make lower case of a member's name.
+            job_id, token = (options.pop(each, options.pop(each.lower(), None)) for each in ("jobId", "clientToken"))
+            with _open_job(settings, job_id, token) as job:
+                return function(job, **options)
+
+        return click.Command(
+            name,
+            callback=run,
+            params=[
+                *own,
+                *(option_of(parameter) for parameter in (JOB_ID, CLIENT_TOKEN)),
+                *token_options(),
+                *pick_options(*_CONNECTION, *shown),
+            ],
+            help=summary,
+            epilog=f"Example: cp-thirdparty {example}",
+        )
+
+    return decorate
+
+
+@contextmanager
+def _open_job(settings: Settings, job_id: str | None, client_token: str | None) -> Generator[_Job, None, None]:
+    prompt = AwsSettings(settings.profile).prompts(option=settings.cli_auto_prompt)
+    given = find_token(settings.client_tokens, settings.client_id, is_given=client_token is not None)
+    name = read_one(JOB_ID, job_id, prompt=prompt)
+    token = given or read_one(CLIENT_TOKEN, client_token, prompt=prompt)
+    with (
+        quiet(debug=settings.debug),
+        create_client(settings, ThirdPartyJobClient) as client,
+        describe_errors_at(client.endpoint_url),
+    ):
+        problem: str | None = None
+        try:
+            details = client.get_third_party_job_details(name, client_token=token)
+            yield _Job(client=client, client_token=token, details=details, settings=settings)
+        except InvalidRequestError as error:
+            option = error.parameter.replace("_", "-")
+            problem = f"--{'s3-endpoint-url' if option == 'endpoint-url' else option}: {error.rule}"
+    if problem is not None:
+        raise CommandError(problem)
+
+
+def _text(name: str, text: str, *, default: str | None = None, required: bool = False) -> click.Option:
+    return click.Option([name], metavar="TEXT", help=text, required=required, show_default=True, **single(default))
+
+
+def _flag(name: str, text: str) -> click.Option:
+    return click.Option([name], is_flag=True, help=text)
+
+
+_EXTERNAL = "--external-execution-id"
+_REPORT = (
+    _flag("--acknowledge", "Claim the job first, if no worker has claimed it."),
+    _flag("--yes", "Do not ask for confirmation."),
+)
+_EXAMPLE_JOB = "--job-id 11111111-2222-4333-8444-555555555555"
+
+
+def _prepare(job: _Job, status: str, *, acknowledge: bool, yes: bool) -> None:
+    confirm(f"Report job {job.name} as {status}? This is final.", yes=yes)
+    if acknowledge:
+        nonce = job.details.nonce or ""
+        claimed = job.client.acknowledge_third_party_job(job.details.id, nonce=nonce, client_token=job.client_token)
+        if claimed != JobStatus.IN_PROGRESS:
+            raise CommandError(f"the job is {show(str(claimed))}, so it accepts no result", OTHER)
+
+
+def _read(kind: type[Any], **members: str | None) -> Any:
+    """Create a model of options, each of which is named after its member."""
+    model, problems = read_input({name: text for name, text in members.items() if text is not None}, kind)
+    if problems:
+        name, _, problem = problems[0].partition(": ")
+        raise CommandError(f"--{xform_name(name, '-')}: {problem}")
+    return model
+
+
+@_command(
+    "fail",
+    _text("--message", "Why, in words for the customer.", required=True),
+    click.Option(
+        ["--type"],
+        type=click.Choice([str(each.value) for each in FailureType]),
+        show_default=True,
+        help="What kind of failure it is.",
+        **single("JobFailed"),
+    ),
+    _text(_EXTERNAL, "Id of the run in your system."),
+    *_REPORT,
+    summary="Report a job as failed, by hand.  A confirmation shows the pipeline before.",
+    example=f"fail {_EXAMPLE_JOB} --message 'The scanner was down; run the pipeline again.'",
+)
+def fail(job: _Job, *, message: str, type: str, external_execution_id: str | None, **report: bool) -> None:  # noqa: A002 - the option's name
+    failure = _read(FailureDetails, type=type, message=message, externalExecutionId=external_execution_id)
+    _prepare(job, "failed", **report)
+    job.client.put_third_party_job_failure_result(
+        job.details.id, client_token=job.client_token, failure_details=failure
+    )
+    write(f"{job.name}: reported as failed\n")
+
+
+@_command(
+    "succeed",
+    _text("--summary", "What the customer's console shows."),
+    _text(_EXTERNAL, "Id of the run in your system."),
+    *_REPORT,
+    summary="Report a job as succeeded, by hand.  A confirmation shows the pipeline before.",
+    example=f"succeed {_EXAMPLE_JOB} --summary 'Checked by hand.'",
+)
+def succeed(job: _Job, *, summary: str | None, external_execution_id: str | None, **report: bool) -> None:
+    is_empty = summary is external_execution_id is None
+    shown = None if is_empty else _read(ExecutionDetails, summary=summary, externalExecutionId=external_execution_id)
+    _prepare(job, "succeeded", **report)
+    job.client.put_third_party_job_success_result(
+        job.details.id, client_token=job.client_token, execution_details=shown
+    )
+    write(f"{job.name}: reported as succeeded\n")
+
+
+@_command(
+    "explain",
+    _text("--configuration", "Your class, as MODULE:CLASS.", required=True),
+    shown=_SHOWN,
+    summary="Apply your configuration class to a job.  Its keys and every problem are shown; values are masked.",
+    example=f"explain {_EXAMPLE_JOB} --configuration examplescan.worker:ScanConfiguration",
+)
+def explain(job: _Job, *, configuration: str) -> int:
+    option = "--configuration"
+    model = load_object(configuration, option, kind="class", example="examplescan.worker:ScanConfiguration")
+    data = job.details.data
+    problems = _find_problems(data.action_configuration, model, option)
+    given = data.action_configuration
+    keys = {} if given is None else unstructure(given, secrets="mask")["configuration"]
+    job.print({"job": job.name, "configuration": keys, "problems": problems})
+    return OTHER if problems else 0
+
+
+def _find_problems(given: Any, model: Any, option: str) -> list[str]:
+    try:
+        structure_configuration(given, model)
+    except ConfigurationError as error:
+        return list(error.problems)
+    except JobFailedError as error:
+        return [show(str(error))]
+    except (TypeError, NameError) as error:  # about the class, never about a value
+        problem = str(error)
+    else:
+        return []
+    raise CommandError(f"{option}: {problem}")
+
+
+# --- artifacts -------------------------------------------------------------------------------------------------------
+
+_S3 = _text("--s3-endpoint-url", "URL of another S3, such as a VPC endpoint. Default: that of the region.")
+_NAME = click.Argument(["name"], metavar="NAME")
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[int], None], None, None]:
+    """Show on a terminal how many bytes were moved."""
+    moved = 0
+
+    def count(more: int) -> None:
+        nonlocal moved
+        moved += more
+        if sys.stderr.isatty():
+            click.echo(f"\r{moved / 1e6:,.1f} MB", nl=False, err=True)
+
+    try:
+        yield count
+    finally:
+        if moved and sys.stderr.isatty():
+            click.echo(err=True)
+
+
+@_command(
+    "list",
+    shown=_SHOWN,
+    summary="List the artifacts of a job with their places in S3.  Credentials are masked.",
+    example=f"artifact list {_EXAMPLE_JOB}",
+)
+def _list_artifacts(job: _Job) -> None:
+    document = unstructure(job.details, secrets="mask")["data"]
+    names = ("inputArtifacts", "outputArtifacts", "artifactCredentials", "encryptionKey")
+    job.print({name: document[name] for name in names if name in document})
+
+
+@_command(
+    "get",
+    _NAME,
+    _text("--to", "File to write, or with --extract the directory to create.", required=True),
+    _flag("--extract", "Extract the zip archive."),
+    _S3,
+    summary="Download the input artifact NAME of a job, with the job's own credentials.",
+    example=f"artifact get MyApp {_EXAMPLE_JOB} --to app.zip",
+)
+def _get_artifact(job: _Job, *, name: str, to: str, extract: bool, s3_endpoint_url: str | None) -> None:
+    with job.open_store(s3_endpoint_url) as store, _progress() as progress:
+        path = (store.extract if extract else store.download)(name, to=Path(to), progress=progress)
+    write(f"{escape(str(path))}\n")
+
+
+@_command(
+    "put",
+    _NAME,
+    click.Argument(["path"], metavar="PATH"),
+    _flag("--yes", "Do not ask for confirmation."),
+    _S3,
+    summary="Upload PATH, a file or a directory to archive, as the output artifact NAME of a job.",
+    example=f"artifact put Report report.zip {_EXAMPLE_JOB}",
+)
+def _put_artifact(job: _Job, *, name: str, path: str, yes: bool, s3_endpoint_url: str | None) -> None:
+    confirm(f"Write output artifact {show(name)} of job {job.name}?", yes=yes)
+    with job.open_store(s3_endpoint_url) as store, _progress() as progress:
+        (store.archive if Path(path).is_dir() else store.upload)(name, Path(path), progress=progress)
+    write(f"{show(name)}: uploaded\n")
+
+
+artifact = Group(
+    "artifact",
+    commands={"get": _get_artifact, "list": _list_artifacts, "put": _put_artifact},
+    help="List, get or put the artifacts of a job.",
+    epilog=f"Example: cp-thirdparty artifact list {_EXAMPLE_JOB}",
+    no_args_is_help=False,
+)

@@ -1,0 +1,111 @@
+"""The shorthand of the AWS CLI: ``NAME=VALUE,NAME=VALUE``, with lists and objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from cp_thirdparty._input import check_unique
+
+__all__ = ["ShorthandError", "parse_shorthand"]
+
+# No pattern can match the same text in two ways, so the time is linear in the length.
+_NAME = re.compile(r"""(?P<name>[^=,"'\[\]{}]+?)(?P<is_file>@?)\s*=\s*""")
+_QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)""", re.DOTALL)
+_PLAIN = re.compile(r"""(?![=\[{])(?:\\,|\\(?!,)|[^\\,"'\]}])*""")
+# A value of a list without brackets.  One that has `=` is the next member.
+_NEXT_PLAIN = re.compile(r"""(?:\\,|\\(?!,)|[^\\,"'\[\]{}=])+""")
+_COMMA = re.compile(r"\s*,\s*")
+_SPACE = re.compile(r"\s*")
+
+
+class ShorthandError(ValueError):
+    """The string is not shorthand.  The error holds no part of it."""
+
+
+def parse_shorthand(text: str, read_file: Callable[[str], str]) -> dict[str, Any]:
+    """Return the members that a string has."""
+    try:
+        return _Parser(text, read_file).parse_all()
+    except RecursionError:
+        pass
+    raise ShorthandError  # outside of the handler, whose traceback has the text
+
+
+class _Parser:
+    def __init__(self, text: str, read_file: Callable[[str], str]) -> None:
+        self._text = text
+        self._read_file = read_file
+        self._at = 0
+
+    def parse_all(self) -> dict[str, Any]:
+        members = [self._member(self._value)]
+        while self._at < len(self._text):
+            self._take(_COMMA)
+            members.append(self._member(self._value))
+        return _to_object(members)
+
+    def _member(self, parse: Callable[[Callable[[str], str]], Any]) -> tuple[str, Any]:
+        name = self._take(_NAME)
+        value = parse(self._read_file if name["is_file"] else str)
+        return name["name"].rstrip(), value
+
+    def _value(self, read: Callable[[str], str]) -> Any:
+        """Parse a value, or several that commas divide: a list without brackets."""
+        value = self._bounded_value(read)
+        if isinstance(value, (list, dict)):
+            return value
+        values = [value]
+        while (comma := _COMMA.match(self._text, self._at)) and not _NAME.match(self._text, comma.end()):
+            self._at = comma.end()
+            values.append(read(self._quoted() if self._is_quote() else self._plain(_NEXT_PLAIN)))
+        return value if len(values) == 1 else values
+
+    def _bounded_value(self, read: Callable[[str], str]) -> Any:
+        """Parse a value that ends before a comma, a bracket or a brace."""
+        first = self._text[self._at : self._at + 1]
+        if first == "[":
+            return self._items("]", lambda: self._bounded_value(read))
+        if first == "{":
+            return _to_object(self._items("}", lambda: self._member(self._bounded_value)))
+        value = read(self._quoted() if self._is_quote() else self._plain(_PLAIN))
+        self._take(_SPACE)
+        return value
+
+    def _items(self, end: str, parse: Callable[[], Any]) -> list[Any]:
+        """Parse what stands between brackets or braces."""
+        items: list[Any] = []
+        self._at += 1
+        self._take(_SPACE)
+        while not self._text.startswith(end, self._at):
+            items.append(parse())
+            self._take(_SPACE)
+            if not self._text.startswith(end, self._at):
+                self._take(_COMMA)
+        self._at += 1
+        self._take(_SPACE)
+        return items
+
+    def _is_quote(self) -> bool:
+        return self._text.startswith(("'", '"'), self._at)
+
+    def _quoted(self) -> str:
+        """Parse a quoted value.  A backslash has the effect that it has in the AWS CLI."""
+        match = self._take(_QUOTED)
+        return re.sub(rf"\\([\\{match['quote']}])", r"\1", match["text"])
+
+    def _plain(self, pattern: re.Pattern[str]) -> str:
+        return self._take(pattern)[0].replace("\\,", ",").rstrip()
+
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        match = pattern.match(self._text, self._at)
+        if match is None:
+            raise ShorthandError
+        self._at = match.end()
+        return match
+
+
+def _to_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    check_unique(name for name, _ in members)
+    return dict(members)
