@@ -1,8 +1,7 @@
 """
 ``python -m cp_thirdparty.testing``: the local CodePipeline for clients in any language.
 
-It prints one line of JSON, in which everything is that a client needs: the one place where made-up secrets are shown,
-on purpose.
+It prints one line of JSON with all that a client needs.  The line shows made-up secrets, because a client needs them.
 """
 
 from __future__ import annotations
