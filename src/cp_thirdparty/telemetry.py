@@ -1,17 +1,12 @@
-"""Report each call: one DEBUG record on the logger ``cp_thirdparty``, and a hook for metrics."""
+"""The facts of a call, which a hook gets for metrics."""
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Callable
 
 import attrs
 
 from cp_thirdparty._text import show, show_optional
 
-__all__ = ["CallRecord", "emit", "is_wanted"]
-
-_log = logging.getLogger("cp_thirdparty")
+__all__ = ["CallRecord"]
 
 
 @attrs.frozen(kw_only=True)
@@ -44,23 +39,3 @@ class CallRecord:
     attempts: int
     seconds: float
     error: str | None
-
-
-def is_wanted(on_call: Callable[[CallRecord], object] | None) -> bool:
-    """Return whether a record would have any consumer."""
-    return on_call is not None or _log.isEnabledFor(logging.DEBUG)
-
-
-def emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
-    """Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped."""
-    _log.debug(
-        "%s job=%s status=%s request=%s attempts=%d %.0f ms",
-        *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),
-        record.seconds * 1000,
-    )
-    if on_call is None:
-        return
-    try:
-        on_call(record)
-    except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost the result
-        _log.warning("on_call raised %s", type(failure).__name__)

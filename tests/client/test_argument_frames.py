@@ -209,15 +209,16 @@ _WITHOUT_SECRETS = frozenset(
     FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
     JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
-    LostAnswer LostRace
+    LostAnswer LostRace ArtifactContent ArtifactsFactory EventHook FinishedOutcome JobEventName WorkerState
     ManualClock MemoryJournal OutputVariablesSizeExceededException PipelineContext ProcessPerJob Recovered
     RefreshingTokens Rejected
     SampleJob
-    Released Reported RequestRecord ResponseDecodeError S3Location SecretsManagerTokens ServerError ServiceError
+    Released Reported RequestRecord Response ResponseDecodeError
+    S3Location SecretsManagerTokens ServerError ServiceError
     SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
     WorkerHealth WorkerStuckError action_type_id action_type_properties artifact create_archive extract_archive
-    instances is_already_reported is_wanted may_have_been_accepted pipeline_context processes tell third_party_job
+    instances is_already_reported may_have_been_accepted pipeline_context processes third_party_job
     worker_policy
     """.split()  # noqa: SIM905 - a list would take a line for each
 )

@@ -124,7 +124,7 @@ def test_the_tree_is_as_drawn() -> None:
     ],
 )
 def test_the_drawing_is_read_as_a_tree(drawing: str, tree: dict[str, str | None]) -> None:
-    """The reader of the drawing is not blind: where a class hangs changes what is read."""
+    """The place of a class in the drawing changes the tree that is read."""
     assert tree == drawn_tree(drawing)
 
 

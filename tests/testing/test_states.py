@@ -66,7 +66,7 @@ def _code(call: Callable[..., object], *arguments: object) -> str:
 
 
 def test_the_delays_are_settable(states: States, clock: ManualClock) -> None:
-    """Offering again, continuing and timing out each keep to the delay that they were given."""
+    """A job is offered again, continued and timed out after the delay that is set."""
     action = _start(states)
     states.poll(_ACTION_TYPE, 1)
     clock.advance(4.9)

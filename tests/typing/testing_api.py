@@ -35,7 +35,7 @@ from cp_thirdparty import (
     worker,
 )
 from cp_thirdparty.secrets import SecretMapping
-from cp_thirdparty.telemetry import CallRecord, emit, is_wanted
+from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.testing import (
     Action,
     ArtifactContent,
@@ -134,14 +134,6 @@ def _call_record(
     assert_type(one.request_id, str | None)
     assert_type(one.seconds, float)
     assert_type(one.status_code, int | None)
-
-
-def _is_wanted(on_call: Callable[[CallRecord], object] | None) -> None:
-    assert_type(is_wanted(on_call), bool)
-
-
-def _tell(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
-    emit(record, on_call)
 
 
 # --- actions
@@ -326,6 +318,7 @@ def _journal_conformance(one: JournalConformance, clock: Callable[[], float], jo
     one.test_a_job_goes_from_claim_to_done()
     one.test_each_kind_of_result_is_kept()
     one.test_a_later_result_replaces_the_first()
+    one.test_failed_attempts_to_report_are_recorded()
     one.test_the_outcome_is_kept()
     one.test_a_custom_job_is_kept()
     one.test_a_recovered_job_is_complete()

@@ -101,7 +101,7 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     status: int = response_dict["status_code"]
     is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
     verdict = guard.judge(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
-    if not (verdict.is_cut and call.step is SENT):
+    if not (verdict.is_truncated and call.step is SENT):
         call.note_response()
     call.status_code = status
     call.request_id = None if verdict.request_id is None else _clean_request_id(verdict.request_id, call)

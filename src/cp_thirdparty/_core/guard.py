@@ -44,14 +44,14 @@ class Verdict:
 
         is_error: Whether it is an error of the service, whatever its status is.
 
-        is_cut: Whether the end of the body is missing.
+        is_truncated: Whether the end of the body is missing.
     """
 
     fault: str | None
     request_id: str | None
     document: Mapping[str, Any] | None = None
     is_error: bool = False
-    is_cut: bool = False
+    is_truncated: bool = False
 
 
 def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Verdict:
@@ -71,8 +71,8 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
     body: bytes = response["body"]
     length: str | None = response["headers"].get("content-length")
     if length is not None and length.strip() != str(len(body)):
-        is_cut = length.strip().isdecimal() and len(body) < int(length)
-        return Verdict("the response does not have the length that it declares", request_id, is_cut=is_cut)
+        is_truncated = length.strip().isdecimal() and len(body) < int(length)
+        return Verdict("the response does not have the length that it declares", request_id, is_truncated=is_truncated)
     if _is_expensive(body):
         return Verdict("the response has too many values for its length", request_id)
     status: int = response["status_code"]

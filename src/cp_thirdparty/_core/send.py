@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -21,9 +22,11 @@ from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.telemetry import CallRecord, emit, is_wanted
+from cp_thirdparty.telemetry import CallRecord
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger("cp_thirdparty")
 
 
 @attrs.define
@@ -192,7 +195,7 @@ class JobClientBase:
     def _finish_call(self, request: Request[_T], call: Call, result: Result[_T]) -> _T:
         """Log a call, and return its value or raise its error."""
         error = result.error
-        if is_wanted(self._on_call):
+        if self._on_call is not None or _log.isEnabledFor(logging.DEBUG):
             record = CallRecord(
                 operation_name=request.operation_name,
                 job_id=request.job_id,
@@ -202,7 +205,7 @@ class JobClientBase:
                 seconds=now() - call.began_at,
                 error=None if error is None else type(error).__name__,
             )
-            emit(record, self._on_call)
+            _emit(record, self._on_call)
         if error is not None:
             # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
             raise error
@@ -216,3 +219,18 @@ def is_codepipeline(client: object, *, is_async: bool) -> bool:
     # By class: a tracer may have replaced any method by one of another kind.
     kinds = {(kind.__module__, kind.__name__) for kind in type(client).__mro__}
     return (("aiobotocore.client", "AioBaseClient") in kinds) is is_async
+
+
+def _emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
+    """Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped."""
+    _log.debug(
+        "%s job=%s status=%s request=%s attempts=%d %.0f ms",
+        *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),
+        record.seconds * 1000,
+    )
+    if on_call is None:
+        return
+    try:
+        on_call(record)
+    except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost the result
+        _log.warning("on_call raised %s", type(failure).__name__)

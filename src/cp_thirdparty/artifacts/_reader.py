@@ -20,7 +20,7 @@ __all__ = ["ArtifactReader"]
 
 # How often in a row a response may end without a byte.
 _ATTEMPTS: Final = 5
-_CUT: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, TimeoutError)
+_TRUNCATED: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, TimeoutError)
 
 
 class ArtifactReader(io.RawIOBase):
@@ -85,7 +85,7 @@ class ArtifactReader(io.RawIOBase):
         for _ in range(_ATTEMPTS):
             if self._body is None:
                 self._body = self._ask()
-            with suppress(*_CUT):
+            with suppress(*_TRUNCATED):
                 data: bytes = self._body.read(most)
                 if data:
                     return data

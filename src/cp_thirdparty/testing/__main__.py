@@ -1,8 +1,7 @@
 """
 ``python -m cp_thirdparty.testing``: the local CodePipeline for clients in any language.
 
-It prints what a client needs: the one place where made-up secrets are shown, on purpose.  ``cp-thirdparty local`` is
-the same program.
+It prints all that a client needs, with made-up secrets.  ``cp-thirdparty local`` is the same program.
 """
 
 from __future__ import annotations
