@@ -192,7 +192,7 @@ def _return_nothing(place: _Place) -> str:
 
 
 def _raise_key_error(_: _Place) -> str:
-    return _fail(lambda _: {}["key"])
+    return _fail(lambda _: dict[str, Succeeded]()["key"])
 
 
 def _enter_nothing(_: _Place) -> str:
