@@ -137,13 +137,16 @@ def examples(session: nox.Session) -> None:
     """Run each example in another folder, with a wheel of the library and only what the example requires."""
     folder = Path(session.create_tmp()) / "examples"
     shutil.copytree(ROOT / "examples", folder, dirs_exist_ok=True)
+    environments: dict[str, Path] = {}
     for path in sorted(folder.glob("*.py")):
         stated = re.search(r"^Requires: (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         requirements = stated[1] if stated else "cp-thirdparty"
-        name = re.sub(r"\W+", "-", requirements)
-        programs = install_beside(session, name, *requirements.replace("cp-thirdparty", ".").split(", "))
+        if requirements not in environments:
+            name = re.sub(r"\W+", "-", f"example {requirements}")
+            parts = requirements.replace("cp-thirdparty", ".").split(", ")
+            environments[requirements] = install_beside(session, name, *parts)
         with session.chdir(folder):
-            session.run(str(programs / "python"), path.name, external=True)
+            session.run(str(environments[requirements] / "python"), path.name, external=True)
 
 
 @nox.session

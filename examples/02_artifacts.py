@@ -2,6 +2,8 @@
 Read a job's source and write a report, with the job's artifacts.
 
 Runs offline: the local CodePipeline replaces the service, and a folder replaces S3.
+
+Requires: cp-thirdparty[artifacts]
 """
 
 import tempfile

@@ -3,7 +3,7 @@ Show the progress of a download, with tqdm and with rich.
 
 Runs offline: a local folder replaces S3.
 
-Requires: cp-thirdparty, rich, tqdm
+Requires: cp-thirdparty[artifacts], rich, tqdm
 """
 
 import tempfile

@@ -224,9 +224,20 @@ class _AcknowledgeOutput:
     status: JobStatus
 
 
+class _Jobs(tuple[ThirdPartyJob, ...]):
+    """The jobs of a poll: a tuple, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from cp_thirdparty._display import html_of_items  # noqa: PLC0415 - workers never need it
+
+        return html_of_items("jobs", self)
+
+
 def _jobs(response: Mapping[str, Any]) -> Outcome[tuple[ThirdPartyJob, ...]]:
     output, problems = read(response, _PollOutput)
-    return (None, ResponseDecodeError(problems)) if output is None else (output.jobs, None)
+    return (None, ResponseDecodeError(problems)) if output is None else (_Jobs(output.jobs), None)
 
 
 def _status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
