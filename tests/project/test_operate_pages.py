@@ -19,8 +19,9 @@ _ROOT: Final = Path(__file__).parents[2]
 _OPERATE: Final = _ROOT / "docs" / "operate"
 _SOURCES: Final = sorted((_ROOT / "src").rglob("*.py"))
 
-# ``JobWorker(grace=20.0)`` in a cell of a table.
-_DEFAULT: Final = re.compile(r"`([A-Z]\w+)(?:\.(\w+))?\((\w+)=(\d+\.\d+)\)`")
+# "Arguments of `JobWorker()`:", and below it "`grace=20.0`" in the cells of a table.
+_OWNER: Final = re.compile(r"^Arguments of `([\w.]+)\(\)`:$", re.MULTILINE)
+_DEFAULT: Final = re.compile(r"`(\w+)=(\d+\.\d+)`")
 
 
 def _read(name: str) -> str:
@@ -38,12 +39,20 @@ def _find(name: str) -> Any:
     return getattr(cp_thirdparty, name, None) or getattr(worker, name, None) or getattr(exceptions, name, None)
 
 
-@pytest.mark.parametrize("row", sorted(set(_DEFAULT.findall(_read("timeouts")))), ids=".".join)
-def test_a_default_is_that_of_the_code(row: tuple[str, str, str, str]) -> None:
+def _defaults() -> Iterator[tuple[str, str, float]]:
+    for section in _read("timeouts").split("\n## "):
+        rows = _DEFAULT.findall(section)
+        if rows:
+            (owner,) = _OWNER.findall(section)
+            yield from ((owner, argument, float(seconds)) for argument, seconds in rows)
+
+
+@pytest.mark.parametrize(("owner", "argument", "seconds"), [*_defaults()])
+def test_a_default_is_that_of_the_code(owner: str, argument: str, seconds: float) -> None:
     """Each argument in the tables of timeouts has the default of the code."""
-    name, method, argument, seconds = row
-    function = getattr(_find(name), method) if method else _find(name).__init__
-    assert inspect.signature(function).parameters[argument].default == float(seconds)
+    name, _, method = owner.partition(".")
+    function = getattr(_find(name), method or "__init__")
+    assert inspect.signature(function).parameters[argument].default == seconds
 
 
 def test_each_event_has_its_level() -> None:
