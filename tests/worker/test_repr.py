@@ -1,4 +1,4 @@
-"""The `repr` of a worker and of the local service says what they are, and shows no secret."""
+"""The `repr` of a worker and of the local service shows what they are, and shows no secret."""
 
 from __future__ import annotations
 
