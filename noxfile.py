@@ -134,11 +134,19 @@ def example(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run every example but the one for asyncio, which the matrix runs with aiobotocore."""
-    install(session, "-e", ".", "--group", "test")
-    for path in sorted((ROOT / "examples").glob("*.py")):
-        if "async" not in path.name:
-            session.run("python", str(path))
+    """Run each example in another folder, with a wheel of the library and only what the example requires."""
+    folder = Path(session.create_tmp()) / "examples"
+    shutil.copytree(ROOT / "examples", folder, dirs_exist_ok=True)
+    environments: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.py")):
+        stated = re.search(r"^Requires: (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        requirements = stated[1] if stated else "cp-thirdparty"
+        if requirements not in environments:
+            name = re.sub(r"\W+", "-", f"example {requirements}")
+            parts = requirements.replace("cp-thirdparty", ".").split(", ")
+            environments[requirements] = install_beside(session, name, *parts)
+        with session.chdir(folder):
+            session.run(str(environments[requirements] / "python"), path.name, external=True)
 
 
 @nox.session

@@ -24,7 +24,7 @@ author = "The cp-thirdparty authors"
 copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name
 version = release = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 exclude_patterns = ["_build", "jupyter_execute"]  # what builds leave behind
 default_role = "py:obj"  # `JobDetails` in a docstring is a link
 html_theme = "furo"
@@ -33,6 +33,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+copybutton_exclude = ".linenos, .gp, .go"  # neither the prompt of a shell nor its output is copied
 html_theme_options = {"navigation_with_keys": True}
 
 myst_enable_extensions = ["colon_fence", "deflist"]

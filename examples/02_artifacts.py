@@ -1,35 +1,16 @@
 """
-Take a job's source from S3 and put an encrypted report there, with its credentials.
+Read a job's source and write a report, with the job's artifacts.
 
-Runs offline: the local CodePipeline replaces the service, and SeaweedFS S3, STS and
-KMS.  A role is assumed for the job, as CodePipeline does; it may use one bucket and
-expires after 15 minutes.
+Runs offline: the local CodePipeline replaces the service, and a folder replaces S3.
+
+Requires: cp-thirdparty[artifacts]
 """
 
-import io
-import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
-from cp_thirdparty import (
-    ActionTypeId,
-    Artifact,
-    ArtifactLocation,
-    ArtifactLocationType,
-    ArtifactStore,
-    EncryptionKey,
-    EncryptionKeyType,
-    JobStatus,
-    S3Location,
-    SecretStr,
-)
-from cp_thirdparty.testing import LocalCodePipeline
-
-# Where the S3 of the tests is.
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from support.seaweedfs import BUCKET, Seaweed
+from cp_thirdparty import ActionTypeId, ArtifactStore, JobStatus, SecretStr
+from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, samples
 
 ACTION_TYPE = ActionTypeId(
     category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
@@ -37,34 +18,14 @@ ACTION_TYPE = ActionTypeId(
 TOKEN = SecretStr("the token that belongs to client-1")
 
 
-def start_action(service: LocalCodePipeline, seaweed: Seaweed) -> None:
-    """Let a pipeline reach the partner's action, with a source that is stored."""
-    source = io.BytesIO()
-    with zipfile.ZipFile(source, "w") as archive:
-        archive.writestr("app/main.py", "print('hello')\n")
-    seaweed.put(
-        "demo/MyApp/a1b2c3",
-        source.getvalue(),
-        ServerSideEncryption="aws:kms",
-        SSEKMSKeyId="alias/demo",
-    )
+def start_action(service: LocalCodePipeline) -> None:
+    """Start the partner's action as a customer's pipeline does."""
     service.register_client("client-1", TOKEN)
     service.start_action(
         ACTION_TYPE,
         client_id="client-1",
-        input_artifacts=[at("MyApp", "demo/MyApp/a1b2c3")],
-        output_artifacts=[at("Report", "demo/Report/d4e5f6")],
-        artifact_credentials=seaweed.assume_role,  # called when the details are read
-        encryption_key=EncryptionKey(id="alias/demo", type=EncryptionKeyType.KMS),
-    )
-
-
-def at(name: str, key: str) -> Artifact:
-    """Make an artifact that lies in the pipeline's bucket."""
-    location = S3Location(bucket_name=BUCKET, object_key=key)
-    return Artifact(
-        name=name,
-        location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location),
+        input_artifacts=[samples.artifact("MyApp")],
+        output_artifacts=[samples.artifact("Report")],
     )
 
 
@@ -85,35 +46,28 @@ def work(artifacts: ArtifactStore, workspace: Path) -> None:
 def main() -> None:
     """Poll, acknowledge, work, report."""
     with (
-        Seaweed() as seaweed,
         LocalCodePipeline() as service,
         service.client() as client,
+        tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory() as workspace,
     ):
-        start_action(service, seaweed)
+        bucket = FolderArtifacts(folder)
+        bucket.put("MyApp", {"app/main.py": "print('hello')\n"})
+        start_action(service)
         for job in client.poll_for_third_party_jobs(ACTION_TYPE, max_batch_size=1):
             details = client.get_third_party_job_details(job.job_id, client_token=TOKEN)
             status = client.acknowledge_third_party_job(
                 job.job_id, nonce=details.nonce, client_token=TOKEN
             )
             if status == JobStatus.IN_PROGRESS:
-                with ArtifactStore.for_job(
-                    client,
-                    details,
-                    client_token=TOKEN,
-                    endpoint_url=seaweed.endpoint_url,
-                ) as artifacts:
+                # In production, from S3: ArtifactStore.for_job(client, details,
+                # client_token=TOKEN)
+                with FolderArtifacts(folder, details) as artifacts:
                     work(artifacts, Path(workspace))
                 client.put_third_party_job_success_result(
                     job.job_id, client_token=TOKEN
                 )
-        stored = seaweed.get("demo/Report/d4e5f6")
-        print(
-            "the report is stored with",
-            stored["ServerSideEncryption"],
-            "under",
-            stored["SSEKMSKeyId"],
-        )
+        print("the report is", bucket.files("Report"))
 
 
 if __name__ == "__main__":

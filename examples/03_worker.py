@@ -1,15 +1,11 @@
 """
 A worker: poll, claim, run a handler with typed configuration and artifacts, report.
 
-Runs offline: the local CodePipeline replaces the service, and SeaweedFS S3, STS and
-KMS.
+Runs offline: the local CodePipeline replaces the service, and a folder replaces S3.
 """
 
-import io
-import sys
 import tempfile
 import threading
-import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -17,29 +13,17 @@ import attrs
 
 from cp_thirdparty import (
     ActionTypeId,
-    Artifact,
-    ArtifactLocation,
-    ArtifactLocationType,
-    ArtifactStore,
     Continued,
-    EncryptionKey,
-    EncryptionKeyType,
     ExecutionDetails,
     FailureType,
     Job,
     JobFailedError,
     JobWorker,
-    S3Location,
     SecretStr,
     Succeeded,
 )
-from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing import Action, FolderArtifacts, LocalCodePipeline, samples
 from cp_thirdparty.worker import SqliteJournal
-
-# Where the S3 of the tests is.
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from support.seaweedfs import BUCKET, Seaweed
 
 ACTION_TYPE = ActionTypeId(
     category="Test", owner="ThirdParty", provider="ExampleScan", version="1"
@@ -59,7 +43,8 @@ class ScanConfiguration:
 def handle(job: Job[ScanConfiguration]) -> Succeeded | Continued:
     """Begin the scan in the first job of an action, and report in the next one."""
     if job.continuation_token is None:
-        source = job.artifacts.extract("MyApp", to=job.workspace / "src")
+        (name,) = job.artifacts.inputs
+        source = job.artifacts.extract(name, to=job.workspace / "src")
         run_id = start_scan(source, job.configuration)
         job.logger.info("the scan has begun")
         return Continued(
@@ -91,51 +76,29 @@ def start_scan(source: Path, configuration: ScanConfiguration) -> str:
     return f"{configuration.project_name}-{findings}"
 
 
-def start_action(
-    service: LocalCodePipeline, seaweed: Seaweed, name: str, source: str
-) -> Action:
-    """Let a pipeline of a customer reach the partner's action."""
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr("app/main.py", source)
-    seaweed.put(
-        f"{name}/MyApp",
-        archive.getvalue(),
-        ServerSideEncryption="aws:kms",
-        SSEKMSKeyId="alias/demo",
-    )
+def start_action(service: LocalCodePipeline, source: str) -> Action:
+    """Start the partner's action as a customer's pipeline does."""
     return service.start_action(
         ACTION_TYPE,
         client_id="client-1",
-        configuration={"ProjectName": name, "ApiKey": "not for your eyes"},
-        input_artifacts=[at("MyApp", f"{name}/MyApp")],
-        output_artifacts=[at("Report", f"{name}/Report")],
-        artifact_credentials=seaweed.assume_role,
-        encryption_key=EncryptionKey(id="alias/demo", type=EncryptionKeyType.KMS),
-    )
-
-
-def at(name: str, key: str) -> Artifact:
-    """Make an artifact that lies in the pipeline's bucket."""
-    location = S3Location(bucket_name=BUCKET, object_key=key)
-    return Artifact(
-        name=name,
-        location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location),
+        configuration={"ProjectName": "demo", "ApiKey": "not for your eyes"},
+        input_artifacts=[samples.artifact(source)],
+        output_artifacts=[samples.artifact("Report")],
     )
 
 
 def main() -> None:
     """Let a worker do two actions, one good and one bad."""
     with (
-        Seaweed() as seaweed,
         LocalCodePipeline(continuation_delay=0.0) as service,
         tempfile.TemporaryDirectory() as directory,
     ):
+        folder = Path(directory) / "artifacts"
+        bucket = FolderArtifacts(folder)
+        bucket.put("GoodApp", {"app/main.py": "print('hello')\n"})
+        bucket.put("BadApp", {"app/main.py": "print('hello')  # TODO: world\n"})
         service.register_client("client-1", TOKENS["client-1"])
-        actions = [
-            start_action(service, seaweed, "good", "print('hello')\n"),
-            start_action(service, seaweed, "bad", "print('hello')  # TODO: world\n"),
-        ]
+        actions = [start_action(service, "GoodApp"), start_action(service, "BadApp")]
         journal = SqliteJournal(Path(directory) / "jobs.db")
         worker = JobWorker(
             # In production partial(ThirdPartyJobClient.create, region_name="us-east-1")
@@ -146,7 +109,8 @@ def main() -> None:
             client_tokens=TOKENS,
             journal=journal,
             poll_interval=0.1,
-            artifacts=partial(ArtifactStore.for_job, endpoint_url=seaweed.endpoint_url),
+            # In production, leave it out: the artifacts are in S3.
+            artifacts=partial(FolderArtifacts.for_job, folder=folder),
         )
         threading.Thread(target=stop_after, args=(worker, actions)).start()
         # In production, in the main thread: worker.run(handle_signals=True).

@@ -4,6 +4,8 @@ Run handlers on a Dask cluster: one process that polls and reports, many that wo
 Runs offline: a local CodePipeline replaces the service; the cluster is two processes
 of this machine.  Only the ids of jobs go to the cluster; each process there reads the
 details, and looks the client token up, itself.
+
+Requires: cp-thirdparty[dask]
 """
 
 import os

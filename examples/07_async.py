@@ -1,7 +1,9 @@
 """
 Work on jobs in tasks of asyncio, several at once, without a thread for each.
 
-Runs offline: the local CodePipeline replaces the service.  It needs the extra `async`.
+Runs offline: the local CodePipeline replaces the service.
+
+Requires: cp-thirdparty[async]
 """
 
 import asyncio

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree as RichTree
 
-__all__ = ["html", "rich_tree"]
+__all__ = ["html", "html_of_items", "rich_tree"]
 
 # Characters of a value, and entries of a list, that are shown.  All ids and ARNs and most keys of S3 are shorter.
 _LONGEST = 200
@@ -189,7 +189,16 @@ _STYLE = """<style>
 
 def html(model: object) -> str:
     """Return the tree of a model as HTML of its own: no script, nothing that is fetched."""
-    tree = _html_tree(_tree(type(model).__name__, model))
+    return _html_document(_tree(type(model).__name__, model))
+
+
+def html_of_items(name: str, models: tuple[object, ...]) -> str:
+    """Return a table of models of one class, with a name and their number above it, as HTML of its own."""
+    return _html_document(_tree(f"{len(models):,} {name}", tuple(models)))
+
+
+def _html_document(root: _Tree) -> str:
+    tree = _html_tree(root)
     # A page of nbconvert would typeset ``$1 and $2`` of a file's name: the classes keep MathJax 2 and 3 from it.
     return f'<div class="cp-thirdparty tex2jax_ignore mathjax_ignore">{_STYLE}{tree}</div>'
 

@@ -43,7 +43,8 @@ def limit(check: Callable[..., str | None], *limits: int) -> dict[str, Callable[
 
 def shown(model: type[_T]) -> type[_T]:
     """Let a model show itself in Jupyter and in rich: no base class, which drafts of models lack."""
-    for name, show in (("__repr__", _repr), ("_repr_html_", _html), ("__rich__", _rich_tree)):
+    methods = {"__repr__": _repr, "_repr_html_": _html, "_repr_pretty_": _pretty, "__rich__": _rich_tree}
+    for name, show in methods.items():
         setattr(model, name, show)
     return model
 
@@ -53,6 +54,13 @@ def _repr(model: Any) -> str:
     values = ((field.name, getattr(model, field.name, attrs.NOTHING)) for field in attrs.fields(type(model)))
     parts = (f"{name}={show_repr(value) if type(value) is str else repr(value)}" for name, value in values)
     return f"{type(model).__name__}({', '.join(parts)})"
+
+
+def _pretty(model: object, printer: Any, _is_cycle: bool) -> None:  # noqa: FBT001 - IPython calls it
+    """Write the text that a notebook keeps beside the tree: a job with 500 artifacts would have 160 kB."""
+    text = repr(model)
+    longest = 4_000
+    printer.text(text if len(text) <= longest else f"{text[:longest]}… {len(text):,} characters")
 
 
 def _html(model: object) -> str:

@@ -37,7 +37,7 @@ from cp_thirdparty.models import (
     StageContext,
     ThirdPartyJob,
 )
-from cp_thirdparty.testing import samples
+from cp_thirdparty.testing import LocalCodePipeline, samples
 from cp_thirdparty.testing.strategies import instances
 
 _MODELS: list[type[Any]] = [getattr(models, name) for name in models.__all__]
@@ -235,11 +235,29 @@ def test_absent_parts_are_shown() -> None:
     assert _text(JobData()).count("()") == 2
 
 
-def test_results_of_a_poll_stay_plain() -> None:
-    """A tuple of jobs is shown by its repr, as every tuple."""
-    jobs = (samples.third_party_job(),)
-    assert set(_mime_bundle(jobs)) == {"text/plain"}
-    assert "ThirdPartyJob(" in _in_rich(jobs)
+@pytest.mark.parametrize(("count", "expected"), [(0, "0 jobs: ()"), (2, "2 jobsclient_idjob_id")])
+def test_the_jobs_of_a_poll_are_a_table(count: int, expected: str) -> None:
+    """A poll returns a tuple that a notebook shows as a table; its text is that of every tuple."""
+    with LocalCodePipeline() as service, service.client(in_process=True) as client:
+        service.register_client("client-1", "token")
+        for _ in range(count):
+            service.start_action(samples.action_type_id(), client_id="client-1")
+        jobs = client.poll_for_third_party_jobs(samples.action_type_id())
+    assert jobs == tuple(jobs)
+    assert repr(jobs) == repr(tuple(jobs))
+    assert _text(jobs).startswith(expected)
+    assert all(job.job_id in _html(jobs) for job in jobs)
+    assert "ThirdPartyJob(" in _in_rich((samples.third_party_job(),))
+
+
+def test_the_text_of_a_notebook_is_bounded() -> None:
+    """Beside the tree, a notebook keeps at most 4,000 characters of a job with 500 artifacts."""
+    artifacts = [samples.artifact(f"Artifact-{number}") for number in range(500)]
+    details = samples.job_details(input_artifacts=artifacts)
+    text = _mime_bundle(details)["text/plain"]
+    assert len(repr(details)) > 50_000
+    assert text == f"{repr(details)[:4_000]}… {len(repr(details)):,} characters"
+    assert _mime_bundle(artifacts[0])["text/plain"] == repr(artifacts[0])
 
 
 def test_what_is_not_a_model_shows_its_type_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import click
 import pytest
 from sphinx.util.inventory import InventoryFile
+from support import notebooks
 from support.introspection import MODULES
 
 import cp_thirdparty
@@ -170,3 +172,46 @@ def test_the_notebook_shows_masks() -> None:
     outputs = "".join(re.findall(r'<div class="[^"]*cell_output[^"]*">(.*?)</div>\s*</div>', page, flags=re.DOTALL))
     assert outputs
     assert "not for your eyes" not in re.sub(r"<[^>]+>", "", outputs)
+
+
+# What users type into the search, and the page that must come first.
+_SEARCHES = {
+    "timeout": "operate/timeouts",
+    "retry": "operate/timeouts",
+    "poll interval": "operate/timeouts",
+    "log levels": "operate/events",
+    "metrics": "operate/events",
+    "error handling": "operate/errors",
+    "troubleshooting": "operate/troubleshooting",
+    "environment variables": "operate/environment-variables",
+    "HTTPS_PROXY": "operate/environment-variables",
+    "multiple regions": "operate/multiple-regions",
+    "security checklist": "operate/security-checklist",
+    "breaking changes": "operate/changes-0.2",
+    "deprecation": "operate/upgrade",
+    "graceful shutdown": "how-to/run-a-worker",
+    "access denied": "operate/troubleshooting",
+    "faq": "faq",
+    "hanging handlers": "how-to/hanging-handlers",
+}
+_SCRIPTS = ("documentation_options", "doctools", "sphinx_highlight", "language_data", "searchtools")
+_SEARCH = """
+const first = {};
+for (const term of %s) {
+  const results = Search._performSearch(...Search._parseQuery(term));
+  first[term] = results.reverse().map((result) => result[0])[0] ?? "nothing";
+}
+return first;
+"""
+
+
+@pytest.mark.skipif(notebooks.CHROMIUM is None, reason=notebooks.NO_CHROMIUM)
+def test_the_search_finds_the_right_page_first(tmp_path: Path) -> None:
+    """The site's own search, in Chromium, has the right page first for what users type."""
+    sources = [*(f"_static/{name}.js" for name in _SCRIPTS), "searchindex.js"]
+    scripts = "".join(f'<script src="{(_SITE / source).as_uri()}"></script>' for source in sources)
+    page = tmp_path / "search.html"
+    progress = '<div id="search-progress"></div>'
+    page.write_text(f"<html><head></head><body>{progress}{scripts}</body></html>", encoding="utf-8")
+    _, first = notebooks.document(page, width=800, script=_SEARCH % json.dumps([*_SEARCHES]))
+    assert first == _SEARCHES

@@ -24,6 +24,7 @@ _PAGES = [
     if _BUILT.isdisjoint(path.parts)
 ]
 _PREFIX = "user-content-"  # PyPI and GitHub put it before the id of each heading
+_EXTERNAL = _ROOT / "tests" / "data" / "external-links.txt"
 _SCHEME = re.compile("[a-z]+:")
 _CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
 
@@ -144,6 +145,21 @@ def test_the_project_has_one_address(metadata: Message) -> None:
     assert urls["Source"] == address
     assert urls["Issues"] == f"{address}/issues"
     assert [label for label, name in files.items() if not (_ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("page", [path for path in _PAGES if "docs" in path.parts], ids=lambda path: path.name)
+def test_a_page_of_directives_leads_to_its_source(page: Path) -> None:
+    """GitHub shows no included code and no docstrings, so a page that has them names or links the files."""
+    text = page.read_text(encoding="utf-8")
+    if re.search(r"^\.\. auto|^```{(literal)?include}", text, re.MULTILINE):
+        assert re.search(r"\]\([./]*/(src|examples)/\S+\.py\)|On GitHub, ", text)
+
+
+def test_the_external_links_are_listed() -> None:
+    """The list of links to other sites, with the date when each was last looked at, is complete."""
+    dated = re.findall(r"^(\d{4}-\d\d-\d\d) (\S+)$", _EXTERNAL.read_text(encoding="utf-8"), re.MULTILINE)
+    linked = {link for page in _PAGES for link in _read(page).links if link.startswith(("http:", "https:"))}
+    assert [link for _, link in dated] == sorted(linked)
 
 
 def test_a_dead_link_is_reported(tmp_path: Path) -> None:

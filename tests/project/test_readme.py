@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import re
@@ -34,6 +35,23 @@ def test_an_example_runs(path: Path) -> None:
     assert result.stdout
     assert ("**********" in result.stdout) == (path.name == "01_job_details.py")
     assert "not for your eyes" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", sorted((_ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_an_example_states_what_it_requires(path: Path) -> None:
+    """An example imports only Python, the library, attrs, and what the line "Requires:" of its docstring names."""
+    text = path.read_text(encoding="utf-8")
+    stated = re.findall(r"^Requires: (.+)$", text, re.MULTILINE)
+    names = {part.partition("[")[2].rstrip("]") or part for line in stated for part in line.split(", ")}
+    modules = {"dask": "distributed", "async": "aiobotocore", "artifacts": "s3transfer"}
+    allowed = {"cp_thirdparty", "attrs", "__future__", *(modules.get(name, name) for name in names)}
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported - sys.stdlib_module_names - allowed == set()
 
 
 @pytest.mark.parametrize("options", [(), ("-i", "-q")], ids=["program", "pasted"])

@@ -179,9 +179,9 @@ class Operations(Generic[_JobT, _DetailsT]):
             parameters.append(_secret("client_token", client_token, _limits.CLIENT_TOKEN))
         return parameters
 
-    def _decode_jobs(self, answer: Mapping[str, Any]) -> Outcome[tuple[_JobT, ...]]:
-        output, problems = read(answer, self.poll_output)
-        return (None, ResponseDecodeError(problems)) if output is None else (output.jobs, None)
+    def _decode_jobs(self, response: Mapping[str, Any]) -> Outcome[tuple[_JobT, ...]]:
+        output, problems = read(response, self.poll_output)
+        return (None, ResponseDecodeError(problems)) if output is None else (_Jobs(output.jobs), None)
 
     def _decode_details(self, answer: Mapping[str, Any], job_id: str) -> Outcome[_DetailsT]:
         if answer.get("jobDetails") is None:
@@ -283,8 +283,19 @@ class _AcknowledgeOutput:
     status: JobStatus
 
 
-def _status(answer: Mapping[str, Any]) -> Outcome[JobStatus]:
-    output, problems = read(answer, _AcknowledgeOutput)
+class _Jobs(tuple[Any, ...]):
+    """The jobs of a poll: a tuple, which a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from cp_thirdparty._display import html_of_items  # noqa: PLC0415 - workers never need it
+
+        return html_of_items("jobs", self)
+
+
+def _status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
+    output, problems = read(response, _AcknowledgeOutput)
     return (None, ResponseDecodeError(problems)) if output is None else (output.status, None)
 
 

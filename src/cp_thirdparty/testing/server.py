@@ -189,6 +189,9 @@ class LocalCodePipeline:
             raise RuntimeError("the local CodePipeline is not running; use it in a `with` statement")
         return f"http://127.0.0.1:{self._server.server_port}"
 
+    def __repr__(self) -> str:
+        return f"LocalCodePipeline({self.endpoint_url if self._server is not None else 'not running'})"
+
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
         """The latest requests with their outcomes, oldest first.  One is there before its response is sent."""

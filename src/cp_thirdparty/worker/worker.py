@@ -410,6 +410,10 @@ class JobWorker(Generic[_ConfigurationT]):
             return attrs.evolve(_STOPPED, dropped_events=self._settings.emitter.dropped)
         return loop.health()
 
+    def __repr__(self) -> str:
+        state = "stopped" if self._loop is None else "running"  # health() could wait for a lock
+        return f"JobWorker({self._settings.action_type_id!r}, {state})"
+
     def _count_stop(self, _number: int, _frame: object) -> None:
         self.stop()
 
