@@ -1,6 +1,7 @@
 """The worker: every acknowledged job ends in exactly one accepted result."""
 
 from cp_thirdparty.worker._processes import ProcessPerJob, processes
+from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal, dynamodb_table
 from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.job import Job
@@ -10,6 +11,7 @@ from cp_thirdparty.worker.journal import (
     Journal,
     JournalEntry,
     JournalState,
+    LeasedJournal,
     MemoryJournal,
     Recovered,
     SetAside,
@@ -25,7 +27,7 @@ from cp_thirdparty.worker.outcomes import (
     Uncertain,
     Unsent,
 )
-from cp_thirdparty.worker.policy import worker_policy
+from cp_thirdparty.worker.policy import journal_policy, worker_policy
 from cp_thirdparty.worker.processor import JobProcessor
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler
@@ -38,6 +40,7 @@ __all__ = [
     "ArtifactsFactory",
     "ClientTokens",
     "Continued",
+    "DynamoDBJournal",
     "EnvironmentTokens",
     "EventHook",
     "FinishedOutcome",
@@ -53,6 +56,7 @@ __all__ = [
     "Journal",
     "JournalEntry",
     "JournalState",
+    "LeasedJournal",
     "LostRace",
     "MemoryJournal",
     "Outcome",
@@ -71,6 +75,8 @@ __all__ = [
     "Unsent",
     "WorkerHealth",
     "WorkerState",
+    "dynamodb_table",
+    "journal_policy",
     "processes",
     "worker_policy",
 ]

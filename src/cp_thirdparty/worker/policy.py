@@ -1,4 +1,4 @@
-"""The least IAM policy that a worker of one action type needs."""
+"""The least IAM policies that a worker needs: for one action type, and for a journal in DynamoDB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cp_thirdparty._core import data_loader
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
-__all__ = ["worker_policy"]
+__all__ = ["journal_policy", "worker_policy"]
 
 _OPERATIONS = (
     "AcknowledgeThirdPartyJob",
@@ -22,6 +22,9 @@ _OPERATIONS = (
     "PutThirdPartyJobFailureResult",
     "PutThirdPartyJobSuccessResult",
 )
+# What a `DynamoDBJournal` calls.
+_JOURNAL = ("BatchWriteItem", "DeleteItem", "PutItem", "Query")
+_TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
 
@@ -60,24 +63,51 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         if not member.is_known:
             # It would be part of an ARN, in which an asterisk means anything.
             raise InvalidRequestError(f"action_type_id.{part}", "must be one that CodePipeline has")
+    partition = _check_place(region, account)
+    parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
+    prefix = f"arn:{partition}:codepipeline:{region}"
+    resources = [f"{prefix}::actionType:{parts}/", f"{prefix}:{account}:actiontype:{parts}"]
+    return _create_policy("ThirdPartyJobs", [f"codepipeline:{operation}" for operation in _OPERATIONS], resources)
+
+
+def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, Any]:
+    """
+    Return the least IAM policy for a `DynamoDBJournal`: four operations, on its table only.
+
+    Args:
+        table_name: The table of the journal.
+
+        region: The AWS region of the table, such as ``"us-east-1"``.
+
+        account: The 12 digits of the AWS account of the table.
+
+    Returns:
+        The policy document, ready for `json.dumps`.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule.
+
+    .. versionadded:: 0.2.0
+    """
+    if not _TABLE.fullmatch(table_name):
+        raise InvalidRequestError("table_name", "must be the name of a DynamoDB table")
+    resource = f"arn:{_check_place(region, account)}:dynamodb:{region}:{account}:table/{table_name}"
+    return _create_policy("Journal", [f"dynamodb:{operation}" for operation in _JOURNAL], [resource])
+
+
+def _create_policy(sid: str, actions: list[str], resources: list[str]) -> dict[str, Any]:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _check_place(region: str, account: str) -> str:
+    """Check a region and an account, and return the partition of the region."""
     if not _ACCOUNT.fullmatch(account):
         raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
     partition = _partition(region)
     if partition is None:
         raise InvalidRequestError("region", "must be the name of an AWS region")
-    parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
-    prefix = f"arn:{partition}:codepipeline:{region}"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "ThirdPartyJobs",
-                "Effect": "Allow",
-                "Action": [f"codepipeline:{operation}" for operation in _OPERATIONS],
-                "Resource": [f"{prefix}::actionType:{parts}/", f"{prefix}:{account}:actiontype:{parts}"],
-            }
-        ],
-    }
+    return partition
 
 
 def _partition(region: str) -> str | None:

@@ -14,9 +14,9 @@ from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, ThirdPartyJob
 from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
-from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._processing import Processing, has_time, limit_calls, run_in_thread
+from cp_thirdparty.worker._processing import Processing, has_time, run_in_thread
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
