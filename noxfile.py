@@ -112,6 +112,11 @@ def install_node(session: nox.Session, *packages: str) -> Path:
     return programs.parent
 
 
+def install_dynalite(session: nox.Session) -> dict[str, str]:
+    """Install dynalite, a DynamoDB on this machine, and return the variable by which tests find it."""
+    return {"CP_THIRDPARTY_DYNALITE": str(install_node(session, "dynalite@4"))}
+
+
 def read_version(path: Path) -> tuple[int, ...]:
     """Return the patch number of a Python of pyenv, after 0 if it is a candidate; empty for a free-threaded build."""
     match = re.fullmatch(r"\d+\.\d+\.(\d+)((?:a|b|rc)\d+)?", path.parts[-3])
@@ -221,6 +226,14 @@ def corpus(session: nox.Session) -> None:
 
 
 @nox.session
+def dynamodb(session: nox.Session) -> None:
+    """Run the journal in DynamoDB against dynalite; after `--`, options of pytest."""
+    install(session, "-e", ".", "--group", "test")
+    environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
+    session.run("python", *PYTEST, "--no-skips", "tests/dynamodb/on_dynalite.py", *session.posargs, env=environment)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run all benchmarks in about an hour; after `--`, `--short`, `--record` or names of benchmarks."""
     install(session, "-e", ".[async]", "--group", "benchmark")
@@ -326,9 +339,11 @@ def kill(session: nox.Session) -> None:
         ("--engine", "threads", "--jobs", "5000", "--kills", "300"),
         ("--engine", "processes", "--jobs", "2000", "--kills", "200"),
         ("--engine", "dask", "--jobs", "200", "--kills", "20"),
+        ("--database", "dynamodb", "--jobs", "2000", "--kills", "200"),
     )
+    environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     for options in [session.posargs] if session.posargs else runs:
-        session.run(*LONG_RUN, "kills", *options, env={"PYTHONPATH": "tests"})
+        session.run(*LONG_RUN, "kills", *options, env=environment)
 
 
 @nox.session
@@ -347,9 +362,11 @@ def soak(session: nox.Session) -> None:
         ("restarts", "--jobs", "200", "--idempotent"),
         ("restarts", "--jobs", "200", *processes),
         ("restarts", "--jobs", "200", "--idempotent", *processes),
+        ("table", "--jobs", "2000"),
     )
+    environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     for options in [session.posargs] if session.posargs else runs:
-        session.run(*LONG_RUN, *options, env={"PYTHONPATH": "tests"})
+        session.run(*LONG_RUN, *options, env=environment)
 
 
 @nox.session

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from support.dynamodb import create_table, dynalite, dynalite_client
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
 
 from cp_thirdparty.testing import Action, LocalCodePipeline
@@ -61,7 +62,16 @@ class Killed:
         return is_one and not self.orphans and self.is_reported
 
 
-def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "threads", workers: int = 3) -> Killed:
+def kills(
+    *,
+    jobs: int,
+    kills: int,
+    seed: int,
+    directory: Path,
+    engine: str = "threads",
+    workers: int = 3,
+    database: str = "sqlite",
+) -> Killed:
     """
     Kill workers of one journal at random moments under load, and start them again each time.
 
@@ -71,7 +81,11 @@ def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "t
     chance = random.Random(seed)
     journal, begun = directory / "kills.db", directory / "begun.txt"
     begun.touch()
-    with LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service, _engine(engine, service) as used:
+    with (
+        _open_database(database, journal),
+        LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service,
+        _engine(engine, service) as used,
+    ):
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2")
         actions: list[Action] = []
@@ -99,6 +113,18 @@ def kills(*, jobs: int, kills: int, seed: int, directory: Path, engine: str = "t
         orphans=find_processes(directory),
         is_reported=code == (1 if seen.uncertain else 0),
     )
+
+
+@contextmanager
+def _open_database(name: str, journal: Path) -> Generator[None, None, None]:
+    """Start dynalite if the journal is to be a table there, and leave its URL for the workers."""
+    if name == "sqlite":
+        yield
+        return
+    with dynalite() as url:
+        create_table(dynalite_client(url))
+        journal.with_suffix(".url").write_text(url, encoding="utf-8")
+        yield
 
 
 def _kill(child: subprocess.Popen[bytes], chance: random.Random) -> None:

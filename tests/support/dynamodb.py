@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,17 @@ from botocore.config import Config
 
 from cp_thirdparty.worker import DynamoDBJournal, dynamodb_table
 
-# The environment variable with the folder in which npm has installed dynalite and Node.js.
+# The environment variable with the folder of Node.js, beside which npm has installed dynalite.
 FOLDER = "CP_THIRDPARTY_DYNALITE"
+
+# dynalite ends if a client is killed in the middle of a request.
+_PROGRAM = """
+process.on("uncaughtException", error => { if (error.code !== "ECONNRESET") throw error })
+require(process.argv[1])
+"""
+
+# The table of worker processes.
+TABLE_NAME = "jobs"
 
 _TABLES = itertools.count(1)
 
@@ -50,9 +60,7 @@ class Fleet:
     journals: list[DynamoDBJournal] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.client.create_table(**dynamodb_table(self.table_name))
-        while self.client.describe_table(TableName=self.table_name)["Table"]["TableStatus"] != "ACTIVE":
-            time.sleep(0.01)
+        create_table(self.client, self.table_name)
 
     def open(self, clock: Callable[[], float] = time.time, **settings: Any) -> DynamoDBJournal:
         """Open the journal of one more worker."""
@@ -81,6 +89,13 @@ class Fleet:
         """Return all items of the table."""
         items: list[dict[str, Any]] = self.client.scan(TableName=self.table_name, ConsistentRead=True)["Items"]
         return items
+
+
+def create_table(client: Any, table_name: str = TABLE_NAME) -> None:
+    """Create a table, and wait until it can be used."""
+    client.create_table(**dynamodb_table(table_name))
+    while client.describe_table(TableName=table_name)["Table"]["TableStatus"] != "ACTIVE":
+        time.sleep(0.01)
 
 
 class _Locked:
@@ -121,18 +136,20 @@ def moto_client() -> Generator[Any, None, None]:
 
 
 @contextmanager
-def dynalite(folder: Path) -> Iterator[str]:
-    """Start dynalite, and return its URL; the log is beside it."""
-    program = folder / "node_modules/dynalite/cli.js"
-    node = folder / "javascript/bin/node"
-    command = [str(node if node.exists() else "node"), str(program), "--host", "127.0.0.1", "--port"]
-    with subprocess.Popen(
-        [*command, "0", "--createTableMs", "1"], stdout=subprocess.PIPE, text=True, env={**os.environ, "DEBUG": ""}
-    ) as process:
+def dynalite() -> Generator[str, None, None]:
+    """Start dynalite, and return its URL."""
+    folder = Path(os.environ[FOLDER])
+    program = folder.parent / "node_modules/dynalite/cli.js"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ("--host", "127.0.0.1", "--port", str(port), "--createTableMs", "1")
+    command = [folder / "bin/node", "--eval", _PROGRAM, program, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
+        assert "listening" in line, f"dynalite did not start: {line}"
         try:
-            yield "http://127.0.0.1:" + line.strip().rpartition(":")[2]
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()
 

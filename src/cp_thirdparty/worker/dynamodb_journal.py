@@ -36,8 +36,8 @@ _SECONDS_OF_A_DAY: Final = 86_400
 # Seconds for which a write counts as directly before the report of a result.
 _FRESH: Final = 1.0
 
-# A report with fewer seconds left would hardly succeed.
-_LEAST: Final = 1.0
+# The part of a lease that must be left for a report: with less it would hardly succeed.
+_LEAST: Final = 1 / 4
 
 _OWN: Final = "#owner = :owner"
 _ENDED: Final = "ended by an operator"
@@ -279,7 +279,7 @@ class DynamoDBJournal:
         if owned is None or (self._timer() - owned.written_at >= _FRESH and not self._write(job_id, owned, owned.item)):
             return 0.0
         left = self._lease.seconds_left()
-        if left < _LEAST:
+        if left < self._lease.seconds * _LEAST:
             raise JournalError("the lease of this worker ends before a result can be reported")
         return left
 
