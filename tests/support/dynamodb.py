@@ -143,7 +143,7 @@ def dynalite() -> Generator[str, None, None]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = ("--host", "127.0.0.1", "--port", str(port), "--createTableMs", "1")
-    command = [folder / "bin/node", "--eval", _PROGRAM, program, *options]
+    command = [str(folder / "bin/node"), "--eval", _PROGRAM, str(program), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

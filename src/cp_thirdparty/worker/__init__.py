@@ -2,7 +2,7 @@
 
 from cp_thirdparty.worker._processes import ProcessPerJob, processes
 from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal, dynamodb_table
-from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName
+from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName, WorkerMetrics
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.journal import (
@@ -74,6 +74,7 @@ __all__ = [
     "Uncertain",
     "Unsent",
     "WorkerHealth",
+    "WorkerMetrics",
     "WorkerState",
     "dynamodb_table",
     "journal_policy",

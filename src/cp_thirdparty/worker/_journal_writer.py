@@ -33,6 +33,7 @@ class Notify(Protocol):
         failure_type: FailureType | None = None,
         where: str = "",
         text: str = "",
+        party: str | None = None,
     ) -> object:
         """Emit the event; ``text`` is what the log has in place of the detail."""
         ...

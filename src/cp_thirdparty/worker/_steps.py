@@ -243,7 +243,7 @@ class Steps:
             job.note_failure(self.clock(), failed.name if row.party is Party.US else "")
             if step is Step.REPORT:
                 job.note_report(may_be_accepted=may_be_accepted)
-            self.notify("call_failed", job, _describe(step, found))
+            self.notify("call_failed", job, _describe(step, found), party=row.party.value)
             if row.next is Next.RECONNECT:
                 self.clients.reconnect(client)
             if row.next is Next.RENEW_TOKEN:
