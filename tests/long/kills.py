@@ -117,7 +117,7 @@ def kills(
 
 @contextmanager
 def _open_database(name: str, journal: Path) -> Generator[None, None, None]:
-    """Start dynalite if the journal is to be a table there, and leave its URL for the workers."""
+    """Start dynalite for a journal in a table, and leave its URL for the workers."""
     if name == "sqlite":
         yield
         return

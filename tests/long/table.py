@@ -92,7 +92,7 @@ def _service(directory: Path, jobs: int) -> Generator[tuple[LocalCodePipeline, P
 def share(*, jobs: int, workers: int, directory: Path) -> tuple[fleet.Seen, float]:
     """Let several processes with one table work on one action type; return also the seconds."""
     with _service(directory, jobs) as (service, journal):
-        children = [fleet.start_child(service, journal, "concurrency=8", "takeover=30") for _ in range(workers)]
+        children = [fleet.start_child(service, journal, "concurrency=8", "takeover=60") for _ in range(workers)]
         for child in children:
             fleet.until_busy(service, child)
         began_at = time.monotonic()

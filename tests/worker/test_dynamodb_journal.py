@@ -491,7 +491,7 @@ def test_a_worker_that_beats_just_in_time_keeps_its_jobs(fleet: Fleet) -> None:
 
 
 def test_a_job_of_a_worker_without_a_lease_is_taken_over(fleet: Fleet) -> None:
-    """A worker that was paused in a claim comes back after its lease was removed."""
+    """A worker that was paused in a claim goes on after its lease was removed."""
     paused, other = fleet.open(), fleet.open()
     paused.claim(_job(), SCOPE)
     key = {"pk": {"S": "open"}, "sk": {"S": "lease#" + paused._lease.name}}
@@ -503,7 +503,7 @@ def test_a_job_of_a_worker_without_a_lease_is_taken_over(fleet: Fleet) -> None:
 
 
 def test_a_job_that_changes_during_a_takeover_waits_for_the_next_look(fleet: Fleet) -> None:
-    """A worker that was paused in the middle of a write comes back."""
+    """A worker that was paused in the middle of a write goes on."""
     dead, other = fleet.open(), fleet.open()
     dead.claim(_job(), SCOPE)
     dead.running("job-1")

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from typing_extensions import Self
 
 from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty.worker import WorkerHealth
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # Seconds in which a client must send its request.
 _REQUEST_SECONDS: Final = 5.0

@@ -6,13 +6,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import attrs
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as Count
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from cp_thirdparty import exceptions
 from cp_thirdparty._core.operations import OPERATION_NAMES
-from cp_thirdparty._lazy import is_installed, missing_extra
 from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, Journal, JournalEntry, JournalState, WorkerHealth
@@ -44,7 +48,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = 
 }
 
 
-def prometheus_metrics(registry: Any) -> PrometheusMetrics:
+def prometheus_metrics(registry: CollectorRegistry) -> PrometheusMetrics:
     """
     Register the metrics of this library, and return what records them.
 
@@ -52,18 +56,14 @@ def prometheus_metrics(registry: Any) -> PrometheusMetrics:
         registry: A ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``.
 
     Raises:
-        ImportError: prometheus_client is not installed: install ``cp-thirdparty[prometheus]``.
-
         ValueError: The registry has these metrics already.
 
     .. versionadded:: 0.2.0
     """
-    if not is_installed("prometheus_client"):
-        raise missing_extra("prometheus_client")
     return PrometheusMetrics(registry)
 
 
-class PrometheusMetrics:
+class PrometheusMetrics(Collector):
     """
     Records calls and events, and reads the state of workers at each scrape.  Thread-safe.
 
@@ -73,10 +73,7 @@ class PrometheusMetrics:
     .. versionadded:: 0.2.0
     """
 
-    def __init__(self, registry: Any) -> None:
-        from prometheus_client import Counter as Count  # noqa: PLC0415 - an extra
-        from prometheus_client import Histogram  # noqa: PLC0415
-
+    def __init__(self, registry: CollectorRegistry) -> None:
         self._lock = threading.Lock()
         self._workers: dict[str, list[Callable[[], WorkerHealth]]] = {}
         self._journals: list[Journal] = []
@@ -125,14 +122,12 @@ class PrometheusMetrics:
             if journal not in self._journals:
                 self._journals.append(journal)
 
-    def describe(self) -> Iterable[Any]:
+    def describe(self) -> Iterable[Metric]:
         """Return nothing, so that the registry does not read workers when it registers this object."""
         return ()
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> Iterator[Metric]:
         """Yield the state of the workers and their journals; the registry calls it at each scrape."""
-        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - an extra
-
         with self._lock:
             workers = [(name, health()) for name, healths in self._workers.items() for health in healths]
             journals = tuple(self._journals)
@@ -146,9 +141,7 @@ class PrometheusMetrics:
         yield from _collect_journals(journals)
 
 
-def _collect_journals(journals: Iterable[Journal]) -> Iterator[Any]:
-    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - an extra
-
+def _collect_journals(journals: Iterable[Journal]) -> Iterator[Metric]:
     prefix = "cp_thirdparty_journal"
     readable = GaugeMetricFamily(f"{prefix}_readable", "1 if the journal can be read", labels=("journal",))
     jobs = GaugeMetricFamily(f"{prefix}_jobs", "Unfinished jobs of the journal", labels=("journal", "state"))
