@@ -616,7 +616,7 @@ def _dynamodb_journal(
     crashes: int,
     is_suspect: bool,
     result: Result,
-    outcome: str,
+    outcome: FinishedOutcome,
     unfinished_only: bool,
     older_than: float,
     limit: int,
@@ -638,7 +638,7 @@ def _dynamodb_journal(
     assert_type(one.claim(job, scope), bool)
     one.withdraw(job_id)
     one.running(job_id, crashes=crashes, is_suspect=is_suspect, is_alone=is_suspect)
-    one.result(job_id, result)
+    one.result(job_id, result, may_be_accepted=is_suspect)
     one.uncertain(job_id)
     one.finish(job_id, outcome)
     one.release(job_id, has_begun=is_suspect)

@@ -48,12 +48,7 @@ class OpenItems:
 
 
 def read_open(table: Table) -> OpenItems:
-    """
-    Read the unfinished jobs and the leases.
-
-    Raises:
-        JournalError: The table cannot be read.
-    """
+    """Read the unfinished jobs and the leases."""
     items = list(table.query(OPEN))
     leases = {item[SORT].removeprefix(LEASE): item for item in items if item[SORT].startswith(LEASE)}
     return OpenItems(leases, [item for item in items if item[SORT].startswith(_JOB)])
@@ -69,6 +64,7 @@ def create_item(job: ThirdPartyJob, scope: JobScope, *, owner: str, now: float) 
         "job_id": job.job_id,
         "client_id": job.client_id,
         "state": JournalState.CLAIMING.value,
+        "may_be_accepted": 1,
         "crashes": 0,
         "is_suspect": 0,
         "owner": owner,

@@ -67,19 +67,11 @@ class Table:
             item: The item, with its keys; ``None`` is left out.
             condition: DynamoDB's condition, with attributes as ``#name`` and values as ``:name``.
             values: The values of the condition.
-
-        Raises:
-            JournalError: The item was not written, or may not have been.
         """
         return self._write(self._client.put_item, {"Item": _encode(item)}, condition, values)
 
     def delete(self, item: Item, condition: str, **values: Any) -> bool:
-        """
-        Delete an item; return ``False`` if the condition does not hold.
-
-        Raises:
-            JournalError: The item was not deleted, or may not have been.
-        """
+        """Delete an item; return ``False`` if the condition does not hold."""
         key = _encode({name: item[name] for name in (PARTITION, SORT)})
         return self._write(self._client.delete_item, {"Key": key}, condition, values)
 
@@ -90,9 +82,6 @@ class Table:
         Args:
             partition: The partition key.
             before: Only items whose sort key is less; ``None`` for all.
-
-        Raises:
-            JournalError: The table cannot be read.
         """
         condition, values = f"{PARTITION} = :partition", {"partition": partition}
         if before is not None:
@@ -110,12 +99,7 @@ class Table:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def delete_all(self, items: Sequence[Item]) -> int:
-        """
-        Delete items without a condition, and return how many were deleted: fewer if the table is throttled.
-
-        Raises:
-            JournalError: The table cannot be written.
-        """
+        """Delete items without a condition, and return how many were deleted: fewer if the table is throttled."""
         deleted = 0
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]

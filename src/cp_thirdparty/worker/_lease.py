@@ -92,12 +92,7 @@ class Lease:
         return 0.0 if self._beaten_at is None else self._beaten_at + self.seconds - self._timer()
 
     def ensure(self) -> None:
-        """
-        Beat now if the last beat was long ago, and begin to beat if there was none.
-
-        Raises:
-            JournalError: The table cannot be written.
-        """
+        """Beat now if the last beat was long ago, and begin to beat if there was none."""
         if self.seconds_left() < self.seconds / 2:
             self.beat()
 
@@ -158,9 +153,6 @@ class Lease:
 
         Returns:
             The cause that the first worker has recorded; ``None`` if the worker is alive, or if another one was first.
-
-        Raises:
-            JournalError: The table cannot be written.
         """
         cause = str(lease.get("cause", cause))
         seized = {**lease, "dead_by": self.name, "cause": cause}
@@ -170,12 +162,7 @@ class Lease:
         return cause if is_seized else None
 
     def remove(self, lease: Item) -> None:
-        """
-        Remove the lease of a dead worker that has no more jobs.
-
-        Raises:
-            JournalError: The table cannot be written.
-        """
+        """Remove the lease of a dead worker that has no more jobs."""
         self._table.delete(lease, "#dead_by = :own", own=self.name)
 
     def stop(self) -> None:
@@ -184,12 +171,7 @@ class Lease:
             self._stopped.set()
 
     def close(self) -> None:
-        """
-        Beat no more, and remove the lease.
-
-        Raises:
-            JournalError: The table cannot be written.
-        """
+        """Beat no more, and remove the lease."""
         self.stop()
         if self._beats:
             self._table.delete(self._item(), "attribute_not_exists(#dead_by)")

@@ -26,7 +26,7 @@ from cp_thirdparty.worker._dynamodb_table import DONE, EXPIRY, PARTITION, SORT, 
 from cp_thirdparty.worker._lease import Lease, read_timer
 from cp_thirdparty.worker._result_text import text_of
 from cp_thirdparty.worker._sqlite_rows import ALONE
-from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered
+from cp_thirdparty.worker.journal import FinishedOutcome, JobScope, JournalEntry, JournalState, Recovered
 from cp_thirdparty.worker.results import Result
 
 __all__ = ["DynamoDBJournal", "dynamodb_table"]
@@ -40,7 +40,7 @@ _FRESH: Final = 1.0
 _LEAST: Final = 1 / 4
 
 _OWN: Final = "#owner = :owner"
-_ENDED: Final = "ended by an operator"
+_ENDED: Final[FinishedOutcome] = "ended by an operator"
 
 
 def dynamodb_table(table_name: str) -> dict[str, Any]:
@@ -87,6 +87,8 @@ class DynamoDBJournal:
     Before each attempt to report a result, the worker confirms by a conditional write that it still has the job, and
     the attempt ends before its lease does.  CodePipeline does not take a fencing token, so a worker that stands still
     between this write and the attempt may report a job that was taken over.  CodePipeline accepts one of the results.
+
+    Each method raises `cp_thirdparty.exceptions.JournalError` if the table cannot be read or written.
 
     One object belongs to one worker.  A child of a fork can neither write nor close it.
 
@@ -156,16 +158,7 @@ class DynamoDBJournal:
         return self._lease.look_seconds
 
     def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
-        """
-        Record that the job is about to be acknowledged.
-
-        Returns:
-            ``False`` when a worker has the job, or when this object has an unfinished job with this id in another
-            scope.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
+        """Record that the job is about to be acknowledged; return ``False`` when a worker has it."""
         self._lease.ensure()
         item = create_item(job, scope, owner=self._lease.name, now=self._clock())
         uncertain = JournalState.UNCERTAIN.value
@@ -182,78 +175,34 @@ class DynamoDBJournal:
         return is_free
 
     def withdraw(self, job_id: str) -> None:
-        """
-        Remove a job that was not acknowledged.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
+        """Remove a job that was not acknowledged."""
         owned = self._find(job_id)
         if owned is not None:
             self._table.delete(owned.item, _OWN, owner=owned.item["owner"])
             self._owned.pop(job_id, None)
 
     def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
-        """
-        Record that the job belongs to this worker.
-
-        Args:
-            job_id: The job's id.
-
-            crashes: How many times a worker died while the job ran alone.
-
-            is_suspect: Whether a worker died while the job ran beside others.
-
-            is_alone: Whether the handler of this job runs now and no other one does.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
+        """Record that the job belongs to this worker."""
         mark = ALONE if is_alone else int(is_suspect)
         self._change(job_id, JournalState.RUNNING, crashes=crashes, is_suspect=mark)
 
-    def result(self, job_id: str, result: Result) -> None:
-        """
-        Record the result that is about to be reported.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
-        self._change(job_id, JournalState.RESULT, result=text_of(result))
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
+        """Record the result that is about to be reported."""
+        self._change(job_id, JournalState.RESULT, result=text_of(result), may_be_accepted=int(may_be_accepted))
 
     def uncertain(self, job_id: str) -> None:
-        """
-        Record that the job's ownership is unknown.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
+        """Record that the job's ownership is unknown."""
         self._change(job_id, JournalState.UNCERTAIN)
 
-    def finish(self, job_id: str, outcome: str) -> None:
-        """
-        Record that the job is finished.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
+    def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
+        """Record that the job is finished."""
         owned = self._find(job_id)
         if owned is not None:
             self._finish(owned.item, outcome)
             self._owned.pop(job_id, None)
 
     def release(self, job_id: str, *, has_begun: bool = True) -> None:
-        """
-        Give up an unfinished job.  The next `recover` of its scope takes it over.
-
-        Args:
-            job_id: The job's id.
-
-            has_begun: ``False`` if the handler of a `JournalState.RUNNING` job never ran.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
-        """
+        """Give up an unfinished job; the next `recover` of its scope takes it over."""
         owned = self._find(job_id)
         if owned is None:
             return
@@ -284,12 +233,7 @@ class DynamoDBJournal:
         return left
 
     def recover(self, scope: JobScope) -> Recovered:
-        """
-        Take over the unfinished jobs of a scope that no living worker has.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be read or written.
-        """
+        """Take over the unfinished jobs of a scope that no living worker has."""
         with self._recovery:
             self._lease.ensure()
             for job_id in [job_id for job_id in tuple(self._owned) if self._find(job_id) is None]:
@@ -305,9 +249,6 @@ class DynamoDBJournal:
         Yield the jobs, in no order.  Those that cannot be read are left out.
 
         A worker counts as alive until this object has seen for the time of its lease that it is not.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be read.
         """
         found = read_open(self._table)
         dead = found.list_dead(self._lease.find_dead(found.leases))
@@ -332,9 +273,6 @@ class DynamoDBJournal:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
 
             limit: The most jobs to delete.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The table cannot be written.
         """
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
         old = (item for item in items if not _is_later(item.get("changed_at"), older_than))
@@ -415,7 +353,7 @@ class DynamoDBJournal:
         owned.written_at = written_at
         return True
 
-    def _finish(self, item: Item, outcome: str) -> None:
+    def _finish(self, item: Item, outcome: FinishedOutcome) -> None:
         """Move a job to the finished ones: first to its new place, so that nothing between the two writes loses it."""
         now = self._clock()
         days = self._keep_finished
