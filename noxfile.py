@@ -76,7 +76,7 @@ PYTEST = ("-m", "pytest", "-q")
 PARALLEL = ("-n", "4", "--dist", "worksteal")
 # Without bytecode on the disk, every worker and every child process compiles the package again.
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
-HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,testing]"
+HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,prometheus,testing]"
 
 
 def install(session: nox.Session, *requirements: str) -> None:
