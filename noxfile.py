@@ -76,7 +76,7 @@ PYTEST = ("-m", "pytest", "-q")
 PARALLEL = ("-n", "4", "--dist", "worksteal")
 # Without bytecode on the disk, every worker and every child process compiles the package again.
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
-HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,testing]"
+HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,prometheus,testing]"
 
 
 def install(session: nox.Session, *requirements: str) -> None:
@@ -110,6 +110,11 @@ def install_node(session: nox.Session, *packages: str) -> Path:
     beside = programs.parents[1]
     session.run_install(*npm, "--prefix", str(beside), *packages, env={"PATH": path}, external=True)
     return programs.parent
+
+
+def install_dynalite(session: nox.Session) -> dict[str, str]:
+    """Install dynalite, a DynamoDB on this machine, and return the variable by which tests find it."""
+    return {"CP_THIRDPARTY_DYNALITE": str(install_node(session, "dynalite@4"))}
 
 
 def read_version(path: Path) -> tuple[int, ...]:
@@ -229,6 +234,14 @@ def corpus(session: nox.Session) -> None:
 
 
 @nox.session
+def dynamodb(session: nox.Session) -> None:
+    """Run the journal in DynamoDB against dynalite; after `--`, options of pytest."""
+    install(session, "-e", ".", "--group", "test")
+    environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
+    session.run("python", *PYTEST, "--no-skips", "tests/dynamodb/on_dynalite.py", *session.posargs, env=environment)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run all benchmarks in about an hour; after `--`, `--short`, `--record` or names of benchmarks."""
     install(session, "-e", ".[async]", "--group", "benchmark")
@@ -341,9 +354,11 @@ def kill(session: nox.Session) -> None:
         ("--engine", "dask", "--jobs", "200", "--kills", "20"),
         ("--kind", "custom", "--jobs", "2000", "--kills", "200"),
         ("--kind", "custom", "--engine", "processes", "--jobs", "500", "--kills", "50"),
+        ("--database", "dynamodb", "--jobs", "2000", "--kills", "200"),
     )
+    environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     for options in [session.posargs] if session.posargs else runs:
-        session.run(*LONG_RUN, "kills", *options, env={"PYTHONPATH": "tests"})
+        session.run(*LONG_RUN, "kills", *options, env=environment)
 
 
 @nox.session
@@ -362,9 +377,11 @@ def soak(session: nox.Session) -> None:
         ("restarts", "--jobs", "200", "--idempotent"),
         ("restarts", "--jobs", "200", *processes),
         ("restarts", "--jobs", "200", "--idempotent", *processes),
+        ("table", "--jobs", "2000"),
     )
+    environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     for options in [session.posargs] if session.posargs else runs:
-        session.run(*LONG_RUN, *options, env={"PYTHONPATH": "tests"})
+        session.run(*LONG_RUN, *options, env=environment)
 
 
 @nox.session

@@ -57,7 +57,8 @@ napoleon_numpy_docstring = False
 nitpick_ignore_regex = [
     (r"py:.*", r"(aiobotocore|asyncio|attr|attrs|boto3|botocore|cattrs|click|collections|concurrent|contextlib)\b.*"),
     (r"py:.*", r"(datetime|distributed|enum|http|hypothesis|io|json|logging|moto|numbers|os|pathlib|pytest|rich)\b.*"),
-    (r"py:.*", r"(socket|sqlite3|ssl|tqdm|threading|types|typing|typing_extensions|unittest|urllib3?|zipfile)\b.*"),
+    (r"py:.*", r"(prometheus_client|socket|sqlite3|ssl|tqdm|threading|types|typing|typing_extensions)\b.*"),
+    (r"py:.*", r"(unittest|urllib3?|zipfile)\b.*"),
     # Names that a signature shows without their module.
     (r"py:class", r"AioSession|Config|Executor|_\w+"),
     # Type variables, and classes that share what public ones do; each method is shown where it is inherited.

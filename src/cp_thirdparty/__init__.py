@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cp_thirdparty import enums as enums
     from cp_thirdparty import exceptions as exceptions
     from cp_thirdparty import models as models
+    from cp_thirdparty import observability as observability
     from cp_thirdparty import secrets as secrets
     from cp_thirdparty import telemetry as telemetry
     from cp_thirdparty import testing as testing
@@ -175,6 +176,7 @@ _MODULES = (
     "enums",
     "exceptions",
     "models",
+    "observability",
     "secrets",
     "telemetry",
     "testing",

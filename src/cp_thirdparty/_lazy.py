@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _EXTRAS = {
     "aiobotocore": ("async", "the client for asyncio needs aiobotocore"),
     "hypothesis": ("testing", "cp_thirdparty.testing.strategies needs hypothesis"),
+    "prometheus_client": ("prometheus", "prometheus_metrics needs prometheus-client"),
     "pytest": ("testing", "cp_thirdparty.testing.plugin needs pytest"),
     "s3transfer": ("artifacts", "artifacts in S3 need s3transfer"),
 }

@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import attrs
+from support.dynamodb import TABLE_NAME, dynalite_client
 
 from cp_thirdparty.testing import Action, LocalCodePipeline, RequestRecord
-from cp_thirdparty.worker import JournalState, SqliteJournal
+from cp_thirdparty.worker import DynamoDBJournal, JournalState, SqliteJournal
 
 FINAL = ("Succeeded", "Failed")
 
@@ -27,6 +28,8 @@ _RUN = "CP_THIRDPARTY_RUN"
 
 def start_child(service: LocalCodePipeline, journal: Path, *settings: str) -> subprocess.Popen[bytes]:
     """Start a worker process of the service, in a group of its own."""
+    url = journal.with_suffix(".url")
+    settings = (*settings, f"dynamodb={url.read_text(encoding='utf-8')}") if url.exists() else settings
     environment = {**os.environ, **service.environment(), "PYTHONPATH": _TESTS, _RUN: str(journal.parent)}
     return subprocess.Popen(
         [sys.executable, "-m", "support.worker_child", journal, *settings],
@@ -121,7 +124,12 @@ def find_open(actions: Sequence[Action]) -> set[str]:
 
 def find_unfinished(journal: Path) -> dict[str, JournalState]:
     """Return the state of each job that the journal does not have as finished."""
-    book = SqliteJournal(journal)
+    url = journal.with_suffix(".url")  # of a table in place of the file
+    book = (
+        DynamoDBJournal(TABLE_NAME, client=dynalite_client(url.read_text(encoding="utf-8")))
+        if url.exists()
+        else SqliteJournal(journal)
+    )
     try:
         return {entry.job.job_id: entry.state for entry in book.jobs(unfinished_only=True)}
     finally:

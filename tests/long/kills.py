@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from support.dynamodb import create_table, dynalite, dynalite_client
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, CUSTOM_TYPE
 
 from cp_thirdparty.testing import Action, LocalCodePipeline
@@ -71,6 +72,7 @@ def kills(
     engine: str = "threads",
     workers: int = 3,
     kind: str = KINDS[0],
+    database: str = "sqlite",
 ) -> Killed:
     """
     Kill workers of one journal at random moments under load, and start them again each time.
@@ -81,7 +83,11 @@ def kills(
     chance = random.Random(seed)
     journal, begun = directory / "kills.db", directory / "begun.txt"
     begun.touch()
-    with LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service, _engine(engine, service) as used:
+    with (
+        _open_database(database, journal),
+        LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service,
+        _engine(engine, service) as used,
+    ):
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2", f"kind={kind}")
         actions: list[Action] = []
@@ -115,6 +121,18 @@ def _start_action(service: LocalCodePipeline, kind: str) -> Action:
     if kind == "custom":
         return service.start_action(CUSTOM_TYPE)
     return service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+
+@contextmanager
+def _open_database(name: str, journal: Path) -> Generator[None, None, None]:
+    """Start dynalite for a journal in a table, and leave its URL for the workers."""
+    if name == "sqlite":
+        yield
+        return
+    with dynalite() as url:
+        create_table(dynalite_client(url))
+        journal.with_suffix(".url").write_text(url, encoding="utf-8")
+        yield
 
 
 def _kill(child: subprocess.Popen[bytes], chance: random.Random) -> None:

@@ -2,15 +2,18 @@
 Long runs of the worker, and short ones of the same for the tests.
 
     PYTHONPATH=tests python -m long.soak kills --engine processes --jobs 2000 --kills 200
+    PYTHONPATH=tests python -m long.soak kills --database dynamodb --jobs 2000 --kills 200
     PYTHONPATH=tests python -m long.soak rows
     PYTHONPATH=tests python -m long.soak faults --jobs 9000
     PYTHONPATH=tests python -m long.soak idle --seconds 60
     PYTHONPATH=tests python -m long.soak race --jobs 500
     PYTHONPATH=tests python -m long.soak restarts --engine processes --jobs 200
+    PYTHONPATH=tests python -m long.soak table --jobs 2000
 
 ``kills`` kills workers at random moments, ``rows`` uses each row of the failure policy, ``faults`` lets everything go
 wrong for one worker with many jobs, ``idle`` watches a worker without jobs, ``race`` lets four processes work on one
-action type, and ``restarts`` restarts workers whose slots are full.  Each prints what it saw, and fails when a job was
+action type, ``restarts`` restarts workers whose slots are full, and
+``table`` measures a journal in DynamoDB and lets 8 workers share it.  Each prints what it saw, and fails when a job was
 lost, had two results, or failed without a reason.
 """
 
@@ -29,6 +32,7 @@ from long import fleet
 from long.faults import faults, idle, rows
 from long.kills import ENGINES, KINDS, kills
 from long.restarts import restarts
+from long.table import measure_throughput, share, take_over
 
 # The part of a core that a worker without jobs may use.
 MOST_IDLE = 0.005
@@ -51,7 +55,7 @@ def race(*, jobs: int, workers: int, directory: Path) -> tuple[fleet.Seen, int]:
 
 
 def _run_kills(chosen: argparse.Namespace, directory: Path) -> tuple[object, bool]:
-    chosen_settings = {name: getattr(chosen, name) for name in ("jobs", "kills", "seed", "engine", "kind")}
+    chosen_settings = {name: getattr(chosen, name) for name in ("jobs", "kills", "seed", "engine", "kind", "database")}
     killed = kills(directory=directory, **chosen_settings)
     return killed, killed.is_right
 
@@ -88,6 +92,14 @@ def _run_restarts(chosen: argparse.Namespace, directory: Path) -> tuple[object, 
     return found, found.is_right
 
 
+def _run_table(chosen: argparse.Namespace, directory: Path) -> tuple[object, bool]:
+    found = measure_throughput(directory, jobs=chosen.jobs, threads=chosen.slots)
+    takeover = take_over(takeover_seconds=chosen.seconds, directory=directory)
+    seen, seconds = share(jobs=chosen.jobs, workers=8, directory=directory)
+    is_right = not (seen.lost or seen.accepted_twice) and seen.succeeded == chosen.jobs and takeover <= chosen.seconds
+    return {**found, "takeover seconds": takeover, "seconds of 8 workers": seconds, "seen": seen}, is_right
+
+
 _RUNS: Mapping[str, Callable[[argparse.Namespace, Path], tuple[object, bool]]] = {
     "kills": _run_kills,
     "rows": _run_rows,
@@ -95,6 +107,7 @@ _RUNS: Mapping[str, Callable[[argparse.Namespace, Path], tuple[object, bool]]] =
     "idle": _run_idle,
     "race": _run_race,
     "restarts": _run_restarts,
+    "table": _run_table,
 }
 
 
@@ -104,6 +117,7 @@ def main() -> None:
     parser.add_argument("run", choices=tuple(_RUNS))
     parser.add_argument("--engine", choices=ENGINES, default="threads")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
+    parser.add_argument("--database", choices=("sqlite", "dynamodb"), default="sqlite")
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--slots", type=int, default=32)

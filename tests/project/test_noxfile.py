@@ -195,6 +195,7 @@ def test_the_sessions_are_listed(project: Path) -> None:
         "docs",
         "clients",
         "corpus",
+        "dynamodb",
         "benchmarks",
         "release",
         "matrix",

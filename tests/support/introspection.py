@@ -31,6 +31,7 @@ MODULES: Mapping[str, str | None] = {
     "cp_thirdparty.enums": None,
     "cp_thirdparty.exceptions": None,
     "cp_thirdparty.models": None,
+    "cp_thirdparty.observability": None,
     "cp_thirdparty.secrets": None,
     "cp_thirdparty.telemetry": None,
     "cp_thirdparty.testing": None,
@@ -43,7 +44,13 @@ MODULES: Mapping[str, str | None] = {
 }
 
 # Package -> the extra that installs it.
-EXTRAS = {"aiobotocore": "async", "hypothesis": "testing", "pytest": "testing", "s3transfer": "artifacts"}
+EXTRAS = {
+    "aiobotocore": "async",
+    "hypothesis": "testing",
+    "prometheus_client": "prometheus",
+    "pytest": "testing",
+    "s3transfer": "artifacts",
+}
 
 # Module -> its names that need a package, and the package.
 NEEDS: Mapping[str, Mapping[str, str]] = {
@@ -55,6 +62,10 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "async_custom_client": "aiobotocore",
     },
     "cp_thirdparty.artifacts": {"ArtifactStore": "s3transfer"},
+    "cp_thirdparty.observability": {
+        "PrometheusMetrics": "prometheus_client",
+        "prometheus_metrics": "prometheus_client",
+    },
     "cp_thirdparty.testing": {"plugin": "pytest", "strategies": "hypothesis"},
 }
 

@@ -2,11 +2,12 @@
 A worker process that the tests kill: python -m support.worker_child JOURNAL [settings as key=value].
 
 It reaches the local CodePipeline by the environment.  ``engine=`` is ``threads``, ``processes`` or the address of a
-Dask scheduler.  ``kill=after:running:3`` makes it kill itself, without a word, before or after a step of its journal,
-when it comes to the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and
-``rows=FILE`` writes which rows of the failure policy were used.  ``partner=bad`` lets the partner's token store,
-journal, hook and log handler fail again and again.  ``kind=custom`` works on jobs of a custom action.  The other
-settings are those of ``support.long_handlers`` and of the worker.
+Dask scheduler.  ``dynamodb=URL`` has the journal in a table there; its jobs are taken over after ``takeover=`` seconds.
+``kill=after:running:3`` makes it kill itself, without a word, before or after a step of its journal, when it comes to
+the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and ``rows=FILE``
+writes which rows of the failure policy were used.  ``partner=bad`` lets the partner's token store, journal, hook and
+log handler fail again and again.  ``kind=custom`` works on jobs of a
+custom action.  The other settings are those of ``support.long_handlers`` and of the worker.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from botocore.config import Config
 
 from cp_thirdparty import CustomJobClient, JobWorker, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker import JobEvent, SqliteJournal, _failure_policy, _steps, processes
+from cp_thirdparty.worker import DynamoDBJournal, JobEvent, SqliteJournal, _failure_policy, _steps, processes
 from support import long_handlers
+from support.dynamodb import TABLE_NAME, dynalite_client
 from support.handlers import token_of, write_line
 from support.worker_service import ACTION_TYPE, CUSTOM_TYPE
 
@@ -133,7 +135,10 @@ def _executor_of_cluster(address: str) -> Executor:
     return executor
 
 
-def _create_journal(path: Path, settings: dict[str, str]) -> SqliteJournal:
+def _create_journal(path: Path, settings: dict[str, str]) -> SqliteJournal | DynamoDBJournal:
+    if "dynamodb" in settings:
+        client = dynalite_client(settings["dynamodb"])
+        return DynamoDBJournal(TABLE_NAME, client=client, takeover_seconds=float(settings.get("takeover", "3")))
     if "kill" in settings:
         return _Killing(str(path), settings["kill"])
     return _Unreliable(str(path)) if settings.get("partner") == "bad" else SqliteJournal(path)
@@ -165,12 +170,13 @@ def main() -> None:
     attempts = int(settings.get("attempts", "3"))
     journal = _create_journal(path, settings)
     is_custom = settings.get("kind") == "custom"
+    tokens: Any = None if is_custom else _find_tokens(settings)
     client_class: Any = CustomJobClient if is_custom else ThirdPartyJobClient
     worker: JobWorker[Any] = JobWorker(
         partial(client_class.create, config=Config(retries={"total_max_attempts": attempts})),
         CUSTOM_TYPE if is_custom else ACTION_TYPE,
         partial(long_handlers.work, settings=settings),
-        client_tokens=None if is_custom else _find_tokens(settings),
+        client_tokens=tokens,
         journal=journal,
         concurrency=concurrency,
         poll_interval=float(settings.get("poll_interval", "0.05")),

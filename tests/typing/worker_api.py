@@ -37,9 +37,12 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.exceptions import CodePipelineJobError, ContinuationStateError, JournalError, WorkerStuckError
+from cp_thirdparty.observability import HealthServer, PrometheusMetrics, prometheus_metrics
+from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import (
     ArtifactsFactory,
     ClientTokens,
+    DynamoDBJournal,
     EnvironmentTokens,
     EventHook,
     FinishedOutcome,
@@ -54,6 +57,7 @@ from cp_thirdparty.worker import (
     JournalEntry,
     JournalState,
     LambdaHandler,
+    LeasedJournal,
     LostRace,
     MemoryJournal,
     Outcome,
@@ -70,7 +74,10 @@ from cp_thirdparty.worker import (
     Uncertain,
     Unsent,
     WorkerHealth,
+    WorkerMetrics,
     WorkerState,
+    dynamodb_table,
+    journal_policy,
     lambda_policy,
     processes,
     worker_policy,
@@ -453,6 +460,10 @@ def _worker_policy(action_type_id: ActionTypeId, region: str, account: str) -> N
     assert_type(worker_policy(action_type_id, region=region, account=account), dict[str, Any])
 
 
+def _journal_policy(table_name: str, region: str, account: str) -> None:
+    assert_type(journal_policy(table_name, region=region, account=account), dict[str, Any])
+
+
 # --- processor
 
 
@@ -611,6 +622,76 @@ def _run_elsewhere(
     runner: bytes, offer: ThirdPartyJob, deadline: float, may_begin: Callable[[], bool], stopping: threading.Event
 ) -> None:
     assert_type(run_in_executor(runner, offer, deadline, may_begin, stopping), Ran | NotStarted)
+
+
+# --- dynamodb_journal
+
+
+def _dynamodb_journal(
+    one: DynamoDBJournal,
+    table_name: str,
+    clock: Callable[[], float],
+    seconds: float,
+    job: ThirdPartyJob,
+    scope: JobScope,
+    job_id: str,
+    crashes: int,
+    is_suspect: bool,
+    result: Result,
+    outcome: FinishedOutcome,
+    unfinished_only: bool,
+    older_than: float,
+    limit: int,
+) -> None:
+    assert_type(dynamodb_table(table_name), dict[str, Any])
+    assert_type(DynamoDBJournal(table_name), DynamoDBJournal)
+    assert_type(
+        DynamoDBJournal(
+            table_name, client=None, takeover_seconds=seconds, keep_finished=seconds, clock=clock, timer=clock
+        ),
+        DynamoDBJournal,
+    )
+    leased: LeasedJournal = one
+    assert_type(leased.hold(job_id), float)
+    assert_type(leased.recovery_seconds, float)
+    assert_type(one.is_durable, bool)
+    assert_type(one.is_shared, bool)
+    assert_type(one.recovery_seconds, float)
+    assert_type(one.claim(job, scope), bool)
+    one.withdraw(job_id)
+    one.running(job_id, crashes=crashes, is_suspect=is_suspect, is_alone=is_suspect)
+    one.result(job_id, result, may_be_accepted=is_suspect)
+    one.uncertain(job_id)
+    one.finish(job_id, outcome)
+    one.release(job_id, has_begun=is_suspect)
+    assert_type(one.hold(job_id), float)
+    assert_type(one.recover(scope), Recovered)
+    assert_type(one.jobs(unfinished_only=unfinished_only), Iterator[JournalEntry])
+    assert_type(one.prune(older_than=older_than, limit=limit), int)
+    one.end(job_id)
+    one.close()
+
+
+# --- metrics
+
+
+def _metrics(
+    metrics: WorkerMetrics, event: JobEvent, action_type_id: ActionTypeId, health: WorkerHealth, journal: Journal
+) -> None:
+    metrics.record(event, action_type_id)
+    metrics.watch(action_type_id, lambda: health, journal)
+    assert_type(event.party, str | None)
+
+
+def _observability(registry: Any, record: CallRecord, worker: JobWorker[Any]) -> None:
+    metrics = prometheus_metrics(registry)
+    assert_type(metrics, PrometheusMetrics)
+    metrics.on_call(record)
+    _: WorkerMetrics = metrics
+    with HealthServer(worker.health, registry=registry, host="127.0.0.1", port=0) as server:
+        assert_type(server, HealthServer)
+        assert_type(server.port, int)
+        server.close()
 
 
 # --- sqlite_journal

@@ -1,7 +1,8 @@
 """The worker: every acknowledged job ends in exactly one accepted result."""
 
 from cp_thirdparty.worker._processes import ProcessPerJob, processes
-from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName
+from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal, dynamodb_table
+from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName, WorkerMetrics
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.journal import (
@@ -10,6 +11,7 @@ from cp_thirdparty.worker.journal import (
     Journal,
     JournalEntry,
     JournalState,
+    LeasedJournal,
     MemoryJournal,
     Recovered,
     SetAside,
@@ -26,7 +28,7 @@ from cp_thirdparty.worker.outcomes import (
     Uncertain,
     Unsent,
 )
-from cp_thirdparty.worker.policy import lambda_policy, worker_policy
+from cp_thirdparty.worker.policy import journal_policy, lambda_policy, worker_policy
 from cp_thirdparty.worker.processor import JobProcessor
 from cp_thirdparty.worker.results import Continued, Result, Succeeded
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler
@@ -39,6 +41,7 @@ __all__ = [
     "ArtifactsFactory",
     "ClientTokens",
     "Continued",
+    "DynamoDBJournal",
     "EnvironmentTokens",
     "EventHook",
     "FinishedOutcome",
@@ -55,6 +58,7 @@ __all__ = [
     "JournalEntry",
     "JournalState",
     "LambdaHandler",
+    "LeasedJournal",
     "LostRace",
     "MemoryJournal",
     "Outcome",
@@ -72,7 +76,10 @@ __all__ = [
     "Uncertain",
     "Unsent",
     "WorkerHealth",
+    "WorkerMetrics",
     "WorkerState",
+    "dynamodb_table",
+    "journal_policy",
     "lambda_policy",
     "processes",
     "worker_policy",

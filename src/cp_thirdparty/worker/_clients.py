@@ -6,11 +6,14 @@ import functools
 import logging
 import os
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from cp_thirdparty._core.send import HIDDEN_RESULTS, Result
+from cp_thirdparty._core.call import now
+from cp_thirdparty._core.send import CALLS_END_AT, HIDDEN_RESULTS, Result
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import Emitter
@@ -102,6 +105,16 @@ class Clients:
         # Without its message, which may hold anything.
         arguments = (type(failure).__name__, where.name, where.lineno or 0)
         self._emitter.log(logging.ERROR, "a hook raised %s at %s:%d", *arguments)
+
+
+@contextmanager
+def limit_calls(ends_at: float | None) -> Generator[None, None, None]:
+    """End the calls of clients that start in this context at a time of `time.monotonic`; ``None`` for no limit."""
+    token = CALLS_END_AT.set(None if ends_at is None else now() + ends_at - time.monotonic())
+    try:
+        yield
+    finally:
+        CALLS_END_AT.reset(token)
 
 
 def _close(clients: tuple[AnyClient, ...]) -> None:

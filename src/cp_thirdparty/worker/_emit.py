@@ -19,6 +19,7 @@ from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._handler_failures import class_name
+from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName
 from cp_thirdparty.worker.outcomes import (
     Gone,
@@ -69,10 +70,13 @@ class Emitter:
 
     Args:
         hook: Called with each event; ``None`` for log records only.
+
+        count: Called with each event in the thread that emits it; ``None`` for nothing.
     """
 
-    def __init__(self, hook: EventHook | None = None) -> None:
+    def __init__(self, hook: EventHook | None = None, count: EventHook | None = None) -> None:
         self._hook = hook
+        self._count = count
         self._queue = EventQueue(_SIZE, self._report_dropped)
 
     @property
@@ -128,6 +132,7 @@ class Emitter:
         failure_type: FailureType | None = None,
         where: str = "",
         text: str = "",
+        party: str | None = None,
     ) -> None:
         """
         Write the log record of an event and call the hook.
@@ -150,6 +155,8 @@ class Emitter:
             where: The place of an error.
 
             text: What the log has in place of the detail; empty for the detail.
+
+            party: Who can change the reason of a failure; ``None`` for what follows from its type.
         """
         place = job_fields(offer, details)
         event = JobEvent(
@@ -162,7 +169,12 @@ class Emitter:
             action_execution_id=place["action_execution_id"],
             failure_type=failure_type,
             where=where,
+            party=party if failure_type is None else _PARTIES[failure_type],
         )
+        if self._count is not None:
+            raised = call_partner(self._count, event)
+            if isinstance(raised, Raised):
+                self.log(logging.WARNING, "metrics raised %s at the event %s", raised.name, name)
         shown = show_all(text or detail)
         arguments = (name, event.job_id, event.client_id, f" {shown}" if shown else "")
         fields = {**place, "failure_type": failure_type, "job_event": event}
@@ -252,6 +264,15 @@ def _describe(outcome: Outcome) -> tuple[JobEventName, str]:
     detail = outcome.error if isinstance(outcome, (Gone, Unsent, Released)) else ""
     return _NAMES[type(outcome)], detail
 
+
+_PARTIES: Final[Mapping[FailureType, str]] = {
+    FailureType.CONFIGURATION_ERROR: "customer",
+    FailureType.JOB_FAILED: "job",
+    FailureType.PERMISSION_ERROR: "customer",
+    FailureType.REVISION_OUT_OF_SYNC: "customer",
+    FailureType.REVISION_UNAVAILABLE: "customer",
+    FailureType.SYSTEM_UNAVAILABLE: "partner",
+}
 
 _NAMES: Final[Mapping[type[Outcome], JobEventName]] = {
     LostRace: "lost_race",

@@ -66,15 +66,15 @@ class Step(Enum):
 
 
 class Party(Enum):
-    """Whom a failure belongs to."""
+    """Whom a failure belongs to.  The values are those of events."""
 
-    JOB = auto()
+    JOB = "job"
     """The job: CodePipeline has ended it, or its handler has failed."""
-    US = auto()
+    US = "partner"
     """The partner: token store, AWS credentials, clock, code or machine."""
-    SERVICE = auto()
+    SERVICE = "service"
     """The network or CodePipeline."""
-    UNKNOWN = auto()
+    UNKNOWN = "unknown"
     """It cannot be found out."""
 
 

@@ -240,7 +240,8 @@ class Flow:
         name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
         row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
         following = row.next
-        self.steps.notify("executor_failed", job, f"{name}: {row.reason}" if row.reason else name)
+        detail = f"{name}: {row.reason}" if row.reason else name
+        self.steps.notify("executor_failed", job, detail, party=row.party.value)
         if following is Next.END:
             return Gone(job=job.offer, error=name)
         if following is Next.FAIL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
@@ -13,7 +14,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.events import JobEventName
-from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState, Recovered
+from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState, LeasedJournal, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
 
@@ -32,6 +33,7 @@ class Notify(Protocol):
         failure_type: FailureType | None = None,
         where: str = "",
         text: str = "",
+        party: str | None = None,
     ) -> object:
         """Emit the event; ``text`` is what the log has in place of the detail."""
         ...
@@ -52,6 +54,7 @@ class JournalWriter:
         self.scope = scope
         self._notify = notify
         self._emitter = emitter
+        self._is_leased = call_partner(isinstance, journal, LeasedJournal) is True
         self._errors: dict[str, str] = {}
         self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
 
@@ -74,6 +77,28 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
         """
         return self._guard("read", lambda journal: journal.recover(self.scope))
+
+    @property
+    def recovery_seconds(self) -> float:
+        """The most seconds between two calls of `recover`, for a journal with leases; infinite for another one."""
+        journal = self._journal
+        found = (
+            call_partner(lambda: float(cast("LeasedJournal", journal).recovery_seconds))
+            if self._is_leased
+            else math.inf
+        )
+        return math.inf if isinstance(found, Raised) else found
+
+    def hold(self, job: ClaimedJob) -> float:
+        """
+        Return for how many seconds no other worker can take a job over; 0 if one has it.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: It cannot be found out.
+        """
+        if not self._is_leased or not job.is_recorded:
+            return math.inf
+        return self._guard("write", lambda journal: cast("LeasedJournal", journal).hold(job.offer.job_id))
 
     def find_unfinished(self) -> set[str]:
         """

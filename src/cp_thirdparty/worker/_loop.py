@@ -85,7 +85,9 @@ class Loop:
             self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock
         )
         self._flow = Flow(
-            steps=Steps(clients=clients, tokens=tokens, notify=self._notify, clock=settings.clock),
+            steps=Steps(
+                clients=clients, tokens=tokens, notify=self._notify, hold=self._writer.hold, clock=settings.clock
+            ),
             engine=self._engine,
             action_type_id=settings.action_type_id,
             is_idempotent=settings.is_idempotent,

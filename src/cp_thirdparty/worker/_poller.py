@@ -132,7 +132,7 @@ class Poller:
 
     def _wait_for_room(self) -> int:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
-        longest = _LOOK_INTERVAL if self._engine.error is None else self._settings.poll_interval
+        longest = self._look_interval() if self._engine.error is None else self._settings.poll_interval
         self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
         half = self._settings.concurrency // 2
         self._slots.wait(lambda: self._slots.free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
@@ -168,7 +168,7 @@ class Poller:
         failures = failures + 1 if is_broken or isinstance(found, ThirdPartyError) else 0
         if is_patient and self.fatal is None:
             # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
-            self._pause(failures, lambda: bool(offers) and self._has_claimed)
+            self._pause(failures, lambda: (bool(offers) and self._has_claimed) or self._recovery.has_jobs())
         return failures
 
     def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, is_patient: bool) -> None:
@@ -206,4 +206,8 @@ class Poller:
             left = ends_at - self.looped_at
             if left <= 0:
                 return
-            self._slots.wait(lambda: self._stopping.is_set() or is_enough(), min(left, _LOOK_INTERVAL))
+            self._recovery.look()
+            self._slots.wait(lambda: self._stopping.is_set() or is_enough(), min(left, self._look_interval()))
+
+    def _look_interval(self) -> float:
+        return min(_LOOK_INTERVAL, self._recovery.interval)

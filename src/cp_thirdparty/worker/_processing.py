@@ -7,18 +7,16 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
-from cp_thirdparty._core.call import now
-from cp_thirdparty._core.send import CALLS_END_AT
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import AnyJob, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Recorder, Stage
-from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._flow import Flow
@@ -224,16 +222,6 @@ class _NoJournal:
 
     def record(self, job: ClaimedJob) -> None:
         pass
-
-
-@contextmanager
-def limit_calls(ends_at: float | None) -> Generator[None, None, None]:
-    """End the calls of clients that start in this context at a time of `time.monotonic`; ``None`` for no limit."""
-    token = CALLS_END_AT.set(None if ends_at is None else now() + ends_at - time.monotonic())
-    try:
-        yield
-    finally:
-        CALLS_END_AT.reset(token)
 
 
 def run_in_thread(function: Callable[[], _T]) -> asyncio.Future[_T]:

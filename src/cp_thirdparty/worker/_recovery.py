@@ -20,7 +20,7 @@ from cp_thirdparty.worker.outcomes import Outcome, Released, Uncertain, Unsent
 # The error of a job that a stop has left.
 STOPPED: Final = "the worker was stopped"
 
-# Seconds between two checks for jobs that a dead worker of the same journal has left.
+# The most seconds between two checks for jobs that a dead worker of the same journal has left.
 _INTERVAL: Final = 30.0
 
 # Seconds after which CodePipeline is asked again about a job whose ownership is unknown.
@@ -49,6 +49,11 @@ class Recovery:
         keep_finished: Days for which finished jobs are kept; ``None`` without limit.
 
         clock: Returns the time in seconds.
+
+    Attributes:
+        interval: Seconds between two checks for jobs that a dead worker of the same journal has left.
+
+        set_aside: Ids of the jobs that the journal cannot read.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Recovery:
         self._emitter = emitter
         self._keep_finished = keep_finished
         self._clock = clock
+        self.interval = min(_INTERVAL, writer.recovery_seconds)
         self._looked_at = clock()
         self._lock = threading.Lock()  # guards what follows
         self._waiting: deque[JournalEntry] = deque()
@@ -92,7 +98,7 @@ class Recovery:
 
     def look(self) -> None:
         """Do the same from time to time; a journal that cannot be read is logged."""
-        if self._clock() - self._looked_at < _INTERVAL:
+        if self._clock() - self._looked_at < self.interval:
             return
         self._looked_at = self._clock()
         try:

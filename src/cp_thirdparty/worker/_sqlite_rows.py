@@ -106,7 +106,7 @@ def load_scopes(connection: sqlite3.Connection) -> Scopes:
     """Return the scopes of a journal by their keys.  A scope that cannot be read is left out, and so are its rows."""
     scopes: dict[str, JobScope] = {}
     for key, text in connection.execute("SELECT key, scope FROM scopes"):
-        scope = _read_scope(text)
+        scope = read_scope(text)
         if scope is not None:
             scopes[key] = scope
     return scopes
@@ -198,7 +198,8 @@ def _is_time(value: object) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _read_scope(text: object) -> JobScope | None:
+def read_scope(text: object) -> JobScope | None:
+    """Return a scope that `text_of_scope` wrote; ``None`` if it cannot be read."""
     try:
         document = json.loads(text if isinstance(text, str) else "")
         region_name, endpoint_url = document["regionName"], document["endpointUrl"]

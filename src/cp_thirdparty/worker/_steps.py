@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Final, TypeVar
 
 import attrs
@@ -15,7 +17,7 @@ from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_bee
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._failure_policy import Next, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker._kinds import AnyClient, kind_of
@@ -35,6 +37,11 @@ _CLAIM_SECONDS: Final = 25.0
 TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
 
 _RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
+
+
+class NotHeldError(Exception):
+    """A result was not sent, because another worker has the job, or because the journal cannot exclude it."""
+
 
 Wait = Callable[[float], bool]
 """Waits that many seconds; returns ``False`` if there is no time left to try again."""
@@ -75,12 +82,15 @@ class Steps:
 
         notify: Gets each event.
 
+        hold: Returns for how many seconds no other worker can take a job over, and 0 if one has it.
+
         clock: Returns the time in seconds.
     """
 
     clients: Clients
     tokens: TokenLookup | None
     notify: Notify
+    hold: Callable[[ClaimedJob], float] = lambda _job: math.inf
     clock: Callable[[], float] = time.monotonic
 
     def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
@@ -134,6 +144,8 @@ class Steps:
         while True:
             found = self._put(job, wait, may_be_accepted=may_be_accepted)
             result = _result_of(job)
+            if found is None:
+                return LostRace(job=job.offer)
             if not isinstance(found, Failed):
                 return Reported(job=job.offer, result=result)
             if found.row.next is Next.ACCEPT and not job.is_out_of_time(self.clock()):
@@ -162,22 +174,38 @@ class Steps:
             return Unsent(job=job.offer, result=job.result, error=error)
         return Released(job=job.offer, error=error)
 
-    def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | Failed:
-        def send(client: AnyClient, client_token: SecretStr | None) -> bool | ThirdPartyError:
-            report = kind_of(job.offer).report
-            job.note_report(may_be_accepted=True)
-            failure = self.clients.call(report, client, job.offer.job_id, _result_of(job), client_token)
-            return True if failure is None else failure
+    def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | Failed | None:
+        """Put the result; return ``None`` if another worker has taken the job over."""
+        is_lost = False
+
+        def send(client: AnyClient, client_token: SecretStr | None) -> bool | Exception:
+            nonlocal is_lost
+            try:
+                seconds = self.hold(job)
+            except JournalError as failure:
+                return NotHeldError(str(failure))
+            if not seconds:
+                is_lost = True
+                return NotHeldError("another worker has taken the job over")
+            # The job is this worker's until then.
+            with nullcontext() if math.isinf(seconds) else limit_calls(time.monotonic() + seconds):
+                report = kind_of(job.offer).report
+                job.note_report(may_be_accepted=True)
+                return self.clients.call(report, client, job.offer.job_id, _result_of(job), client_token) or True
+
+        def wait_if_ours(seconds: float) -> bool:
+            return not is_lost and wait(seconds)
 
         reporter = lambda: self.clients.reporter  # noqa: E731
-        return self._attempt(job, Step.REPORT, reporter, send, wait, may_be_accepted=may_be_accepted)
+        found = self._attempt(job, Step.REPORT, reporter, send, wait_if_ours, may_be_accepted=may_be_accepted)
+        return None if is_lost else found
 
     def _attempt(
         self,
         job: ClaimedJob,
         step: Step,
         find_client: Callable[[], AnyClient],
-        send: Callable[[AnyClient, SecretStr | None], _T | ThirdPartyError],
+        send: Callable[[AnyClient, SecretStr | None], _T | Exception],
         wait: Wait,
         *,
         may_be_accepted: bool = False,
@@ -201,7 +229,7 @@ class Steps:
             job.note_failure(self.clock(), failed.name if row.party is Party.US else "")
             if step is Step.REPORT:
                 job.note_report(may_be_accepted=may_be_accepted)
-            self.notify("call_failed", job, _describe(step, found))
+            self.notify("call_failed", job, _describe(step, found), party=row.party.value)
             if row.next is Next.RECONNECT:
                 self.clients.reconnect(client)
             if row.next is Next.RENEW_TOKEN:
@@ -218,7 +246,7 @@ class Steps:
         self,
         job: ClaimedJob,
         client: AnyClient,
-        send: Callable[[AnyClient, SecretStr | None], _T | ThirdPartyError],
+        send: Callable[[AnyClient, SecretStr | None], _T | Exception],
     ) -> _T | Exception:
         if job.client_token is None and self.tokens is not None:
             client_token = self._look_up(job, self.tokens)
@@ -251,7 +279,8 @@ def error_name(error: Exception) -> str:
 
 
 def _describe(step: Step, error: Exception) -> str:
-    return f"{step.name.lower()}: {error if isinstance(error, (ThirdPartyError, NoTokenError)) else error_name(error)}"
+    has_message = isinstance(error, (ThirdPartyError, NoTokenError, NotHeldError))
+    return f"{step.name.lower()}: {error if has_message else error_name(error)}"
 
 
 def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None:

@@ -69,7 +69,7 @@ def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, de
             continue
         is_cause = row.is_suspect == ALONE or running[row.owner] == 1
         is_innocent = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
-        entry = found if is_innocent else _mark_crash(found, is_cause=is_cause)
+        entry = found if is_innocent else mark_crash(found, is_cause=is_cause)
         if is_ours and row.job_id not in taken:
             taken.add(row.job_id)
             entries.append(entry)
@@ -110,7 +110,7 @@ def _release(connection: sqlite3.Connection, row: Row) -> None:
         connection.execute("UPDATE entries SET owner = NULL WHERE id = ?", (row.id,))
 
 
-def _mark_crash(entry: JournalEntry, *, is_cause: bool) -> JournalEntry:
+def mark_crash(entry: JournalEntry, *, is_cause: bool) -> JournalEntry:
     """
     Return an entry with the crash or the suspicion that follows from the death of its owner.
 

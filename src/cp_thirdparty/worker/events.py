@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from cp_thirdparty._text import show, show_all, show_optional
 from cp_thirdparty.enums import FailureType
+from cp_thirdparty.models import ActionTypeId
+from cp_thirdparty.worker.health import WorkerHealth
+from cp_thirdparty.worker.journal import Journal
 
-__all__ = ["EventHook", "JobEvent", "JobEventName"]
+__all__ = ["EventHook", "JobEvent", "JobEventName", "WorkerMetrics"]
 
 JobEventName: TypeAlias = Literal[
     "claimed",
@@ -100,6 +103,10 @@ class JobEvent:
         where: For ``"handler_failed"``: the way to the exception by lines of code, outermost first; empty otherwise.
 
             .. versionadded:: 0.2.0
+        party: Who can change the reason of a failure: ``"customer"``, ``"partner"``, ``"service"`` (CodePipeline or the
+            network), ``"job"`` if the work itself has failed, or ``"unknown"``; ``None`` if nothing failed.
+
+            .. versionadded:: 0.2.0
     """
 
     name: JobEventName
@@ -112,6 +119,7 @@ class JobEvent:
     action_execution_id: str | None = attrs.field(default=None, converter=show_optional)
     failure_type: FailureType | None = None
     where: str = attrs.field(default="", converter=show_all)
+    party: str | None = None
 
 
 EventHook = Callable[[JobEvent], object]
@@ -123,3 +131,21 @@ block: the jobs go on, up to 3,000 events and log records wait, and further ones
 `WorkerHealth.dropped_events`.  `JobWorker.run`, `JobWorker.run_once` and `JobProcessor.process` wait at most 2 seconds
 for it before they return.
 """
+
+
+class WorkerMetrics(Protocol):
+    """
+    Records the metrics of a worker, such as `cp_thirdparty.observability.PrometheusMetrics`.
+
+    What a method raises is logged and ignored.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def record(self, event: JobEvent, action_type_id: ActionTypeId) -> object:
+        """Count an event.  It is called in the thread of the job, which waits for it, so it must not block."""
+        ...
+
+    def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> object:
+        """Keep where to read the state of a worker.  The worker calls it once, when it is created."""
+        ...

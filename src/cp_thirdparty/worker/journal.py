@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -21,6 +21,7 @@ __all__ = [
     "Journal",
     "JournalEntry",
     "JournalState",
+    "LeasedJournal",
     "MemoryJournal",
     "Recovered",
     "SetAside",
@@ -283,6 +284,36 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Release all unfinished jobs, and close what the journal holds open."""
+        ...
+
+
+@runtime_checkable
+class LeasedJournal(Journal, Protocol):
+    """
+    A journal whose jobs other workers take over after some time without a sign of life, because they cannot see whether
+    the process is alive.
+
+    Before each attempt to report a result, the worker asks `hold` whether it still has the job.
+
+    .. versionadded:: 0.2.0
+    """
+
+    @property
+    def recovery_seconds(self) -> float:
+        """Seconds between two calls of `recover`, so that jobs are taken over in time."""
+        ...
+
+    def hold(self, job_id: str) -> float:
+        """
+        Confirm by a write that this object still has the job.
+
+        Returns:
+            For how many seconds no other worker can take the job over; 0 if one has it, or may have it.  The attempt to
+            report the result ends before.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: It cannot be found out.  The worker tries again later.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The least IAM policy that a worker of one action type needs."""
+"""The least IAM policies that a worker needs: for one action type, and for a journal in DynamoDB."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from cp_thirdparty.enums import ActionOwner
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
-__all__ = ["lambda_policy", "worker_policy"]
+__all__ = ["journal_policy", "lambda_policy", "worker_policy"]
 
+# What a `DynamoDBJournal` calls.
+_JOURNAL = ("BatchWriteItem", "DeleteItem", "PutItem", "Query")
+_TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
 
@@ -56,30 +59,55 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         if not member.is_known:
             # It would be part of an ARN, in which an asterisk means anything.
             raise InvalidRequestError(f"action_type_id.{part}", "must be one that CodePipeline has")
-    if not _ACCOUNT.fullmatch(account):
-        raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
-    partition = _partition(region)
-    if partition is None:
-        raise InvalidRequestError("region", "must be the name of an AWS region")
+    partition = _check_place(region, account)
     parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
     operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
     # The user guide writes the owner of custom actions in lower case, everything else does not.
     spellings = ["custom" + parts.removeprefix("Custom"), parts] if operations is CUSTOM else [parts]
     prefix = f"arn:{partition}:codepipeline:{region}"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "CustomJobs" if operations is CUSTOM else "ThirdPartyJobs",
-                "Effect": "Allow",
-                "Action": [f"codepipeline:{operation}" for operation in sorted(operations.names)],
-                "Resource": [
-                    *(f"{prefix}::actionType:{each}/" for each in spellings),
-                    f"{prefix}:{account}:actiontype:{parts}",
-                ],
-            }
-        ],
-    }
+    resources = [*(f"{prefix}::actionType:{each}/" for each in spellings), f"{prefix}:{account}:actiontype:{parts}"]
+    sid = "CustomJobs" if operations is CUSTOM else "ThirdPartyJobs"
+    return _create_policy(sid, [f"codepipeline:{operation}" for operation in sorted(operations.names)], resources)
+
+
+def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, Any]:
+    """
+    Return the least IAM policy for a `DynamoDBJournal`: four operations, on its table only.
+
+    Args:
+        table_name: The table of the journal.
+
+        region: The AWS region of the table, such as ``"us-east-1"``.
+
+        account: The 12 digits of the AWS account of the table.
+
+    Returns:
+        The policy document, ready for `json.dumps`.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule.
+
+    .. versionadded:: 0.2.0
+    """
+    if not _TABLE.fullmatch(table_name):
+        raise InvalidRequestError("table_name", "must be the name of a DynamoDB table")
+    resource = f"arn:{_check_place(region, account)}:dynamodb:{region}:{account}:table/{table_name}"
+    return _create_policy("Journal", [f"dynamodb:{operation}" for operation in _JOURNAL], [resource])
+
+
+def _create_policy(sid: str, actions: list[str], resources: list[str] | str) -> dict[str, Any]:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _check_place(region: str, account: str) -> str:
+    """Check a region and an account, and return the partition of the region."""
+    if not _ACCOUNT.fullmatch(account):
+        raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
+    partition = _partition(region)
+    if partition is None:
+        raise InvalidRequestError("region", "must be the name of an AWS region")
+    return partition
 
 
 def lambda_policy() -> dict[str, Any]:
@@ -94,17 +122,8 @@ def lambda_policy() -> dict[str, Any]:
 
     .. versionadded:: 0.2.0
     """
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "JobResults",
-                "Effect": "Allow",
-                "Action": ["codepipeline:PutJobFailureResult", "codepipeline:PutJobSuccessResult"],
-                "Resource": "*",
-            }
-        ],
-    }
+    actions = ["codepipeline:PutJobFailureResult", "codepipeline:PutJobSuccessResult"]
+    return _create_policy("JobResults", actions, "*")
 
 
 def _partition(region: str) -> str | None:

@@ -15,11 +15,11 @@ from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
 from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
-from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
-from cp_thirdparty.worker._processing import Processing, find_patience, has_time, limit_calls, run_in_thread
+from cp_thirdparty.worker._processing import Processing, find_patience, has_time, run_in_thread
 from cp_thirdparty.worker.events import EventHook
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner

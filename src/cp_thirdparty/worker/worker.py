@@ -37,7 +37,7 @@ from cp_thirdparty.worker._kinds import kind_of_type
 from cp_thirdparty.worker._loop import Loop
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._settings import Settings
-from cp_thirdparty.worker.events import EventHook
+from cp_thirdparty.worker.events import EventHook, WorkerMetrics
 from cp_thirdparty.worker.health import WorkerHealth
 from cp_thirdparty.worker.journal import Journal, MemoryJournal
 from cp_thirdparty.worker.outcomes import Outcome
@@ -127,6 +127,11 @@ class JobWorker(Generic[_ConfigurationT]):
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
             of its own.  It may block or raise; `run` and `run_once` wait at most 2 seconds for it before they return.
 
+        metrics: Counts each event in the thread of its job, such as
+            `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.
+
+            .. versionadded:: 0.2.0
+
         clock: Returns the time in seconds, for intervals and deadlines.
 
     Raises:
@@ -158,6 +163,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
@@ -230,6 +236,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
@@ -254,6 +261,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_instance("action_type_id", action_type_id, ActionTypeId)
@@ -291,7 +299,8 @@ class JobWorker(Generic[_ConfigurationT]):
         self._executor = executor
         if executor is not None:
             pickle_runner(self._runner)  # raises here, and not for the first job
-        emitter = Emitter(on_event)
+        count = None if metrics is None else lambda event: metrics.record(event, action_type_id)
+        emitter = Emitter(on_event, count)
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
@@ -313,6 +322,8 @@ class JobWorker(Generic[_ConfigurationT]):
         self._clients: Clients | None = None
         self._loop: Loop | None = None
         self._stops = 0
+        if metrics is not None:
+            metrics.watch(action_type_id, self.health, self._journal)
 
     def run(self, *, handle_signals: bool = False) -> bool:
         """

@@ -1,0 +1,123 @@
+"""An HTTP server for the probes of an orchestrator and the scrape of Prometheus."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Final
+
+from typing_extensions import Self
+
+from cp_thirdparty._lazy import is_installed, missing_extra
+from cp_thirdparty.worker import WorkerHealth
+
+# Seconds in which a client must send its request.
+_REQUEST_SECONDS: Final = 5.0
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class HealthServer:
+    """
+    Serves ``/live``, ``/ready`` and, with a registry, ``/metrics``.  A context manager.
+
+    ``/live`` is 200 while `WorkerHealth.is_alive`, and ``/ready`` while `WorkerHealth.is_ready`; otherwise both are
+    503.  The responses hold no id of a job.  The server has threads of its own, so a worker whose slots are all busy
+    still responds.
+
+    Args:
+        health: Returns the health, such as ``worker.health``.
+
+        registry: The registry of prometheus_client whose metrics are served; ``None`` for none.
+
+        host: The address to listen on.  The default is reachable from this machine only; give ``"0.0.0.0"`` in a
+            container whose probes come from outside.
+
+        port: The port; 0 for a free one.
+
+    Raises:
+        ImportError: There is a registry, but prometheus_client is not installed.
+
+        OSError: The port cannot be used.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(
+        self, health: Callable[[], WorkerHealth], *, registry: Any = None, host: str = "127.0.0.1", port: int = 8080
+    ) -> None:
+        if registry is not None and not is_installed("prometheus_client"):
+            raise missing_extra("prometheus_client")
+        self._server = _Server((host, port), health, registry)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="cp-thirdparty-health", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._server.server_port
+
+    def close(self) -> None:
+        """Stop to listen."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], health: Callable[[], WorkerHealth], registry: Any) -> None:
+        self.health = health
+        self.registry = registry
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print no traceback for a client that has gone."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _REQUEST_SECONDS
+    server_version = "cp-thirdparty"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Respond to a probe or a scrape."""
+        path = self.path.partition("?")[0]
+        if path == "/live":
+            self._send_state(is_good=self.server.health().is_alive)
+        elif path == "/ready":
+            self._send_state(is_good=self.server.health().is_ready)
+        elif path == "/metrics" and self.server.registry is not None:
+            from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - an extra
+
+            self._send(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+        else:
+            self._send(404, b"not found\n")
+
+    do_HEAD = do_GET  # noqa: N815 - the name that `http.server` calls
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of `http.server`
+        """Log nothing: probes come every few seconds."""
+
+    def _send_state(self, *, is_good: bool) -> None:
+        self._send(200 if is_good else 503, b"yes\n" if is_good else b"no\n")
+
+    def _send(self, status: int, body: bytes, content_type: str = _TEXT) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)

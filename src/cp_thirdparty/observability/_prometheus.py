@@ -1,0 +1,176 @@
+"""Metrics of calls and workers for Prometheus.  Every label has few values."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import attrs
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as Count
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from cp_thirdparty import exceptions
+from cp_thirdparty._core.operations import OPERATION_NAMES
+from cp_thirdparty.models import ActionTypeId
+from cp_thirdparty.telemetry import CallRecord
+from cp_thirdparty.worker import JobEvent, Journal, JournalEntry, JournalState, WorkerHealth
+
+# What a label has for a value that this library does not know: a peer cannot add values.
+_OTHER: Final = "other"
+
+_ERRORS: Final = frozenset(exceptions.__all__)
+
+# Upper bounds in seconds: of a call, whose deadline is 60 s by default, and of a job, which may take 12 h.
+_CALL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
+_JOB_BUCKETS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0)
+
+# Name of a gauge -> its help, and its value from the health of a worker; `None` is left out.
+_GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = {
+    "worker_alive": ("1 if the worker runs and its threads go on", lambda health: health.is_alive),
+    "worker_ready": ("1 if the worker accepts jobs", lambda health: health.is_ready),
+    "worker_free_slots": ("How many more jobs the worker can accept", lambda health: health.free_slots),
+    "worker_jobs": ("Jobs that have not ended", lambda health: health.in_flight),
+    "worker_loop_age_seconds": ("Time since the worker's threads went on", lambda health: health.seconds_since_loop),
+    "worker_poll_age_seconds": ("Time since the last successful poll", lambda health: health.seconds_since_poll),
+    "worker_unsent_age_seconds": ("Age of the oldest unaccepted result", lambda health: health.oldest_unsent_result),
+    "worker_stalled_jobs": ("Claimed jobs that wait for the partner", lambda health: len(health.stalled)),
+    "worker_kept_jobs": ("Jobs that the journal keeps for a later attempt", lambda health: len(health.kept)),
+    "worker_uncertain_jobs": ("Jobs whose ownership is unknown", lambda health: len(health.uncertain)),
+    "worker_set_aside_jobs": ("Jobs whose journal entry cannot be read", lambda health: len(health.set_aside)),
+    "worker_overdue_jobs": ("Ended jobs whose handlers still run", lambda health: len(health.overdue)),
+    "worker_dropped_events": ("Events that a slow hook has missed", lambda health: health.dropped_events),
+}
+
+
+def prometheus_metrics(registry: CollectorRegistry) -> PrometheusMetrics:
+    """
+    Register the metrics of this library, and return what records them.
+
+    Args:
+        registry: A ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``.
+
+    Raises:
+        ValueError: The registry has these metrics already.
+
+    .. versionadded:: 0.2.0
+    """
+    return PrometheusMetrics(registry)
+
+
+class PrometheusMetrics(Collector):
+    """
+    Records calls and events, and reads the state of workers at each scrape.  Thread-safe.
+
+    Create it by `prometheus_metrics`.  Pass it to `cp_thirdparty.JobWorker` as ``metrics``, and its method `on_call` to
+    `cp_thirdparty.ThirdPartyJobClient.create`.  Several workers may share one.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._lock = threading.Lock()
+        self._workers: dict[str, list[Callable[[], WorkerHealth]]] = {}
+        self._journals: list[Journal] = []
+        self._calls = Count("cp_thirdparty_calls", "Calls of CodePipeline", ("operation", "error"), registry=registry)
+        self._call_seconds = Histogram(
+            "cp_thirdparty_call_seconds",
+            "Seconds of a call with all attempts",
+            ("operation",),
+            buckets=_CALL_BUCKETS,
+            registry=registry,
+        )
+        self._events = Count(
+            "cp_thirdparty_job_events",
+            "Events of jobs",
+            ("action_type", "event", "failure_type", "party"),
+            registry=registry,
+        )
+        self._job_seconds = Histogram(
+            "cp_thirdparty_job_seconds",
+            "Seconds from the offer of a job to its accepted result",
+            ("action_type",),
+            buckets=_JOB_BUCKETS,
+            registry=registry,
+        )
+        registry.register(self)
+
+    def on_call(self, record: CallRecord) -> None:
+        """Count a call; for the argument ``on_call`` of a client."""
+        operation = record.operation_name if record.operation_name in OPERATION_NAMES else _OTHER
+        error = "" if record.error is None else record.error if record.error in _ERRORS else _OTHER
+        self._calls.labels(operation, error).inc()
+        self._call_seconds.labels(operation).observe(record.seconds)
+
+    def record(self, event: JobEvent, action_type_id: ActionTypeId) -> None:
+        """Count an event of a job; the worker calls it."""
+        action_type = _name_of(action_type_id)
+        failure_type = "" if event.failure_type is None else event.failure_type.value
+        self._events.labels(action_type, event.name, failure_type, event.party or "").inc()
+        if event.seconds is not None:
+            self._job_seconds.labels(action_type).observe(event.seconds)
+
+    def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> None:
+        """Read the health and the journal of a worker at each scrape; the worker calls it."""
+        with self._lock:
+            self._workers.setdefault(_name_of(action_type_id), []).append(health)
+            if journal not in self._journals:
+                self._journals.append(journal)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that the registry does not read workers when it registers this object."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the state of the workers and their journals; the registry calls it at each scrape."""
+        with self._lock:
+            workers = [(name, health()) for name, healths in self._workers.items() for health in healths]
+            journals = tuple(self._journals)
+        for name, (text, read) in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"cp_thirdparty_{name}", text, labels=("action_type", "worker"))
+            for number, (action_type, health) in enumerate(workers):
+                value = read(health)
+                if value is not None:
+                    gauge.add_metric((action_type, str(number)), value)
+            yield gauge
+        yield from _collect_journals(journals)
+
+
+def _collect_journals(journals: Iterable[Journal]) -> Iterator[Metric]:
+    prefix = "cp_thirdparty_journal"
+    readable = GaugeMetricFamily(f"{prefix}_readable", "1 if the journal can be read", labels=("journal",))
+    jobs = GaugeMetricFamily(f"{prefix}_jobs", "Unfinished jobs of the journal", labels=("journal", "state"))
+    age = GaugeMetricFamily(f"{prefix}_age_seconds", "Age of the oldest unfinished job", labels=("journal",))
+    for number, journal in enumerate(map(_read, journals)):
+        label = (str(number),)
+        readable.add_metric(label, journal is not None)
+        if journal is None:
+            continue
+        states = Counter(entry.state for entry in journal)
+        for state in set(JournalState) - {JournalState.DONE}:
+            jobs.add_metric((*label, state.value), states[state])
+        now = time.time()
+        age.add_metric(label, max((now - _since(entry) for entry in journal), default=0.0))
+    yield from (readable, jobs, age)
+
+
+def _name_of(action_type_id: ActionTypeId) -> str:
+    category, owner, provider, version = attrs.astuple(action_type_id)
+    return f"{owner}/{category}/{provider}/{version}"
+
+
+def _since(entry: JournalEntry) -> float:
+    return entry.changed_at if entry.claimed_at is None else entry.claimed_at
+
+
+def _read(journal: Journal) -> list[JournalEntry] | None:
+    """Return the unfinished jobs of a journal; ``None`` if it cannot be read."""
+    try:
+        return list(journal.jobs(unfinished_only=True))
+    except Exception:  # noqa: BLE001 - a journal of the partner may raise anything, and the other metrics must go on
+        return None

@@ -1,0 +1,221 @@
+"""Jobs as items of a DynamoDB table, and which of them a worker takes over."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+import attrs
+
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.models import AnyJob
+from cp_thirdparty.worker._dynamodb_table import DONE, OPEN, PARTITION, SORT, Item, Table
+from cp_thirdparty.worker._kinds import nonce_of
+from cp_thirdparty.worker._lease import LEASE, Lease
+from cp_thirdparty.worker._sqlite_rows import ALONE, Row, read_row, read_scope, scope_key, text_of_scope
+from cp_thirdparty.worker._takeover import mark_crash
+from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
+
+_JOB: Final = "job#"
+
+# The key of a scope that cannot be read.
+_NO_SCOPE: Final = "?"
+
+# The cause of a worker's death: none of its jobs, or one of several; otherwise the sort key of the one job.
+_NONE: Final = "none"
+_SEVERAL: Final = "several"
+
+_UNCHANGED: Final = "#state = :state AND #changed_at = :changed_at"
+
+
+@attrs.frozen
+class OpenItems:
+    """
+    What a table has of unfinished jobs.
+
+    Attributes:
+        leases: Name of a worker -> its lease.
+        jobs: The jobs.
+    """
+
+    leases: dict[str, Item]
+    jobs: list[Item]
+
+    def list_dead(self, dead: Collection[str]) -> set[str]:
+        """Return the workers without a living lease, from those whose leases are over."""
+        # A worker has its lease before it has a job, and jobs are read before leases.
+        return {*dead, *(str(item["owner"]) for item in self.jobs if "owner" in item)} - (self.leases.keys() - dead)
+
+
+def read_open(table: Table) -> OpenItems:
+    """Read the unfinished jobs and the leases."""
+    items = list(table.query(OPEN))
+    leases = {item[SORT].removeprefix(LEASE): item for item in items if item[SORT].startswith(LEASE)}
+    return OpenItems(leases, [item for item in items if item[SORT].startswith(_JOB)])
+
+
+def create_item(job: AnyJob, scope: JobScope, *, owner: str, now: float) -> Item:
+    """Return the item of a job that is about to be acknowledged."""
+    text = text_of_scope(scope)
+    return {
+        PARTITION: OPEN,
+        SORT: f"{_JOB}{scope_key(text)}#{job.job_id}",
+        "scope": text,
+        "job_id": job.job_id,
+        "client_id": job.client_id,
+        "nonce": nonce_of(job),
+        "state": JournalState.CLAIMING.value,
+        "may_be_accepted": 1,
+        "crashes": 0,
+        "is_suspect": 0,
+        "owner": owner,
+        "write": uuid.uuid4().hex,  # by which a request that botocore repeats recognises its own effect
+        "began_at": now,
+        "changed_at": now,
+    }
+
+
+def finished(item: Item, *, outcome: str, now: float, expires_at: int | None) -> Item:
+    """Return the item of a finished job.  Its key has the time of the claim, so writing it twice leaves one."""
+    began_at = item.get("began_at")
+    key = sort_by_time(began_at if isinstance(began_at, (int, float)) else now)
+    return {
+        **{name: value for name, value in item.items() if name not in ("owner", "write")},
+        PARTITION: DONE,
+        SORT: key + item[SORT].removeprefix(_JOB),
+        "state": JournalState.DONE.value,
+        "outcome": outcome,
+        "changed_at": now,
+        "expires_at": expires_at,
+    }
+
+
+def sort_by_time(seconds: float) -> str:
+    """Return the start of the sort keys of jobs that were claimed at a time."""
+    return f"{seconds:020.6f}#"
+
+
+def read_item(item: Item, *, is_owner_alive: bool | None) -> JournalEntry | SetAside:
+    """Return the entry of a job, or what is wrong with its item."""
+    row = _row_of(item)
+    scope = read_scope(item.get("scope"))
+    scopes = {} if scope is None else {row.scope: scope}
+    return read_row(row, scopes, is_owner_alive=is_owner_alive)
+
+
+def _row_of(item: Item) -> Row:
+    """Return the same as a row of a journal in SQLite, so that one set of rules reads both."""
+    values = {name: item.get(name) for name in attrs.fields_dict(Row)}
+    times = {name: float(item[name]) for name in ("claimed_at", "changed_at") if isinstance(item.get(name), int)}
+    scope = item.get("scope")
+    key = scope_key(scope) if isinstance(scope, str) else _NO_SCOPE
+    return Row(**{**values, **times, "id": item[SORT], "scope": key})
+
+
+class Takeover:
+    """
+    One look at the table: it moves the jobs of dead workers, and takes those of one scope.
+
+    Args:
+        table: The table.
+        lease: Who gets the jobs.
+        scope: The scope.
+        find_taken: Returns the ids of the jobs that this worker has.
+    """
+
+    def __init__(self, table: Table, lease: Lease, scope: JobScope, find_taken: Callable[[], Iterable[str]]) -> None:
+        self._table = table
+        self._lease = lease
+        self._scope = scope
+        self._find_taken = find_taken
+        self._taken: set[str] = set()
+        self._entries: list[JournalEntry] = []
+        self._set_aside: list[SetAside] = []
+        self.items: list[Item] = []
+
+    def run(self) -> Recovered:
+        """
+        Move the jobs; those that are now this worker's are in `items`.
+
+        Raises:
+            JournalError: The table cannot be read or written, and nothing was taken.
+        """
+        found = read_open(self._table)
+        # After the read: a claim of another thread that the read has seen is known by now.
+        self._taken = set(self._find_taken())
+        try:
+            self._move_all(found)
+        except JournalError:
+            if not self._entries:
+                raise  # otherwise the jobs that were taken go on, and the next look continues
+        return Recovered(entries=tuple(self._entries), set_aside=tuple(self._set_aside))
+
+    def _move_all(self, found: OpenItems) -> None:
+        dead = self._lease.find_dead(found.leases)
+        others = found.leases.keys() - dead - {self._lease.name}
+        for owner in sorted(found.list_dead(dead)):
+            jobs = [item for item in found.jobs if item.get("owner") == owner]
+            cause: str | None = _find_cause(jobs)
+            lease = found.leases.get(owner)
+            if lease is not None and lease.get("dead_by") in others:
+                continue  # which moves its jobs
+            if lease is not None:
+                cause = self._lease.seize(lease, str(cause))
+            if cause is None:
+                continue
+            moved = [self._move(item, cause) for item in jobs]  # each, also after one that has changed
+            if lease is not None and all(moved):
+                self._lease.remove(lease)
+        for item in found.jobs:
+            # This worker's own name is on a job that it does not know if the response to a take was lost.
+            if item.get("owner") in (None, self._lease.name) and item.get("job_id") not in self._taken:
+                self._move(item, _NONE)
+
+    def _move(self, item: Item, cause: str) -> bool:
+        """Take a job or release it; return ``False`` if it has changed, so that the next look must see to it."""
+        entry = read_item(item, is_owner_alive=True)
+        if isinstance(entry, SetAside):
+            if read_scope(item.get("scope")) in (None, self._scope):
+                self._set_aside.append(entry)
+            return True
+        if cause in (_SEVERAL, item[SORT]):
+            entry = mark_crash(entry, is_cause=cause != _SEVERAL)
+        is_ours = entry.scope == self._scope and entry.job.job_id not in self._taken
+        if not is_ours and item.get("owner") in (None, self._lease.name):
+            return True
+        moved = {
+            **item,
+            "crashes": entry.crashes,
+            "is_suspect": int(entry.is_suspect),
+            "owner": self._lease.name if is_ours else None,
+            "write": uuid.uuid4().hex,
+        }
+        if not self._put(moved, item):
+            return False
+        if is_ours:
+            self._taken.add(entry.job.job_id)
+            self._entries.append(entry)
+            self.items.append(moved)
+        return True
+
+    def _put(self, moved: Item, before: Item) -> bool:
+        owner = before.get("owner")
+        condition = "attribute_not_exists(#owner)" if owner is None else "#owner = :owner"
+        return self._table.put(
+            moved,
+            f"({condition} AND {_UNCHANGED}) OR #write = :write",
+            **({} if owner is None else {"owner": owner}),
+            state=before["state"],
+            changed_at=before["changed_at"],
+            write=moved["write"],
+        )
+
+
+def _find_cause(jobs: Iterable[Item]) -> str:
+    """Return which job of a dead worker may be the cause of its death."""
+    running = [row for row in map(_row_of, jobs) if row.may_be_running]
+    suspects = [row for row in running if row.is_suspect == ALONE] or running
+    if not suspects:
+        return _NONE
+    return str(suspects[0].id) if len(suspects) == 1 else _SEVERAL

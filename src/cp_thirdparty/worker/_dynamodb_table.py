@@ -1,0 +1,155 @@
+"""The DynamoDB table of a journal: its keys, its requests and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cp_thirdparty._core.settings import prepare
+from cp_thirdparty._text import show
+from cp_thirdparty.exceptions import JournalError
+
+Item = dict[str, Any]
+"""An item as Python values: strings, integers and floats.  What a journal does not write has DynamoDB's own form."""
+
+PARTITION: Final = "pk"
+SORT: Final = "sk"
+EXPIRY: Final = "expires_at"
+
+# The partition of unfinished jobs and leases, which a worker reads to find jobs, and that of finished jobs.
+OPEN: Final = "open"
+DONE: Final = "done"
+
+# The most items of a `BatchWriteItem` (API reference).
+_BATCH: Final = 25
+
+# A request that hangs must end long before the lease of a worker.
+_CONFIG: Final = Config(
+    connect_timeout=2,
+    read_timeout=4,
+    max_pool_connections=50,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    user_agent_extra="cp-thirdparty",
+)
+
+_CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+
+
+def create_client() -> Any:
+    """Create a client of DynamoDB with the region and the credentials of the environment."""
+    session = botocore.session.Session()
+    prepare(session)
+    return session.create_client("dynamodb", config=_CONFIG)
+
+
+class Table:
+    """
+    The requests of a journal.  Thread-safe.
+
+    Args:
+        client: A client of botocore or boto3 for DynamoDB.
+        name: The table.
+    """
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def put(self, item: Item, condition: str = "", **values: Any) -> bool:
+        """
+        Write an item; return ``False`` if the condition does not hold.
+
+        Args:
+            item: The item, with its keys; ``None`` is left out.
+            condition: DynamoDB's condition, with attributes as ``#name`` and values as ``:name``.
+            values: The values of the condition.
+        """
+        return self._write(self._client.put_item, {"Item": _encode(item)}, condition, values)
+
+    def delete(self, item: Item, condition: str, **values: Any) -> bool:
+        """Delete an item; return ``False`` if the condition does not hold."""
+        key = _encode({name: item[name] for name in (PARTITION, SORT)})
+        return self._write(self._client.delete_item, {"Key": key}, condition, values)
+
+    def query(self, partition: str, *, before: str | None = None) -> Iterator[Item]:
+        """
+        Yield the items of a partition in the order of their sort keys, read consistently.
+
+        Args:
+            partition: The partition key.
+            before: Only items whose sort key is less; ``None`` for all.
+        """
+        condition, values = f"{PARTITION} = :partition", {"partition": partition}
+        if before is not None:
+            condition, values = f"{condition} AND {SORT} < :before", {**values, "before": before}
+        request: dict[str, Any] = {
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": {f":{name}": value for name, value in _encode(values).items()},
+            "ConsistentRead": True,
+        }
+        while True:
+            page = self._call(self._client.query, "read", TableName=self._name, **request)
+            yield from map(_decode, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def delete_all(self, items: Sequence[Item]) -> int:
+        """Delete items without a condition, and return how many were deleted: fewer if the table is throttled."""
+        deleted = 0
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            keys = [_encode({name: item[name] for name in (PARTITION, SORT)}) for item in batch]
+            requests = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
+            rest = self._call(self._client.batch_write_item, "written", RequestItems=requests)["UnprocessedItems"]
+            deleted += len(batch) - len(rest.get(self._name, ()))
+        return deleted
+
+    def _write(self, method: Any, request: dict[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
+        if condition:
+            names = {part: part[1:] for part in condition.replace("(", " ").replace(")", " ").split() if part[0] == "#"}
+            encoded = {f":{name}": value for name, value in _encode(values).items()}
+            request = {
+                **request,
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": names,
+                **({"ExpressionAttributeValues": encoded} if encoded else {}),
+            }
+        return self._call(method, "written", TableName=self._name, **request) is not None
+
+    def _call(self, method: Callable[..., Any], what: str, **request: Any) -> Any:
+        """Return the response, or ``None`` if a condition does not hold."""
+        try:
+            return method(**request)
+        except ClientError as error:
+            reason = show(error.response.get("Error", {}).get("Code", type(error).__name__))
+        except BotoCoreError as error:
+            reason = type(error).__name__
+        if reason == _CONDITION_FAILED:
+            return None
+        raise JournalError(f"the journal's table {show(self._name)} cannot be {what}: {reason}")
+
+
+def _encode(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {"S": value} if isinstance(value, str) else {"N": repr(value)}
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _decode(item: Mapping[str, Any]) -> Item:
+    return {name: _decode_value(value) for name, value in item.items()}
+
+
+def _decode_value(value: Mapping[str, Any]) -> Any:
+    if "S" in value:
+        return value["S"]
+    if "N" in value:
+        number = float(value["N"])
+        return int(number) if number.is_integer() else number
+    return value

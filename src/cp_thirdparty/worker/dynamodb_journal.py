@@ -1,0 +1,375 @@
+"""`DynamoDBJournal`: a journal in a DynamoDB table, for workers of several machines without a durable disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+import attrs
+
+from cp_thirdparty import _limits
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.models import AnyJob
+from cp_thirdparty.worker._arguments import check_days
+from cp_thirdparty.worker._dynamodb_rows import (
+    Takeover,
+    create_item,
+    finished,
+    read_item,
+    read_open,
+    sort_by_time,
+)
+from cp_thirdparty.worker._dynamodb_table import DONE, EXPIRY, PARTITION, SORT, Item, Table, create_client
+from cp_thirdparty.worker._lease import Lease, read_timer
+from cp_thirdparty.worker._result_text import text_of
+from cp_thirdparty.worker._sqlite_rows import ALONE
+from cp_thirdparty.worker.journal import FinishedOutcome, JobScope, JournalEntry, JournalState, Recovered
+from cp_thirdparty.worker.results import Result
+
+__all__ = ["DynamoDBJournal", "dynamodb_table"]
+
+_SECONDS_OF_A_DAY: Final = 86_400
+
+# Seconds for which a write counts as directly before the report of a result.
+_FRESH: Final = 1.0
+
+# The part of a lease that must be left for a report: with less it would hardly succeed.
+_LEAST: Final = 1 / 4
+
+_OWN: Final = "#owner = :owner"
+_ENDED: Final[FinishedOutcome] = "ended by an operator"
+
+
+def dynamodb_table(table_name: str) -> dict[str, Any]:
+    """
+    Return the arguments of ``create_table`` for the table of a `DynamoDBJournal`.
+
+    Set its time to live too, on the attribute ``expires_at``, so that DynamoDB deletes finished jobs at no charge.
+
+    Args:
+        table_name: The table.
+
+    .. versionadded:: 0.2.0
+    """
+    return {
+        "TableName": table_name,
+        "AttributeDefinitions": [
+            {"AttributeName": PARTITION, "AttributeType": "S"},
+            {"AttributeName": SORT, "AttributeType": "S"},
+        ],
+        "KeySchema": [
+            {"AttributeName": PARTITION, "KeyType": "HASH"},
+            {"AttributeName": SORT, "KeyType": "RANGE"},
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+
+
+@attrs.define(eq=False)
+class _Owned:
+    """A job of this object, and when its last write succeeded."""
+
+    item: Item
+    written_at: float
+
+
+class DynamoDBJournal:
+    """
+    A journal in a DynamoDB table, which the workers of several machines share.
+
+    Each change is one conditional write, two when a job finishes; it is durable when the method returns.  Each object
+    has a lease in the table, which a thread renews.  When the lease of a worker is over, another worker takes its jobs
+    over.  Leases are compared with the other worker's own timer, so clocks may differ.  Thread-safe.
+
+    Before each attempt to report a result, the worker confirms by a conditional write that it still has the job, and
+    the attempt ends before its lease does.  CodePipeline does not take a fencing token, so a worker that stands still
+    between this write and the attempt may report a job that was taken over.  CodePipeline accepts one of the results.
+
+    Each method raises `cp_thirdparty.exceptions.JournalError` if the table cannot be read or written.
+
+    One object belongs to one worker.  A child of a fork can neither write nor close it.
+
+    It keeps ids, scopes, states and results, and no secret; a continuation token is part of a result.
+
+    Args:
+        table_name: The table; `dynamodb_table` describes it.
+
+        client: An existing client of botocore or boto3 for DynamoDB; ``None`` for one with the region and the
+            credentials of the environment and short timeouts.
+
+        takeover_seconds: Seconds from the death of a worker until another one has its jobs.  A worker renews its lease
+            twelve times in these seconds, and stops to report when it could not for half of them.
+
+        keep_finished: Days after which DynamoDB's time to live deletes finished jobs, at least 0; ``None`` for never.
+            The worker's own ``keep_finished`` applies too.
+
+        clock: Returns the time in seconds since 1970.
+
+        timer: Returns the time in seconds, for the lease; ``None`` for a timer that also counts while the machine
+            sleeps, where the system has one.
+
+    Raises:
+        TypeError: ``keep_finished`` is not a number.
+
+        ValueError: A number is out of its range.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        *,
+        client: Any = None,
+        takeover_seconds: float = 60.0,
+        keep_finished: float | None = 30.0,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] | None = None,
+    ) -> None:
+        problem = _limits.seconds(takeover_seconds, is_optional=False)
+        if problem is not None:
+            raise ValueError(f"takeover_seconds: {problem}")
+        check_days("keep_finished", keep_finished)
+        self._keep_finished = keep_finished
+        self._clock = clock
+        self._timer = read_timer if timer is None else timer
+        self._table = Table(create_client() if client is None else client, table_name)
+        self._lease = Lease(self._table, takeover_seconds=takeover_seconds, timer=self._timer)
+        self._owned: dict[str, _Owned] = {}
+        self._lock = threading.Lock()  # of claims
+        self._recovery = threading.Lock()
+
+    @property
+    def is_durable(self) -> bool:
+        """``True``: the journal survives its process."""
+        return True
+
+    @property
+    def is_shared(self) -> bool:
+        """``True``: other processes can take jobs over."""
+        return True
+
+    @property
+    def recovery_seconds(self) -> float:
+        """Seconds between two calls of `recover`: a sixth of ``takeover_seconds``."""
+        return self._lease.look_seconds
+
+    def claim(self, job: AnyJob, scope: JobScope) -> bool:
+        """Record that the job is about to be acknowledged; return ``False`` when a worker has it."""
+        self._lease.ensure()
+        item = create_item(job, scope, owner=self._lease.name, now=self._clock())
+        uncertain = JournalState.UNCERTAIN.value
+        with self._lock:
+            known = self._find(job.job_id)
+            if known is not None and (known.item[SORT] != item[SORT] or known.item["state"] != uncertain):
+                return False
+            # Before the write, so that a claim whose response is lost can be released.
+            self._owned[job.job_id] = _Owned(item, self._timer())
+        condition = "attribute_not_exists(#owner) OR #state = :uncertain OR #write = :write"
+        is_free = self._table.put(item, condition, uncertain=uncertain, write=item["write"])
+        if not is_free:
+            self._owned.pop(job.job_id, None)
+        return is_free
+
+    def withdraw(self, job_id: str) -> None:
+        """Remove a job that was not acknowledged."""
+        owned = self._find(job_id)
+        if owned is not None:
+            self._table.delete(owned.item, _OWN, owner=owned.item["owner"])
+            self._owned.pop(job_id, None)
+
+    def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
+        """Record that the job belongs to this worker."""
+        mark = ALONE if is_alone else int(is_suspect)
+        self._change(job_id, JournalState.RUNNING, crashes=crashes, is_suspect=mark)
+
+    def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
+        """Record the result that is about to be reported."""
+        self._change(job_id, JournalState.RESULT, result=text_of(result), may_be_accepted=int(may_be_accepted))
+
+    def uncertain(self, job_id: str) -> None:
+        """Record that the job's ownership is unknown."""
+        self._change(job_id, JournalState.UNCERTAIN)
+
+    def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
+        """Record that the job is finished."""
+        owned = self._find(job_id)
+        if owned is not None:
+            self._finish(owned.item, outcome)
+            self._owned.pop(job_id, None)
+
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
+        """Give up an unfinished job; the next `recover` of its scope takes it over."""
+        owned = self._find(job_id)
+        if owned is None:
+            return
+        is_running = owned.item["state"] == JournalState.RUNNING.value
+        state = JournalState.CLAIMED.value if is_running and not has_begun else owned.item["state"]
+        self._table.put({**owned.item, "owner": None, "state": state}, _OWN, owner=owned.item["owner"])
+        self._owned.pop(job_id, None)
+
+    def hold(self, job_id: str) -> float:
+        """
+        Confirm by a conditional write that this object still has the job.
+
+        A change of the job within the last second is such a write.
+
+        Returns:
+            For how many seconds no other worker can take the job over; 0 if one has it, or may have it.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: It cannot be found out.
+        """
+        self._lease.ensure()
+        owned = self._find(job_id)
+        if owned is None or (self._timer() - owned.written_at >= _FRESH and not self._write(job_id, owned, owned.item)):
+            return 0.0
+        left = self._lease.seconds_left()
+        if left < self._lease.seconds * _LEAST:
+            raise JournalError("the lease of this worker ends before a result can be reported")
+        return left
+
+    def recover(self, scope: JobScope) -> Recovered:
+        """Take over the unfinished jobs of a scope that no living worker has."""
+        with self._recovery:
+            self._lease.ensure()
+            for job_id in [job_id for job_id in tuple(self._owned) if self._find(job_id) is None]:
+                self._owned.pop(job_id, None)  # it was taken over
+            began_at = self._timer()
+            takeover = Takeover(self._table, self._lease, scope, lambda: tuple(self._owned))
+            recovered = takeover.run()
+            self._owned.update({item["job_id"]: _Owned(item, began_at) for item in takeover.items})
+            return recovered
+
+    def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
+        """
+        Yield the jobs, in no order.  Those that cannot be read are left out.
+
+        A worker counts as alive until this object has seen for the time of its lease that it is not.
+        """
+        found = read_open(self._table)
+        dead = found.list_dead(self._lease.find_dead(found.leases))
+        for item in found.jobs:
+            entry = read_item(item, is_owner_alive=item["owner"] not in dead if "owner" in item else None)
+            if isinstance(entry, JournalEntry):
+                yield entry
+        unfinished = {item[SORT] for item in found.jobs}
+        for item in () if unfinished_only else self._table.query(DONE):
+            entry = read_item(item, is_owner_alive=None)
+            key = "job#" + item[SORT].partition("#")[2]
+            if isinstance(entry, JournalEntry) and key not in unfinished and not self._is_expired(item):
+                yield entry
+
+    def prune(self, *, older_than: float, limit: int) -> int:
+        """
+        Delete finished jobs, and return how many.
+
+        DynamoDB's time to live does the same at no charge, usually within some days.
+
+        Args:
+            older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
+
+            limit: The most jobs to delete.
+        """
+        items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
+        old = (item for item in items if not _is_later(item.get("changed_at"), older_than))
+        return self._table.delete_all(list(islice(old, limit)))
+
+    def end(self, job_id: str) -> None:
+        """
+        Mark an unfinished job as finished, on behalf of an operator.  CodePipeline gets no result of it.
+
+        Args:
+            job_id: Id of a job that no living worker has, or that is `JournalState.UNCERTAIN`.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: There is no such job, a worker has it that this object does not know
+                to be dead, or the table cannot be written.
+        """
+        found = read_open(self._table)
+        dead = found.list_dead(self._lease.find_dead(found.leases))
+        items = [item for item in found.jobs if item.get("job_id") == job_id]
+        ends = [
+            item
+            for item in items
+            if item.get("owner") in {None, *dead} or item.get("state") == JournalState.UNCERTAIN.value
+        ]
+        if not ends:
+            raise JournalError(
+                "a running worker has the job; stop the worker, then end the job"
+                if items
+                else "there is no unfinished job of this id"
+            )
+        for item in ends:
+            self._finish(item, _ENDED)
+
+    def close(self) -> None:
+        """
+        Release all unfinished jobs, and end the lease.  In a child of a fork it does nothing.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The jobs could not be released.  Other workers take them over when
+                the lease is over.
+        """
+        if self._lease.is_stopped:
+            return
+        try:
+            for job_id in tuple(self._owned):
+                self.release(job_id)
+        except BaseException:
+            self._lease.stop()
+            raise
+        self._lease.close()
+
+    def __getstate__(self) -> None:
+        raise TypeError("a DynamoDBJournal cannot be pickled, because it has a lease; create one in each process")
+
+    def _find(self, job_id: str) -> _Owned | None:
+        """Return a job of this object, unless another worker has taken this one for dead."""
+        self._lease.refuse_other_process()
+        owned = self._owned.get(job_id)
+        return owned if owned is not None and owned.item["owner"] == self._lease.name else None
+
+    def _change(self, job_id: str, state: JournalState, **changes: Any) -> None:
+        owned = self._find(job_id)
+        if owned is None:
+            return
+        now = self._clock()
+        item = {**owned.item, **changes, "state": state.value, "changed_at": now}
+        if state is JournalState.RUNNING:
+            item.setdefault("claimed_at", now)
+        self._write(job_id, owned, item)
+
+    def _write(self, job_id: str, owned: _Owned, item: Item) -> bool:
+        """Write a job; return ``False`` if another worker has it."""
+        owned.item = item  # also if the write fails: the next one has the change
+        written_at = self._timer()
+        if not self._table.put(item, _OWN, owner=item["owner"]):
+            self._owned.pop(job_id, None)
+            return False
+        owned.written_at = written_at
+        return True
+
+    def _finish(self, item: Item, outcome: FinishedOutcome) -> None:
+        """Move a job to the finished ones: first to its new place, so that nothing between the two writes loses it."""
+        now = self._clock()
+        days = self._keep_finished
+        expires_at = None if days is None else int(now + days * _SECONDS_OF_A_DAY)
+        self._table.put(finished(item, outcome=outcome, now=now, expires_at=expires_at))
+        owner = item.get("owner")
+        if owner is None:
+            self._table.delete(item, "attribute_not_exists(#owner)")
+        else:
+            self._table.delete(item, _OWN, owner=owner)
+
+    def _is_expired(self, item: Item) -> bool:
+        """Return whether a finished job is due: DynamoDB may take days to delete it."""
+        expires_at = item.get(EXPIRY)
+        return isinstance(expires_at, int) and expires_at < self._clock()
+
+
+def _is_later(value: object, than: float) -> bool:
+    return isinstance(value, (int, float)) and value >= than

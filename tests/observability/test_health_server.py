@@ -1,0 +1,89 @@
+"""The HTTP server for probes."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+
+import attrs
+import pytest
+from prometheus_client import CollectorRegistry
+from support.worker_service import until
+
+from cp_thirdparty.observability import HealthServer, prometheus_metrics
+from cp_thirdparty.worker import WorkerHealth
+
+_GOOD = WorkerHealth(
+    state="running",
+    in_flight=0,
+    seconds_since_poll=1.0,
+    poll_error=None,
+    oldest_unsent_result=None,
+    uncertain=(),
+    undecodable=(),
+    overdue=(),
+    seconds_since_loop=0.0,
+)
+
+
+def _request(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path)
+    response = connection.getresponse()
+    found = response.status, response.read()
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("health", "live", "ready"),
+    [
+        (_GOOD, 200, 200),
+        (attrs.evolve(_GOOD, poll_error="ThrottledError"), 200, 503),
+        (attrs.evolve(_GOOD, state="stopped", seconds_since_loop=None), 503, 503),
+    ],
+)
+def test_probes_have_the_health(health: WorkerHealth, live: int, ready: int) -> None:
+    """Each probe has one field of the health."""
+    with HealthServer(lambda: health, port=0) as server:
+        assert _request(server.port, "/live")[0] == live
+        assert _request(server.port, "/ready?x=1")[0] == ready
+        assert _request(server.port, "/ready", "HEAD") == (ready, b"")
+        assert _request(server.port, "/metrics")[0] == 404
+        assert _request(server.port, "/live", "POST")[0] == 501
+
+
+def test_metrics_are_served() -> None:
+    """In the format of Prometheus."""
+    registry = CollectorRegistry()
+    prometheus_metrics(registry)
+    with HealthServer(lambda: _GOOD, registry=registry, port=0) as server:
+        status, body = _request(server.port, "/metrics")
+    assert (status, b"# TYPE cp_thirdparty_calls_total counter" in body) == (200, True)
+
+
+def test_a_health_that_raises_closes_the_connection(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is printed, and the next request is served."""
+    healths = iter([None, _GOOD])
+
+    def health() -> WorkerHealth:
+        found = next(healths)
+        if found is None:
+            raise ZeroDivisionError
+        return found
+
+    with HealthServer(health, port=0) as server:
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            _request(server.port, "/live")
+        assert _request(server.port, "/live")[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_listens_on_this_machine_only_and_can_be_closed() -> None:
+    """The port is free afterwards."""
+    server = HealthServer(lambda: _GOOD, port=0)
+    assert server._server.server_address[0] == "127.0.0.1"
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=5)
+    until(lambda: not server._thread.is_alive())

@@ -1,0 +1,700 @@
+"""The journal in a DynamoDB table, on moto: leases, takeovers, and requests that fail."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import itertools
+import math
+import pickle
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import yaml
+from botocore.exceptions import ClientError, EndpointConnectionError
+from support.dynamodb import Fleet, moto_client
+from support.journals import OTHER_SCOPE, SCOPE
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker, until
+
+from cp_thirdparty import ExecutionDetails, Succeeded, ThirdPartyJob
+from cp_thirdparty.exceptions import InvalidRequestError, JournalError
+from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing.journal_conformance import JournalConformance
+from cp_thirdparty.worker import (
+    DynamoDBJournal,
+    Journal,
+    JournalState,
+    LostRace,
+    Reported,
+    dynamodb_table,
+    journal_policy,
+)
+from cp_thirdparty.worker._dynamodb_table import EXPIRY
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._lease import read_timer
+
+_THROTTLED = "ProvisionedThroughputExceededException"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Create a client of moto's tables."""
+    with moto_client() as created:
+        yield created
+
+
+class TestDynamoDBJournal(JournalConformance):
+    """The public suite."""
+
+    @pytest.fixture(autouse=True)
+    def _table(self, client: Any) -> None:
+        self.fleet = Fleet(client)
+
+    def open_journal(self, clock: Callable[[], float]) -> Journal:
+        """Open the table of the test."""
+        return self.fleet.open(clock)
+
+    def crash(self, journal: Journal) -> None:
+        """Let the owner beat no more."""
+        assert isinstance(journal, DynamoDBJournal)
+        self.fleet.crash(journal)
+
+
+# --- one journal
+
+
+@pytest.fixture
+def fleet(client: Any) -> Fleet:
+    """Create a table for one test."""
+    return Fleet(client)
+
+
+def _job(job_id: str = "job-1") -> ThirdPartyJob:
+    return ThirdPartyJob(client_id="client-1", job_id=job_id)
+
+
+def _fail(client: Any, operation: str, *, times: int = 1, is_done: bool = False, error: Exception | None = None) -> Any:
+    """Return a client whose next calls of an operation fail, before or after the table has done what they ask for."""
+    refusal = {"Error": {"Code": _THROTTLED, "Message": "xMARKERx"}}
+    failure = ClientError(refusal, operation) if error is None else error  # type: ignore[arg-type] # as botocore
+    left = itertools.count(times, -1)
+
+    class _Failing:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(client, name)
+            if name != operation:
+                return method
+
+            def call(**request: Any) -> Any:
+                if next(left) <= 0:
+                    return method(**request)
+                if is_done:
+                    method(**request)
+                raise failure
+
+            return call
+
+    return _Failing()
+
+
+def test_a_short_job_needs_five_write_units(fleet: Fleet) -> None:
+    """Each change is one item of less than 1 KB; the end is two."""
+    units: list[float] = []
+
+    class _Counting:
+        def __getattr__(self, name: str) -> Any:
+            def call(**request: Any) -> Any:
+                more = {} if name == "query" else {"ReturnConsumedCapacity": "TOTAL"}
+                response = getattr(fleet.client, name)(**request, **more)
+                if more:
+                    units.append(response["ConsumedCapacity"]["CapacityUnits"])
+                return response
+
+            return call
+
+    with closing(fleet.open(client=_Counting())) as journal:
+        journal.recover(SCOPE)
+        units.clear()
+        journal.claim(_job(), SCOPE)
+        journal.running("job-1")
+        journal.result("job-1", Succeeded(execution_details=ExecutionDetails(summary="done")))
+        assert journal.hold("job-1") > 0
+        journal.finish("job-1", "reported")
+    assert len(units) == 5 + 1  # the last one is the end of the lease
+    (item,) = fleet.items()
+    assert len(str(item)) < 1024
+
+
+def test_what_a_table_keeps_has_no_owner_when_it_is_done(fleet: Fleet) -> None:
+    """A finished job has the time at which DynamoDB deletes it."""
+    with closing(fleet.open(lambda: 1000.5, keep_finished=2.0)) as journal:
+        journal.claim(_job(), SCOPE)
+        journal.finish("job-1", "reported")
+    (item,) = fleet.items()
+    assert item["expires_at"] == {"N": str(1000 + 2 * 86_400)}
+    assert "owner" not in item
+
+
+@pytest.mark.parametrize(("now", "expected"), [(500.0, 1), (1000.0 + 86_401.0, 0)])
+def test_an_expired_job_is_not_yielded(fleet: Fleet, now: float, expected: int) -> None:
+    """DynamoDB deletes it some days later."""
+    with closing(fleet.open(lambda: 1000.0, keep_finished=1.0)) as journal:
+        journal.claim(_job(), SCOPE)
+        journal.finish("job-1", "reported")
+    assert len(list(fleet.open(lambda: now).jobs())) == expected
+
+
+def test_finished_jobs_may_be_kept_forever(fleet: Fleet) -> None:
+    """Then they have no time at which they are deleted."""
+    with closing(fleet.open(keep_finished=None)) as journal:
+        journal.claim(_job(), SCOPE)
+        journal.finish("job-1", "reported")
+        assert [item.get("expires_at") for item in fleet.items() if item["pk"]["S"] == "done"] == [None]
+        assert len(list(journal.jobs())) == 1
+
+
+def test_many_jobs_are_pruned(fleet: Fleet) -> None:
+    """A request deletes 25; a job that finished later than the time stays, whenever it was claimed."""
+    now = [1000.0]
+    with closing(fleet.open(lambda: now[0])) as journal:
+        journal.claim(_job("late"), SCOPE)
+        for number in range(30):
+            journal.claim(_job(str(number)), SCOPE)
+            journal.finish(str(number), "reported")
+        now[0] += 100
+        journal.finish("late", "reported")
+        assert journal.prune(older_than=1050.0, limit=1000) == 30
+        assert [entry.job.job_id for entry in journal.jobs()] == ["late"]
+
+
+def test_jobs_come_in_pages(fleet: Fleet) -> None:
+    """A response of DynamoDB has at most 1 MB."""
+
+    class _Pages:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(fleet.client, name)
+            return functools.partial(method, Limit=2) if name == "query" else method
+
+    with closing(fleet.open(client=_Pages())) as journal:
+        for number in range(5):
+            journal.claim(_job(str(number)), SCOPE)
+        assert sorted(entry.job.job_id for entry in journal.jobs()) == list(map(str, range(5)))
+
+
+def test_a_journal_without_a_use_has_no_lease(fleet: Fleet) -> None:
+    """Its end writes nothing."""
+    fleet.open().close()
+    assert fleet.items() == []
+
+
+def test_arguments_are_checked(fleet: Fleet) -> None:
+    """A wrong number is refused at once."""
+    with pytest.raises(ValueError, match="takeover_seconds: must be more than 0"):
+        fleet.open(takeover_seconds=0)
+    with pytest.raises(TypeError, match="keep_finished"):
+        fleet.open(keep_finished="30")
+
+
+def test_it_cannot_be_pickled(fleet: Fleet) -> None:
+    """It has a lease."""
+    with pytest.raises(TypeError, match="create one in each process"):
+        pickle.dumps(fleet.open())
+
+
+def test_a_forked_child_can_neither_write_nor_close_it(fleet: Fleet) -> None:
+    """The jobs and the lease are the parent's."""
+    with closing(fleet.open()) as journal:
+        journal.claim(_job(), SCOPE)
+        before = fleet.items()
+        journal._lease._process_id += 1
+        for use in (lambda: journal.claim(_job("2"), SCOPE), lambda: journal.finish("job-1", "gone")):
+            with pytest.raises(JournalError, match="open it after the fork"):
+                use()
+        journal.close()
+        assert fleet.items() == before
+        journal._lease._process_id -= 1
+    assert [item["sk"]["S"][:4] for item in fleet.items()] == ["job#"]
+
+
+def test_the_default_client_has_short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that hangs ends before the lease."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    config = DynamoDBJournal("jobs")._table._client.meta.config
+    assert (config.region_name, config.connect_timeout, config.read_timeout) == ("eu-central-1", 2, 4)
+
+
+def test_the_default_timer_goes_on() -> None:
+    """It is the system's."""
+    assert DynamoDBJournal("jobs", client=object())._timer() <= read_timer()
+
+
+# --- requests that fail
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(None, "ProvisionedThroughputExceededException"), (EndpointConnectionError(endpoint_url="u"), "EndpointConn")],
+)
+def test_a_failed_request_is_a_journal_error(fleet: Fleet, error: Exception | None, reason: str) -> None:
+    """It names the table and the reason, and no value."""
+    journal = fleet.open(client=_fail(fleet.client, "put_item", error=error))
+    with pytest.raises(JournalError, match=f"table {fleet.table_name} cannot be written: {reason}") as caught:
+        journal.claim(_job(), SCOPE)
+    assert "xMARKERx" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert journal.claim(_job(), SCOPE)
+    with pytest.raises(JournalError, match="cannot be read"):
+        list(fleet.open(client=_fail(fleet.client, "query")).jobs())
+
+
+def test_a_claim_whose_response_was_lost_can_be_released(fleet: Fleet) -> None:
+    """The worker releases a claim that may have been written."""
+    journal = fleet.open()
+    journal.claim(_job("other"), SCOPE)
+    journal._table._client = _fail(fleet.client, "put_item", is_done=True)
+    with pytest.raises(JournalError):
+        journal.claim(_job(), SCOPE)
+    journal.release("job-1")
+    assert [entry.job.job_id for entry in fleet.open().recover(SCOPE).entries] == ["job-1"]
+
+
+def test_a_change_that_was_not_written_is_in_the_next_one(fleet: Fleet) -> None:
+    """The confirmation before a report writes the result."""
+    journal = fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal._table._client = _fail(fleet.client, "put_item")
+    with pytest.raises(JournalError):
+        journal.result("job-1", Succeeded())
+    fleet.timer.now += 2
+    assert journal.hold("job-1") > 0
+    assert [(entry.state, entry.result) for entry in fleet.open().jobs()] == [(JournalState.RESULT, Succeeded())]
+
+
+def test_a_take_whose_response_was_lost_is_found(fleet: Fleet) -> None:
+    """The next look takes the job that has this worker's name."""
+    journal, other = fleet.open(), fleet.open()
+    for number in range(2):
+        journal.claim(_job(str(number)), SCOPE)
+    journal.close()
+    other.recover(OTHER_SCOPE)
+    other._table._client = _fail(fleet.client, "put_item", is_done=True)
+    with pytest.raises(JournalError):
+        other.recover(SCOPE)
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["0", "1"]
+    assert other.recover(SCOPE).entries == ()
+
+
+def test_jobs_that_were_taken_go_on_if_the_table_fails_then(fleet: Fleet) -> None:
+    """The next look takes the others."""
+    journal, other = fleet.open(), fleet.open()
+    for number in range(3):
+        journal.claim(_job(str(number)), SCOPE)
+    journal.close()
+    other.recover(OTHER_SCOPE)
+    puts = itertools.count()
+
+    class _Second:
+        def __getattr__(self, name: str) -> Any:
+            client = _fail(fleet.client, "put_item") if name == "put_item" and next(puts) == 1 else fleet.client
+            return getattr(client, name)
+
+    other._table._client = _Second()
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["0"]
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["1", "2"]
+
+
+def test_a_close_that_fails_ends_the_lease(fleet: Fleet) -> None:
+    """Other workers take the jobs over when the lease is over."""
+    journal = fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal._table._client = _fail(fleet.client, "put_item")
+    with pytest.raises(JournalError):
+        journal.close()
+    other = fleet.open()
+    fleet.wait(fleet.takeover_seconds)
+    assert len(other.recover(SCOPE).entries) == 1
+    with pytest.raises(JournalError, match="the journal is closed"):
+        journal._lease.beat()
+
+
+# --- leases
+
+
+def _find_beats(journals: list[DynamoDBJournal]) -> int:
+    return journals[0]._lease._beats
+
+
+def test_a_thread_beats_and_ends_with_the_journal(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A beat that fails is logged, and the next one follows."""
+    fleet = Fleet(client, takeover_seconds=0.12, timer=read_timer)  # type: ignore[arg-type] # any timer
+    before = set(threading.enumerate())
+    journals = fleet.journals
+    fleet.open().claim(_job(), SCOPE)
+    (thread,) = set(threading.enumerate()) - before
+    until(lambda: _find_beats(journals) > 2)
+    journals[0]._table._client = _fail(client, "put_item", error=EndpointConnectionError(endpoint_url="u"))
+    until(lambda: "the lease of this worker was not renewed" in caplog.text)
+    first = _find_beats(journals)
+    until(lambda: _find_beats(journals) > first)
+    journals.clear()
+    until(lambda: gc.collect() >= 0 and not thread.is_alive())
+
+
+def test_a_job_is_taken_over_in_time(fleet: Fleet) -> None:
+    """A worker that looks as often as it should has the jobs of a dead one within the time, and not too early."""
+    journal, other = fleet.open(), fleet.open()
+    other.recover(SCOPE)
+    journal.claim(_job(), SCOPE)
+    journal._lease.stop()
+    died_at = fleet.timer.now
+    while not other.recover(SCOPE).entries:
+        for _ in range(2):
+            fleet.timer.now += other.recovery_seconds / 2
+            other._lease.beat()
+    assert fleet.takeover_seconds / 2 < fleet.timer.now - died_at <= fleet.takeover_seconds
+
+
+def test_a_paused_worker_loses_its_jobs(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """What it writes has no effect, it may not report, and it goes on with a new lease."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal.running("job-1")
+    other.recover(SCOPE)
+    assert journal.hold("job-1") > 0
+    fleet.journals.remove(journal)  # paused
+    fleet.wait(fleet.takeover_seconds)
+    (entry,) = other.recover(SCOPE).entries
+    assert (entry.state, entry.crashes) == (JournalState.RUNNING, 1)
+    before = list(other.jobs())
+    assert journal.hold("job-1") == 0
+    assert "takes its jobs over" in caplog.text
+    journal.result("job-1", Succeeded())
+    journal.finish("job-1", "reported")
+    journal.withdraw("job-1")
+    assert list(other.jobs()) == before
+    assert journal.claim(_job("job-2"), SCOPE)
+    assert journal.hold("job-2") > 0
+    assert journal.recover(SCOPE).entries == ()
+    assert other.hold("job-1") > 0
+
+
+def test_a_job_that_another_worker_took_is_not_held(fleet: Fleet) -> None:
+    """The conditional write fails, although the lease is valid: the job was uncertain, and offered again."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal.uncertain("job-1")
+    assert other.claim(_job(), SCOPE)
+    fleet.timer.now += 2
+    assert journal.hold("job-1") == 0
+    assert journal.hold("job-1") == 0
+    assert other.hold("job-1") > 0
+
+
+def test_a_lease_that_cannot_be_renewed_allows_no_report(fleet: Fleet) -> None:
+    """The worker does not know whether another one has the job."""
+    journal = fleet.open(takeover_seconds=4)
+    journal.claim(_job(), SCOPE)
+    fleet.timer.now += 0.9
+    assert journal.hold("job-1") == pytest.approx(1.1)
+    fleet.timer.now += 0.2
+    journal._table._client = _fail(fleet.client, "put_item")
+    with pytest.raises(JournalError, match="cannot be written"):
+        journal.hold("job-1")
+    journal._table._client = fleet.client
+    assert journal.hold("job-1") > 0
+
+
+def test_a_confirmation_that_takes_too_long_allows_no_report(fleet: Fleet) -> None:
+    """The lease is nearly over when its response is there."""
+    journal = fleet.open()
+    journal.claim(_job(), SCOPE)
+    fleet.timer.now += fleet.takeover_seconds / 5
+
+    class _Slow:
+        def __getattr__(self, name: str) -> Any:
+            fleet.timer.now += fleet.takeover_seconds / 5
+            return getattr(fleet.client, name)
+
+    journal._table._client = _Slow()
+    with pytest.raises(JournalError, match="ends before a result can be reported"):
+        journal.hold("job-1")
+
+
+def test_a_worker_that_could_not_beat_does_not_judge_others(fleet: Fleet) -> None:
+    """The table may have failed for all of them: nobody is dead when it works again."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    other.recover(SCOPE)
+    fleet.timer.now += fleet.takeover_seconds  # nobody beats
+    assert other.recover(SCOPE).entries == ()
+    fleet.timer.now += fleet.takeover_seconds / 12
+    other._lease.beat()
+    assert other.recover(SCOPE).entries == ()
+    fleet.wait(fleet.takeover_seconds)
+    assert other.recover(SCOPE).entries == ()
+    assert journal.hold("job-1") > 0
+
+
+def test_a_takeover_that_died_is_continued(fleet: Fleet) -> None:
+    """The second worker has the first one's verdict on which jobs are suspects, though it sees only the rest."""
+    dead, taker, other = fleet.open(), fleet.open(), fleet.open()
+    for number in range(2):
+        dead.claim(_job(str(number)), SCOPE)
+        dead.running(str(number))
+    other.recover(OTHER_SCOPE)
+    taker.recover(OTHER_SCOPE)
+    fleet.crash(dead)
+    puts = itertools.count()
+
+    class _Third:
+        def __getattr__(self, name: str) -> Any:
+            is_last = name == "put_item" and next(puts) == 2
+            return getattr(_fail(fleet.client, "put_item") if is_last else fleet.client, name)
+
+    taker._table._client = _Third()
+    assert [entry.is_suspect for entry in taker.recover(SCOPE).entries] == [True]
+    assert other.recover(SCOPE).entries == ()
+    fleet.crash(taker)
+    found = sorted((entry.job.job_id, entry.crashes, entry.is_suspect) for entry in other.recover(SCOPE).entries)
+    assert found == [("0", 1, True), ("1", 0, True)]  # the taker had the first one alone
+    assert [item["sk"]["S"] for item in fleet.items() if "lease#" in item["sk"]["S"]] == ["lease#" + other._lease.name]
+
+
+def test_a_worker_that_beats_just_in_time_keeps_its_jobs(fleet: Fleet) -> None:
+    """The other worker has judged it by what it read before."""
+    paused, other = fleet.open(), fleet.open()
+    paused.claim(_job(), SCOPE)
+    other.recover(SCOPE)
+    fleet.journals.remove(paused)
+    fleet.wait(fleet.takeover_seconds)
+
+    class _Late:
+        def __getattr__(self, name: str) -> Any:
+            if name == "put_item":
+                other._table._client = fleet.client
+                paused._lease.beat()
+            return getattr(fleet.client, name)
+
+    other._table._client = _Late()
+    assert other.recover(SCOPE).entries == ()
+    assert other._table._client is fleet.client
+    assert paused.hold("job-1") > 0
+
+
+def test_a_job_of_a_worker_without_a_lease_is_taken_over(fleet: Fleet) -> None:
+    """A worker that was paused in a claim goes on after its lease was removed."""
+    paused, other = fleet.open(), fleet.open()
+    paused.claim(_job(), SCOPE)
+    key = {"pk": {"S": "open"}, "sk": {"S": "lease#" + paused._lease.name}}
+    fleet.client.delete_item(TableName=fleet.table_name, Key=key)
+    assert len(other.recover(SCOPE).entries) == 1
+    assert paused.hold("job-1") > 0  # its lease is not over by its own timer
+    fleet.timer.now += 2
+    assert paused.hold("job-1") == 0
+
+
+def test_a_job_that_changes_during_a_takeover_waits_for_the_next_look(fleet: Fleet) -> None:
+    """A worker that was paused in the middle of a write goes on."""
+    dead, other = fleet.open(), fleet.open()
+    dead.claim(_job(), SCOPE)
+    dead.running("job-1")
+    other.recover(SCOPE)
+    fleet.crash(dead)
+
+    class _Late:
+        def __getattr__(self, name: str) -> Any:
+            if name == "put_item":
+                dead.result("job-1", Succeeded())
+                other._table._client = fleet.client
+            return getattr(fleet.client, name)
+
+    lease_item = next(item for item in other._table.query("open") if item["sk"] == "lease#" + dead._lease.name)
+    other._lease.seize(lease_item, "none")
+    other._table._client = _Late()
+    assert other._lease.seize({**lease_item, "beat": -1}, "none") is None
+    other._table._client = _Late()
+    takeover_entries = other.recover(SCOPE).entries
+    assert [entry.state for entry in (*takeover_entries, *other.recover(SCOPE).entries)] == [JournalState.RESULT]
+
+
+# --- items that cannot be read
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "is_of_scope"),
+    [
+        ("state", {"S": "LATER"}, True),
+        ("result", {"S": "{"}, True),
+        ("changed_at", {"BOOL": True}, True),
+        ("scope", {"S": "{"}, False),
+        ("scope", {"N": "1"}, False),
+    ],
+)
+def test_an_item_that_cannot_be_read_is_set_aside(
+    fleet: Fleet, attribute: str, value: dict[str, Any], *, is_of_scope: bool
+) -> None:
+    """The others are taken over; an operator ends it."""
+    journal, other = fleet.open(), fleet.open()
+    for number in range(2):
+        journal.claim(_job(str(number)), SCOPE)
+    journal.close()
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#0"))
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, attribute: value})
+    assert len(other.recover(OTHER_SCOPE).set_aside) == (0 if is_of_scope else 1)
+    recovered = other.recover(SCOPE)
+    assert [entry.job.job_id for entry in recovered.entries] == ["1"]
+    assert [row.job_id for row in recovered.set_aside] == ["0"]
+    assert [entry.job.job_id for entry in other.jobs()] == ["1"]
+    other.end("0")
+    assert other.recover(SCOPE).set_aside == ()
+
+
+def test_a_damaged_lease_does_not_stop_a_takeover(fleet: Fleet) -> None:
+    """Its time is then the own one; a finished item that is damaged is left out."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    other.recover(SCOPE)
+    lease = next(item for item in fleet.items() if item["sk"]["S"] == "lease#" + journal._lease.name)
+    damaged = {**lease, "seconds": {"S": "x"}}
+    fleet.client.put_item(TableName=fleet.table_name, Item=damaged)
+    fleet.client.put_item(TableName=fleet.table_name, Item={"pk": {"S": "done"}, "sk": {"S": "x#y"}})
+    fleet.crash(journal)
+    assert len(other.recover(SCOPE).entries) == 1
+    assert len(list(other.jobs())) == 1
+
+
+# --- an operator
+
+
+def test_an_operator_ends_jobs(fleet: Fleet) -> None:
+    """Uncertain jobs, released ones, and those of workers that are seen to be dead; not those of living ones."""
+    journal, desk = fleet.open(), fleet.open()
+    for name in ("running", "uncertain", "released"):
+        journal.claim(_job(name), SCOPE)
+    journal.uncertain("uncertain")
+    journal.release("released")
+    desk.end("uncertain")
+    desk.end("released")
+    with pytest.raises(JournalError, match="a running worker has the job"):
+        desk.end("running")
+    with pytest.raises(JournalError, match="no unfinished job"):
+        desk.end("unknown")
+    fleet.crash(journal)
+    desk.end("running")
+    found = {entry.job.job_id: (entry.state, entry.outcome) for entry in desk.jobs()}
+    assert found == dict.fromkeys(("running", "uncertain", "released"), (JournalState.DONE, "ended by an operator"))
+
+
+# --- with a worker
+
+
+def test_a_result_of_a_job_that_was_taken_over_is_not_reported(fleet: Fleet) -> None:
+    """The worker that has lost the job ends it as another worker's, and tries again while it cannot know."""
+    journal, other = fleet.open(), fleet.open()
+    journal._table._client = fleet.client
+    events: list[tuple[str, str]] = []
+    with LocalCodePipeline() as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+        def handle(_job: AnyJob) -> Succeeded:
+            other.recover(SCOPE)
+            fleet.journals.remove(journal)
+            fleet.wait(fleet.takeover_seconds)
+            other.recover(attrs.evolve(SCOPE, endpoint_url=service.client().endpoint_url))
+            journal._lease._table._client = _fail(fleet.client, "put_item")
+            return Succeeded()
+
+        worker = make_worker(
+            service, handle, journal=journal, on_event=lambda event: events.append((event.name, event.detail))
+        )
+        outcomes = worker.run_once()
+        worker.close()
+        assert action.status == "InProgress"
+    assert [type(outcome) for outcome in outcomes] == [LostRace]
+    assert events == [
+        ("claimed", ""),
+        ("journal_failed", f"decided: the journal's table {fleet.table_name} cannot be written: {_THROTTLED}"),
+        ("call_failed", "report: another worker has taken the job over"),
+        ("lost_race", ""),
+    ]
+
+
+def test_a_worker_reports_while_it_holds_a_job(fleet: Fleet) -> None:
+    """A confirmation that fails is tried again; the report ends with the lease."""
+    journal = fleet.open()
+    events: list[str] = []
+    with LocalCodePipeline() as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+        def handle(_job: AnyJob) -> Succeeded:
+            fleet.timer.now += 2
+            journal._table._client = _fail(fleet.client, "put_item", times=2)
+            return Succeeded()
+
+        worker = make_worker(service, handle, journal=journal, on_event=lambda event: events.append(event.name))
+        outcomes = worker.run_once()
+        worker.close()
+        assert action.status == "Succeeded"
+    assert [type(outcome) for outcome in outcomes] == [Reported]
+    assert events == ["claimed", "journal_failed", "call_failed", "reported"]
+
+
+def test_an_interval_that_cannot_be_read_is_the_default(fleet: Fleet) -> None:
+    """A journal of a partner may raise anything."""
+
+    class _Raising(DynamoDBJournal):
+        @property
+        def recovery_seconds(self) -> float:
+            raise ZeroDivisionError
+
+    journal = _Raising(fleet.table_name, client=fleet.client)
+    with pytest.raises(ZeroDivisionError):
+        _ = journal.recovery_seconds
+    writer = JournalWriter(journal, SCOPE, lambda *_, **__: None, Emitter())
+    assert writer.recovery_seconds == math.inf
+
+
+# --- the table
+
+
+def test_the_template_has_the_same_table() -> None:
+    """So do its rights and those of the policy; and DynamoDB deletes what has expired."""
+    text = (Path(__file__).parents[2] / "docs/deploy/journal-table.yaml").read_text(encoding="utf-8")
+    template = yaml.safe_load(re.sub(r"!\w+ ", "", text))
+    table = dict(template["Resources"]["Journal"]["Properties"])
+    expiry = {"AttributeName": EXPIRY, "Enabled": True}
+    assert table.pop("TimeToLiveSpecification") == expiry
+    assert table == dynamodb_table("TableName")
+    (statement,) = template["Resources"]["WorkerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    policy = journal_policy("jobs", region="us-east-1", account="123456789012")
+    assert policy["Statement"] == [
+        {**statement, "Resource": ["arn:aws:dynamodb:us-east-1:123456789012:table/jobs"]},
+    ]
+
+
+@pytest.mark.parametrize("table_name", ["*", "jobs/index/*", "ab"])
+def test_nothing_widens_the_policy(table_name: str) -> None:
+    """A wildcard is refused."""
+    with pytest.raises(InvalidRequestError, match="table_name: must be the name of a DynamoDB table"):
+        journal_policy(table_name, region="us-east-1", account="123456789012")
+
+
+@pytest.mark.slow
+def test_a_linter_takes_the_template() -> None:
+    """AWS's own linter finds nothing."""
+    path = Path(__file__).parents[2] / "docs/deploy/journal-table.yaml"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), path], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("", 0)
