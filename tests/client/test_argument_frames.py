@@ -204,6 +204,8 @@ _WITHOUT_SECRETS = frozenset(
     ArtifactTooLargeError ArtifactTransferError AsyncCustomJobClient AsyncThirdPartyJobClient CallFacts CallRecord
     ClockSkewError
     CodePipelineJobError ConfigurationError ConfigurationKey ContinuationStateError Continued
+    DynamoDBJournal LambdaContext LambdaHandler LambdaJobEvent LeasedJournal LocalLambda WorkerMetrics
+    dynamodb_table journal_policy lambda_policy
     CredentialsError CurrentRevision CustomJob CustomJobClient CustomJobDetails Delay Delivery
     EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails
     FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException

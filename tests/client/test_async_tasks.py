@@ -348,7 +348,7 @@ def test_a_task_shows_no_secret(outcome: str, server: ScriptedServer, script: Sc
                 task.cancel()
             await asyncio.wait([task])
             shown += [repr(task), str(task)]
-        assert "AsyncThirdPartyJobClient" in shown[0]
+        assert "AsyncioClient" in shown[0]
         assert STEM not in "".join(shown)
 
     _run(main())
@@ -382,7 +382,7 @@ def test_a_slow_callback_shows_no_secret(server: ScriptedServer, seen: Callable[
             await asyncio.gather(*(asyncio.create_task(call(client)) for call in _CALLS.values()))
 
     _run(main())
-    assert "AsyncThirdPartyJobClient" in seen()
+    assert "AsyncioClient" in seen()
     assert seen().count("seconds") > 10
 
 

@@ -15,7 +15,9 @@ _ALLOWED = {
     "_dynamodb_table.py": {"BotoCoreError", "ClientError", "response"},  # of the journal's table, made a JournalError
     "_handler_failures.py": {"exceptions"},  # knows all errors of this library, to show their messages
     "_isolation.py": {"code"},  # of SystemExit
+    "_start_permit.py": {"ArtifactError"},  # of the private directory that it creates
     "_steps.py": {"NoTokenError"},  # returns it in place of a token
+    "lambda_handler.py": {"ResponseDecodeError"},  # of the event, before there is a job
     "policy.py": {"BotoCoreError", "InvalidRequestError"},  # botocore does not know a region; raises it
     "results.py": {"InvalidRequestError"},  # raises it
     "tokens.py": {"NoTokenError"},  # defines it

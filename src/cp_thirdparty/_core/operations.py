@@ -130,8 +130,10 @@ class Operations(Generic[_JobT, _DetailsT]):
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
         """Ask for the details of a job."""
-        decode = functools.partial(self._decode_details, job_id=job_id)
-        return _request(self.details, job_id, self._job(job_id, client_token), decode, is_repeatable=True)
+        parameters = self._job(job_id, client_token)
+        is_id = parameters[0][2] is None  # what breaks its rule may be anything, a client token too
+        decode = functools.partial(self._decode_details, job_id=job_id if is_id else "")
+        return _request(self.details, job_id, parameters, decode, is_repeatable=True)
 
     def request_claim(
         self, job_id: str, *, nonce: str, client_token: str | SecretStr | None = None
@@ -183,10 +185,10 @@ class Operations(Generic[_JobT, _DetailsT]):
         output, problems = read(response, self.poll_output)
         return (None, ResponseDecodeError(problems)) if output is None else (_Jobs(output.jobs), None)
 
-    def _decode_details(self, answer: Mapping[str, Any], job_id: str) -> Outcome[_DetailsT]:
-        if answer.get("jobDetails") is None:
+    def _decode_details(self, response: Mapping[str, Any], job_id: str) -> Outcome[_DetailsT]:
+        if response.get("jobDetails") is None:
             return None, ResponseDecodeError(["required field missing: jobDetails"])
-        details, problems = read(answer["jobDetails"], self.job_details)
+        details, problems = read(response["jobDetails"], self.job_details)
         if details is None:
             return None, ResponseDecodeError(problems)
         if details.id != job_id:
