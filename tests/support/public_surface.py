@@ -47,10 +47,11 @@ def list_surface() -> Iterator[str]:
     for name in sorted(set(MODULES) - set(missing_modules()), key=lambda name: (-name.count("."), name)):
         module = importlib.import_module(name)
         objects = {each: getattr(module, each) for each in module.__all__}
-        others = {each: names[id(value)] for each, value in objects.items() if id(value) in names}
-        names |= {id(value): f"{name}.{each}" for each, value in objects.items() if each not in others}
         for each, value in objects.items():
-            lines = [f"{each} is {others[each]}"] if each in others else _describe(each, value, names)
+            names.setdefault(id(value), f"{name}.{each}")
+        for each, value in objects.items():
+            first = names[id(value)]
+            lines = _describe(each, value, names) if first == f"{name}.{each}" else [f"{each} is {first}"]
             yield from (f"{name} {line}" for line in lines)
 
 
