@@ -214,7 +214,8 @@ _WITHOUT_SECRETS = frozenset(
     LostAnswer LostRace ArtifactContent ArtifactsFactory EventHook FinishedOutcome JobEventName WorkerState
     ManualClock MemoryJournal OutputVariablesSizeExceededException PipelineContext ProcessPerJob Recovered
     RefreshingTokens Rejected
-    SampleJob
+    SampleJob DynamoDBJournal LambdaContext LambdaHandler LambdaJobEvent LeasedJournal LocalLambda WorkerMetrics
+    dynamodb_table journal_policy lambda_policy
     Released Reported RequestRecord Response ResponseDecodeError
     S3Location SecretsManagerTokens ServerError ServiceError
     SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling

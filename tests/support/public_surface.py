@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_origin
 
-from support.introspection import MODULES
+from support.introspection import MODULES, NEEDS
 
 FILE = Path(__file__).parents[1] / "project" / "public_surface.txt"
 
@@ -36,21 +36,30 @@ class _Bare:
         return self._text
 
 
-def missing_modules() -> list[str]:
-    """Return the public modules that cannot be imported here, because an extra is not installed."""
-    return [name for name, extra in MODULES.items() if extra is not None and find_spec(extra) is None]
+def _is_missing(package: str | None) -> bool:
+    return package is not None and find_spec(package) is None
+
+
+def list_missing() -> set[str]:
+    """Return the public modules, and names of public modules, that are absent because an extra is not installed."""
+    modules = {name for name, package in MODULES.items() if _is_missing(package)}
+    names = {
+        f"{module}.{name}" for module, needs in NEEDS.items() for name, package in needs.items() if _is_missing(package)
+    }
+    return modules | names
 
 
 def list_surface() -> Iterator[str]:
     """Yield a line for each public name and for each public member of a class."""
     names: dict[int, str] = {}  # by the identity of the object; the deepest module has the first one
-    for name in sorted(set(MODULES) - set(missing_modules()), key=lambda name: (-name.count("."), name)):
+    for name in sorted(set(MODULES) - list_missing(), key=lambda name: (-name.count("."), name)):
         module = importlib.import_module(name)
         objects = {each: getattr(module, each) for each in module.__all__}
-        others = {each: names[id(value)] for each, value in objects.items() if id(value) in names}
-        names |= {id(value): f"{name}.{each}" for each, value in objects.items() if each not in others}
         for each, value in objects.items():
-            lines = [f"{each} is {others[each]}"] if each in others else _describe(each, value, names)
+            names.setdefault(id(value), f"{name}.{each}")
+        for each, value in objects.items():
+            first = names[id(value)]
+            lines = _describe(each, value, names) if first == f"{name}.{each}" else [f"{each} is {first}"]
             yield from (f"{name} {line}" for line in lines)
 
 
@@ -121,6 +130,6 @@ def _signature(function: Any) -> str:
 
 
 if __name__ == "__main__":
-    if missing := missing_modules():
-        sys.exit(f"cannot be imported without their extras: {', '.join(missing)}")
+    if missing := list_missing():
+        sys.exit(f"cannot be imported without their extras: {', '.join(sorted(missing))}")
     FILE.write_text("".join(f"{line}\n" for line in list_surface()), encoding="utf-8")

@@ -23,6 +23,7 @@ from cp_thirdparty import (
     ArtifactCredentials,
     ArtifactStore,
     CurrentRevision,
+    CustomJobClient,
     EncryptionKey,
     ExecutionDetails,
     FailureDetails,
@@ -556,6 +557,7 @@ def _local_code_pipeline(
     assert_type(one.credentials_are_valid(artifact_credentials), bool)
     assert_type(one.environment(), dict[str, str])
     assert_type(one.client(in_process=in_process), ThirdPartyJobClient)
+    assert_type(one.custom_client(in_process=in_process), CustomJobClient)
     one.attach(client)
     one.start()
     one.close()

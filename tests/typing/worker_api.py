@@ -687,6 +687,8 @@ def _observability(registry: Any, record: CallRecord, worker: JobWorker[Any]) ->
     metrics = prometheus_metrics(registry)
     assert_type(metrics, PrometheusMetrics)
     metrics.on_call(record)
+    metrics.collect()
+    metrics.describe()
     _: WorkerMetrics = metrics
     with HealthServer(worker.health, registry=registry, host="127.0.0.1", port=0) as server:
         assert_type(server, HealthServer)

@@ -155,7 +155,7 @@ class AsyncioClient(JobClientBase):
         recipe = _Recipe(
             session=session,
             profile_name=profile_name,
-            config=_merged(
+            config=_merge_config(
                 own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request),
                 config,
             ),
@@ -277,7 +277,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _merged(settings: Config, others: Config | None) -> AioConfig:
+def _merge_config(settings: Config, others: Config | None) -> AioConfig:
     # Aiobotocore before 3.1 takes its own part, such as ``connector_args``, from the first alone.
     merged: Any = others if isinstance(others, AioConfig) else AioConfig()
     for each in (settings, others or settings):

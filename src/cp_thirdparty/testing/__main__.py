@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         serve(options.port, options.scenario, options.output)
     except ScenarioError as error:
-        return _complain(str(error), 2)
+        return _print_error(str(error), 2)
     except OSError as error:
-        return _complain(f"cannot listen: {error.strerror}", 1)
+        return _print_error(f"cannot listen: {error.strerror}", 1)
     return 0
 
 
@@ -121,7 +121,7 @@ def _json_line(service: LocalCodePipeline, introduction: Introduction) -> str:
     )
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     print(f"cp_thirdparty.testing: {text}", file=sys.stderr)  # noqa: T201 - the purpose of the program
     return code
 

@@ -107,7 +107,7 @@ class _ThirdPartyJobs:
         return job, None
 
     def read(self, client: ThirdPartyJobClient, job_id: str, client_token: SecretStr | None) -> JobDetails:
-        return client.get_third_party_job_details(job_id, client_token=_known(client_token))
+        return client.get_third_party_job_details(job_id, client_token=_looked_up_token(client_token))
 
     def acknowledge(
         self,
@@ -117,10 +117,10 @@ class _ThirdPartyJobs:
         client_token: SecretStr | None,
     ) -> JobStatus:
         nonce = details.nonce if isinstance(details, JobDetails) else ""
-        return client.acknowledge_third_party_job(job.job_id, nonce=nonce, client_token=_known(client_token))
+        return client.acknowledge_third_party_job(job.job_id, nonce=nonce, client_token=_looked_up_token(client_token))
 
     def report(self, client: ThirdPartyJobClient, job_id: str, result: Result, client_token: SecretStr | None) -> None:
-        token = _known(client_token)
+        token = _looked_up_token(client_token)
         if isinstance(result, FailureDetails):
             client.put_third_party_job_failure_result(job_id, client_token=token, failure_details=result)
             return
@@ -224,7 +224,7 @@ def job_of(*, job_id: str, client_id: str, nonce: str | None) -> AnyJob:
     return CustomJob(id=job_id, data=_NO_DATA, nonce=nonce, account_id=client_id or None)
 
 
-def _known(client_token: SecretStr | None) -> SecretStr:
+def _looked_up_token(client_token: SecretStr | None) -> SecretStr:
     assert client_token is not None, "it was looked up"  # noqa: S101 - a mistake of this library
     return client_token
 
