@@ -2,6 +2,8 @@
 Trace jobs with OpenTelemetry: a span for each handler, in the thread of its job.
 
 Runs offline.  A span has ids and names, and never the configuration or a token.
+
+Requires: cp-thirdparty, opentelemetry-sdk
 """
 
 from opentelemetry import trace

@@ -43,7 +43,7 @@ def test_an_example_states_what_it_requires(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     stated = re.findall(r"^Requires: (.+)$", text, re.MULTILINE)
     names = {part.partition("[")[2].rstrip("]") or part for line in stated for part in line.split(", ")}
-    modules = {"dask": "distributed", "async": "aiobotocore", "artifacts": "s3transfer"}
+    modules = {"dask": "distributed", "async": "aiobotocore", "opentelemetry-sdk": "opentelemetry"}
     allowed = {"cp_thirdparty", "attrs", "__future__", *(modules.get(name, name) for name in names)}
     imported = {
         name.partition(".")[0]
