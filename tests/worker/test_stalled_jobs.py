@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ from cp_thirdparty.worker import (
     Reported,
     SetAside,
     Uncertain,
+    _poller,
     _recovery,
     _steps,
 )
@@ -548,6 +550,76 @@ def test_offers_that_are_claimed_speed_up_the_polls(service: LocalCodePipeline) 
     with running(make_worker(service, poll_interval=30.0, concurrency=1)):
         until(lambda: all(action.status == "Succeeded" for action in actions))
     assert time.monotonic() - started < 25
+
+
+class _FailedRelease(MemoryJournal):
+    """A journal of which the first claim and the first release raise after they were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failures = {"claim": 1, "release": 1}
+
+    def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+        is_free = super().claim(job, scope)
+        self._fail_once("claim")
+        return is_free
+
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
+        super().release(job_id, has_begun=has_begun)
+        self._fail_once("release")
+
+    def _fail_once(self, method: str) -> None:
+        self._failures[method] -= 1
+        if self._failures[method] == 0:
+            raise JournalError(f"{method} failed")
+
+
+def test_a_release_that_failed_is_no_error_after_the_next_claim() -> None:
+    """CodePipeline offers the job again before the next attempt to release it: then there is nothing to release."""
+    with LocalCodePipeline(redelivery_delay=0.0) as eager:
+        eager.register_client(CLIENT_ID, CLIENT_TOKEN)
+        action = eager.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        worker = make_worker(eager, journal=_FailedRelease())
+        with running(worker) as it:
+            until(lambda: action.status == "Succeeded" and worker.health().in_flight == 0)
+            assert worker.health().journal_error is None
+    assert it.is_clean is True
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Pause shortly between polls, and note for how many failures the worker would pause longer."""
+    noted: list[int] = []
+
+    def pause(interval: float, failures: int, _jitter: random.Random) -> float:
+        noted.append(failures)
+        return interval
+
+    monkeypatch.setattr(_poller, "pause_before_poll", pause)
+    return noted
+
+
+def test_a_poll_that_succeeds_ends_the_longer_pauses(service: LocalCodePipeline, pauses: list[int]) -> None:
+    """The pause grows with the polls that fail in a row, and with no others."""
+    service.faults.add("PollForThirdPartyJobs", Instead(failed("SerializationException", "no")), times=2)
+    with running(make_worker(service)):
+        until(lambda: len(pauses) > 3)
+    assert pauses[:4] == [1, 2, 0, 0]
+
+
+def test_an_idle_worker_with_a_broken_journal_polls_at_its_interval(pauses: list[int]) -> None:
+    """Only a poll that brings a job shows whether the journal works again, so only such polls become less frequent."""
+    with LocalCodePipeline(redelivery_delay=1000.0) as slow:
+        slow.register_client(CLIENT_ID, CLIENT_TOKEN)
+        slow.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        worker = make_worker(slow, journal=_FullDisk(), poll_interval=0.001)
+        with running(worker):
+            until(lambda: worker.health().journal_error is not None)
+            seen = len(pauses)
+            until(lambda: len(pauses) > seen + 10)
+            assert max(pauses) == 0
+            slow.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+            until(lambda: max(pauses) == 1)
 
 
 # --- the end of the grace

@@ -154,7 +154,7 @@ class JournalWriter:
         self._unclear.setdefault(job_id, None)  # a claim that raises may have been written
         is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
-            self._unclear.pop(job_id, None)
+            self._settle(job_id)
         return is_free
 
     def release(self, job_id: str) -> bool:
@@ -185,8 +185,14 @@ class JournalWriter:
         except JournalError as failure:
             self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
             return False
-        self._unclear.pop(job_id, None)
+        self._settle(job_id)
         return True
+
+    def _settle(self, job_id: str) -> None:
+        """Note that the journal has the stage of a job; without a job to release, a failed release is no error."""
+        self._unclear.pop(job_id, None)
+        if not self._unclear:
+            self._errors.pop("release", None)
 
     def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
         found: _T | Raised | JournalError = call_partner(_use, use, self._journal)

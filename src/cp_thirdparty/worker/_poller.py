@@ -82,6 +82,8 @@ class Poller:
         self._note_end = note_end
         self._thread: threading.Thread | None = None
         self._has_claimed = False  # since the last poll
+        self._failed_polls = 0  # in a row
+        self._trials = 0  # jobs in a row that were to find out whether the journal and the executor work again
         self.polled_at: float | None = None
         self.looped_at = settings.clock()  # when the thread has last gone on
         self.error: str | None = None
@@ -110,7 +112,6 @@ class Poller:
             self._slots.notify()
 
     def _serve(self, polls: int | None) -> None:
-        failures = 0
         try:
             while not self._stopping.is_set():
                 self.looped_at = self._settings.clock()
@@ -122,7 +123,7 @@ class Poller:
                 if entry is not None:
                     self._resume(entry)
                     continue
-                failures = self._poll(failures, is_patient=polls is None)
+                self._poll(is_patient=polls is None)
                 if polls == 1 or self.fatal is not None:
                     return
         except BaseException as failure:  # noqa: BLE001 - a poller that ends in silence would look like a stopped worker
@@ -150,8 +151,8 @@ class Poller:
         if not (is_free and self._launch(entry.job, entry)):
             self._recovery.postpone(entry)
 
-    def _poll(self, failures: int, *, is_patient: bool) -> int:
-        """Poll once, take what that brings, and pause; return how many polls have failed in a row."""
+    def _poll(self, *, is_patient: bool) -> None:
+        """Poll once, take what that brings, and pause."""
         is_broken = self._writer.error is not None or self._engine.error is not None
         room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
         client = self._clients.reader
@@ -161,18 +162,19 @@ class Poller:
             self._note_failure(found, client, is_patient=is_patient)
             offers: tuple[AnyJob, ...] = ()
         else:
-            self.polled_at, self.error = self._settings.clock(), None
+            self.polled_at, self.error, self._failed_polls = self._settings.clock(), None, 0
             offers = found
         for offer in offers:
             self._take(offer)
-        failures = failures + 1 if is_broken or isinstance(found, ThirdPartyError) else 0
+        # A poll without a job tries nothing, so it is no reason to poll less often.
+        self._trials = self._trials + bool(offers) if is_broken else 0
         if is_patient and self.fatal is None:
             # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
-            self._pause(failures, lambda: (bool(offers) and self._has_claimed) or self._recovery.has_jobs())
-        return failures
+            self._pause(lambda: (bool(offers) and self._has_claimed) or self._recovery.has_jobs())
 
     def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, is_patient: bool) -> None:
         self.error = type(failure).__name__
+        self._failed_polls += 1
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
         following = classify(Step.POLL, failure, Situation()).next
         if following is Next.STOP or not is_patient:
@@ -198,7 +200,8 @@ class Poller:
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
         return is_launched
 
-    def _pause(self, failures: int, is_enough: Callable[[], bool]) -> None:
+    def _pause(self, is_enough: Callable[[], bool]) -> None:
+        failures = max(self._failed_polls, self._trials)
         pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
         ends_at = self._settings.clock() + pause
         while not (self._stopping.is_set() or is_enough()):
