@@ -401,6 +401,22 @@ def test_a_lost_response_of_a_recovered_claim_leaves_the_owner_unknown(left: _Le
     assert left.run_once(_never) == Uncertain(job=left.offer)
 
 
+def test_the_journal_knows_that_a_job_begins_which_was_left_before_its_handler_began(left: _Left) -> None:
+    """Otherwise the handler would run a second time if this worker dies too."""
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    left.journal.release(left.offer.job_id, has_begun=False)
+    assert left.state is JournalState.CLAIMED
+    states: list[JournalState] = []
+
+    def handle(_job: AnyJob) -> Succeeded:
+        states.append(left.state)
+        return Succeeded()
+
+    assert isinstance(left.run_once(handle), Reported)
+    assert states == [JournalState.RUNNING]
+
+
 # --- jobs that come too late
 
 

@@ -179,6 +179,10 @@ class ClaimedJob:
         return self.has_died or (self.entry is not None and self.entry.state is JournalState.RUNNING)
 
     @property
+    def _was_left_unbegun(self) -> bool:
+        return self.entry is not None and self.entry.state is JournalState.CLAIMED
+
+    @property
     def must_run_alone(self) -> bool:
         """Whether its handler may end the process, so that no other handler should run there."""
         return self.is_suspect or self.crashes > self.isolated_crashes
@@ -211,8 +215,9 @@ class ClaimedJob:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self._had_begun, self.has_begun = self.has_begun, True
-            # If this process dies, the journal must have the one job that may be the cause.
-            self._move(Stage.RUNNING, is_recorded=self.must_run_alone)
+            # If this process dies, the journal must have the one job that may be the cause.  A job that another worker
+            # left before its handler began must not look as if the handler had never begun.
+            self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self._was_left_unbegun)
             return True
 
     def stop(self) -> bool:
