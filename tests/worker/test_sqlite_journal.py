@@ -727,11 +727,42 @@ def test_ctrl_c_ends_no_other_change(tmp_path: Path) -> None:
         assert journal.claim(_JOB, SCOPE)
 
 
-def test_changes_are_on_the_disk(tmp_path: Path) -> None:
-    """The file is in write-ahead mode, and each commit waits for the disk."""
+def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path) -> None:
+    """After a power loss, CodePipeline can say what became of a result, but not that a job was never claimed."""
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         assert (journal.is_durable, journal.is_shared) == (True, True)
         assert journal._file._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+        def is_synced(change: Callable[..., object], *arguments: object) -> bool:
+            change(*arguments)
+            (mode,) = journal._file._connection.execute("PRAGMA synchronous").fetchone()
+            assert mode in (1, 2)  # NORMAL, FULL
+            return bool(mode == 2)
+
+        job_id = _JOB.job_id
+        assert is_synced(journal.claim, _JOB, SCOPE)
+        assert not is_synced(journal.uncertain, job_id)
+        assert is_synced(journal.running, job_id)
+        assert not is_synced(journal.result, job_id, Succeeded())
+        assert not is_synced(journal.release, job_id)
+        assert is_synced(journal.recover, SCOPE)
+        assert not is_synced(journal.finish, job_id, "reported")
+
+
+@pytest.mark.parametrize("first", ["finish", "claim"])
+def test_changes_that_are_committed_together_wait_for_the_disk_if_one_must(tmp_path: Path, first: str) -> None:
+    """A claim is on the disk although the end of another job leads the commit."""
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_job("old"), SCOPE)
+        changes = {"finish": lambda: journal.finish("old", "reported"), "claim": lambda: journal.claim(_JOB, SCOPE)}
+        threads = [threading.Thread(target=changes[name]) for name in (first, *(changes.keys() - {first}))]
+        journal._add_scope(SCOPE)
+        with journal._file._lock:
+            for number, thread in enumerate(threads, 1):
+                thread.start()
+                until(lambda number=number: len(journal._file._waiting) == number)  # type: ignore[misc]
+        for thread in threads:
+            thread.join()
         assert journal._file._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 

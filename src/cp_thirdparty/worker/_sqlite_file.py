@@ -80,6 +80,9 @@ _COLUMNS: Final = frozenset({"job_id", "client_id", "state", "result", "outcome"
 # Seconds to wait for another process that writes to the same file.
 _BUSY: Final = 30.0
 
+# KiB of pages that SQLite keeps in memory, of its default of 2,000.  The rows of the jobs in work need a few pages.
+_CACHE_KIB: Final = 256
+
 # Bytes to which SQLite shortens the write-ahead log when it starts it again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
 
@@ -98,6 +101,7 @@ class _Change:
     """Statements that wait to be committed."""
 
     statements: tuple[Statement, ...]
+    is_synced: bool
     is_done: bool = False
     rows: int = 0
     failure: str | None = None
@@ -126,15 +130,21 @@ class SqliteFile:
         self._connection = _open(path)
         self._identity = identify(path)
 
-    def write(self, *statements: Statement) -> int:
+    def write(self, *statements: Statement, is_synced: bool = False) -> int:
         """
         Commit statements together with those of other threads, and return how many rows the last one changed.
+
+        Args:
+            statements: The statements and their parameters.
+
+            is_synced: Whether the change must survive a power loss from now on.  Each change survives the end of its
+                process, and is on the disk as soon as a later one is.
 
         Raises:
             JournalError: The file cannot be written.
         """
         self._refuse_other_process()
-        change = _Change(statements)
+        change = _Change(statements, is_synced)
         with self._waiting_lock:
             self._waiting.append(change)
         with self._lock:
@@ -157,6 +167,7 @@ class SqliteFile:
         failure: str | None = None
         with self._lock:
             try:
+                _set_sync(self._connection, is_synced=True)
                 self._connection.execute("BEGIN IMMEDIATE")
                 result = work(self._connection)
                 self._connection.execute("COMMIT")
@@ -356,7 +367,7 @@ def _open(path: Path) -> sqlite3.Connection:
         check_format(connection)
         make_private(path)  # no file that is not a journal is changed
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("BEGIN IMMEDIATE")
         check_format(connection)  # once more: another process may have created the tables
@@ -386,6 +397,7 @@ def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> Base
     # A statement alone is a transaction of its own.  Each `execute` lets other threads run, and waits for them.
     is_single = len(together) == 1 and len(together[0].statements) == 1
     try:
+        _set_sync(connection, is_synced=any(change.is_synced for change in together))
         if not is_single:
             connection.execute("BEGIN IMMEDIATE")
         for change in together:
@@ -397,6 +409,11 @@ def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> Base
         _roll_back(connection)
         return error.with_traceback(None)
     return None
+
+
+def _set_sync(connection: sqlite3.Connection, *, is_synced: bool) -> None:
+    """Choose whether the next commit waits until the disk has the write-ahead log up to its end."""
+    connection.execute("PRAGMA synchronous = FULL" if is_synced else "PRAGMA synchronous = NORMAL")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

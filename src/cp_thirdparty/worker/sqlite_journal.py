@@ -59,9 +59,16 @@ class SqliteJournal:
     """
     A journal in one SQLite file.
 
-    Changes are on the disk when a method returns (write-ahead log, ``synchronous=FULL``); those of several threads are
-    committed together.  Thread-safe, and several processes of one machine may use one file, also from several
-    containers that share a volume.  Do not put it on a network file system, where locks do not hold.
+    A change survives the end of its process when a method returns.  `claim`, `running`, `recover` and `end` also wait
+    until the disk has it, and all changes before it: after a power loss the file has each job that was acknowledged,
+    and each handler that began.  The other changes are on the disk when the next of these methods returns, for any job,
+    or when the system writes its buffers, on Linux after about 30 seconds.  If a power loss undoes one of them, the
+    result is sent again, or the job continues as one whose handler was interrupted; CodePipeline still accepts one
+    result only.
+
+    Changes of several threads are committed together.  Thread-safe, and several processes of one machine may use one
+    file, also from several containers that share a volume.  Do not put it on a network file system, where locks do not
+    hold.
 
     One object belongs to one worker.  A child of a fork can neither write nor close it.
 
@@ -127,10 +134,10 @@ class SqliteJournal:
             "owner": self._owner.name,
             "now": self._clock(),
         }
-        if self._file.write((_CLAIM, values)) == 1:  # nearly always
+        if self._file.write((_CLAIM, values), is_synced=True) == 1:  # nearly always
             return True
         replaced = ((statement, (job.job_id,)) for statement in _REPLACE)
-        return self._file.write(*replaced, (_CLAIM, values)) == 1
+        return self._file.write(*replaced, (_CLAIM, values), is_synced=True) == 1
 
     def withdraw(self, job_id: str) -> None:
         """
@@ -158,7 +165,8 @@ class SqliteJournal:
         """
         now = self._clock()
         changes = "state = 'RUNNING', crashes = ?, is_suspect = ?, claimed_at = COALESCE(claimed_at, ?)"
-        self._change(changes, job_id, crashes, _sqlite_rows.ALONE if is_alone else int(is_suspect), now)
+        mark = _sqlite_rows.ALONE if is_alone else int(is_suspect)
+        self._change(changes, job_id, crashes, mark, now, is_synced=True)
 
     def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
         """
@@ -333,6 +341,6 @@ class SqliteJournal:
             failure = describe(error)
         raise JournalError(f"the journal cannot be read: {failure}")
 
-    def _change(self, assignments: str, job_id: str, *parameters: object) -> None:
+    def _change(self, assignments: str, job_id: str, *parameters: object, is_synced: bool = False) -> None:
         statement = f"UPDATE entries SET {assignments}, changed_at = ? {_OWN}"  # noqa: S608 - constants
-        self._file.write((statement, (*parameters, self._clock(), job_id, self._owner.name)))
+        self._file.write((statement, (*parameters, self._clock(), job_id, self._owner.name)), is_synced=is_synced)
