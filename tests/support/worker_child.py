@@ -4,9 +4,9 @@ A worker process that the tests kill: python -m support.worker_child JOURNAL [se
 It reaches the local CodePipeline by the environment.  ``engine=`` is ``threads``, ``processes`` or the address of a
 Dask scheduler.  ``dynamodb=URL`` has the journal in a table there; its jobs are taken over after ``takeover=`` seconds.
 ``kill=after:running:3`` makes it kill itself, without a word, before or after a step of its journal, when it comes to
-the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and ``rows=FILE``
-writes which rows of the failure policy were used.  ``partner=bad`` lets the partner's token store, journal, hook and
-log handler fail again and again.  ``kind=custom`` works on jobs of a
+the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and how many claims
+were written although they raised.  ``rows=FILE`` writes which rows of the failure policy were used.  ``partner=bad``
+lets the partner's token store, journal, hook and log handler fail again and again.  ``kind=custom`` works on jobs of a
 custom action.  The other settings are those of ``support.long_handlers`` and of the worker.
 """
 
@@ -69,6 +69,7 @@ class _Unreliable(SqliteJournal):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._writes = itertools.count(1)
+        self.unknown_claims: list[str] = []  # ids of the jobs whose claim was written and raised
 
     def __getattribute__(self, name: str) -> Any:
         method = super().__getattribute__(name)
@@ -80,6 +81,8 @@ class _Unreliable(SqliteJournal):
             raise JournalError("disk full")
         done = method(*arguments, **more)
         if number % 100 == 50:
+            if method.__name__ == "claim":
+                self.unknown_claims.append(arguments[0].job_id)
             raise SystemExit
         return done
 
@@ -188,6 +191,7 @@ def main() -> None:
     is_clean = worker.run(handle_signals=True)
     journal.close()
     if "events" in settings:
+        events["unknown_claims"] = len(getattr(journal, "unknown_claims", ()))
         Path(settings["events"]).write_text(json.dumps(events), encoding="utf-8")
     sys.exit(0 if is_clean else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -40,10 +41,13 @@ from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import LostAnswer, ServerError
 from cp_thirdparty.worker import (
     Gone,
+    JobEvent,
     JobScope,
+    JournalEntry,
     JournalState,
     MemoryJournal,
     Outcome,
+    Recovered,
     Released,
     Reported,
     SqliteJournal,
@@ -444,6 +448,65 @@ def test_a_job_whose_owner_is_found_unknown_after_the_end_is_released(left: _Lef
     with left.service.client() as client:
         (entry,) = left.journal.recover(scope_of(client)).entries
     assert entry.job == left.offer
+
+
+@pytest.mark.parametrize("looks", [0, 1], ids=["postponed", "waiting"])
+def test_a_job_that_was_claimed_anew_is_not_taken_up_again(
+    left: _Left, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offer has brought the job while its entry of the journal waited: the entry is of the time before."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    left.journal.release(left.offer.job_id)
+    recovery = _create_recovery(left)
+    recovery.start()
+    entry = recovery.take()
+    assert entry is not None
+    recovery.postpone(entry)
+    for _ in range(looks):
+        recovery.look()
+    recovery.note_claim(left.offer)
+    recovery.look()
+    assert recovery.take() is None
+
+
+def test_an_offer_that_is_claimed_replaces_what_the_journal_had(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal gives the job back while its offer waits for a token; CodePipeline would refuse a second claim."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    looking_up, found = threading.Event(), threading.Event()
+    journal = MemoryJournal()
+    looks: list[bool] = []  # each look for jobs since the look-up of the token
+    recover = journal.recover
+
+    def give_back(scope: JobScope) -> Recovered:
+        looks.extend([True] * looking_up.is_set())
+        if len(looks) == 1 and not found.is_set():
+            monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 1000.0)
+            entry = JournalEntry(job=offer, scope=scope, state=JournalState.CLAIMING, changed_at=time.time())
+            return Recovered(entries=(entry,), set_aside=())
+        return recover(scope)
+
+    def look_up(_client_id: str) -> str:
+        looking_up.set()
+        found.wait(30)
+        return CLIENT_TOKEN
+
+    monkeypatch.setattr(journal, "recover", give_back)
+    events: list[JobEvent] = []
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    worker = make_worker(service, journal=journal, client_tokens=look_up, on_event=events.append)
+    with running(worker) as it:
+        until(lambda: len(looks) == 1)
+        polls = len(service.requests)
+        until(lambda: len(service.requests) > polls + 1)  # what the journal gave back is postponed
+        found.set()
+        until(lambda: action.status == "Succeeded" and worker.health().in_flight == 0)
+        monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+        until(lambda: len(looks) > 3)
+    assert [event.name for event in events] == ["claimed", "reported"]
+    assert it.is_clean is True
 
 
 def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -392,6 +392,7 @@ class Loop:
 
     def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         if name == "claimed":
+            self._recovery.note_claim(job.offer)
             self._poller.note_claim()
         if name == "journal_failed":
             self._has_lost = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -66,8 +66,8 @@ class Recovery:
         self.interval = min(_INTERVAL, writer.recovery_seconds)
         self._looked_at = clock()
         self._lock = threading.Lock()  # guards what follows
-        self._waiting: deque[JournalEntry] = deque()
-        self._postponed: list[JournalEntry] = []
+        self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()
+        self._postponed: dict[str, JournalEntry] = {}
         self._uncertain: dict[str, tuple[float, JournalEntry]] = {}
         self._is_closed = False
         self.set_aside: tuple[str, ...] = ()
@@ -111,12 +111,12 @@ class Recovery:
     def take(self) -> JournalEntry | None:
         """Return the next job to take up; ``None`` if there is none."""
         with self._lock:
-            return self._waiting.popleft() if self._waiting else None
+            return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     def postpone(self, entry: JournalEntry) -> None:
         """Keep a job that cannot be taken up now until the next look."""
         with self._lock:
-            self._postponed.append(entry)
+            self._postponed[entry.job.job_id] = entry
 
     def note_uncertain(self, offer: AnyJob, *, since: float | None) -> None:
         """
@@ -140,27 +140,34 @@ class Recovery:
         with self._lock:
             self._uncertain.pop(offer.job_id, None)
 
+    def note_claim(self, offer: ThirdPartyJob) -> None:
+        """Drop what waits of a job: an offer has brought it meanwhile, and what waits is of the time before."""
+        with self._lock:
+            self._waiting.pop(offer.job_id, None)
+            self._postponed.pop(offer.job_id, None)
+
     def close(self) -> list[JournalEntry]:
         """Leave the jobs whose ownership is unknown to the next run; return those that were not taken up."""
         with self._lock:
             self._is_closed = True
-            rest = [*self._waiting, *self._postponed]
+            rest = {**self._waiting, **self._postponed}
             self._waiting.clear()
             self._postponed.clear()
-            uncertain = [job_id for job_id in self._uncertain if job_id not in {entry.job.job_id for entry in rest}]
+            uncertain = [job_id for job_id in self._uncertain if job_id not in rest]
         for job_id in uncertain:
             self._writer.release(job_id)
-        return rest
+        return list(rest.values())
 
     def _take_over(self) -> None:
         """Take over the jobs of dead workers, results first: these need no handler."""
         recovered = self._writer.recover()
         with self._lock:
-            self._waiting.extend(self._postponed)
+            self._waiting.update(self._postponed)
             self._postponed.clear()
             late = recovered.entries if self._is_closed else ()
             if not late:
-                self._waiting.extend(sorted(recovered.entries, key=lambda entry: entry.result is None))
+                entries = sorted(recovered.entries, key=lambda entry: entry.result is None)
+                self._waiting.update((entry.job.job_id, entry) for entry in entries)
         for entry in late:  # the run has ended meanwhile
             self._writer.release(entry.job.job_id)
         known, self.set_aside = self.set_aside, tuple(row.job_id for row in recovered.set_aside)
@@ -181,12 +188,11 @@ class Recovery:
             due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
         unfinished = self._writer.find_unfinished() if due else set()
         with self._lock:
-            waiting = {entry.job.job_id for entry in (*self._waiting, *self._postponed)}
-            for job_id in set(due) - waiting:
+            for job_id in set(due) - self._waiting.keys() - self._postponed.keys():
                 _, entry = self._uncertain.pop(job_id, (now, None))
                 if entry is not None and job_id in unfinished:
                     self._uncertain[job_id] = (now, entry)
-                    self._waiting.append(entry)
+                    self._waiting[job_id] = entry
 
     def _prune(self) -> None:
         if self._keep_finished is not None:
