@@ -360,6 +360,19 @@ def test_a_process_does_not_wait_forever_for_the_start_of_another(monkeypatch: p
     assert (child.ended.is_set(), child.has_begun, child.problem) == (True, False, "TimeoutError")
 
 
+def test_a_result_does_not_wait_for_the_start_of_another_process(
+    service: LocalCodePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start of a process may hang for minutes: the processes that end meanwhile are killed, and not waited for."""
+    monkeypatch.setattr(_processes, "_TURN_SECONDS", 0.01)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(_worker(service, partial(handlers.hold, directory=str(tmp_path)), 1)):
+        until((tmp_path / "begun").exists)
+        with _processes._MULTIPROCESSING:
+            (tmp_path / "release").touch()
+            until(lambda: action.status == "Succeeded")
+
+
 def test_a_handler_that_does_not_begin_in_time_is_not_a_failure(service: LocalCodePipeline, tmp_path: Path) -> None:
     """Its process is killed, and the job waits until CodePipeline has ended it."""
     clock = ManualClock()

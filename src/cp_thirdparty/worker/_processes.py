@@ -39,6 +39,9 @@ _START_SECONDS: Final = 180.0
 # Seconds for a process that has sent its result: to run what is registered for its end, and to end.
 _EXIT_SECONDS: Final = 5.0
 
+# Seconds for which the end of a process waits for the start of another one, which may hang: the result is there.
+_TURN_SECONDS: Final = 1.0
+
 # Seconds until a killed process is gone, unless the system itself does not react.
 _KILL_SECONDS: Final = 5.0
 
@@ -305,7 +308,9 @@ class _Child:
     def _start_process(self) -> tuple[Connection, BaseProcess]:
         ours, theirs = self._context.Pipe()
         try:
-            with _start_turn():
+            with _take_turn(_START_SECONDS) as has_turn:
+                if not has_turn:
+                    raise TimeoutError  # noqa: TRY301 - the clause below closes the connection for it too
                 process = self._context.Process(
                     target=run_order,
                     args=(theirs, self._order, self._read_variables()),  # multiprocessing forgets them at the start
@@ -363,25 +368,28 @@ class _Child:
         with self._lock:
             self._process_id = self._connection = None
         connection.close()
-        with _MULTIPROCESSING, suppress(ValueError):  # it is still there: the system does not react
-            self.problem = self.problem or _describe_end(process.exitcode)
-            process.close()
+        with (
+            _take_turn(_TURN_SECONDS) as has_turn,
+            suppress(ValueError),
+        ):  # the system does not react: it is still there
+            self.problem = self.problem or _describe_end(process.exitcode if has_turn else None)
+            if has_turn:
+                process.close()  # multiprocessing does it at the next start of a process otherwise
 
 
 @contextmanager
-def _start_turn() -> Generator[None, None, None]:
+def _take_turn(seconds: float) -> Generator[bool, None, None]:
     """
-    Wait until no other process is being started.
+    Wait until no other thread uses multiprocessing; the value is ``False`` if one still does after so many seconds.
 
-    Raises:
-        TimeoutError: The start of another process hangs, for example in a module of ``preload``.
+    The start of a process may hang, for example in a module of ``preload``.
     """
-    if not _MULTIPROCESSING.acquire(timeout=_START_SECONDS):
-        raise TimeoutError
+    has_turn = _MULTIPROCESSING.acquire(timeout=seconds)
     try:
-        yield
+        yield has_turn
     finally:
-        _MULTIPROCESSING.release()
+        if has_turn:
+            _MULTIPROCESSING.release()
 
 
 def _find_context(preload: Sequence[str]) -> Any:
@@ -396,12 +404,12 @@ def _find_context(preload: Sequence[str]) -> Any:
 
 def _has_ended(process: BaseProcess) -> bool:
     """
-    Return whether a process has ended that multiprocessing reports as ended.
+    Return whether a process has ended that multiprocessing reports as ended; ``False`` if it cannot be asked now.
 
     It reports all processes as ended when the process has died from which they were forked.
     """
-    with _MULTIPROCESSING:
-        code = process.exitcode
+    with _take_turn(_TURN_SECONDS) as has_turn:
+        code = process.exitcode if has_turn else None
     return code is not None and code != _UNKNOWN
 
 
