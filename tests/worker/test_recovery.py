@@ -509,6 +509,53 @@ def test_an_offer_that_is_claimed_replaces_what_the_journal_had(
     assert it.is_clean is True
 
 
+def test_a_job_that_waits_is_not_released(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim of an offer of the same job raises: the job is still this worker's, and another must not take it."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    looking_up, found = threading.Event(), threading.Event()
+    released: list[str] = []
+    given: list[JournalEntry] = []
+
+    class Journal(MemoryJournal):
+        def recover(self, scope: JobScope) -> Recovered:
+            if not looking_up.is_set() or given:
+                return super().recover(scope)
+            super().claim(offer, scope)
+            given.append(JournalEntry(job=offer, scope=scope, state=JournalState.CLAIMING, changed_at=time.time()))
+            monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 1000.0)
+            return Recovered(entries=tuple(given), set_aside=())
+
+        def claim(self, job: ThirdPartyJob, scope: JobScope) -> bool:
+            super().claim(job, scope)
+            raise SystemExit
+
+        def release(self, job_id: str, *, has_begun: bool = True) -> None:
+            released.append(job_id)
+            super().release(job_id, has_begun=has_begun)
+
+    def look_up(_client_id: str) -> str:
+        looking_up.set()
+        found.wait(30)
+        return CLIENT_TOKEN
+
+    events: list[JobEvent] = []
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    worker = make_worker(service, journal=Journal(), client_tokens=look_up, on_event=events.append)
+    with running(worker):
+        until(lambda: len(given) == 1)
+        polls = len(service.requests)
+        until(lambda: len(service.requests) > polls + 1)  # what the journal gave back is postponed
+        found.set()
+        until(lambda: [event.name for event in events] == ["rejected"] and worker.health().in_flight == 0)
+        polls = len(service.requests)
+        until(lambda: len(service.requests) > polls + 1)  # the worker has repaired the journal meanwhile
+        assert released == []
+        monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+        until(lambda: action.status == "Succeeded" and worker.health().in_flight == 0)
+    assert [event.name for event in events] == ["rejected", "recovered", "claimed", "reported"]
+
+
 def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
     """All slots are busy, so an uncertain job waits from one look to the next."""
     monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)

@@ -601,7 +601,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_poll_that_succeeds_ends_the_longer_pauses(service: LocalCodePipeline, pauses: list[int]) -> None:
     """The pause grows with the polls that fail in a row, and with no others."""
-    service.faults.add("PollForThirdPartyJobs", Instead(failed("SerializationException", "no")), times=2)
+    service.faults.add("PollForThirdPartyJobs", Instead(error_response("SerializationException", "no")), times=2)
     with running(make_worker(service)):
         until(lambda: len(pauses) > 3)
     assert pauses[:4] == [1, 2, 0, 0]

@@ -115,7 +115,7 @@ class Poller:
         try:
             while not self._stopping.is_set():
                 self.looped_at = self._settings.clock()
-                self._writer.repair(self._slots.has)
+                self._writer.repair(lambda job_id: self._slots.has(job_id) or self._recovery.has(job_id))
                 self._recovery.look()
                 if not self._wait_for_room():
                     continue

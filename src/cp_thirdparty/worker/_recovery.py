@@ -82,6 +82,11 @@ class Recovery:
         """Whether jobs wait to be taken up."""
         return bool(self._waiting)
 
+    def has(self, job_id: str) -> bool:
+        """Whether this job waits to be taken up: the journal has it as this worker's."""
+        with self._lock:
+            return job_id in self._waiting or job_id in self._postponed
+
     def start(self) -> None:
         """
         Take over what dead workers have left, log what is left for other workers, and delete old finished jobs.
