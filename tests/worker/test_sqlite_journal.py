@@ -728,7 +728,7 @@ def test_ctrl_c_ends_no_other_change(tmp_path: Path) -> None:
 
 
 def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path) -> None:
-    """After a power loss, CodePipeline can say what became of a result, but not that a job was never claimed."""
+    """After a power loss, CodePipeline can report what became of a result, but not that a job was never claimed."""
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         assert (journal.is_durable, journal.is_shared) == (True, True)
         assert journal._file._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -189,7 +189,7 @@ class JournalWriter:
         return True
 
     def _settle(self, job_id: str) -> None:
-        """Note that the journal has the stage of a job; without a job to release, a failed release is no error."""
+        """Note that the journal has the stage of a job; without a job to release, a failed release is not an error."""
         self._unclear.pop(job_id, None)
         if not self._unclear:
             self._errors.pop("release", None)

@@ -166,7 +166,7 @@ class Poller:
             offers = found
         for offer in offers:
             self._take(offer)
-        # A poll without a job tries nothing, so it is no reason to poll less often.
+        # A poll without a job tries nothing, so it is not a reason to poll less often.
         self._trials = self._trials + bool(offers) if is_broken else 0
         if is_patient and self.fatal is None:
             # After a poll that led to no claim, CodePipeline may offer the same jobs at once.

@@ -63,7 +63,7 @@ class SqliteJournal:
     until the disk has it, and all changes before it: after a power loss the file has each job that was acknowledged,
     and each handler that began.  The other changes are on the disk when the next of these methods returns, for any job,
     or when the system writes its buffers, on Linux after about 30 seconds.  If a power loss undoes one of them, the
-    result is sent again, or the job continues as one whose handler was interrupted; CodePipeline still accepts one
+    result is resent, or the job continues as one whose handler was interrupted; CodePipeline still accepts one
     result only.
 
     Changes of several threads are committed together.  Thread-safe, and several processes of one machine may use one
