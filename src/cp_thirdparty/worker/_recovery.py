@@ -145,7 +145,7 @@ class Recovery:
         with self._lock:
             self._uncertain.pop(offer.job_id, None)
 
-    def note_claim(self, offer: ThirdPartyJob) -> None:
+    def note_claim(self, offer: AnyJob) -> None:
         """Drop what waits of a job: an offer has brought it meanwhile, and what waits is of the time before."""
         with self._lock:
             self._waiting.pop(offer.job_id, None)
