@@ -469,11 +469,18 @@ def test_a_job_that_was_claimed_anew_is_not_taken_up_again(
     assert recovery.take() is None
 
 
+def _set_interval(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let a worker look for jobs of dead workers after the seconds in the list, which the test may change."""
+    interval = [0.0]
+    monkeypatch.setattr(Recovery, "interval", property(lambda _: interval[0], lambda *_: None), raising=False)
+    return interval
+
+
 def test_an_offer_that_is_claimed_replaces_what_the_journal_had(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal gives the job back while its offer waits for a token; CodePipeline would refuse a second claim."""
-    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    interval = _set_interval(monkeypatch)
     looking_up, found = threading.Event(), threading.Event()
     journal = MemoryJournal()
     looks: list[bool] = []  # each look for jobs since the look-up of the token
@@ -482,7 +489,7 @@ def test_an_offer_that_is_claimed_replaces_what_the_journal_had(
     def give_back(scope: JobScope) -> Recovered:
         looks.extend([True] * looking_up.is_set())
         if len(looks) == 1 and not found.is_set():
-            monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 1000.0)
+            interval[0] = 1000.0
             entry = JournalEntry(job=offer, scope=scope, state=JournalState.CLAIMING, changed_at=time.time())
             return Recovered(entries=(entry,), set_aside=())
         return recover(scope)
@@ -503,7 +510,7 @@ def test_an_offer_that_is_claimed_replaces_what_the_journal_had(
         until(lambda: len(service.requests) > polls + 1)  # what the journal gave back is postponed
         found.set()
         until(lambda: action.status == "Succeeded" and worker.health().in_flight == 0)
-        monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+        interval[0] = 0.0
         until(lambda: len(looks) > 3)
     assert [event.name for event in events] == ["claimed", "reported"]
     assert it.is_clean is True
@@ -511,7 +518,7 @@ def test_an_offer_that_is_claimed_replaces_what_the_journal_had(
 
 def test_a_job_that_waits_is_not_released(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The claim of an offer of the same job raises: the job is still this worker's, and another must not take it."""
-    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    interval = _set_interval(monkeypatch)
     looking_up, found = threading.Event(), threading.Event()
     released: list[str] = []
     given: list[JournalEntry] = []
@@ -522,10 +529,10 @@ def test_a_job_that_waits_is_not_released(service: LocalCodePipeline, monkeypatc
                 return super().recover(scope)
             super().claim(offer, scope)
             given.append(JournalEntry(job=offer, scope=scope, state=JournalState.CLAIMING, changed_at=time.time()))
-            monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 1000.0)
+            interval[0] = 1000.0
             return Recovered(entries=tuple(given), set_aside=())
 
-        def claim(self, job: AnyJob, scope: JobScope) -> bool:
+        def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
             super().claim(job, scope)
             raise SystemExit
 
@@ -551,7 +558,7 @@ def test_a_job_that_waits_is_not_released(service: LocalCodePipeline, monkeypatc
         polls = len(service.requests)
         until(lambda: len(service.requests) > polls + 1)  # the worker has repaired the journal meanwhile
         assert released == []
-        monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+        interval[0] = 0.0
         until(lambda: action.status == "Succeeded" and worker.health().in_flight == 0)
     assert [event.name for event in events] == ["rejected", "recovered", "claimed", "reported"]
 

@@ -559,7 +559,7 @@ class _FailedRelease(MemoryJournal):
         super().__init__()
         self._failures = {"claim": 1, "release": 1}
 
-    def claim(self, job: AnyJob, scope: JobScope) -> bool:
+    def claim(self, job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
         is_free = super().claim(job, scope)
         self._fail_once("claim")
         return is_free
