@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import stat
 import subprocess
@@ -16,7 +17,6 @@ from typing import Any
 
 import pytest
 from support.zip_records import LINK, Record, built
-from typing_extensions import Self
 
 from cp_thirdparty._temporary import PrivateDirectory, sweep
 from cp_thirdparty.artifacts import create_archive, extract_archive
@@ -546,26 +546,15 @@ def test_a_full_disk_ends_an_extraction_before_it_writes(tmp_path: Path, monkeyp
 
 def _fail_to_read(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     """Let the disk fail below a file."""
-    open_file = os.fdopen
 
-    class Broken:
-        def __init__(self, file: Any) -> None:
-            self._file = file
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self._file.close()
-
-        def read(self, _: int) -> bytes:
+    class Broken(io.FileIO):
+        def read(self, _: int | None = -1, /) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
 
-    def replace(descriptor: int, *arguments: Any, **settings: Any) -> Any:
-        file = open_file(descriptor, *arguments, **settings)
-        return Broken(file) if os.path.samestat(os.fstat(descriptor), path.stat()) else file
+    def replace(local: str, *arguments: Any, **settings: Any) -> Any:
+        return Broken(local) if local == str(path) else open(local, *arguments, **settings)  # noqa: PTH123
 
-    monkeypatch.setattr("os.fdopen", replace)
+    monkeypatch.setattr("cp_thirdparty.artifacts.create.open", replace, raising=False)
 
 
 @pytest.mark.parametrize("way", ["missing", "broken"])

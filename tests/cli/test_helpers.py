@@ -237,7 +237,7 @@ def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture
         ("cp-thirdparty get-t", "get-third-party-job-details"),
         ("cp-thirdparty get-j", "get-job-details"),
         ("cp-thirdparty policy --acc", "--account"),
-        ("cp-thirdparty nothing get", "get-third-party-job-details"),
+        ("cp-thirdparty nothing get-t", "get-third-party-job-details"),
     ],
 )
 def test_completion_knows_commands_and_options(words: str, expected: str) -> None:

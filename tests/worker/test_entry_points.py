@@ -90,7 +90,7 @@ _ENTRY_POINTS: dict[str, Callable[[LocalCodePipeline, dict[str, str]], End]] = {
     "action type with a Lambda executor": _action_type,
 }
 
-_NO_NUMBER = "MaxFindings: must be a whole number of at most 18 digits"
+_NO_NUMBER = "MaxFindings: must be an integer of at most 18 digits"
 
 _SCENARIOS: dict[str, tuple[dict[str, str], End]] = {
     "success": ({"ProjectName": "a", "ApiKey": "xMARKERx", "MaxFindings": "3"}, (2, "Success", "3 findings")),

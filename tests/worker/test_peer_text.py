@@ -359,7 +359,7 @@ def test_a_journal_is_shown_escaped(output: str, tmp_path: Path) -> None:
     journal.recover(scope)
     journal.claim(ThirdPartyJob(client_id=text, job_id=text), scope)
     journal.close()
-    shown = program("journal", str(path), "--output", output, "--no-cli-pager")
+    shown = program("jobs", str(path), "--output", output, "--no-cli-pager")
     assert shown.code == 0
     _assert_harmless(shown.out.replace("\t", " "))
     assert shown.err == ""
