@@ -483,7 +483,7 @@ def test_nothing_of_an_event_is_left(client: FakeClient) -> None:
 
     def is_left() -> bool:
         gc.collect()
-        return any(isinstance(each, LambdaJobEvent) for each in gc.get_objects())
+        return any(type(each) is LambdaJobEvent for each in gc.get_objects())
 
     until(lambda: not is_left())
 

@@ -115,7 +115,7 @@ class Loop:
         )
         self._on_outcome = on_outcome
         self._watched_at = settings.clock()  # when the thread that watches has last gone on
-        self._stuck_since: float | None = None
+        self._stuck: tuple[tuple[str, ...], float] | None = None  # the jobs of all slots, and since when
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
@@ -253,10 +253,11 @@ class Loop:
         """Raise if each slot has had a handler that hangs for as long as the grace."""
         hanging = self._slots.hanging()
         if not hanging or self._stopping.is_set():
-            self._stuck_since = None
+            self._stuck = None
             return
-        self._stuck_since = now if self._stuck_since is None else self._stuck_since
-        if now - self._stuck_since >= self._settings.grace:
+        if self._stuck is None or self._stuck[0] != hanging:
+            self._stuck = (hanging, now)
+        if now - self._stuck[1] >= self._settings.grace:
             self._has_lost = True
             message = "each slot has a handler that hangs; end the process: jobs %s"
             self._emitter.log(logging.CRITICAL, message, hanging)
