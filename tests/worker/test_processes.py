@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,9 @@ def test_a_start_that_hangs_stops_claims(
 ) -> None:
     """Health has the reason, the process is killed, and the job is left to another worker: it never began."""
     monkeypatch.setattr(_processes, "_START_SECONDS", 0.3)
+    monkeypatch.setattr(
+        "cp_thirdparty.worker._flow.pauses", lambda: repeat(60.0)
+    )  # the stop finds it between two starts
     journal = SharedJournal()
     connect = partial(handlers.connect_late, service.environment(), os.getpid(), str(tmp_path / "begun"))
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
