@@ -337,15 +337,14 @@ def test_a_start_that_hangs_stops_claims(
 ) -> None:
     """Health has the reason, the process is killed, and the job is left to another worker: it never began."""
     monkeypatch.setattr(_processes, "_START_SECONDS", 0.3)
-    monkeypatch.setattr(
-        "cp_thirdparty.worker._flow.pauses", lambda: repeat(60.0)
-    )  # the stop finds it between two starts
+    # The stop comes between two starts.
+    monkeypatch.setattr("cp_thirdparty.worker._flow.pauses", lambda: repeat(60.0))
     journal = SharedJournal()
     connect = partial(handlers.connect_late, service.environment(), os.getpid(), str(tmp_path / "begun"))
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
     worker = _worker(service, handlers.tell_process, 1, connect=connect, journal=journal, grace=0)
     with running(worker) as it:
-        until(lambda: worker.health().executor_error is not None)
+        until(lambda: bool(worker.health().stalled))
         assert worker.health().executor_error == "the handler did not begin within 0 seconds"
         until((tmp_path / "begun").exists)
         assert sorted(action.status for action in actions) == ["InProgress", "Queued"]
