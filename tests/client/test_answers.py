@@ -81,7 +81,7 @@ _READS = ("poll", "get", "PollForJobs", "GetJobDetails")
 _PUTS = ("succeed", "fail", "PutJobSuccessResult", "PutJobFailureResult")
 # The same code: all faults of custom jobs are slow.
 _OPERATIONS = [*_CALLS, *(pytest.param(name, marks=pytest.mark.slow) for name in both.custom_calls(""))]
-_CALLS |= both.custom_calls(_JOB_ID)
+_CALLS.update(both.custom_calls(_JOB_ID))
 
 # One document that satisfies every operation.
 _GOOD = {**_DOCUMENT, "jobs": [], "status": "InProgress"}

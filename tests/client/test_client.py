@@ -78,7 +78,7 @@ _CUSTOM_ANSWERS: dict[str, object] = {
     "GetJobDetails": _DOCUMENT,
     "AcknowledgeJob": {"status": "InProgress"},
 }
-_CALLS |= {name: (call, _CUSTOM_ANSWERS.get(name, {})) for name, call in both.custom_calls(_JOB_ID).items()}
+_CALLS.update({name: (call, _CUSTOM_ANSWERS.get(name, {})) for name, call in both.custom_calls(_JOB_ID).items()})
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
         "job-1", client_token="token", failure_details=_FAILURE
     ),
 }
-_CALLS |= both.custom_calls("job-1")
+_CALLS.update(both.custom_calls("job-1"))
 _READS = ("poll", "get", "PollForJobs", "GetJobDetails")
 
 

@@ -61,10 +61,12 @@ def _without_token(call: Callable[[Any], object]) -> Callable[[Any, str], object
     return lambda client, _: call(client)
 
 
-_CALLS |= {
-    name: (_without_token(call), None if name == "PollForJobs" else "job-1", name in _READS)
-    for name, call in both.custom_calls("job-1").items()
-}
+_CALLS.update(
+    {
+        name: (_without_token(call), None if name == "PollForJobs" else "job-1", name in _READS)
+        for name, call in both.custom_calls("job-1").items()
+    }
+)
 each_operation = pytest.mark.parametrize("operation", _CALLS)
 
 

@@ -67,7 +67,7 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
         "job-1", client_token=_TOKEN, failure_details=FailureDetails(type=FailureType.JOB_FAILED, message="no")
     ),
 }
-_CALLS |= both.custom_calls("job-1")
+_CALLS.update(both.custom_calls("job-1"))
 
 
 def _echo(asked: Asked) -> Response:

@@ -32,7 +32,7 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
         "job-1", client_token=_TOKEN, failure_details=_FAILURE
     ),
 }
-_CALLS |= both.custom_calls("job-1")
+_CALLS.update(both.custom_calls("job-1"))
 _REFUSALS = [
     ("InvalidNonceException", 400),
     ("JobNotFoundException", 400),

@@ -9,7 +9,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -76,7 +76,7 @@ def _error(cause: Callable[[], object]) -> str:
 
 
 @contextmanager
-def _service(**settings: Any) -> Iterator[LocalCodePipeline]:
+def _service(**settings: Any) -> Generator[LocalCodePipeline]:
     with LocalCodePipeline(**settings) as service:
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         yield service

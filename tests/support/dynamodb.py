@@ -64,7 +64,8 @@ class Fleet:
 
     def open(self, clock: Callable[[], float] = time.time, **settings: Any) -> DynamoDBJournal:
         """Open the journal of one more worker."""
-        arguments = {"client": self.client, "takeover_seconds": self.takeover_seconds, "timer": self.timer, **settings}
+        arguments: dict[str, Any] = {"takeover_seconds": self.takeover_seconds, "timer": self.timer, **settings}
+        arguments.setdefault("client", self.client)
         journal = DynamoDBJournal(self.table_name, clock=clock, **arguments)
         self.journals.append(journal)
         return journal

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from inspect import signature
@@ -49,7 +49,7 @@ _INPUTS = {"Source": _zip(**{"app/main.py": "print()"}), "Hostile": _zip(**{"../
 
 
 @contextmanager
-def _open(kind: str, folder: Path, **bounds: Any) -> Iterator[ArtifactStore]:
+def _open(kind: str, folder: Path, **bounds: Any) -> Generator[ArtifactStore]:
     """Open a store with input artifacts, one of which does not exist, and output artifacts."""
     inputs = [artifact(name, name, bucket=_BUCKET) for name in [*_INPUTS, "Missing"]]
     inputs += [artifact("Express", "x", bucket="x--x-s3"), artifact("Dots", "../x", bucket=_BUCKET)]

@@ -65,7 +65,8 @@ def _report(job: Job) -> Succeeded:
 
 
 def _worker(service: LocalCodePipeline, handler: Any = _report, **settings: Any) -> JobWorker[Any]:
-    return JobWorker(service.custom_client, _CUSTOM, handler, **{"poll_interval": 0.05, **settings})
+    settings.setdefault("poll_interval", 0.05)
+    return JobWorker(service.custom_client, _CUSTOM, handler, **settings)
 
 
 def test_a_worker_reports_output_variables(service: LocalCodePipeline) -> None:

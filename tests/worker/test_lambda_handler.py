@@ -31,7 +31,7 @@ from cp_thirdparty.exceptions import (
     ResponseDecodeError,
     TransportError,
 )
-from cp_thirdparty.models import JobData, LambdaJobEvent
+from cp_thirdparty.models import AnyJob, JobData, LambdaJobEvent
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline, LocalLambda
 from cp_thirdparty.worker import JobEvent, JobScope, LambdaHandler, MemoryJournal, Succeeded, _processes
 from cp_thirdparty.worker._lambda_job import find_details
@@ -328,7 +328,7 @@ def test_a_job_of_an_environment_that_ended_is_reported_as_failed(client: FakeCl
 class _BrokenJournal(MemoryJournal):
     """Cannot be written."""
 
-    def claim(self, *_: Any) -> bool:
+    def claim(self, job: AnyJob, scope: JobScope) -> bool:  # noqa: ARG002
         raise JournalError("full")
 
 

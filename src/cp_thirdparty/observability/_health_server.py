@@ -87,7 +87,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - only this server creates handlers
     timeout = _REQUEST_SECONDS
     server_version = "cp-thirdparty"
     sys_version = ""

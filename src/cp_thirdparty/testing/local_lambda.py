@@ -135,7 +135,7 @@ class LocalLambda:
         Raises:
             Exception: What the function raised.
         """
-        states = self._service._states  # noqa: SLF001 - what invokes a function is a part of the service
+        states = self._service._states  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the service
         jobs = states.poll_custom(self._action_type_id, None, {})
         for job in jobs:
             states.acknowledge(job.id, job.nonce, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -106,7 +106,7 @@ def read_item(item: Item, *, is_owner_alive: bool | None) -> JournalEntry | SetA
 
 def _row_of(item: Item) -> Row:
     """Return the same as a row of a journal in SQLite, so that one set of rules reads both."""
-    values = {name: item.get(name) for name in attrs.fields_dict(Row)}
+    values: dict[str, Any] = {name: item.get(name) for name in attrs.fields_dict(Row)}
     times = {name: float(item[name]) for name in ("claimed_at", "changed_at") if isinstance(item.get(name), int)}
     scope = item.get("scope")
     key = scope_key(scope) if isinstance(scope, str) else _NO_SCOPE

@@ -124,13 +124,13 @@ class Steps:
             return LostRace(job=job.offer)
         gives_up_at = self.clock() + _CLAIM_SECONDS
 
-        def send(client: AnyClient, client_token: SecretStr | None) -> JobStatus | ThirdPartyError:
+        def send(client: AnyClient, client_token: SecretStr | None) -> JobStatus | Exception:
             return self.clients.call(kind_of(job.offer).acknowledge, client, job.offer, job.details, client_token)
 
         def wait_for_claim(seconds: float) -> bool:
             return self.clock() + seconds <= gives_up_at and wait(seconds)
 
-        found = self._attempt(job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim)
+        found: JobStatus | Failed = self._attempt(job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim)
         outcome = _claim_outcome(job, found)
         if isinstance(outcome, (Uncertain, Released)) and job.is_out_of_time(self.clock()):
             outcome = Gone(job=job.offer, error="" if isinstance(found, JobStatus) else found.name)
