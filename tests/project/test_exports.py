@@ -13,25 +13,16 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
-from support.introspection import written_names
+from support.introspection import MODULES, written_names
 
 import cp_thirdparty
 from cp_thirdparty import artifacts
 
 _SOURCE = Path(cp_thirdparty.__file__).parent
-_MODULES = [
-    path.relative_to(_SOURCE).with_suffix("").as_posix().removesuffix("/__init__")
-    for path in sorted(_SOURCE.rglob("*.py"))
-]
 # Without the extra `async` there are no clients for asyncio.
 _ASYNC = ["AsyncCustomJobClient", "AsyncThirdPartyJobClient", "async_client", "async_custom_client"]
 _MISSING = [] if find_spec("aiobotocore") else _ASYNC
-# A module is public when it and the packages that it is in are.
-_PUBLIC_MODULES = [
-    f"cp_thirdparty.{module.replace('/', '.')}"
-    for module in _MODULES
-    if not any(part.startswith("_") for part in module.split("/")) and module not in _MISSING
-]
+_PUBLIC_MODULES = [name for name, extra in MODULES.items() if extra is None or find_spec(extra)]
 
 
 def _loaded_by(code: str) -> set[str]:

@@ -69,7 +69,7 @@ def test_handlers_run_on_the_cluster(
         processes.add(action.result.execution_details.external_execution_id)
     assert processes <= {str(pid) for pid in _pids(cluster)}
     shown = f"{caplog.text} {cluster.run_on_scheduler(_all_that_it_knows)} {cluster.get_worker_logs()}"
-    assert "run_elsewhere" in shown
+    assert "run_in_executor" in shown
     assert "xMARKERx" not in shown
 
 

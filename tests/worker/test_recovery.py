@@ -469,6 +469,20 @@ def test_a_job_that_was_claimed_anew_is_not_taken_up_again(
     assert recovery.take() is None
 
 
+def test_a_claimed_job_whose_ownership_was_unknown_is_not_asked_for(
+    left: _Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new offer of it was claimed, so the handler runs; what was unknown is of the time before."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._UNCERTAIN_INTERVAL", 0.0)
+    recovery = _create_recovery(left)
+    recovery.note_uncertain(left.offer, since=None)
+    recovery.note_claim(left.offer)
+    recovery.look()
+    assert recovery.uncertain == ()
+    assert recovery.take() is None
+
+
 def _set_interval(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let a worker look for jobs of dead workers after the seconds in the list, which the test may change."""
     interval = [0.0]

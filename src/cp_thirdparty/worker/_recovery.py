@@ -141,15 +141,17 @@ class Recovery:
             self._writer.release(offer.job_id)
 
     def note_end(self, offer: AnyJob) -> None:
-        """Ask no more about a job."""
-        with self._lock:
-            self._uncertain.pop(offer.job_id, None)
+        """Ask no more about a job that has ended, and drop what waits of it."""
+        self._forget(offer.job_id)
 
     def note_claim(self, offer: AnyJob) -> None:
         """Drop what waits of a job: an offer has brought it meanwhile, and what waits is of the time before."""
+        self._forget(offer.job_id)
+
+    def _forget(self, job_id: str) -> None:
         with self._lock:
-            self._waiting.pop(offer.job_id, None)
-            self._postponed.pop(offer.job_id, None)
+            for jobs in (self._uncertain, self._waiting, self._postponed):
+                jobs.pop(job_id, None)
 
     def close(self) -> list[JournalEntry]:
         """Leave the jobs whose ownership is unknown to the next run; return those that were not taken up."""
