@@ -103,7 +103,10 @@ def _description(metadata: Message) -> str:
 def test_the_links_of_each_page_lead_somewhere() -> None:
     """GitHub finds the target of every relative link and picture, and the heading that a link names."""
     assert {"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "index.md"} <= {page.name for page in _PAGES}
-    assert list(_dead_links(_ROOT, _PAGES)) == []
+    dead = list(_dead_links(_ROOT, _PAGES))
+    if not (_ROOT / "src").exists():  # the release is tested without it
+        dead = [link for link in dead if "/src/cp_thirdparty/" not in link]
+    assert dead == []
 
 
 def test_the_long_description_is_the_readme(metadata: Message) -> None:

@@ -110,7 +110,8 @@ def _row_of(item: Item) -> Row:
     times = {name: float(item[name]) for name in ("claimed_at", "changed_at") if isinstance(item.get(name), int)}
     scope = item.get("scope")
     key = scope_key(scope) if isinstance(scope, str) else _NO_SCOPE
-    return Row(**{**values, **times, "id": item[SORT], "scope": key})
+    values.update(times, id=item[SORT], scope=key)
+    return Row(**values)
 
 
 class Takeover:
