@@ -17,6 +17,7 @@ from support.long_handlers import fails_as_planned
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead, until
 
 from cp_thirdparty import FailureDetails, ThirdPartyJobClient
+from cp_thirdparty.exceptions import OutputVariablesSizeExceededException
 from cp_thirdparty.testing import Action, LocalCodePipeline, RequestRecord
 from cp_thirdparty.testing._wire import Response, error_response
 from cp_thirdparty.testing.faults import (
@@ -171,7 +172,12 @@ def rows(directory: Path) -> Played:
         if stage.child.wait(60) == 0:
             wrong.append("poll that is refused: exit code 0")
         used = stage.used()
-    unused = [row for number, row in enumerate(_failure_policy.TABLE) if number not in used]
+    # The scenes have third-party jobs, which have no output variables.
+    unused = [
+        row
+        for number, row in enumerate(_failure_policy.TABLE)
+        if number not in used and row.errors != (OutputVariablesSizeExceededException,)
+    ]
     return Played(wrong=tuple(wrong), unused=tuple(map(str, unused)))
 
 

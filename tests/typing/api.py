@@ -501,7 +501,7 @@ def caught(client: ThirdPartyJobClient) -> tuple[str, ...]:
         root: Exception = error
         raise JobFailedError(FailureType.JOB_FAILED, "no details", external_execution_id="e") from root
     JobFailedError("ConfigurationError", "no such project")
-    JobFailedError("no such project", FailureType.CONFIGURATION_ERROR)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    JobFailedError("no such project", FailureType.CONFIGURATION_ERROR)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # ty: ignore[invalid-argument-type]
     raise JobFailedError(FailureType.SYSTEM_UNAVAILABLE, "no details")
 
 
