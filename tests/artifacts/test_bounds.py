@@ -203,7 +203,7 @@ def test_an_upload_that_is_stopped_leaves_no_parts(*, is_cancelled: bool, tmp_pa
 
     options: dict[str, Any] = {"is_cancelled": lambda: bool(stopped)}
     if not is_cancelled:
-        options = {"deadline": time.time() + 1.0}
+        options = {"deadline": time.time() + 2.5}
     with _opened(_LARGE, stop, **options) as (opened, s3):
         with pytest.raises(ArtifactTransferError):
             _WAYS["upload in parts"](opened, tmp_path)

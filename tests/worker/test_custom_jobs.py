@@ -340,7 +340,7 @@ def test_a_result_is_sent_until_codepipeline_has_ended_the_job(
         JobWorker(connect, samples.action_type_id(owner=owner), _report, client_tokens=tokens) as worker,
     ):
         worker.run_once()
-    assert seen == [seconds]
+    assert seen == [pytest.approx(seconds)]
 
 
 def test_the_store_of_a_job_needs_the_token_of_its_kind(service: LocalCodePipeline) -> None:
