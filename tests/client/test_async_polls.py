@@ -8,10 +8,11 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from support import both_clients as both
 from support.async_scripted_server import TYPE, Script, client_of
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
-from cp_thirdparty import exceptions
+from cp_thirdparty import ActionTypeId, AsyncCustomJobClient, exceptions
 from cp_thirdparty._core import asyncio_client
 from cp_thirdparty._core.backoff import LONGEST_PAUSE
 
@@ -206,3 +207,23 @@ def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, paus
 
     asyncio.run(main())
     assert pauses == []
+
+
+def test_an_iterator_of_custom_jobs_polls_for_them(server: ScriptedServer, script: Script) -> None:
+    """It sends the query, and yields the jobs of a poll."""
+    script.answer = lambda _: ok({"jobs": [{"id": "job-1", "nonce": "1", "data": {}, "accountId": "111122223333"}]})
+    custom = ActionTypeId(category="Test", owner="Custom", provider="p", version="1")
+
+    async def main() -> str:
+        async with (
+            AsyncCustomJobClient.create(
+                region_name="us-east-1",
+                endpoint_url=server.endpoint_url,
+                session=both.session("asyncio", "AKIDEXAMPLE", "made up"),
+            ) as client,
+            aclosing(client.iter_jobs(custom, query_param={"Project": "demo"})) as jobs,
+        ):
+            return (await anext(jobs)).id
+
+    assert asyncio.run(main()) == "job-1"
+    assert server.asked[-1].parameters["queryParam"] == {"Project": "demo"}
