@@ -23,8 +23,8 @@ class WeaklyReferenced:
     __slots__ = ("__weakref__",)
 
 
-def checked(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
-    """Make an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
+def verify(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
+    """Create an attrs validator of a check of `_limits`; it lets an optional field be ``None``."""
 
     def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
         if value is None and field.default is None:
@@ -41,8 +41,8 @@ def limit(check: Callable[..., str | None], *limits: int) -> dict[str, Callable[
     return {"limit": lambda value: check(value, *limits)}
 
 
-def shown(model: type[_T]) -> type[_T]:
-    """Let a model show itself in Jupyter and in rich: no base class, which drafts of models lack."""
+def add_views(model: type[_T]) -> type[_T]:
+    """Add the views for Jupyter and rich to a model: not a base class, which drafts of models lack."""
     methods = {"__repr__": _repr, "_repr_html_": _html, "_repr_pretty_": _pretty, "__rich__": _rich_tree}
     for name, show in methods.items():
         setattr(model, name, show)

@@ -19,7 +19,7 @@ import attrs
 
 from cp_thirdparty import _limits
 from cp_thirdparty._frames import hide_init_arguments
-from cp_thirdparty._model_parts import WeaklyReferenced, checked, limit, shown
+from cp_thirdparty._model_parts import WeaklyReferenced, add_views, limit, verify
 from cp_thirdparty._result_errors import FailureTypeName
 from cp_thirdparty.enums import (
     ActionCategory,
@@ -131,7 +131,7 @@ class _ByName(Mapping[str, "Artifact"]):
         return list(self._artifacts)
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
     """The place of an object in S3."""
@@ -142,7 +142,7 @@ class S3Location:
     """The key of the object.  Never use it as a local path."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
@@ -158,7 +158,7 @@ class ArtifactLocation:
     """The place in S3, or ``None``."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
     """Files that an action takes or makes, most often one ZIP archive."""
@@ -180,7 +180,7 @@ class Artifact:
         return None if self.location is None else self.location.s3_location
 
 
-@shown
+@add_views
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactCredentials:
@@ -201,7 +201,7 @@ class ArtifactCredentials:
     """The session token, or ``None``."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class EncryptionKey:
     """
@@ -217,7 +217,7 @@ class EncryptionKey:
     """The kind of key.  It may be given as text."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionTypeId:
     """
@@ -237,7 +237,7 @@ class ActionTypeId:
     """The version, a string such as ``"1"``."""
 
 
-@shown
+@add_views
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionConfiguration:
@@ -255,7 +255,7 @@ class ActionConfiguration:
     """Values by key.  Immutable."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class StageContext:
     """The stage of the pipeline."""
@@ -264,7 +264,7 @@ class StageContext:
     """Its name, or ``None``."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionContext:
     """The action within its stage."""
@@ -275,7 +275,7 @@ class ActionContext:
     """The id of this run of the action, or ``None``."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class PipelineContext:
     """The pipeline that the job belongs to."""
@@ -302,7 +302,7 @@ class PipelineContext:
         return " / ".join(name for name in names if name)
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobData:
     """The input of a job.  The service documents every part as optional."""
@@ -355,7 +355,7 @@ class JobData:
         return _ByName(self.output_artifacts)
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class JobDetails(WeaklyReferenced):
     """The response of ``GetThirdPartyJobDetails``."""
@@ -368,7 +368,7 @@ class JobDetails(WeaklyReferenced):
     """A fence number for the acknowledgement, which lets one worker have the job.  Not a secret."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ThirdPartyJob(WeaklyReferenced):
     """What a poll returns.  It holds no secret, so it is what travels between processes."""
@@ -379,7 +379,7 @@ class ThirdPartyJob(WeaklyReferenced):
     """The id of the job."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CustomJob(WeaklyReferenced):
     """
@@ -408,7 +408,7 @@ class CustomJob(WeaklyReferenced):
         return self.account_id or ""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CustomJobDetails(WeaklyReferenced):
     """
@@ -432,7 +432,7 @@ AnyJobDetails: TypeAlias = JobDetails | CustomJobDetails
 """The details of a job, for both kinds of jobs."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class LambdaJobEvent(WeaklyReferenced):
     """
@@ -453,7 +453,7 @@ class LambdaJobEvent(WeaklyReferenced):
     """When the artifact credentials expire, or ``None`` if the event does not have it."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CurrentRevision:
     """
@@ -466,21 +466,21 @@ class CurrentRevision:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    revision: str = attrs.field(validator=checked(_limits.string), metadata=limit(_limits.text, _limits.REVISION))
+    revision: str = attrs.field(validator=verify(_limits.string), metadata=limit(_limits.text, _limits.REVISION))
     """The revision id, up to 1,500 characters."""
     change_identifier: str = attrs.field(
-        validator=checked(_limits.string), metadata=limit(_limits.text, _limits.CHANGE_IDENTIFIER)
+        validator=verify(_limits.string), metadata=limit(_limits.text, _limits.CHANGE_IDENTIFIER)
     )
     """What changed, up to 100 characters."""
-    created: datetime | None = attrs.field(default=None, validator=checked(_limits.aware_datetime))
+    created: datetime | None = attrs.field(default=None, validator=verify(_limits.aware_datetime))
     """When the revision was made, with a time zone; fractions of a second may get lost."""
     revision_summary: str | None = attrs.field(
-        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.REVISION_SUMMARY)
+        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.REVISION_SUMMARY)
     )
     """A description of it, up to 2,048 characters."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ExecutionDetails:
     """
@@ -493,20 +493,20 @@ class ExecutionDetails:
     """
 
     summary: str | None = attrs.field(
-        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.EXECUTION_SUMMARY)
+        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.EXECUTION_SUMMARY)
     )
     """A description of the state, up to 2,048 characters."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters; links to its page."""
     percent_complete: int | None = attrs.field(
-        default=None, validator=checked(_limits.integer), metadata=limit(_limits.int_in_range, 0, _limits.MAX_PERCENT)
+        default=None, validator=verify(_limits.integer), metadata=limit(_limits.int_in_range, 0, _limits.MAX_PERCENT)
     )
     """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
 
 
-@shown
+@add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class FailureDetails:
     """
@@ -519,11 +519,11 @@ class FailureDetails:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    type: FailureType = attrs.field(converter=_failure, validator=checked(_failure_type))
+    type: FailureType = attrs.field(converter=_failure, validator=verify(_failure_type))
     """The kind of failure.  It may be given as its value, such as ``"JobFailed"``."""
-    message: str = attrs.field(validator=checked(_limits.string), metadata=limit(_limits.text, _limits.FAILURE_MESSAGE))
+    message: str = attrs.field(validator=verify(_limits.string), metadata=limit(_limits.text, _limits.FAILURE_MESSAGE))
     """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=checked(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters."""

@@ -301,7 +301,7 @@ def _status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
     return (None, ResponseDecodeError(problems)) if output is None else (output.status, None)
 
 
-def _nothing(_answer: Mapping[str, Any]) -> Outcome[None]:
+def _nothing(_response: Mapping[str, Any]) -> Outcome[None]:
     return None, None
 
 
