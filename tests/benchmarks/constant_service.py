@@ -87,6 +87,7 @@ class Server:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
+        theirs.close()  # recv() raises EOFError if the process ends first, instead of a wait without end
         self.endpoint_url = f"http://127.0.0.1:{self._pipe.recv()}"
 
     def offer(self, jobs: int) -> None:
