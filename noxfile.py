@@ -82,7 +82,7 @@ HAS_ALL_EXTRAS = ".[artifacts,async,cli,dask,prometheus,testing]"
 def install(session: nox.Session, *requirements: str) -> None:
     """Install the requirements, unless this environment has them; a changed pyproject.toml installs them again."""
     stamp = Path(session.virtualenv.location) / "installed.txt"
-    sources = (ROOT / "pyproject.toml", ROOT / "src/cp_thirdparty/_version.py", ROOT / ".ci/release-tools.txt")
+    sources = (ROOT / "pyproject.toml", ROOT / "src/cp_thirdparty/_base/version.py", ROOT / ".ci/release-tools.txt")
     wanted = "\n".join([*requirements, *(path.read_text(encoding="utf-8") for path in sources)])
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
@@ -302,7 +302,7 @@ MATRIX = {
         "3.13",
         ASYNC,
         ASYNC_TESTS,
-        covers="*/async_client.py,*/async_custom_client.py,*/_core/aio.py,*/_core/asyncio_client.py",
+        covers="*/async_client.py,*/_core/aio.py,*/_core/asyncio_client.py",
     ),
     "3.14": Case("3.14", TEST, (*SOME_TESTS, "tests/worker")),
     # pydantic-core has no wheel for 3.15, and cfn-lint requires it; the tests of pydantic models are skipped.

@@ -11,11 +11,9 @@ TYPE_CHECKING: bool = False
 if TYPE_CHECKING:
     from cp_thirdparty import artifacts as artifacts
     from cp_thirdparty import async_client as async_client
-    from cp_thirdparty import async_custom_client as async_custom_client
     from cp_thirdparty import client as client
     from cp_thirdparty import configuration as configuration
     from cp_thirdparty import converter as converter
-    from cp_thirdparty import custom_client as custom_client
     from cp_thirdparty import enums as enums
     from cp_thirdparty import exceptions as exceptions
     from cp_thirdparty import models as models
@@ -24,18 +22,16 @@ if TYPE_CHECKING:
     from cp_thirdparty import telemetry as telemetry
     from cp_thirdparty import testing as testing
     from cp_thirdparty import worker as worker
-    from cp_thirdparty._version import __version__
+    from cp_thirdparty._base.version import __version__
     from cp_thirdparty.artifacts.store import ArtifactStore
-    from cp_thirdparty.async_client import AsyncThirdPartyJobClient
-    from cp_thirdparty.async_custom_client import AsyncCustomJobClient
-    from cp_thirdparty.client import ThirdPartyJobClient
+    from cp_thirdparty.async_client import AsyncCustomJobClient, AsyncThirdPartyJobClient
+    from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
     from cp_thirdparty.configuration import (
         ConfigurationKey,
         Key,
         action_type_properties,
         structure_configuration,
     )
-    from cp_thirdparty.custom_client import CustomJobClient
     from cp_thirdparty.enums import (
         ActionCategory,
         ActionOwner,
@@ -128,14 +124,14 @@ _HOMES = {
     "ArtifactLocation": "models",
     "ArtifactLocationType": "enums",
     "ArtifactStore": "artifacts.store",
-    "AsyncCustomJobClient": "async_custom_client",
+    "AsyncCustomJobClient": "async_client",
     "AsyncThirdPartyJobClient": "async_client",
     "CodePipelineJobError": "exceptions",
     "ConfigurationKey": "configuration",
     "Continued": "worker",
     "CurrentRevision": "models",
     "CustomJob": "models",
-    "CustomJobClient": "custom_client",
+    "CustomJobClient": "client",
     "CustomJobDetails": "models",
     "EncryptionKey": "models",
     "EncryptionKeyType": "enums",
@@ -159,7 +155,7 @@ _HOMES = {
     "ThirdPartyError": "exceptions",
     "ThirdPartyJob": "models",
     "ThirdPartyJobClient": "client",
-    "__version__": "_version",
+    "__version__": "_base.version",
     "action_type_properties": "configuration",
     "structure_configuration": "configuration",
 }
@@ -168,11 +164,9 @@ _HOMES = {
 _MODULES = (
     "artifacts",
     "async_client",
-    "async_custom_client",
     "client",
     "configuration",
     "converter",
-    "custom_client",
     "enums",
     "exceptions",
     "models",
@@ -184,7 +178,7 @@ _MODULES = (
 )
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
-    from cp_thirdparty import _lazy
+    from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(
         __name__,
@@ -196,7 +190,6 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
             "AsyncCustomJobClient": "aiobotocore",
             "AsyncThirdPartyJobClient": "aiobotocore",
             "async_client": "aiobotocore",
-            "async_custom_client": "aiobotocore",
         },
     )
     del __all__  # `__getattr__` gives it, without the names whose extra is not installed: star import loads each name

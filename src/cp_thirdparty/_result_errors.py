@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from cp_thirdparty.enums import FailureType
-
-FailureTypeName: TypeAlias = Literal[
-    "JobFailed",
-    "ConfigurationError",
-    "PermissionError",
-    "RevisionOutOfSync",
-    "RevisionUnavailable",
-    "SystemUnavailable",
-]
-"""The values of `cp_thirdparty.FailureType`."""
 
 _FAILURE_TYPES: Final = {member.value: member for member in FailureType}
 

@@ -9,12 +9,12 @@ from typing import Any, Final, Literal, TypeVar, overload
 import attrs
 from typing_extensions import NotRequired, TypedDict
 
-from cp_thirdparty import _limits
-from cp_thirdparty._class_rules import describe_refusal
-from cp_thirdparty._configuration_fields import Field, fields_of
-from cp_thirdparty._field_types import PropertyType
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty._hooks import MismatchError
+from cp_thirdparty._base import limits
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty._structuring.class_rules import describe_refusal
+from cp_thirdparty._structuring.configuration_fields import Field, fields_of
+from cp_thirdparty._structuring.converter import MismatchError
+from cp_thirdparty._structuring.field_types import PropertyType
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.secrets import SecretStr
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def _check_name(_instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    broken = None if value is None else _limits.text(value, _limits.CONFIGURATION_KEY)
+    broken = None if value is None else limits.text(value, limits.CONFIGURATION_KEY)
     if broken is not None:
         raise InvalidRequestError(field.name, broken)
 
@@ -231,20 +231,20 @@ def action_type_properties(
 
 
 _DESCRIPTION_LENGTHS: Final[Mapping[str, int]] = {
-    "custom": _limits.CUSTOM_PROPERTY_DESCRIPTION,
-    "third-party": _limits.PROPERTY_DESCRIPTION,
+    "custom": limits.CUSTOM_PROPERTY_DESCRIPTION,
+    "third-party": limits.PROPERTY_DESCRIPTION,
 }
 
 
 def _broken_limits(fields: tuple[Field, ...], most_characters: int) -> Iterator[str]:
-    if len(fields) > _limits.MAX_PROPERTIES:
-        yield f"has {len(fields)} fields, and an action type has at most {_limits.MAX_PROPERTIES} properties"
+    if len(fields) > limits.MAX_PROPERTIES:
+        yield f"has {len(fields)} fields, and an action type has at most {limits.MAX_PROPERTIES} properties"
     for field in fields:
-        broken = _limits.text(field.key, _limits.CONFIGURATION_KEY)
+        broken = limits.text(field.key, limits.CONFIGURATION_KEY)
         if broken is not None:
             yield f"{field.name}: its key {broken}"
         text = field.description.description
-        broken = None if text is None else _limits.text(text, most_characters)
+        broken = None if text is None else limits.text(text, most_characters)
         if broken is not None:
             yield f"{field.name}: its description {broken}"
     queryable = [field for field in fields if field.description.queryable]

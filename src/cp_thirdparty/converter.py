@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cp_thirdparty import models
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty._hooks import make_converter
-from cp_thirdparty._lambda_event import find_job
-from cp_thirdparty._reading import read
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty._structuring.converter import read, write
+from cp_thirdparty._structuring.lambda_event import find_job
 from cp_thirdparty.exceptions import ResponseDecodeError
 from cp_thirdparty.models import CustomJobDetails, JobDetails, LambdaJobEvent
-from cp_thirdparty.secrets import SecretStr
 
 if TYPE_CHECKING:
     from cp_thirdparty.configuration import Key, structure_configuration
@@ -47,7 +44,7 @@ _Model = (
 )
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
-    from cp_thirdparty import _lazy
+    from cp_thirdparty._base import lazy as _lazy
 
     # No call needs these two, so that a program's first one does not wait for them.
     __getattr__, __dir__ = _lazy.attach(
@@ -105,16 +102,4 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
         raise TypeError("unstructure() takes an instance of a class of cp_thirdparty.models")
     if secrets not in ("mask", "reveal"):
         raise TypeError('secrets must be "mask" or "reveal"')
-    show = str if secrets == "mask" else SecretStr.get_secret_value
-    document: dict[str, Any] = _show(make_converter(detailed=False).unstructure(model), show)
-    return document
-
-
-def _show(document: Any, show: Callable[[SecretStr], str]) -> Any:
-    if isinstance(document, SecretStr):
-        return show(document)
-    if isinstance(document, dict):
-        return {key: _show(value, show) for key, value in cast("dict[str, Any]", document).items()}
-    if isinstance(document, list):
-        return [_show(value, show) for value in document]
-    return document
+    return write(model, is_masked=secrets == "mask")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cp_thirdparty._text import show_repr
+from cp_thirdparty._base.text import show_repr
 
 __all__ = [
     "ActionCategory",
@@ -28,6 +28,16 @@ ArtifactLocationTypeName: TypeAlias = Literal["S3"]
 
 EncryptionKeyTypeName: TypeAlias = Literal["KMS"]
 """The value of `EncryptionKeyType`."""
+
+FailureTypeName: TypeAlias = Literal[
+    "JobFailed",
+    "ConfigurationError",
+    "PermissionError",
+    "RevisionOutOfSync",
+    "RevisionUnavailable",
+    "SystemUnavailable",
+]
+"""The values of `FailureType`."""
 
 _UNKNOWN = "UNKNOWN"
 

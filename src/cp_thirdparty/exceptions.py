@@ -45,9 +45,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from cp_thirdparty._result_errors import FailureTypeName, ResultTypeError, check_failure
-from cp_thirdparty._text import show, show_all, show_optional
-from cp_thirdparty.enums import Delivery, FailureType
+from cp_thirdparty._base.text import show, show_all, show_optional
+from cp_thirdparty._result_errors import ResultTypeError, check_failure
+from cp_thirdparty.enums import Delivery, FailureType, FailureTypeName
 
 if sys.version_info >= (3, 11):
     from typing import Unpack

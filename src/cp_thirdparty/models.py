@@ -11,16 +11,16 @@ share between threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import attrs
 
-from cp_thirdparty import _limits
-from cp_thirdparty._frames import hide_init_arguments
-from cp_thirdparty._model_parts import WeaklyReferenced, add_views, limit, verify
-from cp_thirdparty._result_errors import FailureTypeName
+from cp_thirdparty._base import limits
+from cp_thirdparty._base.frames import hide_init_arguments
+from cp_thirdparty._rendering.views import add_views
+from cp_thirdparty._structuring.model_fields import ByName, WeaklyReferenced, limit, to_member, verify
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionCategoryName,
@@ -31,8 +31,8 @@ from cp_thirdparty.enums import (
     EncryptionKeyType,
     EncryptionKeyTypeName,
     FailureType,
+    FailureTypeName,
 )
-from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretMapping, SecretStr
 
 __all__ = [
@@ -69,30 +69,19 @@ def _wrap_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, SecretStr
 
 
 def _category(value: ActionCategory | ActionCategoryName) -> ActionCategory:
-    return _member(ActionCategory, value, "category")
+    return to_member(ActionCategory, value, "category")
 
 
 def _owner(value: ActionOwner | ActionOwnerName) -> ActionOwner:
-    return _member(ActionOwner, value, "owner")
+    return to_member(ActionOwner, value, "owner")
 
 
 def _location_type(value: ArtifactLocationType | ArtifactLocationTypeName | None) -> ArtifactLocationType | None:
-    return None if value is None else _member(ArtifactLocationType, value, "type")
+    return None if value is None else to_member(ArtifactLocationType, value, "type")
 
 
 def _key_type(value: EncryptionKeyType | EncryptionKeyTypeName) -> EncryptionKeyType:
-    return _member(EncryptionKeyType, value, "type")
-
-
-_OpenEnumT = TypeVar("_OpenEnumT", ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType)
-
-
-def _member(enum: type[_OpenEnumT], value: object, field: str) -> _OpenEnumT:
-    if isinstance(value, enum):
-        return value
-    if isinstance(value, str):
-        return enum(value)
-    raise InvalidRequestError(field, f"must be an {enum.__name__} or a str")
+    return to_member(EncryptionKeyType, value, "type")
 
 
 def _failure(value: FailureType | FailureTypeName) -> FailureType:
@@ -107,28 +96,6 @@ def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
 
 def _failure_type(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
-
-
-class _ByName(Mapping[str, "Artifact"]):
-    """Artifacts by their names; IPython completes them.  An artifact without a name is left out."""
-
-    def __init__(self, artifacts: Iterable[Artifact]) -> None:
-        self._artifacts = {artifact.name: artifact for artifact in artifacts if artifact.name is not None}
-
-    def __getitem__(self, name: str) -> Artifact:
-        return self._artifacts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._artifacts)
-
-    def __len__(self) -> int:
-        return len(self._artifacts)
-
-    def __repr__(self) -> str:
-        return repr(self._artifacts)
-
-    def _ipython_key_completions_(self) -> list[str]:
-        return list(self._artifacts)
 
 
 @add_views
@@ -343,7 +310,7 @@ class JobData:
 
         .. versionadded:: 0.2.0
         """
-        return _ByName(self.input_artifacts)
+        return ByName(self.input_artifacts)
 
     @property
     def outputs(self) -> Mapping[str, Artifact]:
@@ -352,7 +319,7 @@ class JobData:
 
         .. versionadded:: 0.2.0
         """
-        return _ByName(self.output_artifacts)
+        return ByName(self.output_artifacts)
 
 
 @add_views
@@ -371,7 +338,7 @@ class JobDetails(WeaklyReferenced):
 @add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ThirdPartyJob(WeaklyReferenced):
-    """What a poll returns.  It holds no secret, so it is what travels between processes."""
+    """What a poll returns.  It holds no secret, so send it, and not the details, to another process."""
 
     client_id: str
     """Names the customer to the partner, who looks up the client token by it."""
@@ -466,16 +433,16 @@ class CurrentRevision:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    revision: str = attrs.field(validator=verify(_limits.string), metadata=limit(_limits.text, _limits.REVISION))
+    revision: str = attrs.field(validator=verify(limits.string), metadata=limit(limits.text, limits.REVISION))
     """The revision id, up to 1,500 characters."""
     change_identifier: str = attrs.field(
-        validator=verify(_limits.string), metadata=limit(_limits.text, _limits.CHANGE_IDENTIFIER)
+        validator=verify(limits.string), metadata=limit(limits.text, limits.CHANGE_IDENTIFIER)
     )
     """What changed, up to 100 characters."""
-    created: datetime | None = attrs.field(default=None, validator=verify(_limits.aware_datetime))
+    created: datetime | None = attrs.field(default=None, validator=verify(limits.aware_datetime))
     """When the revision was made, with a time zone; fractions of a second may get lost."""
     revision_summary: str | None = attrs.field(
-        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.REVISION_SUMMARY)
+        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.REVISION_SUMMARY)
     )
     """A description of it, up to 2,048 characters."""
 
@@ -493,15 +460,15 @@ class ExecutionDetails:
     """
 
     summary: str | None = attrs.field(
-        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.EXECUTION_SUMMARY)
+        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXECUTION_SUMMARY)
     )
     """A description of the state, up to 2,048 characters."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters; links to its page."""
     percent_complete: int | None = attrs.field(
-        default=None, validator=verify(_limits.integer), metadata=limit(_limits.int_in_range, 0, _limits.MAX_PERCENT)
+        default=None, validator=verify(limits.integer), metadata=limit(limits.int_in_range, 0, limits.MAX_PERCENT)
     )
     """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
 
@@ -521,9 +488,9 @@ class FailureDetails:
 
     type: FailureType = attrs.field(converter=_failure, validator=verify(_failure_type))
     """The kind of failure.  It may be given as its value, such as ``"JobFailed"``."""
-    message: str = attrs.field(validator=verify(_limits.string), metadata=limit(_limits.text, _limits.FAILURE_MESSAGE))
+    message: str = attrs.field(validator=verify(limits.string), metadata=limit(limits.text, limits.FAILURE_MESSAGE))
     """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=verify(_limits.string), metadata=limit(_limits.text, _limits.EXTERNAL_EXECUTION_ID)
+        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXTERNAL_EXECUTION_ID)
     )
     """The partner's own id of the work, up to 1,500 characters."""

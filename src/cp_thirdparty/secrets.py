@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from cp_thirdparty._text import show_repr
+from cp_thirdparty._base.text import show_repr
 
 __all__ = ["SecretMapping", "SecretStr"]
 

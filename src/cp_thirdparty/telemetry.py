@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from cp_thirdparty._text import show, show_optional
+from cp_thirdparty._base.text import show, show_optional
 
 __all__ = ["CallRecord"]
 

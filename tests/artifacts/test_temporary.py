@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from support.zip_records import LINK, Record, built
 
-from cp_thirdparty._temporary import PrivateDirectory, sweep
 from cp_thirdparty.artifacts import create_archive, extract_archive
+from cp_thirdparty.artifacts._temporary import PrivateDirectory, sweep
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
 _NOBODY = 65534
@@ -314,7 +314,7 @@ _MARKER = ".cp-thirdparty-tmp"
 _CHILD = """
 import sys, time
 from pathlib import Path
-from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 
 made = [PrivateDirectory(Path(sys.argv[1]), is_hidden=hidden) for hidden in (True, False)]
 made[0].create_file("secret.zip").write(b"source")
@@ -349,7 +349,7 @@ def test_the_directories_of_a_killed_process_are_swept(tmp_path: Path, child: su
 _FORKING_CHILD = """
 import os, sys
 from pathlib import Path
-from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 
 made = PrivateDirectory(Path(sys.argv[1]))
 closed = PrivateDirectory(Path(sys.argv[1]))

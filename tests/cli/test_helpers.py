@@ -21,7 +21,7 @@ from support.journals import SCOPE, OldJournal, run_process
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
 from cp_thirdparty._cli.errors import describe_error
 from cp_thirdparty._cli.formats import format_document
-from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,

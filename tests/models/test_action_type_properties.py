@@ -20,10 +20,10 @@ from cp_thirdparty import (
     ConfigurationKey,
     Key,
     SecretStr,
-    _limits,
     action_type_properties,
     structure_configuration,
 )
+from cp_thirdparty._base import limits
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
 
 _SERVICE = botocore.session.get_session().get_service_model("codepipeline")
@@ -143,13 +143,13 @@ def test_botocore_accepts_the_properties() -> None:
 def test_the_limits_are_those_of_the_service() -> None:
     """The numbers are in botocore's model of the service."""
     for shape, limit in {
-        "ActionConfigurationPropertyList": _limits.MAX_PROPERTIES,
-        "ActionTypeProperties": _limits.MAX_PROPERTIES,
-        "ActionConfigurationKey": _limits.CONFIGURATION_KEY,
-        "Description": _limits.CUSTOM_PROPERTY_DESCRIPTION,
-        "PropertyDescription": _limits.PROPERTY_DESCRIPTION,
-        "MaximumArtifactCount": _limits.MAX_CUSTOM_ARTIFACTS,
-        "MaximumActionTypeArtifactCount": _limits.MAX_ARTIFACTS,
+        "ActionConfigurationPropertyList": limits.MAX_PROPERTIES,
+        "ActionTypeProperties": limits.MAX_PROPERTIES,
+        "ActionConfigurationKey": limits.CONFIGURATION_KEY,
+        "Description": limits.CUSTOM_PROPERTY_DESCRIPTION,
+        "PropertyDescription": limits.PROPERTY_DESCRIPTION,
+        "MaximumArtifactCount": limits.MAX_CUSTOM_ARTIFACTS,
+        "MaximumActionTypeArtifactCount": limits.MAX_ARTIFACTS,
     }.items():
         metadata: Any = _SERVICE.shape_for(shape).metadata
         assert (shape, metadata["max"]) == (shape, limit)

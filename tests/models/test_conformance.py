@@ -19,12 +19,12 @@ import pytest
 from botocore import xform_name
 from botocore.loaders import Loader
 
-from cp_thirdparty import _limits, enums, exceptions, models
+from cp_thirdparty import enums, exceptions, models
+from cp_thirdparty._base import limits
 from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
-from cp_thirdparty._hooks import make_converter
-from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty._structuring.converter import make_converter
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.converter import structure
-from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.secrets import SecretStr
 
 _OPERATIONS = {
@@ -118,34 +118,34 @@ _IS_SECRET = {
 
 # What we send: shape -> (least, most) that we check.
 _SENT = {
-    "ThirdPartyJobId": (1, _limits.JOB_ID),
+    "ThirdPartyJobId": (1, limits.JOB_ID),
     "JobId": (None, None),  # the model has a pattern only; ours are the limits of the other kind of job
     "QueryParamMap": (0, 1),
-    "ActionConfigurationKey": (1, _limits.CONFIGURATION_KEY),
-    "ActionConfigurationQueryableValue": (1, _limits.QUERYABLE_VALUE),
+    "ActionConfigurationKey": (1, limits.CONFIGURATION_KEY),
+    "ActionConfigurationQueryableValue": (1, limits.QUERYABLE_VALUE),
     "OutputVariablesMap": (None, None),
     "OutputVariablesKey": (None, None),
     "OutputVariablesValue": (None, None),
-    "ClientToken": (1, _limits.CLIENT_TOKEN),
-    "Nonce": (1, _limits.NONCE),
-    "ContinuationToken": (1, _limits.CONTINUATION_TOKEN),
-    "ActionProvider": (1, _limits.ACTION_PROVIDER),
-    "Version": (1, _limits.ACTION_VERSION),
+    "ClientToken": (1, limits.CLIENT_TOKEN),
+    "Nonce": (1, limits.NONCE),
+    "ContinuationToken": (1, limits.CONTINUATION_TOKEN),
+    "ActionProvider": (1, limits.ACTION_PROVIDER),
+    "Version": (1, limits.ACTION_VERSION),
     "MaxBatchSize": (1, None),
-    "Revision": (1, _limits.REVISION),
-    "RevisionChangeIdentifier": (1, _limits.CHANGE_IDENTIFIER),
-    "RevisionSummary": (1, _limits.REVISION_SUMMARY),
-    "ExecutionSummary": (1, _limits.EXECUTION_SUMMARY),
-    "ExecutionId": (1, _limits.EXTERNAL_EXECUTION_ID),
-    "Percentage": (0, _limits.MAX_PERCENT),
-    "Message": (1, _limits.FAILURE_MESSAGE),
+    "Revision": (1, limits.REVISION),
+    "RevisionChangeIdentifier": (1, limits.CHANGE_IDENTIFIER),
+    "RevisionSummary": (1, limits.REVISION_SUMMARY),
+    "ExecutionSummary": (1, limits.EXECUTION_SUMMARY),
+    "ExecutionId": (1, limits.EXTERNAL_EXECUTION_ID),
+    "Percentage": (0, limits.MAX_PERCENT),
+    "Message": (1, limits.FAILURE_MESSAGE),
     "Time": (None, None),
 }
 _SENT_PATTERNS = {
-    "ActionProvider": _limits._NAME.pattern,
-    "Version": _limits._NAME.pattern,
-    "ActionConfigurationQueryableValue": _limits._QUERYABLE.pattern,
-    "OutputVariablesKey": _limits._VARIABLE.pattern,
+    "ActionProvider": limits._NAME.pattern,
+    "Version": limits._NAME.pattern,
+    "ActionConfigurationQueryableValue": limits._QUERYABLE.pattern,
+    "OutputVariablesKey": limits._VARIABLE.pattern,
     # The service may have ids of another form one day, and a worker sends what the service has sent.
     "JobId": "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
 }

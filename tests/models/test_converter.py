@@ -37,7 +37,7 @@ from cp_thirdparty import (
     SecretStr,
     ThirdPartyJob,
 )
-from cp_thirdparty._hooks import make_converter
+from cp_thirdparty._structuring.converter import make_converter
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import ResponseDecodeError
 from cp_thirdparty.testing.strategies import MODELS

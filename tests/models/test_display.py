@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 
-from cp_thirdparty import _display, models
+from cp_thirdparty import models
+from cp_thirdparty._rendering.tree import _STYLE
 from cp_thirdparty.converter import structure
 from cp_thirdparty.enums import ActionCategory, ArtifactLocationType, EncryptionKeyType
 from cp_thirdparty.models import (
@@ -279,8 +280,8 @@ def test_showing_loads_no_rich_and_reading_loads_nothing() -> None:
     """A notebook without rich shows HTML; a program that shows nothing does not even load the writer."""
     program = (
         "import sys; from cp_thirdparty.testing import samples; job = samples.job_details();"
-        "print('cp_thirdparty._display' in sys.modules); job._repr_html_();"
-        "print('cp_thirdparty._display' in sys.modules, 'rich' in sys.modules)"
+        "print('cp_thirdparty._rendering.tree' in sys.modules); job._repr_html_();"
+        "print('cp_thirdparty._rendering.tree' in sys.modules, 'rich' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True", "False"]
@@ -389,7 +390,7 @@ def test_any_model_is_well_formed(model: Any) -> None:
     read = _Read(_html(model))
     assert read.tags <= _TAGS
     assert read.attributes <= {("open", None), *(("class", each) for each in _CLASSES)}
-    assert read.styles == [_display._STYLE.removeprefix("<style>").removesuffix("</style>")]
+    assert read.styles == [_STYLE.removeprefix("<style>").removesuffix("</style>")]
     text = "".join(read.texts)
     assert text.isprintable()
     assert _words(_in_rich(model, width=40_000)) == _words(text)
@@ -406,7 +407,7 @@ def test_an_untrusted_name_is_not_mathematics() -> None:
 
 def test_the_style_fetches_nothing() -> None:
     """Nothing in the style names a resource or a colour of its own, which one of the themes would swallow."""
-    assert re.findall(r"url\(|@import|://|#[0-9a-f]{3}|rgb\(|white;|black", _display._STYLE) == []
+    assert re.findall(r"url\(|@import|://|#[0-9a-f]{3}|rgb\(|white;|black", _STYLE) == []
 
 
 # --- what it leaves alone --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cp_thirdparty._text import MAXIMUM, escape, escape_json, show, show_repr, show_value
+from cp_thirdparty._base.text import MAXIMUM, escape, escape_json, show, show_repr, show_value
 
 
 @pytest.mark.parametrize(

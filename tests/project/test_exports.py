@@ -20,7 +20,7 @@ from cp_thirdparty import artifacts
 
 _SOURCE = Path(cp_thirdparty.__file__).parent
 # Without the extra `async` there are no clients for asyncio.
-_ASYNC = ["AsyncCustomJobClient", "AsyncThirdPartyJobClient", "async_client", "async_custom_client"]
+_ASYNC = ["AsyncCustomJobClient", "AsyncThirdPartyJobClient", "async_client"]
 _MISSING = [] if find_spec("aiobotocore") else _ASYNC
 _PUBLIC_MODULES = [name for name, extra in MODULES.items() if extra is None or find_spec(extra)]
 
@@ -58,7 +58,7 @@ def test_type_checkers_see_what_is_loaded() -> None:
     typed = {
         alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert typed.pop("_lazy") == "cp_thirdparty"
+    assert typed.pop("lazy") == "cp_thirdparty._base"
     assert typed == {
         **{name: f"cp_thirdparty.{home}" for name, home in cp_thirdparty._HOMES.items()},
         **dict.fromkeys(cp_thirdparty._MODULES, "cp_thirdparty"),
@@ -68,19 +68,23 @@ def test_type_checkers_see_what_is_loaded() -> None:
 
 def test_importing_the_root_loads_nothing_else() -> None:
     """``import cp_thirdparty`` loads the root and what loads names later, and nothing of the standard library."""
-    assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty", "cp_thirdparty._lazy"}
+    assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty", "cp_thirdparty._base", "cp_thirdparty._base.lazy"}
 
 
 def test_a_model_loads_neither_botocore_nor_a_higher_layer() -> None:
     """``cp_thirdparty.JobDetails`` loads no botocore, no cattrs, and nothing above the models."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.JobDetails")
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
-        "cp_thirdparty._lazy",
-        "cp_thirdparty._frames",
-        "cp_thirdparty._limits",
-        "cp_thirdparty._model_parts",
+        "cp_thirdparty._base",
+        "cp_thirdparty._base.frames",
+        "cp_thirdparty._base.lazy",
+        "cp_thirdparty._base.limits",
+        "cp_thirdparty._base.text",
+        "cp_thirdparty._rendering",
+        "cp_thirdparty._rendering.views",
         "cp_thirdparty._result_errors",
-        "cp_thirdparty._text",
+        "cp_thirdparty._structuring",
+        "cp_thirdparty._structuring.model_fields",
         "cp_thirdparty.enums",
         "cp_thirdparty.exceptions",
         "cp_thirdparty.models",
@@ -109,7 +113,10 @@ def test_all_is_what_a_module_defines(name: str) -> None:
 def test_the_errors_load_alone() -> None:
     """``cp_thirdparty.exceptions`` loads the errors, the enumerations that they name, and nothing above them."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
-    expected = {f"cp_thirdparty.{name}" for name in ("_lazy", "_result_errors", "_text", "enums", "exceptions")}
+    expected = {
+        f"cp_thirdparty.{name}"
+        for name in ("_base", "_base.lazy", "_base.text", "_result_errors", "enums", "exceptions")
+    }
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == expected
 
 

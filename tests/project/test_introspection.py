@@ -17,7 +17,7 @@ from support.introspection import EXTRAS, MODULES, NEEDS, unresolved_hints, walk
 from support.slow_rows import slow_unless
 
 import cp_thirdparty
-from cp_thirdparty import _lazy
+from cp_thirdparty._base import lazy as _lazy
 
 _TESTS = Path(__file__).parents[1]
 _NOT_HERE = frozenset(package for package in EXTRAS if find_spec(package) is None)

@@ -47,4 +47,4 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"botocore", "attrs", "cattrs", "http"} & set(loaded) == set()
     ours = [name for name in loaded if name.startswith("cp_thirdparty")]
-    assert ours == ["cp_thirdparty", "cp_thirdparty._lazy", "cp_thirdparty.testing"]
+    assert ours == ["cp_thirdparty", "cp_thirdparty._base", "cp_thirdparty._base.lazy", "cp_thirdparty.testing"]

@@ -32,7 +32,7 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
-from cp_thirdparty._temporary import sweep
+from cp_thirdparty.artifacts._temporary import sweep
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.testing._wire import Response, error_response

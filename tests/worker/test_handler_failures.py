@@ -477,5 +477,5 @@ def test_the_log_does_not_show_where_the_library_is_installed() -> None:
     except TypeError as error:
         caught.append(error)
     log = explain(caught[0], "job-1").log
-    assert " > cp_thirdparty/_frames.py:" in log
+    assert " > cp_thirdparty/_base/frames.py:" in log
     assert str(Path(configuration.__file__).parents[1]) not in log

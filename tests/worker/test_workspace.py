@@ -147,7 +147,7 @@ def test_a_removal_has_an_end(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     for number in range(10):
         (workspace.path / f"{number}").touch()
     times = itertools.count()
-    monkeypatch.setattr("cp_thirdparty._temporary.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("cp_thirdparty.artifacts._temporary.time", SimpleNamespace(monotonic=lambda: next(times)))
     assert workspace._outer.close(seconds=seconds) == "it took too long"
     monkeypatch.undo()
     left = [path for path in workspace.path.parent.rglob("[!.]*") if path.is_file()]

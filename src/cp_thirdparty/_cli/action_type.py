@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import CommandError
 from cp_thirdparty._cli.imports import load_object
@@ -23,7 +23,7 @@ from cp_thirdparty.models import ActionTypeId
 __all__ = ["action_type"]
 
 _TYPE = "--action-type-id"
-_COUNTS = click.IntRange(0, _limits.MAX_ARTIFACTS)
+_COUNTS = click.IntRange(0, limits.MAX_ARTIFACTS)
 
 
 @click.command(
@@ -60,7 +60,7 @@ def action_type(
     """
     model = load_object(configuration, "MODULE:CLASS", kind="class", example="examplescan.worker:ScanConfiguration")
     if action_type_id is None:
-        name = getattr(model, "__name__", "")[: _limits.ACTION_PROVIDER]
+        name = getattr(model, "__name__", "")[: limits.ACTION_PROVIDER]
         identity = ActionTypeId(category="Test", owner="ThirdParty", provider=name, version="1")
     else:
         identity = read_model(ActionTypeId, read_text(action_type_id, _TYPE), _TYPE)
@@ -97,7 +97,7 @@ def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
 
 def _counts(option: str, counts: tuple[int, int], *, is_custom: bool) -> dict[str, int]:
     least, most = counts
-    limit = _limits.MAX_CUSTOM_ARTIFACTS if is_custom else _limits.MAX_ARTIFACTS
+    limit = limits.MAX_CUSTOM_ARTIFACTS if is_custom else limits.MAX_ARTIFACTS
     if not least <= most <= limit:
         raise CommandError(f"{option}: must be two numbers of 0 to {limit}, the smaller one first")
     return {"minimumCount": least, "maximumCount": most}

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Final
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
 from cp_thirdparty._cli.formats import FORMATS
-from cp_thirdparty._text import show
 
 __all__ = ["AwsSettings"]
 

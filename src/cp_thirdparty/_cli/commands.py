@@ -20,9 +20,8 @@ from cp_thirdparty._cli.output import is_colored, terminal_width, warn, write
 from cp_thirdparty._cli.parameters import UserInput, find_token, read_parameters
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
-from cp_thirdparty._hooks import member_name
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty._structuring.converter import member_name
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
 __all__ = ["command_of", "create_client", "quiet"]

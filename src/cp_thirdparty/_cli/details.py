@@ -8,9 +8,8 @@ from typing import Any, Literal
 import attrs
 
 from cp_thirdparty._core.operations import Outcome
-from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.converter import unstructure
-from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["details_document"]

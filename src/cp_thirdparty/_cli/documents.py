@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._cli.errors import CommandError
 from cp_thirdparty._cli.shorthand import ShorthandError, parse_shorthand
-from cp_thirdparty._hooks import member_name
-from cp_thirdparty._input import DuplicateMemberError, check_unique, parse_json
-from cp_thirdparty._text import show
+from cp_thirdparty._structuring.converter import member_name
+from cp_thirdparty._structuring.strict_input import DuplicateMemberError, check_unique, parse_json
 
 if TYPE_CHECKING:
     import yaml

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from cp_thirdparty._text import escape
+from cp_thirdparty._base.text import escape
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CredentialsError,
@@ -127,7 +127,7 @@ def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
 
     The word itself is not shown: it may be a secret in the wrong place.
     """
-    from cp_thirdparty._input import near_miss  # noqa: PLC0415 - it loads cattrs, which only errors need here
+    from cp_thirdparty._structuring.strict_input import near_miss  # noqa: PLC0415 - it loads cattrs, which only errors need here
 
     known = list(known)
     near = near_miss(word, known) or next((each for each in known if len(word) > 2 and word.lower() in each), None)  # noqa: PLR2004 - too short to be the part of a name

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from cp_thirdparty._base.text import escape, escape_json
 from cp_thirdparty._cli.errors import OTHER, CommandError
 from cp_thirdparty._cli.output import can_encode
-from cp_thirdparty._text import escape, escape_json
 
 __all__ = ["FORMATS", "Query", "compile_query", "format_document"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from cp_thirdparty._base.text import escape
 from cp_thirdparty._cli.errors import OTHER, USAGE, CommandError
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.single import single
-from cp_thirdparty._text import escape
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 
@@ -104,7 +104,7 @@ def sweep(directory: str | None) -> None:
     workers have the workspaces of jobs.  Partial downloads, extractions and archives are beside the path that was
     written.
     """
-    from cp_thirdparty._temporary import sweep as remove_leftovers  # noqa: PLC0415 - few calls need it
+    from cp_thirdparty.artifacts._temporary import sweep as remove_leftovers  # noqa: PLC0415 - few calls need it
 
     try:
         swept = remove_leftovers(Path(tempfile.gettempdir() if directory is None else directory), seconds=math.inf)

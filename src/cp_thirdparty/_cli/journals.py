@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cp_thirdparty._base.text import escape
 from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.errors import OTHER, CommandError
 from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.options import pick_options
 from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
-from cp_thirdparty._text import escape
 
 if TYPE_CHECKING:
     from cp_thirdparty.worker.journal import JournalEntry, SetAside

@@ -12,6 +12,7 @@ import attrs
 import click
 from botocore import xform_name
 
+from cp_thirdparty._base.text import escape, show
 from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.commands import create_client, quiet
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
@@ -23,8 +24,7 @@ from cp_thirdparty._cli.options import Settings, option_of, pick_options, token_
 from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
 from cp_thirdparty._cli.parameters import find_token, read_one
 from cp_thirdparty._cli.single import single
-from cp_thirdparty._input import read_input
-from cp_thirdparty._text import escape, show
+from cp_thirdparty._structuring.strict_input import read_input
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.configuration import structure_configuration

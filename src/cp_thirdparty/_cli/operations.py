@@ -7,8 +7,7 @@ from typing import Any
 
 import attrs
 
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 
 __all__ = ["CLIENT_TOKEN", "CUSTOM_OPERATIONS", "JOB_ID", "OPERATIONS", "Operation", "Parameter"]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import click
 
+from cp_thirdparty._base.text import escape_for_json
 from cp_thirdparty._cli.errors import OTHER, CommandError
-from cp_thirdparty._text import escape_for_json
 
 __all__ = ["can_encode", "confirm", "is_colored", "terminal_width", "warn", "write"]
 

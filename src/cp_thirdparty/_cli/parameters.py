@@ -13,7 +13,7 @@ import click
 from cp_thirdparty._cli.documents import parse_structure, read_text
 from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
 from cp_thirdparty._cli.operations import Operation, Parameter
-from cp_thirdparty._input import read_input, unknown_member
+from cp_thirdparty._structuring.strict_input import read_input, unknown_member
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["TOKEN_VARIABLE", "UserInput", "find_token", "read_model", "read_one", "read_parameters"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from cp_thirdparty._input import check_unique
+from cp_thirdparty._structuring.strict_input import check_unique
 
 __all__ = ["ShorthandError", "parse_shorthand"]
 

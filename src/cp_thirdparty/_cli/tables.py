@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cp_thirdparty._text import escape
+from cp_thirdparty._base.text import escape
 
 __all__ = ["table"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cp_thirdparty._version import __version__
+from cp_thirdparty._base.version import __version__
 
 __all__ = ["version_option"]
 

@@ -15,6 +15,7 @@ import attrs
 from botocore.config import Config
 from typing_extensions import Self, Unpack
 
+from cp_thirdparty._base.lazy import missing_extra
 from cp_thirdparty._core import events, redaction
 from cp_thirdparty._core.backoff import FATAL, PollPace
 from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
@@ -33,7 +34,6 @@ from cp_thirdparty._core.send import (
 )
 from cp_thirdparty._core.settings import check_settings, own_config, prepare
 from cp_thirdparty._core.sources import find_refused_setting
-from cp_thirdparty._lazy import missing_extra
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.telemetry import CallRecord
 

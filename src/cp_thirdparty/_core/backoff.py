@@ -6,7 +6,7 @@ import logging
 import random
 from typing import Final
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
@@ -62,8 +62,8 @@ class PollPace:
 
     def __init__(self, *, max_batch_size: int, poll_interval: float) -> None:
         for name, rule in (
-            ("max_batch_size", _limits.int_in_range(max_batch_size, 1)),
-            ("poll_interval", _limits.seconds(poll_interval, is_optional=False)),
+            ("max_batch_size", limits.int_in_range(max_batch_size, 1)),
+            ("poll_interval", limits.seconds(poll_interval, is_optional=False)),
         ):
             if rule is not None:
                 raise InvalidRequestError(name, rule)

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 from botocore import exceptions as botocore_exceptions
 from botocore.exceptions import ClientError
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._core import reasons
 from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.connection import is_refusal
@@ -24,7 +25,6 @@ from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.responses import MODELLED, find_failure, is_refusal_status
 from cp_thirdparty._core.strike_out import strike_out
-from cp_thirdparty._text import show
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,

@@ -8,9 +8,9 @@ from typing import Any, Final, cast
 
 import attrs
 
+from cp_thirdparty._base.text import show_optional
 from cp_thirdparty._core.call import Call, Step
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty._text import show_optional
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     CallFacts,

@@ -13,10 +13,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
-from cp_thirdparty._hooks import make_converter, member_name
-from cp_thirdparty._reading import read
+from cp_thirdparty._structuring.converter import make_converter, member_name, read
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.exceptions import InvalidRequestError, ResponseDecodeError, ThirdPartyError
 from cp_thirdparty.models import (
@@ -123,9 +122,9 @@ class Operations(Generic[_JobT, _DetailsT]):
         """Ask for jobs."""
         parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
         if max_batch_size is not None:
-            parameters.append(("max_batch_size", max_batch_size, _limits.int_in_range(max_batch_size, 1)))
+            parameters.append(("max_batch_size", max_batch_size, limits.int_in_range(max_batch_size, 1)))
         if query_param is not None:
-            parameters.append(_strings("query_param", query_param, _limits.query_param))
+            parameters.append(_strings("query_param", query_param, limits.query_param))
         return _request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
@@ -139,7 +138,7 @@ class Operations(Generic[_JobT, _DetailsT]):
         self, job_id: str, *, nonce: str, client_token: str | SecretStr | None = None
     ) -> Request[JobStatus]:
         """Claim a job."""
-        parameters = [*self._job(job_id, client_token), _text("nonce", nonce, _limits.NONCE)]
+        parameters = [*self._job(job_id, client_token), _text("nonce", nonce, limits.NONCE)]
         return _request(self.acknowledge, job_id, parameters, _status, is_repeatable=False)
 
     def request_success(
@@ -155,13 +154,13 @@ class Operations(Generic[_JobT, _DetailsT]):
         """Report a success."""
         parameters = self._job(job_id, client_token)
         if continuation_token is not None:
-            parameters.append(_text("continuation_token", continuation_token, _limits.CONTINUATION_TOKEN))
+            parameters.append(_text("continuation_token", continuation_token, limits.CONTINUATION_TOKEN))
         if current_revision is not None:
             parameters.append(_model("current_revision", current_revision, CurrentRevision, fit_current_revision))
         if execution_details is not None:
             parameters.append(_model("execution_details", execution_details, ExecutionDetails, fit_execution_details))
         if output_variables is not None:
-            name, variables, rule = _strings("output_variables", output_variables, _limits.output_variables)
+            name, variables, rule = _strings("output_variables", output_variables, limits.output_variables)
             if variables is not None and continuation_token is not None:
                 rule = "must not be given with a continuation_token"
             parameters.append((name, variables, rule))
@@ -176,9 +175,9 @@ class Operations(Generic[_JobT, _DetailsT]):
         return _request(self.failure, job_id, parameters, _nothing, is_repeatable=False)
 
     def _job(self, job_id: str, client_token: str | SecretStr | None) -> list[_Parameter]:
-        parameters = [_text("job_id", job_id, _limits.JOB_ID)]
+        parameters = [_text("job_id", job_id, limits.JOB_ID)]
         if self.has_client_token:
-            parameters.append(_secret("client_token", client_token, _limits.CLIENT_TOKEN))
+            parameters.append(_secret("client_token", client_token, limits.CLIENT_TOKEN))
         return parameters
 
     def _decode_jobs(self, response: Mapping[str, Any]) -> Outcome[tuple[_JobT, ...]]:
@@ -207,14 +206,14 @@ _Parameter = tuple[str, Any, str | None]
 
 
 def _text(name: str, value: str, maximum: int) -> _Parameter:
-    return name, value, _limits.text(value, maximum)
+    return name, value, limits.text(value, maximum)
 
 
 def _secret(name: str, value: str | SecretStr | None, maximum: int) -> _Parameter:
     if not isinstance(value, (str, SecretStr)):
         return name, None, "must be a str or a SecretStr"
     secret = SecretStr.wrap(value)
-    return name, secret, _limits.text(secret.get_secret_value(), maximum)
+    return name, secret, limits.text(secret.get_secret_value(), maximum)
 
 
 def _strings(name: str, value: Mapping[str, str], check: Callable[[object], str | None]) -> _Parameter:
@@ -236,8 +235,8 @@ def _action_type_rule(value: object) -> str | None:
     if not isinstance(value, ActionTypeId):
         return "must be an ActionTypeId"
     for part, rule in (
-        ("provider", _limits.name(value.provider, _limits.ACTION_PROVIDER)),
-        ("version", _limits.name(value.version, _limits.ACTION_VERSION)),
+        ("provider", limits.name(value.provider, limits.ACTION_PROVIDER)),
+        ("version", limits.name(value.version, limits.ACTION_VERSION)),
     ):
         if rule is not None:
             return f"{part} {rule}"
@@ -291,7 +290,7 @@ class _Jobs(tuple[Any, ...]):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        from cp_thirdparty._display import html_of_items  # noqa: PLC0415 - workers never need it
+        from cp_thirdparty._rendering.tree import html_of_items  # noqa: PLC0415 - workers never need it
 
         return html_of_items("jobs", self)
 

@@ -24,12 +24,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._core.call import Call, Obstacle
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
 from cp_thirdparty._core.trail import Trail
-from cp_thirdparty._text import show
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
 _SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"

@@ -12,7 +12,7 @@ import attrs
 from botocore import xform_name
 from botocore.client import BaseClient
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._core import connection, guard, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
@@ -148,7 +148,7 @@ class JobClientBase:
     def __init__(
         self, *, deadline: float | None, wire_logs: bool, on_call: Callable[[CallRecord], object] | None
     ) -> None:
-        rule = _limits.seconds(deadline)
+        rule = limits.seconds(deadline)
         if rule is not None:
             raise InvalidRequestError("deadline", rule)
         self._deadline = deadline

@@ -11,12 +11,12 @@ from botocore import UNSIGNED
 from botocore.client import BaseClient
 from botocore.config import Config
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
+from cp_thirdparty._base.version import __version__
 from cp_thirdparty._core import data_loader, endpoints, reasons, redaction
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting, is_url
-from cp_thirdparty._version import __version__
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
 # Complete, because botocore would build its own again for each request, which was 15 % of a call.
@@ -43,7 +43,7 @@ def check_settings(
     if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
         return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
     for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
-        rule = _limits.seconds(seconds)
+        rule = limits.seconds(seconds)
         if rule is not None:
             return InvalidRequestError(name, rule)
     if profile_name is not None and session is not None:

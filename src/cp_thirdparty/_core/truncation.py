@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
 _ELLIPSIS: Final = "…"
@@ -20,15 +20,15 @@ def truncate(value: str, maximum: int) -> str:
 
 def fit_current_revision(revision: CurrentRevision) -> CurrentRevision | None:
     """Return what the service accepts of a revision, or ``None`` if a required part is empty."""
-    revision_id = truncate(revision.revision, _limits.REVISION)
-    change_identifier = truncate(revision.change_identifier, _limits.CHANGE_IDENTIFIER)
+    revision_id = truncate(revision.revision, limits.REVISION)
+    change_identifier = truncate(revision.change_identifier, limits.CHANGE_IDENTIFIER)
     if not (revision_id and change_identifier):
         return None
     return CurrentRevision(
         revision=revision_id,
         change_identifier=change_identifier,
         created=revision.created,
-        revision_summary=_optional(revision.revision_summary, _limits.REVISION_SUMMARY),
+        revision_summary=_optional(revision.revision_summary, limits.REVISION_SUMMARY),
     )
 
 
@@ -36,9 +36,9 @@ def fit_execution_details(details: ExecutionDetails) -> ExecutionDetails:
     """Return what the service accepts of execution details."""
     percent = details.percent_complete
     return ExecutionDetails(
-        summary=_optional(details.summary, _limits.EXECUTION_SUMMARY),
-        external_execution_id=_optional(details.external_execution_id, _limits.EXTERNAL_EXECUTION_ID),
-        percent_complete=None if percent is None else min(max(int.__int__(percent), 0), _limits.MAX_PERCENT),
+        summary=_optional(details.summary, limits.EXECUTION_SUMMARY),
+        external_execution_id=_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
+        percent_complete=None if percent is None else min(max(int.__int__(percent), 0), limits.MAX_PERCENT),
     )
 
 
@@ -47,8 +47,8 @@ def fit_failure_details(details: FailureDetails) -> FailureDetails:
     return FailureDetails(
         type=details.type,
         # Botocore refuses an empty message, so the failure would never be reported.
-        message=truncate(details.message, _limits.FAILURE_MESSAGE) or _NO_MESSAGE,
-        external_execution_id=_optional(details.external_execution_id, _limits.EXTERNAL_EXECUTION_ID),
+        message=truncate(details.message, limits.FAILURE_MESSAGE) or _NO_MESSAGE,
+        external_execution_id=_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
     )
 
 

@@ -22,7 +22,7 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
-    from cp_thirdparty import _lazy
+    from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(__name__, __all__, _HOMES, needs={"ArtifactStore": "s3transfer"})
     del __all__  # `__getattr__` gives it, without the name whose extra is not installed

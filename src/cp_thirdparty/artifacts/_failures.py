@@ -15,11 +15,11 @@ from typing import Any, Final, TypeVar
 
 from botocore import exceptions as botocore_exceptions
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import CURRENT
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
-from cp_thirdparty._text import show
 from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
 from cp_thirdparty.artifacts._place import Place

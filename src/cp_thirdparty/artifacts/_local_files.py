@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._core.caller_code import forget
-from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import CallbackFailed, Reporter
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import (
@@ -77,7 +77,7 @@ def check_max_bytes(max_bytes: int | None) -> None:
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: It is neither an integer of at least 1 nor ``None``.
     """
-    broken = None if max_bytes is None else _limits.int_in_range(max_bytes, 1)
+    broken = None if max_bytes is None else limits.int_in_range(max_bytes, 1)
     if broken is not None:
         raise InvalidRequestError("max_bytes", broken)
 

@@ -6,11 +6,11 @@ import io
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._download import facts_of, fetch
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._reader import ArtifactReader
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts._upload import upload
 

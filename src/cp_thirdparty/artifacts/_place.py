@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from cp_thirdparty._text import show_repr
+from cp_thirdparty._base.text import show_repr
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
 from cp_thirdparty.models import Artifact
 

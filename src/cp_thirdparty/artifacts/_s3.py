@@ -14,6 +14,7 @@ from botocore.configprovider import ConfigValueStore, ConstantProvider, Environm
 from botocore.credentials import Credentials
 from botocore.session import Session
 
+from cp_thirdparty._base.version import __version__
 from cp_thirdparty._core import data_loader
 from cp_thirdparty._core.call import CURRENT, now
 from cp_thirdparty._core.connection import target_of
@@ -21,7 +22,6 @@ from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._core.strike_out import strike_out
-from cp_thirdparty._version import __version__
 from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
 from cp_thirdparty.artifacts._responses import ResponseRefusedError, find_fault

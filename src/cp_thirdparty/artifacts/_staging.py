@@ -10,8 +10,8 @@ from typing import Final
 
 from typing_extensions import Self
 
-from cp_thirdparty._temporary import OpenDirectory, PrivateDirectory
 from cp_thirdparty.artifacts._archive_tree import Node, Tree
+from cp_thirdparty.artifacts._temporary import OpenDirectory, PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
 
 __all__ = ["Staging"]

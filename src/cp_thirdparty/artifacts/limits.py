@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty.exceptions import InvalidRequestError
 
 __all__ = ["ArchiveLimits"]
@@ -24,7 +24,7 @@ _CHOICES: Final = {"names": ("portable",) if _IS_WINDOWS else ("posix", "portabl
 
 
 def _positive(_instance: object, field: attrs.Attribute[int], value: int) -> None:
-    broken = _limits.int_in_range(value, 1)
+    broken = limits.int_in_range(value, 1)
     if broken is not None:
         raise InvalidRequestError(field.name, broken)
 

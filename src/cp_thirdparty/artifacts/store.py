@@ -16,9 +16,9 @@ from typing import BinaryIO, TypeVar, cast
 from botocore.config import Config
 from typing_extensions import Self
 
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty._lazy import is_installed, missing_extra
-from cp_thirdparty._text import show, show_repr
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty._base.lazy import is_installed, missing_extra
+from cp_thirdparty._base.text import show, show_repr
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._credentials import JobCredentials, NotRenewable, check_credentials
 from cp_thirdparty.artifacts._extraction import extract_file
@@ -37,8 +37,7 @@ from cp_thirdparty.artifacts._s3 import create_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.create import write_archive
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.models import AnyJobDetails, Artifact
 from cp_thirdparty.secrets import SecretStr

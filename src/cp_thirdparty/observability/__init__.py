@@ -19,7 +19,7 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
-    from cp_thirdparty import _lazy
+    from cp_thirdparty._base import lazy as _lazy
 
     _NEEDS = dict.fromkeys(("PrometheusMetrics", "prometheus_metrics"), "prometheus_client")
     __getattr__, __dir__ = _lazy.attach(__name__, __all__, _HOMES, needs=_NEEDS)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from typing_extensions import Self
 
-from cp_thirdparty._lazy import is_installed, missing_extra
+from cp_thirdparty._base.lazy import is_installed, missing_extra
 from cp_thirdparty.worker import WorkerHealth
 
 # Seconds in which a client must send its request.

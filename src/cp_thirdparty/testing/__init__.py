@@ -49,7 +49,7 @@ _HOMES = {
 _MODULES = ("faults", "journal_conformance", "plugin", "samples", "strategies")
 
 if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
-    from cp_thirdparty import _lazy
+    from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(
         __name__, __all__, _HOMES, modules=_MODULES, needs={"plugin": "pytest", "strategies": "hypothesis"}

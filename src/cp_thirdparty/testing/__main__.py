@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioError, load

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from cp_thirdparty._hooks import member_name
-from cp_thirdparty._input import parse_json, read_input, unknown_member
+from cp_thirdparty._structuring.converter import member_name
+from cp_thirdparty._structuring.strict_input import parse_json, read_input, unknown_member
 from cp_thirdparty.enums import ActionOwner, ArtifactLocationType
 from cp_thirdparty.models import (
     ActionTypeId,

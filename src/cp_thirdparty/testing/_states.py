@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import attrs
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty.enums import ActionOwner, JobStatus
 from cp_thirdparty.models import (
     ActionConfiguration,
@@ -290,7 +290,7 @@ class States:
             entry = self._entry_in_progress(job_id, client_token)
             if success.output_variables and success.continuation_token is not None:
                 raise RefusedError("ValidationException", "outputVariables need a request without a continuationToken")
-            if _limits.output_variables(success.output_variables) is not None:
+            if limits.output_variables(success.output_variables) is not None:
                 raise RefusedError("OutputVariablesSizeExceededException", "The output variables are too large")
             self._set(entry, status=JobStatus.SUCCEEDED, result=success)
             if success.continuation_token is not None:

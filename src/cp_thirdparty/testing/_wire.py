@@ -20,8 +20,8 @@ import attrs
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
 
+from cp_thirdparty._base.limits import is_unicode
 from cp_thirdparty._core.operations import OPERATION_NAMES
-from cp_thirdparty._limits import is_unicode
 
 __all__ = [
     "BadRequestError",

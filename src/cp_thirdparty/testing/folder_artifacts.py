@@ -15,13 +15,13 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 from typing_extensions import Self
 
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core.call import CURRENT, Call
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import LocalPath, to_path
 from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts.create import create_archive
 from cp_thirdparty.artifacts.store import ArtifactStore

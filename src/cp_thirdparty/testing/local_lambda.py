@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from cp_thirdparty._frames import hide_arguments
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import ActionTypeId, Artifact, CustomJob, EncryptionKey
 from cp_thirdparty.testing._artifact_credentials import CredentialSource

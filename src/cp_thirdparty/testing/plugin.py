@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cp_thirdparty import testing
-from cp_thirdparty._lazy import missing_extra
+from cp_thirdparty._base.lazy import missing_extra
 
 try:
     import pytest

@@ -15,8 +15,8 @@ from typing import Any
 
 from typing_extensions import TypeVar
 
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty.configuration import structure_configuration
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty.converter import structure_configuration
 from cp_thirdparty.enums import ActionCategory, ActionCategoryName, ActionOwner, ActionOwnerName, ArtifactLocationType
 from cp_thirdparty.models import (
     ActionConfiguration,

@@ -14,10 +14,9 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from typing_extensions import Self
 
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core import data_loader
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._artifact_credentials import CredentialSource

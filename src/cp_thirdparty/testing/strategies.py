@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar, cast
 
-from cp_thirdparty._lazy import missing_extra
+from cp_thirdparty._base.lazy import missing_extra
 
 try:
     from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty.configuration import check_configuration_class
 from cp_thirdparty.worker._kinds import JobKind
 from cp_thirdparty.worker.journal import Journal
@@ -127,7 +127,7 @@ def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> Non
 
         ValueError: It is out of its range.
     """
-    _check_number(name, value, _limits.MAX_SECONDS, "seconds", may_be_zero=may_be_zero)
+    _check_number(name, value, limits.MAX_SECONDS, "seconds", may_be_zero=may_be_zero)
 
 
 def check_days(name: str, value: object) -> None:

@@ -17,7 +17,7 @@ from itertools import takewhile
 from types import FrameType
 from typing import Any, Final, Protocol
 
-from cp_thirdparty._text import show, show_value
+from cp_thirdparty._base.text import show, show_value
 from cp_thirdparty.worker._handler_failures import format_place
 from cp_thirdparty.worker._isolation import call_partner
 

@@ -9,8 +9,8 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._core.settings import prepare
-from cp_thirdparty._text import show
 from cp_thirdparty.exceptions import JournalError
 
 Item = dict[str, Any]

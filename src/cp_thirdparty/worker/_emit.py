@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty._text import show_all, show_optional, show_value
+from cp_thirdparty._base.text import show_all, show_optional, show_value
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob

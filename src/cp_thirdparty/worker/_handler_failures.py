@@ -12,9 +12,9 @@ from typing import Final
 import attrs
 
 from cp_thirdparty import exceptions
+from cp_thirdparty._base.text import escape
 from cp_thirdparty._core.truncation import truncate
 from cp_thirdparty._result_errors import ResultTypeError
-from cp_thirdparty._text import escape
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JobFailedError
 from cp_thirdparty.models import FailureDetails

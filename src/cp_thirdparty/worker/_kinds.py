@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias, cast
 import attrs
 
 from cp_thirdparty._result_errors import ResultTypeError
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.enums import ActionOwner, JobStatus
 from cp_thirdparty.models import (
     ActionTypeId,

@@ -11,11 +11,11 @@ from typing import Any, Final, cast
 
 import attrs
 
+from cp_thirdparty._base.limits import EXECUTION_SUMMARY
 from cp_thirdparty._core.truncation import truncate
-from cp_thirdparty._limits import EXECUTION_SUMMARY
 from cp_thirdparty.artifacts._credentials import NotRenewable
+from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure, unstructure
-from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.models import (
     ActionConfiguration,

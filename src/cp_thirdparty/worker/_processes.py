@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
 from cp_thirdparty.worker._child import END, READY, RECORD, STOP, Order, kill_group, run_order
 from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob

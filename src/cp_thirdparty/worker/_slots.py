@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from queue import SimpleQueue
 
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 

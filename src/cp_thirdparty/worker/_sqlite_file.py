@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import JournalError
 
 # Of a damaged file, SQLite's message may have bytes that Python cannot decode.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
 from cp_thirdparty.models import ActionTypeId

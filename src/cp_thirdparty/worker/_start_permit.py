@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from cp_thirdparty._temporary import PrivateDirectory
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
 
 # Why a handler was not called whose worker has removed the permit.

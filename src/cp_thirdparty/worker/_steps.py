@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
 from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_been_accepted
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails

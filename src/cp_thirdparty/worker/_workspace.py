@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cp_thirdparty._temporary import PrivateDirectory, sweep
+from cp_thirdparty.artifacts._temporary import PrivateDirectory, sweep
 
 _NAME: Final = "workspace"
 _PRIVATE: Final = 0o700

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._arguments import check_days
@@ -129,7 +129,7 @@ class DynamoDBJournal:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] | None = None,
     ) -> None:
-        problem = _limits.seconds(takeover_seconds, is_optional=False)
+        problem = limits.seconds(takeover_seconds, is_optional=False)
         if problem is not None:
             raise ValueError(f"takeover_seconds: {problem}")
         check_days("keep_finished", keep_finished)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
-from cp_thirdparty._text import show, show_all, show_optional
+from cp_thirdparty._base.text import show, show_all, show_optional
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.worker.health import WorkerHealth

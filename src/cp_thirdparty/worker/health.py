@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
 
 __all__ = ["WorkerHealth", "WorkerState"]
 

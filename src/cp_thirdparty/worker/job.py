@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from cp_thirdparty._state import decode_state
-from cp_thirdparty._text import show
+from cp_thirdparty._base.text import show
+from cp_thirdparty._structuring.state import decode_state
 from cp_thirdparty.artifacts.store import ArtifactStore
 from cp_thirdparty.models import ActionConfiguration, AnyJob, AnyJobDetails
 from cp_thirdparty.worker._emit import job_fields

@@ -11,10 +11,10 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 import attrs
 
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty._lambda_event import find_job, is_invoke_action
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty._structuring.lambda_event import find_job, is_invoke_action
+from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure
-from cp_thirdparty.custom_client import CustomJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError, ResponseDecodeError
 from cp_thirdparty.models import (

@@ -8,7 +8,7 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._core import data_loader
 from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
 from cp_thirdparty.enums import ActionOwner
@@ -49,10 +49,10 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule.
     """
     for name, value, maximum in (
-        ("provider", action_type_id.provider, _limits.ACTION_PROVIDER),
-        ("version", action_type_id.version, _limits.ACTION_VERSION),
+        ("provider", action_type_id.provider, limits.ACTION_PROVIDER),
+        ("version", action_type_id.version, limits.ACTION_VERSION),
     ):
-        rule = _limits.name(value, maximum)
+        rule = limits.name(value, maximum)
         if rule is not None:
             raise InvalidRequestError(f"action_type_id.{name}", rule)
     for part, member in (("category", action_type_id.category), ("owner", action_type_id.owner)):

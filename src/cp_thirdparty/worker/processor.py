@@ -9,9 +9,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
 from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable

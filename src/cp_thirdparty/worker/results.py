@@ -7,10 +7,10 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 import attrs
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
 from cp_thirdparty._result_errors import ResultTypeError
-from cp_thirdparty._state import encode_state
+from cp_thirdparty._structuring.state import encode_state
 from cp_thirdparty.exceptions import InvalidRequestError, JobFailedError
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
@@ -33,7 +33,7 @@ def _model_validator(model: type[object]) -> Callable[[object, attrs.Attribute[A
 
 
 def _check_token(_instance: object, field: attrs.Attribute[str], value: str) -> None:
-    broken = _limits.text(value, _limits.CONTINUATION_TOKEN)
+    broken = limits.text(value, limits.CONTINUATION_TOKEN)
     if broken is not None:
         raise InvalidRequestError(field.name, broken)
 
@@ -42,7 +42,7 @@ def _check_variables(_instance: object, field: attrs.Attribute[Any], value: obje
     if value is not None and not isinstance(value, Mapping):
         kind = type(value).__name__
         raise ResultTypeError(f"Succeeded: output_variables must be of type Mapping or None, not {kind}")
-    broken = None if value is None else _limits.output_variables(value)
+    broken = None if value is None else limits.output_variables(value)
     if broken is not None:
         raise InvalidRequestError(field.name, broken)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from cp_thirdparty._frames import hide_arguments
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.token_sources import EnvironmentTokens

@@ -14,9 +14,8 @@ from typing import Any, Generic, TypeVar, overload
 import attrs
 from typing_extensions import Self
 
-from cp_thirdparty._frames import hide_arguments
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._arguments import (
     check_callable,

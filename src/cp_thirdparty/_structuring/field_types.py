@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, NewType, TypeAlias, cast
 
 import attrs
 
-from cp_thirdparty._hooks import MismatchError
+from cp_thirdparty._structuring.converter import MismatchError
 from cp_thirdparty.secrets import SecretStr
 
 PropertyType: TypeAlias = Literal["String", "Number", "Boolean"]

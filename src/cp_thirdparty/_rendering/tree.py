@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import attrs
 
-from cp_thirdparty._text import escape
+from cp_thirdparty._base.text import escape
 from cp_thirdparty.secrets import SecretMapping, SecretStr
 
 if TYPE_CHECKING:

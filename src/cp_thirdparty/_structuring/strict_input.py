@@ -13,8 +13,7 @@ from typing import Any
 
 import attrs
 
-from cp_thirdparty._hooks import member_name
-from cp_thirdparty._reading import read
+from cp_thirdparty._structuring.converter import member_name, read
 
 # Names of members are letters.  Anything else may be a secret that was written in the wrong place.
 _NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")

@@ -1,8 +1,9 @@
 """
-The hooks of the one cattrs converter: strict about every leaf, and as fast as cattrs' own generator makes them.
+The one cattrs converter: read a document into a class, with each problem by its path, and write it again.
 
-They know the service's rules of naming and of absence, and no model by name.  What breaks a rule raises
-`MismatchError`, which holds the rule and never the value.
+Its hooks are strict about every leaf, and as fast as cattrs' own generator makes them.  They know the service's rules
+of naming and of absence, and no model by name.  What breaks a rule raises `MismatchError`, which holds the rule and
+never the value.  A path has the service's member names, and never a value either.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 from cattrs import Converter
-from cattrs.errors import IterableValidationError
+from cattrs.errors import ClassValidationError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_fn, override
 
-from cp_thirdparty._limits import is_unicode
+from cp_thirdparty._base.limits import is_unicode
 from cp_thirdparty.enums import (
     ActionCategory,
     ActionOwner,
@@ -28,7 +29,10 @@ from cp_thirdparty.enums import (
     FailureType,
     JobStatus,
 )
+from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretMapping, SecretStr
+
+_T = TypeVar("_T")
 
 # A structure hook of cattrs: (value, type) -> structured value.
 Hook = Callable[[Any, Any], Any]
@@ -314,3 +318,64 @@ def _list(item: Any, converter: Converter) -> Hook:
         return tuple([structure_item(element, item) for element in value])
 
     return structure_list
+
+
+# --- documents
+
+
+def write(model: object, *, is_masked: bool) -> dict[str, Any]:
+    """Return a model as a document; each secret is masked or revealed."""
+    show = str if is_masked else SecretStr.get_secret_value
+    document: dict[str, Any] = _show(make_converter(detailed=False).unstructure(model), show)
+    return document
+
+
+def _show(document: Any, show: Callable[[SecretStr], str]) -> Any:
+    if isinstance(document, SecretStr):
+        return show(document)
+    if isinstance(document, dict):
+        return {key: _show(value, show) for key, value in cast("dict[str, Any]", document).items()}
+    if isinstance(document, list):
+        return [_show(value, show) for value in document]
+    return document
+
+
+def read(data: Any, model: type[_T], path: str = "") -> tuple[_T | None, tuple[str, ...]]:
+    """
+    Return the model and no problems, or ``None`` and the problems, whose paths start with ``path``.
+
+    It raises nothing: the frames, arguments and notes of what it catches hold the data.
+    """
+    try:
+        return make_converter(detailed=False).structure(data, model), ()
+    except Exception:  # noqa: BLE001, S110 - the second reading collects each problem with its path
+        pass
+    try:
+        return make_converter(detailed=True).structure(data, model), ()
+    except Exception as error:  # noqa: BLE001 - returned as problems
+        return None, tuple(_problems(error, path))
+
+
+def _problems(error: BaseException, path: str) -> Iterator[str]:
+    """Yield cattrs' nested errors as lines that hold only names and rules of this library."""
+    if isinstance(error, ClassValidationError):
+        with_field, others = error.group_exceptions()
+        for inner, field in with_field:
+            yield from _problems(inner, _join(path, field.name))
+        for inner in others:
+            yield from _problems(inner, path)
+    elif isinstance(error, IterableValidationError):
+        for inner, item in error.group_exceptions()[0]:
+            yield from _problems(inner, f"{path}[{item.index}]")
+    elif isinstance(error, KeyError):
+        yield f"required field missing: {path}"
+    elif isinstance(error, InvalidRequestError):
+        yield f"{_join(path, error.parameter)}: {error.rule}"
+    elif isinstance(error, MismatchError):
+        yield f"{path or 'the document'}: {error.rule}"
+    else:
+        yield f"{path or 'the document'}: cannot be read ({type(error).__name__})"
+
+
+def _join(path: str, field: str) -> str:
+    return f"{path}.{member_name(field)}" if path else member_name(field)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from cp_thirdparty import _limits
+from cp_thirdparty._base import limits
 from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.exceptions import ContinuationStateError, InvalidRequestError
 
@@ -107,7 +107,7 @@ def _checksum(version: int, text: str) -> str:
 
 
 def _check_length(token: str) -> str:
-    broken = _limits.text(token, _limits.CONTINUATION_TOKEN)
+    broken = limits.text(token, limits.CONTINUATION_TOKEN)
     if broken is not None:
         raise InvalidRequestError("state", f"its continuation token has {len(token):,} characters and {broken}")
     return token

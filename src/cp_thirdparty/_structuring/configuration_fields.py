@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast
 
 import attrs
 
-from cp_thirdparty._field_types import SUPPORTED, FieldType, find_type, strip_annotation
+from cp_thirdparty._structuring.field_types import SUPPORTED, FieldType, find_type, strip_annotation
 
 
 @attrs.frozen(kw_only=True)

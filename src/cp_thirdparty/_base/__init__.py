@@ -1,0 +1,1 @@
+"""Modules that need no other module of this library: limits, text for logs, tracebacks, lazy imports."""

@@ -1,0 +1,1 @@
+"""How models are shown in terminals, in Jupyter and by rich."""
