@@ -82,11 +82,11 @@ def test_a_model_loads_neither_botocore_nor_a_higher_layer() -> None:
         "cp_thirdparty._base.text",
         "cp_thirdparty._rendering",
         "cp_thirdparty._rendering.views",
-        "cp_thirdparty._result_errors",
         "cp_thirdparty._structuring",
         "cp_thirdparty._structuring.model_fields",
         "cp_thirdparty.enums",
         "cp_thirdparty.exceptions",
+        "cp_thirdparty.exceptions._job_failures",
         "cp_thirdparty.models",
         "cp_thirdparty.secrets",
     }
@@ -110,13 +110,13 @@ def test_all_is_what_a_module_defines(name: str) -> None:
     assert set(_own_names(module)) <= set(exported)
 
 
+_ERRORS = ("_base", "_base.lazy", "_base.text", "enums", "exceptions", "exceptions._job_failures")
+
+
 def test_the_errors_load_alone() -> None:
     """``cp_thirdparty.exceptions`` loads the errors, the enumerations that they name, and nothing above them."""
     loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
-    expected = {
-        f"cp_thirdparty.{name}"
-        for name in ("_base", "_base.lazy", "_base.text", "_result_errors", "enums", "exceptions")
-    }
+    expected = {f"cp_thirdparty.{name}" for name in _ERRORS}
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == expected
 
 

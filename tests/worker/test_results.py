@@ -21,8 +21,8 @@ from cp_thirdparty import (
     SecretStr,
     Succeeded,
 )
-from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.exceptions import InvalidRequestError, JournalError
+from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.worker import Result
 from cp_thirdparty.worker._result_text import result_of, text_of
 from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration

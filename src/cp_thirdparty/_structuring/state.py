@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from cp_thirdparty._base import limits
-from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.exceptions import ContinuationStateError, InvalidRequestError
+from cp_thirdparty.exceptions._job_failures import ResultTypeError
 
 if TYPE_CHECKING:
     from cattrs import Converter

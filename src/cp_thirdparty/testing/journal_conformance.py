@@ -29,58 +29,32 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty.enums import ActionOwnerName, FailureType
 from cp_thirdparty.models import (
-    ActionTypeId,
-    CurrentRevision,
     CustomJob,
-    ExecutionDetails,
-    FailureDetails,
     JobData,
     ThirdPartyJob,
 )
+from cp_thirdparty.testing._journal_samples import (
+    CUSTOM_SCOPE,
+    JOB,
+    OTHER,
+    OTHER_SCOPE,
+    RESULTS,
+    SCOPE,
+    STARTED,
+    Clock,
+)
 from cp_thirdparty.worker import (
-    Continued,
-    JobScope,
     Journal,
     JournalEntry,
     JournalState,
     Recovered,
-    Result,
     Succeeded,
 )
 
 __all__ = ["JournalConformance"]
 
-_JOB: Final = ThirdPartyJob(client_id="client-1", job_id="job-1")
-_OTHER: Final = ThirdPartyJob(client_id="client-2", job_id="job-2")
-_STARTED: Final = 1_000_000.0
 _THREADS: Final = 8
-
-
-def _scope(provider: str, owner: ActionOwnerName = "ThirdParty") -> JobScope:
-    return JobScope(
-        region_name="us-east-1",
-        endpoint_url="https://codepipeline.us-east-1.amazonaws.com",
-        action_type_id=ActionTypeId(category="Test", owner=owner, provider=provider, version="1"),
-    )
-
-
-_SCOPE: Final = _scope("ExampleScan")
-_OTHER_SCOPE: Final = _scope("ExampleDeploy")
-_CUSTOM_SCOPE: Final = _scope("ExampleScan", "Custom")
-
-_RESULTS: Final[tuple[Result, ...]] = (
-    Succeeded(),
-    Succeeded(output_variables={"Findings": "3 \N{SNOWMAN}"}),
-    Succeeded(
-        current_revision=CurrentRevision(revision="r", change_identifier="c"),
-        execution_details=ExecutionDetails(summary="done \N{SNOWMAN}", external_execution_id="e", percent_complete=100),
-    ),
-    Continued(continuation_token="t", execution_details=ExecutionDetails(summary="half")),  # noqa: S106 - made up
-    FailureDetails(type=FailureType.JOB_FAILED, message="no\n\N{SNOWMAN}", external_execution_id="e"),
-)
-
 
 # Job id -> what brings a claimed job of this id to its state.
 _RECORDS: Final[Mapping[str, Callable[[Journal], object]]] = {
@@ -89,16 +63,6 @@ _RECORDS: Final[Mapping[str, Callable[[Journal], object]]] = {
     "result": lambda journal: journal.result("result", Succeeded()),
     "uncertain": lambda journal: journal.uncertain("uncertain"),
 }
-
-
-class _Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = _STARTED
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def _check(what: str, actual: object, expected: object) -> None:
@@ -154,21 +118,21 @@ class JournalConformance:
     def test_a_job_goes_from_claim_to_done(self) -> None:
         """Each step is visible, with its times and what is known by then."""
         with self._open() as (journal, clock):
-            _check("claim()", journal.claim(_JOB, _SCOPE), True)
+            _check("claim()", journal.claim(JOB, SCOPE), True)
             entry = JournalEntry(
-                job=_JOB, scope=_SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=_STARTED
+                job=JOB, scope=SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=STARTED
             )
             _check("jobs() after claim()", list(journal.jobs()), [entry])
             clock.now += 1
-            journal.running(_JOB.job_id)
+            journal.running(JOB.job_id)
             entry = attrs.evolve(entry, state=JournalState.RUNNING, claimed_at=clock.now, changed_at=clock.now)
             _check("jobs() after running()", list(journal.jobs()), [entry])
             clock.now += 1
-            journal.result(_JOB.job_id, Succeeded())
+            journal.result(JOB.job_id, Succeeded())
             entry = attrs.evolve(entry, state=JournalState.RESULT, result=Succeeded(), changed_at=clock.now)
             _check("jobs() after result()", list(journal.jobs(unfinished_only=True)), [entry])
             clock.now += 1
-            journal.finish(_JOB.job_id, "reported")
+            journal.finish(JOB.job_id, "reported")
             entry = attrs.evolve(entry, state=JournalState.DONE, is_owner_alive=None, changed_at=clock.now)
             _check("jobs() after finish()", list(journal.jobs()), [attrs.evolve(entry, outcome="reported")])
             _check("jobs(unfinished_only=True) after finish()", list(journal.jobs(unfinished_only=True)), [])
@@ -176,39 +140,39 @@ class JournalConformance:
     def test_each_kind_of_result_is_kept(self) -> None:
         """A result is the same after it was recorded."""
         with self._open() as (journal, _):
-            for number, result in enumerate(_RESULTS):
-                journal.claim(ThirdPartyJob(client_id="c", job_id=str(number)), _SCOPE)
+            for number, result in enumerate(RESULTS):
+                journal.claim(ThirdPartyJob(client_id="c", job_id=str(number)), SCOPE)
                 journal.result(str(number), result)
             found = {entry.job.job_id: entry.result for entry in journal.jobs()}
-            _check("results", found, {str(number): result for number, result in enumerate(_RESULTS)})
+            _check("results", found, {str(number): result for number, result in enumerate(RESULTS)})
 
     def test_a_later_result_replaces_the_first(self) -> None:
         """A result that CodePipeline refuses is reported with less, and a stop may decide before the handler."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            for result in _RESULTS:
-                journal.result(_JOB.job_id, result)
+            journal.claim(JOB, SCOPE)
+            for result in RESULTS:
+                journal.result(JOB.job_id, result)
                 _check("result", [entry.result for entry in journal.jobs()], [result])
 
     def test_failed_attempts_to_report_are_recorded(self) -> None:
         """After a restart, the worker must know whether CodePipeline may have accepted the result."""
         with self._open() as (journal, _):
             for may_be_accepted in (False, True, False):
-                journal.claim(_JOB, _SCOPE)
-                journal.result(_JOB.job_id, Succeeded(), may_be_accepted=may_be_accepted)
+                journal.claim(JOB, SCOPE)
+                journal.result(JOB.job_id, Succeeded(), may_be_accepted=may_be_accepted)
                 _check("may_be_accepted", [entry.may_be_accepted for entry in journal.jobs()], [may_be_accepted])
-            journal.release(_JOB.job_id)
-            recovered = [entry.may_be_accepted for entry in journal.recover(_SCOPE).entries]
+            journal.release(JOB.job_id)
+            recovered = [entry.may_be_accepted for entry in journal.recover(SCOPE).entries]
             _check("may_be_accepted after recover()", recovered, [False])
-            journal.release(_JOB.job_id)
-            journal.claim(_JOB, _SCOPE)
+            journal.release(JOB.job_id)
+            journal.claim(JOB, SCOPE)
             _check("may_be_accepted after claim()", [entry.may_be_accepted for entry in journal.jobs()], [True])
 
     def test_the_outcome_is_kept(self) -> None:
         """Each finished job has its own."""
         with self._open() as (journal, _):
             for outcome in ("reported", "gone"):
-                journal.claim(ThirdPartyJob(client_id="c", job_id=outcome), _SCOPE)
+                journal.claim(ThirdPartyJob(client_id="c", job_id=outcome), SCOPE)
                 journal.finish(outcome, outcome)
             found = {entry.job.job_id: entry.outcome for entry in journal.jobs()}
             _check("outcomes", found, {"reported": "reported", "gone": "gone"})
@@ -217,18 +181,18 @@ class JournalConformance:
         """Its nonce too: only a poll returns it, and a later worker needs it for the acknowledgement."""
         job = CustomJob(id="job-1", nonce="3", account_id="111122223333", data=JobData())
         with self._open() as (journal, _):
-            _check("claim()", journal.claim(job, _CUSTOM_SCOPE), True)
+            _check("claim()", journal.claim(job, CUSTOM_SCOPE), True)
             _check("jobs", [entry.job for entry in journal.jobs()], [job])
             journal.release(job.id)
-            _check("recover()", [entry.job for entry in journal.recover(_CUSTOM_SCOPE).entries], [job])
+            _check("recover()", [entry.job for entry in journal.recover(CUSTOM_SCOPE).entries], [job])
 
     def test_a_recovered_job_is_complete(self) -> None:
         """Nothing of what was recorded is lost."""
         with self._open() as (journal, clock):
-            for number, result in enumerate(_RESULTS):
+            for number, result in enumerate(RESULTS):
                 job = ThirdPartyJob(client_id=f"client-{number}", job_id=str(number))
                 is_suspect = number % 2 == 1
-                journal.claim(job, _SCOPE)
+                journal.claim(job, SCOPE)
                 journal.running(job.job_id, crashes=number, is_suspect=is_suspect)
                 clock.now += 1
                 journal.result(job.job_id, result)
@@ -236,7 +200,7 @@ class JournalConformance:
                 journal.release(job.job_id)
                 entry = JournalEntry(
                     job=job,
-                    scope=_SCOPE,
+                    scope=SCOPE,
                     state=JournalState.RESULT,
                     result=result,
                     crashes=number,
@@ -245,129 +209,129 @@ class JournalConformance:
                     claimed_at=clock.now - 2,
                     changed_at=clock.now - 1,
                 )
-                _check("recover()", journal.recover(_SCOPE), Recovered(entries=(entry,), set_aside=()))
+                _check("recover()", journal.recover(SCOPE), Recovered(entries=(entry,), set_aside=()))
                 _check("jobs() after recover()", [each for each in journal.jobs() if each.job == job], [entry])
 
     def test_a_job_in_work_is_not_claimed(self) -> None:
         """A claim is refused until the job is finished, and then starts from nothing."""
         with self._open() as (journal, clock):
-            journal.claim(_JOB, _SCOPE)
-            _check("claim() of a job that is CLAIMING", journal.claim(_JOB, _SCOPE), False)
-            journal.running(_JOB.job_id, crashes=2, is_suspect=True)
-            _check("claim() of a job that is RUNNING", journal.claim(_JOB, _SCOPE), False)
-            journal.result(_JOB.job_id, Succeeded())
-            _check("claim() of a job that is RESULT", journal.claim(_JOB, _SCOPE), False)
-            journal.finish(_JOB.job_id, "gone")
+            journal.claim(JOB, SCOPE)
+            _check("claim() of a job that is CLAIMING", journal.claim(JOB, SCOPE), False)
+            journal.running(JOB.job_id, crashes=2, is_suspect=True)
+            _check("claim() of a job that is RUNNING", journal.claim(JOB, SCOPE), False)
+            journal.result(JOB.job_id, Succeeded())
+            _check("claim() of a job that is RESULT", journal.claim(JOB, SCOPE), False)
+            journal.finish(JOB.job_id, "gone")
             clock.now += 1
-            _check("claim() of a finished job", journal.claim(_JOB, _SCOPE), True)
+            _check("claim() of a finished job", journal.claim(JOB, SCOPE), True)
             entry = JournalEntry(
-                job=_JOB, scope=_SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=clock.now
+                job=JOB, scope=SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=clock.now
             )
             _check("jobs() after the second claim()", list(journal.jobs()), [entry])
 
     def test_an_uncertain_job_is_claimed_when_it_is_offered(self) -> None:
         """CodePipeline offers a job only while nobody has acknowledged it."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            journal.uncertain(_JOB.job_id)
-            _check("jobs()", _states(journal.jobs(unfinished_only=True)), {_JOB.job_id: JournalState.UNCERTAIN})
-            _check("claim() of a job that is UNCERTAIN", journal.claim(_JOB, _SCOPE), True)
-            _check("jobs()", _states(journal.jobs()), {_JOB.job_id: JournalState.CLAIMING})
+            journal.claim(JOB, SCOPE)
+            journal.uncertain(JOB.job_id)
+            _check("jobs()", _states(journal.jobs(unfinished_only=True)), {JOB.job_id: JournalState.UNCERTAIN})
+            _check("claim() of a job that is UNCERTAIN", journal.claim(JOB, SCOPE), True)
+            _check("jobs()", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
 
     def test_a_withdrawn_job_is_removed(self) -> None:
         """A job that another worker acknowledged leaves nothing."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            journal.withdraw(_JOB.job_id)
+            journal.claim(JOB, SCOPE)
+            journal.withdraw(JOB.job_id)
             _check("jobs() after withdraw()", list(journal.jobs()), [])
-            _check("claim() after withdraw()", journal.claim(_JOB, _SCOPE), True)
+            _check("claim() after withdraw()", journal.claim(JOB, SCOPE), True)
 
     def test_crashes_and_suspicion_are_recorded(self) -> None:
         """What `running` records is recovered, and claimed_at stays at its first value."""
         with self._open() as (journal, clock):
-            journal.claim(_JOB, _SCOPE)
-            journal.running(_JOB.job_id)
+            journal.claim(JOB, SCOPE)
+            journal.running(JOB.job_id)
             clock.now += 1
-            journal.running(_JOB.job_id, crashes=2, is_suspect=True)
-            journal.release(_JOB.job_id)
-            (entry,) = journal.recover(_SCOPE).entries
+            journal.running(JOB.job_id, crashes=2, is_suspect=True)
+            journal.release(JOB.job_id)
+            (entry,) = journal.recover(SCOPE).entries
             found = (entry.crashes, entry.is_suspect, entry.claimed_at)
-            _check("crashes, is_suspect and claimed_at", found, (2, True, _STARTED))
+            _check("crashes, is_suspect and claimed_at", found, (2, True, STARTED))
 
     def test_a_released_job_is_recovered_once(self) -> None:
         """It comes as it was: a release is not a crash."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            journal.running(_JOB.job_id)
-            _check("recover() of a job in work", _ids(journal.recover(_SCOPE)), [])
-            journal.release(_JOB.job_id)
+            journal.claim(JOB, SCOPE)
+            journal.running(JOB.job_id)
+            _check("recover() of a job in work", _ids(journal.recover(SCOPE)), [])
+            journal.release(JOB.job_id)
             _check("is_owner_alive after release()", [entry.is_owner_alive for entry in journal.jobs()], [None])
-            recovered = journal.recover(_SCOPE)
-            _check("recover() after release()", _ids(recovered), [_JOB.job_id])
+            recovered = journal.recover(SCOPE)
+            _check("recover() after release()", _ids(recovered), [JOB.job_id])
             (entry,) = recovered.entries
             found = (entry.state, entry.crashes, entry.is_suspect, entry.is_owner_alive, entry.claimed_at)
-            _check("the recovered job", found, (JournalState.RUNNING, 0, False, True, _STARTED))
-            _check("the second recover()", _ids(journal.recover(_SCOPE)), [])
-            _check("claim() of a recovered job", journal.claim(_JOB, _SCOPE), False)
-            journal.finish(_JOB.job_id, "reported")
-            _check("jobs() after finish()", _states(journal.jobs()), {_JOB.job_id: JournalState.DONE})
+            _check("the recovered job", found, (JournalState.RUNNING, 0, False, True, STARTED))
+            _check("the second recover()", _ids(journal.recover(SCOPE)), [])
+            _check("claim() of a recovered job", journal.claim(JOB, SCOPE), False)
+            journal.finish(JOB.job_id, "reported")
+            _check("jobs() after finish()", _states(journal.jobs()), {JOB.job_id: JournalState.DONE})
 
     def test_a_released_job_whose_handler_never_began_is_claimed(self) -> None:
         """It is not taken for one that ran; what ran before stays so."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            journal.release(_JOB.job_id, has_begun=False)
-            _check("a job without a response", _states(journal.jobs()), {_JOB.job_id: JournalState.CLAIMING})
-            journal.recover(_SCOPE)
-            journal.running(_JOB.job_id)
-            journal.release(_JOB.job_id, has_begun=False)
-            (entry,) = journal.recover(_SCOPE).entries
+            journal.claim(JOB, SCOPE)
+            journal.release(JOB.job_id, has_begun=False)
+            _check("a job without a response", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
+            journal.recover(SCOPE)
+            journal.running(JOB.job_id)
+            journal.release(JOB.job_id, has_begun=False)
+            (entry,) = journal.recover(SCOPE).entries
             found = (entry.state, entry.crashes, entry.is_suspect, entry.claimed_at)
-            _check("release(has_begun=False)", found, (JournalState.CLAIMED, 0, False, _STARTED))
-            journal.running(_JOB.job_id)
-            journal.release(_JOB.job_id)
-            _check("running() and release()", _states(journal.jobs()), {_JOB.job_id: JournalState.RUNNING})
+            _check("release(has_begun=False)", found, (JournalState.CLAIMED, 0, False, STARTED))
+            journal.running(JOB.job_id)
+            journal.release(JOB.job_id)
+            _check("running() and release()", _states(journal.jobs()), {JOB.job_id: JournalState.RUNNING})
 
     def test_a_released_job_may_be_claimed(self) -> None:
         """The offer takes it, so that nobody recovers it."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            journal.release(_JOB.job_id)
-            journal.finish(_JOB.job_id, "reported")
-            _check("finish() after release()", _states(journal.jobs()), {_JOB.job_id: JournalState.CLAIMING})
-            _check("claim() after release()", journal.claim(_JOB, _SCOPE), True)
-            _check("recover() after claim()", _ids(journal.recover(_SCOPE)), [])
+            journal.claim(JOB, SCOPE)
+            journal.release(JOB.job_id)
+            journal.finish(JOB.job_id, "reported")
+            _check("finish() after release()", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
+            _check("claim() after release()", journal.claim(JOB, SCOPE), True)
+            _check("recover() after claim()", _ids(journal.recover(SCOPE)), [])
 
     def test_a_worker_recovers_its_own_scope_only(self) -> None:
         """A job of another action type stays for the workers of that type."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            journal.release(_JOB.job_id)
-            _check("recover() of another scope", _ids(journal.recover(_OTHER_SCOPE)), [])
-            _check("recover() of its scope", _ids(journal.recover(_SCOPE)), [_JOB.job_id])
+            journal.claim(JOB, SCOPE)
+            journal.release(JOB.job_id)
+            _check("recover() of another scope", _ids(journal.recover(OTHER_SCOPE)), [])
+            _check("recover() of its scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
     def test_one_object_has_a_job_id_in_one_scope(self) -> None:
         """Its methods find jobs by their ids, so the second claim is refused until the first job is finished."""
         with self._open() as (journal, _):
-            journal.claim(_JOB, _SCOPE)
-            _check("claim() in a second scope", journal.claim(_JOB, _OTHER_SCOPE), False)
-            journal.uncertain(_JOB.job_id)
-            _check("claim() in a second scope", journal.claim(_JOB, _OTHER_SCOPE), False)
-            journal.release(_JOB.job_id)
-            _check("claim() after release()", journal.claim(_JOB, _OTHER_SCOPE), True)
-            _check("recover() of the first scope", _ids(journal.recover(_SCOPE)), [])
-            journal.finish(_JOB.job_id, "reported")
-            found = sorted((entry.scope == _SCOPE, entry.state) for entry in journal.jobs())
+            journal.claim(JOB, SCOPE)
+            _check("claim() in a second scope", journal.claim(JOB, OTHER_SCOPE), False)
+            journal.uncertain(JOB.job_id)
+            _check("claim() in a second scope", journal.claim(JOB, OTHER_SCOPE), False)
+            journal.release(JOB.job_id)
+            _check("claim() after release()", journal.claim(JOB, OTHER_SCOPE), True)
+            _check("recover() of the first scope", _ids(journal.recover(SCOPE)), [])
+            journal.finish(JOB.job_id, "reported")
+            found = sorted((entry.scope == SCOPE, entry.state) for entry in journal.jobs())
             _check("jobs()", found, [(False, JournalState.DONE), (True, JournalState.UNCERTAIN)])
-            _check("recover() of the first scope", _ids(journal.recover(_SCOPE)), [_JOB.job_id])
+            _check("recover() of the first scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
     def test_an_unknown_or_finished_job_does_not_change(self) -> None:
         """Methods do nothing for a job that this object has not."""
         with self._open() as (journal, _):
-            journal.claim(_OTHER, _SCOPE)
-            journal.finish(_OTHER.job_id, "reported")
+            journal.claim(OTHER, SCOPE)
+            journal.finish(OTHER.job_id, "reported")
             before = list(journal.jobs())
-            for job_id in (_JOB.job_id, _OTHER.job_id):
+            for job_id in (JOB.job_id, OTHER.job_id):
                 journal.running(job_id)
                 journal.result(job_id, Succeeded())
                 journal.uncertain(job_id)
@@ -375,7 +339,7 @@ class JournalConformance:
                 journal.release(job_id)
                 journal.withdraw(job_id)
             _check("jobs()", list(journal.jobs()), before)
-            _check("recover()", _ids(journal.recover(_SCOPE)), [])
+            _check("recover()", _ids(journal.recover(SCOPE)), [])
 
     def test_many_threads_claim_one_job(self) -> None:
         """One of several threads gets each job."""
@@ -383,7 +347,7 @@ class JournalConformance:
         with self._open() as (journal, _):
 
             def claim_all(_: int) -> int:
-                return sum(journal.claim(job, _SCOPE) for job in jobs)
+                return sum(journal.claim(job, SCOPE) for job in jobs)
 
             with ThreadPoolExecutor(_THREADS) as threads:
                 _check("claims", sum(threads.map(claim_all, range(_THREADS))), len(jobs))
@@ -393,66 +357,66 @@ class JournalConformance:
         """Only jobs that finished before the time are deleted, and at most so many at once."""
         with self._open() as (journal, clock):
             for number in range(5):
-                clock.now = _STARTED + number
-                journal.claim(ThirdPartyJob(client_id="c", job_id=str(number)), _SCOPE)
+                clock.now = STARTED + number
+                journal.claim(ThirdPartyJob(client_id="c", job_id=str(number)), SCOPE)
                 journal.finish(str(number), "reported")
-            clock.now = _STARTED
-            journal.claim(_JOB, _SCOPE)
-            _check("prune()", [journal.prune(older_than=_STARTED + 3, limit=2) for _ in range(3)], [2, 1, 0])
-            _check("jobs", sorted(_states(journal.jobs())), ["3", "4", _JOB.job_id])
+            clock.now = STARTED
+            journal.claim(JOB, SCOPE)
+            _check("prune()", [journal.prune(older_than=STARTED + 3, limit=2) for _ in range(3)], [2, 1, 0])
+            _check("jobs", sorted(_states(journal.jobs())), ["3", "4", JOB.job_id])
 
     # --- several workers
 
     def test_a_living_worker_keeps_its_jobs(self) -> None:
         """No other worker claims, recovers or changes them."""
         for journal, other in self._open_several(2):
-            journal.claim(_JOB, _SCOPE)
-            journal.running(_JOB.job_id)
+            journal.claim(JOB, SCOPE)
+            journal.running(JOB.job_id)
             before = list(journal.jobs())
-            _check("claim() by another worker", other.claim(_JOB, _SCOPE), False)
-            _check("recover() by another worker", _ids(other.recover(_SCOPE)), [])
-            other.result(_JOB.job_id, Succeeded())
-            other.release(_JOB.job_id)
-            other.finish(_JOB.job_id, "gone")
-            other.withdraw(_JOB.job_id)
+            _check("claim() by another worker", other.claim(JOB, SCOPE), False)
+            _check("recover() by another worker", _ids(other.recover(SCOPE)), [])
+            other.result(JOB.job_id, Succeeded())
+            other.release(JOB.job_id)
+            other.finish(JOB.job_id, "gone")
+            other.withdraw(JOB.job_id)
             _check("jobs()", list(other.jobs()), before)
 
     def test_closing_releases_the_jobs(self) -> None:
         """Another worker recovers them, without a crash; what was recorded is still there."""
         for journal, other in self._open_several(2):
-            journal.claim(_JOB, _SCOPE)
-            journal.running(_JOB.job_id)
-            journal.claim(_OTHER, _OTHER_SCOPE)
+            journal.claim(JOB, SCOPE)
+            journal.running(JOB.job_id)
+            journal.claim(OTHER, OTHER_SCOPE)
             journal.close()
-            found = [(entry.job, entry.state, entry.crashes) for entry in other.recover(_SCOPE).entries]
-            _check("recover() after close()", found, [(_JOB, JournalState.RUNNING, 0)])
-            _check("jobs", sorted(_states(other.jobs())), [_JOB.job_id, _OTHER.job_id])
+            found = [(entry.job, entry.state, entry.crashes) for entry in other.recover(SCOPE).entries]
+            _check("recover() after close()", found, [(JOB, JournalState.RUNNING, 0)])
+            _check("jobs", sorted(_states(other.jobs())), [JOB.job_id, OTHER.job_id])
 
     def test_a_job_that_ran_alone_counts_a_crash(self) -> None:
         """The other states of the dead worker's jobs stay as they are."""
         for journal, other in self._open_several(2):
             for job_id, record in _RECORDS.items():
-                journal.claim(ThirdPartyJob(client_id="c", job_id=job_id), _SCOPE)
+                journal.claim(ThirdPartyJob(client_id="c", job_id=job_id), SCOPE)
                 record(journal)
             self.crash(journal)
             _check("is_owner_alive", {entry.is_owner_alive for entry in other.jobs()}, {False})
             _check(
                 "claim() of a dead worker's job",
-                other.claim(ThirdPartyJob(client_id="c", job_id="running"), _SCOPE),
+                other.claim(ThirdPartyJob(client_id="c", job_id="running"), SCOPE),
                 False,
             )
-            found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(_SCOPE).entries}
+            found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(SCOPE).entries}
             _check("crashes and is_suspect", found, {job_id: (job_id == "running", False) for job_id in _RECORDS})
-            _check("the second recover()", _ids(other.recover(_SCOPE)), [])
+            _check("the second recover()", _ids(other.recover(SCOPE)), [])
 
     def test_several_running_jobs_become_suspects(self) -> None:
         """Any of them may be the cause, in whatever scope; no crash is counted."""
         for journal, other in self._open_several(2):
-            for job, scope in ((_JOB, _SCOPE), (_OTHER, _OTHER_SCOPE)):
+            for job, scope in ((JOB, SCOPE), (OTHER, OTHER_SCOPE)):
                 journal.claim(job, scope)
                 journal.running(job.job_id, crashes=1)
             self.crash(journal)
-            for scope in (_SCOPE, _OTHER_SCOPE):
+            for scope in (SCOPE, OTHER_SCOPE):
                 found = [(entry.crashes, entry.is_suspect) for entry in other.recover(scope).entries]
                 _check("crashes and is_suspect", found, [(1, True)])
                 stored = [(entry.crashes, entry.is_suspect) for entry in other.jobs()]
@@ -461,46 +425,46 @@ class JournalConformance:
     def test_a_crash_is_stored(self) -> None:
         """The worker that takes the job over may die before it records anything."""
         for journal, other, third in self._open_several(3):
-            journal.claim(_JOB, _SCOPE)
-            journal.running(_JOB.job_id)
+            journal.claim(JOB, SCOPE)
+            journal.running(JOB.job_id)
             self.crash(journal)
-            recovered = other.recover(_SCOPE)
+            recovered = other.recover(SCOPE)
             _check("jobs() after recover()", tuple(other.jobs()), recovered.entries)
             self.crash(other)
-            found = [(entry.crashes, entry.is_suspect) for entry in third.recover(_SCOPE).entries]
+            found = [(entry.crashes, entry.is_suspect) for entry in third.recover(SCOPE).entries]
             _check("crashes and is_suspect after two crashes", found, [(2, False)])
 
     def test_a_suspect_that_dies_alone_counts_a_crash(self) -> None:
         """It stays a suspect until it ends."""
         for journal, other in self._open_several(2):
-            journal.claim(_JOB, _SCOPE)
-            journal.running(_JOB.job_id, is_suspect=True)
+            journal.claim(JOB, SCOPE)
+            journal.running(JOB.job_id, is_suspect=True)
             self.crash(journal)
-            (entry,) = other.recover(_SCOPE).entries
+            (entry,) = other.recover(SCOPE).entries
             _check("crashes and is_suspect", (entry.crashes, entry.is_suspect), (1, True))
-            other.running(_JOB.job_id, crashes=1, is_suspect=True)
-            other.release(_JOB.job_id)
-            (entry,) = other.recover(_SCOPE).entries
+            other.running(JOB.job_id, crashes=1, is_suspect=True)
+            other.release(JOB.job_id)
+            (entry,) = other.recover(SCOPE).entries
             _check("crashes and is_suspect after release()", (entry.crashes, entry.is_suspect), (1, True))
 
     def test_a_job_that_ran_alone_takes_the_crash(self) -> None:
         """The jobs that waited for its end are not marked."""
         for journal, other in self._open_several(2):
-            for job in (_JOB, _OTHER):
-                journal.claim(job, _SCOPE)
+            for job in (JOB, OTHER):
+                journal.claim(job, SCOPE)
                 journal.running(job.job_id)
-            journal.running(_JOB.job_id, crashes=1, is_suspect=True, is_alone=True)
+            journal.running(JOB.job_id, crashes=1, is_suspect=True, is_alone=True)
             self.crash(journal)
-            found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(_SCOPE).entries}
-            _check("crashes and is_suspect", found, {_JOB.job_id: (2, True), _OTHER.job_id: (0, False)})
+            found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(SCOPE).entries}
+            _check("crashes and is_suspect", found, {JOB.job_id: (2, True), OTHER.job_id: (0, False)})
 
     def test_two_scopes_may_have_one_job_id(self) -> None:
         """They are two jobs."""
         for journal, other in self._open_several(2):
-            _check("claim() in the first scope", journal.claim(_JOB, _SCOPE), True)
-            _check("claim() in the second scope", other.claim(_JOB, _OTHER_SCOPE), True)
-            journal.finish(_JOB.job_id, "reported")
-            found = sorted((entry.scope == _SCOPE, entry.state) for entry in other.jobs())
+            _check("claim() in the first scope", journal.claim(JOB, SCOPE), True)
+            _check("claim() in the second scope", other.claim(JOB, OTHER_SCOPE), True)
+            journal.finish(JOB.job_id, "reported")
+            found = sorted((entry.scope == SCOPE, entry.state) for entry in other.jobs())
             _check("jobs()", found, [(False, JournalState.CLAIMING), (True, JournalState.DONE)])
 
     def test_each_job_is_recovered_by_one_worker(self) -> None:
@@ -508,10 +472,10 @@ class JournalConformance:
         names = [f"job-{number}" for number in range(20)]
         for journal, *others in self._open_several(4):
             for name in names:
-                journal.claim(ThirdPartyJob(client_id="c", job_id=name), _SCOPE)
+                journal.claim(ThirdPartyJob(client_id="c", job_id=name), SCOPE)
             self.crash(journal)
             with ThreadPoolExecutor(len(others)) as threads:
-                found = list(threads.map(lambda other: _ids(other.recover(_SCOPE)), others))
+                found = list(threads.map(lambda other: _ids(other.recover(SCOPE)), others))
             _check("recovered jobs", sorted(name for each in found for name in each), sorted(names))
 
     def _open_several(self, number: int) -> Iterator[list[Journal]]:
@@ -521,7 +485,7 @@ class JournalConformance:
                 yield [journal, *(stack.enter_context(closing(self.open_journal(clock))) for _ in range(number - 1))]
 
     @contextmanager
-    def _open(self) -> Generator[tuple[Journal, _Clock]]:
-        clock = _Clock()
+    def _open(self) -> Generator[tuple[Journal, Clock]]:
+        clock = Clock()
         with closing(self.open_journal(clock)) as journal:
             yield journal, clock

@@ -15,7 +15,6 @@ import attrs
 
 from cp_thirdparty._core.backoff import FATAL
 from cp_thirdparty._core.operations import OPERATION_NAMES
-from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -47,6 +46,7 @@ from cp_thirdparty.exceptions import (
     ValidationException,
     WorkerStuckError,
 )
+from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.worker.tokens import NoTokenError
 
 

@@ -14,9 +14,9 @@ import attrs
 from cp_thirdparty import exceptions
 from cp_thirdparty._base.text import escape
 from cp_thirdparty._core.truncation import truncate
-from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JobFailedError
+from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker._failure_policy import FAILED, HANDLER_FAILURES, HandlerFailure
 from cp_thirdparty.worker.results import failure_details

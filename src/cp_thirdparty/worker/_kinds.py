@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias, cast
 
 import attrs
 
-from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.enums import ActionOwner, JobStatus
+from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.models import (
     ActionTypeId,
     AnyJob,

@@ -9,9 +9,9 @@ import attrs
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
-from cp_thirdparty._result_errors import ResultTypeError
 from cp_thirdparty._structuring.state import encode_state
 from cp_thirdparty.exceptions import InvalidRequestError, JobFailedError
+from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
 __all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details", "without_decoration"]

@@ -46,8 +46,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 from cp_thirdparty._base.text import show, show_all, show_optional
-from cp_thirdparty._result_errors import ResultTypeError, check_failure
-from cp_thirdparty.enums import Delivery, FailureType, FailureTypeName
+from cp_thirdparty.enums import Delivery, FailureType  # noqa: F401 - `typing.get_type_hints` reads it here
+from cp_thirdparty.exceptions._job_failures import JobFailedError, reduce_error
+from cp_thirdparty.exceptions._job_failures import rebuild_error as _rebuild
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -89,6 +90,11 @@ __all__ = [
     "is_already_reported",
     "may_have_been_accepted",
 ]
+
+
+# Programs and pages know this class by the name of this module, and pickles the function.
+JobFailedError.__module__ = __name__
+_rebuild.__module__, _rebuild.__qualname__ = __name__, "_rebuild"
 
 
 class CallFacts(TypedDict, total=False):
@@ -149,22 +155,11 @@ class CodePipelineJobError(Exception):
         self.__dict__.update({name: show(value) if type(value) is str else value for name, value in facts.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reduce(self)
+        return reduce_error(self)
 
 
 ThirdPartyError = CodePipelineJobError
 """The name of `CodePipelineJobError` in version 0.1.  It is the same class and stays."""
-
-
-def _reduce(error: BaseException) -> tuple[Any, ...]:
-    # `Exception` would call the class with ``args`` alone, which keyword-only parameters refuse.
-    return _rebuild, (type(error), error.args, error.__dict__.copy())
-
-
-def _rebuild(cls: type[BaseException], args: tuple[object, ...], state: dict[str, Any]) -> BaseException:
-    error = cls.__new__(cls, *args)
-    error.__dict__.update(state)
-    return error
 
 
 def _after_operation(text: str, facts: CallFacts) -> str:
@@ -444,48 +439,6 @@ class WorkerStuckError(CodePipelineJobError):
     def __init__(self, job_ids: Sequence[str]) -> None:
         self.job_ids: tuple[str, ...] = tuple(map(show, job_ids))
         super().__init__(f"each slot of the worker has a handler that hangs: jobs {', '.join(self.job_ids)}")
-
-
-class JobFailedError(Exception):
-    """
-    Raised by a handler to fail its job in its own words, which the customer reads in the console.
-
-    It is not a `CodePipelineJobError`, so ``except ThirdPartyError`` in a handler catches errors of calls only.
-
-    The first two arguments are also accepted in reverse order if only the second one is a failure type.
-
-    Args:
-        failure_type: Why the job failed: a `cp_thirdparty.FailureType`, or its value, such as ``"JobFailed"``.
-
-        message: What the customer should know.  Keep secrets out of it.  The client truncates it to 5,000 characters.
-
-        external_execution_id: The partner's own id of the work, if there is one.
-
-    Raises:
-        TypeError: An argument has a wrong type.  In a handler, the worker then reports a failure with the arguments
-            that are correct.
-    """
-
-    # A subclass may not call ``__init__``.  The worker reports its failure all the same.
-    failure_type: FailureType = FailureType.JOB_FAILED
-    message: str = ""
-    external_execution_id: str | None = None
-
-    # Swapped arguments are accepted at run time, and type checkers report them.
-    def __init__(
-        self, failure_type: FailureType | FailureTypeName, message: str, external_execution_id: str | None = None
-    ) -> None:
-        correct, problems = check_failure(failure_type, message, external_execution_id)
-        super().__init__(*correct.values())
-        self.__dict__.update({name: value for name, value in correct.items() if value is not None})
-        if problems:
-            raise ResultTypeError(f"JobFailedError: {'; '.join(problems)}", self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reduce(self)
-
-    def __str__(self) -> str:
-        return f"{self.failure_type}: {self.message}"
 
 
 def is_already_reported(error: BaseException, *earlier: BaseException | None) -> bool:
