@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cp_thirdparty._core.operations import OPERATION_NAMES
+
 _ROOT = Path(__file__).parents[2]
 _SOURCE = _ROOT / "src" / "cp_thirdparty"
 
@@ -135,6 +137,100 @@ def test_import_of_own_package_is_found(tmp_path: Path, code: str, imported: str
     source = _copy_source(tmp_path)
     (source / "worker" / "new.py").write_text(code, encoding="utf-8")
     assert _imports_of_own_package(source) == [f"cp_thirdparty.worker.new imports {imported}"]
+
+
+_MAX_ARROWS = 90
+
+
+def _top_level(name: str) -> str:
+    """Return the module or package at the top of ``cp_thirdparty`` that a module belongs to; empty for the root."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def _arrows(source: Path) -> set[tuple[str, str]]:
+    """Return the imports between modules at the top of the package; the root is none of them."""
+    modules = _modules(source)
+    found = {
+        (_top_level(name), _top_level(imported))
+        for name, path in modules.items()
+        for imported in _imported_modules(path, modules)
+        if imported.partition(".")[0] == "cp_thirdparty"
+    }
+    return {(importer, imported) for importer, imported in found if importer not in ("", imported)}
+
+
+def test_few_imports_between_top_level_modules() -> None:
+    """No more than 90 pairs of top-level modules import each other, which counts a package as one."""
+    arrows = _arrows(_SOURCE)
+    assert len(arrows) <= _MAX_ARROWS, sorted(arrows)
+
+
+def test_arrow_of_an_import_is_counted(tmp_path: Path) -> None:
+    """An import from another top-level module is an arrow, also inside a function; one within a package is none."""
+    source = _copy_source(tmp_path)
+    before = _arrows(source)
+    (source / "_base" / "new.py").write_text(
+        "from cp_thirdparty._base import text\ndef f():\n import cp_thirdparty._cli"
+    )
+    assert _arrows(source) - before == {("_base", "_cli")}
+
+
+def _strings(path: Path) -> Iterator[str]:
+    """Yield the strings of a module that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+def _operations_elsewhere(source: Path) -> list[str]:
+    """Return the modules in which an operation is named as the service spells it, except the one that lists them."""
+    return [
+        f"{name} names {operation}"
+        for name, path in _modules(source).items()
+        for text in _strings(path)
+        for operation in OPERATION_NAMES
+        if operation in text and name != "cp_thirdparty._core.operations"
+    ]
+
+
+def test_operations_are_named_in_one_module() -> None:
+    """Code takes the name of an operation from ``_core.operations``; docstrings may name one."""
+    assert _operations_elsewhere(_SOURCE) == []
+
+
+def test_operation_in_another_module_is_found(tmp_path: Path) -> None:
+    """The search finds a name in a longer string, and in a part of an f-string, and none in a docstring."""
+    source = _copy_source(tmp_path)
+    code = '"""PollForJobs"""\nx = f"{1} codepipeline:GetJobDetails"'
+    (source / "_base" / "new.py").write_text(code, encoding="utf-8")
+    assert _operations_elsewhere(source) == ["cp_thirdparty._base.new names GetJobDetails"]
+
+
+def _pauses_elsewhere(source: Path) -> list[str]:
+    """Return the constants of a module that give a pause a number, except in the module that has all pauses."""
+    return [
+        f"{name}.{target.id}"
+        for name, path in _modules(source).items()
+        if name != "cp_thirdparty._core.backoff"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Constant)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and "PAUSE" in target.id
+    ]
+
+
+def test_pauses_are_in_one_module() -> None:
+    """The pauses before polls, attempts and deletions are numbers of ``_core.backoff``."""
+    assert _pauses_elsewhere(_SOURCE) == []
+
+
+def test_pause_in_another_module_is_found(tmp_path: Path) -> None:
+    """The search finds a constant with and without an annotation."""
+    source = _copy_source(tmp_path)
+    (source / "_base" / "new.py").write_text("_FIRST_PAUSE: Final = 1\nLONG_PAUSE = 2\n", encoding="utf-8")
+    assert _pauses_elsewhere(source) == ["cp_thirdparty._base.new._FIRST_PAUSE", "cp_thirdparty._base.new.LONG_PAUSE"]
 
 
 def test_modules_stay_short() -> None:

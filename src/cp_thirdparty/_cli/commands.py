@@ -49,7 +49,7 @@ def command_of(operation: Operation) -> click.Command:
         callback=_runner(operation),
         params=options_of(operation),
         help=operation.help,
-        epilog=f"Example: cp-thirdparty {operation.example}",
+        epilog=f"Example: cp-thirdparty {operation.command} {operation.example}",
     )
 
 
@@ -81,11 +81,11 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
     if settings.generate_cli_skeleton == "output":
         from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls use it
 
-        answer, accepted = output_skeleton(operation.name), ""
+        response, accepted = output_skeleton(operation.name), ""
     else:
-        answer, accepted = _call(operation, settings, inputs), "; CodePipeline has accepted the call"
+        response, accepted = _call(operation, settings, inputs), "; CodePipeline has accepted the call"
     text = format_document(
-        query(answer), output, title=operation.name, color=is_colored(settings.color), width=terminal_width()
+        query(response), output, title=operation.name, color=is_colored(settings.color), width=terminal_width()
     )
     try:
         write(text, pager="" if settings.no_cli_pager else aws.pager())

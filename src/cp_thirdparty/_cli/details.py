@@ -39,13 +39,13 @@ def details_document(
     decode = request.decode
     empty: list[str] = []
 
-    def noting(answer: Mapping[str, Any]) -> Outcome[Any]:
-        details, error = decode(answer)
+    def note_empty(response: Mapping[str, Any]) -> Outcome[Any]:
+        details, error = decode(response)
         if details is not None:
-            empty.extend(name for name in _LISTS if answer["jobDetails"]["data"].get(name) == [])
+            empty.extend(name for name in _LISTS if response["jobDetails"]["data"].get(name) == [])
         return details, error
 
-    details: Any = inside._call(attrs.evolve(request, decode=noting))  # noqa: SLF001 - see above
+    details: Any = inside._call(attrs.evolve(request, decode=note_empty))  # noqa: SLF001 - see above
     document = unstructure(details, secrets=secrets)
     data = {**document["data"], **{name: [] for name in empty}}
     document["data"] = {name: data[name] for name in _ORDER if name in data}

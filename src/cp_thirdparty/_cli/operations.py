@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import attrs
+from botocore import xform_name
 
+from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
+from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 
 __all__ = ["CLIENT_TOKEN", "CUSTOM_OPERATIONS", "JOB_ID", "OPERATIONS", "Operation", "Parameter"]
@@ -48,100 +51,41 @@ class Operation:
     Attributes:
         name: As the service spells it.
 
-        command: As the AWS CLI spells it.
-
         help: What it does.
 
-        example: A call of it, without the program.
+        example: The options of a call of it.
 
         parameters: What it takes.
 
         client_class: The class of the client that calls it.
-
-        call: Calls it with values by the service's names and returns the response as a document; its last argument
-            decides whether secrets are masked.
     """
 
     name: str
-    command: str
     help: str
     example: str
     parameters: tuple[Parameter, ...]
     client_class: type[ThirdPartyJobClient | CustomJobClient] = ThirdPartyJobClient
-    call: Callable[[Any, Mapping[str, Any], Any], dict[str, Any]]
 
+    @property
+    def command(self) -> str:
+        """The name as the AWS CLI spells it."""
+        return xform_name(self.name, "-")
 
-def _poll(client: ThirdPartyJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
-    from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - as below
+    def call(self, client: Any, values: Mapping[str, Any], secrets: Literal["mask", "reveal"]) -> dict[str, Any]:
+        """Call it with values by the service's names, and return the response as a document."""
+        # What only some operations need is loaded by them.
+        if self.name in (THIRD_PARTY.details, CUSTOM.details):
+            from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - see above
 
-    jobs = client.poll_for_third_party_jobs(values["actionTypeId"], max_batch_size=values.get("maxBatchSize"))
-    return {"jobs": [unstructure(job, secrets=secrets) for job in jobs]}
+            return details_document(client, values["jobId"], values.get("clientToken"), secrets)
+        result = getattr(client, xform_name(self.name))(**{xform_name(name): value for name, value in values.items()})
+        if result is None:
+            return {}
+        if isinstance(result, JobStatus):
+            return {"status": result.value}
+        from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - see above
 
-
-def _details(client: ThirdPartyJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
-    from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - only this operation needs it
-
-    return details_document(client, values["jobId"], values["clientToken"], secrets)
-
-
-def _acknowledge(client: ThirdPartyJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
-    status = client.acknowledge_third_party_job(
-        values["jobId"], nonce=values["nonce"], client_token=values["clientToken"]
-    )
-    return {"status": str(status)}
-
-
-def _succeed(client: ThirdPartyJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
-    client.put_third_party_job_success_result(
-        values["jobId"],
-        client_token=values["clientToken"],
-        continuation_token=values.get("continuationToken"),
-        current_revision=values.get("currentRevision"),
-        execution_details=values.get("executionDetails"),
-    )
-    return {}
-
-
-def _fail(client: ThirdPartyJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
-    client.put_third_party_job_failure_result(
-        values["jobId"], client_token=values["clientToken"], failure_details=values["failureDetails"]
-    )
-    return {}
-
-
-def _poll_custom(client: CustomJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
-    from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - only some operations need it
-
-    jobs = client.poll_for_jobs(
-        values["actionTypeId"], max_batch_size=values.get("maxBatchSize"), query_param=values.get("queryParam")
-    )
-    return {"jobs": [unstructure(job, secrets=secrets) for job in jobs]}
-
-
-def _custom_details(client: CustomJobClient, values: Mapping[str, Any], secrets: Any) -> dict[str, Any]:
-    from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - only this operation needs it
-
-    return details_document(client, values["jobId"], None, secrets)
-
-
-def _acknowledge_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
-    return {"status": str(client.acknowledge_job(values["jobId"], nonce=values["nonce"]))}
-
-
-def _succeed_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
-    client.put_job_success_result(
-        values["jobId"],
-        continuation_token=values.get("continuationToken"),
-        current_revision=values.get("currentRevision"),
-        execution_details=values.get("executionDetails"),
-        output_variables=values.get("outputVariables"),
-    )
-    return {}
-
-
-def _fail_custom(client: CustomJobClient, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
-    client.put_job_failure_result(values["jobId"], failure_details=values["failureDetails"])
-    return {}
+        return {"jobs": [unstructure(job, secrets=secrets) for job in result]}
 
 
 JOB_ID = Parameter(member="jobId", option="--job-id", help="Id of the job, 1 to 512 characters.")
@@ -155,14 +99,13 @@ CLIENT_TOKEN = Parameter(
 _ACTION_TYPE = "category=Test,owner=ThirdParty,provider=ExampleScan,version=1"
 _SHORT = "As JSON, as NAME=VALUE,NAME=VALUE, or as file://PATH."
 
-_EXAMPLE_ID = "11111111-2222-4333-8444-555555555555"
+_JOB = "--job-id 11111111-2222-4333-8444-555555555555"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        name="PollForThirdPartyJobs",
-        command="poll-for-third-party-jobs",
+        name=THIRD_PARTY.poll,
         help="Ask for jobs that wait for a worker.",
-        example=f"poll-for-third-party-jobs --action-type-id {_ACTION_TYPE} --max-batch-size 5",
+        example=f"--action-type-id {_ACTION_TYPE} --max-batch-size 5",
         parameters=(
             Parameter(
                 member="actionTypeId",
@@ -178,34 +121,27 @@ OPERATIONS: tuple[Operation, ...] = (
                 help="The most jobs to return, at least 1. Default: the service decides.",
             ),
         ),
-        call=_poll,
     ),
     Operation(
-        name="GetThirdPartyJobDetails",
-        command="get-third-party-job-details",
+        name=THIRD_PARTY.details,
         help="Read the details of a job. Secrets are masked unless --reveal-secrets is given.",
-        example="get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555 --query jobDetails.nonce",
+        example=f"{_JOB} --query jobDetails.nonce",
         parameters=(JOB_ID, CLIENT_TOKEN),
-        call=_details,
     ),
     Operation(
-        name="AcknowledgeThirdPartyJob",
-        command="acknowledge-third-party-job",
+        name=THIRD_PARTY.acknowledge,
         help="Claim a job. Work on it only when the result is InProgress.",
-        example="acknowledge-third-party-job --job-id 11111111-2222-4333-8444-555555555555 --nonce 3",
+        example=f"{_JOB} --nonce 3",
         parameters=(
             JOB_ID,
             Parameter(member="nonce", option="--nonce", help="Nonce of the job's details, 1 to 50 characters."),
             CLIENT_TOKEN,
         ),
-        call=_acknowledge,
     ),
     Operation(
-        name="PutThirdPartyJobSuccessResult",
-        command="put-third-party-job-success-result",
+        name=THIRD_PARTY.success,
         help="Report that a job has succeeded. With a continuation token the action goes on in another job.",
-        example="put-third-party-job-success-result --job-id 11111111-2222-4333-8444-555555555555 "
-        "--execution-details summary=done,percentComplete=100",
+        example=f"{_JOB} --execution-details summary=done,percentComplete=100",
         parameters=(
             JOB_ID,
             CLIENT_TOKEN,
@@ -232,14 +168,11 @@ OPERATIONS: tuple[Operation, ...] = (
                 help=f"What the console shows: summary, externalExecutionId, percentComplete. {_SHORT} Default: none.",
             ),
         ),
-        call=_succeed,
     ),
     Operation(
-        name="PutThirdPartyJobFailureResult",
-        command="put-third-party-job-failure-result",
+        name=THIRD_PARTY.failure,
         help="Report that a job has failed. This is final.",
-        example="put-third-party-job-failure-result --job-id 11111111-2222-4333-8444-555555555555 "
-        "--failure-details \"type=JobFailed,message='3 findings above the threshold'\"",
+        example=f"{_JOB} --failure-details \"type=JobFailed,message='3 findings above the threshold'\"",
         parameters=(
             JOB_ID,
             CLIENT_TOKEN,
@@ -250,29 +183,18 @@ OPERATIONS: tuple[Operation, ...] = (
                 help=f"Why it failed: type, message, externalExecutionId. {_SHORT}",
             ),
         ),
-        call=_fail,
     ),
 )
 
 
-def _custom(
-    third_party: Operation,
-    name: str,
-    call: Callable[[CustomJobClient, Mapping[str, Any], Any], dict[str, Any]],
-    more: tuple[Parameter, ...] = (),
-    **texts: str,
-) -> Operation:
+def _custom(third_party: Operation, name: str, more: tuple[Parameter, ...] = (), **texts: str) -> Operation:
     """Create an operation of custom jobs from that of third-party jobs: without the client token, perhaps with more."""
-    command = third_party.command.replace("third-party-", "")
-    example = third_party.example.replace(third_party.command, command).replace("owner=ThirdParty", "owner=Custom")
     return attrs.evolve(
         third_party,
         name=name,
-        command=command,
         parameters=(*(each for each in third_party.parameters if each is not CLIENT_TOKEN), *more),
         client_class=CustomJobClient,
-        call=call,
-        **{"example": example, **texts},
+        **{"example": third_party.example.replace("owner=ThirdParty", "owner=Custom"), **texts},
     )
 
 
@@ -294,18 +216,16 @@ _VARIABLES = Parameter(
 CUSTOM_OPERATIONS: tuple[Operation, ...] = (
     _custom(
         OPERATIONS[0],
-        "PollForJobs",
-        _poll_custom,
+        CUSTOM.poll,
         (_QUERY,),
         help="Ask for jobs of a custom action. Secrets are masked unless --reveal-secrets is given.",
     ),
-    _custom(OPERATIONS[1], "GetJobDetails", _custom_details, example=f"get-job-details --job-id {_EXAMPLE_ID}"),
+    _custom(OPERATIONS[1], CUSTOM.details, example=_JOB),
     _custom(
         OPERATIONS[2],
-        "AcknowledgeJob",
-        _acknowledge_custom,
+        CUSTOM.acknowledge,
         help="Claim a job with the nonce of its poll. Work on it only if the status is InProgress.",
     ),
-    _custom(OPERATIONS[3], "PutJobSuccessResult", _succeed_custom, (_VARIABLES,)),
-    _custom(OPERATIONS[4], "PutJobFailureResult", _fail_custom),
+    _custom(OPERATIONS[3], CUSTOM.success, (_VARIABLES,)),
+    _custom(OPERATIONS[4], CUSTOM.failure),
 )

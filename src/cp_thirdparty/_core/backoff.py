@@ -1,9 +1,10 @@
-"""When to poll again: how long to pause after a poll, and which of its errors are permanent."""
+"""Every pause: how long to wait before the next poll or attempt, and after which errors of a poll not to poll again."""
 
 from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator
 from typing import Final
 
 from cp_thirdparty._base import limits
@@ -21,6 +22,22 @@ FATAL: Final = (ActionTypeNotFoundException, AccessDeniedError, InvalidRequestEr
 
 # Seconds to which the pause after failed polls grows.
 LONGEST_PAUSE: Final = 60.0
+
+# Seconds between two attempts to claim a job or to report its result, with full jitter: a random part of a time that
+# doubles up to the longest.
+FIRST_RETRY_PAUSE: Final = 0.5
+LONGEST_RETRY_PAUSE: Final = 30.0
+
+# Seconds before a request to S3 is resent whose response is not accepted; doubled each time.
+FIRST_S3_PAUSE: Final = 0.1
+
+# The most seconds that botocore's standard mode waits before it sends for the second, third, ... time, and how many
+# more when a response asks for it (botocore.retries.standard of 1.44).
+LONGEST_BOTOCORE_PAUSE: Final = 20.0
+LONGEST_REQUESTED_PAUSE: Final = 5.0
+
+# Seconds between two batches of rows that a journal deletes, in which other threads can write.
+DELETION_PAUSE: Final = 0.01
 
 # Doubling more often than this changes nothing, and overflows in the end.
 _MOST_DOUBLINGS: Final = 20
@@ -45,6 +62,13 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
         return pause
     longer = min(pause * float(2 ** min(failures, _MOST_DOUBLINGS)), LONGEST_PAUSE)
     return max(longer * jitter.uniform(0.5, 1), pause)
+
+
+def retry_pauses(first: float, longest: float) -> Iterator[float]:
+    """Yield how many seconds to wait before each further attempt: a random part of a time that doubles."""
+    while True:
+        yield random.uniform(0, first)  # noqa: S311 - jitter
+        first = min(first * 2, longest)
 
 
 class PollPace:

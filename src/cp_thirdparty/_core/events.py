@@ -13,6 +13,7 @@ from typing import Any, Final
 from botocore.client import BaseClient
 
 from cp_thirdparty._core import connection, guard
+from cp_thirdparty._core.backoff import LONGEST_BOTOCORE_PAUSE, LONGEST_REQUESTED_PAUSE
 from cp_thirdparty._core.call import (
     CURRENT,
     MAX_HEADER_BYTES,
@@ -32,11 +33,6 @@ from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
 _BAD_REQUEST: Final = 400
-
-# The most that botocore's standard mode waits before it sends for the second, third, ... time, and how much more when
-# a response asks for it (botocore.retries.standard of 1.44).
-_LONGEST_PAUSE: Final = 20.0
-_ASKED_PAUSE: Final = 5.0
 
 
 def install(client: BaseClient, operation_names: Iterable[str]) -> None:
@@ -207,7 +203,7 @@ def _decide_on_retry(
         if isinstance(getattr(http_response, "_content", None), bytes):
             http_response._content = _clean_body(http_response._content, call)  # noqa: SLF001 - no public way
         has_asked = "x-amz-retry-after" in http_response.headers
-    if _may_be_resent(call) and _has_time(call, attempts, _ASKED_PAUSE if has_asked else 0.0):
+    if _may_be_resent(call) and _has_time(call, attempts, LONGEST_REQUESTED_PAUSE if has_asked else 0.0):
         return None
     if caught_exception is not None:
         raise caught_exception
@@ -256,7 +252,7 @@ def _may_be_resent(call: Call) -> bool:
 
 def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
     left = call.seconds_left()
-    return left is None or left > min(2.0 ** (attempts - 1), _LONGEST_PAUSE) + asked_pause
+    return left is None or left > min(2.0 ** (attempts - 1), LONGEST_BOTOCORE_PAUSE) + asked_pause
 
 
 _OWNER: Final = f"cp_thirdparty.{id(install)}"  # another copy of the library registers its own handlers

@@ -16,6 +16,7 @@ from botocore.session import Session
 
 from cp_thirdparty._base.version import __version__
 from cp_thirdparty._core import data_loader
+from cp_thirdparty._core.backoff import FIRST_S3_PAUSE
 from cp_thirdparty._core.call import CURRENT, now
 from cp_thirdparty._core.connection import target_of
 from cp_thirdparty._core.deadline import WATCHDOG
@@ -41,7 +42,6 @@ _ABORT_SECONDS: Final = 10.0
 _PRECONDITION_FAILED: Final = 412
 # How often a request is resent whose response is not accepted, as often as botocore's standard mode asks.
 _ATTEMPTS: Final = 3
-_FIRST_PAUSE: Final = 0.1  # seconds, doubled each time
 
 # The ETag and the size of the object that is being read: each request for a part of it accepts no other.
 _PINNED: ContextVar[tuple[str, int] | None] = ContextVar("cp_thirdparty_pinned", default=None)
@@ -258,7 +258,7 @@ class _Handlers:
             return None
         http.raw.close()  # what it still sends is not wanted
         if attempts < _ATTEMPTS:
-            return float(_FIRST_PAUSE * 2 ** (attempts - 1))
+            return float(FIRST_S3_PAUSE * 2 ** (attempts - 1))
         raise ResponseRefusedError(fault)
 
     def _clean(self, parsed: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ OUTPUTS = ("env", "json")
 
 _LAST_PORT = 65535
 # Seconds between two looks at the actions.
-_PAUSE = 0.1
+_TICK = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +74,7 @@ def _serve(service: LocalCodePipeline, introduction: Introduction, output: str) 
         shown = [_describe(action) for action in introduction.actions]
         try:
             while True:
-                time.sleep(_PAUSE)
+                time.sleep(_TICK)
                 shown = _report_changes(introduction.actions, shown)
         finally:
             _report_changes(introduction.actions, shown)

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
@@ -180,14 +181,11 @@ def _put_failure(states: States, parameters: Mapping[str, Any]) -> None:
 
 
 _HANDLERS: Mapping[str, Callable[[States, Mapping[str, Any]], dict[str, Any] | None]] = {
-    "PollForThirdPartyJobs": _poll,
-    "GetThirdPartyJobDetails": _details,
-    "AcknowledgeThirdPartyJob": _acknowledge,
-    "PutThirdPartyJobSuccessResult": _put_success,
-    "PutThirdPartyJobFailureResult": _put_failure,
-    "PollForJobs": _poll_custom,
-    "GetJobDetails": _custom_details,
-    "AcknowledgeJob": _acknowledge,
-    "PutJobSuccessResult": _put_success,
-    "PutJobFailureResult": _put_failure,
+    THIRD_PARTY.poll: _poll,
+    THIRD_PARTY.details: _details,
+    CUSTOM.poll: _poll_custom,
+    CUSTOM.details: _custom_details,
+    **{kind.acknowledge: _acknowledge for kind in (THIRD_PARTY, CUSTOM)},
+    **{kind.success: _put_success for kind in (THIRD_PARTY, CUSTOM)},
+    **{kind.failure: _put_failure for kind in (THIRD_PARTY, CUSTOM)},
 }

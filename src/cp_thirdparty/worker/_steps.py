@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -12,6 +11,7 @@ from typing import Final, TypeVar
 import attrs
 
 from cp_thirdparty._base.text import show
+from cp_thirdparty._core.backoff import FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE, retry_pauses
 from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_been_accepted
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
@@ -27,9 +27,9 @@ from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _T = TypeVar("_T")
 
-# Seconds between two attempts, with full jitter: a random part of a time that doubles up to the longest.
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+# Tests replace these two.
+_FIRST_PAUSE: Final = FIRST_RETRY_PAUSE
+_LONGEST_PAUSE: Final = LONGEST_RETRY_PAUSE
 
 # Seconds to try to claim a job.  CodePipeline offers it to other workers after about 30.
 _CLAIM_SECONDS: Final = 25.0
@@ -314,8 +314,5 @@ def _simpler(offer: AnyJob, result: Result) -> Result | None:
 
 
 def pauses() -> Iterator[float]:
-    """Yield how many seconds to wait before each further attempt."""
-    longest = _FIRST_PAUSE
-    while True:
-        yield random.uniform(0, longest)  # noqa: S311 - jitter
-        longest = min(longest * 2, _LONGEST_PAUSE)
+    """Return how many seconds to wait before each further attempt."""
+    return retry_pauses(_FIRST_PAUSE, _LONGEST_PAUSE)

@@ -122,7 +122,7 @@ def lambda_policy() -> dict[str, Any]:
 
     .. versionadded:: 0.2.0
     """
-    actions = ["codepipeline:PutJobFailureResult", "codepipeline:PutJobSuccessResult"]
+    actions = [f"codepipeline:{operation}" for operation in (CUSTOM.failure, CUSTOM.success)]
     return _create_policy("JobResults", actions, "*")
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from cp_thirdparty._core.backoff import DELETION_PAUSE
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker import _sqlite_rows, _takeover
@@ -48,9 +49,8 @@ _ADD_SCOPE: Final = """
 """
 _OWN: Final = "WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
 
-# Finished jobs that are deleted in one transaction, and seconds in which others can write after each.
+# Finished jobs that are deleted in one transaction.
 _BATCH: Final = 200
-_PAUSE: Final = 0.01
 
 _ENDED: Final = "ended by an operator"
 
@@ -264,7 +264,7 @@ class SqliteJournal:
             deleted += found
             if found < batch:
                 break
-            time.sleep(_PAUSE)
+            time.sleep(DELETION_PAUSE)
         return deleted
 
     def forget(self, *, older_than: float) -> int:
