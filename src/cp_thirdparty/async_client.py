@@ -42,13 +42,10 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged, and it stays
             open: you close it.  Its five third-party operations get the checks that this library's own clients have;
             nothing else of it changes.
-
         deadline: Seconds, more than 0, that a call may take with all its attempts, from the look-up of the host's name
             on; ``None`` for no limit.
-
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
-
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
             call.  It must not be a coroutine function and must not block.  What it raises is logged and dropped.
 
@@ -128,18 +125,14 @@ class AsyncThirdPartyJobClient(AsyncioClient):
 
         Args:
             action_type_id: The action type whose jobs are wanted.
-
             max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
                 to other workers after about 30 seconds, so ask for as many as you can begin.
-
             poll_interval: Seconds, more than 0, between two polls when no job waits; each pause is up to a fifth
                 shorter or longer, so that many workers do not poll at once.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-
             cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
-
             cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client is not open.
         """
         return self._iterate(

@@ -44,14 +44,11 @@ class ThirdPartyJobClient(BlockingClient):
     Args:
         client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Its five third-party
             operations get the checks of responses that this library's own clients have; nothing else of it changes.
-
         deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.  Looking up
             the host's name is not bounded by it.  The pause before one more attempt may exceed it by a second, and
             connecting to a host with several addresses by botocore's ``connect_timeout``.
-
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
-
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
             call.  What it raises is logged and dropped.
 
@@ -72,7 +69,6 @@ class ThirdPartyJobClient(BlockingClient):
 
         Args:
             action_type_id: The action type whose jobs are wanted.
-
             max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
 
         Returns:
@@ -80,7 +76,6 @@ class ThirdPartyJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         return self._call(THIRD_PARTY.request_poll(action_type_id, max_batch_size=max_batch_size))
@@ -93,16 +88,12 @@ class ThirdPartyJobClient(BlockingClient):
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
 
         Raises:
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
-
             cp_thirdparty.exceptions.InvalidJobException: The job cannot be read.
-
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = THIRD_PARTY.request_details(job_id, client_token=client_token)
@@ -115,20 +106,15 @@ class ThirdPartyJobClient(BlockingClient):
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-
             nonce: The nonce of the job's details, 1 to 50 characters.
-
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
 
         Raises:
             cp_thirdparty.exceptions.InvalidNonceException: Another worker has the job.  Drop it and report nothing.
                 If an acknowledgement of this process failed before with an ``is_retry_safe`` of ``None``, the job is
                 most probably yours instead.
-
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
-
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = THIRD_PARTY.request_claim(job_id, nonce=nonce, client_token=client_token)
@@ -152,21 +138,15 @@ class ThirdPartyJobClient(BlockingClient):
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
-
             continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
                 treated as a secret.
-
             current_revision: The revision that the job has produced.
-
             execution_details: What the customer's console shows.
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
         """
         request = THIRD_PARTY.request_success(
@@ -187,16 +167,12 @@ class ThirdPartyJobClient(BlockingClient):
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
-
             failure_details: Why.
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
         """
         request = THIRD_PARTY.request_failure(job_id, client_token=client_token, failure_details=failure_details)
@@ -220,18 +196,14 @@ class ThirdPartyJobClient(BlockingClient):
 
         Args:
             action_type_id: The action type whose jobs are wanted.
-
             max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
                 to other workers after about 30 seconds, so ask for as many as you can begin.
-
             poll_interval: Seconds, more than 0, between two polls when no job waits; each pause is up to a fifth
                 shorter or longer, so that many workers do not poll at once.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-
             cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
-
             cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule, or the client was closed.
 
         .. versionadded:: 0.2.0
@@ -270,9 +242,7 @@ class CustomJobClient(BlockingClient):
 
         Args:
             action_type_id: The action type whose jobs are wanted.
-
             max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
-
             query_param: The queryable key of the action type's configuration, and the value that a job must have there;
                 ``None`` for any job.
 
@@ -281,7 +251,6 @@ class CustomJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = CUSTOM.request_poll(action_type_id, max_batch_size=max_batch_size, query_param=query_param)
@@ -293,7 +262,6 @@ class CustomJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         return self._call(CUSTOM.request_details(job_id))
@@ -304,15 +272,12 @@ class CustomJobClient(BlockingClient):
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-
             nonce: The nonce of the job that a poll returned, 1 to 50 characters.
 
         Raises:
             cp_thirdparty.exceptions.InvalidNonceException: As for
                 `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
-
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         return self._call(CUSTOM.request_claim(job_id, nonce=nonce))
@@ -334,22 +299,16 @@ class CustomJobClient(BlockingClient):
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-
             continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
                 treated as a secret.
-
             current_revision: The revision that the job has produced.
-
             execution_details: What the console shows.
-
             output_variables: Values by name for the configuration of later actions, at most 122,880 bytes together.
                 Not together with a continuation token.  They are not treated as secrets.
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-
             cp_thirdparty.exceptions.OutputVariablesSizeExceededException: The output variables are too large together.
         """
         request = CUSTOM.request_success(
@@ -367,7 +326,6 @@ class CustomJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-
             cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
         """
         self._call(CUSTOM.request_failure(job_id, failure_details=failure_details))

@@ -63,12 +63,10 @@ def structure(data: object, model: type[_T]) -> _T:
 
     Args:
         data: What `json.loads` returns: dictionaries, lists, strings, numbers.
-
         model: A class of `cp_thirdparty.models`.
 
     Raises:
         cp_thirdparty.exceptions.ResponseDecodeError: The data does not have the shape.  It lists each problem by path.
-
         TypeError: The class is none of `cp_thirdparty.models`.
     """
     if not (isinstance(model, type) and model in _MODELS):
@@ -92,7 +90,6 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
 
     Args:
         model: An instance of a class of `cp_thirdparty.models`.
-
         secrets: ``"mask"`` writes the mask of each secret, ``"reveal"`` its value.
 
     Raises:

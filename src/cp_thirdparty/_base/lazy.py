@@ -56,13 +56,9 @@ def attach(
 
     Args:
         module: Name of the module.
-
         exported: Its ``__all__``, with the names of extras.
-
         homes: Name -> the module that defines it, below the package ``cp_thirdparty``.
-
         modules: Public submodules, which are attributes without an import of their own.
-
         needs: Name or submodule -> the package of an extra that it needs.
     """
     needed = needs or {}

@@ -35,7 +35,6 @@ def show(text: str, maximum: int = MAXIMUM) -> str:
 
     Args:
         text: The string.
-
         maximum: The most characters before they are escaped; one more shows that some are missing.
     """
     plain = str.__str__(text)

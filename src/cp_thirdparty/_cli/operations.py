@@ -23,15 +23,10 @@ class Parameter:
 
     Attributes:
         member: The service's name.
-
         option: The option of the command line.
-
         kind: ``str``, ``int``, ``dict`` for strings by name, or the model that is made of it.
-
         is_required: Whether there must be one.
-
         is_secret: Whether it is never shown.
-
         help: What it is.
     """
 
@@ -50,13 +45,9 @@ class Operation:
 
     Attributes:
         name: As the service spells it.
-
         help: What it does.
-
         example: The options of a call of it.
-
         parameters: What it takes.
-
         client_class: The class of the client that calls it.
     """
 

@@ -31,7 +31,6 @@ class UserInput:
 
     Attributes:
         values: The values by the service's names.
-
         names: What the user wrote to give each of them, by the service's names: an option, or a place in a document.
     """
 

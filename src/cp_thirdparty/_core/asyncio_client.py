@@ -111,33 +111,21 @@ class AsyncioClient(JobClientBase):
 
         Args:
             region_name: As for `cp_thirdparty.ThirdPartyJobClient.create`, like all that is not described here.
-
             profile_name: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-
             endpoint_url: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-
             verify: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-
             sign_request: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-
             connect_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-
             read_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-
             deadline: As for the class.
-
             session: An aiobotocore session to use instead of a new one; a botocore or boto3 session cannot be used.
-
             config: Settings of botocore or aiobotocore that override all others of this list.
-
             wire_logs: As for the class.
-
             on_call: As for the class.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can find, such as
                 an unknown profile or that no region is known, is raised by ``async with``.
-
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
         """
         refused = check_settings(

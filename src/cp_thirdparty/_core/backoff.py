@@ -52,9 +52,7 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
 
     Args:
         interval: Seconds between two polls that go well.
-
         failures: How many polls have failed in a row.
-
         jitter: Source of randomness.
     """
     pause = interval * jitter.uniform(0.8, 1.2)
@@ -77,7 +75,6 @@ class PollPace:
 
     Args:
         max_batch_size: The most jobs of one poll, at least 1.
-
         poll_interval: Seconds, more than 0, between two polls when no job waits.
 
     Raises:

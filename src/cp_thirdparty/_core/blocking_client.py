@@ -78,33 +78,21 @@ class BlockingClient(JobClientBase):
 
         Args:
             region_name: AWS region; by default, that of the environment or the profile.
-
             profile_name: Profile of the AWS configuration; by default, that of the environment.
-
             endpoint_url: URL of another endpoint, such as a VPC endpoint or a local service.
-
             verify: ``False`` to trust any TLS certificate, or the path of a CA bundle; ``None`` for the AWS
                 configuration's own.
-
             sign_request: ``False`` to send requests unsigned, without loading credentials.
-
             connect_timeout: Seconds, more than 0, for a connection to be made; ``None`` for no limit.
-
             read_timeout: Seconds, more than 0, between two pieces of a response; ``None`` for no limit.
-
             deadline: Seconds for a call with all its attempts, as for the class.
-
             session: A botocore or boto3 session to use instead of a new one.
-
             config: Botocore settings that override all others of this list.
-
             wire_logs: As for the class.
-
             on_call: As for the class.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
-
             cp_thirdparty.exceptions.CredentialsError: The AWS credentials cannot be loaded.
         """
         refused = check_settings(

@@ -89,55 +89,30 @@ class Call:
 
     Attributes:
         request: What is sent; ``None`` where a call only keeps secrets out of logs.
-
         ends_at: When it must be over, by `now`; ``None`` for never.
-
         began_at: When it began, by the same clock.
-
         wire_logs: Whether botocore may log what it sends and receives.
-
         attempts: In how many attempts bytes left or a response arrived.
-
         step: How far the current attempt has come.
-
         earlier: The worst delivery of the attempts before the current one.
-
         obstacle: Why the current attempt could not send, when that was observed.
-
         proxy_status: Status with which a proxy refused the current attempt's connection.
-
         fault: Why the response of the current attempt is not trusted, and its status.
-
         error_response: The error that botocore parsed, of the current attempt.
-
         is_last_attempt: Whether no further attempt is allowed.
-
         has_success: Whether the response of the current attempt is a success that is trusted.
-
         document: Such a response as it arrived; ``None`` if it is long, or not JSON.
-
         body: Such a response, not parsed, if it is long.
-
         parsed: What botocore's parser would find in the document, if that was skipped.
-
         status_code: HTTP status of the response of the current attempt.
-
         request_id: What AWS Support asks for, of that response.
-
         is_connecting: Whether a connection is being made, so that bytes belong to a proxy or to TLS.
-
         context: Botocore's context of the request; ``None`` if the call did not reach botocore in this context.
-
         target: Scheme, host and port to which the current attempt is being sent; ``None`` before and after that.
-
         carrier: The connection that carries the request of the current attempt, when that is known.
-
         is_watched: Whether the HTTP layer of the current attempt is one that is observed, so that bytes would be seen.
-
         is_finished: Whether it is over; what inherited its context, such as a thread, is not a part of it.
-
         bytes_left: How many bytes of responses it still takes.
-
         watch: Ends the call at its deadline, if it has one.
     """
 

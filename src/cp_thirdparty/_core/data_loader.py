@@ -34,7 +34,6 @@ def install(session: botocore.session.Session, *, is_customized: bool = True) ->
 
     Args:
         session: The session.
-
         is_customized: Whether the machine may add models and endpoints, as in ``~/.aws/models``.
     """
     paths: list[str] = session.get_component("data_loader").search_paths if is_customized else [_BUILTIN]

@@ -46,9 +46,7 @@ class Rule:
 
     Attributes:
         errors: The classes of the error; subclasses count too.
-
         reads: ``is_retry_safe`` of polls and job details.
-
         writes: ``is_retry_safe`` of acknowledgements and results.
     """
 

@@ -37,13 +37,9 @@ class Verdict:
 
     Attributes:
         fault: Why it is not trusted, or ``None``.
-
         request_id: What AWS Support asks for, or ``None``.
-
         document: The object in its body, if it is a trusted JSON response.
-
         is_error: Whether it is an error of the service, whatever its status is.
-
         is_truncated: Whether the end of the body is missing.
     """
 
@@ -60,9 +56,7 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
 
     Args:
         response: Botocore's dictionary of the response.
-
         is_cbor: Whether the protocol is CBOR rather than JSON.
-
         has_output: Whether a success has a body.
     """
     request_id: str = response["headers"].get("x-amzn-requestid", "")

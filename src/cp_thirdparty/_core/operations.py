@@ -47,17 +47,11 @@ class Request(Generic[_T_co]):
 
     Attributes:
         operation_name: As the service spells it.
-
         job_id: The job that it is about, for the log.
-
         parameters: By the service's names; secrets are `SecretStr`.
-
         decode: Makes the model, or the error, of botocore's response.
-
         is_repeatable: Whether the service may be asked twice without harm.
-
         refused: Why it must not be sent, or ``None``.
-
         service: The service's prefix in IAM actions.
     """
 
@@ -82,19 +76,12 @@ class Operations(Generic[_JobT, _DetailsT]):
 
     Attributes:
         poll: Returns jobs.
-
         details: Returns the details of a job.
-
         acknowledge: Claims a job.
-
         success: Reports a success.
-
         failure: Reports a failure.
-
         poll_output: The model of the response to a poll.
-
         job_details: The model of the details.
-
         has_client_token: Whether all of them but the poll have a client token.
     """
 

@@ -135,7 +135,6 @@ def explain(failure: Exception, call: Call | None = None) -> CredentialsError | 
 
     Args:
         failure: What botocore raised, with its traceback.
-
         call: The call that failed; ``None`` while a client was created.
 
     Returns:

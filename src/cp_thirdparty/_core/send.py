@@ -36,11 +36,8 @@ class Result(Generic[_T]):
 
     Attributes:
         value: The model; ``None`` if there is an error, and for a result of a job.
-
         error: What to raise, in a frame that never held a secret.
-
         status_code: HTTP status of the response; ``None`` if the error has it, or there was none.
-
         request_id: What AWS Support asks for; ``None`` as for the status.
     """
 

@@ -193,11 +193,8 @@ def find_refused_setting(
 
     Args:
         client: The client.
-
         session: Its session.
-
         endpoint_url: The argument ``endpoint_url`` with which the client was created.
-
         verify: The argument ``verify`` with which the client was created.
     """
     url: str = client.meta.endpoint_url

@@ -55,11 +55,8 @@ def describe_refusal(
 
     Args:
         model: The class.
-
         arguments: What its constructor was called with.
-
         keys: Key of the customer by the name of a field and of an argument.
-
         failure: What the constructor raised.
     """
     if isinstance(failure, (ConfigurationError, JobFailedError)):

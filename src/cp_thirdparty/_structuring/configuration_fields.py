@@ -23,17 +23,11 @@ class Field:
 
     Attributes:
         name: Its name.
-
         argument: Name of the argument of the constructor.
-
         key: What the customer knows it as.
-
         type: How it is read.
-
         description: The `ConfigurationKey`.
-
         make_absent: Returns the value for an absent key; ``None`` if the constructor has a default for it.
-
         is_required: Whether an absent key is an error.
     """
 
@@ -52,12 +46,10 @@ def fields_of(model: Any, key_class: Any) -> tuple[Field, ...]:
 
     Args:
         model: The class.
-
         key_class: The class `ConfigurationKey`, which an ``Annotated`` may have.
 
     Raises:
         TypeError: The class cannot be filled from strings.
-
         NameError: A name in an annotation of the class is not known.
     """
     if not isinstance(model, type):

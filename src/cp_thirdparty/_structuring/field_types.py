@@ -39,9 +39,7 @@ class FieldType:
 
     Attributes:
         read: Returns the value for a string, or raises `MismatchError`.
-
         property_type: The type of the property that CodePipeline has for the field.
-
         is_secret: Whether the value stays hidden.
     """
 

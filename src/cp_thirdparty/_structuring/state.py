@@ -35,7 +35,6 @@ def encode_state(state: object) -> str:
 
     Raises:
         TypeError: The object is of another kind of class, or is not the same after it was written and read.
-
         cp_thirdparty.exceptions.InvalidRequestError: The token is longer than the service allows.
     """
     model = type(state)
@@ -62,7 +61,6 @@ def decode_state(
     Raises:
         cp_thirdparty.exceptions.ContinuationStateError: The token is of another form, was changed, or has a version or
             fields that the class does not have.
-
         TypeError: The class is of another kind.
     """
     expected = _version_of(model)

@@ -55,11 +55,8 @@ def read_input(data: Any, kind: Any, path: str = "", *, allow_null: bool = False
 
     Args:
         data: Plain values, as `json.loads` returns them.
-
         kind: The class or type to read.
-
         path: The place of the data in the document, for the problems.
-
         allow_null: Whether null means that a member is absent, and an object may be empty.
     """
     mistakes = tuple(_mistakes(data, kind, path, allow_null=allow_null))

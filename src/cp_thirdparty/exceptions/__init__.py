@@ -119,7 +119,6 @@ class CodePipelineJobError(Exception):
 
     Args:
         args: The message, or its parts.
-
         facts: What is known about the call that failed.
 
     Raises:
@@ -175,7 +174,6 @@ class ServiceError(CodePipelineJobError):
 
     Attributes:
         code: The service's error code, such as ``"JobNotFoundException"``.
-
         message: The service's message, or an empty one.
     """
 
@@ -233,7 +231,6 @@ class ClockSkewError(ServiceError):
 
     Attributes:
         offset: Seconds that this machine's clock is ahead of the service's; negative when behind.
-
         code: The service's error code, such as ``"RequestExpired"``.
     """
 
@@ -251,9 +248,7 @@ class AccessDeniedError(ServiceError):
 
     Attributes:
         action: The IAM action to allow, such as ``"codepipeline:PollForThirdPartyJobs"``.
-
         resource: The ARN to allow it on, or ``None`` when the service did not name one.
-
         code: The service's error code, such as ``"AccessDeniedException"``.
     """
 
@@ -305,7 +300,6 @@ class InvalidRequestError(CodePipelineJobError):
     Attributes:
         parameter: Name of the parameter or field, such as ``"client_token"``.  For a setting that was not given in
             code, the environment variable, or the key with its profile and file.
-
         rule: What it must be.  The value is never named.
     """
 
@@ -376,9 +370,7 @@ class ArtifactFileError(ArtifactError):
 
     Attributes:
         errno: The error number of the operating system, such as ``errno.ENOSPC`` for a full disk; ``None`` if unknown.
-
         strerror: The text of the operating system for it.
-
         filename: The file; ``None`` if unknown.
 
     .. versionadded:: 0.2.0
@@ -400,9 +392,7 @@ class UnsafeArchiveError(ArtifactError):
 
     Attributes:
         entry: The name of the entry, made printable and truncated to 200 characters; empty for the archive itself.
-
         rule: What is wrong: one of the rules of the page "What a customer's archive may contain".
-
         hint: What was expected, or which option accepts it; may be empty.
 
             .. versionadded:: 0.2.0
@@ -450,7 +440,6 @@ def is_already_reported(error: BaseException, *earlier: BaseException | None) ->
 
     Args:
         error: The error of the latest attempt to report the result.
-
         earlier: The errors of the attempts before, in any order.  Only those count that are about the same job, that
             come from one of the two calls for results, and whose ``is_retry_safe`` is ``None``.
 

@@ -17,7 +17,6 @@ class ResultTypeError(TypeError):
 
     Args:
         message: What is wrong.
-
         failure: The `cp_thirdparty.JobFailedError` with those arguments that are correct, or ``None``.
     """
 
@@ -71,9 +70,7 @@ class JobFailedError(Exception):
 
     Args:
         failure_type: Why the job failed: a `cp_thirdparty.FailureType`, or its value, such as ``"JobFailed"``.
-
         message: What the customer should know.  Keep secrets out of it.  The client truncates it to 5,000 characters.
-
         external_execution_id: The partner's own id of the work, if there is one.
 
     Raises:

@@ -29,17 +29,13 @@ class HealthServer:
 
     Args:
         health: Returns the health, such as ``worker.health``.
-
         registry: The registry of prometheus_client whose metrics are served; ``None`` for none.
-
         host: The address to listen on.  The default is reachable from this machine only; give ``"0.0.0.0"`` in a
             container whose probes come from outside.
-
         port: The port; 0 for a free one.
 
     Raises:
         ImportError: There is a registry, but prometheus_client is not installed.
-
         OSError: The port cannot be used.
 
     .. versionadded:: 0.2.0

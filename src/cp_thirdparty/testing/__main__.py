@@ -47,14 +47,11 @@ def serve(port: int, path: Path | None, output: str) -> None:
 
     Args:
         port: Where to listen; 0 for a free port.
-
         path: File of the scenario; ``None`` for one client with one job.
-
         output: ``"json"`` for one line that a program reads, ``"env"`` for lines that a shell runs.
 
     Raises:
         ScenarioError: The file cannot be used.
-
         OSError: The port is taken.
     """
     scenario = Scenario.create_default() if path is None else load(path)

@@ -23,7 +23,6 @@ class CredentialIssuer:
 
     Args:
         clock: Returns the time in seconds.
-
         lifetime: Seconds for which credentials are valid after the last reading that returned them.
     """
 

@@ -37,13 +37,9 @@ class Exchange:
 
     Attributes:
         states: What the requests are about.
-
         faults: The faults to inject.
-
         journal: Where each request is written.
-
         signature: What signatures are checked with, or ``None``.
-
         clock: Returns the seconds since 1970.
     """
 

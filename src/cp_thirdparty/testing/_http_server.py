@@ -42,7 +42,6 @@ class HttpServer(ThreadingHTTPServer):
 
     Args:
         exchange: Responds to the requests.
-
         port: Where to listen; 0 for a free port.
 
     Raises:

@@ -27,7 +27,6 @@ def connect(client: BaseClient | Session, exchange: Exchange) -> None:
 
     Args:
         client: A client or a session of botocore.
-
         exchange: Responds to the requests.
     """
     sender: Any = _Sender(exchange)  # stubs have it that handlers return nothing

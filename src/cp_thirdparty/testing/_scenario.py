@@ -87,11 +87,8 @@ class Introduction:
 
     Attributes:
         client_id: The client.
-
         client_token: Its token.
-
         action_type_id: The action type.
-
         actions: The actions that were started.
     """
 
@@ -108,9 +105,7 @@ class Scenario:
 
     Attributes:
         settings: Arguments of `LocalCodePipeline`.
-
         clients: Client ids with their tokens, at least one.
-
         actions: What to start.
     """
 

@@ -44,13 +44,9 @@ class SignatureCheck:
 
     Attributes:
         access_key_id: The access key.
-
         secret_access_key: Its secret.
-
         session_token: What requests must bring along with it, or ``None``.
-
         region_name: The region that signatures must be for.
-
         clock: Returns the seconds since 1970.
     """
 

@@ -56,7 +56,6 @@ class RefusedError(Exception):
 
     Attributes:
         code: The name of the modelled error.
-
         message: The service's message; never a secret.
     """
 

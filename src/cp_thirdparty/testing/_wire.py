@@ -60,11 +60,8 @@ class HttpRequest:
 
     Attributes:
         method: Such as ``POST``.
-
         target: Path and query.
-
         headers: Names in lower case.
-
         body: The complete body.
     """
 
@@ -81,11 +78,8 @@ class Response:
 
     Attributes:
         status: The status code.
-
         headers: All headers, the length included.
-
         body: The bytes of the body that are sent.
-
         ending: ``"keep"`` leaves the connection open, ``"close"`` ends it after the body, ``"lost"`` ends it and sends
             nothing of the response.
     """
@@ -102,7 +96,6 @@ def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[st
 
     Args:
         headers: Names in lower case.
-
         body: The complete body.
 
     Raises:

@@ -24,11 +24,8 @@ class Success:
 
     Attributes:
         continuation_token: For the next job of the action, or ``None`` when the action has ended.
-
         current_revision: The revision, or ``None``.
-
         execution_details: What the console shows, or ``None``.
-
         output_variables: What later actions can use of a custom action.
 
             .. versionadded:: 0.2.0
@@ -47,13 +44,9 @@ class Job:
 
     Attributes:
         id: The id that polls bring.
-
         nonce: What decides who works on it.
-
         status: Queued, Dispatched, InProgress, Succeeded, Failed or TimedOut.
-
         continuation_token: The text of the job before it, or ``None`` for the first job of an action.
-
         result: What a worker reported: the continuation token, the revision and the execution details of a success, or
             the details of a failure.  ``None`` while there is none.
     """
@@ -130,9 +123,7 @@ class Action:
 
         Args:
             status: The status to wait for; ``None`` waits until the action has ended.
-
             until: Called with the action after each change, until it returns something true; in place of a status.
-
             timeout: Real seconds to wait at most.
 
         Returns:
@@ -140,9 +131,7 @@ class Action:
 
         Raises:
             TimeoutError: The time is over.
-
             RuntimeError: The action has ended with another status than the one that is waited for.
-
             ValueError: Both a status and a condition were given, or a status that the service does not have.
         """
         if status is not None and (until is not None or not JobStatus(status).is_known):

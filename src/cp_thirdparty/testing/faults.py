@@ -49,7 +49,6 @@ class Throttling:
 
     Attributes:
         code: The code.  AWS models none for these operations; this is the one of its newer services.
-
         status: The HTTP status: 400, as JSON services return, or 429.
     """
 
@@ -68,7 +67,6 @@ class ServerError:
 
     Attributes:
         status: The HTTP status, 500 or more.
-
         code: The code in the response.
     """
 
@@ -105,7 +103,6 @@ class TruncatedBody:
 
     Attributes:
         length: How many bytes of the body arrive.
-
         content_length: ``"whole"`` sends the length of the complete body, and the connection ends: a client that
             compares the two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` sends the
             number of bytes that arrive: only a reader of the document notices, and nobody if there is no body.
@@ -133,7 +130,6 @@ class HtmlPage:
 
     Attributes:
         status: The HTTP status.
-
         page: The page.
     """
 
@@ -181,14 +177,11 @@ class Faults:
 
         Args:
             operation_name: As on the wire, such as ``"GetThirdPartyJobDetails"``.
-
             fault: What to play, after the faults of this operation that were added before.
-
             times: For how many requests, at least 1; ``None`` for all until `clear()`.
 
         Raises:
             ValueError: There is no such operation, or the number is less than 1.
-
             TypeError: It is not a fault.
         """
         if operation_name not in OPERATION_NAMES:

@@ -54,14 +54,10 @@ class FolderArtifacts(ArtifactStore):
 
     Args:
         folder: The folder; it is created if it does not exist.
-
         details: The details of the job, whose artifacts have names and places in S3.  Without them, only `put()` and
             `files()` are of use.
-
         deadline: When each transfer must end, as for `ArtifactStore.for_job`.
-
         is_cancelled: Returns whether the artifacts are not wanted any more, as for `ArtifactStore.for_job`.
-
         clock: Returns the time in seconds since 1970.
 
     .. versionadded:: 0.2.0
@@ -101,19 +97,12 @@ class FolderArtifacts(ArtifactStore):
 
         Args:
             client: Not used.
-
             details: The details of the job.
-
             client_token: Not used.
-
             folder: The folder.
-
             deadline: When each transfer must end; a job of a worker gives its own.
-
             is_cancelled: Returns whether the artifacts are not wanted any more; a job of a worker gives its own.
-
             clock: Returns the time in seconds since 1970.
-
             settings: The other ones of `ArtifactStore.for_job`, which are not used.
         """
         return cls(folder, details, deadline=deadline, is_cancelled=is_cancelled, clock=clock)
@@ -129,7 +118,6 @@ class FolderArtifacts(ArtifactStore):
 
         Args:
             name: Name of the artifact.
-
             content: A directory, which becomes a zip archive; a file; bytes; or a mapping of names to the contents of
                 files, which become a zip archive.  Any names are accepted, so that a test can write an archive that
                 `extract()` refuses.
@@ -157,9 +145,7 @@ class FolderArtifacts(ArtifactStore):
 
         Raises:
             FileNotFoundError: Nothing has written the artifact.
-
             zipfile.BadZipFile: It is not a zip archive.
-
             cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
         """
         with zipfile.ZipFile(self._file(name)) as archive:

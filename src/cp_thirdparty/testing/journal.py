@@ -21,16 +21,11 @@ class RequestRecord:
 
     Attributes:
         operation_name: As on the wire, or ``None`` when it named none of the five.
-
         parameters: What the service understood, by its own names, with the client token as a `SecretStr`; ``None`` when
             the request breaks a rule of the service's model.
-
         accepted: Whether the service did what it was asked for, whatever arrived of the response.
-
         status_code: The HTTP status that the client was sent, or ``None`` when the response was lost.
-
         error_code: The error code that the client was sent, or ``None``.
-
         fault: The fault that was played, or ``None``.
     """
 

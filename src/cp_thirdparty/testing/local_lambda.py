@@ -33,12 +33,10 @@ class LambdaContext:
 
     Args:
         seconds: Seconds that the function has from now on.
-
         function_name: The name of the function.
 
     Attributes:
         aws_request_id: The id of the invocation.
-
         function_name: The name of the function.
 
     .. versionadded:: 0.2.0
@@ -60,11 +58,8 @@ class LocalLambda:
 
     Args:
         service: The local CodePipeline.  The function reports to it, such as with a client of its `custom_client`.
-
         function: Called with the event and the context.
-
         timeout: Seconds of an invocation.  The function is not stopped after them.
-
         credentials_lifetime: Seconds after which the artifact credentials of an event expire; ``None`` for an event
             that does not have it.  AWS documents no such member of the event.
 
@@ -102,13 +97,9 @@ class LocalLambda:
 
         Args:
             user_parameters: The user parameters of the action, such as a JSON object.
-
             input_artifacts: What the action takes.
-
             output_artifacts: What the action must make.
-
             artifact_credentials: As for `LocalCodePipeline.start_action`.
-
             encryption_key: The key of the artifacts, or ``None``.
         """
         configuration = {"FunctionName": "local-function"}

@@ -71,11 +71,8 @@ def action_type_id(
 
     Args:
         category: Such as ``Build``.
-
         owner: ``ThirdParty`` in all that a partner sees.
-
         provider: The partner's name of the action.
-
         version: Its version.
     """
     return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
@@ -93,11 +90,8 @@ def artifact(
 
     Args:
         name: As the pipeline calls it.
-
         bucket_name: Its bucket.
-
         object_key: Its key, or ``None`` for one that is made of the name.
-
         revision: The revision, which only an input artifact has.
     """
     key = f"example-pipeline/{name[:10]}/EXAMPLE" if object_key is None else object_key
@@ -119,9 +113,7 @@ def artifact_credentials(
 
     Args:
         access_key_id: The access key.
-
         secret_access_key: The secret of that key.
-
         session_token: The session token that belongs to the key.
     """
     return ArtifactCredentials(
@@ -137,9 +129,7 @@ def pipeline_context(
 
     Args:
         pipeline_name: The pipeline.
-
         stage_name: Its stage.
-
         action_name: The action in that stage.
     """
     return PipelineContext(
@@ -155,7 +145,6 @@ def third_party_job(*, client_id: str = _CLIENT_ID, job_id: str = _JOB_ID) -> Th
 
     Args:
         client_id: The customer.
-
         job_id: The job.
     """
     return ThirdPartyJob(client_id=client_id, job_id=job_id)
@@ -180,23 +169,14 @@ def job_details(
 
     Args:
         id: The job.
-
         nonce: Its nonce.
-
         configuration: What the customer has entered, or ``None`` for nothing.
-
         action_type: The action type, or ``None`` for `action_type_id()`.
-
         context: The pipeline, or ``None`` for `pipeline_context()`.
-
         input_artifacts: What the action takes, or ``None`` for one `artifact()`.
-
         output_artifacts: What the action must make.
-
         credentials: Credentials for the artifacts, or ``None`` for `artifact_credentials()`.
-
         continuation_token: That of the action's job before, or ``None`` for a first job.
-
         encryption_key: The key of the artifacts, or ``None`` for that of S3.
     """
     data = JobData(
@@ -221,17 +201,11 @@ class SampleJob(Job[_ConfigurationT]):
 
     Args:
         details: The details of the job.
-
         configuration: The action configuration as the handler sees it.
-
         client_id: The customer.
-
         folder: The folder of the artifacts, or ``None`` for a temporary one.
-
         seconds_left: Seconds that the handler has.
-
         cancelled: Set when the result is no longer wanted.
-
         stopping: Set when the worker stops.
 
     .. versionadded:: 0.2.0
@@ -299,35 +273,23 @@ def job(
 
     Args:
         configuration: What the customer has entered, or ``None`` for nothing.
-
         configuration_class: The class for the action configuration, as `cp_thirdparty.JobWorker` takes it; ``None`` for
             the strings.
-
         inputs: The input artifacts by name: a directory, a file, bytes, or the files of a zip archive by name, as
             `cp_thirdparty.testing.FolderArtifacts.put` takes them.
-
         outputs: Names of the output artifacts.
-
         folder: The folder of the artifacts, or ``None`` for a temporary one.
-
         client_id: The customer.
-
         context: The pipeline, or ``None`` for `pipeline_context()`.
-
         continuation_token: That of the action's job before, or ``None`` for a first job.
-
         seconds_left: Seconds that the handler has.
-
         cancelled: Set it when the result is no longer wanted.
-
         stopping: Set it when the worker stops.
 
     Raises:
         cp_thirdparty.exceptions.ConfigurationError: The configuration does not fit the class.  With a worker, the
             action fails with this message before the handler is called.
-
         cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name of an input artifact.
-
         TypeError: ``outputs`` is one string, or the content of an input has a wrong type.
 
     .. versionadded:: 0.2.0

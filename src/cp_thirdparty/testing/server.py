@@ -45,16 +45,12 @@ class LocalCodePipeline:
 
     Args:
         clock: Returns the time in seconds; give a `ManualClock` that a test moves.
-
         redelivery_delay: Seconds after which a job that was not acknowledged is offered again.  AWS documents none;
             30 is what its own Jenkins plug-in counts on.
-
         continuation_delay: Seconds after which a success with a continuation token brings the next job.  AWS's user
             guide has 30 for Lambda actions; that it holds for third-party actions too is an assumption.
-
         job_timeout: Seconds, from when a job can first be offered, after which it times out without a result.  AWS's
             quotas set one hour for actions that are not listed by name; an action type may set its own.
-
         custom_job_timeout: The same for custom actions, to which AWS's quotas give 24 hours.
 
             .. versionadded:: 0.2.0
@@ -65,51 +61,33 @@ class LocalCodePipeline:
             .. versionadded:: 0.2.0
 
         default_batch_size: How many jobs a poll brings that states no number.  An assumption.
-
         credential_lifetime: Seconds until artifact credentials expire, from the details call.  The 900 were seen
             in AWS's own Jenkins plug-in.
-
         action_types: The action types that there are: a poll for any other is an ``ActionTypeNotFoundException``.
             ``None`` knows them all.
-
         readable_after_acknowledgement: Whether the details of a job in progress can be read.  An assumption: AWS
             documents it for custom actions, to renew credentials.
-
         readable_after_end: Whether the details of a job that has ended can be read.  An assumption.
-
         stable_nonce: ``True`` when each reading of the details brings the same nonce; ``False`` when each brings a new
             one, and only the latest is good.  AWS does not document it.
-
         verify_signatures: ``False`` to let every request pass, signed or not.
-
         wall_clock: Returns the seconds since 1970, for signatures and the ``Date`` of responses.
-
         access_key_id: The access key of its callers.
-
         secret_access_key: The secret of that key.
-
         session_token: The session token that belongs to the key, or ``None``.
-
         region_name: The region that clients get and must sign for.
-
         port: Where to listen; 0 for a free port.
-
         journal_size: How many of the latest requests `requests` keeps, at least 1.
 
     Attributes:
         faults: The faults to inject: ``service.faults.add("GetThirdPartyJobDetails", LostAnswer())``.
-
         access_key_id: The access key of its callers.
-
         secret_access_key: The secret of that key.
-
         session_token: The session token that belongs to the key, or ``None``.
-
         region_name: The region that clients get and must sign for.
 
     Raises:
         ValueError: A number is too small.
-
         TypeError: A secret is not a string.
     """
 
@@ -203,7 +181,6 @@ class LocalCodePipeline:
 
         Args:
             client_id: What polls bring.  The service's own are lower-case UUIDs.
-
             client_token: What a worker must have to read the client's jobs; it takes the place of an earlier one.
 
         Raises:
@@ -229,27 +206,19 @@ class LocalCodePipeline:
 
         Args:
             action_type_id: The action type.
-
             client_id: A registered client; ``None`` for a custom action, whose owner is ``Custom``.
-
             configuration: What the customer has entered, or ``None``.
-
             input_artifacts: What the action takes.
-
             output_artifacts: What the action must make.
-
             artifact_credentials: Credentials for the artifacts that each reading of the details brings; or a function
                 without arguments that is called at each reading, such as one that assumes a role, and that may return
                 ``None`` to leave them out; or ``None`` for made-up ones, new at each reading.
-
             encryption_key: The key of the artifacts, or ``None``.
-
             pipeline_context: The pipeline, stage and action, or ``None`` for made-up ones.
 
         Raises:
             ValueError: The client is not registered, a custom action has a client, or the action type is not one of
                 ``action_types``.
-
             TypeError: A value of the configuration is not a string.
         """
         return self._states.start_action(
@@ -363,7 +332,6 @@ class LocalCodePipeline:
 
         Raises:
             RuntimeError: It is running already.
-
             OSError: Somebody else listens on the port.
         """
         if self._server is not None:
