@@ -20,6 +20,7 @@ from cp_thirdparty import (
     StageContext,
 )
 from cp_thirdparty.testing import Action, ManualClock, Success
+from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing._states import RefusedError, States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -39,7 +40,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def states(clock: ManualClock) -> States:
     """Give states with one client, and delays that differ from each other."""
-    made = States(clock=clock, redelivery_delay=5, continuation_delay=7, job_timeout=100)
+    made = States(clock=clock, assumptions=Assumptions(redelivery_delay=5, continuation_delay=7, job_timeout=100))
     made.register_client("client-1", _TOKEN)
     return made
 

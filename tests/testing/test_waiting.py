@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr
 from cp_thirdparty.testing import Action, ManualClock, Success
+from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing._states import States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -37,7 +39,8 @@ def action(states: States) -> Action:
 
 
 def _states(clock: Callable[[], float], **settings: float) -> States:
-    made = States(clock=clock, redelivery_delay=5, continuation_delay=7, **{"job_timeout": 100, **settings})  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {"redelivery_delay": 5, "continuation_delay": 7, "job_timeout": 100, **settings}
+    made = States(clock=clock, assumptions=Assumptions(**arguments))
     made.register_client("client-1", _TOKEN)
     return made
 

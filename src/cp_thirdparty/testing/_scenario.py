@@ -23,6 +23,7 @@ from cp_thirdparty.models import (
     S3Location,
 )
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
@@ -30,15 +31,11 @@ __all__ = ["Introduction", "Scenario", "ScenarioError", "load"]
 
 # What a file may set, by the names of the constructor, with the type of the JSON value; a float may be an integer.
 _SETTINGS: Mapping[str, type[float | int | bool]] = {
-    "redelivery_delay": float,
-    "continuation_delay": float,
-    "job_timeout": float,
-    "custom_job_timeout": float,
-    "default_batch_size": int,
-    "credential_lifetime": float,
-    "readable_after_acknowledgement": bool,
-    "readable_after_end": bool,
-    "stable_nonce": bool,
+    **{
+        each.name: each.type
+        for each in attrs.fields(attrs.resolve_types(Assumptions))
+        if each.type in (float, int, bool)
+    },
     "verify_signatures": bool,
 }
 

@@ -1,17 +1,15 @@
 """
-What the local CodePipeline knows: clients, actions and jobs, and how the operations change them.
+The clients, actions and jobs of the local CodePipeline, and how the operations change them.
 
-No I/O; time is a clock that is an argument.  All methods are thread-safe.  What AWS does not document is an argument
-with a stated default.
+It does no I/O, and an argument is its clock.  All methods are thread-safe.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -35,6 +33,7 @@ from cp_thirdparty.models import (
 )
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._artifact_credentials import CredentialIssuer, CredentialSource
+from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action, Job, Success
 from cp_thirdparty.testing.clock import ManualClock
 
@@ -42,9 +41,7 @@ __all__ = ["Action", "Job", "RefusedError", "States", "Success"]
 
 # A clock that goes by itself is looked at no more often than this, in seconds, by those who wait for an action.
 _SHORTEST_WAIT = 0.05
-# Seconds.  An int may have more digits than a float can have, and any time after this is never.
-_LONGEST = 1e300
-
+_DEFAULT = Assumptions()
 
 # The AWS account of custom actions.
 _ACCOUNT_ID = "111122223333"
@@ -84,53 +81,12 @@ class _Entry:
 
 
 class States:
-    """
-    The clients, actions and jobs of the service.
+    """The clients, actions and jobs of the service."""
 
-    The arguments are those of `LocalCodePipeline`, which describes them.
-
-    Raises:
-        ValueError: A number is negative, or the batch size less than 1.
-    """
-
-    def __init__(
-        self,
-        *,
-        clock: Callable[[], float],
-        redelivery_delay: float = 30.0,
-        continuation_delay: float = 30.0,
-        job_timeout: float = 3600.0,
-        custom_job_timeout: float = 86_400.0,
-        wrong_owner_error: str = "ActionTypeNotFoundException",
-        default_batch_size: int = 10,
-        credential_lifetime: float = 900.0,
-        action_types: Collection[ActionTypeId] | None = None,
-        readable_after_acknowledgement: bool = True,
-        readable_after_end: bool = True,
-        stable_nonce: bool = True,
-    ) -> None:
-        for name, number, least in (
-            ("redelivery_delay", redelivery_delay, 0),
-            ("continuation_delay", continuation_delay, 0),
-            ("job_timeout", job_timeout, 0),
-            ("custom_job_timeout", custom_job_timeout, 0),
-            ("default_batch_size", default_batch_size, 1),
-            ("credential_lifetime", credential_lifetime, 0),
-        ):
-            if number < least:
-                raise ValueError(f"{name}: must be at least {least}")
+    def __init__(self, *, clock: Callable[[], float], assumptions: Assumptions = _DEFAULT) -> None:
         self._clock = clock
-        self._redelivery_delay = min(redelivery_delay, _LONGEST)
-        self._continuation_delay = min(continuation_delay, _LONGEST)
-        self._job_timeout = min(job_timeout, _LONGEST)
-        self._custom_job_timeout = min(custom_job_timeout, _LONGEST)
-        self._wrong_owner_error = wrong_owner_error
-        self._default_batch_size = min(default_batch_size, sys.maxsize)
-        self._action_types = None if action_types is None else frozenset(action_types)
-        self._readable_after_acknowledgement = readable_after_acknowledgement
-        self._readable_after_end = readable_after_end
-        self._stable_nonce = stable_nonce
-        self._issuer = CredentialIssuer(clock=clock, lifetime=min(credential_lifetime, _LONGEST))
+        self._assumed = assumptions
+        self._issuer = CredentialIssuer(clock=clock, lifetime=assumptions.credential_lifetime)
         self._changed = threading.Condition(threading.RLock())
         self.version: int = 0  # of all that can be seen; grows with each change
         self._tokens: dict[str, SecretStr] = {}
@@ -294,7 +250,7 @@ class States:
             self._set(entry, status=JobStatus.SUCCEEDED, result=success)
             if success.continuation_token is not None:
                 data = attrs.evolve(entry.data, continuation_token=success.continuation_token)
-                offered_at = self._clock() + self._continuation_delay
+                offered_at = self._clock() + self._assumed.continuation_delay
                 self._queue(entry.action, entry.client_id, data, entry.credentials, offered_at=offered_at)
 
     def put_failure(self, job_id: str, client_token: SecretStr | None, failure: FailureDetails) -> None:
@@ -322,7 +278,8 @@ class States:
             data=data,
             credentials=credentials,
             offered_at=offered_at,
-            deadline=offered_at + (self._custom_job_timeout if client_id is None else self._job_timeout),
+            deadline=offered_at
+            + (self._assumed.custom_job_timeout if client_id is None else self._assumed.job_timeout),
         )
         self._entries[job.id] = self._unclaimed[job.id] = entry
         self._of_action.setdefault(action, []).append(entry)
@@ -348,26 +305,28 @@ class States:
         is_custom: bool,
     ) -> list[_Entry]:
         if (action_type_id.owner == ActionOwner.CUSTOM) is not is_custom:
-            raise RefusedError(self._wrong_owner_error, f"The owner {action_type_id.owner} has other operations")
+            raise RefusedError(
+                self._assumed.wrong_owner_error, f"The owner {action_type_id.owner} has other operations"
+            )
         if not self._has(action_type_id):
             raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
         now = self._clock()
         waiting = self._waiting(action_type_id, query_param, now)
-        offered = list(itertools.islice(waiting, max_batch_size or self._default_batch_size))
+        offered = list(itertools.islice(waiting, max_batch_size or self._assumed.default_batch_size))
         for entry in offered:
             entry.job = attrs.evolve(entry.job, status=JobStatus.DISPATCHED)
-            entry.offered_at = now + self._redelivery_delay
+            entry.offered_at = now + self._assumed.redelivery_delay
         if offered:
             self._change()
         return offered
 
     def _renewed_nonce(self, entry: _Entry) -> str:
-        if entry.job.is_unclaimed and not self._stable_nonce:
+        if entry.job.is_unclaimed and not self._assumed.stable_nonce:
             entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
         return entry.job.nonce
 
     def _has(self, action_type_id: ActionTypeId) -> bool:
-        return self._action_types is None or action_type_id in self._action_types
+        return self._assumed.action_types is None or action_type_id in self._assumed.action_types
 
     def _waiting(self, action_type_id: ActionTypeId, query_param: Mapping[str, str], now: float) -> Iterator[_Entry]:
         wanted = {key: SecretStr(value) for key, value in query_param.items()}
@@ -393,7 +352,9 @@ class States:
 
     def _readable_entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
         entry = self._entry(job_id, client_token)
-        is_readable = self._readable_after_end if entry.job.has_ended else self._readable_after_acknowledgement
+        is_readable = (
+            self._assumed.readable_after_end if entry.job.has_ended else self._assumed.readable_after_acknowledgement
+        )
         if not (entry.job.is_unclaimed or is_readable):
             code = "JobNotFoundException" if entry.is_custom else "InvalidJobException"
             raise RefusedError(code, f"The job is {entry.job.status} and cannot be read any more")

@@ -20,6 +20,7 @@ from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._artifact_credentials import CredentialSource
+from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._http_server import HttpServer
 from cp_thirdparty.testing._in_process import IN_PROCESS_URL, connect
@@ -123,8 +124,7 @@ class LocalCodePipeline:
         self.faults: Faults = Faults()
         self._port = port
         self._journal = Journal(journal_size)
-        self._states = States(
-            clock=clock,
+        assumptions = Assumptions(
             redelivery_delay=redelivery_delay,
             continuation_delay=continuation_delay,
             job_timeout=job_timeout,
@@ -137,6 +137,7 @@ class LocalCodePipeline:
             readable_after_end=readable_after_end,
             stable_nonce=stable_nonce,
         )
+        self._states = States(clock=clock, assumptions=assumptions)
         signature = SignatureCheck(
             access_key_id=self.access_key_id,
             secret_access_key=self.secret_access_key,
