@@ -37,11 +37,11 @@ def run(*, short: bool) -> None:
     for width in (1, 8, 32):
         candidates: dict[str, Callable[[], float]] = {
             # capo's sync client waits 40 ms in each call: it sends a request in two pieces, with Nagle's algorithm on.
-            name: partial(_threaded, call, width, max(calls // 16, width) if name == "capo" else calls)
+            name: partial(_call_in_threads, call, width, max(calls // 16, width) if name == "capo" else calls)
             for name, call in _blocking(server).items()
         }
         for name, client in _asynchronous(server).items():
-            candidates[name] = partial(_tasked, loop, client, width, calls)
+            candidates[name] = partial(_call_in_tasks, loop, client, width, calls)
         targets = {"cp-thirdparty": Target(">=", 1.0), "cp-thirdparty, asyncio": Target(">=", 1.0, to="aiobotocore")}
         samples = take_turns(candidates, pairs=pairs)
         print_table(f"calls a second, {width} at a time", "boto3", samples, targets, is_judged=not short)
@@ -164,7 +164,7 @@ def _capo_credentials() -> Any:
 # --- how many in a second
 
 
-def _threaded(call: _Call, threads: int, calls: int) -> float:
+def _call_in_threads(call: _Call, threads: int, calls: int) -> float:
     def several() -> None:
         for _ in range(calls // threads):
             call()
@@ -176,7 +176,7 @@ def _threaded(call: _Call, threads: int, calls: int) -> float:
         return calls // threads * threads / (time.perf_counter() - begin)
 
 
-def _tasked(loop: asyncio.AbstractEventLoop, opened: _Opened, tasks: int, calls: int) -> float:
+def _call_in_tasks(loop: asyncio.AbstractEventLoop, opened: _Opened, tasks: int, calls: int) -> float:
     make, call = opened
 
     async def main() -> float:

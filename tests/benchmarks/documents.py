@@ -108,7 +108,7 @@ def _pydantic_mirror(model: Any) -> Any:
     def many(inner: Any) -> Any:
         return Annotated[tuple[inner, ...], pydantic.Field(strict=False)]
 
-    return _mirrored(model, leaf, make, many)
+    return _mirror_type(model, leaf, make, many)
 
 
 def _msgspec_mirror(model: Any) -> Any:
@@ -122,16 +122,16 @@ def _msgspec_mirror(model: Any) -> Any:
         members = [(each, kind) if required else (each, kind, None) for each, (kind, required) in ordered]
         return msgspec.defstruct(name, members, rename="camel", frozen=True)
 
-    return _mirrored(model, leaf, make, lambda inner: tuple[inner, ...])  # type: ignore[valid-type]
+    return _mirror_type(model, leaf, make, lambda inner: tuple[inner, ...])  # type: ignore[valid-type]
 
 
-def _mirrored(annotation: Any, leaf: Any, make: Any, many: Any) -> Any:
+def _mirror_type(annotation: Any, leaf: Any, make: Any, many: Any) -> Any:
     """Translate a type of ours, whose parts are translated first."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
-        return _mirrored(arguments[0], leaf, make, many) | None
+        return _mirror_type(arguments[0], leaf, make, many) | None
     if origin is tuple:
-        return many(_mirrored(arguments[0], leaf, make, many))
+        return many(_mirror_type(arguments[0], leaf, make, many))
     if origin is Mapping:
         return dict[str, leaf(arguments[1])]  # type: ignore[misc] # known at run time only
     if not attrs.has(annotation):
@@ -139,7 +139,7 @@ def _mirrored(annotation: Any, leaf: Any, make: Any, many: Any) -> Any:
     fields = attrs.fields(attrs.resolve_types(annotation))
     return make(
         annotation.__name__,
-        {field.name: (_mirrored(field.type, leaf, make, many), field.default is attrs.NOTHING) for field in fields},
+        {field.name: (_mirror_type(field.type, leaf, make, many), field.default is attrs.NOTHING) for field in fields},
     )
 
 

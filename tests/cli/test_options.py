@@ -100,7 +100,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-def _sent(server: ScriptedServer) -> Asked:
+def _last_request(server: ScriptedServer) -> Asked:
     return server.asked[-1]
 
 
@@ -114,7 +114,7 @@ def test_options_without_effect_are_accepted(options: list[str], capsys: pytest.
 def test_job_id_and_client_token_are_sent(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     """The request has the values of the options."""
     assert command(capsys, DETAILS, *_JOB).code == 0
-    assert _sent(server).parameters == {"jobId": "job-1", "clientToken": "token"}
+    assert _last_request(server).parameters == {"jobId": "job-1", "clientToken": "token"}
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
@@ -130,7 +130,7 @@ def test_an_input_document_gives_what_the_command_line_does_not(
         path.write_text(text, encoding="utf-8")
         text = f"file://{path}"
     assert command(capsys, DETAILS, f"--cli-input-{form}", text, "--job-id", "job-1").code == 0
-    assert _sent(server).parameters == {"jobId": "job-1", "clientToken": "token-2"}
+    assert _last_request(server).parameters == {"jobId": "job-1", "clientToken": "token-2"}
 
 
 def test_skeletons_are_samples(capsys: pytest.CaptureFixture[str], server: ScriptedServer) -> None:
@@ -209,9 +209,9 @@ def test_region_and_signature_are_seen_in_the_request(
 ) -> None:
     """A request is signed for the region, or not at all."""
     command(capsys, DETAILS, *_JOB, "--region", "eu-west-1")
-    assert "/eu-west-1/codepipeline/" in _sent(server).headers["authorization"]
+    assert "/eu-west-1/codepipeline/" in _last_request(server).headers["authorization"]
     command(capsys, DETAILS, *_JOB, "--no-sign-request")
-    assert "authorization" not in _sent(server).headers
+    assert "authorization" not in _last_request(server).headers
 
 
 def test_profile_brings_its_credentials(
@@ -222,7 +222,7 @@ def test_profile_brings_its_credentials(
     path.write_text("[partner]\naws_access_key_id = AKIDPARTNER\naws_secret_access_key = x\n", encoding="utf-8")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     assert command(capsys, DETAILS, *_JOB, "--profile", "partner").code == 0
-    assert "Credential=AKIDPARTNER/" in _sent(server).headers["authorization"]
+    assert "Credential=AKIDPARTNER/" in _last_request(server).headers["authorization"]
 
 
 @pytest.mark.usefixtures("server")

@@ -102,7 +102,7 @@ _OPTIONS = {
 }
 
 
-def _written(form: str, member: str, structure: dict[str, Any]) -> list[str]:
+def _write_option(form: str, member: str, structure: dict[str, Any]) -> list[str]:
     if form == "shorthand":
         return [_OPTIONS[member], ",".join(f"{name}={value}" for name, value in structure.items())]
     if form == "JSON":
@@ -145,7 +145,7 @@ def _commands(draw: st.DrawFn) -> tuple[list[str], bool]:
     old = draw(st.sampled_from(sorted(structure)))
     new = draw(_misspelt(old))
     changed = {new if name == old else name: value for name, value in structure.items()}
-    return [*arguments, *_written(form, member, changed)], changed == structure
+    return [*arguments, *_write_option(form, member, changed)], changed == structure
 
 
 @settings(max_examples=150, deadline=None)
@@ -171,7 +171,7 @@ def test_the_structures_of_the_property_are_correct(
 ) -> None:
     """Without a mistake each structure is accepted in each form, so a refusal above comes from the mistake."""
     check_only = ("--generate-cli-skeleton", "output")
-    assert command(capsys, *arguments, *_written(form, member, structure), *check_only).code == 0
+    assert command(capsys, *arguments, *_write_option(form, member, structure), *check_only).code == 0
 
 
 def test_every_structured_option_is_in_the_property() -> None:

@@ -52,7 +52,7 @@ _LONG_DEADLINE = 20.0
 _STEM = "xMARKERx"
 
 
-def _marked(document: Any) -> Any:
+def _add_markers(document: Any) -> Any:
     """Plant a marker in each secret of the details of a job."""
     data = document["jobDetails"]["data"]
     for secrets in (data["actionConfiguration"]["configuration"], data["artifactCredentials"]):
@@ -60,7 +60,7 @@ def _marked(document: Any) -> Any:
     return document
 
 
-_DOCUMENT: dict[str, Any] = _marked(
+_DOCUMENT: dict[str, Any] = _add_markers(
     json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text(encoding="utf-8"))
 )
 _JOB_ID = _DOCUMENT["jobDetails"]["id"]
@@ -114,7 +114,7 @@ def _without_length(body: str, *, version: str = "1.1", headers: str = _ID) -> b
     return f"HTTP/{version} 200 OK\r\nConnection: close\r\n{headers}\r\n{body}".encode()
 
 
-def _chunked(body: str) -> bytes:
+def _chunked_response(body: str) -> bytes:
     return _without_length(body, headers=f"{_ID}Transfer-Encoding: chunked\r\n")
 
 
@@ -152,7 +152,7 @@ def _continue(connection: socket.socket) -> None:
         time.sleep(0.01)
 
 
-def _changed(**members: object) -> dict[str, Any]:
+def _change_document(**members: object) -> dict[str, Any]:
     """Change members of the good document; of the details with a leading underscore."""
     details = {name[1:]: value for name, value in members.items() if name.startswith("_")}
     rest = {name: value for name, value in members.items() if not name.startswith("_")}
@@ -208,8 +208,8 @@ _TRANSPORT: dict[str, _Fault] = {
     "reset at once": _reset,
     "reset in the body": _reset_in_body,
     "cut in the status line": _cut_after(10),
-    "bad chunk": _chunked("zz\r\nxx"),
-    "cut chunk": _chunked("50\r\n{"),
+    "bad chunk": _chunked_response("zz\r\nxx"),
+    "cut chunk": _chunked_response("50\r\n{"),
     "two lengths": _http(_GOOD, headers=f"{_ID}Content-Length: 5\r\n"),
     "500 headers": _http(_GOOD, headers=_ID + "x: y\r\n" * 500),
     "garbage": b"\x00\x01garbage\r\n\r\n",
@@ -226,9 +226,9 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
     "good": (_http(_GOOD), None),
     "unknown members": (_http({**_GOOD, "new": {"a": 1}}), None),
     "unknown status": (_http({**_GOOD, "status": "Paused"}), None),
-    "null members": (_http(_changed(_data={"inputArtifacts": None, "encryptionKey": None})), None),
+    "null members": (_http(_change_document(_data={"inputArtifacts": None, "encryptionKey": None})), None),
     "100 Continue first": (b"HTTP/1.1 100 Continue\r\n\r\n" + _http(_GOOD), None),
-    "good chunks": (_chunked(f"{len(json.dumps(_GOOD)):x}\r\n{json.dumps(_GOOD)}\r\n0\r\n\r\n"), None),
+    "good chunks": (_chunked_response(f"{len(json.dumps(_GOOD)):x}\r\n{json.dumps(_GOOD)}\r\n0\r\n\r\n"), None),
     "closed by HTTP/1.0": (_without_length(json.dumps(_GOOD), version="1.0"), None),
     # wrong for those that have an output
     "empty": (_http(""), dict.fromkeys(("poll", "get", "acknowledge"), UntrustedResponseError)),
@@ -241,12 +241,12 @@ _OUTCOMES: dict[str, tuple[_Fault, type[Exception] | dict[str, type[Exception]] 
     "object for a list": (_http({**_GOOD, "jobs": {}}), {"poll": ResponseDecodeError}),
     "text in a list": (_http({**_GOOD, "jobs": ["job"]}), {"poll": ResponseDecodeError}),
     "number for a text": (
-        _http(_changed(_nonce=3, status=3)),
+        _http(_change_document(_nonce=3, status=3)),
         dict.fromkeys(("get", "acknowledge"), ResponseDecodeError),
     ),
-    "NaN": (_http(_changed(_nonce=float("nan"))), {"get": ResponseDecodeError}),
-    "lone surrogate": (_http(_changed(_nonce="\ud800")), {"get": ResponseDecodeError}),
-    "another job": (_http(_changed(_id="another")), {"get": ResponseDecodeError}),
+    "NaN": (_http(_change_document(_nonce=float("nan"))), {"get": ResponseDecodeError}),
+    "lone surrogate": (_http(_change_document(_nonce="\ud800")), {"get": ResponseDecodeError}),
+    "another job": (_http(_change_document(_id="another")), {"get": ResponseDecodeError}),
     "members of the envelope": (_http({**_GOOD, "ResponseMetadata": 5, "Error": []}), None),
     # errors of the service
     "error with 200": (_error("InvalidNonceException", status="200 OK"), InvalidNonceException),

@@ -163,12 +163,12 @@ def test_a_client_that_was_wrapped_outside_of_a_loop_belongs_to_that_of_its_firs
     client = AsyncThirdPartyJobClient(raw)
     loop.run_until_complete(client.poll_for_third_party_jobs(TYPE))
     with pytest.raises(exceptions.InvalidRequestError, match="client: must be used in the event loop"):
-        asyncio.run(_polled(client))
+        asyncio.run(_poll(client))
     loop.run_until_complete(raw.close())
     loop.close()
 
 
-async def _polled(client: AsyncThirdPartyJobClient) -> object:
+async def _poll(client: AsyncThirdPartyJobClient) -> object:
     return await client.poll_for_third_party_jobs(TYPE)
 
 

@@ -54,7 +54,7 @@ async def _container() -> dict[str, str]:
         return told
 
 
-def _expired(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:
+def _expired_session(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:
     """Make a session whose credentials have expired and must be fetched by the next call, which fails."""
     made = session()
     past = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -70,9 +70,9 @@ def _cookie(asked: Asked) -> Response:
 
 # Logger -> a session with which a call makes it log a marker when nobody withholds it.
 _SCENES: dict[str, Callable[[], Any]] = {
-    "aiobotocore.credentials": lambda: _expired(_fails),
-    "aiobotocore.tokens": lambda: _expired(_sign_in),
-    "aiobotocore.utils": lambda: _expired(_container),
+    "aiobotocore.credentials": lambda: _expired_session(_fails),
+    "aiobotocore.tokens": lambda: _expired_session(_sign_in),
+    "aiobotocore.utils": lambda: _expired_session(_container),
     "aiohttp": session,
 }
 

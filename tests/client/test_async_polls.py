@@ -48,7 +48,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return told
 
 
-def _taken(server: ScriptedServer, count: int, **settings: Any) -> list[str]:
+def _take_jobs(server: ScriptedServer, count: int, **settings: Any) -> list[str]:
     """Take so many jobs of the iterator."""
 
     async def main() -> list[str]:
@@ -66,7 +66,7 @@ def _taken(server: ScriptedServer, count: int, **settings: Any) -> list[str]:
 def test_it_gives_each_job_as_it_comes(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
     """Jobs come in their order, one a poll, and there is no pause while they do."""
     script.answer = _Queue(5)
-    assert _taken(server, 5) == ["0", "1", "2", "3", "4"]
+    assert _take_jobs(server, 5) == ["0", "1", "2", "3", "4"]
     assert [asked.parameters["maxBatchSize"] for asked in server.asked] == [1] * 5
     assert pauses == []
 
@@ -92,7 +92,7 @@ def test_it_takes_no_more_than_it_asked_for(server: ScriptedServer, script: Scri
     """A service that sends too many jobs has the others back: they are not acknowledged, so it offers them again."""
     sent = [{"clientId": "c", "jobId": str(number)} for number in range(5)]
     script.answer = lambda _: ok({"jobs": sent})
-    assert _taken(server, 4, max_batch_size=2) == ["0", "1", "0", "1"]
+    assert _take_jobs(server, 4, max_batch_size=2) == ["0", "1", "0", "1"]
 
 
 def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
@@ -103,7 +103,7 @@ def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pause
         return ok({"jobs": []}) if len(server.asked) <= empty else queue(asked)
 
     script.answer = answer
-    assert _taken(server, 1, poll_interval=10.0) == ["0"]
+    assert _take_jobs(server, 1, poll_interval=10.0) == ["0"]
     assert len(pauses) == empty
     assert all(8.0 <= pause <= 12.0 for pause in pauses)
     assert len(set(pauses)) == empty
@@ -124,7 +124,7 @@ def test_it_outlives_what_passes(
 ) -> None:
     """A poll that fails is logged as a warning, and the pauses grow up to a minute, until a poll goes well."""
     script.answer = _Queue(1, failures=8, answer=_PASSING[failure])
-    assert _taken(server, 1, poll_interval=1.0) == ["0"]
+    assert _take_jobs(server, 1, poll_interval=1.0) == ["0"]
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.name for record in warnings] == ["cp_thirdparty"] * 8
     assert all(record.getMessage().startswith("poll failed: ") for record in warnings)
@@ -146,7 +146,7 @@ def test_it_ends_with_what_does_not_pass(
     """An action type that is not there, or that the caller may not poll, is raised, without cause and context."""
     script.answer = lambda _: error(code)
     with pytest.raises(kind) as caught:
-        _taken(server, 1)
+        _take_jobs(server, 1)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert len(server.asked) == 1
 
@@ -165,7 +165,7 @@ def test_it_ends_with_what_does_not_pass(
 def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str, server: ScriptedServer) -> None:
     """It asks for at least one job, and pauses for more than no time."""
     with pytest.raises(exceptions.InvalidRequestError) as caught:
-        _taken(server, 1, **settings)
+        _take_jobs(server, 1, **settings)
     assert (caught.value.parameter, server.asked) == (parameter, [])
 
 

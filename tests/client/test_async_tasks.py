@@ -41,7 +41,7 @@ _CALLS: dict[str, Callable[[AsyncThirdPartyJobClient], Coroutine[Any, Any, objec
 each_operation = pytest.mark.parametrize("operation", _CALLS)
 
 
-def _shown(raised: BaseException) -> str:
+def _show_error(raised: BaseException) -> str:
     return "".join(show(raised) for name, show in ERROR_SURFACES.items() if name != "pickle")
 
 
@@ -258,7 +258,7 @@ def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[
                     await _CALLS[operation](client)
         assert (caught.value.__cause__, caught.value.__context__, caught.value.attempts) == (None, None, 1)
         assert caught.value.is_retry_safe is (True if operation in ("poll", "get") else None)
-        assert STEM not in _shown(caught.value)
+        assert STEM not in _show_error(caught.value)
 
     _run(main())
     assert [(record.attempts, record.error) for record in told] == [(1, "TransportError")]
@@ -277,7 +277,7 @@ def test_the_timeout_of_a_caller_is_the_callers(server: ScriptedServer, script: 
             with pytest.raises(TimeoutError) as caught:
                 async with vars(asyncio)["timeout"](0.1):
                     await get(client)
-            assert STEM not in _shown(caught.value)
+            assert STEM not in _show_error(caught.value)
             task: Any = asyncio.current_task()
             assert task.cancelling() == 0
             with pytest.raises(asyncio.TimeoutError):
@@ -323,7 +323,7 @@ def test_a_group_of_tasks_shows_no_secret(server: ScriptedServer, script: Script
     members: tuple[Exception, ...] = getattr(caught.value, "exceptions", ())
     assert JobNotFoundException in {type(member) for member in members}
     for raised in (caught.value, *members):
-        assert STEM not in _shown(raised)
+        assert STEM not in _show_error(raised)
     assert "Traceback" not in seen()
 
 

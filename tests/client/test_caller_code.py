@@ -54,7 +54,9 @@ def _client(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
     return both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=session)
 
 
-def _raised(kind: str, server: ScriptedServer, hooks: dict[str, Callable[..., Any]], error: Any = HookError) -> Any:
+def _catch_error(
+    kind: str, server: ScriptedServer, hooks: dict[str, Callable[..., Any]], error: Any = HookError
+) -> Any:
     """Return what a call raises whose client has these handlers."""
     client = _client(kind, server.endpoint_url)
     for event, hook in hooks.items():
@@ -86,7 +88,7 @@ _EVENTS = (
 @pytest.mark.parametrize("event", _EVENTS)
 def test_the_exception_of_a_handler_leaves_as_it_is(event: str, kind: str, server: ScriptedServer) -> None:
     """It has the frames of the caller and of the handler, none of botocore, and leads to no secret."""
-    raised = _raised(kind, server, {f"{event}.codepipeline": _fail})
+    raised = _catch_error(kind, server, {f"{event}.codepipeline": _fail})
     modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(raised.__traceback__)]
     assert modules[-1] == __name__
     assert not any(module.startswith(("botocore", "aiobotocore")) for module in modules)
@@ -99,7 +101,7 @@ def test_the_exception_of_a_handler_leaves_as_it_is(event: str, kind: str, serve
 @both.each_kind
 def test_a_handler_keeps_its_own_context(kind: str, server: ScriptedServer) -> None:
     """What the handler itself was handling stays with its exception."""
-    raised = _raised(kind, server, {"before-send.codepipeline": _fail_while_handling})
+    raised = _catch_error(kind, server, {"before-send.codepipeline": _fail_while_handling})
     assert isinstance(raised.__cause__, StopIteration)
     assert traceback.extract_tb(raised.__cause__.__traceback__)[-1].name == "_fail_while_handling"
 
@@ -111,7 +113,7 @@ def test_a_failure_of_botocore_does_not_leave_with_it(
     """A handler that is called because of an error of the service raises its own exception only."""
     script.answer = error("ValidationException", _TOKEN)
     hooks = {"needs-retry.codepipeline": _fail, "after-call-error.codepipeline": _fail_while_handling}
-    raised = _raised(kind, server, hooks)
+    raised = _catch_error(kind, server, hooks)
     assert isinstance(raised.__cause__, StopIteration)
     assert isinstance(raised.__cause__.__context__, HookError)
     assert raised.__cause__.__context__.__context__ is None
@@ -128,7 +130,7 @@ def test_a_handler_that_takes_other_arguments_leaves_as_it_is(kind: str, server:
     def of_another_event(model: object, **_: object) -> None:
         raise AssertionError(model)
 
-    raised = _raised(kind, server, {"before-send.codepipeline": of_another_event}, TypeError)
+    raised = _catch_error(kind, server, {"before-send.codepipeline": of_another_event}, TypeError)
     assert "of_another_event" in str(raised)
 
 

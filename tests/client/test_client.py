@@ -93,7 +93,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def _served(answer: Response | Callable[[Asked], Response]) -> ScriptedServer:
+def _serve(answer: Response | Callable[[Asked], Response]) -> ScriptedServer:
     return ScriptedServer(answer if callable(answer) else lambda _: answer)
 
 
@@ -121,7 +121,7 @@ def raw() -> Iterator[Any]:
 
 def test_poll_returns_the_jobs() -> None:
     """A poll sends the four parts and the batch size and returns the jobs as a tuple."""
-    with _served(ok({"jobs": [{"clientId": "c-1", "jobId": "j-1"}, {"clientId": "c-2", "jobId": "j-2"}]})) as server:
+    with _serve(ok({"jobs": [{"clientId": "c-1", "jobId": "j-1"}, {"clientId": "c-2", "jobId": "j-2"}]})) as server:
         jobs = _client(server).poll_for_third_party_jobs(_ACTION_TYPE, max_batch_size=5)
     assert jobs == (ThirdPartyJob(client_id="c-1", job_id="j-1"), ThirdPartyJob(client_id="c-2", job_id="j-2"))
     assert server.asked[0].parameters == {
@@ -132,7 +132,7 @@ def test_poll_returns_the_jobs() -> None:
 
 def test_poll_without_a_batch_size_leaves_it_to_the_service() -> None:
     """A poll without a batch size sends none, and an empty list is not an error."""
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         assert _client(server).poll_for_third_party_jobs(_ACTION_TYPE) == ()
     assert set(server.asked[0].parameters) == {"actionTypeId"}
 
@@ -140,7 +140,7 @@ def test_poll_without_a_batch_size_leaves_it_to_the_service() -> None:
 @pytest.mark.parametrize("token", [_TOKEN, SecretStr(_TOKEN)])
 def test_details_are_the_model_of_the_response(token: str | SecretStr) -> None:
     """Reading details sends the token in clear, wrapped or not, and returns the frozen model."""
-    with _served(ok(_DOCUMENT)) as server:
+    with _serve(ok(_DOCUMENT)) as server:
         details = _client(server).get_third_party_job_details(_JOB_ID, client_token=token)
     assert details == structure(_DOCUMENT, JobDetails)
     assert server.asked[0].parameters == {"jobId": _JOB_ID, "clientToken": _TOKEN}
@@ -148,7 +148,7 @@ def test_details_are_the_model_of_the_response(token: str | SecretStr) -> None:
 
 def test_the_smallest_details_are_enough() -> None:
     """A response with only an id, empty data and a nonce is a job."""
-    with _served(ok({"jobDetails": {"id": _JOB_ID, "data": {}, "nonce": "1"}})) as server:
+    with _serve(ok({"jobDetails": {"id": _JOB_ID, "data": {}, "nonce": "1"}})) as server:
         details = _client(server).get_third_party_job_details(_JOB_ID, client_token=_TOKEN)
     assert (details.nonce, details.data.input_artifacts, details.data.action_configuration) == ("1", (), None)
 
@@ -156,7 +156,7 @@ def test_the_smallest_details_are_enough() -> None:
 @pytest.mark.parametrize(("answered", "expected"), [("InProgress", JobStatus.IN_PROGRESS), ("New", JobStatus("New"))])
 def test_acknowledging_returns_the_status(answered: str, expected: JobStatus) -> None:
     """An acknowledgement sends the nonce and returns the status, known or not."""
-    with _served(ok({"status": answered})) as server:
+    with _serve(ok({"status": answered})) as server:
         status = _client(server).acknowledge_third_party_job(_JOB_ID, nonce="3", client_token=_TOKEN)
     assert status == expected
     assert server.asked[0].parameters == {"jobId": _JOB_ID, "nonce": "3", "clientToken": _TOKEN}
@@ -164,7 +164,7 @@ def test_acknowledging_returns_the_status(answered: str, expected: JobStatus) ->
 
 def test_a_success_sends_all_it_is_given() -> None:
     """A success result carries the token, the revision, and the execution details."""
-    with _served(ok({})) as server:
+    with _serve(ok({})) as server:
         _client(server).put_third_party_job_success_result(
             _JOB_ID,
             client_token=_TOKEN,
@@ -187,14 +187,14 @@ def test_a_success_sends_all_it_is_given() -> None:
 
 def test_a_bare_success_sends_the_job_and_the_token_only() -> None:
     """What was not given is not sent."""
-    with _served(ok({})) as server:
+    with _serve(ok({})) as server:
         _client(server).put_third_party_job_success_result(_JOB_ID, client_token=_TOKEN)
     assert server.asked[0].parameters == {"jobId": _JOB_ID, "clientToken": _TOKEN}
 
 
 def test_a_failure_sends_its_details() -> None:
     """A failure result carries the type as the service spells it."""
-    with _served(ok({})) as server:
+    with _serve(ok({})) as server:
         _client(server).put_third_party_job_failure_result(
             _JOB_ID,
             client_token=_TOKEN,
@@ -213,7 +213,7 @@ def test_a_failure_sends_its_details() -> None:
 def test_each_call_is_one_signed_request(operation: str) -> None:
     """Each method sends one signed request of its operation, with our name in the user agent."""
     call, answer = _CALLS[operation]
-    with _served(ok(answer)) as server:
+    with _serve(ok(answer)) as server:
         call(_client(server))
     assert [asked.operation for asked in server.asked] == [operation]
     assert server.asked[0].headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
@@ -282,7 +282,7 @@ def test_a_bad_parameter_is_refused_before_sending(
     call: Callable[[ThirdPartyJobClient], object], parameter: str, rule: str
 ) -> None:
     """A parameter that breaks a rule is an InvalidRequestError that names both, and nothing is sent."""
-    with _served(ok({})) as server, pytest.raises(exceptions.InvalidRequestError) as caught:
+    with _serve(ok({})) as server, pytest.raises(exceptions.InvalidRequestError) as caught:
         call(_client(server))
     assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
     assert server.asked == []
@@ -291,7 +291,7 @@ def test_a_bad_parameter_is_refused_before_sending(
 @pytest.mark.parametrize("limit", [{"job_id": "x" * 512}, {"client_token": "x" * 256}])
 def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
     """The longest values that the service takes are sent."""
-    with _served(
+    with _serve(
         lambda asked: ok({"jobDetails": {"id": asked.parameters["jobId"], "data": {}, "nonce": "1"}})
     ) as server:
         _get(**limit)(_client(server))
@@ -329,7 +329,7 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
 )
 def test_a_response_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:
     """A response without what the operation must bring is a ResponseDecodeError that lists each problem by path."""
-    with _served(ok(answer)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
+    with _serve(ok(answer)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
         _CALLS[operation][0](_client(server))
     assert caught.value.problems == problems
 
@@ -399,7 +399,7 @@ def test_an_error_of_the_service_has_its_class(
 ) -> None:
     """Each error code becomes exactly its class, with the facts of the response, no cause and no context."""
     response = answer if isinstance(answer, Response) else answer()
-    with _served(response) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
+    with _serve(response) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         _CALLS[operation][0](_client(server))
     raised = caught.value
     assert type(raised) is kind
@@ -415,7 +415,7 @@ def test_an_error_of_the_service_has_its_class(
 def test_a_skewed_clock_reports_the_offset() -> None:
     """The offset is positive when this machine's clock is ahead of the service's."""
     answer = error("RequestExpired", headers={"Date": format_datetime(datetime.now(timezone.utc) - timedelta(hours=2))})
-    with _served(answer) as server, pytest.raises(exceptions.ClockSkewError) as caught:
+    with _serve(answer) as server, pytest.raises(exceptions.ClockSkewError) as caught:
         _client(server).poll_for_third_party_jobs(_ACTION_TYPE)
     assert caught.value.offset == pytest.approx(7200, abs=30)
     assert re.search(r"\+72[0-3][0-9] s off\)$", str(caught.value))
@@ -423,14 +423,14 @@ def test_a_skewed_clock_reports_the_offset() -> None:
 
 def test_an_access_error_names_the_action() -> None:
     """Denied access names the IAM action to allow."""
-    with _served(error("AccessDeniedException")) as server, pytest.raises(exceptions.AccessDeniedError) as caught:
+    with _serve(error("AccessDeniedException")) as server, pytest.raises(exceptions.AccessDeniedError) as caught:
         _client(server).poll_for_third_party_jobs(_ACTION_TYPE)
     assert caught.value.action == "codepipeline:PollForThirdPartyJobs"
 
 
 def test_the_attempts_are_counted() -> None:
     """The error of a throttled call has the number of attempts."""
-    with _served(error("ThrottlingException")) as server, pytest.raises(exceptions.ThrottledError) as caught:
+    with _serve(error("ThrottlingException")) as server, pytest.raises(exceptions.ThrottledError) as caught:
         ThirdPartyJobClient.create(
             region_name="us-east-1",
             endpoint_url=server.endpoint_url,
@@ -446,7 +446,7 @@ def test_the_attempts_are_counted() -> None:
 )
 def test_the_service_text_is_kept_without_the_secret(written: str) -> None:
     """A token that the service echoes is struck out, however it is written; the rest of the text stays."""
-    with _served(error("ValidationException", f"Value '{written}' failed")) as server:
+    with _serve(error("ValidationException", f"Value '{written}' failed")) as server:
         client = _client(server)
         with pytest.raises(exceptions.ValidationException) as caught:
             client.get_third_party_job_details(_JOB_ID, client_token=_TOKEN)
@@ -459,7 +459,7 @@ def test_the_service_text_is_kept_without_the_secret(written: str) -> None:
 def test_the_token_is_in_no_frame(operation: str) -> None:
     """A traceback that prints locals does not show the token, whatever was returned."""
     call = _CALLS[operation][0]
-    with _served(error("ValidationException", _TOKEN)) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
+    with _serve(error("ValidationException", _TOKEN)) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         call(_client(server))
     printed = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     ours = printed[printed.index("client.py") :]
@@ -494,14 +494,14 @@ def test_a_lost_response_may_have_been_a_result(operation: str, is_retry_safe: b
         time.sleep(0.5)
         return ok({})
 
-    with _served(answer) as server, pytest.raises(exceptions.TransportError) as caught:
+    with _serve(answer) as server, pytest.raises(exceptions.TransportError) as caught:
         _CALLS[operation][0](_client(server, read_timeout=0.1))
     assert (type(caught.value), caught.value.is_retry_safe) == (exceptions.TransportError, is_retry_safe)
 
 
 def test_a_response_that_botocore_cannot_parse_is_not_trusted() -> None:
     """What makes botocore's parser fall over is an UntrustedResponseError, not an AttributeError."""
-    with _served(Response(body=b"[1]")) as server, pytest.raises(exceptions.UntrustedResponseError) as caught:
+    with _serve(Response(body=b"[1]")) as server, pytest.raises(exceptions.UntrustedResponseError) as caught:
         _client(server).get_third_party_job_details(_JOB_ID, client_token=_TOKEN)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
@@ -510,7 +510,7 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     """Without AWS credentials nothing is sent."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with _served(ok({})) as server, pytest.raises(exceptions.CredentialsError) as caught:
+    with _serve(ok({})) as server, pytest.raises(exceptions.CredentialsError) as caught:
         _client(server).poll_for_third_party_jobs(_ACTION_TYPE)
     assert str(caught.value) == "PollForThirdPartyJobs: no AWS credentials were found"
     assert server.asked == []
@@ -566,7 +566,7 @@ def test_what_botocore_refuses_is_an_invalid_request(monkeypatch: pytest.MonkeyP
 
 def test_a_wrapped_client_is_used_and_left_open() -> None:
     """A client that was wrapped keeps its settings and outlives the wrapper."""
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         raw: Any = botocore.session.Session().create_client(
             "codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url
         )
@@ -581,7 +581,7 @@ def test_a_client_of_boto3_may_be_wrapped() -> None:
     """A client of boto3 works as one of botocore does."""
     import boto3  # noqa: PLC0415 - it is not installed for the default run
 
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         raw = boto3.client("codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url)
         assert ThirdPartyJobClient(raw).poll_for_third_party_jobs(_ACTION_TYPE) == ()
         raw.close()
@@ -600,7 +600,7 @@ def test_an_unsigned_request_needs_no_credentials(monkeypatch: pytest.MonkeyPatc
     """``sign_request=False`` sends no signature and looks for no credentials."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         _client(server, sign_request=False).poll_for_third_party_jobs(_ACTION_TYPE)
     assert "authorization" not in server.asked[0].headers
 
@@ -613,7 +613,7 @@ def test_a_profile_gives_credentials_and_region(tmp_path: Path, monkeypatch: pyt
         "[profile p]\nregion = eu-west-1\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = x\n",
         encoding="utf-8",
     )
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         client = ThirdPartyJobClient.create(profile_name="p", endpoint_url=server.endpoint_url)
         client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert "Credential=AKIDPROFILE/" in server.asked[0].headers["authorization"]
@@ -623,7 +623,7 @@ def test_a_profile_gives_credentials_and_region(tmp_path: Path, monkeypatch: pyt
 def test_a_session_of_boto3_may_be_given() -> None:
     """A session of boto3 is used as one of botocore is: its credentials, its region and its profile."""
     session = boto3.Session("AKIDBOTO3", "x", region_name="eu-west-1")
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         with ThirdPartyJobClient.create(session=session, endpoint_url=server.endpoint_url) as client:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
             assert client.region_name == "eu-west-1"
@@ -644,7 +644,7 @@ def test_a_session_may_be_given() -> None:
     """A session of botocore is used instead of a new one."""
     session = botocore.session.Session()
     session.set_credentials("AKIDSESSION", "x")
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         _client(server, session=session).poll_for_third_party_jobs(_ACTION_TYPE)
     assert "Credential=AKIDSESSION/" in server.asked[0].headers["authorization"]
 
@@ -712,7 +712,7 @@ def test_tls_is_verified_by_default(tmp_path: Path) -> None:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
         endpoint_url = server.endpoint_url.replace("http://", "https://")
 
@@ -742,7 +742,7 @@ def test_a_client_shows_where_it_leads() -> None:
 
 def test_close_closes_what_create_made() -> None:
     """Leaving the context closes the connections of a created client."""
-    with _served(ok({"jobs": []})) as server:
+    with _serve(ok({"jobs": []})) as server:
         with _client(server) as client:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
             raw: Any = client._client
@@ -758,7 +758,7 @@ def test_threads_share_a_client() -> None:
     def answer(asked: Asked) -> Response:
         return ok({"jobDetails": {"id": asked.parameters["jobId"], "data": {}, "nonce": asked.parameters["jobId"]}})
 
-    with _served(answer) as server, ThreadPoolExecutor(8) as pool:
+    with _serve(answer) as server, ThreadPoolExecutor(8) as pool:
         client = _client(server)
 
         def read(number: int) -> str:

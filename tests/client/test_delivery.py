@@ -231,11 +231,11 @@ def _lasting(arrange: Arrange, error: type[Exception] = TransportError) -> Row:
     return Row(arrange, Delivery.NOT_SENT, is_retry_safe=False, error=error)
 
 
-def _sent(arrange: Arrange, *, is_seen: bool | None = None) -> Row:
+def _sent_row(arrange: Arrange, *, is_seen: bool | None = None) -> Row:
     return Row(arrange, Delivery.SENT, is_retry_safe=_BY_OPERATION, is_seen=is_seen)
 
 
-def _responded(
+def _responded_row(
     arrange: Arrange, error: type[Exception] = UntrustedResponseError, *, safe: bool | str = _BY_OPERATION
 ) -> Row:
     return Row(arrange, Delivery.RESPONDED, is_retry_safe=safe, error=error)
@@ -274,53 +274,53 @@ _ROWS: dict[str, Row] = {
     ),
     "origin closes in the handshake through a tunnel": _passing(_proxy(net.tunnel, _tcp(net.close_at_once))),
     "untrusted certificate through a tunnel": _lasting(_proxy(net.tunnel, _https(_GOOD, verify=None))),
-    "origin closes after the request through a tunnel": _sent(_proxy(net.tunnel, _https(net.close_after_request))),
-    "origin resets after the request through a tunnel": _sent(_proxy(net.tunnel, _https(net.reset_after_request))),
-    "origin resets in the request through a tunnel": _sent(_proxy(net.tunnel, _https(net.reset_within_request))),
-    "TLS garbage through a tunnel": _sent(_proxy(net.tunnel, _https(net.tls_garbage_after_request))),
-    "silence through a tunnel": _sent(_proxy(net.tunnel, _https(net.stall_after_request), read_timeout=0.3)),
-    "deadline through a tunnel": _sent(_proxy(net.tunnel, _https(net.stall_after_request), deadline=_SOON)),
+    "origin closes after the request through a tunnel": _sent_row(_proxy(net.tunnel, _https(net.close_after_request))),
+    "origin resets after the request through a tunnel": _sent_row(_proxy(net.tunnel, _https(net.reset_after_request))),
+    "origin resets in the request through a tunnel": _sent_row(_proxy(net.tunnel, _https(net.reset_within_request))),
+    "TLS garbage through a tunnel": _sent_row(_proxy(net.tunnel, _https(net.tls_garbage_after_request))),
+    "silence through a tunnel": _sent_row(_proxy(net.tunnel, _https(net.stall_after_request), read_timeout=0.3)),
+    "deadline through a tunnel": _sent_row(_proxy(net.tunnel, _https(net.stall_after_request), deadline=_SOON)),
     # proxy that forwards plain HTTP
     "no forwarding proxy listens": _passing(_proxy(None, _http(_GOOD))),
-    "forwarding proxy closes in the request": _sent(_proxy(net.reset_within_request, _http(_GOOD))),
-    "forwarding proxy closes after the request": _sent(_proxy(net.close_after_request, _http(_GOOD))),
-    "forwarding proxy resets after the request": _sent(_proxy(net.reset_after_request, _http(_GOOD))),
-    "origin closes behind a forwarding proxy": _sent(_proxy(net.forward, _http(net.close_after_request))),
-    "origin resets behind a forwarding proxy": _sent(_proxy(net.forward, _http(net.reset_after_request))),
-    "deadline at a forwarding proxy": _sent(_proxy(net.stall_after_request, _http(_GOOD), deadline=_SOON)),
-    "forwarding proxy requires a password": _responded(
+    "forwarding proxy closes in the request": _sent_row(_proxy(net.reset_within_request, _http(_GOOD))),
+    "forwarding proxy closes after the request": _sent_row(_proxy(net.close_after_request, _http(_GOOD))),
+    "forwarding proxy resets after the request": _sent_row(_proxy(net.reset_after_request, _http(_GOOD))),
+    "origin closes behind a forwarding proxy": _sent_row(_proxy(net.forward, _http(net.close_after_request))),
+    "origin resets behind a forwarding proxy": _sent_row(_proxy(net.forward, _http(net.reset_after_request))),
+    "deadline at a forwarding proxy": _sent_row(_proxy(net.stall_after_request, _http(_GOOD), deadline=_SOON)),
+    "forwarding proxy requires a password": _responded_row(
         _proxy(net.answer(net.http(b"", status="407 Proxy Authentication Required", headers="")), _http(_GOOD))
     ),
     # the request and its response
-    "closed without reading": _sent(_http(net.close_unread), is_seen=False),
-    "TLS closed without reading": _sent(_https(net.close_unread), is_seen=False),
-    "reset in the request": _sent(_http(net.reset_within_request)),
-    "closed after the request": _sent(_http(net.close_after_request)),
-    "TLS closed after the request": _sent(_https(net.close_after_request)),
-    "reset after the request": _sent(_http(net.reset_after_request)),
-    "TLS reset after the request": _sent(_https(net.reset_after_request)),
-    "TLS garbage": _sent(_https(net.tls_garbage_after_request)),
-    "garbage": _sent(_http(net.garbage_after_request)),
-    "cut in the status line": _sent(_https(net.cut_in_status_line)),
-    "reset in the headers": _sent(_http(net.cut_in_headers)),
-    "reset in the body": _sent(_http(net.reset_in_body)),
-    "TLS reset in the body": _sent(_https(net.reset_in_body)),
-    "chunk cut": _sent(_http(net.cut_in_body)),
-    "read timeout": _sent(_https(net.stall_after_request, read_timeout=0.3)),
-    "deadline before the response": _sent(_https(net.stall_after_request, deadline=_SOON)),
-    "deadline in the body": _sent(_https(net.drip, deadline=_SOON)),
+    "closed without reading": _sent_row(_http(net.close_unread), is_seen=False),
+    "TLS closed without reading": _sent_row(_https(net.close_unread), is_seen=False),
+    "reset in the request": _sent_row(_http(net.reset_within_request)),
+    "closed after the request": _sent_row(_http(net.close_after_request)),
+    "TLS closed after the request": _sent_row(_https(net.close_after_request)),
+    "reset after the request": _sent_row(_http(net.reset_after_request)),
+    "TLS reset after the request": _sent_row(_https(net.reset_after_request)),
+    "TLS garbage": _sent_row(_https(net.tls_garbage_after_request)),
+    "garbage": _sent_row(_http(net.garbage_after_request)),
+    "cut in the status line": _sent_row(_https(net.cut_in_status_line)),
+    "reset in the headers": _sent_row(_http(net.cut_in_headers)),
+    "reset in the body": _sent_row(_http(net.reset_in_body)),
+    "TLS reset in the body": _sent_row(_https(net.reset_in_body)),
+    "chunk cut": _sent_row(_http(net.cut_in_body)),
+    "read timeout": _sent_row(_https(net.stall_after_request, read_timeout=0.3)),
+    "deadline before the response": _sent_row(_https(net.stall_after_request, deadline=_SOON)),
+    "deadline in the body": _sent_row(_https(net.drip, deadline=_SOON)),
     # responses
-    "page": _responded(_https(net.answer(_PAGE))),
-    "page of a gateway": _responded(_http(net.answer(net.http(b"<html>", status="502 Bad Gateway", headers="")))),
-    "redirect": _responded(
+    "page": _responded_row(_https(net.answer(_PAGE))),
+    "page of a gateway": _responded_row(_http(net.answer(net.http(b"<html>", status="502 Bad Gateway", headers="")))),
+    "redirect": _responded_row(
         _http(net.answer(net.http(b"", status="302 Found", headers="Location: http://127.0.0.1:9/\r\n")))
     ),
-    "throttled": _responded(_http(net.answer(net.service_error("ThrottlingException"))), ThrottledError, safe=True),
-    "500": _responded(_http(net.answer(net.service_error("InternalFailure", "500 Oops"))), ServiceError),
-    "lost race": _responded(
+    "throttled": _responded_row(_http(net.answer(net.service_error("ThrottlingException"))), ThrottledError, safe=True),
+    "500": _responded_row(_http(net.answer(net.service_error("InternalFailure", "500 Oops"))), ServiceError),
+    "lost race": _responded_row(
         _http(net.answer(net.service_error("InvalidNonceException"))), InvalidNonceException, safe=False
     ),
-    "result reported before": _responded(
+    "result reported before": _responded_row(
         _http(net.answer(net.service_error("InvalidJobStateException"))), InvalidJobStateException, safe=False
     ),
     # credentials
@@ -340,10 +340,10 @@ _ROWS: dict[str, Row] = {
     "handler before signing": _lasting(_hook("before-sign.codepipeline", _http(_GOOD)), HookError),
     "handler of a new request": _lasting(_hook("request-created.codepipeline", _http(_GOOD)), HookError),
     "handler before sending": _lasting(_hook("before-send.codepipeline", _http(_GOOD)), HookError),
-    "handler before parsing": _responded(_hook("before-parse.codepipeline", _http(_GOOD)), HookError),
-    "handler after a response": _responded(_hook("response-received.codepipeline", _http(_GOOD)), HookError),
-    "handler after a retry decision": _responded(_hook("needs-retry.codepipeline", _http(_GOOD)), HookError),
-    "handler after the call": _responded(_hook("after-call.codepipeline", _http(_GOOD)), HookError),
+    "handler before parsing": _responded_row(_hook("before-parse.codepipeline", _http(_GOOD)), HookError),
+    "handler after a response": _responded_row(_hook("response-received.codepipeline", _http(_GOOD)), HookError),
+    "handler after a retry decision": _responded_row(_hook("needs-retry.codepipeline", _http(_GOOD)), HookError),
+    "handler after the call": _responded_row(_hook("after-call.codepipeline", _http(_GOOD)), HookError),
 }
 
 

@@ -79,7 +79,7 @@ def _client(server: ScriptedServer) -> ThirdPartyJobClient:
     )
 
 
-def _taken(service: _Service, count: int, **settings: Any) -> tuple[list[str], list[Asked]]:
+def _take_jobs(service: _Service, count: int, **settings: Any) -> tuple[list[str], list[Asked]]:
     """Take so many jobs, and return their ids and the requests."""
     with ScriptedServer(service) as server, _client(server) as polling:
         jobs = itertools.islice(polling.iter_third_party_jobs(_TYPE, **settings), count)
@@ -88,7 +88,7 @@ def _taken(service: _Service, count: int, **settings: Any) -> tuple[list[str], l
 
 def test_it_yields_each_job(clock: _Clock) -> None:
     """Jobs come in their order, one a poll, without a pause between them."""
-    taken, asked = _taken(_Service(5), 5)
+    taken, asked = _take_jobs(_Service(5), 5)
     assert taken == ["0", "1", "2", "3", "4"]
     assert [each.parameters["maxBatchSize"] for each in asked] == [1] * 5
     assert clock.pauses == []
@@ -113,7 +113,7 @@ def test_it_takes_no_more_than_it_asked_for() -> None:
 
 def test_it_pauses_when_no_job_waits(clock: _Clock) -> None:
     """After a poll without a job it pauses for the interval, a fifth more or less."""
-    taken, asked = _taken(_Service(1, empty=20), 1, poll_interval=10.0)
+    taken, asked = _take_jobs(_Service(1, empty=20), 1, poll_interval=10.0)
     assert (taken, len(asked)) == (["0"], 21)
     assert 160.0 <= clock.total <= 240.0
     assert clock.total != pytest.approx(200.0, abs=1e-6)
@@ -131,7 +131,7 @@ _PASSING: dict[str, Response] = {
 @pytest.mark.parametrize("failure", _PASSING)
 def test_it_outlives_what_passes(failure: str, clock: _Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A failed poll is logged as a warning, and the pauses grow, up to a minute each."""
-    taken, asked = _taken(_Service(1, failures=8, failure=_PASSING[failure]), 1, poll_interval=1.0)
+    taken, asked = _take_jobs(_Service(1, failures=8, failure=_PASSING[failure]), 1, poll_interval=1.0)
     assert (taken, len(asked)) == (["0"], 9)
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [(record.name, record.getMessage()[:13]) for record in warnings] == [("cp_thirdparty", "poll failed: ")] * 8

@@ -55,7 +55,7 @@ def _container(response: str, env: Mapping[str, str] | None = None) -> Setup:
     return Setup({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{server}/" + response + "/x", **(env or {})})
 
 
-def _printed(**document: object) -> str:
+def _print_command(**document: object) -> str:
     return f"echo '{json.dumps(document)}'"
 
 
@@ -221,22 +221,22 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "program prints no JSON": (_process(f"echo {MARKER}"), "create", ("'program' did not print a JSON object",)),
     "program prints a list": (_process("echo [1]"), "create", ("'program' did not print a JSON object",)),
     "program prints no key": (
-        _process(_printed(Version=1, AccessKeyId=MARKER)),
+        _process(_print_command(Version=1, AccessKeyId=MARKER)),
         "create",
         ("the program 'program' printed no SecretAccessKey",),
     ),
     "program prints a new version": (
-        _process(_printed(Version=MARKER, **_KEYS)),
+        _process(_print_command(Version=MARKER, **_KEYS)),
         "create",
         ("the program 'program' printed a Version other than 1",),
     ),
     "program prints no time": (
-        _process(_printed(Version=1, Expiration=MARKER, **_KEYS)),
+        _process(_print_command(Version=1, Expiration=MARKER, **_KEYS)),
         "create",
         ("credential_process: an expiration is not a time", "profile 'p'"),
     ),
     "program prints expired credentials": (
-        _process(_printed(Version=1, Expiration="2000-01-01T00:00:00Z", **_KEYS)),
+        _process(_print_command(Version=1, Expiration="2000-01-01T00:00:00Z", **_KEYS)),
         "call",
         ("they have expired", "custom-process"),
     ),

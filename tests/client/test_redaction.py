@@ -286,7 +286,7 @@ def _broken(mode: str, play: Callable[[socket.socket], None]) -> Generator[Any]:
 
 
 @contextmanager
-def _recorded(server: ScriptedServer, _: _Script, __: pytest.MonkeyPatch) -> Generator[Any]:
+def _record_events(server: ScriptedServer, _: _Script, __: pytest.MonkeyPatch) -> Generator[Any]:
     """Record what botocore does with a recorder that fails."""
 
     class Recorder:
@@ -302,7 +302,7 @@ def _recorded(server: ScriptedServer, _: _Script, __: pytest.MonkeyPatch) -> Gen
 
 
 @contextmanager
-def _monitored(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
+def _monitor_calls(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
     """Turn botocore's client-side monitoring on, which truncates a long message of the service, and logs it."""
     script.answer = lambda asked: error("ValidationException", asked.parameters["clientToken"] + "x" * 600)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
@@ -321,7 +321,7 @@ def _unsendable(server: ScriptedServer, _: _Script, monkeypatch: pytest.MonkeyPa
 
 
 @contextmanager
-def _told_to_wait(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
+def _ask_to_wait(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
     """Return the time to wait in words."""
     headers = {"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["answer"]}
     script.answer = lambda _: Response(body=b"{}", status=500, headers=headers)
@@ -355,7 +355,7 @@ def _container(endpoint_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _expired(fetch: Callable[[str], dict[str, str]]) -> Generator[Any]:
+def _expired_client(fetch: Callable[[str], dict[str, str]]) -> Generator[Any]:
     """Make a client whose credentials have expired and must be fetched by the next call, which fails."""
     with _peer(_reset) as endpoint_url:
         session: Any = botocore.session.Session()
@@ -369,16 +369,16 @@ _Scene = Callable[[ScriptedServer, _Script, pytest.MonkeyPatch], AbstractContext
 # Logger -> a scene in which it logs a marker when nobody withholds it.
 _SCENES: dict[str, _Scene] = {
     "botocore.auth": _plain,
-    "botocore.credentials": lambda *_: _expired(_role),
+    "botocore.credentials": lambda *_: _expired_client(_role),
     "botocore.endpoint": _plain,
-    "botocore.history": _recorded,
+    "botocore.history": _record_events,
     "botocore.httpsession": _unsendable,
-    "botocore.monitoring": _monitored,
+    "botocore.monitoring": _monitor_calls,
     "botocore.parsers": _plain,
-    "botocore.retries.standard": _told_to_wait,
+    "botocore.retries.standard": _ask_to_wait,
     "botocore.retryhandler": lambda *_: _broken("legacy", _reset),
-    "botocore.tokens": lambda *_: _expired(_sign_in),
-    "botocore.utils": lambda *_: _expired(_container),
+    "botocore.tokens": lambda *_: _expired_client(_sign_in),
+    "botocore.utils": lambda *_: _expired_client(_container),
     "urllib3.connection": lambda *_: _broken("standard", _bad_headers),
     _FAILURES: lambda *_: _broken("standard", _bad_headers),
 }

@@ -142,7 +142,7 @@ def _unescape_json(text: str) -> str:
 _DECODERS = (unquote, unquote_plus, html.unescape, _unescape_json)
 
 
-def _decoded(text: str) -> set[str]:
+def _decode(text: str) -> set[str]:
     """Return what a reader may make of a string by undoing up to four escapes."""
     texts = newest = {text}
     for _ in range(4):
@@ -161,7 +161,7 @@ def test_nothing_is_left_of_a_secret(data: st.DataObject, secret: str, before: s
     """However a secret is escaped, and whatever is beside it, no decoding of what is left has the secret."""
     written = data.draw(_escaped(secret))
     left = strike_out(f"{before}{written}{after}", [SecretStr(secret)])
-    assert [text for text in _decoded(left) if secret in text] == []
+    assert [text for text in _decode(left) if secret in text] == []
     assert (before, after) != ("<", ">") or left == f"<{_MASK}>"
 
 

@@ -68,7 +68,7 @@ def call(request: pytest.FixtureRequest, service: LocalCodePipeline) -> Iterator
         assert process.wait(60) == 0
 
 
-def _claimed(call: Call, *, continuation_token: str | None = None) -> str:
+def _claim_job(call: Call, *, continuation_token: str | None = None) -> str:
     """Poll, read the details and acknowledge."""
     (job,) = call("PollForThirdPartyJobs", actionTypeId=_WIRE_TYPE, maxBatchSize=1)["jobs"]
     assert job["clientId"] == _CLIENT_ID
@@ -97,7 +97,7 @@ def _start(service: LocalCodePipeline, action_type: ActionTypeId = _TYPE) -> Act
 def test_an_action_succeeds_in_two_jobs(service: LocalCodePipeline, call: Call) -> None:
     """Poll, details, acknowledge, success with a continuation token; the next job brings the token, and succeeds."""
     action = _start(service)
-    first = _claimed(call)
+    first = _claim_job(call)
     running = {"summary": "running → ü", "externalExecutionId": "run-1", "percentComplete": 50}
     success = "PutThirdPartyJobSuccessResult"
     assert not call(success, jobId=first, clientToken=_TOKEN, continuationToken="run-1", executionDetails=running)
@@ -106,7 +106,7 @@ def test_an_action_succeeds_in_two_jobs(service: LocalCodePipeline, call: Call) 
         current_revision=None,
         execution_details=ExecutionDetails(summary="running → ü", external_execution_id="run-1", percent_complete=50),
     )
-    second = _claimed(call, continuation_token="run-1")
+    second = _claim_job(call, continuation_token="run-1")
     assert second != first
     assert not call(success, jobId=second, clientToken=_TOKEN)
     assert call(success, jobId=second, clientToken=_TOKEN) == {"error": "InvalidJobStateException"}
@@ -117,7 +117,7 @@ def test_an_action_succeeds_in_two_jobs(service: LocalCodePipeline, call: Call) 
 def test_an_action_fails(service: LocalCodePipeline, call: Call) -> None:
     """A failure that a client reports ends the action, with the client's own words."""
     action = _start(service)
-    job_id = _claimed(call)
+    job_id = _claim_job(call)
     failure = {"type": "JobFailed", "message": "3 findings → ü", "externalExecutionId": "run-1"}
     assert not call("PutThirdPartyJobFailureResult", jobId=job_id, clientToken=_TOKEN, failureDetails=failure)
     assert action.status == "Failed"

@@ -66,7 +66,7 @@ def _read(text: str, annotation: Any) -> Any:
     return structure_configuration(ActionConfiguration(configuration={"Value": text}), _class(annotation)).value
 
 
-def _refused(configuration: dict[str, str], model: type[Any]) -> ConfigurationError:
+def _catch_refusal(configuration: dict[str, str], model: type[Any]) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as caught:
         structure_configuration(ActionConfiguration(configuration=configuration), model)
     return caught.value
@@ -108,7 +108,7 @@ _GOOD: list[tuple[Any, str, Any]] = [
 ]
 
 
-def _named(value: object) -> str:
+def _name_parameter(value: object) -> str:
     """Name a parameter without addresses: processes that share the tests must agree on the names."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
@@ -149,8 +149,8 @@ _BAD: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("annotation", "text", "rule"), _BAD)
 def test_refuses(annotation: Any, text: str, rule: str) -> None:
     """A string that does not fit is refused by the key and the rule, optional or not."""
-    assert _refused({"Value": text}, _class(annotation)).problems == (f"Value: {rule}",)
-    assert _refused({"Value": text}, _class(Optional[annotation], None)).problems == (f"Value: {rule}",)
+    assert _catch_refusal({"Value": text}, _class(annotation)).problems == (f"Value: {rule}",)
+    assert _catch_refusal({"Value": text}, _class(Optional[annotation], None)).problems == (f"Value: {rule}",)
 
 
 @pytest.mark.parametrize("annotation", [int, float, bool, Level, Literal["low"]], ids=str)
@@ -264,13 +264,13 @@ def test_other_annotations_leave_the_key_alone() -> None:
 def test_a_problem_names_the_key() -> None:
     """A problem names the key as the customer sees it, not the field."""
     model = _class(Annotated[int, Key("Time-out (min)")])
-    assert _refused({}, model).problems == ("Time-out (min): required key missing",)
-    assert _refused({"Time-out (min)": "x"}, model).problems == (f"Time-out (min): {_INT}",)
+    assert _catch_refusal({}, model).problems == ("Time-out (min): required key missing",)
+    assert _catch_refusal({"Time-out (min)": "x"}, model).problems == (f"Time-out (min): {_INT}",)
 
 
 def test_keys_are_compared_exactly() -> None:
     """A key in another case is another key."""
-    assert _refused({"value": "v", "VALUE": "v"}, _class(str)).problems == ("Value: required key missing",)
+    assert _catch_refusal({"value": "v", "VALUE": "v"}, _class(str)).problems == ("Value: required key missing",)
 
 
 # --- what may be absent ----------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_keys_are_compared_exactly() -> None:
         (int | None, (30,), 30),
         (Level | None, (Level.LOW,), Level.LOW),
     ],
-    ids=_named,
+    ids=_name_parameter,
 )
 def test_an_absent_key_gives_the_default(
     annotation: Any, default: tuple[Any, ...], expected: Any, configuration: ActionConfiguration | None
@@ -309,7 +309,7 @@ def test_a_default_factory_runs_for_each_configuration() -> None:
 def test_a_value_wins_over_a_default() -> None:
     """A default is for an absent key only: an empty text is a value."""
     assert structure_configuration(ActionConfiguration(configuration={"Value": ""}), _class(str, "d")).value == ""
-    assert _refused({"Value": ""}, _class(int, 30)).problems == (f"Value: {_INT}",)
+    assert _catch_refusal({"Value": ""}, _class(int, 30)).problems == (f"Value: {_INT}",)
 
 
 def test_unknown_keys_are_ignored() -> None:
@@ -417,7 +417,7 @@ def test_reads_any_kind_of_class(model: type[Any]) -> None:
 def test_all_problems_come_at_once(model: type[Any]) -> None:
     """Every problem is listed by its key, in one error."""
     wrong = {"TimeoutMinutes": "soon", "FailOn": "always", "ApiKey": "k"}
-    assert set(_refused(wrong, model).problems) == {
+    assert set(_catch_refusal(wrong, model).problems) == {
         "ProjectName: required key missing",
         f"TimeoutMinutes: {_INT}",
         "FailOn: must be one of: low, high",
@@ -448,7 +448,7 @@ class Converted:
 def test_the_own_converters_and_validators_run() -> None:
     """What the class does with a value of its type still happens."""
     assert structure_configuration(ActionConfiguration(configuration={"Names": "ab"}), Converted).names == "AB"
-    assert _refused({"Names": "a"}, Converted).problems == ("Names: must have at least 2 characters or items",)
+    assert _catch_refusal({"Names": "a"}, Converted).problems == ("Names: must have at least 2 characters or items",)
 
 
 # --- no value in an error --------------------------------------------------------------------------------------------
@@ -574,7 +574,7 @@ def _leaks(error: BaseException) -> list[str]:
 @pytest.mark.parametrize(("model", "problem"), _FAILING)
 def test_an_error_holds_no_value(model: type[Any], problem: str) -> None:
     """Neither the error, nor what led to it, nor a local of a frame of ours holds a value, whoever raised it."""
-    refused = _refused({"Value": _MARKER, "Else": _MARKER}, model)
+    refused = _catch_refusal({"Value": _MARKER, "Else": _MARKER}, model)
     assert refused.problems == (problem,)
     assert _leaks(refused) == []
     assert (refused.__cause__, refused.__context__) == (None, None)
@@ -719,7 +719,7 @@ _NO_CLASSES: list[Any] = [int, str, dict, object, Level, SecretStr, _Record, _Ty
 _NO_INSTANCES: list[Any] = [None, 5, "Frozen", b"", 1.5, [], {}, (), [Frozen], list[int], str | None, lambda: None]
 
 
-@pytest.mark.parametrize("model", [*_NO_CLASSES, *_NO_INSTANCES, _Generic, _Generic[int]], ids=_named)
+@pytest.mark.parametrize("model", [*_NO_CLASSES, *_NO_INSTANCES, _Generic, _Generic[int]], ids=_name_parameter)
 def test_takes_an_attrs_class_or_a_dataclass(model: Any) -> None:
     """What is neither an attrs class nor a dataclass is a TypeError."""
     with pytest.raises(TypeError):

@@ -52,7 +52,7 @@ def _problems(model: type[Any], values: dict[str, str]) -> tuple[str, ...]:
     return error.problems
 
 
-def _made(annotation: Any) -> type[Any]:
+def _make_model(annotation: Any) -> type[Any]:
     """Create a model with the field ``value`` of the given type."""
     field: Any = (annotation, ...)
     return pydantic.create_model("Made", value=field)
@@ -310,7 +310,7 @@ _RULES: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("annotation", "text", "rule"), _RULES, ids=[rule for *_, rule in _RULES])
 def test_a_rule_of_the_model_is_described(annotation: Any, text: str, rule: str) -> None:
     """A rule of a field is described by its own constants, and any other failure by its class."""
-    model = _made(Annotated[annotation, Key("My Key")])
+    model = _make_model(Annotated[annotation, Key("My Key")])
     assert _problems(model, {"My Key": text}) == (f"My Key: {rule}",)
 
 
@@ -350,7 +350,7 @@ def test_a_model_may_raise_an_error_of_its_own() -> None:
     def fail(value: str) -> str:
         raise JobFailedError("PermissionError", "no such project") from ValueError(value)
 
-    model = _made(Annotated[str, pydantic.AfterValidator(fail)])
+    model = _make_model(Annotated[str, pydantic.AfterValidator(fail)])
     with pytest.raises(JobFailedError, match="no such project") as caught:
         _structure(model, {"Value": _MARKER})
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -391,5 +391,5 @@ def test_a_secret_is_a_type_of_pydantic() -> None:
 
 def test_literals_are_read() -> None:
     """A `Literal` is one of its strings."""
-    model = _made(Literal["a", "b"])
+    model = _make_model(Literal["a", "b"])
     assert _structure(model, {"Value": "b"}).value == "b"

@@ -64,14 +64,14 @@ def _job(**data: Any) -> dict[str, Any]:
     return {"id": "job-1", "data": data, "nonce": "1"}
 
 
-def _refused(document: Any, model: type[Any]) -> ResponseDecodeError:
+def _catch_refusal(document: Any, model: type[Any]) -> ResponseDecodeError:
     with pytest.raises(ResponseDecodeError) as caught:
         structure(document, model)
     return caught.value
 
 
 def _problems(document: Any, model: type[Any]) -> tuple[str, ...]:
-    return _refused(document, model).problems
+    return _catch_refusal(document, model).problems
 
 
 # --- documents that fit ----------------------------------------------------------------------------------------------
@@ -470,7 +470,7 @@ def _member(field: str) -> str:
 
 def test_reports_each_of_ten_thousand_problems() -> None:
     """Every item of a long list is listed; the message stays short."""
-    refused = _refused(_job(inputArtifacts=[{"name": 1}] * 10_000), JobDetails)
+    refused = _catch_refusal(_job(inputArtifacts=[{"name": 1}] * 10_000), JobDetails)
     expected = tuple(f"data.inputArtifacts[{index}].name: must be a string" for index in range(10_000))
     assert expected == refused.problems
     assert str(refused).endswith("data.inputArtifacts[9].name: must be a string; and 9990 more")
@@ -479,7 +479,7 @@ def test_reports_each_of_ten_thousand_problems() -> None:
 @pytest.mark.parametrize(("good", "bad", "told"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
 def test_explains_no_million_of_problems(good: int, bad: int, told: int) -> None:
     """Problems of a long list have the right places, and are no more than memory has room for."""
-    refused = _refused(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
+    refused = _catch_refusal(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
     expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a string" for index in range(told))
     assert expected == refused.problems
 
@@ -535,22 +535,22 @@ def test_reports_only_the_type_of_a_foreign_error(model: type[Any], document: An
 # --- no value in an error --------------------------------------------------------------------------------------------
 
 
-def _marked(value: Any) -> Any:
+def _add_markers(value: Any) -> Any:
     """Put a marker beside each leaf, each item and each member."""
     if isinstance(value, dict):
-        marked = {name: _marked(inner) for name, inner in value.items()}
+        marked = {name: _add_markers(inner) for name, inner in value.items()}
         return {**marked, f"{_MARKER}-extra": _MARKER}
     if isinstance(value, list):
-        return [*map(_marked, value), _MARKER]
+        return [*map(_add_markers, value), _MARKER]
     return [_MARKER, value]
 
 
 _LEAKS: dict[str, tuple[type[Any], Any]] = {
     **{name: (model, document) for name, (model, document, _) in {**_BAD, **_FAILING}.items()},
-    **{f"marked: {name}": (model, _marked(document)) for name, (model, document, _) in _BAD.items()},
+    **{f"marked: {name}": (model, _add_markers(document)) for name, (model, document, _) in _BAD.items()},
     **{f"time: {time!r:.20}": (CurrentRevision, {**_revision(time), _MARKER: _MARKER}) for time, _ in _NOT_TIMES},
-    "answer": (JobDetails, _marked(_saved_answer()["jobDetails"])),
-    "answer in the envelope": (JobDetails, {"jobDetails": _marked(_saved_answer()["jobDetails"])}),
+    "answer": (JobDetails, _add_markers(_saved_answer()["jobDetails"])),
+    "answer in the envelope": (JobDetails, {"jobDetails": _add_markers(_saved_answer()["jobDetails"])}),
 }
 
 
@@ -575,7 +575,7 @@ def _leaks(error: BaseException) -> list[str]:
 @pytest.mark.parametrize(("model", "document"), _LEAKS.values(), ids=_LEAKS)
 def test_an_error_holds_no_value(model: type[Any], document: Any) -> None:
     """Neither the error, nor what led to it, nor a local of a frame of ours holds a value of the document."""
-    refused = _refused(document, model)
+    refused = _catch_refusal(document, model)
     assert _leaks(refused) == []
     assert (refused.__cause__, refused.__context__) == (None, None)
     assert list(_our_frames(refused)) != []
@@ -740,7 +740,7 @@ def _places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
         yield from _places(child, (*path, key))
 
 
-def _mutated(document: Any, path: tuple[Any, ...], mutate: Callable[[Any, Any], None]) -> Any:
+def _mutate_copy(document: Any, path: tuple[Any, ...], mutate: Callable[[Any, Any], None]) -> Any:
     document = copy.deepcopy(document)
     parent = document
     for key in path[:-1]:
@@ -755,13 +755,15 @@ _PLACES = list(_places(_saved_answer()))
 @given(path=st.sampled_from(_PLACES), value=JSON_VALUES)
 def test_any_changed_response_is_a_model_or_refused(path: tuple[Any, ...], value: Any) -> None:
     """The saved response with one member replaced is read or refused, and nothing else."""
-    _read_or_refused(_mutated(_saved_answer(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails)
+    _read_or_refused(
+        _mutate_copy(_saved_answer(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails
+    )
 
 
 @pytest.mark.parametrize("path", _PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_a_response_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]) -> None:
     """The saved response with one member left out is read, or refused by the name of that member."""
-    document = _mutated(_saved_answer(), path, lambda parent, key: parent.__delitem__(key))
+    document = _mutate_copy(_saved_answer(), path, lambda parent, key: parent.__delitem__(key))
     dropped = ".".join(map(str, path[1:])).replace(".0", "[0]").replace(".1", "[1]")
     try:
         read = structure(document, JobDetails)

@@ -128,7 +128,7 @@ def _in_rich(*values: Any, width: int = 400) -> str:
     return file.getvalue()
 
 
-def _marked() -> JobDetails:
+def _job_with_markers() -> JobDetails:
     """Make a job with a marker in each secret."""
     return samples.job_details(
         configuration={"ApiKey": f"{_STEM}-configuration", "ProjectName": f"{_STEM}-plain"},
@@ -302,7 +302,7 @@ def _mime_bundle(value: Any) -> dict[str, str]:
 @pytest.mark.parametrize("find", [lambda job: job, lambda job: job.data, lambda job: job.data.artifact_credentials])
 def test_no_marker_is_shown(find: Any, width: int) -> None:
     """Neither the HTML nor rich's tree nor any type of IPython's mimebundle has a part of a secret, all have masks."""
-    shown = find(_marked())
+    shown = find(_job_with_markers())
     bundle = _mime_bundle(shown)
     assert set(bundle) == {"text/plain", "text/html"}
     assert _STEM not in repr(bundle) + _in_rich(shown, width=width)

@@ -70,7 +70,7 @@ _MAKERS: dict[type[Exception], Callable[[Any], Exception]] = {
 }
 
 
-def _made(cls: Any) -> Any:
+def _make_error(cls: Any) -> Any:
     """Make an error of a class with a value for each of its attributes."""
     for base, make in _MAKERS.items():
         if issubclass(cls, base):
@@ -151,12 +151,15 @@ def test_a_handler_that_catches_errors_of_calls_fails_its_job_in_its_own_words()
 # --- pickles and copies ----------------------------------------------------------------------------------------------
 
 
-def _pickled(error: Exception, *, protocol: int) -> Any:
+def _pickle_and_read(error: Exception, *, protocol: int) -> Any:
     return pickle.loads(pickle.dumps(error, protocol))
 
 
 _TRANSPORTS: dict[str, Callable[[Any], Any]] = {
-    **{f"pickle {protocol}": partial(_pickled, protocol=protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
+    **{
+        f"pickle {protocol}": partial(_pickle_and_read, protocol=protocol)
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }
@@ -166,7 +169,7 @@ _TRANSPORTS: dict[str, Callable[[Any], Any]] = {
 @each_class
 def test_errors_travel_completely(cls: Any, transport: Callable[[Any], Any]) -> None:
     """Class, text, arguments, every attribute and the notes come out of each pickle and copy as they went in."""
-    error = _made(cls)
+    error = _make_error(cls)
     _add_note(error, "while reading job 1")
     arrived = transport(error)
     assert cls is type(arrived)
@@ -179,7 +182,7 @@ def test_errors_travel_completely(cls: Any, transport: Callable[[Any], Any]) -> 
 @each_class
 def test_a_second_journey_changes_nothing(cls: Any) -> None:
     """An error that came out of a pickle can be pickled again."""
-    error = _made(cls)
+    error = _make_error(cls)
     twice = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(error))))
     assert (type(error), error.args, vars(error)) == (type(twice), twice.args, vars(twice))
 
@@ -281,7 +284,7 @@ _ATTRIBUTES: dict[Any, dict[str, Any]] = {
 @pytest.mark.parametrize("cls", _ATTRIBUTES, ids=lambda cls: cls.__name__)
 def test_errors_keep_their_facts(cls: Any) -> None:
     """Each fact is an attribute of the name that the constructor and the docstring give it."""
-    assert _ATTRIBUTES[cls] == vars(_made(cls))
+    assert _ATTRIBUTES[cls] == vars(_make_error(cls))
 
 
 # Errors made without facts.
@@ -312,7 +315,7 @@ def test_a_fact_that_is_not_known_is_none(error: CodePipelineJobError) -> None:
 @pytest.mark.parametrize("cls", _OF_CALLS.values(), ids=_OF_CALLS)
 def test_every_error_of_a_call_takes_the_facts(cls: Any) -> None:
     """The facts that an error was made with are its attributes, by the same names."""
-    error = _made(cls)
+    error = _make_error(cls)
     is_without_call = cls in (exceptions.UnsafeArchiveError, exceptions.WorkerStuckError)
     expected = _UNKNOWN if is_without_call else _FACTS
     assert {name: getattr(error, name) for name in _FACTS} == expected

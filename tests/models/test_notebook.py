@@ -79,7 +79,7 @@ return {
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a notebook that Jupyter has executed."""
-    return notebooks.executed(_CELLS, tmp_path_factory.mktemp("notebook"))
+    return notebooks.execute(_CELLS, tmp_path_factory.mktemp("notebook"))
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])

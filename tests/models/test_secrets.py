@@ -357,10 +357,10 @@ def test_views_of_a_mapping_are_not_pickled(protocol: int) -> None:
     """A pickle of a view, where Python makes one at all, does not hold the values."""
     mapping = _mapping()
     for view in (mapping.keys(), mapping.values(), mapping.items(), iter(mapping)):
-        assert _STEM.encode() not in _pickled(view, protocol)
+        assert _STEM.encode() not in _pickle(view, protocol)
 
 
-def _pickled(value: object, protocol: int) -> bytes:
+def _pickle(value: object, protocol: int) -> bytes:
     try:
         return pickle.dumps(value, protocol)
     except TypeError as refused:

@@ -69,7 +69,7 @@ def job() -> JobDetails:
     return structure(document, JobDetails)
 
 
-def _logged(value: object, template: str = "%s", **extra: object) -> str:
+def _log(value: object, template: str = "%s", **extra: object) -> str:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     records: list[logging.LogRecord] = []
@@ -85,13 +85,13 @@ def _logged(value: object, template: str = "%s", **extra: object) -> str:
     return stream.getvalue() + repr(records[0].__dict__)
 
 
-def _printed(value: object) -> str:
+def _print(value: object) -> str:
     file = io.StringIO()
     print(value, file=file)
     return file.getvalue()
 
 
-def _printed_by_rich(value: object) -> str:
+def _print_by_rich(value: object) -> str:
     console = rich.console.Console(file=io.StringIO(), width=200)
     console.print(value)
     console.print(rich.pretty.Pretty(value, expand_all=True))
@@ -125,7 +125,7 @@ def _traceback(value: object, *, with_rich: bool) -> str:
     raise AssertionError
 
 
-def _warned(value: object) -> str:
+def _warn(value: object) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.warn(f"odd job {value!r}", stacklevel=1)
@@ -162,16 +162,16 @@ _SURFACES: dict[str, Callable[[Any], str]] = {
     "f-string": lambda value: f"{value} {value!s} {value!r} {value!a}",
     "format": "{0} {0!r}".format,
     "%": lambda value: f"%s %r" % (value, value),  # noqa: F541 - it is the surface
-    "print": _printed,
+    "print": _print,
     "pprint": lambda value: pprint.pformat(value, width=20),
     "list and dict": lambda value: f"{[value]} { {'job': value} }",
-    "logging %s": _logged,
-    "logging %r": lambda value: _logged(value, "%r"),
-    "rich": _printed_by_rich,
+    "logging %s": _log,
+    "logging %r": lambda value: _log(value, "%r"),
+    "rich": _print_by_rich,
     "Jupyter": _in_jupyter,
     "asyncio": lambda value: asyncio.run(_in_task(value)),
     "partial": lambda value: repr(functools.partial(print, value)),
-    "warning": _warned,
+    "warning": _warn,
     "KeyError": lambda value: str(KeyError(value)) + repr(KeyError(value)),
     "traceback with locals": lambda value: _traceback(value, with_rich=False),
     "rich's traceback with locals": lambda value: _traceback(value, with_rich=True),

@@ -31,7 +31,7 @@ _SOURCE = Path(cp_thirdparty.__file__).parent
 _PAGES = sorted(path for path in _DOCS.rglob("*.md") if "_build" not in path.parts)
 
 
-def _documented() -> set[str]:
+def _documented_names() -> set[str]:
     inventory = InventoryFile.loads((_SITE / "objects.inv").read_bytes(), uri="")
     return {name for kind, entries in inventory.data.items() if kind.startswith("py:") for name in entries}
 
@@ -50,7 +50,7 @@ def _public_objects() -> Iterator[tuple[str, Any]]:
 
 def test_every_public_name_is_in_the_reference() -> None:
     """Each name of each public module is described, under that module or under the one that users import it from."""
-    documented = _documented()
+    documented = _documented_names()
     last_names = {name.rpartition(".")[2] for name in documented}
     missing = [
         name
@@ -62,7 +62,7 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 def test_every_public_module_is_described() -> None:
     """Each class and function is described by its full name, where it is defined or where a package gives it."""
-    documented = _documented()
+    documented = _documented_names()
     packages = ("cp_thirdparty.artifacts", "cp_thirdparty.testing", "cp_thirdparty.worker")
     missing = []
     for name, value in _public_objects():

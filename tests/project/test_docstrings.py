@@ -53,7 +53,7 @@ def _methods(key: str, owner: type[Any]) -> Iterator[_Described]:
                 yield f"{key}.{member}", function, inspect.getdoc(function) or ""
 
 
-def _undescribed(functions: Iterator[_Described]) -> list[str]:
+def _missing_parameters(functions: Iterator[_Described]) -> list[str]:
     """Return the parameters that are missing where a docstring describes any."""
     return [
         f"{key}: {parameter}"
@@ -82,7 +82,7 @@ def _raises(function: Callable[..., Any]) -> bool:
 @pytest.mark.parametrize("name", _MODULES)
 def test_each_parameter_is_described(name: str) -> None:
     """A docstring that describes parameters describes all of them."""
-    assert _undescribed(_functions(name)) == []
+    assert _missing_parameters(_functions(name)) == []
 
 
 @pytest.mark.parametrize("name", _MODULES)
@@ -109,7 +109,7 @@ class _Example:
 
 def test_what_is_missing_is_found() -> None:
     """The checks see a parameter that is not described, and an error that is kept quiet."""
-    assert _undescribed(_methods("Example", _Example)) == ["Example.__init__: second"]
+    assert _missing_parameters(_methods("Example", _Example)) == ["Example.__init__: second"]
     assert _raises_in_silence(_methods("Example", _Example)) == ["Example.close"]
     with pytest.raises(ValueError, match="1 and 2"):
         _Example(1, 2).close()

@@ -25,7 +25,7 @@ _MISSING = [] if find_spec("aiobotocore") else _ASYNC
 _PUBLIC_MODULES = [name for name, extra in MODULES.items() if extra is None or find_spec(extra)]
 
 
-def _loaded_by(code: str) -> set[str]:
+def _find_loaded_modules(code: str) -> set[str]:
     """Return which modules a fresh interpreter has after running some code, beyond those that it starts with."""
     program = f"import sys; before = set(sys.modules); {code}; print(*sorted(set(sys.modules) - before))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -68,12 +68,16 @@ def test_type_checkers_see_what_is_loaded() -> None:
 
 def test_importing_the_root_loads_nothing_else() -> None:
     """``import cp_thirdparty`` loads the root and what loads names later, and nothing of the standard library."""
-    assert _loaded_by("import cp_thirdparty") == {"cp_thirdparty", "cp_thirdparty._base", "cp_thirdparty._base.lazy"}
+    assert _find_loaded_modules("import cp_thirdparty") == {
+        "cp_thirdparty",
+        "cp_thirdparty._base",
+        "cp_thirdparty._base.lazy",
+    }
 
 
 def test_a_model_loads_neither_botocore_nor_a_higher_layer() -> None:
     """``cp_thirdparty.JobDetails`` loads no botocore, no cattrs, and nothing above the models."""
-    loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.JobDetails")
+    loaded = _find_loaded_modules("import cp_thirdparty; cp_thirdparty.JobDetails")
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
         "cp_thirdparty._base",
         "cp_thirdparty._base.frames",
@@ -115,12 +119,12 @@ _ERRORS = ("_base", "_base.lazy", "_base.text", "enums", "exceptions", "exceptio
 
 def test_the_errors_load_alone() -> None:
     """``cp_thirdparty.exceptions`` loads the errors, the enumerations that they name, and nothing above them."""
-    loaded = _loaded_by("import cp_thirdparty; cp_thirdparty.exceptions")
+    loaded = _find_loaded_modules("import cp_thirdparty; cp_thirdparty.exceptions")
     expected = {f"cp_thirdparty.{name}" for name in _ERRORS}
     assert {name for name in loaded if name.startswith("cp_thirdparty.")} == expected
 
 
-def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:
+def _exported_objects(module: ModuleType) -> Iterator[tuple[str, object]]:
     """Return the exported classes and functions of a module, and the public methods of the classes."""
     for name in module.__all__:
         value = getattr(module, name)
@@ -135,7 +139,7 @@ def _exported(module: ModuleType) -> Iterator[tuple[str, object]]:
 @pytest.mark.parametrize("name", _PUBLIC_MODULES)
 def test_each_public_name_is_described(name: str) -> None:
     """Each exported class and function, and each public method, has a docstring."""
-    exported = _exported(importlib.import_module(name))
+    exported = _exported_objects(importlib.import_module(name))
     assert [each for each, value in exported if not inspect.getdoc(value)] == []
 
 

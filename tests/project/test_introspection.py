@@ -41,7 +41,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def _seen(situation: str) -> Mapping[str, Mapping[str, Any]]:
+def _walk(situation: str) -> Mapping[str, Mapping[str, Any]]:
     """Walk over all public modules in a new interpreter."""
     blocked = {*_SITUATIONS[situation], *_NOT_HERE}
     result = _run("-W", "error", "-m", "support.introspection", *sorted(blocked))
@@ -63,7 +63,7 @@ def _missing(situation: str, module: str) -> set[str]:
 @each_situation
 def test_a_star_import_takes_what_is_there(situation: str) -> None:
     """A star import brings each name of ``__all__``, except those whose extra is missing."""
-    for module, seen in _seen(situation).items():
+    for module, seen in _walk(situation).items():
         expected = set(seen["written"]) - _missing(situation, module)
         # A module without names of an extra is imported by Python itself.
         assert (module, set(seen["star"])) == (module, expected)
@@ -73,7 +73,7 @@ def test_a_star_import_takes_what_is_there(situation: str) -> None:
 @each_situation
 def test_hasattr_is_false_for_what_is_missing(situation: str) -> None:
     """`hasattr` raises nothing: it is false for a name whose extra is missing, and true for all others."""
-    for module, seen in _seen(situation).items():
+    for module, seen in _walk(situation).items():
         expected = {*seen["written"], *NEEDS.get(module, ())} - _missing(situation, module)
         assert (module, set(seen["has"])) == (module, expected)
 
@@ -81,7 +81,7 @@ def test_hasattr_is_false_for_what_is_missing(situation: str) -> None:
 @each_situation
 def test_dir_and_inspect_list_what_is_there(situation: str) -> None:
     """`dir` and `inspect.getmembers` have each public name, and none whose extra is missing."""
-    for module, seen in _seen(situation).items():
+    for module, seen in _walk(situation).items():
         missing = _missing(situation, module)
         for listed in (set(seen["dir"]), set(seen["members"])):
             assert (module, listed & missing) == (module, set())
@@ -91,7 +91,7 @@ def test_dir_and_inspect_list_what_is_there(situation: str) -> None:
 @each_situation
 def test_pydoc_describes_what_is_there(situation: str) -> None:
     """``help()`` shows every public module with its classes and functions."""
-    for module, seen in _seen(situation).items():
+    for module, seen in _walk(situation).items():
         # pydoc shows the value of ``__version__`` under a heading of its own.
         names = set(seen["written"]) - _missing(situation, module) - {"__version__"}
         assert (module, [name for name in names if name not in seen["pydoc"]]) == (module, [])
@@ -100,15 +100,15 @@ def test_pydoc_describes_what_is_there(situation: str) -> None:
 @each_situation
 def test_types_resolve_at_run_time(situation: str) -> None:
     """`typing.get_type_hints` works on every public class, function, method and property."""
-    for module, seen in _seen(situation).items():
+    for module, seen in _walk(situation).items():
         assert (module, seen["unresolved"]) == (module, [])
-    assert sum(seen["hints"] for seen in _seen(situation).values()) > 500
+    assert sum(seen["hints"] for seen in _walk(situation).values()) > 500
 
 
 def test_a_walk_in_this_process_sees_the_same() -> None:
     """The walk has no effect of its own: it sees the same where everything is loaded already."""
-    for module in _seen("as installed"):
-        seen, again = _seen("as installed")[module], walk(module)
+    for module in _walk("as installed"):
+        seen, again = _walk("as installed")[module], walk(module)
         assert (again["star"], sorted(again["has"])) == (seen["star"], sorted(seen["has"]))
         assert again["unresolved"] == []
 

@@ -145,5 +145,5 @@ def test_the_errors_of_the_readme_exist() -> None:
 def test_the_pictures_show_what_the_library_shows(tmp_path: Path) -> None:
     """The README's pictures show what the notebook shows now; otherwise `nox -s picture` must create them again."""
     kept = (picture.PICTURES / "notebook.sha256").read_text(encoding="ascii").strip()
-    assert picture.fingerprint(picture.executed(tmp_path)) == kept
+    assert picture.fingerprint(picture.execute(tmp_path)) == kept
     assert all(f"docs/pictures/notebook-{theme}.png" in _README for theme in picture.THEMES)

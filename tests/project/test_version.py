@@ -39,8 +39,8 @@ def test_the_lower_bounds_are_those_that_are_tested() -> None:
     wanted = [*project["project"]["dependencies"], *extras["artifacts"]]  # the other extras have no old version to hold
     bounds = dict(re.findall(r"([a-z0-9-]+)>=([0-9.]+)", " ".join(wanted)))
     tested = dict(dependency.split("==") for dependency in project["dependency-groups"]["lowest"])
-    assert {dependency: _padded(version) for dependency, version in tested.items()} == {
-        dependency: _padded(version) for dependency, version in bounds.items()
+    assert {dependency: _pad(version) for dependency, version in tested.items()} == {
+        dependency: _pad(version) for dependency, version in bounds.items()
     }
 
 
@@ -50,7 +50,7 @@ def test_the_matrix_has_each_declared_python() -> None:
     tomllib: Any = importlib.import_module("tomllib")
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
-    declared = sorted(classifiers, key=_padded)
+    declared = sorted(classifiers, key=_pad)
     tested = set(re.findall(r"Case\(\"(3\.\d+)\"", (_ROOT / "noxfile.py").read_text(encoding="utf-8")))
     assert tested == set(declared)
     assert project["requires-python"] == f">={declared[0]}"
@@ -65,6 +65,6 @@ def test_hooks_and_group_lint_use_the_same_versions() -> None:
     assert set(hooks) == set(group) - {requirement for requirement in group if requirement.startswith("pre-commit>=")}
 
 
-def _padded(version: str) -> tuple[int, ...]:
+def _pad(version: str) -> tuple[int, ...]:
     numbers = [int(part) for part in version.split(".")]
     return tuple(numbers + [0] * (3 - len(numbers)))

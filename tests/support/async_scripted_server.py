@@ -50,24 +50,24 @@ def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[Asked], Respon
 
 
 @pytest.fixture(scope="module")
-def _scripted() -> Iterator[tuple[Script, ScriptedServer]]:
+def _serve_script() -> Iterator[tuple[Script, ScriptedServer]]:
     script = Script()
     with ScriptedServer(script) as server:
         yield script, server
 
 
 @pytest.fixture
-def script(_scripted: tuple[Script, ScriptedServer]) -> Script:
+def script(_serve_script: tuple[Script, ScriptedServer]) -> Script:
     """Give what the server returns; a test starts with good responses."""
-    _scripted[0].answer = good
-    return _scripted[0]
+    _serve_script[0].answer = good
+    return _serve_script[0]
 
 
 @pytest.fixture
-def server(_scripted: tuple[Script, ScriptedServer], script: Script) -> ScriptedServer:  # noqa: ARG001 - puts it back
+def server(_serve_script: tuple[Script, ScriptedServer], script: Script) -> ScriptedServer:  # noqa: ARG001 - puts it back
     """Give the server, which was asked nothing so far."""
-    _scripted[1].asked.clear()
-    return _scripted[1]
+    _serve_script[1].asked.clear()
+    return _serve_script[1]
 
 
 def session() -> Any:

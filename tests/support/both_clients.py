@@ -82,7 +82,7 @@ _OPEN: list[_Face] = []
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _closed() -> Iterator[None]:
+def _close_all() -> Iterator[None]:
     """Close all that the tests of a file have made."""
     yield
     while _OPEN:

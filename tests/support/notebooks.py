@@ -32,7 +32,7 @@ _FLAGS = [
 _SECONDS = 120
 
 
-def executed(cells: Iterable[str], directory: Path, *, hidden: str = "") -> Path:
+def execute(cells: Iterable[str], directory: Path, *, hidden: str = "") -> Path:
     """
     Run a notebook of these cells and return where it lies.
 

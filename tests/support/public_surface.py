@@ -93,7 +93,9 @@ def _describe_class(name: str, cls: type, names: dict[int, str]) -> Iterator[str
 
 def _own_members(cls: type) -> dict[str, str]:
     annotations = inspect.get_annotations(cls)
-    found = {name: f"attribute {_written(hint)}" for name, hint in annotations.items() if not name.startswith("_")}
+    found = {
+        name: f"attribute {_annotation_text(hint)}" for name, hint in annotations.items() if not name.startswith("_")
+    }
     for name, value in vars(cls).items():
         if name.startswith("_"):
             continue
@@ -108,7 +110,7 @@ def _own_members(cls: type) -> dict[str, str]:
     return found
 
 
-def _written(annotation: Any) -> str:
+def _annotation_text(annotation: Any) -> str:
     """Return an annotation as it is written; a TypedDict keeps it in a ForwardRef."""
     return str(getattr(annotation, "__forward_arg__", annotation))
 

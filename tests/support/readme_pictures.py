@@ -50,9 +50,9 @@ _FORMAT = "f\"The key is {details.data.action_configuration.configuration['ApiKe
 _HEIGHT = "return Math.ceil(document.querySelector('main').getBoundingClientRect().bottom)"
 
 
-def executed(directory: Path) -> Path:
+def execute(directory: Path) -> Path:
     """Execute the notebook in a directory."""
-    return notebooks.executed([_READ, _FORMAT], directory, hidden=_SERVICE)
+    return notebooks.execute([_READ, _FORMAT], directory, hidden=_SERVICE)
 
 
 def fingerprint(notebook: Path) -> str:
@@ -70,7 +70,7 @@ def make(pictures: Path) -> None:
     """Make the pictures, and note what is on them."""
     pictures.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        notebook = executed(Path(temporary))
+        notebook = execute(Path(temporary))
         for theme in THEMES:
             page = notebooks.as_page(notebook, theme)
             _, height = notebooks.document(page, width=WIDTH, script=_HEIGHT)

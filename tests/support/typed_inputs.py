@@ -56,7 +56,7 @@ def _execution(text: str, error: str, *, aws: bool | None = True) -> Refused:
     return Refused(succeed("--execution-details", text), f"--execution-details: {error}", aws)
 
 
-def _malformed(text: str, *, aws: bool = True) -> Refused:
+def _malformed_input(text: str, *, aws: bool = True) -> Refused:
     return Refused(succeed("--execution-details", text), _FORM, aws)
 
 
@@ -210,7 +210,7 @@ REFUSED = (
     _type("category=Test", "required field missing: owner; required field missing: provider"),
     _document({"currentRevision": {"revision": "r"}}, "required field missing: currentRevision.changeIdentifier"),
     # --- empty values -------------------------------------------------------------------------------------------------
-    _malformed(""),
+    _malformed_input(""),
     _execution("{}", "must not be empty", aws=False),
     _execution("summary=", "summary: must have 1 to 2048 characters"),
     _execution('{"summary": null}', "summary: must not be null"),
@@ -227,23 +227,23 @@ REFUSED = (
     Refused(succeed("--continuation-token", ""), "--continuation-token: must have 1 to 2048 characters", True),
     Refused(("acknowledge-third-party-job", *JOB, "--nonce", ""), "--nonce: must have 1 to 50 characters", True),
     # --- malformed shorthand, JSON and YAML ---------------------------------------------------------------------------
-    _malformed("summary"),
-    _malformed("=x"),
-    _malformed("summary:x"),
-    *(_malformed(f"summary={text}") for text in ("[a", "{a=b", "{a", "[a,b]c", "{}}", "[" * 5000, "{a=" * 5000)),
-    _malformed("summary=a,'b"),
-    _malformed("summary=done,"),
-    _malformed(",summary=done"),
-    _malformed("summary=a,,percentComplete=5", aws=False),
-    _malformed("summary='a'b"),
-    _malformed("summary='a'externalExecutionId=x"),
-    _malformed("summary='a, percentComplete=5"),
-    _malformed("summary=it's"),
-    _malformed("summary==a"),
-    _malformed("summary=x}"),
-    _malformed(r"summary=a\,percentComplete='5'"),
-    _malformed("[]"),
-    _malformed("null"),
+    _malformed_input("summary"),
+    _malformed_input("=x"),
+    _malformed_input("summary:x"),
+    *(_malformed_input(f"summary={text}") for text in ("[a", "{a=b", "{a", "[a,b]c", "{}}", "[" * 5000, "{a=" * 5000)),
+    _malformed_input("summary=a,'b"),
+    _malformed_input("summary=done,"),
+    _malformed_input(",summary=done"),
+    _malformed_input("summary=a,,percentComplete=5", aws=False),
+    _malformed_input("summary='a'b"),
+    _malformed_input("summary='a'externalExecutionId=x"),
+    _malformed_input("summary='a, percentComplete=5"),
+    _malformed_input("summary=it's"),
+    _malformed_input("summary==a"),
+    _malformed_input("summary=x}"),
+    _malformed_input(r"summary=a\,percentComplete='5'"),
+    _malformed_input("[]"),
+    _malformed_input("null"),
     _execution("{summary=x}", "must be valid JSON"),
     _execution('{"summary": "a"} x', "must be valid JSON"),
     _document("summary=x", "must be valid JSON"),

@@ -167,7 +167,7 @@ def test_settings_hold_for_custom_jobs(clock: ManualClock) -> None:
             client.get_job_details(second.id)
 
 
-def _claimed(states: States) -> str:
+def _claim_job(states: States) -> str:
     action = states.start_action(
         _CUSTOM,
         client_id=None,
@@ -197,7 +197,7 @@ def test_output_variables_that_the_service_refuses(token: str | None, variables:
         continuation_token=token, current_revision=None, execution_details=None, output_variables=variables
     )
     with pytest.raises(Exception, match=code):
-        states.put_success(_claimed(states), None, success)
+        states.put_success(_claim_job(states), None, success)
 
 
 _TYPE = '{"category": "Test", "owner": "Custom", "provider": "p", "version": "1"}'

@@ -214,7 +214,7 @@ def test_our_client_sends_again(service: LocalCodePipeline, action: Action) -> N
 # --- which request gets which fault -----------------------------------------------------------------------------------
 
 
-def _taken(faults: Faults, count: int, operation: str = "PollForThirdPartyJobs") -> list[Fault | None]:
+def _take_faults(faults: Faults, count: int, operation: str = "PollForThirdPartyJobs") -> list[Fault | None]:
     return [faults.take(operation) for _ in range(count)]
 
 
@@ -225,17 +225,17 @@ def test_faults_come_in_the_order_in_which_they_were_added() -> None:
     faults.add("GetThirdPartyJobDetails", LostAnswer())
     faults.add("PollForThirdPartyJobs", ServerError())
     assert repr(faults).startswith("<Faults: {'PollForThirdPartyJobs': [")
-    assert _taken(faults, 4) == [Throttling(), Throttling(), ServerError(), None]
-    assert _taken(faults, 2, "GetThirdPartyJobDetails") == [LostAnswer(), None]
+    assert _take_faults(faults, 4) == [Throttling(), Throttling(), ServerError(), None]
+    assert _take_faults(faults, 2, "GetThirdPartyJobDetails") == [LostAnswer(), None]
 
 
 def test_a_fault_can_stay_until_it_is_cleared() -> None:
     """With ``times=None`` a fault never ends, and clearing ends all."""
     faults = Faults()
     faults.add("PollForThirdPartyJobs", Delay(1.0), times=None)
-    assert _taken(faults, 100) == [Delay(1.0)] * 100
+    assert _take_faults(faults, 100) == [Delay(1.0)] * 100
     faults.clear()
-    assert _taken(faults, 1) == [None]
+    assert _take_faults(faults, 1) == [None]
 
 
 def test_threads_share_the_faults() -> None:
@@ -246,7 +246,7 @@ def test_threads_share_the_faults() -> None:
 
     def take(_: int) -> int:
         start.wait()
-        return sum(fault is not None for fault in _taken(faults, 100))
+        return sum(fault is not None for fault in _take_faults(faults, 100))
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(take, range(8))) == 500

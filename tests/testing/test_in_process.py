@@ -40,7 +40,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-def _attached(service: LocalCodePipeline, **settings: Any) -> Any:
+def _attach_client(service: LocalCodePipeline, **settings: Any) -> Any:
     expected: dict[str, Any] = {
         "region_name": service.region_name,
         "aws_access_key_id": service.access_key_id,
@@ -70,7 +70,7 @@ def test_a_job_goes_its_way_without_a_socket(service: LocalCodePipeline) -> None
 def test_a_partner_s_own_client_is_attached(service: LocalCodePipeline, endpoint_url: str | None) -> None:
     """A client of botocore reaches the service whatever its endpoint is, with signatures that are checked."""
     action = service.start_action(_ACTION_TYPE, client_id="client-1")
-    raw = _attached(service, endpoint_url=endpoint_url)
+    raw = _attach_client(service, endpoint_url=endpoint_url)
     expected = [{"clientId": "client-1", "jobId": action.jobs[0].id}]
     answer = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
     assert answer["jobs"] == expected
@@ -80,7 +80,7 @@ def test_a_partner_s_own_client_is_attached(service: LocalCodePipeline, endpoint
 
 def test_an_attached_client_must_sign_well(service: LocalCodePipeline) -> None:
     """Without HTTP, too, a wrong secret is refused."""
-    raw = _attached(service, aws_secret_access_key="another")
+    raw = _attach_client(service, aws_secret_access_key="another")
     with pytest.raises(ClientError, match="InvalidSignatureException"):
         raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
     raw.close()
@@ -88,7 +88,7 @@ def test_an_attached_client_must_sign_well(service: LocalCodePipeline) -> None:
 
 def test_other_operations_do_not_get_away(service: LocalCodePipeline) -> None:
     """An operation that the service does not have is refused, and not sent to AWS."""
-    raw = _attached(service, config=Config(retries={"total_max_attempts": 1}))
+    raw = _attach_client(service, config=Config(retries={"total_max_attempts": 1}))
     with pytest.raises(ClientError, match="UnknownOperationException"):
         raw.list_pipelines()
     assert [(record.operation_name, record.status_code) for record in service.requests] == [(None, 400)]

@@ -40,7 +40,7 @@ def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def _served(*arguments: str) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def _run_program(*arguments: str) -> Generator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """Run the program, and give what it prints about itself."""
     command = [sys.executable, "-m", "cp_thirdparty.testing", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
@@ -76,7 +76,7 @@ def _file(tmp_path: Path, content: object) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_job_waits_for_a_client_and_a_signal_ends_the_program(number: signal.Signals) -> None:
     """One line has enough for a complete job; a signal ends the program, which reports the action."""
-    with _served() as (child, line):
+    with _run_program() as (child, line):
         raw = _client(line)
         (job,) = raw.poll_for_third_party_jobs(actionTypeId=line["actionTypeId"])["jobs"]
         assert job["clientId"] == line["clientId"]
@@ -95,7 +95,7 @@ def test_the_port_can_be_chosen() -> None:
     """The program listens on the given port, and a second one on the same port prints an error line and ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with _served("--port", str(port)) as (_, line):
+    with _run_program("--port", str(port)) as (_, line):
         assert line["endpointUrl"] == f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "cp_thirdparty.testing", "--port", str(port)]
         second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -139,7 +139,7 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
         "clients": _CLIENTS,
         "actions": [{**_ACTION, "configuration": {"ApiKey": "xMARKERx-key"}}, _ACTION],
     }
-    with _served("--scenario", str(_file(tmp_path, scenario))) as (_, line):
+    with _run_program("--scenario", str(_file(tmp_path, scenario))) as (_, line):
         assert (line["clientId"], line["clientToken"]) == (_CLIENT_ID, "xMARKERx-token")
         assert line["actionTypeId"] == _TYPE_ID
         raw = _client(line)

@@ -123,11 +123,11 @@ def test_inputs_arrive_as_they_were_sent(
     assert _plain(service.requests[-1].parameters) == _seconds(parameters)
 
 
-def _served(shape_of: str) -> st.SearchStrategy[Any]:
+def _response_values(shape_of: str) -> st.SearchStrategy[Any]:
     return _values(_SERVICE.operation_model(shape_of).output_shape)
 
 
-@given(answer=_served("GetThirdPartyJobDetails").filter(lambda answer: _is_whole(answer.get("jobDetails"))))
+@given(answer=_response_values("GetThirdPartyJobDetails").filter(lambda answer: _is_whole(answer.get("jobDetails"))))
 def test_details_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, answer: Any) -> None:
     """Details that the model allows reach botocore's caller as the states have them."""
     details = structure(answer["jobDetails"], JobDetails)
@@ -141,7 +141,7 @@ def _is_whole(details: Any) -> bool:
     return details is not None and {"id", "data", "nonce"} <= set(details)
 
 
-@given(answer=_served("PollForThirdPartyJobs"))
+@given(answer=_response_values("PollForThirdPartyJobs"))
 def test_jobs_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, answer: Any) -> None:
     """The jobs of a poll reach botocore's caller as the states have them."""
     jobs = tuple(

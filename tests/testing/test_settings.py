@@ -26,7 +26,7 @@ def _service(**settings: Any) -> LocalCodePipeline:
     return made
 
 
-def _claimed(service: LocalCodePipeline, client: ThirdPartyJobClient, **options: Any) -> str:
+def _claim_job(service: LocalCodePipeline, client: ThirdPartyJobClient, **options: Any) -> str:
     job = service.start_action(_ACTION_TYPE, client_id="client-1", **options).jobs[0]
     client.acknowledge_third_party_job(job.id, nonce=job.nonce, client_token=_TOKEN)
     return job.id
@@ -175,7 +175,7 @@ def test_made_up_credentials_are_renewed_by_reading_again() -> None:
     clock = ManualClock()
     service = _service(clock=clock)
     with service.client(in_process=True) as client:
-        job_id = _claimed(service, client)
+        job_id = _claim_job(service, client)
         first = _read(client, job_id)
         assert None not in (first.access_key_id, first.secret_access_key, first.session_token)
         clock.advance(600)
@@ -195,7 +195,7 @@ def test_the_lifetime_is_settable() -> None:
     clock = ManualClock()
     service = _service(clock=clock, credential_lifetime=5)
     with service.client(in_process=True) as client:
-        credentials = _read(client, _claimed(service, client))
+        credentials = _read(client, _claim_job(service, client))
     clock.advance(4.9)
     assert service.credentials_are_valid(credentials)
     clock.advance(0.1)
@@ -208,7 +208,7 @@ def test_fixed_credentials_hold_again_after_each_reading() -> None:
     service = _service(clock=clock)
     fixed = ArtifactCredentials(access_key_id="a", secret_access_key="s", session_token="t")
     with service.client(in_process=True) as client:
-        job_id = _claimed(service, client, artifact_credentials=fixed)
+        job_id = _claim_job(service, client, artifact_credentials=fixed)
         assert not service.credentials_are_valid(fixed)
         assert _read(client, job_id) == fixed
         clock.advance(899)
@@ -226,7 +226,7 @@ def test_a_function_makes_the_credentials() -> None:
     clock = ManualClock()
     service = _service(clock=clock)
     with service.client(in_process=True) as client:
-        job_id = _claimed(service, client, artifact_credentials=lambda: next(source))
+        job_id = _claim_job(service, client, artifact_credentials=lambda: next(source))
         assert _read(client, job_id) == made[0]
         client.put_third_party_job_success_result(job_id, client_token=_TOKEN, continuation_token="run-1")
         clock.advance(30)
@@ -244,7 +244,7 @@ def test_a_function_may_call_the_service() -> None:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
             return ArtifactCredentials(access_key_id="a")
 
-        assert _read(client, _claimed(service, client, artifact_credentials=make)) is not None
+        assert _read(client, _claim_job(service, client, artifact_credentials=make)) is not None
 
 
 def _fails() -> ArtifactCredentials:
@@ -260,7 +260,7 @@ def test_a_function_that_fails_is_an_internal_failure(source: Callable[[], Any],
     """What goes wrong in the function reaches the caller by its type, and nothing else of it."""
     service = _service()
     with service.client(in_process=True) as client:
-        job_id = _claimed(service, client, artifact_credentials=source)
+        job_id = _claim_job(service, client, artifact_credentials=source)
         with pytest.raises(exceptions.ServiceError, match=f"The local CodePipeline failed with {error}") as caught:
             _read(client, job_id)
     assert caught.value.code == "InternalFailure"

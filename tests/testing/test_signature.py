@@ -102,14 +102,14 @@ def test_a_session_token_that_nobody_asked_for_is_refused() -> None:
         assert _poll(service, aws_session_token=None) == []
 
 
-def _skewed(seconds: float) -> LocalCodePipeline:
+def _service_with_skew(seconds: float) -> LocalCodePipeline:
     return LocalCodePipeline(wall_clock=lambda: time.time() + seconds)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(400, "Signature expired"), (-400, "Signature not yet current")])
 def test_a_skewed_clock_gets_its_offset(seconds: float, words: str) -> None:
     """A clock that is wrong by more than 5 minutes gets an error, and our client computes the offset."""
-    with _skewed(seconds) as service:
+    with _service_with_skew(seconds) as service:
         with service.client() as client, pytest.raises(exceptions.ClockSkewError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
         assert caught.value.code == "InvalidSignatureException"
@@ -122,7 +122,7 @@ def test_a_skewed_clock_gets_its_offset(seconds: float, words: str) -> None:
 @pytest.mark.parametrize("seconds", [200, -200])
 def test_a_little_skew_passes(seconds: float) -> None:
     """Within the 5 minutes a clock may be wrong."""
-    with _skewed(seconds) as service, service.client() as client:
+    with _service_with_skew(seconds) as service, service.client() as client:
         assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
 
 
@@ -149,7 +149,7 @@ _CHECK = SignatureCheck(
 )
 
 
-def _signed(target: str = "/", **headers: str) -> HttpRequest:
+def _signed_request(target: str = "/", **headers: str) -> HttpRequest:
     """Sign a request as botocore does."""
     request = AWSRequest(method="POST", url=f"http://127.0.0.1:1{target}", data=b"{}", headers=headers)
     SigV4Auth(Credentials("AKIDEXAMPLE", _SECRET), "codepipeline", "us-east-1").add_auth(request)
@@ -169,8 +169,8 @@ def _with(request: HttpRequest, **headers: str) -> HttpRequest:
     return attrs.evolve(request, headers={**request.headers, **named})
 
 
-def _reworded(old: str, new: str) -> HttpRequest:
-    request = _signed()
+def _reword_authorization(old: str, new: str) -> HttpRequest:
+    request = _signed_request()
     authorization = request.headers["authorization"]
     assert old in authorization
     return _with(request, authorization=authorization.replace(old, new))
@@ -179,7 +179,7 @@ def _reworded(old: str, new: str) -> HttpRequest:
 @pytest.mark.parametrize("target", ["/", "/a%20path?b=2&a=1", "/?a"])
 def test_whatever_was_signed_is_recomputed(target: str) -> None:
     """Paths, queries and further signed headers count as they were sent; headers that were not signed do not."""
-    request = _signed(target, **{"X-Custom": "  two   words ", "Content-Type": "application/json"})
+    request = _signed_request(target, **{"X-Custom": "  two   words ", "Content-Type": "application/json"})
     _CHECK.check(_with(request, user_agent="anything", x_later="anything"))
 
 
@@ -207,20 +207,20 @@ def test_the_host_must_be_signed() -> None:
 def test_a_wrong_scope_is_reported_as_such(old: str, new: str) -> None:
     """A signature for another region or service hears what it should be for."""
     with pytest.raises(BadRequestError) as caught:
-        _CHECK.check(_reworded(old, new))
+        _CHECK.check(_reword_authorization(old, new))
     assert "must be for us-east-1/codepipeline/aws4_request" in caught.value.message
 
 
 def test_a_checksum_header_may_be_signed() -> None:
     """Some SDKs send and sign the checksum of the body."""
     _CHECK.check(
-        _signed(**{"X-Amz-Content-SHA256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"})
+        _signed_request(**{"X-Amz-Content-SHA256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"})
     )
 
 
 def test_a_date_header_will_do() -> None:
     """A signature may go by the ``Date`` header in place of ``X-Amz-Date``."""
-    request = _signed(Date="to be replaced")
+    request = _signed_request(Date="to be replaced")
     assert "x-amz-date" not in request.headers
     _CHECK.check(request)
 
@@ -235,27 +235,27 @@ def test_a_date_header_will_do() -> None:
 )
 def test_what_changes_on_the_way_is_noticed(changed: dict[str, Any]) -> None:
     """A body, path or method that was not signed so is refused."""
-    assert _code(attrs.evolve(_signed(), **changed)) == "InvalidSignatureException"
+    assert _code(attrs.evolve(_signed_request(), **changed)) == "InvalidSignatureException"
 
 
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
-        (_with(_signed(), host="elsewhere"), "InvalidSignatureException"),
-        (_reworded("host;", "host;x-missing;"), "InvalidSignatureException"),
-        (_reworded("SignedHeaders=host;", "SignedHeaders="), "InvalidSignatureException"),
-        (_reworded("/us-east-1/", "/us-west-1/"), "InvalidSignatureException"),
-        (_reworded("/codepipeline/", "/s3/"), "InvalidSignatureException"),
-        (_reworded("/aws4_request", ""), "InvalidSignatureException"),
-        (_reworded("Signature=", "Signature=é"), "InvalidSignatureException"),
-        (_reworded("AKIDEXAMPLE", "xMARKERx"), "UnrecognizedClientException"),
-        (_reworded("Credential=", "Credentials="), "IncompleteSignatureException"),
-        (_reworded("SignedHeaders=host;x-amz-date", "SignedHeaders="), "IncompleteSignatureException"),
-        (_reworded("Signature=", "Signature"), "IncompleteSignatureException"),
-        (_reworded("AWS4-HMAC-SHA256", "Bearer"), "IncompleteSignatureException"),
-        (_with(_signed(), authorization=""), "IncompleteSignatureException"),
-        (_with(_signed(), x_amz_date="xMARKERx"), "IncompleteSignatureException"),
-        (_with(_signed(), x_amz_date="20000101T000000Z"), "InvalidSignatureException"),
+        (_with(_signed_request(), host="elsewhere"), "InvalidSignatureException"),
+        (_reword_authorization("host;", "host;x-missing;"), "InvalidSignatureException"),
+        (_reword_authorization("SignedHeaders=host;", "SignedHeaders="), "InvalidSignatureException"),
+        (_reword_authorization("/us-east-1/", "/us-west-1/"), "InvalidSignatureException"),
+        (_reword_authorization("/codepipeline/", "/s3/"), "InvalidSignatureException"),
+        (_reword_authorization("/aws4_request", ""), "InvalidSignatureException"),
+        (_reword_authorization("Signature=", "Signature=é"), "InvalidSignatureException"),
+        (_reword_authorization("AKIDEXAMPLE", "xMARKERx"), "UnrecognizedClientException"),
+        (_reword_authorization("Credential=", "Credentials="), "IncompleteSignatureException"),
+        (_reword_authorization("SignedHeaders=host;x-amz-date", "SignedHeaders="), "IncompleteSignatureException"),
+        (_reword_authorization("Signature=", "Signature"), "IncompleteSignatureException"),
+        (_reword_authorization("AWS4-HMAC-SHA256", "Bearer"), "IncompleteSignatureException"),
+        (_with(_signed_request(), authorization=""), "IncompleteSignatureException"),
+        (_with(_signed_request(), x_amz_date="xMARKERx"), "IncompleteSignatureException"),
+        (_with(_signed_request(), x_amz_date="20000101T000000Z"), "InvalidSignatureException"),
     ],
 )
 def test_a_bad_header_is_refused(request_: HttpRequest, code: str) -> None:
@@ -266,7 +266,7 @@ def test_a_bad_header_is_refused(request_: HttpRequest, code: str) -> None:
 @pytest.mark.parametrize("date", [None, "yesterday", formatdate(0)])
 def test_a_time_must_be_there(date: str | None) -> None:
     """Without a time that can be read a signature is incomplete; an old one is refused."""
-    request = _signed()
+    request = _signed_request()
     headers = {name: value for name, value in request.headers.items() if name != "x-amz-date"}
     if date is not None:
         headers["date"] = date

@@ -59,7 +59,7 @@ class _Parser:
         values = [value]
         while (comma := _COMMA.match(self._text, self._at)) and not _NAME.match(self._text, comma.end()):
             self._at = comma.end()
-            values.append(read(self._quoted() if self._is_quote() else self._plain(_NEXT_PLAIN)))
+            values.append(read(self._parse_quoted() if self._is_quote() else self._plain(_NEXT_PLAIN)))
         return value if len(values) == 1 else values
 
     def _bounded_value(self, read: Callable[[str], str]) -> Any:
@@ -69,7 +69,7 @@ class _Parser:
             return self._items("]", lambda: self._bounded_value(read))
         if first == "{":
             return _to_object(self._items("}", lambda: self._member(self._bounded_value)))
-        value = read(self._quoted() if self._is_quote() else self._plain(_PLAIN))
+        value = read(self._parse_quoted() if self._is_quote() else self._plain(_PLAIN))
         self._take(_SPACE)
         return value
 
@@ -90,7 +90,7 @@ class _Parser:
     def _is_quote(self) -> bool:
         return self._text.startswith(("'", '"'), self._at)
 
-    def _quoted(self) -> str:
+    def _parse_quoted(self) -> str:
         """Parse a quoted value.  A backslash has the effect that it has in the AWS CLI."""
         match = self._take(_QUOTED)
         return re.sub(rf"\\([\\{match['quote']}])", r"\1", match["text"])

@@ -175,7 +175,7 @@ class AsyncioClient(JobClientBase):
             return self
         if self._client is not None:
             raise InvalidRequestError("client", "must not be entered again before it is closed")
-        client = await self._recipe.made()
+        client = await self._recipe.create()
         if isinstance(client, ThirdPartyError):
             raise client
         if self._client is not None:  # another task was faster
@@ -282,8 +282,8 @@ class _Recipe:
     config: AioConfig
     settings: Mapping[str, Any]
 
-    async def made(self) -> AioBaseClient | ThirdPartyError:
-        """Make a client of aiobotocore, or return the error."""
+    async def create(self) -> AioBaseClient | ThirdPartyError:
+        """Create a client of aiobotocore, or return the error."""
         redaction.install()
         session = self.session
         try:
