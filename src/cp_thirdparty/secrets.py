@@ -48,19 +48,14 @@ class SecretStr:
         # Not __init__, which anyone could call a second time.
         if isinstance(value, str):
             # str.__str__ makes a plain str of a subclass, whose own __str__ could give another text.
-            return cls.of_plain(str.__str__(value))
+            return cls._of_plain(str.__str__(value))
         kind = type(value).__name__
         del value  # it may be the secret in another type, and this frame is in the traceback
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
     @classmethod
-    def of_plain(cls, value: str) -> SecretStr:
-        """
-        Create one from a string that is not checked.
-
-        Args:
-            value: It must be a plain ``str``, of no subclass.
-        """
+    def _of_plain(cls, value: str) -> SecretStr:
+        """Create one from a plain ``str``, of no subclass, which is not checked."""
         self = _new_object(cls)
         _set_reveal(self, value.__str__)
         return self
@@ -176,16 +171,11 @@ class SecretMapping(Mapping[str, SecretStr]):
         if wrong_type is not None:
             del entries, plain
             raise TypeError(f"SecretMapping takes a mapping of str to str or SecretStr, not {wrong_type}")
-        return cls.of_plain(plain)
+        return cls._of_plain(plain)
 
     @classmethod
-    def of_plain(cls, plain: dict[str, str]) -> SecretMapping:
-        """
-        Create one of a dictionary that is neither copied nor checked.
-
-        Args:
-            plain: Nobody else may hold it, and its keys and values must be plain ``str``.
-        """
+    def _of_plain(cls, plain: dict[str, str]) -> SecretMapping:
+        """Create one of a dictionary of plain ``str`` that nobody else holds; it is neither copied nor checked."""
         self = _new_object(cls)
         _set_mapping_reveal(self, plain.__getitem__)
         return self

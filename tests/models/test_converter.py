@@ -773,3 +773,33 @@ def test_a_response_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]
     else:
         assert document["jobDetails"] != unstructure(structure(_saved_answer(), JobDetails), secrets="reveal")
         assert structure(document, JobDetails) == read
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _WithDefault:
+    number: int = 5
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _WithPrivateField:
+    _name: str
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _WithStep:
+    name: str
+
+    def __attrs_post_init__(self) -> None:
+        """Do what a draft would leave out."""
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class _WithUnsetField:
+    name: str = attrs.field(init=False)
+
+
+@pytest.mark.parametrize("model", [_WithDefault, _WithPrivateField, _WithStep, _WithUnsetField])
+def test_class_that_a_draft_would_build_wrongly_is_refused(model: type[Any]) -> None:
+    """The fast hook assigns what was read and calls no ``__init__``, so it is not made for a class that needs one."""
+    with pytest.raises(TypeError, match=f"{model.__name__}: cannot be read as a draft"):
+        make_converter(detailed=False).get_structure_hook(model)

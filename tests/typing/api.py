@@ -343,7 +343,6 @@ def job_status(status: JobStatus) -> str:
 def secrets(secret: SecretStr, optional: SecretStr | None) -> None:
     """Hide and show strings."""
     assert_type(SecretStr("value"), SecretStr)
-    assert_type(SecretStr.of_plain("value"), SecretStr)
     assert_type(SecretStr.wrap("value"), SecretStr)
     assert_type(SecretStr.wrap(secret), SecretStr)
     assert_type(secret.get_secret_value(), str)

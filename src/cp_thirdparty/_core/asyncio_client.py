@@ -109,19 +109,8 @@ class AsyncioClient(JobClientBase):
         Use it as ``async with cls.create(...) as client:``, where ``cls`` is the class.  After it was closed it may be
         entered again, in another event loop too.
 
-        Args:
-            region_name: As for `cp_thirdparty.ThirdPartyJobClient.create`, like all that is not described here.
-            profile_name: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-            endpoint_url: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-            verify: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-            sign_request: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-            connect_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-            read_timeout: As for `cp_thirdparty.ThirdPartyJobClient.create`.
-            deadline: As for the class.
-            session: An aiobotocore session to use instead of a new one; a botocore or boto3 session cannot be used.
-            config: Settings of botocore or aiobotocore that override all others of this list.
-            wire_logs: As for the class.
-            on_call: As for the class.
+        The arguments are those of `cp_thirdparty.ThirdPartyJobClient.create`.  ``session`` must be an aiobotocore
+        session if it is given, and ``config`` may have settings of aiobotocore too.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can find, such as

