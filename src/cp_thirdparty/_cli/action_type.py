@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from cp_thirdparty._base import limits
+from cp_thirdparty._cli.click_parts import single
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import CommandError
 from cp_thirdparty._cli.imports import load_object
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.parameters import read_model
-from cp_thirdparty._cli.single import single
 from cp_thirdparty.configuration import action_type_properties
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.enums import ActionOwner

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 import click
 
+from cp_thirdparty._cli.click_parts import single
 from cp_thirdparty._cli.commands import create_client, quiet
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_call, describe_error
@@ -15,7 +16,6 @@ from cp_thirdparty._cli.journals import open_journal
 from cp_thirdparty._cli.options import Settings, pick_options, token_options
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.parameters import find_token, read_model
-from cp_thirdparty._cli.single import single
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import (
     AccessDeniedError,

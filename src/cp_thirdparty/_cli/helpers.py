@@ -12,9 +12,9 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from cp_thirdparty._base.text import escape
+from cp_thirdparty._cli.click_parts import single
 from cp_thirdparty._cli.errors import OTHER, USAGE, CommandError
 from cp_thirdparty._cli.output import write
-from cp_thirdparty._cli.single import single
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
 

@@ -8,10 +8,9 @@ from typing import cast
 
 import click
 
+from cp_thirdparty._cli.click_parts import Group, version_option
 from cp_thirdparty._cli.errors import CommandError, describe_error, suggest
-from cp_thirdparty._cli.groups import Group
 from cp_thirdparty._cli.output import warn
-from cp_thirdparty._cli.version import version_option
 
 __all__ = ["Program", "run"]
 

@@ -14,16 +14,15 @@ from botocore import xform_name
 
 from cp_thirdparty._base.text import escape, show
 from cp_thirdparty._cli.aws_settings import AwsSettings
+from cp_thirdparty._cli.click_parts import Group, single
 from cp_thirdparty._cli.commands import create_client, quiet
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
 from cp_thirdparty._cli.formats import compile_query, format_document
-from cp_thirdparty._cli.groups import Group
 from cp_thirdparty._cli.imports import load_object
 from cp_thirdparty._cli.operations import CLIENT_TOKEN, JOB_ID
 from cp_thirdparty._cli.options import Settings, option_of, pick_options, token_options
 from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
 from cp_thirdparty._cli.parameters import find_token, read_one
-from cp_thirdparty._cli.single import single
 from cp_thirdparty._structuring.strict_input import read_input
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.client import ThirdPartyJobClient

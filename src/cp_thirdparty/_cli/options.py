@@ -8,10 +8,9 @@ from typing import Any
 import attrs
 import click
 
+from cp_thirdparty._cli.click_parts import single, version_option
 from cp_thirdparty._cli.formats import FORMATS
 from cp_thirdparty._cli.operations import Operation, Parameter
-from cp_thirdparty._cli.single import single
-from cp_thirdparty._cli.version import version_option
 
 __all__ = ["Settings", "common_options", "option_of", "options_of", "pick_options", "token_options"]
 
