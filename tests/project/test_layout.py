@@ -176,7 +176,7 @@ def test_arrow_of_an_import_is_counted(tmp_path: Path) -> None:
 
 
 def _strings(path: Path) -> Iterator[str]:
-    """Yield the strings of a module that are no docstrings."""
+    """Yield the strings of a module, except docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

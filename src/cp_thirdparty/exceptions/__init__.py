@@ -36,7 +36,7 @@ Every error that this library raises.
 Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
 In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
 No error holds a payload value: not in its message, not in an attribute, not in a cause.  Strings of a peer, such as
-ids, are escaped and truncated.  All can be pickled, so they travel between processes.
+ids, are escaped and truncated.  All can be pickled, and so be sent to another process.
 """
 
 from __future__ import annotations
