@@ -144,7 +144,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
 
 class AsyncCustomJobClient(AsyncioClient):
     """
-    Calls the five operations of jobs of CodePipeline's custom actions, for asyncio.
+    Call the five operations of jobs of CodePipeline's custom actions, for asyncio.
 
     Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  Everything else, such as what belongs
     to an event loop, is as for `cp_thirdparty.AsyncThirdPartyJobClient`.

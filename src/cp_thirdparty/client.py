@@ -217,7 +217,7 @@ class ThirdPartyJobClient(BlockingClient):
 
 class CustomJobClient(BlockingClient):
     """
-    Calls the five operations of jobs of CodePipeline's custom actions, which you register in your own AWS account.
+    Call the five operations of jobs of CodePipeline's custom actions, which you register in your own AWS account.
 
     It differs from `cp_thirdparty.ThirdPartyJobClient` in its operations only: there is no client token, a poll returns
     what a job is about, and a success may have output variables.  Each method also raises the errors that
