@@ -253,7 +253,7 @@ def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[
 
     async def main() -> None:
         with _peer(_drip) as endpoint_url:
-            async with client_of(endpoint_url, deadline=0.2, on_call=told.append) as client:
+            async with client_of(endpoint_url, deadline=1.0, on_call=told.append) as client:
                 with pytest.raises(TransportError, match="no response before the deadline") as caught:
                     await _CALLS[operation](client)
         assert (caught.value.__cause__, caught.value.__context__, caught.value.attempts) == (None, None, 1)
