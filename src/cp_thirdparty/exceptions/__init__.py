@@ -46,7 +46,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
 from cp_thirdparty._base.text import show, show_all, show_optional
-from cp_thirdparty.enums import Delivery, FailureType  # noqa: F401 - `typing.get_type_hints` reads it here
+from cp_thirdparty.enums import Delivery, FailureType  # noqa: F401 # pyright: ignore[reportUnusedImport] - for `get_type_hints`
 from cp_thirdparty.exceptions._job_failures import JobFailedError, reduce_error
 from cp_thirdparty.exceptions._job_failures import rebuild_error as _rebuild
 
