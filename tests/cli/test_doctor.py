@@ -94,8 +94,8 @@ def test_what_is_not_given_is_skipped(machine: _Machine, capsys: pytest.CaptureF
 
 # The name of the line, variables and options that break it, and a part of the remedy.
 _BROKEN: list[tuple[str, dict[str, str | None], dict[str, str], str]] = [
-    ("region", {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, {}, "set AWS_REGION"),
-    ("region", {"AWS_REGION": "x MARK"}, {}, "set AWS_REGION"),
+    ("region", {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, {}, "set AWS_DEFAULT_REGION"),
+    ("region", {"AWS_REGION": "x MARK"}, {}, "set AWS_DEFAULT_REGION"),
     ("endpoint", {"AWS_ENDPOINT_URL_CODEPIPELINE": "http://127.0.0.1:9"}, {}, "AWS_ENDPOINT_URL_CODEPIPELINE"),
     ("endpoint", {}, {"--endpoint-url": "ftp://x"}, "--endpoint-url"),
     ("credentials", {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, {}, "valid AWS credentials"),

@@ -34,7 +34,7 @@ _TYPE = "--action-type-id"
 # What a call proves, in the order in which the service checks it.
 _CALL = ("endpoint", "clock", "credentials", "iam", "action type")
 _REMEDIES = {
-    "region": "give --region, or set AWS_REGION or region of the profile to the name of a region",
+    "region": "give --region, or set AWS_DEFAULT_REGION or region of the profile to the name of a region",
     "credentials": "set AWS_PROFILE or other valid AWS credentials; `aws sts get-caller-identity` tests them",
     "endpoint": "check the network, the proxy variables, --endpoint-url and AWS_ENDPOINT_URL_CODEPIPELINE",
     "clock": "synchronise the clock of this machine with NTP",
