@@ -367,9 +367,11 @@ def test_an_on_call_engineer_ends_a_pipeline_that_hangs(site: _Site, capsys: pyt
         steps.append(shown.out + shown.err)
         return shown.out
 
-    query = "jobs[?owner=='dead'].[jobId, clientId]"
-    found = json.loads(step("jobs", "jobs.db", "--unfinished", "--output", "json", "--query", query))
-    assert found == [[job_id, "" if site.is_custom else _CLIENT_ID]]
+    store = () if site.is_custom else site.options[:2]
+    query = ("--output", "json", "--query", "jobs[?owner=='dead'].[jobId, clientId, pipeline]")
+    found = json.loads(step("jobs", "jobs.db", "--unfinished", "--pipelines", *store, *query))
+    pipeline = "local-pipeline / Local / ExampleScan"
+    assert found == [[job_id, "" if site.is_custom else _CLIENT_ID, pipeline]]
     job = ("--job-id", found[0][0], *site.options)
     assert "Minutes: must be an integer" in step("explain", *job, "--configuration", "made_for_on_call:Scan")
     assert "MyApp" in step("artifact", "list", *job)
@@ -378,6 +380,35 @@ def test_an_on_call_engineer_ends_a_pipeline_that_hangs(site: _Site, capsys: pyt
     assert "ended" in step("resolve", "jobs.db", job_id, "--yes")
     assert json.loads(step("jobs", "jobs.db", "--unfinished", "--output", "json")) == {"jobs": []}
     assert "MARK" not in "".join(steps)
+
+
+def test_a_pipeline_that_cannot_be_read_is_a_problem_of_its_job(
+    site: _Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The other jobs are shown with theirs, and a finished job is not read."""
+    scope = JobScope(region_name="us-east-1", endpoint_url="http://127.0.0.1:1", action_type_id=_TYPE)
+    job_id = site.action.jobs[0].id
+    with closing(SqliteJournal(tmp_path / "jobs.db")) as journal:
+        for client_id, name in ((_CLIENT_ID, job_id), ("other", "job-1"), (_CLIENT_ID, "job-2"), ("c", "done")):
+            journal.claim(ThirdPartyJob(client_id=client_id, job_id=name), scope)
+        journal.running("done")
+        journal.finish("done", "reported")
+        found: dict[str, tuple[str | None, str]] = {}
+        for store in (site.options[:2], ()):
+            shown = command(capsys, "jobs", "jobs.db", "--pipelines", *store, "--output", "json")
+            assert (shown.code, shown.err) == (0, "")
+            for job in json.loads(shown.out)["jobs"]:
+                found[job["jobId"] + " without a store" * (not store)] = (job.get("pipeline"), job.get("problem", ""))
+    required = ("", "--client-tokens: is required to read third-party jobs")
+    unknown = found.pop("job-2")
+    assert (unknown[0], unknown[1].startswith("GetThirdPartyJobDetails: JobNotFoundException")) == ("", True), unknown
+    assert found == {
+        job_id: ("local-pipeline / Local / ExampleScan", ""),
+        "job-1": ("", "--client-tokens: no client token"),
+        "done": (None, ""),
+        **{f"{name} without a store": required for name in (job_id, "job-1", "job-2")},
+        "done without a store": (None, ""),
+    }
 
 
 def test_the_failure_of_a_job_is_in_the_journal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

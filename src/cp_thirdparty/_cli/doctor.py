@@ -12,7 +12,7 @@ from cp_thirdparty._cli.click_parts import single
 from cp_thirdparty._cli.commands import create_client, quiet
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_call, describe_error
-from cp_thirdparty._cli.journals import open_journal
+from cp_thirdparty._cli.journal_sources import open_journal
 from cp_thirdparty._cli.options import Settings, kind_option, pick_options, token_options
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.parameters import find_token, read_model
@@ -42,7 +42,7 @@ _REMEDIES = {
     "iam": "attach the policy that `cp-thirdparty policy` prints to the role",
     "action type": "correct --action-type-id; compare it with `aws codepipeline list-action-types`",
     "token store": "add the client's token to the store, or correct --client-tokens and --client-id",
-    "journal": "correct --journal to the file of the worker, and let this user read it",
+    "journal": "correct --journal to the file or the dynamodb://TABLE of the worker, and let this user read it",
 }
 _Status = Literal["ok", "FAIL", "skip"]
 
@@ -123,8 +123,9 @@ def _check_tokens(settings: Settings) -> str:
     return "has a client token for the client"
 
 
-def _check_journal(name: str) -> str:
-    states = [str(getattr(found, "state", "SET_ASIDE")) for found in open_journal(name).read(unfinished_only=True)]
+def _check_journal(name: str, settings: Settings) -> str:
+    journal = open_journal(name, region=settings.region, profile=settings.profile)
+    states = [str(getattr(found, "state", "SET_ASIDE")) for found in journal.read(unfinished_only=True)]
     unclear = sum(state.endswith(("UNCERTAIN", "SET_ASIDE")) for state in states)
     return f"{len(states)} unfinished jobs, {unclear} of them to resolve by hand"
 
@@ -151,7 +152,7 @@ def _run(action_type_id: str | None, journal: str | None, kind: str | None, **op
     skipped = _Check("token store", "skip", reason)
     checks.append(_attempt("token store", lambda: _check_tokens(settings)) if needed else skipped)
     skipped = _Check("journal", "skip", "needs: --journal")
-    checks.append(skipped if journal is None else _attempt("journal", lambda: _check_journal(journal)))
+    checks.append(skipped if journal is None else _attempt("journal", lambda: _check_journal(journal, settings)))
     write("".join(f"{check}\n" for check in checks))
     return OTHER if any(check.status == "FAIL" for check in checks) else 0
 

@@ -28,8 +28,8 @@ class Settings:
     ca_bundle: str | None
     cli_read_timeout: int
     cli_connect_timeout: int
-    cli_auto_prompt: bool | None
     # Not all commands have these.
+    cli_auto_prompt: bool | None = None
     output: str | None = None
     query: str | None = None
     color: str = "auto"
