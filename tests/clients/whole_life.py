@@ -171,7 +171,7 @@ def test_a_custom_action_fails(service: LocalCodePipeline, call: Call) -> None:
     job_id = _claim_custom(call, Region="b")
     failure = {"type": "JobFailed", "message": "3 findings → ü"}
     assert not call("PutJobFailureResult", jobId=job_id, failureDetails=failure)
-    assert (other.status, action.status) == ("InProgress", "Failed")
+    assert (other.status, action.status) == ("Queued", "Failed")
     assert action.result == FailureDetails(type=FailureType.JOB_FAILED, message="3 findings → ü")
 
 
