@@ -99,6 +99,11 @@ def test_jobs_of_a_table_are_shown(
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_REGION", _REGION)
     # The other lines are those of CodePipeline, which moto does not play.
+    missing = command(capsys, "doctor", "--journal", "dynamodb://nothing", "--endpoint-url", "ftp://x")
+    assert missing.out.splitlines()[-1] == (
+        "FAIL  journal      the journal's table nothing cannot be read: ResourceNotFoundException. Remedy: correct "
+        "--journal to the file or the dynamodb://TABLE of the worker, and let this user read it"
+    )
     doctor = command(capsys, "doctor", "--journal", name, "--endpoint-url", "ftp://x")
     assert doctor.out.splitlines()[-1] == ("ok    journal      4 unfinished jobs, 1 of them to resolve by hand")
 
