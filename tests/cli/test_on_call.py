@@ -266,11 +266,13 @@ def test_a_terminal_is_asked(
 
 
 def test_a_token_comes_from_the_store_of_a_worker(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
-    """For operations and for other commands, from an object or from a class."""
+    """From an object or from a class; each command takes the token itself too."""
     for name in ("tokens", "Store"):
         store = ("--client-tokens", f"made_for_on_call:{name}", "--client-id", _CLIENT_ID)
         shown = command(capsys, "get-third-party-job-details", *site.job[:2], *store)
         assert (shown.code, shown.err, "MARK" in shown.out) == (0, "", False)
+    shown = command(capsys, "artifact", "list", *site.job[:2], "--client-token", _TOKEN)
+    assert (shown.code, shown.err, "MARK" in shown.out) == (0, "", False)
 
 
 @pytest.mark.parametrize(
