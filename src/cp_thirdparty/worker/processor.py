@@ -59,7 +59,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         metrics: Counts each event in the thread of its job, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  A processor has no health and no
-            journal, so it calls only `cp_thirdparty.worker.events.WorkerMetrics.record`.
+            journal, so it calls only ``record``.
 
             .. versionadded:: 0.2.0
 
