@@ -25,8 +25,7 @@ from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts.create import create_archive
 from cp_thirdparty.artifacts.store import ArtifactStore
-from cp_thirdparty.client import ThirdPartyJobClient
-from cp_thirdparty.custom_client import CustomJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, ArtifactTooLargeError, InvalidRequestError
 from cp_thirdparty.models import AnyJobDetails, JobData, JobDetails
 from cp_thirdparty.secrets import SecretStr

@@ -148,7 +148,6 @@ class WorkerMetrics(Protocol):
 
         Args:
             event: The event.
-
             action_type_id: The action type of the worker.  A `cp_thirdparty.worker.JobProcessor` knows that in the
                 details of the job, and has ``None`` before they are read.
         """
