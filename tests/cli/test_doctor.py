@@ -46,7 +46,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Machin
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "made_for_doctor", raising=False)
     SqliteJournal(tmp_path / "jobs.db").close()
-    with LocalCodePipeline(action_types=[_TYPE]) as service:
+    with LocalCodePipeline(action_types=[_TYPE, attrs.evolve(_TYPE, owner="Custom")]) as service:
         for name, value in service.environment().items():
             monkeypatch.setenv(name, value)
         for name in ("AWS_PROFILE", "CP_THIRDPARTY_CLIENT_TOKEN"):
@@ -85,6 +85,37 @@ def test_all_is_well(machine: _Machine, capsys: pytest.CaptureFixture[str]) -> N
     assert lines["journal"][1] == "0 unfinished jobs, 0 of them to resolve by hand"
 
 
+_CUSTOM = {"--action-type-id": _SHORTHAND.replace("ThirdParty", "Custom"), "--journal": "jobs.db"}
+
+
+def test_a_worker_of_custom_jobs_is_checked(machine: _Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """The owner of the action type decides what is called; custom jobs have no client token."""
+    code, lines = _examine(capsys, _CUSTOM)
+    assert (code, machine.service.requests[-1].operation_name) == (0, "PollForJobs")
+    assert [(name, text) for name, (status, text) in lines.items() if status == "skip"] == [
+        ("token store", "custom jobs have no client token")
+    ]
+    code, lines = _examine(capsys, {"--kind": "custom"})
+    assert (code, machine.service.requests[-1].operation_name) == (0, "GetJobDetails")
+    assert lines["iam"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({**_CUSTOM, "--kind": "third-party"}, "--kind: must be custom with this --action-type-id"),
+        ({**_CUSTOM, "--client-id": "c"}, "--client-tokens, --client-id: custom jobs have no client token"),
+    ],
+)
+def test_options_of_another_kind_are_refused(
+    options: dict[str, str], message: str, machine: _Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is sent."""
+    shown = command(capsys, "doctor", *(word for option in options.items() for word in option))
+    assert (shown.code, shown.err) == (252, f"cp-thirdparty: error: {message}\n")
+    assert machine.service.requests == ()
+
+
 def test_what_is_not_given_is_skipped(machine: _Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """Without options, one reading of a job that does not exist shows what it can."""
     code, lines = _examine(capsys, {})
@@ -94,8 +125,8 @@ def test_what_is_not_given_is_skipped(machine: _Machine, capsys: pytest.CaptureF
 
 # The name of the line, variables and options that break it, and a part of the remedy.
 _BROKEN: list[tuple[str, dict[str, str | None], dict[str, str], str]] = [
-    ("region", {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, {}, "set AWS_REGION"),
-    ("region", {"AWS_REGION": "x MARK"}, {}, "set AWS_REGION"),
+    ("region", {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}, {}, "set AWS_DEFAULT_REGION"),
+    ("region", {"AWS_REGION": "x MARK"}, {}, "set AWS_DEFAULT_REGION"),
     ("endpoint", {"AWS_ENDPOINT_URL_CODEPIPELINE": "http://127.0.0.1:9"}, {}, "AWS_ENDPOINT_URL_CODEPIPELINE"),
     ("endpoint", {}, {"--endpoint-url": "ftp://x"}, "--endpoint-url"),
     ("credentials", {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, {}, "valid AWS credentials"),

@@ -15,12 +15,14 @@ from typing import Any
 
 import click
 import pytest
-from support.command_line import command
+from click.shell_completion import ShellComplete
+from support.command_line import command, program
 from support.journals import SCOPE, OldJournal, run_process
 
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
 from cp_thirdparty._cli.errors import describe_error
 from cp_thirdparty._cli.formats import format_document
+from cp_thirdparty._cli.main import Program
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
@@ -247,6 +249,38 @@ def test_completion_knows_commands_and_options(words: str, expected: str) -> Non
         [sys.executable, "-m", "cp_thirdparty"], env={**os.environ, **asked}, capture_output=True, text=True, check=True
     )
     assert done.stdout == f"plain,{expected}\n"
+
+
+def test_completion_before_the_command_in_zsh() -> None:
+    """Zsh gets the kind, the value and the help of each."""
+    asked = {"COMP_WORDS": "cp-thirdparty --output y", "COMP_CWORD": "2", "_CP_THIRDPARTY_COMPLETE": "zsh_complete"}
+    assert program(env=asked).out == "plain\nyaml\n_\nplain\nyaml-stream\n_\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "expected"),
+    [
+        ([], "--reg", ["--region"]),
+        ([], "--cli-inp", ["--cli-input-json", "--cli-input-yaml"]),
+        (["--output"], "yaml-", ["yaml-stream"]),
+        (["--debug", "--color"], "o", ["on", "off"]),
+        (["--region", "us-east-1"], "put-t", [f"put-third-party-job-{end}-result" for end in ("failure", "success")]),
+        (["--region=us-east-1", "--debug"], "--prof", ["--profile"]),
+        (["--region"], "", []),
+        (["--region", "us-east-1", "poll-for-jobs"], "--max", ["--max-batch-size"]),
+        (["--output", "json", "--generate-cli-skeleton", "output", "poll-for-jobs", "--color"], "a", ["auto"]),
+        (["fail", "--type"], "Config", ["ConfigurationError"]),
+        (["local", "--output"], "", ["env", "json"]),
+        (["artifact"], "g", ["get"]),
+        (["completion"], "z", ["zsh"]),
+    ],
+)
+def test_completion_knows_options_before_the_command_and_their_values(
+    words: list[str], incomplete: str, expected: list[str]
+) -> None:
+    """Options of all operations stand before the command too; values of an enumeration are completed."""
+    made = ShellComplete(Program(), {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE")
+    assert [item.value for item in made.get_completions(words, incomplete)] == expected
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from support.command_line import DETAILS
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
 
+from cp_thirdparty import ActionTypeId, CustomJob, FailureDetails, ThirdPartyJob
 from cp_thirdparty.__main__ import main
+from cp_thirdparty.models import JobData
+from cp_thirdparty.worker import JobScope, SqliteJournal
 
 _STEM = "xMARK"
 _NAMES = ("client_token", "access_key_id", "secret_access_key", "session_token", "configuration", "caller")
@@ -140,7 +144,7 @@ def test_no_combination_shows_a_secret(
 
 _CONTROLS = "\x1b[2J\x9b31m\u202e\r\nINJECTED\u2028"
 _PEER = f"peer{_CONTROLS}"
-_CONTROLLED = {
+_CONTROLLED: dict[str, Any] = {
     "jobDetails": {
         "id": _PEER,
         "data": {
@@ -153,14 +157,32 @@ _CONTROLLED = {
         "nonce": "1",
     },
     "status": _PEER,
-    "jobs": [{"clientId": _PEER, "jobId": _PEER}],
 }
+# A poll for third-party jobs reads two members, and one for custom jobs the others.
+_CONTROLLED["jobs"] = [{"clientId": _PEER, "jobId": _PEER, **_CONTROLLED["jobDetails"]}]
 _PEER_ANSWERS = {
     **_ANSWERS,
     "controls": ok(_CONTROLLED),
     "controls in an error": error("ValidationException", _PEER),
     "controls in a code": error(f"Other{_CONTROLS}", _PEER),
 }
+_JOURNAL = "JOURNAL"  # stands for the path of a journal with the peer's strings
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Create a journal whose jobs have such ids and messages."""
+    path = tmp_path_factory.mktemp("journal") / "jobs.db"
+    action_type = ActionTypeId(category="Test", owner="ThirdParty", provider="P", version="1")
+    scope = JobScope(region_name="us-east-1", endpoint_url="https://x", action_type_id=action_type)
+    with contextlib.closing(SqliteJournal(path)) as opened:
+        for job in (ThirdPartyJob(client_id=_PEER, job_id=_PEER), CustomJob(id="job-2", data=JobData(), nonce=_PEER)):
+            opened.claim(job, scope)
+            opened.running(job.job_id)
+            opened.result(job.job_id, FailureDetails(type="JobFailed", message=_PEER))
+    return str(path)
+
+
 _COMMANDS = st.sampled_from(
     [
         (DETAILS,),
@@ -176,8 +198,19 @@ _COMMANDS = st.sampled_from(
         ("artifact", "get", "MyApp", "--to", "/dev/null/nothing"),
         ("artifact", "put", "Report", "/nothing", "--yes"),
         ("doctor",),
+        ("doctor", "--kind", "custom"),
+        ("get-job-details",),
+        ("poll-for-jobs", "--action-type-id", "category=Test,owner=Custom,provider=P,version=1"),
+        ("put-job-success-result", "--output-variables", "Name=value"),
+        ("explain", "--kind", "custom", "--configuration", "support.masked_partner:Scan"),
+        ("succeed", "--kind", "custom", "--acknowledge", "--nonce", "1", "--yes"),
+        ("artifact", "list", "--kind", "custom"),
+        ("jobs", _JOURNAL, "--pipelines", "--client-tokens", "support.masked_partner:tokens"),
+        ("resolve", _JOURNAL, f"other {_PEER}", "--yes"),
     ]
 )
+_WITHOUT_JOB_ID = ("doctor", "poll-for-third-party-jobs", "poll-for-jobs", "jobs", "resolve")
+_WITHOUT_TOKEN = {*_WITHOUT_JOB_ID, "get-job-details", "put-job-success-result", "custom"}
 _TOKENS = st.sampled_from(
     [
         (),
@@ -193,9 +226,10 @@ _TOKENS = st.sampled_from(
 def _calls(draw: st.DrawFn) -> tuple[str, ...]:
     """Draw a command with options before or behind it."""
     name = draw(_COMMANDS)
-    job = () if name[0] in ("doctor", "poll-for-third-party-jobs") else ("--job-id", "job-1")
+    job = () if name[0] in _WITHOUT_JOB_ID else ("--job-id", "job-1")
     words = [word for option in draw(_OPTIONS) for word in option]
-    rest = (*name, *job, *draw(_TOKENS))
+    tokens = () if _JOURNAL in name else draw(_TOKENS)
+    rest = (*name, *job, *tokens)
     return (*words, *rest) if draw(st.booleans()) else (*rest, *words)
 
 
@@ -203,13 +237,13 @@ def _calls(draw: st.DrawFn) -> tuple[str, ...]:
 @hypothesis.settings(max_examples=1500, deadline=None)
 @hypothesis.given(call=_calls(), answer=st.sampled_from(sorted(_PEER_ANSWERS)))
 def test_no_command_shows_a_secret_or_controls_the_terminal(
-    server: tuple[ScriptedServer, dict[str, Response]], call: tuple[str, ...], answer: str
+    server: tuple[ScriptedServer, dict[str, Response]], journal: str, call: tuple[str, ...], answer: str
 ) -> None:
     """Whatever CodePipeline returns for whatever combination of options, also before the command."""
     # CodePipeline cannot repeat a token that the command does not send.
-    hypothesis.assume("--job-id" in call or answer not in ("echo", "denied"))
+    hypothesis.assume(_WITHOUT_TOKEN.isdisjoint(call) or answer not in ("echo", "denied"))
     server[1]["answer"] = _PEER_ANSWERS[answer]
-    shown = _command(*call)
+    shown = _command(*(journal if word == _JOURNAL else word for word in call))
     assert _STEM not in shown
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown) if "on" in call else shown  # our own colours
     assert plain.replace("\n", "").replace("\t", "").isprintable()

@@ -23,6 +23,7 @@ from cp_thirdparty.testing import Action, LocalCodePipeline, Success
 from cp_thirdparty.worker import JobScope, SqliteJournal
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
+_CUSTOM_TYPE = attrs.evolve(_TYPE, owner="Custom")
 _CLIENT_ID = "00000000-0000-4000-8000-000000000001"
 _TOKEN = "xMARKtoken"
 
@@ -65,12 +66,64 @@ class _Site:
     service: LocalCodePipeline
     action: Action
     s3: ScriptedS3
-    job: tuple[str, ...]
+    is_custom: bool
+
+    @property
+    def action_type_id(self) -> ActionTypeId:
+        return _CUSTOM_TYPE if self.is_custom else _TYPE
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options that show which kind of job it is, and whose."""
+        store = ("--client-tokens", "made_for_on_call:tokens", "--client-id", _CLIENT_ID)
+        return ("--kind", "custom") if self.is_custom else store
+
+    @property
+    def job(self) -> tuple[str, ...]:
+        """The options of the first job."""
+        return "--job-id", self.action.jobs[0].id, *self.options
+
+    @property
+    def offer(self) -> str:
+        """The first job, as code."""
+        job_id = self.action.jobs[0].id
+        if self.is_custom:
+            return f"cp_thirdparty.CustomJob(id={job_id!r}, data=cp_thirdparty.models.JobData(), nonce='1')"
+        return f"ThirdPartyJob(client_id={_CLIENT_ID!r}, job_id={job_id!r})"
+
+    def start_action(self, **settings: Any) -> Action:
+        """Let a pipeline reach the action."""
+        client_id = None if self.is_custom else _CLIENT_ID
+        return self.service.start_action(self.action_type_id, client_id=client_id, **settings)
+
+    def poll(self) -> list[str]:
+        """Return the jobs that wait."""
+        if self.is_custom:
+            with self.service.custom_client() as custom:
+                return [job.id for job in custom.poll_for_jobs(_CUSTOM_TYPE)]
+        with self.service.client() as client:
+            return [job.job_id for job in client.poll_for_third_party_jobs(_TYPE)]
+
+    def claim(self) -> None:
+        """Claim the first job."""
+        if self.is_custom:
+            with self.service.custom_client() as custom:
+                (job,) = custom.poll_for_jobs(_CUSTOM_TYPE)
+                custom.acknowledge_job(job.id, nonce=job.nonce)
+            return
+        self.poll()
+        with self.service.client() as client:
+            details = client.get_third_party_job_details(self.action.jobs[0].id, client_token=_TOKEN)
+            client.acknowledge_third_party_job(details.id, nonce=details.nonce or "", client_token=_TOKEN)
+
+
+_BOTH = pytest.mark.parametrize("site", ["third-party", "custom"], indirect=True)
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Site]:
+def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Site]:
     """Serve a job with artifacts, and put a partner's module into the working directory."""
+    is_custom = getattr(request, "param", "third-party") == "custom"
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("README.md", "hello")
@@ -82,8 +135,8 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Site]:
     with LocalCodePipeline() as service, ScriptedS3({"/bucket/app.zip": content.getvalue()}) as s3:
         service.register_client(_CLIENT_ID, _TOKEN)
         action = service.start_action(
-            _TYPE,
-            client_id=_CLIENT_ID,
+            _CUSTOM_TYPE if is_custom else _TYPE,
+            client_id=None if is_custom else _CLIENT_ID,
             configuration={"ApiKey": "xMARKkey", "Minutes": "xMARKminutes"},
             input_artifacts=[artifact("MyApp", "app.zip", bucket="bucket")],
             output_artifacts=[artifact("Report", "report.zip", bucket="bucket")],
@@ -92,23 +145,16 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Site]:
             monkeypatch.delenv(name, raising=False)
         for name, value in service.environment().items():
             monkeypatch.setenv(name, value)
-        store = ("--client-tokens", "made_for_on_call:tokens", "--client-id", _CLIENT_ID)
-        yield _Site(service, action, s3, ("--job-id", action.jobs[0].id, *store))
-
-
-def _claim(site: _Site) -> None:
-    with site.service.client() as client:
-        client.poll_for_third_party_jobs(_TYPE)
-        details = client.get_third_party_job_details(site.action.jobs[0].id, client_token=_TOKEN)
-        client.acknowledge_third_party_job(details.id, nonce=details.nonce or "", client_token=_TOKEN)
+        yield _Site(service, action, s3, is_custom)
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
+@_BOTH
 def test_a_job_is_failed_by_hand(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
     """The confirmation and the output name the pipeline, and the customer gets the message."""
-    _claim(site)
+    site.claim()
     arguments = ("fail", *site.job, "--message", "Run it again.", "--type", "SystemUnavailable")
     refused = command(capsys, *arguments)
     assert (refused.code, refused.err.endswith("--yes: is required, because there is no terminal to ask\n")) == (
@@ -131,8 +177,7 @@ def test_a_job_that_nobody_has_claimed_is_claimed_first(
     options: tuple[str, ...], site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With --acknowledge; a job that has ended accepts no result."""
-    with site.service.client() as client:
-        client.poll_for_third_party_jobs(_TYPE)
+    site.poll()
     shown = command(capsys, "succeed", *site.job, *options, "--acknowledge", "--yes")
     assert (shown.code, shown.err) == (0, "")
     assert site.action.status == "Succeeded"
@@ -145,9 +190,38 @@ def test_a_job_that_nobody_has_claimed_is_claimed_first(
     assert again.err == "cp-thirdparty: error: the job is Succeeded, so it accepts no result\n"
 
 
+@pytest.mark.parametrize("site", ["custom"], indirect=True)
+def test_a_custom_job_is_claimed_with_the_nonce_of_its_poll(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its details have none; nothing is sent before the options are complete."""
+    shorthand = "category=Test,owner=Custom,provider=ExampleScan,version=1"
+    query = ("--query", "jobs[0].nonce", "--output", "text")
+    nonce = command(capsys, "poll-for-jobs", "--action-type-id", shorthand, *query).out.strip()
+    assert "--nonce: is required with --acknowledge" in command(capsys, "succeed", *site.job, "--acknowledge").err
+    shown = command(capsys, "succeed", *site.job, "--acknowledge", "--nonce", nonce, "--yes")
+    assert (shown.code, shown.err, site.action.status) == (0, "", "Succeeded")
+
+
+@pytest.mark.parametrize("option", [("--client-token", _TOKEN), ("--client-id", "c"), ("--client-tokens", "a:b")])
+@pytest.mark.parametrize("site", ["custom"], indirect=True)
+def test_a_custom_job_has_no_client_token(
+    option: tuple[str, str], site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option for one is refused; the variable is not read."""
+    shown = command(capsys, "artifact", "list", *site.job, *option)
+    assert (shown.code, shown.err.partition(": error: ")[2]) == (
+        252,
+        "--client-token, --client-tokens, --client-id: custom jobs have no client token\n",
+    )
+    monkeypatch.setenv("CP_THIRDPARTY_CLIENT_TOKEN", _TOKEN)
+    assert command(capsys, "artifact", "list", *site.job).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("succeed", "--nonce", "1"), "--nonce: has an effect with --acknowledge and --kind custom only"),
+        (("succeed", "--acknowledge", "--nonce", "1"), "--nonce: has an effect with --acknowledge and --kind custom"),
+        (("succeed", "--kind", "other"), "--kind: must be one of third-party, custom"),
         (("fail", "--message", "m" * 5001, "--yes"), "--message: must have 1 to 5000 characters"),
         (("succeed", "--external-execution-id", ""), "--external-execution-id: must have 1 to"),
         (("fail", "--message", "m", "--job-id", "x"), "--job-id: is given more than once"),
@@ -180,7 +254,7 @@ def test_a_terminal_is_asked(
     text: str, code: int, site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is reported without a yes; the question names the job and that the result is final."""
-    _claim(site)
+    site.claim()
     monkeypatch.setattr("sys.stdin", _Terminal(text))
     shown = command(capsys, "fail", *site.job, "--message", "m")
     assert (shown.code, site.action.status) == (code, "InProgress" if code else "Failed")
@@ -192,11 +266,13 @@ def test_a_terminal_is_asked(
 
 
 def test_a_token_comes_from_the_store_of_a_worker(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
-    """For operations and for other commands, from an object or from a class."""
+    """From an object or from a class; each command takes the token itself too."""
     for name in ("tokens", "Store"):
         store = ("--client-tokens", f"made_for_on_call:{name}", "--client-id", _CLIENT_ID)
         shown = command(capsys, "get-third-party-job-details", *site.job[:2], *store)
         assert (shown.code, shown.err, "MARK" in shown.out) == (0, "", False)
+    shown = command(capsys, "artifact", "list", *site.job[:2], "--client-token", _TOKEN)
+    assert (shown.code, shown.err, "MARK" in shown.out) == (0, "", False)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +301,7 @@ def test_a_store_without_the_token(
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
+@_BOTH
 def test_a_configuration_is_explained(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
     """Every problem is named by its key, and no value is shown."""
     arguments = ("explain", *site.job, "--output", "json", "--configuration")
@@ -236,10 +313,11 @@ def test_a_configuration_is_explained(site: _Site, capsys: pytest.CaptureFixture
     assert refused["problems"] == ["ConfigurationError: The key is for another project."]
 
 
+@_BOTH
 def test_a_configuration_without_problems(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code is 0; a job may have no configuration."""
-    site.service.start_action(_TYPE, client_id=_CLIENT_ID)
-    (_, second), _ = _poll(site), None
+    site.start_action()
+    _, second = site.poll()
     (Path.cwd() / "made_for_on_call.py").write_text(f"{_PARTNER}\n@attrs.frozen\nclass Empty:\n    pass\n")
     shown = command(
         capsys, "explain", "--job-id", second, *site.job[2:], "--configuration", "made_for_on_call:Empty",
@@ -248,14 +326,10 @@ def test_a_configuration_without_problems(site: _Site, capsys: pytest.CaptureFix
     assert (shown.code, json.loads(shown.out)) == (0, [{}, []])
 
 
-def _poll(site: _Site) -> list[str]:
-    with site.service.client() as client:
-        return [job.job_id for job in client.poll_for_third_party_jobs(_TYPE)]
-
-
 # --- artifacts -------------------------------------------------------------------------------------------------------
 
 
+@_BOTH
 def test_artifacts_are_listed_downloaded_and_uploaded(
     site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,12 +354,14 @@ def test_artifacts_are_listed_downloaded_and_uploaded(
 # --- from a call of a customer to a failed job -----------------------------------------------------------------------
 
 
+@_BOTH
 def test_an_on_call_engineer_ends_a_pipeline_that_hangs(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
     """A worker died with a job: commands find it, explain it, report it and end it, and show no secret."""
-    _claim(site)
+    site.claim()
     job_id = site.action.jobs[0].id
-    run_process(Path("jobs.db"), f"journal.claim(ThirdPartyJob(client_id={_CLIENT_ID!r}, job_id={job_id!r}), SCOPE); "
-                f"journal.running({job_id!r})")  # fmt: skip
+    run_process(
+        Path("jobs.db"), f"import cp_thirdparty; journal.claim({site.offer}, SCOPE); journal.running({job_id!r})"
+    )
     steps = []
 
     def step(*arguments: str) -> str:
@@ -293,10 +369,12 @@ def test_an_on_call_engineer_ends_a_pipeline_that_hangs(site: _Site, capsys: pyt
         steps.append(shown.out + shown.err)
         return shown.out
 
-    query = "jobs[?owner=='dead'].[jobId, clientId]"
-    found = json.loads(step("jobs", "jobs.db", "--unfinished", "--output", "json", "--query", query))
-    assert found == [[job_id, _CLIENT_ID]]
-    job = ("--job-id", found[0][0], "--client-tokens", "made_for_on_call:tokens", "--client-id", found[0][1])
+    store = () if site.is_custom else site.options[:2]
+    query = ("--output", "json", "--query", "jobs[?owner=='dead'].[jobId, clientId, pipeline]")
+    found = json.loads(step("jobs", "jobs.db", "--unfinished", "--pipelines", *store, *query))
+    pipeline = "local-pipeline / Local / ExampleScan"
+    assert found == [[job_id, "" if site.is_custom else _CLIENT_ID, pipeline]]
+    job = ("--job-id", found[0][0], *site.options)
     assert "Minutes: must be an integer" in step("explain", *job, "--configuration", "made_for_on_call:Scan")
     assert "MyApp" in step("artifact", "list", *job)
     assert "reported as failed" in step("fail", *job, "--type", "ConfigurationError", "--message", "Minutes", "--yes")
@@ -304,6 +382,35 @@ def test_an_on_call_engineer_ends_a_pipeline_that_hangs(site: _Site, capsys: pyt
     assert "ended" in step("resolve", "jobs.db", job_id, "--yes")
     assert json.loads(step("jobs", "jobs.db", "--unfinished", "--output", "json")) == {"jobs": []}
     assert "MARK" not in "".join(steps)
+
+
+def test_a_pipeline_that_cannot_be_read_is_a_problem_of_its_job(
+    site: _Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The other jobs are shown with theirs, and a finished job is not read."""
+    scope = JobScope(region_name="us-east-1", endpoint_url="http://127.0.0.1:1", action_type_id=_TYPE)
+    job_id = site.action.jobs[0].id
+    with closing(SqliteJournal(tmp_path / "jobs.db")) as journal:
+        for client_id, name in ((_CLIENT_ID, job_id), ("other", "job-1"), (_CLIENT_ID, "job-2"), ("c", "done")):
+            journal.claim(ThirdPartyJob(client_id=client_id, job_id=name), scope)
+        journal.running("done")
+        journal.finish("done", "reported")
+        found: dict[str, tuple[str | None, str]] = {}
+        for store in (site.options[:2], ()):
+            shown = command(capsys, "jobs", "jobs.db", "--pipelines", *store, "--output", "json")
+            assert (shown.code, shown.err) == (0, "")
+            for job in json.loads(shown.out)["jobs"]:
+                found[job["jobId"] + " without a store" * (not store)] = (job.get("pipeline"), job.get("problem", ""))
+    required = ("", "--client-tokens: is required to read third-party jobs")
+    unknown = found.pop("job-2")
+    assert (unknown[0], unknown[1].startswith("GetThirdPartyJobDetails: JobNotFoundException")) == ("", True), unknown
+    assert found == {
+        job_id: ("local-pipeline / Local / ExampleScan", ""),
+        "job-1": ("", "--client-tokens: no client token"),
+        "done": (None, ""),
+        **{f"{name} without a store": required for name in (job_id, "job-1", "job-2")},
+        "done without a store": (None, ""),
+    }
 
 
 def test_the_failure_of_a_job_is_in_the_journal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -220,7 +220,8 @@ _WITHOUT_SECRETS = frozenset(
     S3Location SecretsManagerTokens ServerError ServiceError
     SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
     TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
-    WorkerHealth WorkerStuckError action_type_id action_type_properties artifact create_archive extract_archive
+    WorkerHealth WorkerStuckError action_type_id action_type_properties artifact create_archive custom_job
+    extract_archive
     instances is_already_reported may_have_been_accepted pipeline_context processes third_party_job
     worker_policy
     """.split()  # noqa: SIM905 - a list would take a line for each

@@ -30,6 +30,9 @@ _CLIENT_ID, _TOKEN = "client-1", "xMARKERx-token"
 _TYPE = samples.action_type_id()
 _WIRE_TYPE = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
 
+_CUSTOM_TYPE = samples.action_type_id(owner="Custom")
+_WIRE_CUSTOM_TYPE = {**_WIRE_TYPE, "owner": "Custom"}
+
 Call = Callable[..., dict[str, Any]]
 
 
@@ -124,6 +127,52 @@ def test_an_action_fails(service: LocalCodePipeline, call: Call) -> None:
     assert action.result == FailureDetails(
         type=FailureType.JOB_FAILED, message="3 findings → ü", external_execution_id="run-1"
     )
+
+
+def _start_custom(service: LocalCodePipeline, **configuration: str) -> Action:
+    return service.start_action(
+        _CUSTOM_TYPE,
+        configuration={"ProjectName": "demo → ü", **configuration},
+        input_artifacts=[samples.artifact(bucket_name="bucket")],
+    )
+
+
+def _claim_custom(call: Call, *, continuation_token: str | None = None, **query: str) -> str:
+    """Poll, acknowledge with the nonce of the poll, and read the details."""
+    (job,) = call("PollForJobs", actionTypeId=_WIRE_CUSTOM_TYPE, maxBatchSize=1, queryParam=query)["jobs"]
+    assert job["data"]["actionTypeId"] == _WIRE_CUSTOM_TYPE
+    assert job["data"]["actionConfiguration"]["configuration"]["ProjectName"] == "demo → ü"
+    assert job["data"].get("continuationToken") == continuation_token
+    details = call("GetJobDetails", jobId=job["id"])["jobDetails"]
+    assert (details["id"], details["accountId"]) == (job["id"], job["accountId"])
+    assert details["data"]["inputArtifacts"][0]["location"]["s3Location"]["bucketName"] == "bucket"
+    assert call("AcknowledgeJob", jobId=job["id"], nonce=job["nonce"]) == {"status": "InProgress"}
+    assert call("AcknowledgeJob", jobId=job["id"], nonce=job["nonce"]) == {"error": "InvalidNonceException"}
+    return str(job["id"])
+
+
+def test_a_custom_action_succeeds_in_two_jobs(service: LocalCodePipeline, call: Call) -> None:
+    """The second job has the continuation token of the first one, and sets output variables."""
+    action = _start_custom(service)
+    first = _claim_custom(call)
+    assert not call("PutJobSuccessResult", jobId=first, continuationToken="run-1")
+    second = _claim_custom(call, continuation_token="run-1")
+    assert second != first
+    assert not call("PutJobSuccessResult", jobId=second, outputVariables={"Findings": "3 → ü"})
+    assert call("PutJobSuccessResult", jobId=second) == {"error": "InvalidJobStateException"}
+    assert action.status == "Succeeded"
+    assert isinstance(action.result, Success)
+    assert action.result.output_variables == {"Findings": "3 → ü"}
+
+
+def test_a_custom_action_fails(service: LocalCodePipeline, call: Call) -> None:
+    """The poll asks for one value of a key, and the failure has the words of the client."""
+    other, action = _start_custom(service, Region="a"), _start_custom(service, Region="b")
+    job_id = _claim_custom(call, Region="b")
+    failure = {"type": "JobFailed", "message": "3 findings → ü"}
+    assert not call("PutJobFailureResult", jobId=job_id, failureDetails=failure)
+    assert (other.status, action.status) == ("Queued", "Failed")
+    assert action.result == FailureDetails(type=FailureType.JOB_FAILED, message="3 findings → ü")
 
 
 def test_a_wrong_token_is_refused(service: LocalCodePipeline, call: Call) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, cast
 
+import attrs
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from support.journals import SCOPE
@@ -17,7 +18,7 @@ from cp_thirdparty.observability import HealthServer, prometheus_metrics
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.worker import MemoryJournal
+from cp_thirdparty.worker import JobProcessor, MemoryJournal
 
 _NAME = "ThirdParty/Test/ExampleScan/1"
 
@@ -68,6 +69,39 @@ def test_a_worker_counts_calls_and_events(service: LocalCodePipeline, monkeypatc
     assert calls["PollForThirdPartyJobs", ""] == 1.0
     assert calls["PutThirdPartyJobSuccessResult", "ServiceError"] == 1.0
     worker.close()
+
+
+def test_a_processor_counts_events_by_the_action_type_of_the_details(service: LocalCodePipeline) -> None:
+    """It is `other` for a job whose details were not read."""
+    registry = CollectorRegistry()
+    metrics = prometheus_metrics(registry)
+    service.register_client("without a token", "a token")
+    for client_id in (CLIENT_ID, "without a token"):
+        service.start_action(ACTION_TYPE, client_id=client_id)
+    processor = JobProcessor(service.client, lambda _: Succeeded(), client_tokens=TOKENS, metrics=metrics)
+    outcomes = list(processor.poll(ACTION_TYPE, max_batch_size=2))
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Rejected", "Reported"]
+    assert _samples(registry, "job_events_total") == {
+        (_NAME, "claimed", "", ""): 1.0,
+        (_NAME, "reported", "", ""): 1.0,
+        ("other", "rejected", "", ""): 1.0,
+    }
+    assert _samples(registry, "job_seconds_count") == {(_NAME,): 1.0}
+    assert _samples(registry, "worker_alive") == {}
+
+
+def test_a_processor_of_custom_jobs_counts_events(service: LocalCodePipeline) -> None:
+    """By its action type, as a worker does."""
+    registry = CollectorRegistry()
+    custom_type = attrs.evolve(ACTION_TYPE, owner="Custom")
+    service.start_action(custom_type)
+    processor = JobProcessor(service.custom_client, lambda _: Succeeded(), metrics=prometheus_metrics(registry))
+    list(processor.poll(custom_type))
+    name = _NAME.replace("ThirdParty", "Custom")
+    assert _samples(registry, "job_events_total") == {
+        (name, "claimed", "", ""): 1.0,
+        (name, "reported", "", ""): 1.0,
+    }
 
 
 def test_labels_are_bounded() -> None:

@@ -7,6 +7,7 @@ site.  Text is at least 14 pixels high at its natural width.
 
 from __future__ import annotations
 
+import math
 from html import escape
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -47,6 +48,13 @@ _CLASSES: Final = """\
     .tip { fill: var(--line) }
     .name { fill: var(--text); font-weight: 600; text-anchor: middle }
     .note { fill: var(--note); text-anchor: middle }"""
+
+_CHART_CLASSES: Final = """
+    .grid { fill: none; stroke: var(--line); stroke-width: 0.5 }
+    .graph { fill: none; stroke: var(--edge); stroke-width: 2.5 }
+    .graph.good { stroke: var(--good-edge) }
+    .graph.bad { stroke: var(--bad-edge) }
+    .left { fill: var(--text); text-anchor: start }"""
 
 _LINE_HEIGHT: Final = 20
 
@@ -95,10 +103,22 @@ class Note(NamedTuple):
     x: int
     y: int
     text: str
+    kind: str = "note"
 
     def draw(self) -> str:
         """Return its element."""
-        return _text("note", self.x, self.y, self.text)
+        return _text(self.kind, self.x, self.y, self.text)
+
+
+class Curve(NamedTuple):
+    """Straight lines between points."""
+
+    points: tuple[tuple[float, float], ...]
+    kind: str
+
+    def draw(self) -> str:
+        """Return its element."""
+        return f'<polyline class="{self.kind}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)}"/>'
 
 
 class Diagram(NamedTuple):
@@ -107,7 +127,8 @@ class Diagram(NamedTuple):
     width: int
     height: int
     title: str
-    parts: tuple[Box | Arrow | Note, ...]
+    parts: tuple[Box | Arrow | Note | Curve, ...]
+    classes: str = _CLASSES
 
     def draw(self) -> str:
         """Return the SVG document."""
@@ -117,7 +138,7 @@ class Diagram(NamedTuple):
             f' width="{self.width}" height="{self.height}" role="img">\n'
             f"  <title>{escape(self.title)}</title>\n"
             f"  <style>\n    svg {{ {_variables(_LIGHT)} }}\n"
-            f"    @media (prefers-color-scheme: dark) {{ svg {{ {_variables(_DARK)} }} }}\n{_CLASSES}\n  </style>\n"
+            f"    @media (prefers-color-scheme: dark) {{ svg {{ {_variables(_DARK)} }} }}\n{self.classes}\n  </style>\n"
             '  <defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"'
             ' orient="auto"><path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>\n'
             f'  <rect class="page" width="{self.width}" height="{self.height}" rx="8"/>\n{parts}\n</svg>\n'
@@ -255,7 +276,60 @@ _WHICH_ENTRY_POINT: Final = Diagram(
     ),
 )
 
+
+def _read_figures() -> list[dict[str, float]]:
+    """Return the rows of the table that ``tests/benchmarks/run.py scale`` prints, from the page that shows it."""
+    page = (FOLDER.parent / "explanation" / "scale.md").read_text(encoding="utf-8")
+    lines = page[page.index("| customers |") :].split("\n\n")[0].splitlines()
+    titles, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    figures = []
+    for row in rows:
+        cells = dict(zip(titles, row, strict=True))
+        workers, slots = cells["workers x slots"].split(" x ")
+        numbers = {name: float(cells[name].replace(",", "")) for name in ("customers", "busiest", "calls/s")}
+        figures.append({**numbers, "slots": float(workers) * float(slots)})
+    return figures
+
+
+def _draw_capacity() -> Diagram:
+    """Create a chart with logarithmic axes of the figures."""
+    figures = _read_figures()
+    left, right, top, bottom = 80, 560, 30, 330
+    customers = [figure["customers"] for figure in figures]
+    highest, lowest = 10_000.0, 0.1
+
+    def place(number: float, value: float) -> tuple[float, float]:
+        across = math.log(number / customers[0]) / math.log(customers[-1] / customers[0])
+        up = math.log(value / lowest) / math.log(highest / lowest)
+        return left + across * (right - left), bottom - up * (bottom - top)
+
+    parts: list[Box | Arrow | Note | Curve] = []
+    for value in (0.1, 1, 10, 100, 1_000, 10_000):
+        _, y = place(customers[0], value)
+        parts += [Curve(((left, y), (right, y)), "grid"), Note(left - 36, round(y) + 5, f"{value:,}")]
+    for number in customers:
+        x, _ = place(number, lowest)
+        parts += [Curve(((x, top), (x, bottom)), "grid"), Note(round(x), bottom + 22, f"{number:,.0f}")]
+    parts.append(Note((left + right) // 2, bottom + 46, "customers"))
+    # The last two points of slots and jobs are so near that their labels must not be beside them.
+    for name, kind, label, below in (
+        ("slots", "graph good", "slots of all workers", -4),
+        ("busiest", "graph", "jobs at the busiest moment", 16),
+        ("calls/s", "graph bad", "calls a second", 5),
+    ):
+        points = tuple(place(figure["customers"], figure[name]) for figure in figures)
+        parts += [Curve(points, kind), Note(right + 10, round(points[-1][1]) + below, label, "left")]
+    return Diagram(
+        800,
+        390,
+        "Slots, jobs at a time and calls a second grow with the number of customers, from 10 to 100,000.",
+        tuple(parts),
+        _CLASSES + _CHART_CLASSES,
+    )
+
+
 DIAGRAMS: Final = {
+    "capacity": _draw_capacity(),
     "life-of-a-job": _LIFE_OF_A_JOB,
     "secrets": _SECRETS,
     "which-entry-point": _WHICH_ENTRY_POINT,

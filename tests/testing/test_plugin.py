@@ -176,4 +176,11 @@ def test_samples_take_what_a_test_is_about() -> None:
 def test_samples_belong_together() -> None:
     """The sample of a poll's job and that of its details have one id."""
     assert samples.third_party_job().job_id == samples.job_details().id
+    custom = samples.custom_job()
+    assert (custom.id, custom.nonce) == (samples.job_details().id, samples.job_details().nonce)
+    assert custom.data.action_type_id == samples.action_type_id(owner="Custom")
+    details = samples.job_details(id="j", configuration={"Key": "value"})
+    assert samples.custom_job(details=details, account_id=None) == models.CustomJob(
+        id="j", data=details.data, nonce=details.nonce, account_id=None
+    )
     assert samples.third_party_job(client_id="c", job_id="j") == models.ThirdPartyJob(client_id="c", job_id="j")

@@ -23,6 +23,7 @@ from cp_thirdparty import (
     ArtifactCredentials,
     ArtifactStore,
     CurrentRevision,
+    CustomJob,
     CustomJobClient,
     EncryptionKey,
     ExecutionDetails,
@@ -85,6 +86,7 @@ from cp_thirdparty.testing.samples import (
     action_type_id,
     artifact,
     artifact_credentials,
+    custom_job,
     job,
     job_details,
     pipeline_context,
@@ -437,6 +439,10 @@ def _pipeline_context(pipeline_name: str, stage_name: str, action_name: str) -> 
     assert_type(
         pipeline_context(pipeline_name=pipeline_name, stage_name=stage_name, action_name=action_name), PipelineContext
     )
+
+
+def _custom_job(details: JobDetails) -> None:
+    assert_type(custom_job(details=details, account_id="111122223333"), CustomJob)
 
 
 def _third_party_job(client_id: str, job_id: str) -> None:

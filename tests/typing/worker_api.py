@@ -477,7 +477,10 @@ def _job_processor(
     action_type_id: ActionTypeId,
     max_batch_size: int,
 ) -> None:
-    assert_type(JobProcessor(connect, handler, configuration=Scan, client_tokens=client_tokens), JobProcessor[Scan])
+    assert_type(
+        JobProcessor(connect, handler, configuration=Scan, client_tokens=client_tokens, metrics=None),
+        JobProcessor[Scan],
+    )
     assert_type(one.process(job, seconds_left=seconds_left), Outcome)
     assert_type(one.poll(action_type_id, max_batch_size=max_batch_size, seconds_left=seconds_left), Iterator[Outcome])
     assert_type(
@@ -809,7 +812,7 @@ def custom_workers(mine: ActionTypeId) -> None:
         return Succeeded(output_variables=None)
 
     assert_type(JobWorker(CustomJobClient.create, mine, handle, configuration=Scan), JobWorker[Scan])
-    assert_type(JobProcessor(CustomJobClient.create, handle, configuration=Scan), JobProcessor[Scan])
+    assert_type(JobProcessor(CustomJobClient.create, handle, configuration=Scan, metrics=None), JobProcessor[Scan])
     assert_type(JobWorker(CustomJobClient.create, mine, handle_strings), JobWorker[ActionConfiguration | None])
     assert_type(JobProcessor(CustomJobClient.create, handle_strings), JobProcessor[ActionConfiguration | None])
     assert_type(Succeeded().output_variables, Mapping[str, str] | None)

@@ -1,21 +1,28 @@
-"""The handler alone, and the worker against a local CodePipeline, without AWS."""
+"""The handler alone and behind each entry point, with a local CodePipeline, offline."""
 
 import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cp_thirdparty import JobFailedError
 from cp_thirdparty.exceptions import ConfigurationError, UnsafeArchiveError
-from cp_thirdparty.testing import Action, FolderArtifacts, LocalCodePipeline, samples
-from cp_thirdparty.worker import MemoryJournal, Reported
-from partner_scan.__main__ import make_worker
+from cp_thirdparty.testing import (
+    Action,
+    FolderArtifacts,
+    LocalCodePipeline,
+    LocalLambda,
+    samples,
+)
+from cp_thirdparty.worker import ArtifactsFactory, MemoryJournal
+from partner_scan.__main__ import make_custom_worker, make_worker
 from partner_scan.configuration import ScanConfiguration
 from partner_scan.handler import handle
+from partner_scan.lambda_function import make_function
 
-ACTION_TYPE = samples.action_type_id(provider="ExampleScan")
 Job = samples.SampleJob[ScanConfiguration]
 Run = Callable[..., Action]
 
@@ -84,41 +91,84 @@ def test_an_archive_that_reaches_outside_is_refused() -> None:
     assert list(job.workspace.parent.rglob("outside.py")) == []
 
 
-@pytest.fixture
+ARTIFACTS: dict[str, Any] = {
+    "input_artifacts": [samples.artifact("Source")],
+    "output_artifacts": [samples.artifact("Report")],
+}
+
+
+def third_party_job(
+    service: LocalCodePipeline, store: ArtifactsFactory, configuration: dict[str, str]
+) -> Action:
+    """Let the worker do the third-party action of a customer."""
+    service.register_client("client-1", "the token of client-1")
+    action = service.start_action(
+        samples.action_type_id(provider="ExampleScan"),
+        client_id="client-1",
+        configuration=configuration,
+        **ARTIFACTS,
+    )
+    worker = make_worker(
+        service.client, "ExampleScan", MemoryJournal(), artifacts=store
+    )
+    worker.run_once()
+    return action
+
+
+def custom_job(
+    service: LocalCodePipeline, store: ArtifactsFactory, configuration: dict[str, str]
+) -> Action:
+    """Let the worker do a custom action."""
+    action = service.start_action(
+        samples.action_type_id(owner="Custom", provider="ExampleScan"),
+        configuration=configuration,
+        **ARTIFACTS,
+    )
+    worker = make_custom_worker(
+        service.custom_client, "ExampleScan", MemoryJournal(), artifacts=store
+    )
+    worker.run_once()
+    return action
+
+
+def invoke_action(
+    service: LocalCodePipeline, store: ArtifactsFactory, configuration: dict[str, str]
+) -> Action:
+    """Let the Lambda function do an invoke action."""
+    function = LocalLambda(
+        service, make_function(service.custom_client, artifacts=store)
+    )
+    action = function.start_action(
+        user_parameters=json.dumps(configuration), **ARTIFACTS
+    )
+    function.invoke()
+    return action
+
+
+@pytest.fixture(params=[third_party_job, custom_job, invoke_action])
 def run(
+    request: pytest.FixtureRequest,
     local_codepipeline: LocalCodePipeline,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
-    """Let a pipeline reach the action with a source, and let the worker do it."""
+    """Let a pipeline reach the action with a source, behind each entry point."""
     monkeypatch.setenv("CP_CLIENT_TOKEN_CLIENT_1", "the token of client-1")
-    local_codepipeline.register_client("client-1", "the token of client-1")
 
     def run(source: dict[str, str], **configuration: str) -> Action:
         FolderArtifacts(tmp_path).put("Source", source)
-        action = local_codepipeline.start_action(
-            ACTION_TYPE,
-            client_id="client-1",
-            configuration={"ProjectName": "demo", "ApiKey": "secret", **configuration},
-            input_artifacts=[samples.artifact("Source")],
-            output_artifacts=[samples.artifact("Report")],
-        )
-        worker = make_worker(
-            local_codepipeline.client,
-            "ExampleScan",
-            MemoryJournal(),
-            artifacts=partial(FolderArtifacts.for_job, folder=tmp_path),
-        )
-        (outcome,) = worker.run_once()
-        assert isinstance(outcome, Reported)
+        store = partial(FolderArtifacts.for_job, folder=tmp_path)
+        values = {"ProjectName": "demo", "ApiKey": "secret", **configuration}
+        action: Action = request.param(local_codepipeline, store, values)
         return action
 
     return run
 
 
-def test_the_worker_reports_a_success(run: Run, tmp_path: Path) -> None:
-    """The action succeeds, and its report is stored."""
-    assert run({"app.py": "print('hello')\n"}).status == "Succeeded"
+def test_an_action_succeeds(run: Run, tmp_path: Path) -> None:
+    """Its report is stored."""
+    action = run({"app.py": "print('hello')\n"})
+    assert action.status == "Succeeded", action.result
     assert findings(FolderArtifacts(tmp_path)) == []
 
 
@@ -130,7 +180,7 @@ def test_the_worker_reports_a_success(run: Run, tmp_path: Path) -> None:
         ({"../outside.py": "x"}, {}, "'..' in the name"),
     ],
 )
-def test_the_worker_reports_a_failure(
+def test_an_action_fails(
     run: Run, source: dict[str, str], configuration: dict[str, str], message: str
 ) -> None:
     """The customer reads the reason in the console."""

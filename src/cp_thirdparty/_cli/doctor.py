@@ -12,11 +12,10 @@ from cp_thirdparty._cli.click_parts import single
 from cp_thirdparty._cli.commands import create_client, quiet
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_call, describe_error
-from cp_thirdparty._cli.journals import open_journal
-from cp_thirdparty._cli.options import Settings, pick_options, token_options
+from cp_thirdparty._cli.journal_sources import open_journal
+from cp_thirdparty._cli.options import Settings, kind_option, pick_options, token_options
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.parameters import find_token, read_model
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
@@ -27,6 +26,8 @@ from cp_thirdparty.exceptions import (
     ServiceError,
 )
 from cp_thirdparty.models import ActionTypeId
+from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, kind_of_type
 
 __all__ = ["doctor"]
 
@@ -34,14 +35,14 @@ _TYPE = "--action-type-id"
 # What a call proves, in the order in which the service checks it.
 _CALL = ("endpoint", "clock", "credentials", "iam", "action type")
 _REMEDIES = {
-    "region": "give --region, or set AWS_REGION or region of the profile to the name of a region",
+    "region": "give --region, or set AWS_DEFAULT_REGION or region of the profile to the name of a region",
     "credentials": "set AWS_PROFILE or other valid AWS credentials; `aws sts get-caller-identity` tests them",
     "endpoint": "check the network, the proxy variables, --endpoint-url and AWS_ENDPOINT_URL_CODEPIPELINE",
     "clock": "synchronise the clock of this machine with NTP",
     "iam": "attach the policy that `cp-thirdparty policy` prints to the role",
     "action type": "correct --action-type-id; compare it with `aws codepipeline list-action-types`",
     "token store": "add the client's token to the store, or correct --client-tokens and --client-id",
-    "journal": "correct --journal to the file of the worker, and let this user read it",
+    "journal": "correct --journal to the file or the dynamodb://TABLE of the worker, and let this user read it",
 }
 _Status = Literal["ok", "FAIL", "skip"]
 
@@ -65,10 +66,10 @@ def _attempt(name: str, check: Callable[[], str]) -> _Check:
         return _Check(name, "FAIL", describe_error(error)[1])
 
 
-def _check_service(settings: Settings, action_type_id: ActionTypeId | None) -> Iterator[_Check]:
+def _check_service(settings: Settings, kind: JobKind, action_type_id: ActionTypeId | None) -> Iterator[_Check]:
     """Yield what is found out by a client: one poll proves most of it."""
     try:
-        client = create_client(settings, ThirdPartyJobClient)
+        client = create_client(settings, kind.client_class)
     except (InvalidRequestError, CommandError) as error:
         name = "region" if "region" in str(error).lower() else "endpoint"
         yield _Check(name, "FAIL", str(error))
@@ -76,7 +77,7 @@ def _check_service(settings: Settings, action_type_id: ActionTypeId | None) -> I
         return
     with client:
         yield _Check("region", "ok", client.region_name)
-        failure = _find_failure(client, action_type_id)
+        failure = _find_failure(client, kind, action_type_id)
         for index, name in enumerate(_CALL):
             if failure is not None and name == failure.name:
                 yield failure
@@ -88,13 +89,13 @@ def _check_service(settings: Settings, action_type_id: ActionTypeId | None) -> I
                 yield _Check(name, "ok")
 
 
-def _find_failure(client: ThirdPartyJobClient, action_type_id: ActionTypeId | None) -> _Check | None:
+def _find_failure(client: AnyClient, kind: JobKind, action_type_id: ActionTypeId | None) -> _Check | None:
     try:
         if action_type_id is None:
             # No such job, which CodePipeline finds out after all that is checked here.
-            client.get_third_party_job_details("cp-thirdparty-doctor", client_token="none")  # noqa: S106 - of no client
+            kind.read(client, "cp-thirdparty-doctor", SecretStr("none") if kind.has_client_token else None)
         else:
-            client.poll_for_third_party_jobs(action_type_id, max_batch_size=1)
+            kind.poll(client, action_type_id, 1)
     except CodePipelineJobError as error:
         name = _find_check(error)
         if name is not None:
@@ -122,22 +123,36 @@ def _check_tokens(settings: Settings) -> str:
     return "has a client token for the client"
 
 
-def _check_journal(name: str) -> str:
-    states = [str(getattr(found, "state", "SET_ASIDE")) for found in open_journal(name).read(unfinished_only=True)]
+def _check_journal(name: str, settings: Settings) -> str:
+    journal = open_journal(name, region=settings.region, profile=settings.profile)
+    states = [str(getattr(found, "state", "SET_ASIDE")) for found in journal.read(unfinished_only=True)]
     unclear = sum(state.endswith(("UNCERTAIN", "SET_ASIDE")) for state in states)
     return f"{len(states)} unfinished jobs, {unclear} of them to resolve by hand"
 
 
-def _run(action_type_id: str | None, journal: str | None, **options: Any) -> int:
+def _find_kind(name: str | None, action_type_id: ActionTypeId | None) -> JobKind:
+    if action_type_id is None:
+        return KINDS[name or "third-party"]
+    kind = kind_of_type(action_type_id)
+    if name not in (None, kind.name):
+        raise CommandError(f"--kind: must be {kind.name} with this {_TYPE}")
+    return kind
+
+
+def _run(action_type_id: str | None, journal: str | None, kind: str | None, **options: Any) -> int:
     settings = Settings(**options)
     model = None if action_type_id is None else read_model(ActionTypeId, read_text(action_type_id, _TYPE), _TYPE)
-    with quiet(debug=settings.debug):
-        checks = [*_check_service(settings, model)]
+    found = _find_kind(kind, model)
     needed = settings.client_tokens or settings.client_id
-    skipped = _Check("token store", "skip", "needs: --client-tokens and --client-id")
+    if needed and not found.has_client_token:
+        raise CommandError("--client-tokens, --client-id: custom jobs have no client token")
+    with quiet(debug=settings.debug):
+        checks = [*_check_service(settings, found, model)]
+    reason = "needs: --client-tokens and --client-id" if found.has_client_token else "custom jobs have no client token"
+    skipped = _Check("token store", "skip", reason)
     checks.append(_attempt("token store", lambda: _check_tokens(settings)) if needed else skipped)
     skipped = _Check("journal", "skip", "needs: --journal")
-    checks.append(skipped if journal is None else _attempt("journal", lambda: _check_journal(journal)))
+    checks.append(skipped if journal is None else _attempt("journal", lambda: _check_journal(journal, settings)))
     write("".join(f"{check}\n" for check in checks))
     return OTHER if any(check.status == "FAIL" for check in checks) else 0
 
@@ -152,6 +167,7 @@ doctor = click.Command(
             help="The action type. It is polled once: a job that waits is offered again after about 30 seconds.",
             **single(),
         ),
+        kind_option(None, "What kind of jobs the worker has. Default: that of the action type, or third-party."),
         click.Option(["--journal"], metavar="JOURNAL", help="Journal of the worker.", **single()),
         *token_options(),
         *pick_options(

@@ -121,5 +121,5 @@ def sweep(directory: str | None) -> None:
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL.  It completes commands and options."""
+    """Print the completion script of SHELL.  It completes commands, options and the values of enumerations."""
     write(_SHELLS[shell](ctx.find_root().command, {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE").source() + "\n")

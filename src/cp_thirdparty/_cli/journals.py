@@ -2,78 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cp_thirdparty._base.text import escape
 from cp_thirdparty._cli.aws_settings import AwsSettings
-from cp_thirdparty._cli.errors import OTHER, CommandError
+from cp_thirdparty._cli.click_parts import single
 from cp_thirdparty._cli.formats import compile_query, format_document
-from cp_thirdparty._cli.options import pick_options
+from cp_thirdparty._cli.journal_sources import open_journal
+from cp_thirdparty._cli.options import Settings, pick_options, token_options
 from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
 
 if TYPE_CHECKING:
     from cp_thirdparty.worker.journal import JournalEntry, SetAside
 
-__all__ = ["JournalSource", "jobs", "journal", "open_journal", "resolve"]
-
-
-class JournalSource:
-    """A journal in a SQLite file: what the commands need of it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
-        """Yield the jobs without a change of the journal."""
-        from cp_thirdparty.worker._sqlite_rows import read_journal  # noqa: PLC0415 - it brings the worker
-
-        yield from read_journal(self._path, unfinished_only=unfinished_only)
-
-    def end(self, job_id: str) -> None:
-        """Mark an unfinished job as finished that no running worker has, or whose ownership is unknown."""
-        from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it brings the worker
-
-        with closing(SqliteJournal(self._path)) as opened:
-            opened.end(job_id)
-
-
-def open_journal(name: str) -> JournalSource:
-    """Return the journal that the user names.  Another kind of journal is added here."""
-    path = Path(name).resolve()
-    if not path.is_file():
-        raise CommandError(f"{escape(name)}: there is no such file", OTHER)  # SQLite would create it
-    return JournalSource(path)
+__all__ = ["jobs", "journal", "resolve"]
 
 
 _OPTIONS = (
     click.Option(["--unfinished"], is_flag=True, help="Leave out finished jobs."),
-    *pick_options("--output", "--query", "--color", "--no-cli-pager"),
+    click.Option(
+        ["--pipelines"],
+        is_flag=True,
+        help="Show the pipeline, stage and action of each unfinished job, which is read from CodePipeline. "
+        "Third-party jobs need --client-tokens.",
+    ),
+    *token_options()[:1],
+    *pick_options(
+        *("--output", "--query", "--color", "--no-cli-pager", "--region", "--profile", "--debug", "--endpoint-url"),
+        *("--no-verify-ssl", "--no-sign-request", "--ca-bundle", "--cli-read-timeout", "--cli-connect-timeout"),
+    ),
 )
 
 
-def _show(
-    file: str, *, unfinished: bool, output: str | None, query: str | None, color: str, no_cli_pager: bool
-) -> None:
-    aws, select = AwsSettings(), compile_query(query)
-    found = [_show_job(each) for each in open_journal(file).read(unfinished_only=unfinished)]
-    document = {"jobs": sorted(found, key=lambda job: str(job.get("since", "")))}
-    form, width = aws.output(output, "table"), terminal_width()
-    text = format_document(select(document), form, title="Jobs", color=is_colored(color), width=width)
-    write(text, pager="" if no_cli_pager else aws.pager())
+def _show(file: str, *, unfinished: bool, pipelines: bool, **options: Any) -> None:
+    settings = Settings(**options)
+    aws, select = AwsSettings(settings.profile), compile_query(settings.query)
+    source = open_journal(file, region=settings.region, profile=settings.profile)
+    source.observe_owners()
+    found = [(each, _show_job(each)) for each in source.read(unfinished_only=unfinished)]
+    if pipelines:
+        _add_pipelines(found, settings)
+    document = {"jobs": sorted((job for _, job in found), key=lambda job: str(job.get("since", "")))}
+    form, width = aws.output(settings.output, "table"), terminal_width()
+    text = format_document(select(document), form, title="Jobs", color=is_colored(settings.color), width=width)
+    write(text, pager="" if settings.no_cli_pager else aws.pager())
+
+
+def _add_pipelines(found: list[tuple[JournalEntry | SetAside, dict[str, Any]]], settings: Settings) -> None:
+    from cp_thirdparty._cli.pipelines import Pipelines  # noqa: PLC0415 - it brings the clients
+    from cp_thirdparty.worker.journal import JournalEntry, JournalState  # noqa: PLC0415 - it brings the worker
+
+    with Pipelines.open(settings) as opened:
+        for entry, job in found:
+            if isinstance(entry, JournalEntry) and entry.state is not JournalState.DONE:
+                job.update(opened.find(entry))
 
 
 jobs = click.Command(
     "jobs",
     callback=_show,
     params=[click.Argument(["file"], metavar="JOURNAL"), *_OPTIONS],
-    help="Show the jobs in a worker's JOURNAL.  Each has its state, result, failure, owner, and since when.  The "
-    "journal is only read.",
+    help="Show the jobs in a worker's JOURNAL: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  Each "
+    "has its state, result, failure, owner, and since when.  The journal is only read.",
     epilog="Example: cp-thirdparty jobs jobs.db --unfinished --output json --query \"jobs[?owner=='dead'].jobId\"",
 )
 
@@ -92,17 +85,20 @@ journal = click.Command(
 @click.argument("file", metavar="JOURNAL")
 @click.argument("job_id", metavar="JOB_ID")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def resolve(file: str, job_id: str, *, yes: bool) -> None:
+@click.option("--region", metavar="NAME", help="AWS region of a DynamoDB table.", **single())
+@click.option("--profile", metavar="NAME", help="Profile of the AWS configuration, for a DynamoDB table.", **single())
+def resolve(file: str, job_id: str, *, yes: bool, region: str | None, profile: str | None) -> None:
     """
-    End a job in a worker's JOURNAL.
+    End a job in a worker's JOURNAL: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.
 
     The job is UNCERTAIN, cannot be read, or no worker has it any more.
 
     CodePipeline gets no result: look at the pipeline first, and report with `cp-thirdparty fail` or `succeed`.
     A job that a running worker has is refused, unless it is UNCERTAIN.
     """
-    opened = open_journal(file)
+    opened = open_journal(file, region=region, profile=profile)
     confirm(f"End job {escape(job_id)} in the journal? No worker continues it then.", yes=yes)
+    opened.observe_owners()
     opened.end(job_id)
     write(f"{escape(job_id)}: ended in the journal\n")
 

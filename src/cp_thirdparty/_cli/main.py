@@ -58,6 +58,13 @@ class Program(Group):
         """Parse the arguments; like the AWS CLI, take options before the command."""
         return super().parse_args(ctx, args if ctx.resilient_parsing else _move_options(args))
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the options of the program; for completion also those that may stand before the command."""
+        params = super().get_params(ctx)
+        if ctx.resilient_parsing:
+            params += import_module("cp_thirdparty._cli.options").common_options()
+        return params
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Name the commands."""
         return [*_OPERATIONS, *_HELPERS]

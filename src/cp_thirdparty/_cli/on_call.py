@@ -20,18 +20,19 @@ from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
 from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.imports import load_object
 from cp_thirdparty._cli.operations import CLIENT_TOKEN, JOB_ID
-from cp_thirdparty._cli.options import Settings, option_of, pick_options, token_options
+from cp_thirdparty._cli.options import Settings, kind_option, option_of, pick_options, token_options
 from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
 from cp_thirdparty._cli.parameters import find_token, read_one
 from cp_thirdparty._structuring.strict_input import read_input
 from cp_thirdparty.artifacts import ArtifactStore
-from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.configuration import structure_configuration
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError, JobFailedError
-from cp_thirdparty.models import ExecutionDetails, FailureDetails, JobDetails
+from cp_thirdparty.models import AnyJobDetails, ExecutionDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, job_of
+from cp_thirdparty.worker.results import Result, Succeeded
 
 __all__ = ["artifact", "explain", "fail", "succeed"]
 
@@ -46,9 +47,10 @@ _SHOWN = ("--output", "--query", "--color", "--no-cli-pager")
 class _Job:
     """A job that a command is about."""
 
-    client: ThirdPartyJobClient
-    client_token: SecretStr
-    details: JobDetails
+    kind: JobKind
+    client: AnyClient
+    client_token: SecretStr | None
+    details: AnyJobDetails
     settings: Settings
 
     @property
@@ -62,6 +64,15 @@ class _Job:
         """Return the store of its artifacts."""
         client, token = self.client, self.client_token
         return ArtifactStore.for_job(client, self.details, client_token=token, endpoint_url=s3_endpoint_url)
+
+    def acknowledge(self, nonce: str | None) -> JobStatus:
+        """Claim it, a custom job with the nonce that only a poll returns."""
+        offer = job_of(job_id=self.details.id, client_id="", nonce=nonce)
+        return self.kind.acknowledge(self.client, offer, self.details, self.client_token)
+
+    def report(self, result: Result) -> None:
+        """Put the result."""
+        self.kind.report(self.client, self.details.id, result, self.client_token)
 
     def print(self, document: dict[str, Any]) -> None:
         """Write a document in the format that the user wants."""
@@ -83,7 +94,7 @@ def _command(
             settings = Settings(**{each: options.pop(each) for each in names})
             # Some versions of click make lower case of a member's name.
             job_id, token = (options.pop(each, options.pop(each.lower(), None)) for each in ("jobId", "clientToken"))
-            with _open_job(settings, job_id, token) as job:
+            with _open_job(settings, KINDS[options.pop("kind")], job_id, token) as job:
                 return function(job, **options)
 
         return click.Command(
@@ -91,6 +102,7 @@ def _command(
             callback=run,
             params=[
                 *own,
+                kind_option(),
                 *(option_of(parameter) for parameter in (JOB_ID, CLIENT_TOKEN)),
                 *token_options(),
                 *pick_options(*_CONNECTION, *shown),
@@ -103,20 +115,24 @@ def _command(
 
 
 @contextmanager
-def _open_job(settings: Settings, job_id: str | None, client_token: str | None) -> Generator[_Job, None, None]:
+def _open_job(
+    settings: Settings, kind: JobKind, job_id: str | None, client_token: str | None
+) -> Generator[_Job, None, None]:
     prompt = AwsSettings(settings.profile).prompts(option=settings.cli_auto_prompt)
-    given = find_token(settings.client_tokens, settings.client_id, is_given=client_token is not None)
+    is_given, has_token = client_token is not None, kind.has_client_token
+    token = find_token(settings.client_tokens, settings.client_id, is_given=is_given, has_client_token=has_token)
     name = read_one(JOB_ID, job_id, prompt=prompt)
-    token = given or read_one(CLIENT_TOKEN, client_token, prompt=prompt)
+    if has_token and token is None:
+        token = read_one(CLIENT_TOKEN, client_token, prompt=prompt)
     with (
         quiet(debug=settings.debug),
-        create_client(settings, ThirdPartyJobClient) as client,
+        create_client(settings, kind.client_class) as client,
         describe_errors_at(client.endpoint_url),
     ):
         problem: str | None = None
         try:
-            details = client.get_third_party_job_details(name, client_token=token)
-            yield _Job(client=client, client_token=token, details=details, settings=settings)
+            details = kind.read(client, name, token)
+            yield _Job(kind=kind, client=client, client_token=token, details=details, settings=settings)
         except InvalidRequestError as error:
             option = error.parameter.replace("_", "-")
             problem = f"--{'s3-endpoint-url' if option == 'endpoint-url' else option}: {error.rule}"
@@ -135,18 +151,24 @@ def _flag(name: str, text: str) -> click.Option:
 _EXTERNAL = "--external-execution-id"
 _REPORT = (
     _flag("--acknowledge", "Claim the job first, if no worker has claimed it."),
+    _text("--nonce", "Nonce of a custom job, for --acknowledge; `poll-for-jobs` shows it."),
     _flag("--yes", "Do not ask for confirmation."),
 )
 _EXAMPLE_JOB = "--job-id 11111111-2222-4333-8444-555555555555"
 
 
-def _prepare(job: _Job, status: str, *, acknowledge: bool, yes: bool) -> None:
+def _report(job: _Job, result: Result, status: str, *, acknowledge: bool, nonce: str | None, yes: bool) -> None:
+    if nonce is not None and (not acknowledge or job.kind.has_client_token):
+        raise CommandError("--nonce: has an effect with --acknowledge and --kind custom only")
+    if nonce is None and acknowledge and not job.kind.has_client_token:
+        raise CommandError("--nonce: is required with --acknowledge for a custom job; `poll-for-jobs` shows it")
     confirm(f"Report job {job.name} as {status}? This is final.", yes=yes)
     if acknowledge:
-        nonce = job.details.nonce or ""
-        claimed = job.client.acknowledge_third_party_job(job.details.id, nonce=nonce, client_token=job.client_token)
+        claimed = job.acknowledge(nonce)
         if claimed != JobStatus.IN_PROGRESS:
             raise CommandError(f"the job is {show(str(claimed))}, so it accepts no result", OTHER)
+    job.report(result)
+    write(f"{job.name}: reported as {status}\n")
 
 
 def _read(kind: type[Any], **members: str | None) -> Any:
@@ -173,13 +195,9 @@ def _read(kind: type[Any], **members: str | None) -> Any:
     summary="Report a job as failed, by hand.  A confirmation shows the pipeline before.",
     example=f"fail {_EXAMPLE_JOB} --message 'The scanner was down; run the pipeline again.'",
 )
-def fail(job: _Job, *, message: str, type: str, external_execution_id: str | None, **report: bool) -> None:  # noqa: A002 - the option's name
+def fail(job: _Job, *, message: str, type: str, external_execution_id: str | None, **report: Any) -> None:  # noqa: A002 - the option's name
     failure = _read(FailureDetails, type=type, message=message, externalExecutionId=external_execution_id)
-    _prepare(job, "failed", **report)
-    job.client.put_third_party_job_failure_result(
-        job.details.id, client_token=job.client_token, failure_details=failure
-    )
-    write(f"{job.name}: reported as failed\n")
+    _report(job, failure, "failed", **report)
 
 
 @_command(
@@ -190,14 +208,10 @@ def fail(job: _Job, *, message: str, type: str, external_execution_id: str | Non
     summary="Report a job as succeeded, by hand.  A confirmation shows the pipeline before.",
     example=f"succeed {_EXAMPLE_JOB} --summary 'Checked by hand.'",
 )
-def succeed(job: _Job, *, summary: str | None, external_execution_id: str | None, **report: bool) -> None:
+def succeed(job: _Job, *, summary: str | None, external_execution_id: str | None, **report: Any) -> None:
     is_empty = summary is external_execution_id is None
     shown = None if is_empty else _read(ExecutionDetails, summary=summary, externalExecutionId=external_execution_id)
-    _prepare(job, "succeeded", **report)
-    job.client.put_third_party_job_success_result(
-        job.details.id, client_token=job.client_token, execution_details=shown
-    )
-    write(f"{job.name}: reported as succeeded\n")
+    _report(job, Succeeded(execution_details=shown), "succeeded", **report)
 
 
 @_command(

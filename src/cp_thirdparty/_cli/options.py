@@ -12,7 +12,7 @@ from cp_thirdparty._cli.click_parts import single, version_option
 from cp_thirdparty._cli.formats import FORMATS
 from cp_thirdparty._cli.operations import Operation, Parameter
 
-__all__ = ["Settings", "common_options", "option_of", "options_of", "pick_options", "token_options"]
+__all__ = ["Settings", "common_options", "kind_option", "option_of", "options_of", "pick_options", "token_options"]
 
 
 @attrs.frozen(kw_only=True)
@@ -28,8 +28,8 @@ class Settings:
     ca_bundle: str | None
     cli_read_timeout: int
     cli_connect_timeout: int
-    cli_auto_prompt: bool | None
     # Not all commands have these.
+    cli_auto_prompt: bool | None = None
     output: str | None = None
     query: str | None = None
     color: str = "auto"
@@ -77,6 +77,11 @@ def token_options() -> list[click.Option]:
         )(),
         _text("--client-id", "Client of the job, for --client-tokens; a poll and the journal show it.")(),
     ]
+
+
+def kind_option(default: str | None = "third-party", text: str = "What kind of job it is.") -> click.Option:
+    """Create the option that selects third-party or custom jobs."""
+    return _choice("--kind", ("third-party", "custom"), default, text)()
 
 
 def pick_options(*names: str) -> list[click.Option]:

@@ -92,8 +92,12 @@ def read_model(kind: type[Any], value: str, name: str) -> Any:
     return model
 
 
-def find_token(store: str | None, client_id: str | None, *, is_given: bool) -> SecretStr | None:
+def find_token(
+    store: str | None, client_id: str | None, *, is_given: bool, has_client_token: bool = True
+) -> SecretStr | None:
     """Return the client token of a client from the store of a worker; ``None`` without a store."""
+    if not has_client_token and (is_given or store is not None or client_id is not None):
+        raise CommandError("--client-token, --client-tokens, --client-id: custom jobs have no client token")
     if store is None:
         if client_id is not None:
             raise CommandError("--client-id: has an effect with --client-tokens only")

@@ -67,7 +67,8 @@ class PrometheusMetrics(Collector):
     """
     Records calls and events, and reads the state of workers at each scrape.  Thread-safe.
 
-    Create it by `prometheus_metrics`.  Pass it to `cp_thirdparty.JobWorker` as ``metrics``, and its method `on_call` to
+    Create it by `prometheus_metrics`.  Pass it to `cp_thirdparty.JobWorker` or `cp_thirdparty.worker.JobProcessor` as
+    ``metrics``, and its method `on_call` to
     `cp_thirdparty.ThirdPartyJobClient.create`.  Several workers may share one.
 
     .. versionadded:: 0.2.0
@@ -107,9 +108,9 @@ class PrometheusMetrics(Collector):
         self._calls.labels(operation, error).inc()
         self._call_seconds.labels(operation).observe(record.seconds)
 
-    def record(self, event: JobEvent, action_type_id: ActionTypeId) -> None:
-        """Count an event of a job; the worker calls it."""
-        action_type = _name_of(action_type_id)
+    def record(self, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
+        """Count an event of a job; the worker or the processor calls it."""
+        action_type = _OTHER if action_type_id is None else _name_of(action_type_id)
         failure_type = "" if event.failure_type is None else event.failure_type.value
         self._events.labels(action_type, event.name, failure_type, event.party or "").inc()
         if event.seconds is not None:

@@ -25,7 +25,7 @@ from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts.create import create_archive
 from cp_thirdparty.artifacts.store import ArtifactStore
-from cp_thirdparty.client import ThirdPartyJobClient
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, ArtifactTooLargeError, InvalidRequestError
 from cp_thirdparty.models import AnyJobDetails, JobData, JobDetails
 from cp_thirdparty.secrets import SecretStr
@@ -82,10 +82,10 @@ class FolderArtifacts(ArtifactStore):
     @hide_arguments
     def for_job(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - the folder is required
         cls,
-        client: ThirdPartyJobClient,  # noqa: ARG003 - a worker passes it, and nothing is read again
+        client: ThirdPartyJobClient | CustomJobClient,  # noqa: ARG003 - a worker passes it, and nothing is read again
         details: AnyJobDetails,
         *,
-        client_token: str | SecretStr,  # noqa: ARG003 - the same reason
+        client_token: str | SecretStr | None = None,  # noqa: ARG003 - the same reason
         folder: LocalPath,
         deadline: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,

@@ -25,6 +25,7 @@ from cp_thirdparty.models import (
     Artifact,
     ArtifactCredentials,
     ArtifactLocation,
+    CustomJob,
     EncryptionKey,
     JobData,
     JobDetails,
@@ -43,6 +44,7 @@ __all__ = [
     "action_type_id",
     "artifact",
     "artifact_credentials",
+    "custom_job",
     "job",
     "job_details",
     "pipeline_context",
@@ -52,6 +54,7 @@ __all__ = [
 _CLIENT_ID = "b2a1c0de-0000-4000-8000-000000000001"
 _JOB_ID = "b2a1c0de-0000-4000-8000-000000000002"
 _EXECUTION_ID = "b2a1c0de-0000-4000-8000-000000000003"
+_ACCOUNT_ID = "111122223333"
 _BUCKET = "codepipeline-us-east-1-000000000000"
 # CodePipeline's timeout of a third-party action.
 _SECONDS = 3600.0
@@ -71,7 +74,7 @@ def action_type_id(
 
     Args:
         category: Such as ``Build``.
-        owner: ``ThirdParty`` in all that a partner sees.
+        owner: ``ThirdParty`` for partners, ``Custom`` for an action of your own account.
         provider: The partner's name of the action.
         version: Its version.
     """
@@ -148,6 +151,21 @@ def third_party_job(*, client_id: str = _CLIENT_ID, job_id: str = _JOB_ID) -> Th
         job_id: The job.
     """
     return ThirdPartyJob(client_id=client_id, job_id=job_id)
+
+
+def custom_job(*, details: JobDetails | None = None, account_id: str | None = _ACCOUNT_ID) -> CustomJob:
+    """
+    Create what a poll for jobs of a custom action returns.
+
+    Args:
+        details: The job, as `job_details` returns it; ``None`` for one whose action type has the owner ``Custom``.
+        account_id: The AWS account of the pipeline, or ``None``.
+
+    .. versionadded:: 0.2.0
+    """
+    if details is None:
+        details = job_details(action_type=action_type_id(owner="Custom"))
+    return CustomJob(id=details.id, data=details.data, nonce=details.nonce, account_id=account_id)
 
 
 @hide_arguments

@@ -39,11 +39,17 @@ _CONFIG: Final = Config(
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 
-def create_client() -> Any:
-    """Create a client of DynamoDB with the region and the credentials of the environment."""
-    session = botocore.session.Session()
+def create_client(session: botocore.session.Session | None = None, region_name: str | None = None) -> Any:
+    """
+    Create a client of DynamoDB.
+
+    Args:
+        session: A new session; ``None`` for one with the credentials of the environment.
+        region_name: The region; ``None`` for that of the session.
+    """
+    session = botocore.session.Session() if session is None else session
     prepare(session)
-    return session.create_client("dynamodb", config=_CONFIG)
+    return session.create_client("dynamodb", region_name=region_name, config=_CONFIG)
 
 
 class Table:

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -15,7 +15,7 @@ import attrs
 
 from cp_thirdparty._base.text import show_all, show_optional, show_value
 from cp_thirdparty.enums import FailureType
-from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
+from cp_thirdparty.models import ActionTypeId, AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._handler_failures import class_name
@@ -71,10 +71,13 @@ class Emitter:
     Args:
         hook: Called with each event; ``None`` for log records only.
 
-        count: Called with each event in the thread that emits it; ``None`` for nothing.
+        count: Called in the thread that emits the event, with it and the action type in the details of the job, or
+            ``None`` if they are not known; ``None`` for nothing.
     """
 
-    def __init__(self, hook: EventHook | None = None, count: EventHook | None = None) -> None:
+    def __init__(
+        self, hook: EventHook | None = None, count: Callable[[JobEvent, ActionTypeId | None], object] | None = None
+    ) -> None:
         self._hook = hook
         self._count = count
         self._queue = EventQueue(_SIZE, self._report_dropped)
@@ -172,7 +175,7 @@ class Emitter:
             party=party if failure_type is None else _PARTIES[failure_type],
         )
         if self._count is not None:
-            raised = call_partner(self._count, event)
+            raised = call_partner(self._count, event, None if details is None else details.data.action_type_id)
             if isinstance(raised, Raised):
                 self.log(logging.WARNING, "metrics raised %s at the event %s", raised.name, name)
         shown = show_all(text or detail)

@@ -183,6 +183,7 @@ class _CustomJobs:
 
 THIRD_PARTY: Final = cast("JobKind", _ThirdPartyJobs())
 CUSTOM: Final = cast("JobKind", _CustomJobs())
+KINDS: Final = {kind.name: kind for kind in (THIRD_PARTY, CUSTOM)}
 
 
 def kind_of(job: AnyJob) -> JobKind:

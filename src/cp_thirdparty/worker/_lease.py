@@ -140,7 +140,8 @@ class Lease:
             return {
                 name
                 for name, lease in leases.items()
-                if name != self.name and ("dead_by" in lease or now - self._seen[name][1] >= self._longest(lease))
+                if name != self.name
+                and ("dead_by" in lease or now - self._seen[name][1] >= self.longest_silence(lease))
             }
 
     def seize(self, lease: Item, cause: str) -> str | None:
@@ -165,6 +166,11 @@ class Lease:
         """Remove the lease of a dead worker that has no more jobs."""
         self._table.delete(lease, "#dead_by = :own", own=self.name)
 
+    def longest_silence(self, lease: Item) -> float:
+        """Return for how long the number of a living worker may stay the same."""
+        seconds = lease.get("seconds")
+        return (seconds if isinstance(seconds, (int, float)) else self.seconds) * _PATIENCE
+
     def stop(self) -> None:
         """Beat no more."""
         with self._lock:
@@ -188,11 +194,6 @@ class Lease:
     def _forget_if_late(self, now: float) -> None:
         if self._beaten_at is not None and now - self._beaten_at > _MISSED_BEATS * self._interval:
             self._seen.clear()
-
-    def _longest(self, lease: Item) -> float:
-        """Return for how long the number of a living worker may stay the same."""
-        seconds = lease.get("seconds")
-        return (seconds if isinstance(seconds, (int, float)) else self.seconds) * _PATIENCE
 
 
 def _keep_beating(find_lease: Callable[[], Lease | None], stopped: threading.Event, interval: float) -> None:

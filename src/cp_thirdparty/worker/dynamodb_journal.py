@@ -26,7 +26,7 @@ from cp_thirdparty.worker._dynamodb_table import DONE, EXPIRY, PARTITION, SORT, 
 from cp_thirdparty.worker._lease import Lease, read_timer
 from cp_thirdparty.worker._result_text import text_of
 from cp_thirdparty.worker._sqlite_rows import ALONE
-from cp_thirdparty.worker.journal import FinishedOutcome, JobScope, JournalEntry, JournalState, Recovered
+from cp_thirdparty.worker.journal import FinishedOutcome, JobScope, JournalEntry, JournalState, Recovered, SetAside
 from cp_thirdparty.worker.results import Result
 
 __all__ = ["DynamoDBJournal", "dynamodb_table"]
@@ -35,6 +35,9 @@ _SECONDS_OF_A_DAY: Final = 86_400
 
 # Seconds for which a write counts as directly before the report of a result.
 _FRESH: Final = 1.0
+
+# How often a command looks within a lease: as often as a worker renews it.
+_LOOKS: Final = 6
 
 # The part of a lease that must be left for a report: with less it would hardly succeed.
 _LEAST: Final = 1 / 4
@@ -250,18 +253,44 @@ class DynamoDBJournal:
 
         A worker counts as alive until this object has seen for the time of its lease that it is not.
         """
+        for entry in self._read_all(unfinished_only=unfinished_only):
+            if isinstance(entry, JournalEntry):
+                yield entry
+
+    def _read_all(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
+        """Yield the jobs, and the unfinished ones that cannot be read; the command line shows them."""
         found = read_open(self._table)
         dead = found.list_dead(self._lease.find_dead(found.leases))
         for item in found.jobs:
-            entry = read_item(item, is_owner_alive=item["owner"] not in dead if "owner" in item else None)
-            if isinstance(entry, JournalEntry):
-                yield entry
+            yield read_item(item, is_owner_alive=item["owner"] not in dead if "owner" in item else None)
         unfinished = {item[SORT] for item in found.jobs}
         for item in () if unfinished_only else self._table.query(DONE):
             entry = read_item(item, is_owner_alive=None)
             key = "job#" + item[SORT].partition("#")[2]
             if isinstance(entry, JournalEntry) and key not in unfinished and not self._is_expired(item):
                 yield entry
+
+    def _observe_owners(self) -> Iterator[tuple[float, float]]:
+        """
+        Look at the leases until each worker that has a job has renewed its lease or counts as dead.
+
+        Yields:
+            Before each further look, the seconds to wait, and the seconds after which the last worker counts as dead.
+        """
+        first: dict[str, object] = {}
+        while True:
+            found = read_open(self._table)
+            dead = found.list_dead(self._lease.find_dead(found.leases))
+            owners = {str(item["owner"]) for item in found.jobs if "owner" in item} - dead
+            silent = [
+                found.leases[name]
+                for name in owners
+                if first.setdefault(name, (beat := found.leases[name].get("beat"))) == beat
+            ]
+            if not silent:
+                return
+            seconds = [self._lease.longest_silence(lease) for lease in silent]
+            yield min(seconds) / _LOOKS, max(seconds)
 
     def prune(self, *, older_than: float, limit: int) -> int:
         """

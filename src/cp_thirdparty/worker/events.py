@@ -135,17 +135,24 @@ for it before they return.
 
 class WorkerMetrics(Protocol):
     """
-    Records the metrics of a worker, such as `cp_thirdparty.observability.PrometheusMetrics`.
+    Records the metrics of a worker or a processor, such as `cp_thirdparty.observability.PrometheusMetrics`.
 
     What a method raises is logged and ignored.
 
     .. versionadded:: 0.2.0
     """
 
-    def record(self, event: JobEvent, action_type_id: ActionTypeId) -> object:
-        """Count an event.  It is called in the thread of the job, which waits for it, so it must not block."""
+    def record(self, event: JobEvent, action_type_id: ActionTypeId | None) -> object:
+        """
+        Count an event.  It is called in the thread of the job, which waits for it, so it must not block.
+
+        Args:
+            event: The event.
+            action_type_id: The action type of the worker.  A `cp_thirdparty.worker.JobProcessor` knows that in the
+                details of the job, and has ``None`` before they are read.
+        """
         ...
 
     def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> object:
-        """Keep where to read the state of a worker.  The worker calls it once, when it is created."""
+        """Keep where to read the state of a worker.  A `cp_thirdparty.JobWorker` calls it once, when it is created."""
         ...

@@ -19,7 +19,7 @@ from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
 from cp_thirdparty.worker._processing import Processing, find_patience, has_time, run_in_thread
-from cp_thirdparty.worker.events import EventHook
+from cp_thirdparty.worker.events import EventHook, WorkerMetrics
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 from cp_thirdparty.worker.tokens import ClientTokens
@@ -57,6 +57,12 @@ class JobProcessor(Generic[_ConfigurationT]):
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
             of its own.  It may block or raise; `process` waits at most 2 seconds for it before it returns.
 
+        metrics: Counts each event in the thread of its job, such as
+            `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  A processor has no health and no
+            journal, so it calls only ``record``.
+
+            .. versionadded:: 0.2.0
+
     Raises:
         TypeError: An argument has a wrong type, a callable does not take what it is called with, or a field of the
             configuration class has a type that `cp_thirdparty.structure_configuration` does not read.
@@ -75,6 +81,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None: ...
 
     @overload
@@ -88,6 +95,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None: ...
 
     @overload
@@ -101,6 +109,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None: ...
 
     @overload
@@ -114,6 +123,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None: ...
 
     @hide_arguments
@@ -127,6 +137,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         job_timeout: float | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         # Without an action type, it is known by the tokens for which jobs this processor is.
         self._kind = CUSTOM if client_tokens is None else THIRD_PARTY
@@ -147,7 +158,7 @@ class JobProcessor(Generic[_ConfigurationT]):
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
         self._job_timeout = job_timeout
-        self._emitter = Emitter(on_event)
+        self._emitter = Emitter(on_event, None if metrics is None else metrics.record)
         self._lock = threading.Lock()
         self._clients: Clients | None = None
         self._coroutines = AsyncHandlers(self._emitter.log)

@@ -298,7 +298,7 @@ class JobWorker(Generic[_ConfigurationT]):
         self._executor = executor
         if executor is not None:
             pickle_runner(self._runner)  # raises here, and not for the first job
-        count = None if metrics is None else lambda event: metrics.record(event, action_type_id)
+        count = None if metrics is None else lambda event, _: metrics.record(event, action_type_id)
         emitter = Emitter(on_event, count)
         self._settings = Settings(
             action_type_id=action_type_id,

@@ -4,9 +4,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
+from typing import Literal
 
-from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJobClient
+from cp_thirdparty import ActionTypeId, CustomJobClient, JobWorker, ThirdPartyJobClient
 from cp_thirdparty.worker import (
     ArtifactsFactory,
     EnvironmentTokens,
@@ -27,9 +27,7 @@ def make_worker(
     """Create the worker; tests pass another service and another store."""
     return JobWorker(
         connect,
-        ActionTypeId(
-            category="Test", owner="ThirdParty", provider=provider, version="1"
-        ),
+        _action_type_id("ThirdParty", provider),
         handle,
         configuration=ScanConfiguration,
         client_tokens=EnvironmentTokens(),
@@ -39,17 +37,43 @@ def make_worker(
     )
 
 
+def make_custom_worker(
+    connect: Callable[[], CustomJobClient],
+    provider: str,
+    journal: Journal,
+    *,
+    artifacts: ArtifactsFactory | None = None,
+) -> JobWorker[ScanConfiguration]:
+    """Create the worker of a custom action in an account of your own."""
+    return JobWorker(
+        connect,
+        _action_type_id("Custom", provider),
+        handle,
+        configuration=ScanConfiguration,
+        journal=journal,
+        is_idempotent=True,
+        artifacts=artifacts,
+    )
+
+
+def _action_type_id(
+    owner: Literal["ThirdParty", "Custom"], provider: str
+) -> ActionTypeId:
+    return ActionTypeId(category="Test", owner=owner, provider=provider, version="1")
+
+
 def main() -> int:
     """Work until SIGTERM; return 1 when something is left to report."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     journal = SqliteJournal(os.environ["PARTNER_SCAN_JOURNAL"])
-    worker = make_worker(
-        partial(ThirdPartyJobClient.create, region_name=os.environ["AWS_REGION"]),
-        os.environ["PARTNER_SCAN_PROVIDER"],
-        journal,
-    )
+    provider = os.environ["PARTNER_SCAN_PROVIDER"]
+    # The region is that of AWS_DEFAULT_REGION or of the profile.
+    if os.environ.get("PARTNER_SCAN_OWNER") == "Custom":
+        worker = make_custom_worker(CustomJobClient.create, provider, journal)
+    else:
+        worker = make_worker(ThirdPartyJobClient.create, provider, journal)
     try:
         return 0 if worker.run(handle_signals=True) else 1
     finally:

@@ -1,0 +1,126 @@
+"""The journals that a user can name: a SQLite file, or a DynamoDB table."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cp_thirdparty._base.text import escape
+from cp_thirdparty._cli.errors import ENVIRONMENT, OTHER, CommandError
+from cp_thirdparty._cli.output import warn
+
+if TYPE_CHECKING:
+    from cp_thirdparty.worker.journal import JournalEntry, SetAside
+
+__all__ = ["JournalSource", "open_journal"]
+
+_SCHEME: Final = "dynamodb://"
+_TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_ARN: Final = re.compile(r"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d{12}:table/[a-zA-Z0-9_.-]{3,255}")
+
+
+class JournalSource(Protocol):
+    """A journal: what the commands need of it."""
+
+    def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
+        """Yield the jobs without a change of the journal."""
+        ...
+
+    def observe_owners(self) -> None:
+        """Find out which workers are alive, which may take some time."""
+        ...
+
+    def end(self, job_id: str) -> None:
+        """Mark an unfinished job as finished that no running worker has, or whose ownership is unknown."""
+        ...
+
+
+def open_journal(name: str, *, region: str | None = None, profile: str | None = None) -> JournalSource:
+    """
+    Return the journal that the user names.
+
+    Args:
+        name: The path of a file, ``dynamodb://TABLE``, or the ARN of a table.
+        region: The region of a table; ``None`` for that of its ARN, the environment or the profile.
+        profile: The profile of the AWS configuration, for a table.
+    """
+    table, arn = name.removeprefix(_SCHEME), _ARN.fullmatch(name)
+    if arn is not None:
+        return _TableSource(name, region or arn["region"], profile)
+    if table != name or name.startswith("arn:"):
+        if not _TABLE.fullmatch(table):
+            raise CommandError(f"JOURNAL: must be a file, {_SCHEME}TABLE, or the ARN of a DynamoDB table")
+        return _TableSource(table, region, profile)
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise CommandError(f"{escape(name)}: there is no such file", OTHER)  # SQLite would create it
+    return _FileSource(path)
+
+
+class _FileSource:
+    """A journal in a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
+        from cp_thirdparty.worker._sqlite_rows import read_journal  # noqa: PLC0415 - it brings the worker
+
+        yield from read_journal(self._path, unfinished_only=unfinished_only)
+
+    def observe_owners(self) -> None:
+        """Do nothing: reading the file shows which processes are alive."""
+
+    def end(self, job_id: str) -> None:
+        from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it brings the worker
+
+        with closing(SqliteJournal(self._path)) as opened:
+            opened.end(job_id)
+
+
+class _TableSource:
+    """A journal in a DynamoDB table."""
+
+    def __init__(self, table_name: str, region: str | None, profile: str | None) -> None:
+        from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal  # noqa: PLC0415 - it brings the worker
+
+        client = _create_client(region or os.environ.get("AWS_REGION") or None, profile)
+        # It writes only to end a job: a journal that claims nothing has no lease.
+        self._journal: Any = DynamoDBJournal(table_name, client=client)
+
+    def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
+        yield from self._journal._read_all(unfinished_only=unfinished_only)  # noqa: SLF001 - for this command
+
+    def observe_owners(self) -> None:
+        """Wait until each worker has renewed its lease, or its lease is over."""
+        is_first = True
+        for wait, longest in self._journal._observe_owners():  # noqa: SLF001 - for this command
+            if is_first:
+                warn(f"looking for signs of life of the workers, for up to {longest:.0f} seconds")
+            is_first = False
+            time.sleep(wait)
+
+    def end(self, job_id: str) -> None:
+        self._journal.end(job_id)
+
+
+def _create_client(region: str | None, profile: str | None) -> Any:
+    import botocore.session  # noqa: PLC0415 - only a table needs it
+    from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound  # noqa: PLC0415 - the same reason
+
+    from cp_thirdparty.worker._dynamodb_table import create_client  # noqa: PLC0415 - it brings the worker
+
+    try:
+        return create_client(botocore.session.Session(profile=profile), region)
+    except NoRegionError:
+        problem = "--region: must be given, here or by AWS_DEFAULT_REGION or region of the profile"
+    except ProfileNotFound:
+        problem = "--profile: there is no such profile in the AWS configuration"
+    except (BotoCoreError, ValueError) as error:
+        problem = f"the settings of AWS cannot be used ({type(error).__name__})"
+    raise CommandError(problem, ENVIRONMENT)
