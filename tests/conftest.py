@@ -31,7 +31,7 @@ if find_spec("hypothesis"):
     # No test is about time: a busy machine takes as long as it takes.
     settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     # The default run has the same few examples each time.  `--hypothesis-profile=slow` tries many new ones.
-    settings.register_profile("fast", settings.get_profile("untimed"), max_examples=20, derandomize=True)
+    settings.register_profile("fast", settings.get_profile("untimed"), max_examples=10, derandomize=True)
     # In CI, Hypothesis would repeat the same examples without this `derandomize`.
     settings.register_profile("slow", settings.get_profile("untimed"), max_examples=200, derandomize=False)
     settings.register_profile("fuzz", settings.get_profile("untimed"), max_examples=5_000, derandomize=False)

@@ -6,16 +6,16 @@ import io
 import itertools
 import re
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
 from botocore.config import Config
 from support.artifact_jobs import artifact, kms_key, store
 from support.scripted_s3 import Asked, Change, Response, ScriptedS3, crc32, etag, failed
+from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
 from cp_thirdparty.artifacts._bounds import Bounds
@@ -43,13 +43,6 @@ _SMALL_OR_LARGE = [pytest.param(_SMALL, id="small"), pytest.param(_LARGE, id="la
 
 # For the faults that are silences.
 _IMPATIENT = 0.3
-
-
-def _with_bodies(faults: Iterable[str], *, also_large: Container[str] = ()) -> Iterator[Any]:
-    """Yield each fault with a small and a large object; most large objects are slow."""
-    for fault in faults:
-        yield pytest.param(fault, _SMALL, id=f"{fault}-small")
-        yield pytest.param(fault, _LARGE, id=f"{fault}-large", marks=[] if fault in also_large else pytest.mark.slow)
 
 
 @contextmanager
@@ -229,8 +222,8 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
 }
 
 
-@pytest.mark.parametrize("way", _WAYS)
-@pytest.mark.parametrize(("fault", "body"), [*_with_bodies(_STAYING, also_large=("garbled", "connection closed"))])
+@pytest.mark.parametrize("body", _SMALL_OR_LARGE)
+@pytest.mark.parametrize(("fault", "way"), slow_pairs(_STAYING, _WAYS))
 def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
     """After a fault that stays there is one error of this library, without a cause, and no file."""
     method, change, expected, text = _STAYING[fault]

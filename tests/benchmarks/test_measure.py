@@ -107,6 +107,7 @@ def test_candidates_take_turns_forwards_and_backwards() -> None:
     assert samples.figures == {"a": [3.0, 6.0, 7.0], "b": [4.0, 5.0, 8.0]}
 
 
+@pytest.mark.slow
 def test_the_garbage_collector_sees_all_objects_again_after_an_error() -> None:
     """An error of a candidate leaves no object frozen."""
     frozen: list[int] = []
@@ -133,6 +134,7 @@ def _busy_machine(costs: dict[str, float], noise: Callable[[], float]) -> Sample
     return take_turns({name: candidate(cost) for name, cost in costs.items()}, pairs=30)
 
 
+@pytest.mark.slow
 def test_a_slowing_and_disturbed_machine_does_not_change_the_ratio() -> None:
     """The true ratio is in a narrow interval, though single figures vary by a factor of three."""
     chance = random.Random(1)
@@ -144,6 +146,7 @@ def test_a_slowing_and_disturbed_machine_does_not_change_the_ratio() -> None:
     assert ratio.verdict("<=", 1.05) is Verdict.MISSED
 
 
+@pytest.mark.slow
 def test_a_very_noisy_machine_leaves_a_target_undecided(capsys: pytest.CaptureFixture[str]) -> None:
     """Noise widens the interval, so that the target is undecided, which is printed and is not a failure."""
     chance = random.Random(1)
@@ -231,6 +234,7 @@ def test_candidates_measure_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert 1_000_000 <= bytes_each(lambda: bytearray(1_000_000), 3)() < 1_001_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_peak_memory_is_that_of_the_process_alone() -> None:
     """A small child of a large process reports its own peak."""

@@ -22,6 +22,7 @@ import pytest
 from botocore.config import Config
 from support import both_clients as both
 from support.marker_surfaces import ERROR_SURFACES, logged
+from support.slow_rows import slow_pairs
 
 from cp_thirdparty import (
     ActionTypeId,
@@ -410,8 +411,7 @@ def _outcome(client: ThirdPartyJobClient, operation: str) -> tuple[type[Exceptio
     return type(value), value
 
 
-@pytest.mark.parametrize("operation", _OPERATIONS)
-@pytest.mark.parametrize("fault", _OUTCOMES)
+@pytest.mark.parametrize(("fault", "operation"), slow_pairs(_OUTCOMES, [*_CALLS, *both.custom_calls("")]))
 def test_a_fault_has_one_outcome(
     fault: str, operation: str, server: RawServer, client: ThirdPartyJobClient, nothing_shown: set[str]
 ) -> None:

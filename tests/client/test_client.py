@@ -23,6 +23,7 @@ import pytest
 from botocore.config import Config
 from support import both_clients as both
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.slow_rows import slow_pairs
 
 from cp_thirdparty import (
     ActionTypeId,
@@ -390,14 +391,10 @@ _SERVICE_ERRORS: list[tuple[str, Response | Callable[[], Response], type[Excepti
 ]
 
 
-@pytest.mark.parametrize("operation", _CALLS)
-@pytest.mark.parametrize(
-    ("answer", "kind", "facts"), [row[1:] for row in _SERVICE_ERRORS], ids=[row[0] for row in _SERVICE_ERRORS]
-)
-def test_an_error_of_the_service_has_its_class(
-    operation: str, answer: Response | Callable[[], Response], kind: type[Exception], facts: dict[str, object]
-) -> None:
+@pytest.mark.parametrize(("name", "operation"), slow_pairs((row[0] for row in _SERVICE_ERRORS), _CALLS))
+def test_an_error_of_the_service_has_its_class(name: str, operation: str) -> None:
     """Each error code becomes exactly its class, with the facts of the response, no cause and no context."""
+    answer, kind, facts = next(row[1:] for row in _SERVICE_ERRORS if row[0] == name)
     response = answer if isinstance(answer, Response) else answer()
     with _serve(response) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         _CALLS[operation][0](_client(server))

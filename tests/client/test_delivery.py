@@ -20,6 +20,7 @@ from botocore.config import Config
 from support import both_clients as both
 from support import lossy_network as net
 from support.lossy_network import AUTHORITY, Behaviour, FullListener, Server
+from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
@@ -442,8 +443,7 @@ _RESENT: dict[str, tuple[Behaviour, str, int]] = {
 
 
 @both.each_kind
-@pytest.mark.parametrize("operation", _CALLS)
-@pytest.mark.parametrize("name", _RESENT)
+@pytest.mark.parametrize(("name", "operation"), slow_pairs(_RESENT, _CALLS))
 def test_a_request_is_resent_only_if_that_is_safe(name: str, operation: str, kind: str, network: Network) -> None:
     """Reads are resent; acknowledgements and results only if nothing was sent or CodePipeline has throttled them."""
     first, which, attempts = _RESENT[name]

@@ -22,6 +22,7 @@ from botocore.config import Config
 from support import both_clients as both
 from support.marker_surfaces import ALL_ERROR_SURFACES, ERROR_TOOLS, catch, logged, reachable, with_locals
 from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
 
@@ -145,18 +146,7 @@ def _is_in(name: str, text: str) -> bool:
     return re.search(rf"{_STEM}(/|%2F)[\\\"']*(%22)?{name}", text) is not None
 
 
-# The tools take most of the time; their other failures are slow.
-_FOR_TOOLS = ("AccessDeniedException", "echo", "HTML", "wrong shapes")
-_FAILURES_ON_SURFACES = [
-    pytest.param(
-        failure, surface, marks=pytest.mark.slow if failure not in _FOR_TOOLS and surface in ERROR_TOOLS else ()
-    )
-    for failure in _FAILURES
-    for surface in ALL_ERROR_SURFACES
-]
-
-
-@pytest.mark.parametrize(("failure", "surface"), _FAILURES_ON_SURFACES)
+@pytest.mark.parametrize(("failure", "surface"), slow_pairs(_FAILURES, ALL_ERROR_SURFACES))
 def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJobClient) -> None:
     """No tool that shows errors finds a marker in any error of any operation."""
     _Answers.now = staticmethod(_FAILURES[failure])

@@ -52,13 +52,15 @@ _ESCAPES: dict[str, Callable[[str], str]] = {
 _SECRETS = ('xMARK/a+b="q"&é<', "50%25&amp;\\u0041", "a b\tc'd", "\U0001f600\n\\/x", "%%%%", "plain-token")
 
 
-@pytest.mark.parametrize("second", _ESCAPES)
 @pytest.mark.parametrize("first", _ESCAPES)
 @pytest.mark.parametrize("secret", _SECRETS)
-def test_a_secret_is_found_in_each_escape(secret: str, first: str, second: str) -> None:
+def test_a_secret_is_found_in_each_escape(secret: str, first: str) -> None:
     """Escaped once, twice, and in each mixture of two."""
-    written = _ESCAPES[second](_ESCAPES[first](secret))
-    assert strike_out(f"code <{written}> end", [SecretStr(secret)]) == f"code <{_MASK}> end"
+    once = _ESCAPES[first](secret)
+    texts = {second: f"code <{escape(once)}> end" for second, escape in _ESCAPES.items()}
+    assert {second: strike_out(text, [SecretStr(secret)]) for second, text in texts.items()} == dict.fromkeys(
+        _ESCAPES, f"code <{_MASK}> end"
+    )
 
 
 _secrets = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="*"), min_size=4, max_size=30)

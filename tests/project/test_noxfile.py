@@ -57,6 +57,7 @@ def _run(project: Path, *arguments: str, without: tuple[str, ...] = (), **settin
     return result.returncode, result.stdout.strip(), result.stderr
 
 
+@pytest.mark.slow
 def test_nox_is_installed_once(project: Path, wheels: Path) -> None:
     """The first run installs nox without ensurepip; each run passes sessions, options and nox's exit code on."""
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1"}
@@ -81,6 +82,7 @@ def test_ensurepip_replaces_a_missing_pip(project: Path, wheels: Path) -> None:
     assert (code, output) == (2, str(["-f", str(project / "noxfile.py")])), error
 
 
+@pytest.mark.slow
 def test_a_failed_installation_is_reported(project: Path, wheels: Path) -> None:
     """If nox cannot be installed, the command fails with the reason, and the next run tries again."""
     code, _, error = _run(project, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(project))

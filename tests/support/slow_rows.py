@@ -14,3 +14,14 @@ def slow_unless(is_fast: Callable[[Any], bool], rows: Iterable[Any]) -> list[Any
         pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=() if is_fast(row) else pytest.mark.slow)
         for row in rows
     ]
+
+
+def slow_pairs(first: Iterable[Any], second: Iterable[Any]) -> list[Any]:
+    """Return all pairs for `pytest.mark.parametrize`, all slow except one for each value of the longer table."""
+    rows, columns = [*first], [*second]
+    size = min(len(rows), len(columns))
+    return [
+        pytest.param(row, column, marks=() if i % size == j % size else pytest.mark.slow)
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]

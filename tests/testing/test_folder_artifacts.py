@@ -70,7 +70,11 @@ def _open(kind: str, folder: Path, **bounds: Any) -> Generator[ArtifactStore]:
             yield store
 
 
-@pytest.fixture(params=["S3", "folder"])
+# The store itself is also tested in tests/artifacts.
+_KINDS = [pytest.param("S3", marks=pytest.mark.slow), "folder"]
+
+
+@pytest.fixture(params=_KINDS)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
     """Return the store and its double."""
     with _open(request.param, tmp_path_factory.mktemp("bucket")) as store:
@@ -296,7 +300,7 @@ _TRANSFERS: dict[str, _Call] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["S3", "folder"])
+@pytest.mark.parametrize("kind", _KINDS)
 @pytest.mark.parametrize("way", _TRANSFERS)
 @pytest.mark.parametrize(
     ("bounds", "reason"),
@@ -319,7 +323,7 @@ def test_a_transfer_that_must_end_is_the_same_error(
     assert not (tmp_path / "bucket" / "Report").exists()
 
 
-@pytest.mark.parametrize("kind", ["S3", "folder"])
+@pytest.mark.parametrize("kind", _KINDS)
 def test_a_transfer_ends_between_two_pieces(tmp_path: Path, kind: str) -> None:
     """A job that is cancelled while an artifact is read gets no more bytes."""
     job_state = SimpleNamespace(is_cancelled=False)
