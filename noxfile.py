@@ -205,7 +205,13 @@ def docs(session: nox.Session) -> None:
     """Build the site in docs/_build/html without a network, run the code of its pages and check the result."""
     install(session, "-e", HAS_ALL_EXTRAS, "--group", "docs")
     session.run("python", "-m", "sphinx", "-n", "-W", "-E", "-q", "docs", "docs/_build/html", *session.posargs)
-    session.run("python", *PYTEST, "tests/project/docs_site.py", "tests/project/test_docstrings.py")
+    session.run(
+        "python",
+        *PYTEST,
+        "tests/project/docs_site.py",
+        "tests/project/docs_code.py",
+        "tests/project/test_docstrings.py",
+    )
 
 
 @nox.session

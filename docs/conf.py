@@ -19,6 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from cp_thirdparty import __version__
 
+# The address of the project, which has one place.
+homepage = re.search(
+    r'^Homepage = "(.+)"$', (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+)[1]  # type: ignore[index] # it has one
+
 project = "cp-thirdparty"
 author = "The cp-thirdparty authors"
 copyright = f"2026, {author}"  # noqa: A001 - Sphinx's name
@@ -34,7 +39,11 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"  # neither the prompt of a shell nor its output is copied
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options = {
+    "navigation_with_keys": True,
+    "source_edit_link": f"{homepage}/edit/main/docs/{{filename}}",
+    "source_view_link": f"{homepage}/blob/main/docs/{{filename}}",
+}
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -60,7 +69,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(prometheus_client|socket|sqlite3|ssl|tqdm|threading|types|typing|typing_extensions)\b.*"),
     (r"py:.*", r"(unittest|urllib3?|zipfile)\b.*"),
     # Names that a signature shows without their module.
-    (r"py:class", r"AioSession|Config|Executor|_\w+"),
+    (r"py:class", r"AioSession|Config|Executor|timedelta|_\w+"),
     # Type variables, and classes that share what public ones do; each method is shown where it is inherited.
     (r"py:.*", r"cp_thirdparty\..*\b_\w+"),
     (r"py:.*", r"cp_thirdparty\.(.*\.)?_.*"),
@@ -95,9 +104,22 @@ def _by_last_name(
     return nodes.reference("", "", content, internal=True, refuri=uri, reftitle=full)
 
 
+def _read_examples() -> dict[str, list[str]]:
+    """Return the example of each class, by its name."""
+    parts = re.split(
+        r"^## ", (Path(__file__).parent / "class_examples.txt").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    return {part.partition("\n")[0]: part.splitlines()[1:] for part in parts[1:]}
+
+
+_EXAMPLES = _read_examples()
+
+
 def _docstring(_: Sphinx, what: str, name: str, member: object, __: object, lines: list[str]) -> None:
-    """Find the docstring of a type alias that a package exports from one of its private modules."""
+    """Add the example of a class, and find the docstring of a type alias that a package has from a private module."""
     package, _dot, last = name.rpartition(".")
+    if what in {"class", "exception"} and last in _EXAMPLES:
+        lines += ["", ".. rubric:: Example", *_EXAMPLES[last]]
     modules = [each for each in sorted(sys.modules) if what == "data" and each.startswith(f"{package}.")]
     for module in modules:
         if getattr(sys.modules[module], last, None) is member:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from datetime import timedelta
 from typing import Any
 
 from cp_thirdparty._core.asyncio_client import AsyncioClient, like_async_def
@@ -42,8 +43,8 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged, and it stays
             open: you close it.  Its five third-party operations get the checks that this library's own clients have;
             nothing else of it changes.
-        deadline: Seconds, more than 0, that a call may take with all its attempts, from the look-up of the host's name
-            on; ``None`` for no limit.
+        deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts, from the look-up
+            of the host's name on; ``None`` for no limit.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
@@ -112,7 +113,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         )
 
     def iter_third_party_jobs(
-        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float = 5.0
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float | timedelta = 5.0
     ) -> AsyncGenerator[ThirdPartyJob, None]:
         """
         Poll until stopped, and yield each job.
@@ -127,8 +128,8 @@ class AsyncThirdPartyJobClient(AsyncioClient):
             action_type_id: The action type whose jobs are wanted.
             max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
                 to other workers after about 30 seconds, so ask for as many as you can begin.
-            poll_interval: Seconds, more than 0, between two polls when no job waits; each pause is up to a fifth
-                shorter or longer, so that many workers do not poll at once.
+            poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
+                up to a fifth shorter or longer, so that many workers do not poll at once.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -210,7 +211,7 @@ class AsyncCustomJobClient(AsyncioClient):
         action_type_id: ActionTypeId,
         *,
         max_batch_size: int = 1,
-        poll_interval: float = 5.0,
+        poll_interval: float | timedelta = 5.0,
         query_param: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[CustomJob, None]:
         """Poll until stopped, and yield each job, as `AsyncThirdPartyJobClient.iter_third_party_jobs` does."""

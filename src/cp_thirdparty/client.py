@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Generator, Mapping
+from datetime import timedelta
 
 from cp_thirdparty._core.blocking_client import BlockingClient
 from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
@@ -44,9 +45,9 @@ class ThirdPartyJobClient(BlockingClient):
     Args:
         client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Its five third-party
             operations get the checks of responses that this library's own clients have; nothing else of it changes.
-        deadline: Seconds, more than 0, that a call may take with all its attempts; ``None`` for no limit.  Looking up
-            the host's name is not bounded by it.  The pause before one more attempt may exceed it by a second, and
-            connecting to a host with several addresses by botocore's ``connect_timeout``.
+        deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts; ``None`` for no
+            limit.  Looking up the host's name is not bounded by it.  The pause before one more attempt may exceed it by
+            a second, and connecting to a host with several addresses by botocore's ``connect_timeout``.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
@@ -180,7 +181,7 @@ class ThirdPartyJobClient(BlockingClient):
         self._call(request)
 
     def iter_third_party_jobs(
-        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float = 5.0
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, poll_interval: float | timedelta = 5.0
     ) -> Generator[ThirdPartyJob, None, None]:
         """
         Poll until stopped, and yield each job.
@@ -198,8 +199,8 @@ class ThirdPartyJobClient(BlockingClient):
             action_type_id: The action type whose jobs are wanted.
             max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
                 to other workers after about 30 seconds, so ask for as many as you can begin.
-            poll_interval: Seconds, more than 0, between two polls when no job waits; each pause is up to a fifth
-                shorter or longer, so that many workers do not poll at once.
+            poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
+                up to a fifth shorter or longer, so that many workers do not poll at once.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -335,7 +336,7 @@ class CustomJobClient(BlockingClient):
         action_type_id: ActionTypeId,
         *,
         max_batch_size: int = 1,
-        poll_interval: float = 5.0,
+        poll_interval: float | timedelta = 5.0,
         query_param: Mapping[str, str] | None = None,
     ) -> Generator[CustomJob, None, None]:
         """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from cp_thirdparty._base.text import show_repr
+
+if TYPE_CHECKING:
+    from typing_extensions import deprecated
 
 __all__ = [
     "ActionCategory",
@@ -38,6 +41,9 @@ FailureTypeName: TypeAlias = Literal[
     "SystemUnavailable",
 ]
 """The values of `FailureType`."""
+
+JobStatusName: TypeAlias = Literal["Created", "Queued", "Dispatched", "InProgress", "TimedOut", "Succeeded", "Failed"]
+"""The values of `JobStatus`."""
 
 _UNKNOWN = "UNKNOWN"
 
@@ -121,6 +127,30 @@ class JobStatus(_OpenEnum):
     if TYPE_CHECKING:  # each status is true, so `if client.acknowledge_third_party_job(...)` is a mistake
 
         def __bool__(self) -> None: ...
+
+        # A comparison with another string is always false.
+
+        @overload
+        def __eq__(self, other: JobStatus | JobStatusName) -> bool: ...
+
+        @overload
+        @deprecated("not a value of JobStatus; compare with a member, such as JobStatus.IN_PROGRESS")
+        def __eq__(self, other: object) -> bool: ...
+
+        def __eq__(self, other: object) -> bool:
+            return str.__eq__(self, other)
+
+        @overload
+        def __ne__(self, other: JobStatus | JobStatusName) -> bool: ...
+
+        @overload
+        @deprecated("not a value of JobStatus; compare with a member, such as JobStatus.IN_PROGRESS")
+        def __ne__(self, other: object) -> bool: ...
+
+        def __ne__(self, other: object) -> bool:
+            return str.__ne__(self, other)
+
+        def __hash__(self) -> int: ...
 
 
 class FailureType(str, Enum):

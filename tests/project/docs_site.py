@@ -167,6 +167,12 @@ def test_a_page_does_not_show_where_it_was_made(path: Path) -> None:
     assert [folder for folder in (str(_ROOT), str(_SOURCE.parent), "site-packages") if folder in html] == []
 
 
+@pytest.mark.parametrize("path", sorted(_SITE.rglob("*.html")), ids=lambda path: path.relative_to(_SITE).as_posix())
+def test_a_row_of_a_table_is_in_its_table(path: Path) -> None:
+    """No row of a table became a paragraph, as it does after an empty line."""
+    assert re.findall(r"<p>\|[^<]*", path.read_text(encoding="utf-8")) == []
+
+
 def test_the_notebook_shows_masks() -> None:
     """The executed notebook shows its secrets as masks."""
     page = (_SITE / "tutorials" / "explore-a-job.html").read_text(encoding="utf-8")

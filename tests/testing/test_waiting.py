@@ -194,7 +194,7 @@ def test_a_clock_moves_forward_only() -> None:
     clock.advance(0)
     clock.advance(2.5)
     assert (clock(), repr(clock)) == (7.5, "<ManualClock at 7.5 s>")
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="must be at least 0 seconds"):
         clock.advance(-0.1)
     assert clock() == 7.5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
@@ -78,9 +78,9 @@ def clients(mine: ActionTypeId) -> None:
         endpoint_url="http://127.0.0.1:8000",
         verify=Path("ca.pem"),
         sign_request=False,
-        connect_timeout=1,
+        connect_timeout=timedelta(seconds=1),
         read_timeout=None,
-        deadline=30,
+        deadline=timedelta(seconds=30),
         session=None,
         config=None,
         wire_logs=False,
@@ -90,7 +90,7 @@ def clients(mine: ActionTypeId) -> None:
     assert_type(ThirdPartyJobClient.create(verify=False), ThirdPartyJobClient)
     assert_type(ThirdPartyJobClient.create(verify="ca.pem", on_call=print), ThirdPartyJobClient)
     assert_type(created.iter_third_party_jobs(mine), Generator[ThirdPartyJob, None, None])
-    for job in created.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=1):
+    for job in created.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=timedelta(seconds=1)):
         assert_type(job, ThirdPartyJob)
     created.close()
     with OwnClient.create() as own:

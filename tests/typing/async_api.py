@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from pathlib import Path
 
 from typing_extensions import assert_type
@@ -42,7 +43,7 @@ async def clients() -> None:
         endpoint_url="http://127.0.0.1:8000",
         verify=Path("ca.pem"),
         sign_request=False,
-        connect_timeout=1,
+        connect_timeout=timedelta(seconds=1),
         read_timeout=None,
         deadline=30,
         session=None,
@@ -85,7 +86,7 @@ async def failure(client: AsyncThirdPartyJobClient, details: FailureDetails) -> 
 async def polls(client: AsyncThirdPartyJobClient, mine: ActionTypeId) -> None:
     """Iterate over jobs."""
     assert_type(client.iter_third_party_jobs(mine), AsyncGenerator[ThirdPartyJob, None])
-    async for job in client.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=1):
+    async for job in client.iter_third_party_jobs(mine, max_batch_size=5, poll_interval=timedelta(seconds=1)):
         assert_type(job, ThirdPartyJob)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -142,7 +143,7 @@ def _call_record(
 
 
 def _action(
-    one: Action, status: JobStatus | str | None, until: Callable[[Action], object] | None, timeout: float
+    one: Action, status: JobStatus | str | None, until: Callable[[Action], object] | None, timeout: float | timedelta
 ) -> None:
     assert_type(one.jobs, tuple[Job, ...])
     assert_type(one.status, JobStatus)
@@ -205,7 +206,7 @@ def _credential_desk(
 # --- clock
 
 
-def _manual_clock(one: ManualClock, now: float, seconds: float, listener: Callable[[], object]) -> None:
+def _manual_clock(one: ManualClock, now: float, seconds: float | timedelta, listener: Callable[[], object]) -> None:
     assert_type(ManualClock(now), ManualClock)
     one.advance(seconds)
     one.listen(listener)
@@ -239,7 +240,7 @@ def _exchange(
 # --- faults
 
 
-def _delay(one: Delay, seconds: float, serve: Callable[[], Response]) -> None:
+def _delay(one: Delay, seconds: float | timedelta, serve: Callable[[], Response]) -> None:
     assert_type(Delay(seconds), Delay)
     assert_type(one.play(serve), Response)
     assert_type(one.seconds, float)
@@ -474,7 +475,7 @@ def _sample_job(
         client_id="client-1",
         context=context,
         continuation_token="run-1",
-        seconds_left=60.0,
+        seconds_left=timedelta(minutes=1),
         cancelled=event,
         stopping=event,
     )
@@ -555,6 +556,9 @@ def _local_code_pipeline(
     client: BaseClient,
 ) -> None:
     assert_type(LocalCodePipeline(), LocalCodePipeline)
+    day = timedelta(days=1)
+    LocalCodePipeline(redelivery_delay=day, continuation_delay=day, job_timeout=day)
+    LocalCodePipeline(custom_job_timeout=day, credential_lifetime=day)
     assert_type(one.endpoint_url, str)
     assert_type(one.requests, tuple[RequestRecord, ...])
     one.register_client(client_id, client_token)
@@ -663,10 +667,10 @@ def _local_lambda(
     context: LambdaContext,
     input_artifacts: Iterable[Artifact],
 ) -> None:
-    assert_type(LocalLambda(service, function, timeout=3.0, credentials_lifetime=900.0), LocalLambda)
+    assert_type(LocalLambda(service, function, timeout=timedelta(seconds=3), credentials_lifetime=900.0), LocalLambda)
     assert_type(one.start_action(user_parameters="{}", input_artifacts=input_artifacts), Action)
     assert_type(one.invoke(deliveries=2), int)
-    assert_type(LambdaContext(3.0, function_name="f"), LambdaContext)
+    assert_type(LambdaContext(timedelta(seconds=3), function_name="f"), LambdaContext)
     assert_type(context.aws_request_id, str)
     assert_type(context.function_name, str)
     assert_type(context.get_remaining_time_in_millis(), int)

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -473,7 +474,7 @@ def _job_processor(
     handler: Handler[Any],
     client_tokens: ClientTokens,
     job: ThirdPartyJob,
-    seconds_left: float | None,
+    seconds_left: float | timedelta | None,
     action_type_id: ActionTypeId,
     max_batch_size: int,
 ) -> None:
@@ -496,15 +497,16 @@ def _lambda_handler(
     event: dict[str, Any],
     context: object,
 ) -> None:
+    day = timedelta(days=1)
     assert_type(
-        LambdaHandler(handler, configuration=Scan, connect=connect, report_seconds=1.0, journal=journal),
+        LambdaHandler(handler, configuration=Scan, connect=connect, report_seconds=day, journal=journal),
         LambdaHandler[Scan],
     )
     assert_type(one(event, context), dict[str, Any] | None)
     assert_type(lambda_policy(), dict[str, Any])
 
 
-async def _processor_async(one: JobProcessor[Scan], job: ThirdPartyJob, seconds_left: float | None) -> None:
+async def _processor_async(one: JobProcessor[Scan], job: ThirdPartyJob, seconds_left: float | timedelta | None) -> None:
     assert_type(await one.process_async(job, seconds_left=seconds_left), Outcome)
 
 
@@ -650,7 +652,7 @@ def _dynamodb_journal(
     assert_type(DynamoDBJournal(table_name), DynamoDBJournal)
     assert_type(
         DynamoDBJournal(
-            table_name, client=None, takeover_seconds=seconds, keep_finished=seconds, clock=clock, timer=clock
+            table_name, client=None, takeover_seconds=seconds, keep_finished=timedelta(days=7), clock=clock, timer=clock
         ),
         DynamoDBJournal,
     )
@@ -793,6 +795,9 @@ def _processes(
     assert_type(ProcessPerJob(4, preload=("scan.handler",)), ProcessPerJob)
     assert_type(one.count, int)
     assert_type(one.preload, tuple[str, ...])
+    day = timedelta(days=1)
+    JobWorker(connect, action_type_id, handler, client_tokens={}, poll_interval=day, job_timeout=day, grace=day)
+    JobWorker(connect, action_type_id, handler, client_tokens={}, keep_finished=day)
     worker = JobWorker(connect, action_type_id, handler, client_tokens={}, executor=processes(4, preload=["scan"]))
     worker.stop()
 

@@ -37,9 +37,6 @@ MAX_PROPERTIES = 10
 MAX_CUSTOM_ARTIFACTS = 5
 MAX_ARTIFACTS = 10
 
-# A socket takes a timeout of no more than 2**31 milliseconds.
-MAX_SECONDS = 1_000_000
-
 _NAME = re.compile(r"[0-9A-Za-z_-]+")  # pattern of ActionProvider and Version
 _QUERYABLE = re.compile(r"[a-zA-Z0-9_-]+")  # pattern of ActionConfigurationQueryableValue
 _VARIABLE = re.compile(r"[A-Za-z0-9@\-_]+")  # pattern of OutputVariablesKey
@@ -85,13 +82,6 @@ def int_in_range(value: object, minimum: int, maximum: int | None = None) -> str
     if maximum is None:
         return None if value >= minimum else f"must be at least {minimum}"
     return None if minimum <= value <= maximum else f"must be from {minimum} to {maximum}"
-
-
-def seconds(value: object, *, is_optional: bool = True) -> str | None:
-    """Check a number of seconds; ``None``, where it may be given, is for no limit."""
-    if (value is None and is_optional) or (isinstance(value, (int, float)) and 0 < value <= MAX_SECONDS):
-        return None
-    return f"must be more than 0 and at most {MAX_SECONDS:,} seconds" + is_optional * ", or None for no limit"
 
 
 def aware_datetime(value: object) -> str | None:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -75,7 +76,7 @@ class AsyncioClient(JobClientBase):
         self,
         client: AioBaseClient,
         *,
-        deadline: float | None = 60.0,
+        deadline: float | timedelta | None = 60.0,
         wire_logs: bool = False,
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> None:
@@ -95,9 +96,9 @@ class AsyncioClient(JobClientBase):
         endpoint_url: str | None = None,
         verify: bool | str | os.PathLike[str] | None = None,
         sign_request: bool = True,
-        connect_timeout: float | None = 5.0,
-        read_timeout: float | None = 20.0,
-        deadline: float | None = 60.0,
+        connect_timeout: float | timedelta | None = 5.0,
+        read_timeout: float | timedelta | None = 20.0,
+        deadline: float | timedelta | None = 60.0,
         session: AioSession | None = None,
         config: Config | None = None,
         wire_logs: bool = False,
@@ -186,7 +187,11 @@ class AsyncioClient(JobClientBase):
         return f"<{type(self).__name__} {'not open' if self._client is None else self._client.meta.endpoint_url}>"
 
     async def _iterate(
-        self, poll: Callable[[], Coroutine[Any, Any, tuple[_T, ...]]], *, max_batch_size: int, poll_interval: float
+        self,
+        poll: Callable[[], Coroutine[Any, Any, tuple[_T, ...]]],
+        *,
+        max_batch_size: int,
+        poll_interval: float | timedelta,
     ) -> AsyncGenerator[_T, None]:
         """Poll until the client is closed, and yield each job."""
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)

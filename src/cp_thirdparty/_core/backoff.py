@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Final
 
 from cp_thirdparty._base import limits
+from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
@@ -75,20 +77,20 @@ class PollPace:
 
     Args:
         max_batch_size: The most jobs of one poll, at least 1.
-        poll_interval: Seconds, more than 0, between two polls when no job waits.
+        poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits.
 
     Raises:
         InvalidRequestError: An argument breaks its rule.
     """
 
-    def __init__(self, *, max_batch_size: int, poll_interval: float) -> None:
+    def __init__(self, *, max_batch_size: int, poll_interval: float | timedelta) -> None:
+        self._interval = to_seconds(poll_interval)
         for name, rule in (
             ("max_batch_size", limits.int_in_range(max_batch_size, 1)),
-            ("poll_interval", limits.seconds(poll_interval, is_optional=False)),
+            ("poll_interval", seconds_rule(self._interval, is_optional=False)),
         ):
             if rule is not None:
                 raise InvalidRequestError(name, rule)
-        self._interval = poll_interval
         self._failures = 0
         self._jitter = random.Random()  # noqa: S311 - jitter
 

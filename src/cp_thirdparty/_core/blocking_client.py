@@ -6,6 +6,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
@@ -40,7 +41,7 @@ class BlockingClient(JobClientBase):
         self,
         client: BaseClient,
         *,
-        deadline: float | None = 60.0,
+        deadline: float | timedelta | None = 60.0,
         wire_logs: bool = False,
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> None:
@@ -62,9 +63,9 @@ class BlockingClient(JobClientBase):
         endpoint_url: str | None = None,
         verify: bool | str | os.PathLike[str] | None = None,
         sign_request: bool = True,
-        connect_timeout: float | None = 5.0,
-        read_timeout: float | None = 20.0,
-        deadline: float | None = 60.0,
+        connect_timeout: float | timedelta | None = 5.0,
+        read_timeout: float | timedelta | None = 20.0,
+        deadline: float | timedelta | None = 60.0,
         session: botocore.session.Session | Boto3Session | None = None,
         config: Config | None = None,
         wire_logs: bool = False,
@@ -83,9 +84,11 @@ class BlockingClient(JobClientBase):
             verify: ``False`` to trust any TLS certificate, or the path of a CA bundle; ``None`` for the AWS
                 configuration's own.
             sign_request: ``False`` to send requests unsigned, without loading credentials.
-            connect_timeout: Seconds, more than 0, for a connection to be made; ``None`` for no limit.
-            read_timeout: Seconds, more than 0, between two pieces of a response; ``None`` for no limit.
-            deadline: Seconds for a call with all its attempts, as for the class.
+            connect_timeout: Seconds or a ``timedelta``, more than 0, for a connection to be made; ``None`` for no
+                limit.
+            read_timeout: Seconds or a ``timedelta``, more than 0, between two pieces of a response; ``None`` for no
+                limit.
+            deadline: Seconds or a ``timedelta`` for a call with all its attempts, as for the class.
             session: A botocore or boto3 session to use instead of a new one.
             config: Botocore settings that override all others of this list.
             wire_logs: As for the class.
@@ -146,7 +149,7 @@ class BlockingClient(JobClientBase):
         return f"<{type(self).__name__} {self._client.meta.endpoint_url}>"
 
     def _iterate(
-        self, poll: Callable[[], tuple[_T, ...]], *, max_batch_size: int, poll_interval: float
+        self, poll: Callable[[], tuple[_T, ...]], *, max_batch_size: int, poll_interval: float | timedelta
     ) -> Generator[_T, None, None]:
         """Poll until the client is closed, and yield each job."""
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)

@@ -6,13 +6,14 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 from botocore import xform_name
 from botocore.client import BaseClient
 
-from cp_thirdparty._base import limits
+from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty._core import connection, guard, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
@@ -143,12 +144,12 @@ class JobClientBase:
     """The base of the two clients: the settings of calls, and what is done around each call."""
 
     def __init__(
-        self, *, deadline: float | None, wire_logs: bool, on_call: Callable[[CallRecord], object] | None
+        self, *, deadline: float | timedelta | None, wire_logs: bool, on_call: Callable[[CallRecord], object] | None
     ) -> None:
-        rule = limits.seconds(deadline)
+        self._deadline = to_seconds(deadline)
+        rule = seconds_rule(self._deadline)
         if rule is not None:
             raise InvalidRequestError("deadline", rule)
-        self._deadline = deadline
         self._wire_logs = wire_logs
         self._on_call = on_call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import timedelta
 from typing import Any, Protocol, cast
 
 import botocore.session
@@ -11,7 +12,7 @@ from botocore import UNSIGNED
 from botocore.client import BaseClient
 from botocore.config import Config
 
-from cp_thirdparty._base import limits
+from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty._base.version import __version__
 from cp_thirdparty._core import data_loader, endpoints, reasons, redaction
 from cp_thirdparty._core.call import Call
@@ -30,8 +31,8 @@ def check_settings(
     *,
     endpoint_url: str | None,
     verify: object,
-    connect_timeout: float | None,
-    read_timeout: float | None,
+    connect_timeout: float | timedelta | None,
+    read_timeout: float | timedelta | None,
     profile_name: str | None,
     session: object,
 ) -> InvalidRequestError | None:
@@ -43,7 +44,7 @@ def check_settings(
     if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
         return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
     for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):
-        rule = limits.seconds(seconds)
+        rule = seconds_rule(to_seconds(seconds))
         if rule is not None:
             return InvalidRequestError(name, rule)
     if profile_name is not None and session is not None:
@@ -51,11 +52,13 @@ def check_settings(
     return None
 
 
-def own_config(*, connect_timeout: float | None, read_timeout: float | None, sign_request: bool) -> Config:
+def own_config(
+    *, connect_timeout: float | timedelta | None, read_timeout: float | timedelta | None, sign_request: bool
+) -> Config:
     """Create the settings of clients that are made here."""
     settings = Config(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
+        connect_timeout=to_seconds(connect_timeout),
+        read_timeout=to_seconds(read_timeout),
         retries={"mode": "standard"},
         tcp_keepalive=True,
         parameter_validation=False,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection
 from typing import Any, Final
 
 import attrs
 
+from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty.models import ActionTypeId
 
 __all__ = ["Assumptions"]
@@ -16,15 +18,23 @@ __all__ = ["Assumptions"]
 _LONGEST: Final = 1e300
 
 
-def _number(default: float, *, least: int = 0, most: float = _LONGEST) -> Any:
+def _seconds(default: float) -> Any:
     def check(_instance: object, field: attrs.Attribute[float], value: float) -> None:
-        if value < least:
-            raise ValueError(f"{field.name}: must be at least {least}")
+        read_seconds(field.name, value, least=0, most=math.inf)
 
     def limit(value: float) -> float:
-        return min(value, most)
+        return min(value, _LONGEST) if isinstance(value, int) else value
 
     return attrs.field(default=default, converter=limit, validator=check)
+
+
+def _limit_size(value: int) -> int:
+    return min(value, sys.maxsize)
+
+
+def _check_size(_instance: object, field: attrs.Attribute[int], value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{field.name}: must be at least 1")
 
 
 def _freeze(value: Collection[ActionTypeId] | None) -> frozenset[ActionTypeId] | None:
@@ -40,13 +50,13 @@ class Assumptions:
         ValueError: A number is too small.
     """
 
-    redelivery_delay: float = _number(30.0)
-    continuation_delay: float = _number(30.0)
-    job_timeout: float = _number(3600.0)
-    custom_job_timeout: float = _number(86_400.0)
+    redelivery_delay: float = _seconds(30.0)
+    continuation_delay: float = _seconds(30.0)
+    job_timeout: float = _seconds(3600.0)
+    custom_job_timeout: float = _seconds(86_400.0)
     wrong_owner_error: str = "ActionTypeNotFoundException"
-    default_batch_size: int = _number(10, least=1, most=sys.maxsize)
-    credential_lifetime: float = _number(900.0)
+    default_batch_size: int = attrs.field(default=10, converter=_limit_size, validator=_check_size)
+    credential_lifetime: float = _seconds(900.0)
     action_types: frozenset[ActionTypeId] | None = attrs.field(default=None, converter=_freeze)
     readable_after_acknowledgement: bool = True
     readable_after_end: bool = True

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Protocol
 
 import attrs
 
+from cp_thirdparty._base.durations import MAX_SECONDS, read_seconds
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
@@ -113,7 +115,7 @@ class Action:
         status: JobStatus | str | None = None,
         *,
         until: Callable[[Action], object] | None = None,
-        timeout: float = 10.0,
+        timeout: float | timedelta = 10.0,
     ) -> JobStatus:
         """
         Wait for the action; each change of the service ends the wait, so nothing is polled.
@@ -136,6 +138,7 @@ class Action:
         """
         if status is not None and (until is not None or not JobStatus(status).is_known):
             raise ValueError("status: must be a status of the service, and not together with until")
+        timeout = read_seconds("timeout", timeout, least=-MAX_SECONDS)
         give_up = time.monotonic() + timeout
         while True:
             version = self._states.version

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from datetime import timedelta
+
+from cp_thirdparty._base.durations import read_seconds
 
 __all__ = ["ManualClock"]
 
@@ -27,7 +31,7 @@ class ManualClock:
         """Return the time."""
         return self._now
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float | timedelta) -> None:
         """
         Advance the time.
 
@@ -37,8 +41,7 @@ class ManualClock:
         Raises:
             ValueError: It is negative: time does not go back.
         """
-        if seconds < 0:
-            raise ValueError("seconds: must not be negative")
+        seconds = read_seconds("seconds", seconds, least=0, most=math.inf)
         with self._lock:
             self._now += seconds
             listeners = tuple(self._listeners)

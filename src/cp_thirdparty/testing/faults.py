@@ -6,10 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
+from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.testing._wire import Response, error_response
 
@@ -143,6 +145,10 @@ class HtmlPage:
         return Response(status=self.status, headers=headers, body=body)
 
 
+def _read_delay(seconds: float | timedelta) -> float:
+    return read_seconds("seconds", seconds, least=0)
+
+
 @attrs.frozen
 class Delay:
     """
@@ -152,7 +158,7 @@ class Delay:
         seconds: How long, in real seconds: a client's timeouts do not use the clock of a test.
     """
 
-    seconds: float
+    seconds: float = attrs.field(converter=_read_delay)
 
     def play(self, serve: Callable[[], Response]) -> Response:
         """Wait, and serve."""

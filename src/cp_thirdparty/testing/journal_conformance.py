@@ -1,21 +1,8 @@
 """
 Tests that every journal must pass, such as one that a partner writes for a database.
 
-Make a subclass in a test module::
-
-    from cp_thirdparty.testing.journal_conformance import JournalConformance
-
-
-    class TestTableJournal(JournalConformance):
-        @pytest.fixture(autouse=True)
-        def _table(self, tmp_path):
-            self.path = tmp_path / "jobs"
-
-        def open_journal(self, clock):
-            return TableJournal(self.path, clock=clock)
-
-        def crash(self, journal):
-            journal.connection.kill()
+Make a subclass of `JournalConformance` in a test module.  Its `open_journal` opens a journal, and its `crash` makes one
+lose its process, such as by ``journal.connection.kill()``.
 
 It needs neither the pytest plugin of this library nor pytest: `unittest.TestCase` may be a second base class.
 """

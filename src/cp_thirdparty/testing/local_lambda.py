@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, Final
 
+from cp_thirdparty._base.durations import MAX_SECONDS, read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import ActionTypeId, Artifact, CustomJob, EncryptionKey
@@ -32,7 +34,7 @@ class LambdaContext:
     The context of an invocation.
 
     Args:
-        seconds: Seconds that the function has from now on.
+        seconds: Seconds or a ``timedelta`` that the function has from now on.
         function_name: The name of the function.
 
     Attributes:
@@ -42,8 +44,8 @@ class LambdaContext:
     .. versionadded:: 0.2.0
     """
 
-    def __init__(self, seconds: float = 900.0, *, function_name: str = "local-function") -> None:
-        self._ends_at = time.monotonic() + seconds
+    def __init__(self, seconds: float | timedelta = 900.0, *, function_name: str = "local-function") -> None:
+        self._ends_at = time.monotonic() + read_seconds("seconds", seconds, least=-MAX_SECONDS)
         self.aws_request_id: str = str(uuid.uuid4())
         self.function_name: str = function_name
 
@@ -59,9 +61,9 @@ class LocalLambda:
     Args:
         service: The local CodePipeline.  The function reports to it, such as with a client of its `custom_client`.
         function: Called with the event and the context.
-        timeout: Seconds of an invocation.  The function is not stopped after them.
-        credentials_lifetime: Seconds after which the artifact credentials of an event expire; ``None`` for an event
-            that does not have it.  AWS documents no such member of the event.
+        timeout: Seconds or a ``timedelta`` of an invocation.  The function is not stopped after them.
+        credentials_lifetime: Seconds or a ``timedelta`` after which the artifact credentials of an event expire;
+            ``None`` for an event that does not have it.  AWS documents no such member of the event.
 
     .. versionadded:: 0.2.0
     """
@@ -71,12 +73,14 @@ class LocalLambda:
         service: LocalCodePipeline,
         function: Callable[[dict[str, Any], Any], object],
         *,
-        timeout: float = 900.0,
-        credentials_lifetime: float | None = None,
+        timeout: float | timedelta = 900.0,
+        credentials_lifetime: float | timedelta | None = None,
     ) -> None:
         self._service = service
         self._function = function
-        self._timeout = timeout
+        self._timeout = read_seconds("timeout", timeout, least=0)
+        if credentials_lifetime is not None:
+            credentials_lifetime = read_seconds("credentials_lifetime", credentials_lifetime, least=-MAX_SECONDS)
         self._credentials_lifetime = credentials_lifetime
         # Jobs that no client owns are those of custom actions, so each function is a custom action of the service.
         self._action_type_id = ActionTypeId(

@@ -11,6 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from typing_extensions import TypeVar
@@ -222,7 +223,7 @@ class SampleJob(Job[_ConfigurationT]):
         configuration: The action configuration as the handler sees it.
         client_id: The customer.
         folder: The folder of the artifacts, or ``None`` for a temporary one.
-        seconds_left: Seconds that the handler has.
+        seconds_left: Seconds or a ``timedelta`` that the handler has.
         cancelled: Set when the result is no longer wanted.
         stopping: Set when the worker stops.
 
@@ -236,7 +237,7 @@ class SampleJob(Job[_ConfigurationT]):
         *,
         client_id: str,
         folder: str | os.PathLike[str] | None,
-        seconds_left: float,
+        seconds_left: float | timedelta,
         cancelled: threading.Event,
         stopping: threading.Event,
     ) -> None:
@@ -280,7 +281,7 @@ def job(
     client_id: str = _CLIENT_ID,
     context: PipelineContext | None = None,
     continuation_token: str | None = None,
-    seconds_left: float = _SECONDS,
+    seconds_left: float | timedelta = _SECONDS,
     cancelled: threading.Event | None = None,
     stopping: threading.Event | None = None,
 ) -> SampleJob[_ConfigurationT]:
@@ -300,7 +301,7 @@ def job(
         client_id: The customer.
         context: The pipeline, or ``None`` for `pipeline_context()`.
         continuation_token: That of the action's job before, or ``None`` for a first job.
-        seconds_left: Seconds that the handler has.
+        seconds_left: Seconds or a ``timedelta`` that the handler has.
         cancelled: Set it when the result is no longer wanted.
         stopping: Set it when the worker stops.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
 from threading import Thread
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from typing_extensions import Self
 
+from cp_thirdparty._base.durations import to_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core import data_loader
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
@@ -46,12 +48,14 @@ class LocalCodePipeline:
 
     Args:
         clock: Returns the time in seconds; give a `ManualClock` that a test moves.
-        redelivery_delay: Seconds after which a job that was not acknowledged is offered again.  AWS documents none;
-            30 is what its own Jenkins plug-in counts on.
-        continuation_delay: Seconds after which a success with a continuation token brings the next job.  AWS's user
-            guide has 30 for Lambda actions; that it holds for third-party actions too is an assumption.
-        job_timeout: Seconds, from when a job can first be offered, after which it times out without a result.  AWS's
-            quotas set one hour for actions that are not listed by name; an action type may set its own.
+        redelivery_delay: Seconds or a ``timedelta`` after which a job that was not acknowledged is offered again.  AWS
+            documents none; 30 is what its own Jenkins plug-in counts on.
+        continuation_delay: Seconds or a ``timedelta`` after which a success with a continuation token brings the next
+            job.  AWS's user guide has 30 for Lambda actions; that it holds for third-party actions too is an
+            assumption.
+        job_timeout: Seconds or a ``timedelta``, from when a job can first be offered, after which it times out without
+            a result.  AWS's quotas set one hour for actions that are not listed by name; an action type may set its
+            own.
         custom_job_timeout: The same for custom actions, to which AWS's quotas give 24 hours.
 
             .. versionadded:: 0.2.0
@@ -62,8 +66,8 @@ class LocalCodePipeline:
             .. versionadded:: 0.2.0
 
         default_batch_size: How many jobs a poll brings that states no number.  An assumption.
-        credential_lifetime: Seconds until artifact credentials expire, from the details call.  The 900 were seen
-            in AWS's own Jenkins plug-in.
+        credential_lifetime: Seconds or a ``timedelta`` until artifact credentials expire, from the details call.  The
+            900 were seen in AWS's own Jenkins plug-in.
         action_types: The action types that there are: a poll for any other is an ``ActionTypeNotFoundException``.
             ``None`` knows them all.
         readable_after_acknowledgement: Whether the details of a job in progress can be read.  An assumption: AWS
@@ -97,13 +101,13 @@ class LocalCodePipeline:
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        redelivery_delay: float = 30.0,
-        continuation_delay: float = 30.0,
-        job_timeout: float = 3600.0,
-        custom_job_timeout: float = 86_400.0,
+        redelivery_delay: float | timedelta = 30.0,
+        continuation_delay: float | timedelta = 30.0,
+        job_timeout: float | timedelta = 3600.0,
+        custom_job_timeout: float | timedelta = 86_400.0,
         wrong_owner_error: str = "ActionTypeNotFoundException",
         default_batch_size: int = 10,
-        credential_lifetime: float = 900.0,
+        credential_lifetime: float | timedelta = 900.0,
         action_types: Collection[ActionTypeId] | None = None,
         readable_after_acknowledgement: bool = True,
         readable_after_end: bool = True,
@@ -125,13 +129,13 @@ class LocalCodePipeline:
         self._port = port
         self._journal = Journal(journal_size)
         assumptions = Assumptions(
-            redelivery_delay=redelivery_delay,
-            continuation_delay=continuation_delay,
-            job_timeout=job_timeout,
-            custom_job_timeout=custom_job_timeout,
+            redelivery_delay=to_seconds(redelivery_delay),
+            continuation_delay=to_seconds(continuation_delay),
+            job_timeout=to_seconds(job_timeout),
+            custom_job_timeout=to_seconds(custom_job_timeout),
             wrong_owner_error=wrong_owner_error,
             default_batch_size=default_batch_size,
-            credential_lifetime=credential_lifetime,
+            credential_lifetime=to_seconds(credential_lifetime),
             action_types=action_types,
             readable_after_acknowledgement=readable_after_acknowledgement,
             readable_after_end=readable_after_end,

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cp_thirdparty._base import limits
 from cp_thirdparty.configuration import check_configuration_class
 from cp_thirdparty.worker._kinds import JobKind
 from cp_thirdparty.worker.journal import Journal
@@ -14,9 +13,6 @@ from cp_thirdparty.worker.tokens import TokenLookup
 
 # What a journal must have, from its protocol.
 _JOURNAL: Final = tuple(name for name in vars(Journal) if not name.startswith("_"))
-
-# Days of `keep_finished`, a hundred years: a longer time means `None`.
-_MAX_DAYS: Final = 36_500
 
 
 def read_tokens(client_tokens: Any, kind: JobKind) -> TokenLookup | str | None:
@@ -118,44 +114,11 @@ def check_count(name: str, value: object) -> None:
         raise ValueError(f"{name}: must be at least 1")
 
 
-def check_seconds(name: str, value: object, *, may_be_zero: bool = False) -> None:
-    """
-    Check a number of seconds.
-
-    Raises:
-        TypeError: It is not a number.
-
-        ValueError: It is out of its range.
-    """
-    _check_number(name, value, limits.MAX_SECONDS, "seconds", may_be_zero=may_be_zero)
-
-
-def check_days(name: str, value: object) -> None:
-    """
-    Check a number of days, or ``None``.
-
-    Raises:
-        TypeError: It is neither a number nor ``None``.
-
-        ValueError: It is out of its range.
-    """
-    if value is not None:
-        _check_number(name, value, _MAX_DAYS, "days", may_be_zero=True, other=", or None")
-
-
 def _has(value: object, name: str) -> bool:
     try:
         return hasattr(value, name)
     except Exception:  # noqa: BLE001 - a property of the partner's journal: it has it
         return True
-
-
-def _check_number(name: str, value: object, most: int, unit: str, *, may_be_zero: bool, other: str = "") -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name}: must be an int or a float{other}, not {type(value).__name__}")
-    if not (0 <= value <= most and (value or may_be_zero)):  # NaN fails each comparison
-        least = "at least 0" if may_be_zero else "more than 0"
-        raise ValueError(f"{name}: must be {least} and at most {most:,} {unit}{other}")
 
 
 def _check_configuration(configuration: Any) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty._base import limits
+from cp_thirdparty._base.durations import read_days, read_seconds
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob
-from cp_thirdparty.worker._arguments import check_days
 from cp_thirdparty.worker._dynamodb_rows import (
     Takeover,
     create_item,
@@ -103,11 +103,12 @@ class DynamoDBJournal:
         client: An existing client of botocore or boto3 for DynamoDB; ``None`` for one with the region and the
             credentials of the environment and short timeouts.
 
-        takeover_seconds: Seconds from the death of a worker until another one has its jobs.  A worker renews its lease
-            twelve times in these seconds, and stops to report when it could not for half of them.
+        takeover_seconds: Seconds or a ``timedelta`` from the death of a worker until another one has its jobs.  A
+            worker renews its lease twelve times in these seconds, and stops to report when it could not for half of
+            them.
 
-        keep_finished: Days after which DynamoDB's time to live deletes finished jobs, at least 0; ``None`` for never.
-            The worker's own ``keep_finished`` applies too.
+        keep_finished: Days or a ``timedelta`` after which DynamoDB's time to live deletes finished jobs, at least 0;
+            ``None`` for never.  The worker's own ``keep_finished`` applies too.
 
         clock: Returns the time in seconds since 1970.
 
@@ -127,16 +128,13 @@ class DynamoDBJournal:
         table_name: str,
         *,
         client: Any = None,
-        takeover_seconds: float = 60.0,
-        keep_finished: float | None = 30.0,
+        takeover_seconds: float | timedelta = 60.0,
+        keep_finished: float | timedelta | None = 30.0,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] | None = None,
     ) -> None:
-        problem = limits.seconds(takeover_seconds, is_optional=False)
-        if problem is not None:
-            raise ValueError(f"takeover_seconds: {problem}")
-        check_days("keep_finished", keep_finished)
-        self._keep_finished = keep_finished
+        takeover_seconds = read_seconds("takeover_seconds", takeover_seconds)
+        self._keep_finished = read_days("keep_finished", keep_finished)
         self._clock = clock
         self._timer = read_timer if timer is None else timer
         self._table = Table(create_client() if client is None else client, table_name)

@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, MutableMapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from cp_thirdparty._base.durations import MAX_SECONDS, read_seconds
 from cp_thirdparty._base.text import show
 from cp_thirdparty._structuring.state import decode_state
 from cp_thirdparty.artifacts.store import ArtifactStore
@@ -49,7 +51,7 @@ class Job(Generic[_ConfigurationT_co]):
 
         open_artifacts: Makes the artifact store at its first use.
 
-        seconds_left: Seconds that the handler has.
+        seconds_left: Seconds or a ``timedelta`` that the handler has.
 
         cancelled: Set when the result is no longer wanted.
 
@@ -63,7 +65,7 @@ class Job(Generic[_ConfigurationT_co]):
         configuration: _ConfigurationT_co,
         *,
         open_artifacts: Callable[[], ArtifactStore],
-        seconds_left: float,
+        seconds_left: float | timedelta,
         cancelled: threading.Event,
         stopping: threading.Event,
     ) -> None:
@@ -71,7 +73,7 @@ class Job(Generic[_ConfigurationT_co]):
         self._details = details
         self._configuration = configuration
         self._open_artifacts = open_artifacts
-        self._deadline = time.time() + seconds_left
+        self._deadline = time.time() + read_seconds("seconds_left", seconds_left, least=-MAX_SECONDS)
         self._cancelled = cancelled
         self._stopping = stopping
         self._lock = threading.Lock()

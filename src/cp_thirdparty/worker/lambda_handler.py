@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from operator import methodcaller
 from typing import Any, Final, Generic, TypeVar, overload
 
 import attrs
 
+from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._structuring.lambda_event import find_job, is_invoke_action
 from cp_thirdparty.client import CustomJobClient
@@ -25,7 +27,7 @@ from cp_thirdparty.models import (
     JobData,
     LambdaJobEvent,
 )
-from cp_thirdparty.worker._arguments import check_callable, check_handling, check_seconds
+from cp_thirdparty.worker._arguments import check_callable, check_handling
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import pickle_runner
@@ -95,7 +97,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
             the first event of an invoke action, and again when the AWS credentials are refused.  ``None`` for one whose
             timeouts are 2 seconds to connect and 3 seconds to read, so that a report is tried more than once.
 
-        report_seconds: Seconds of the function's time that are kept for the report, at most half of what is left.
+        report_seconds: Seconds or a ``timedelta`` of the function's time that are kept for the report, at most half of
+            what is left.
 
         artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
@@ -120,7 +123,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         *,
         configuration: None = None,
         connect: Callable[[], CustomJobClient] | None = None,
-        report_seconds: float = 5.0,
+        report_seconds: float | timedelta = 5.0,
         artifacts: ArtifactsFactory | None = None,
         journal: Callable[[], Journal] | None = None,
         on_event: EventHook | None = None,
@@ -133,7 +136,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         *,
         configuration: type[_ConfigurationT],
         connect: Callable[[], CustomJobClient] | None = None,
-        report_seconds: float = 5.0,
+        report_seconds: float | timedelta = 5.0,
         artifacts: ArtifactsFactory | None = None,
         journal: Callable[[], Journal] | None = None,
         on_event: EventHook | None = None,
@@ -145,7 +148,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         *,
         configuration: type[Any] | None = None,
         connect: Callable[[], CustomJobClient] | None = None,
-        report_seconds: float = 5.0,
+        report_seconds: float | timedelta = 5.0,
         artifacts: ArtifactsFactory | None = None,
         journal: Callable[[], Journal] | None = None,
         on_event: EventHook | None = None,
@@ -159,7 +162,6 @@ class LambdaHandler(Generic[_ConfigurationT]):
             artifacts=artifacts,
             on_event=on_event,
         )
-        check_seconds("report_seconds", report_seconds)
         if journal is not None:
             check_callable("journal", journal, "no arguments")
         self._runner: Runner[Any] = Runner(
@@ -167,7 +169,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         )
         pickle_runner(self._runner)  # what cannot go to another process is found out here
         self._client = KeptClient(connect)
-        self._report_seconds = report_seconds
+        self._report_seconds = read_seconds("report_seconds", report_seconds)
         self._create_journal = journal
         self._journal: Journal | None = None
         self._emitter = Emitter(on_event)

@@ -7,12 +7,14 @@ import functools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, overload
 
+from cp_thirdparty._base.durations import MAX_SECONDS, read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
-from cp_thirdparty.worker._arguments import check_handling, check_seconds, read_tokens
+from cp_thirdparty.worker._arguments import check_handling, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
@@ -50,7 +52,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
 
-        job_timeout: Seconds that a handler has; ``None`` for 3,300, or 85,000 for jobs of custom actions.
+        job_timeout: Seconds or a ``timedelta`` that a handler has; ``None`` for 3,300, or 85,000 for jobs of custom
+            actions.
 
         artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
 
@@ -78,7 +81,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: None = None,
         client_tokens: ClientTokens,
-        job_timeout: float | None = None,
+        job_timeout: float | timedelta | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         metrics: WorkerMetrics | None = None,
@@ -92,7 +95,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: type[_ConfigurationT],
         client_tokens: ClientTokens,
-        job_timeout: float | None = None,
+        job_timeout: float | timedelta | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         metrics: WorkerMetrics | None = None,
@@ -106,7 +109,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: None = None,
         client_tokens: None = None,
-        job_timeout: float | None = None,
+        job_timeout: float | timedelta | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         metrics: WorkerMetrics | None = None,
@@ -120,7 +123,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: type[_ConfigurationT],
         client_tokens: None = None,
-        job_timeout: float | None = None,
+        job_timeout: float | timedelta | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         metrics: WorkerMetrics | None = None,
@@ -134,7 +137,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         *,
         configuration: type[Any] | None = None,
         client_tokens: ClientTokens | None = None,
-        job_timeout: float | None = None,
+        job_timeout: float | timedelta | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
         metrics: WorkerMetrics | None = None,
@@ -152,25 +155,23 @@ class JobProcessor(Generic[_ConfigurationT]):
             artifacts=artifacts,
             on_event=on_event,
         )
-        job_timeout = self._kind.job_timeout if job_timeout is None else job_timeout
-        check_seconds("job_timeout", job_timeout)
         self._runner: Runner[Any] = Runner(
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
-        self._job_timeout = job_timeout
+        self._job_timeout = read_seconds("job_timeout", self._kind.job_timeout if job_timeout is None else job_timeout)
         self._emitter = Emitter(on_event, None if metrics is None else metrics.record)
         self._lock = threading.Lock()
         self._clients: Clients | None = None
         self._coroutines = AsyncHandlers(self._emitter.log)
 
-    def process(self, job: AnyJob, *, seconds_left: float | None = None) -> Outcome:
+    def process(self, job: AnyJob, *, seconds_left: float | timedelta | None = None) -> Outcome:
         """
         Do all steps of one job.
 
         Args:
             job: A job of a poll.
 
-            seconds_left: Seconds until this process ends, such as a Lambda invocation's
+            seconds_left: Seconds or a ``timedelta`` until this process ends, such as a Lambda invocation's
                 ``context.get_remaining_time_in_millis() / 1000``; ``None`` for no end.  With less than a second left,
                 the job is handed back.  Half a second before the end, the deadline of the handler is over: a coroutine
                 is cancelled, and the job is reported as failed.  A function that does not look at `Job.deadline` is not
@@ -193,7 +194,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         processing.run()
         return _result(processing, processing.outcome.result(timeout=0))
 
-    async def process_async(self, job: AnyJob, *, seconds_left: float | None = None) -> Outcome:
+    async def process_async(self, job: AnyJob, *, seconds_left: float | timedelta | None = None) -> Outcome:
         """
         Do all steps of one job without blocking the event loop.
 
@@ -231,7 +232,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         return _result(processing, await processing.run_async())
 
     def poll(
-        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | None = None
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | timedelta | None = None
     ) -> Iterator[Outcome]:
         """
         Poll once and process the jobs that the poll returns, one after the other.
@@ -256,7 +257,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         return self._process_poll(action_type_id, max_batch_size, _end_of(seconds_left))
 
     async def poll_async(
-        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | None = None
+        self, action_type_id: ActionTypeId, *, max_batch_size: int = 1, seconds_left: float | timedelta | None = None
     ) -> AsyncIterator[Outcome]:
         """
         Poll once and process the jobs that the poll returns, without blocking the event loop.
@@ -333,8 +334,10 @@ class JobProcessor(Generic[_ConfigurationT]):
             return self._clients
 
 
-def _end_of(seconds_left: float | None) -> float | None:
-    return None if seconds_left is None else time.monotonic() + seconds_left
+def _end_of(seconds_left: float | timedelta | None) -> float | None:
+    if seconds_left is None:
+        return None
+    return time.monotonic() + read_seconds("seconds_left", seconds_left, least=-MAX_SECONDS)
 
 
 def _seconds_until(ends_at: float | None) -> float | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import attrs
 import botocore.session
 from botocore.client import BaseClient
 
+from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
@@ -84,7 +87,7 @@ class SecretsManagerTokens:
 
         endpoint_url: URL of another endpoint, such as a VPC endpoint.
 
-        keep: Seconds for which a token is kept, at least 0.
+        keep: Seconds or a ``timedelta`` for which a token is kept, at least 0.
 
         clock: Returns the time in seconds.
 
@@ -98,15 +101,13 @@ class SecretsManagerTokens:
         *,
         region_name: str | None = None,
         endpoint_url: str | None = None,
-        keep: float = 300.0,
+        keep: float | timedelta = 300.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if keep < 0:
-            raise ValueError("keep: must be at least 0 seconds")
         self._prefix = prefix
         self._region_name = region_name
         self._endpoint_url = endpoint_url
-        self._keep = keep
+        self._keep = read_seconds("keep", keep, least=0, most=math.inf)
         self._clock = clock
         self._begin()
 

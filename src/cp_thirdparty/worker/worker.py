@@ -8,23 +8,23 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
 from typing_extensions import Self
 
+from cp_thirdparty._base.durations import read_days, read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._arguments import (
     check_callable,
     check_count,
-    check_days,
     check_handling,
     check_instance,
     check_journal,
-    check_seconds,
     read_tokens,
 )
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
@@ -96,24 +96,25 @@ class JobWorker(Generic[_ConfigurationT]):
             whose jobs hang then leaves slots for the others.  Further jobs are not claimed, so CodePipeline offers them
             again, also to other workers.
 
-        poll_interval: Seconds between two polls when a poll led to no claim; each is up to a fifth shorter or longer,
-            so that many workers do not poll at once.  AWS's own sample worker polls each second, its Jenkins plug-in up
-            to once a minute.
+        poll_interval: Seconds or a ``timedelta`` between two polls when a poll led to no claim; each is up to a fifth
+            shorter or longer, so that many workers do not poll at once.  AWS's own sample worker polls each second, its
+            Jenkins plug-in up to once a minute.
 
-        job_timeout: Seconds after its claim when a job is reported as failed; ``None`` for 3,300, or 85,000 for custom
-            actions.  Keep it below CodePipeline's timeout, or the report comes too late: 3,600 for actions that its
-            quotas do not name, 86,400 for custom actions, or the action type's ``jobTimeout``.
+        job_timeout: Seconds or a ``timedelta`` after its claim when a job is reported as failed; ``None`` for 3,300, or
+            85,000 for custom actions.  Keep it below CodePipeline's timeout, or the report comes too late: 3,600 for
+            actions that its quotas do not name, 86,400 for custom actions, or the action type's ``jobTimeout``.
 
-        grace: Seconds that running jobs have after `stop()`, at least 0.  With 5 seconds for the last attempts to
-            report, the default fits into the 30 seconds between SIGTERM and SIGKILL of Kubernetes.  Docker waits 10
-            seconds unless ``--stop-timeout`` is given.
+        grace: Seconds or a ``timedelta`` that running jobs have after `stop()`, at least 0.  With 5 seconds for the
+            last attempts to report, the default fits into the 30 seconds between SIGTERM and SIGKILL of Kubernetes.
+            Docker waits 10 seconds unless ``--stop-timeout`` is given.
 
         is_idempotent: Whether the handler may run again for a job whose worker or process died while it ran.
 
         max_crashes: How many times the process of a job may die while it runs alone, before the job is reported as
             failed, at least 1.  Jobs whose process died with several of them run again one at a time.
 
-        keep_finished: Days for which the journal keeps finished jobs, at least 0; ``None`` to keep them forever.
+        keep_finished: Days or a ``timedelta`` for which the journal keeps finished jobs, at least 0; ``None`` to keep
+            them forever.
 
         executor: `processes` for a process for each job, which is killed at the timeout; or creates an executor of
             other processes, such as ``partial(ProcessPoolExecutor, mp_context=get_context("spawn"))`` or a Dask
@@ -153,12 +154,12 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
-        poll_interval: float = 5.0,
-        job_timeout: float | None = None,
-        grace: float = 20.0,
+        poll_interval: float | timedelta = 5.0,
+        job_timeout: float | timedelta | None = None,
+        grace: float | timedelta = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
-        keep_finished: float | None = 30.0,
+        keep_finished: float | timedelta | None = 30.0,
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -178,12 +179,12 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
-        poll_interval: float = 5.0,
-        job_timeout: float | None = None,
-        grace: float = 20.0,
+        poll_interval: float | timedelta = 5.0,
+        job_timeout: float | timedelta | None = None,
+        grace: float | timedelta = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
-        keep_finished: float | None = 30.0,
+        keep_finished: float | timedelta | None = 30.0,
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -202,12 +203,12 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
-        poll_interval: float = 5.0,
-        job_timeout: float | None = None,
-        grace: float = 20.0,
+        poll_interval: float | timedelta = 5.0,
+        job_timeout: float | timedelta | None = None,
+        grace: float | timedelta = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
-        keep_finished: float | None = 30.0,
+        keep_finished: float | timedelta | None = 30.0,
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -226,12 +227,12 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
-        poll_interval: float = 5.0,
-        job_timeout: float | None = None,
-        grace: float = 20.0,
+        poll_interval: float | timedelta = 5.0,
+        job_timeout: float | timedelta | None = None,
+        grace: float | timedelta = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
-        keep_finished: float | None = 30.0,
+        keep_finished: float | timedelta | None = 30.0,
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -251,12 +252,12 @@ class JobWorker(Generic[_ConfigurationT]):
         journal: Journal | None = None,
         concurrency: int = 10,
         max_jobs_per_client: int | None = None,
-        poll_interval: float = 5.0,
-        job_timeout: float | None = None,
-        grace: float = 20.0,
+        poll_interval: float | timedelta = 5.0,
+        job_timeout: float | timedelta | None = None,
+        grace: float | timedelta = 20.0,
         is_idempotent: bool = False,
         max_crashes: int = 3,
-        keep_finished: float | None = 30.0,
+        keep_finished: float | timedelta | None = 30.0,
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
@@ -276,11 +277,10 @@ class JobWorker(Generic[_ConfigurationT]):
         if max_jobs_per_client is not None:
             check_count("max_jobs_per_client", max_jobs_per_client)
         check_count("max_crashes", max_crashes)
-        check_seconds("poll_interval", poll_interval)
-        job_timeout = kind.job_timeout if job_timeout is None else job_timeout
-        check_seconds("job_timeout", job_timeout)
-        check_seconds("grace", grace, may_be_zero=True)
-        check_days("keep_finished", keep_finished)
+        poll_interval = read_seconds("poll_interval", poll_interval)
+        job_timeout = read_seconds("job_timeout", kind.job_timeout if job_timeout is None else job_timeout)
+        grace = read_seconds("grace", grace, least=0)
+        keep_finished = read_days("keep_finished", keep_finished)
         check_callable("clock", clock, "no arguments")
         if journal is not None:
             check_journal(journal)

@@ -122,6 +122,8 @@ async def trap_22_member_of_another_type(client: CodePipelineClient) -> None:
 
 
 async def right(client: CodePipelineClient) -> None:
-    """Make no mistake."""
+    """Use correctly what the mistakes are about."""
     for job in (await client.poll_for_third_party_jobs(actionTypeId=ACTION))["jobs"]:
         print(job["jobId"])
+    if (await client.acknowledge_third_party_job(jobId="job-1", nonce="1", clientToken="t"))["status"] == "InProgress":
+        print((await client.get_third_party_job_details(jobId="job-1", clientToken="t"))["jobDetails"]["id"])

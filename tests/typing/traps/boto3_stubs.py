@@ -122,6 +122,8 @@ def trap_22_member_of_another_type(client: CodePipelineClient) -> None:
 
 
 def right(client: CodePipelineClient) -> None:
-    """Make no mistake."""
+    """Use correctly what the mistakes are about."""
     for job in (client.poll_for_third_party_jobs(actionTypeId=ACTION))["jobs"]:
         print(job["jobId"])
+    if client.acknowledge_third_party_job(jobId="job-1", nonce="1", clientToken="t")["status"] == "InProgress":
+        print(client.get_third_party_job_details(jobId="job-1", clientToken="t")["jobDetails"]["id"])

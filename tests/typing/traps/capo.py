@@ -122,6 +122,8 @@ def trap_22_member_of_another_type(client: CodePipelineClient) -> None:
 
 
 def right(client: CodePipelineClient) -> None:
-    """Make no mistake."""
+    """Use correctly what the mistakes are about."""
     for job in (client.poll_for_third_party_jobs(action_type_id=ACTION))["jobs"]:
         print(job["job_id"])
+    if client.acknowledge_third_party_job(job_id="job-1", nonce="1", client_token="t")["status"] == "InProgress":
+        print(client.get_third_party_job_details(job_id="job-1", client_token="t")["job_details"]["id"])

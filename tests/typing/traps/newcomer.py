@@ -118,7 +118,7 @@ def trap_15_unknown_status_of_action(service: LocalCodePipeline) -> None:
 
 
 async def right(client: AsyncThirdPartyJobClient, service: LocalCodePipeline, details: JobDetails) -> None:
-    """Make no mistake."""
+    """Use correctly what the mistakes are about."""
     JobWorker(
         partial(ThirdPartyJobClient.create, region_name="us-east-1"),
         ACTION,

@@ -273,9 +273,12 @@ async def trap_45_not_awaited(client: AsyncThirdPartyJobClient) -> None:
 
 
 def right(client: ThirdPartyJobClient, job: Job[Scan]) -> Succeeded | Continued:
-    """Make no mistake."""
+    """Use correctly what the mistakes are about."""
     for offer in client.poll_for_third_party_jobs(ACTION, max_batch_size=1):
         takes_str(offer.job_id)
+    status = client.acknowledge_third_party_job("job-1", nonce="1", client_token="t")
+    if status == "InProgress" and job.configuration.project_name:
+        takes_str(status)
     state = job.state(Scan)
     takes_str(job.configuration.api_key.get_secret_value())
     return Succeeded() if state is None else Continued(state=state)

@@ -1,0 +1,92 @@
+"""Durations as arguments: a number or a `datetime.timedelta`.  The library calculates with the number."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, overload
+
+__all__ = ["MAX_SECONDS", "read_days", "read_seconds", "seconds_rule", "to_seconds"]
+
+# A socket takes a timeout of no more than 2**31 milliseconds.
+MAX_SECONDS = 1_000_000
+
+# A hundred years: a longer time means `None`.
+_MAX_DAYS = 36_500
+
+_DAY = timedelta(days=1)
+
+
+@overload
+def to_seconds(duration: float | timedelta) -> float: ...
+
+
+@overload
+def to_seconds(duration: float | timedelta | None) -> float | None: ...
+
+
+def to_seconds(duration: Any) -> Any:
+    """Return the seconds of a ``timedelta``, and any other value unchanged, for the check that follows."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def seconds_rule(value: Any, *, is_optional: bool = True) -> str | None:
+    """Return the rule that a number of seconds breaks; ``None``, where it may be given, is for no limit."""
+    if (value is None and is_optional) or (_is_number(value) and 0 < value <= MAX_SECONDS):
+        return None
+    other = is_optional * ", or None for no limit"
+    if not _is_number(value):
+        return f"must be a number of seconds or a timedelta{other}"
+    return f"must be more than 0 and at most {MAX_SECONDS:,} seconds{other}"
+
+
+def read_seconds(name: str, duration: Any, *, least: float | None = None, most: float = MAX_SECONDS) -> float:
+    """
+    Return an argument in seconds.
+
+    Args:
+        name: The name of the argument.
+
+        duration: Its value.
+
+        least: The smallest number; ``None`` for more than 0.
+
+        most: The largest number.
+
+    Raises:
+        TypeError: It is neither a number nor a ``timedelta``.
+
+        ValueError: It is out of its range.
+    """
+    seconds: float = to_seconds(duration)
+    _check(name, seconds, "seconds", least=least, most=most)
+    return seconds
+
+
+def read_days(name: str, duration: Any) -> float | None:
+    """
+    Return an argument in days, at least 0, or ``None``.
+
+    Raises:
+        TypeError: It is neither a number nor a ``timedelta`` nor ``None``.
+
+        ValueError: It is out of its range.
+    """
+    if duration is None:
+        return None
+    days: float = duration / _DAY if isinstance(duration, timedelta) else duration
+    _check(name, days, "days", least=0, most=_MAX_DAYS, other=", or None")
+    return days
+
+
+def _check(name: str, value: Any, unit: str, *, least: float | None, most: float, other: str = "") -> None:
+    if not _is_number(value):
+        raise TypeError(f"{name}: must be a number of {unit} or a timedelta{other}, not {type(value).__name__}")
+    if not (value <= most and (value > 0 if least is None else value >= least)):  # NaN fails each comparison
+        start = "more than 0" if least is None else f"at least {least:,}"
+        end = "" if math.isinf(most) else f" and at most {most:,}"
+        raise ValueError(f"{name}: must be {start}{end} {unit}{other}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
