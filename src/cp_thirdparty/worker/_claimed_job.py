@@ -151,6 +151,7 @@ class ClaimedJob:
         self.problem = ""
         self._recorder = recorder
         self._had_begun = self.has_begun
+        self._may_begin = False  # whether it was started and has not begun
         self._lock = threading.RLock()
 
     @property
@@ -210,22 +211,34 @@ class ClaimedJob:
         self._move(Stage.CLAIMED, is_recorded=True)
 
     def start(self) -> bool:
-        """Begin to run the handler; return ``False`` if the result was decided before."""
+        """Prepare to run the handler; return ``False`` if the result was decided before."""
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
-            self._had_begun, self.has_begun = self.has_begun, True
+            self._had_begun, self._may_begin = self.has_begun, True
             # If this process dies, the journal must have the one job that may be the cause.  A job that another worker
             # left before its handler began must not look as if the handler had never begun.
             self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self._was_left_unbegun)
             return True
+
+    def begin(self) -> bool:
+        """Note that the handler begins; return ``False`` if it must not, because the job was taken back or ended."""
+        with self._lock:
+            may_begin, self._may_begin = self._may_begin and self.stage is Stage.RUNNING, False
+            self.has_begun = self.has_begun or may_begin
+            return may_begin
+
+    def withdraw(self) -> bool:
+        """Go back if the handler was started and has not begun, so that it never does."""
+        with self._lock:
+            return self._may_begin and self.stop()
 
     def stop(self) -> bool:
         """Go back, because the handler did not start; return ``False`` if the result was decided before."""
         with self._lock:
             if self.stage is not Stage.RUNNING:
                 return self.stage is Stage.CLAIMED
-            self.has_begun = self._had_begun
+            self.has_begun, self._may_begin = self._had_begun, False
             self._move(Stage.CLAIMED, is_recorded=self.must_run_alone)
             return True
 
