@@ -623,6 +623,18 @@ def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pyt
     assert recovery.take() is None
 
 
+def test_a_job_that_is_postponed_after_the_end_is_released(left: _Left) -> None:
+    """The poller may come to it late, and nobody would take the job over while this process lives."""
+    left.journal.release(left.offer.job_id)
+    recovery = _create_recovery(left)
+    recovery.start()
+    entry = recovery.take()
+    assert entry is not None
+    assert recovery.close() == []
+    recovery.postpone(entry)
+    assert [each.is_owner_alive for each in left.journal.jobs()] == [None]
+
+
 def test_a_job_that_was_postponed_comes_again(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the next look it is there, and at the end it is among the rest."""
     monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)

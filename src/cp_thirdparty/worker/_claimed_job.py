@@ -67,17 +67,17 @@ class ClaimedJob:
     thread that runs the job and the one that ends it at its timeout may decide at the same time, and the first wins.
 
     Attributes:
-        offer: What the poll or the journal brought.
+        offer: The job, as a poll or the journal has returned it.
 
-        began_at: When this process took it up, by the worker's clock.
+        began_at: When this process began to work on it, by the worker's clock.
 
-        entry: What the journal had of it; ``None`` for a job that a poll brought.
+        entry: Its entry in the journal at that time; ``None`` for a job that a poll has returned.
 
         stage: How far it has come.
 
         client_token: The token of its client; ``None`` before the first look-up and after a refused one.
 
-        details: What the job is about, once they were read here or a poll has returned them.
+        details: The details of the job; ``None`` before they were read.
 
         claimed_at: When it was claimed, by the worker's clock.
 
@@ -96,9 +96,9 @@ class ClaimedJob:
 
         is_recorded: Whether the journal has the job.
 
-        crashes: In how many processes it ran alone that died.
+        crashes: How many processes have died while its handler was the only one there.
 
-        isolated_crashes: How many of them were processes of its own, whose death costs no other job anything.
+        isolated_crashes: How many of these processes ran no other job, so that their death affected none.
 
         has_begun: Whether its handler may have run, here or in an earlier process.
 

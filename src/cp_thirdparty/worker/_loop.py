@@ -208,8 +208,9 @@ class Loop:
         now = self._settings.clock()
         self._begin_stop(now)
         try:
+            self._slots.close()  # the poller may still be alive, and launches no more jobs
+            self._has_lost = self._has_lost or bool(self._slots.in_work())
             self._leave_rest(self._seconds_to_end(now))
-            self._slots.close()
             self._engine.close()
             self._writer.close()
         finally:

@@ -201,8 +201,9 @@ class Poller:
     def _launch(self, offer: AnyJob, entry: JournalEntry | None) -> bool:
         now = self._settings.clock()
         is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
-        self.start_error = None if is_launched else RuntimeError.__name__
-        if not is_launched:
+        is_refused = not is_launched and not self._stopping.is_set()  # slots that are closed refuse jobs too
+        self.start_error = RuntimeError.__name__ if is_refused else None
+        if is_refused:
             message = "job=%s cannot be started: the system has no thread left"
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
         return is_launched
