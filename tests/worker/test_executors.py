@@ -510,8 +510,13 @@ def test_a_process_without_an_event_loop_does_not_ask_whether_the_handler_may_be
         tokens=TokenLookup(handlers.token_of),
     )
     asked: list[bool] = []
+
+    def may_begin() -> bool:
+        asked.append(True)
+        return True
+
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=job_id)
-    started = run_in_executor(pickle.dumps(runner), offer, 0.0, lambda: bool(asked.append(True)))
+    started = run_in_executor(pickle.dumps(runner), offer, 0.0, may_begin)
     assert (started, asked) == (NotStarted(error=None, error_name="OSError"), [])
 
 

@@ -202,7 +202,12 @@ def test_a_look_for_jobs_that_hangs_ends_with_the_worker(
     with running(worker) as it:
         assert hanging.entered.wait(30)
         job_id = _leave_job(journal, service)
-        journal.release = lambda job_id, **more: [release(job_id, **more), released.append(job_id)]
+
+        def release_and_note(job_id: str, **more: Any) -> None:
+            release(job_id, **more)
+            released.append(job_id)
+
+        journal.release = release_and_note
         worker.stop()
         it.join()
     if calls == 1:
@@ -256,8 +261,8 @@ def test_clients_that_hang_are_left(service: LocalCodePipeline, hang: Callable[.
     closing = hang(lambda: None)
 
     def connect_and_hang() -> ThirdPartyJobClient:
-        client: Any = connect()
-        client.close = closing
+        client: ThirdPartyJobClient = connect()
+        setattr(client, "close", closing)  # noqa: B010 - mypy refuses an assignment
         return client
 
     service.faults.add("PollForThirdPartyJobs", ExpiredCredentials(), times=None)
@@ -278,8 +283,8 @@ def test_clients_that_are_created_too_late_are_closed(service: LocalCodePipeline
     closed: list[int] = []
 
     def count_close() -> ThirdPartyJobClient:
-        client: Any = connect()
-        client.close = partial(closed.append, 1)
+        client: ThirdPartyJobClient = connect()
+        setattr(client, "close", partial(closed.append, 1))  # noqa: B010 - mypy refuses an assignment
         return client
 
     service.faults.add("PollForThirdPartyJobs", ExpiredCredentials(), times=None)

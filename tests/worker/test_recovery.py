@@ -624,7 +624,7 @@ def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pyt
 
 
 def test_a_job_that_is_postponed_after_the_end_is_released(left: _Left) -> None:
-    """The poller may come to it late, and nobody would take the job over while this process lives."""
+    """The poller may come to it late, and nobody would take the job over while this process is alive."""
     left.journal.release(left.offer.job_id)
     recovery = _create_recovery(left)
     recovery.start()

@@ -109,8 +109,15 @@ def test_a_rolling_restart_is_not_seen_by_customers(
     tmp_path: Path, *, engine: str, kind: str, is_idempotent: bool
 ) -> None:
     """Only a handler that may not run again, and that goes on beyond the grace, costs its customer a failure."""
-    chosen = {"engine": engine, "kind": kind, "is_idempotent": is_idempotent}
-    found = restarts(jobs=24, seconds=4.0, grace=1.5, directory=tmp_path, **chosen)
+    found = restarts(
+        jobs=24,
+        seconds=4.0,
+        grace=1.5,
+        engine=engine,
+        kind=kind,
+        is_idempotent=is_idempotent,
+        directory=tmp_path,
+    )
     assert found.is_right, found
     assert found.interrupted > 0
 

@@ -197,6 +197,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
@@ -221,6 +222,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
