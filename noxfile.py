@@ -372,6 +372,7 @@ def soak(session: nox.Session) -> None:
     """Run workers among faults, without jobs, beside each other and through restarts; after `--`, one run."""
     install(session, "-e", ".", "--group", "test")
     processes = ("--engine", "processes")
+    dynamodb = ("--database", "dynamodb")
     runs = (
         ("rows",),
         ("faults", "--jobs", "9000"),
@@ -383,6 +384,10 @@ def soak(session: nox.Session) -> None:
         ("restarts", "--jobs", "200", "--idempotent"),
         ("restarts", "--jobs", "200", *processes),
         ("restarts", "--jobs", "200", "--idempotent", *processes),
+        ("restarts", "--jobs", "200", "--kind", "custom"),
+        ("restarts", "--jobs", "200", *dynamodb),
+        ("restarts", "--jobs", "200", "--idempotent", *dynamodb),
+        ("restarts", "--jobs", "200", "--idempotent", *dynamodb, *processes),
         ("table", "--jobs", "2000"),
     )
     environment = {**install_dynalite(session), "PYTHONPATH": "tests"}

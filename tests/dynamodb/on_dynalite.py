@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 from long.fleet import end, find_unfinished, look, start_child, wait_for_end
 from long.kills import kills
+from long.restarts import restarts
 from long.table import count_units, share, take_over
 from support.dynamodb import Fleet, create_table, dynalite, dynalite_client
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, until
@@ -115,6 +116,15 @@ def test_several_workers_share_a_table(tmp_path: Path) -> None:
 def test_the_jobs_of_a_killed_worker_are_taken_over_in_time(tmp_path: Path) -> None:
     """Another worker runs them again."""
     assert 0 < take_over(takeover_seconds=6.0, directory=tmp_path) <= 6.0
+
+
+def test_a_rolling_restart_is_not_seen_by_customers(tmp_path: Path) -> None:
+    """What an old worker releases at the end of its grace, a new one runs again."""
+    found = restarts(
+        jobs=24, seconds=4.0, grace=1.5, engine="threads", is_idempotent=True, directory=tmp_path, database="dynamodb"
+    )
+    assert found.is_right, found
+    assert found.interrupted > 0
 
 
 def test_a_paused_worker_reports_nothing_that_was_taken_over(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ class Scene:
 
         token: What the token store returns until the rows were used.
 
+        is_held: Whether the journal can confirm that the worker has the job; if not, it can once the rows were used.
+
         kill: At which step of the journal the worker kills itself; the faults are for the next one.
 
         deaths: How often the process of the job dies.
@@ -103,6 +105,7 @@ class Scene:
     name: str
     faults: Mapping[str, Sequence[Fault]] = {}
     token: str = CLIENT_TOKEN
+    is_held: bool = True
     kill: str = ""
     deaths: int = 0
     is_ended: bool = False
@@ -136,6 +139,7 @@ SCENES = (
     Scene(name="token that is refused with a result", faults={_PUT: (_BAD_TOKEN,)}),
     Scene(name="credentials that expire before a result", faults={_PUT: (ExpiredCredentials(),)}),
     Scene(name="result that is throttled", faults={_PUT: (Throttling(), ServerError())}),
+    Scene(name="lease that cannot be renewed before a result", is_held=False),
     Scene(name="claimed job without a token", kill="after:running:1", token=""),
     Scene(name="claimed job without credentials", kill="after:running:1", faults={_READ: (ExpiredCredentials(),)}),
     Scene(name="claimed job that cannot be read", kill="after:running:1", faults={_READ: (ServerError(),)}),
@@ -190,6 +194,7 @@ class _Stage:
         self._client = client
         self._rows = directory / "rows.txt"
         self._token = directory / "token.txt"
+        self._lease = directory / "lease"
         self._deaths = directory / "die"
         self._actions: list[Action] = []
         self._rows.touch()
@@ -214,9 +219,10 @@ class _Stage:
             self.child = self._start()
         else:
             self._start_action()
-        if scene.token != CLIENT_TOKEN:
+        if scene.token != CLIENT_TOKEN or not scene.is_held:
             until(lambda: self.used() > before)
             self._replace_token(CLIENT_TOKEN)
+            self._lease.unlink(missing_ok=True)
         status = self._wait_for_end(self._actions[-1])
         self._service.faults.clear()
         return status
@@ -234,7 +240,7 @@ class _Stage:
         return action.status
 
     def _start(self, *settings: str) -> subprocess.Popen[bytes]:
-        files = (f"rows={self._rows}", f"tokens={self._token}")
+        files = (f"rows={self._rows}", f"tokens={self._token}", f"lease={self._lease}")
         options = ("engine=processes", "concurrency=2", "idempotent=yes", "handler=die", "attempts=1")
         return start_child(self._service, self.journal, *options, *files, *settings)
 
@@ -243,6 +249,8 @@ class _Stage:
 
     def _set_up(self, scene: Scene) -> None:
         self._deaths.write_text("x" * scene.deaths, encoding="utf-8")
+        if not scene.is_held:
+            self._lease.touch()
         if scene.token != CLIENT_TOKEN:
             self._replace_token(scene.token)
         count = len(self._actions)

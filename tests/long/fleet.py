@@ -8,17 +8,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
-from support.dynamodb import TABLE_NAME, dynalite_client
+from support.dynamodb import TABLE_NAME, create_table, dynalite, dynalite_client
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CUSTOM_TYPE
 
 from cp_thirdparty.testing import Action, LocalCodePipeline, RequestRecord
 from cp_thirdparty.worker import DynamoDBJournal, JournalState, SqliteJournal
 
 FINAL = ("Succeeded", "Failed")
+
+KINDS = ("third-party", "custom")
 
 _TESTS = str(Path(__file__).parents[1])
 
@@ -37,6 +40,25 @@ def start_child(service: LocalCodePipeline, journal: Path, *settings: str) -> su
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def start_action(service: LocalCodePipeline, kind: str) -> Action:
+    """Start an action whose jobs are of this kind."""
+    if kind == "custom":
+        return service.start_action(CUSTOM_TYPE)
+    return service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+
+
+@contextmanager
+def open_database(name: str, journal: Path) -> Generator[None, None, None]:
+    """Start dynalite for a journal in a table, and leave its URL for the workers."""
+    if name == "sqlite":
+        yield
+        return
+    with dynalite() as url:
+        create_table(dynalite_client(url))
+        journal.with_suffix(".url").write_text(url, encoding="utf-8")
+        yield
 
 
 def send(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -14,26 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from support.dynamodb import create_table, dynalite, dynalite_client
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, CUSTOM_TYPE
+from support.worker_service import CLIENT_ID, CLIENT_TOKEN
 
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from long.fleet import (
     FINAL,
+    KINDS,
     Seen,
     end,
     find_processes,
     is_of_run,
     look,
+    open_database,
     send,
     settle,
+    start_action,
     start_child,
     until_busy,
     wait_for_end,
 )
 
 ENGINES = ("threads", "processes", "dask")
-KINDS = ("third-party", "custom")
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +85,7 @@ def kills(
     journal, begun = directory / "kills.db", directory / "begun.txt"
     begun.touch()
     with (
-        _open_database(database, journal),
+        open_database(database, journal),
         LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service,
         _engine(engine, service) as used,
     ):
@@ -93,7 +94,7 @@ def kills(
         actions: list[Action] = []
         children = [start_child(service, journal, *settings) for _ in range(workers)]
         for number in range(kills):
-            actions += [_start_action(service, kind) for _ in range(-(-jobs // kills))]
+            actions += [start_action(service, kind) for _ in range(-(-jobs // kills))]
             until_busy(service, children[0])
             time.sleep(chance.uniform(0, 0.3))
             if chance.random() < used.share and used.kill_job(chance, directory):
@@ -115,24 +116,6 @@ def kills(
         orphans=find_processes(directory),
         is_reported=code == (1 if seen.uncertain else 0),
     )
-
-
-def _start_action(service: LocalCodePipeline, kind: str) -> Action:
-    if kind == "custom":
-        return service.start_action(CUSTOM_TYPE)
-    return service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-
-
-@contextmanager
-def _open_database(name: str, journal: Path) -> Generator[None, None, None]:
-    """Start dynalite for a journal in a table, and leave its URL for the workers."""
-    if name == "sqlite":
-        yield
-        return
-    with dynalite() as url:
-        create_table(dynalite_client(url))
-        journal.with_suffix(".url").write_text(url, encoding="utf-8")
-        yield
 
 
 def _kill(child: subprocess.Popen[bytes], chance: random.Random) -> None:

@@ -10,16 +10,30 @@ from collections import Counter
 from pathlib import Path
 
 import attrs
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
+from support.worker_service import CLIENT_ID, CLIENT_TOKEN
 
 from cp_thirdparty.testing import LocalCodePipeline
-from long.fleet import Seen, end, find_processes, look, send, start_child, wait_for_end
+from long.fleet import (
+    KINDS,
+    Seen,
+    end,
+    find_processes,
+    look,
+    open_database,
+    send,
+    start_action,
+    start_child,
+    wait_for_end,
+)
 
 # Seconds after the grace in which a worker that reports and releases its jobs must end.
 _LAST_SECONDS = 10
 
 # A handler that ends so shortly before the grace may be too late for it.
 _MARGIN = 0.5
+
+# A worker that starts on a busy machine must not look dead to the others; released jobs do not wait for it.
+_TAKEOVER_SECONDS = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +70,16 @@ class Restarted:
 
 
 def restarts(
-    *, jobs: int, seconds: float, grace: float, engine: str, is_idempotent: bool, directory: Path, workers: int = 3
+    *,
+    jobs: int,
+    seconds: float,
+    grace: float,
+    engine: str,
+    is_idempotent: bool,
+    directory: Path,
+    workers: int = 3,
+    kind: str = KINDS[0],
+    database: str = "sqlite",
 ) -> Restarted:
     """Restart each worker in turn by a signal to its group, while all jobs are in flight."""
     journal = directory / "restarts.db"
@@ -65,15 +88,19 @@ def restarts(
         path.touch()
     settings = [f"{name}={path}" for name, path in notes.items()]
     settings += [f"engine={engine}", f"seconds={seconds}", f"grace={grace}", f"concurrency={-(-jobs // workers)}"]
+    settings += [f"kind={kind}", f"takeover={_TAKEOVER_SECONDS}"]
     settings += ["idempotent=yes"] if is_idempotent else []
     stopped: dict[str, float] = {}
     slow = []
-    with LocalCodePipeline(redelivery_delay=1.0, journal_size=jobs * 100) as service:
+    with (
+        open_database(database, journal),
+        LocalCodePipeline(redelivery_delay=1.0, journal_size=jobs * 100) as service,
+    ):
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
         children = {
             str(number): start_child(service, journal, f"name={number}", *settings) for number in range(workers)
         }
-        actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(jobs)]
+        actions = [start_action(service, kind) for _ in range(jobs)]
         gives_up_at = time.monotonic() + 60
         while len(_read(notes["begun"])) < jobs and time.monotonic() < gives_up_at:
             time.sleep(0.05)

@@ -8,6 +8,7 @@ Long runs of the worker, and short ones of the same for the tests.
     PYTHONPATH=tests python -m long.soak idle --seconds 60
     PYTHONPATH=tests python -m long.soak race --jobs 500
     PYTHONPATH=tests python -m long.soak restarts --engine processes --jobs 200
+    PYTHONPATH=tests python -m long.soak restarts --database dynamodb --jobs 200
     PYTHONPATH=tests python -m long.soak table --jobs 2000
 
 ``kills`` kills workers at random moments, ``rows`` uses each row of the failure policy, ``faults`` lets everything go
@@ -30,7 +31,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN
 from cp_thirdparty.testing import LocalCodePipeline
 from long import fleet
 from long.faults import faults, idle, rows
-from long.kills import ENGINES, KINDS, kills
+from long.kills import ENGINES, kills
 from long.restarts import restarts
 from long.table import measure_throughput, share, take_over
 
@@ -88,6 +89,8 @@ def _run_restarts(chosen: argparse.Namespace, directory: Path) -> tuple[object, 
         engine=chosen.engine,
         is_idempotent=chosen.idempotent,
         directory=directory,
+        kind=chosen.kind,
+        database=chosen.database,
     )
     return found, found.is_right
 
@@ -116,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", choices=tuple(_RUNS))
     parser.add_argument("--engine", choices=ENGINES, default="threads")
-    parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
+    parser.add_argument("--kind", choices=fleet.KINDS, default=fleet.KINDS[0])
     parser.add_argument("--database", choices=("sqlite", "dynamodb"), default="sqlite")
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=200)

@@ -7,7 +7,8 @@ Dask scheduler.  ``dynamodb=URL`` has the journal in a table there; its jobs are
 the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and how many claims
 were written although they raised; ``rows=FILE`` writes which rows of the failure policy were used.  ``partner=bad``
 lets the partner's token store, journal, hook and log handler fail again and again.  ``kind=custom`` works on jobs of a
-custom action.  The other settings are those of ``support.long_handlers`` and of the worker.
+custom action.  ``lease=FILE`` has a journal with leases, which cannot confirm a job while the file exists.  The other
+settings are those of ``support.long_handlers`` and of the worker.
 """
 
 from __future__ import annotations
@@ -61,6 +62,22 @@ class _Killing(SqliteJournal):
             os.kill(os.getpid(), signal.SIGKILL)
 
         return killing
+
+
+class _Leased(SqliteJournal):
+    """A journal that cannot confirm that it has a job while a file exists."""
+
+    def __init__(self, path: str, lease: str) -> None:
+        super().__init__(path)
+        self._lease = Path(lease)
+
+    recovery_seconds = 30.0
+
+    def hold(self, _job_id: str) -> float:
+        """Return for how long no other worker can take a job over."""
+        if self._lease.exists():
+            raise JournalError("the lease cannot be renewed")
+        return 60.0
 
 
 class _Unreliable(SqliteJournal):
@@ -144,6 +161,8 @@ def _create_journal(path: Path, settings: dict[str, str]) -> SqliteJournal | Dyn
         return DynamoDBJournal(TABLE_NAME, client=client, takeover_seconds=float(settings.get("takeover", "3")))
     if "kill" in settings:
         return _Killing(str(path), settings["kill"])
+    if "lease" in settings:
+        return _Leased(str(path), settings["lease"])
     return _Unreliable(str(path)) if settings.get("partner") == "bad" else SqliteJournal(path)
 
 

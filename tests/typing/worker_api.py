@@ -596,6 +596,7 @@ def _runner(
     assert_type(
         Runner[Scan](connect=connect, handler=handler, configuration=configuration, tokens=tokens), Runner[Scan]
     )
+    assert_type(one.prepare(coroutines), NotStarted | None)
     assert_type(
         one.run(
             *(offer, details),
@@ -607,7 +608,7 @@ def _runner(
             coroutines=coroutines,
             patience=patience,
         ),
-        Ran | NotStarted,
+        Ran,
     )
     assert_type(one.artifacts, ArtifactsFactory | None)
     assert_type(one.configuration, type[Scan] | None)
@@ -776,8 +777,11 @@ def _job_worker(
     handler: Handler[Any],
     client_tokens: ClientTokens,
     handle_signals: bool,
+    metrics: WorkerMetrics,
 ) -> None:
-    given = JobWorker(connect, action_type_id, handler, configuration=Scan, client_tokens=client_tokens)
+    given = JobWorker(
+        connect, action_type_id, handler, configuration=Scan, client_tokens=client_tokens, metrics=metrics
+    )
     assert_type(given, JobWorker[Scan])
     assert_type(one.run(handle_signals=handle_signals), bool)
     assert_type(one.run_once(), tuple[Outcome, ...])
@@ -807,7 +811,7 @@ def _no_token_error(one: NoTokenError, reason: str, error: str | None) -> None:
     assert_type(one.error, str | None)
 
 
-def custom_workers(mine: ActionTypeId) -> None:
+def custom_workers(mine: ActionTypeId, metrics: WorkerMetrics) -> None:
     """Create workers and processors of custom jobs, which have no client tokens."""
 
     def handle(job: Job[Scan]) -> Succeeded:
@@ -818,6 +822,7 @@ def custom_workers(mine: ActionTypeId) -> None:
 
     assert_type(JobWorker(CustomJobClient.create, mine, handle, configuration=Scan), JobWorker[Scan])
     assert_type(JobProcessor(CustomJobClient.create, handle, configuration=Scan, metrics=None), JobProcessor[Scan])
-    assert_type(JobWorker(CustomJobClient.create, mine, handle_strings), JobWorker[ActionConfiguration | None])
+    strings = JobWorker(CustomJobClient.create, mine, handle_strings, metrics=metrics)
+    assert_type(strings, JobWorker[ActionConfiguration | None])
     assert_type(JobProcessor(CustomJobClient.create, handle_strings), JobProcessor[ActionConfiguration | None])
     assert_type(Succeeded().output_variables, Mapping[str, str] | None)

@@ -170,13 +170,30 @@ def test_a_handler_that_ran_counts_as_begun() -> None:
     """A job may be given up only before its handler begins; one that could not start has not begun."""
     job = _claimed()
     assert job.start()
+    assert job.begin()
     assert job.stop()
     assert not job.has_begun
     assert job.start()
+    assert job.begin()
+    assert not job.withdraw()
     assert not job.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
     assert job.count_death(is_alone=True)
     assert job.start()
     assert job.stop()
     assert job.has_begun
     other = _claimed()
+    assert other.start()
     assert other.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
+    assert not other.begin()
+
+
+def test_a_handler_that_was_taken_back_never_begins() -> None:
+    """It may be started again, and begins then."""
+    job = _claimed()
+    assert job.start()
+    assert job.withdraw()
+    assert not job.begin()
+    assert not job.withdraw()
+    assert job.start()
+    assert job.begin()
+    assert not job.begin()

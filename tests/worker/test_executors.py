@@ -45,6 +45,7 @@ from cp_thirdparty.worker import (
     _executors,
     _steps,
 )
+from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._start_permit import Permits, take_permit
 from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -490,6 +491,33 @@ def test_a_process_without_the_token_does_not_start_a_job(service: LocalCodePipe
     )
     started = run_in_executor(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="j"), 0.0)
     assert started == NotStarted(error=None, error_name="LookupError")
+
+
+def test_a_process_without_an_event_loop_does_not_ask_whether_the_handler_may_begin(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that was let begin counts as begun, so all that may fail before it comes first."""
+
+    def fail(_coroutines: AsyncHandlers) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(AsyncHandlers, "start", fail)
+    job_id = service.start_action(ACTION_TYPE, client_id=CLIENT_ID).jobs[0].id
+    runner = Runner[Any](
+        connect=handlers.connect_to(service),
+        handler=handlers.sleep_once,
+        configuration=None,
+        tokens=TokenLookup(handlers.token_of),
+    )
+    asked: list[bool] = []
+
+    def may_begin() -> bool:
+        asked.append(True)
+        return True
+
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=job_id)
+    started = run_in_executor(pickle.dumps(runner), offer, 0.0, may_begin)
+    assert (started, asked) == (NotStarted(error=None, error_name="OSError"), [])
 
 
 def test_details_that_cannot_be_read_keep_their_error(service: LocalCodePipeline) -> None:

@@ -9,6 +9,7 @@ from cp_thirdparty.worker import _failure_policy
 from cp_thirdparty.worker._failure_policy import (
     TABLE,
     Next,
+    NotHeldError,
     NotStartedError,
     Party,
     ProcessDiedError,
@@ -47,6 +48,7 @@ def _errors() -> dict[str, Exception]:
         exceptions.TransportError("no"),
         exceptions.UntrustedResponseError("no"),
         NoTokenError("no"),
+        NotHeldError("no"),
         NotStartedError("no"),
         MemoryError(),
         ProcessDiedError("no", is_alone=True),
@@ -147,6 +149,7 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
         ),
         _SETUP: (Party.US, Next.RECONNECT),
         _REFUSED: (Party.SERVICE, Next.DROP_DECORATION),
+        ("NotHeldError",): (Party.US, Next.RETRY),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.REPORT, _LOST_RESULT): {
@@ -162,6 +165,7 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
         ),
         _SETUP: (Party.US, Next.RECONNECT),
         _REFUSED: (Party.SERVICE, Next.DROP_DECORATION),
+        ("NotHeldError",): (Party.US, Next.RETRY),
         None: (Party.SERVICE, Next.RETRY),
     },
 }

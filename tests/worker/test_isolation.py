@@ -29,10 +29,11 @@ from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected, Released, Reported, _steps, tokens
+from cp_thirdparty.worker._bounded_calls import SafeClock
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, SafeClock, call_for, call_partner
+from cp_thirdparty.worker._isolation import Raised, call_for, call_partner
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 

@@ -33,7 +33,16 @@ from cp_thirdparty.exceptions import (
 )
 from cp_thirdparty.models import AnyJob, JobData, LambdaJobEvent
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline, LocalLambda
-from cp_thirdparty.worker import JobEvent, JobScope, LambdaHandler, MemoryJournal, Succeeded, _processes
+from cp_thirdparty.worker import (
+    JobEvent,
+    JobScope,
+    LambdaHandler,
+    MemoryJournal,
+    Succeeded,
+    _bounded_calls,
+    _journal_writer,
+    _processes,
+)
 from cp_thirdparty.worker._lambda_job import find_details
 
 
@@ -364,6 +373,48 @@ def test_a_claimed_job_goes_on_without_its_journal(client: FakeClient) -> None:
     _function(client, journal=_FullJournal, on_event=events.append)(make_event(), LambdaContext())
     assert len(client.results) == 1
     until(lambda: [event.name for event in events] == ["claimed", "journal_failed", "reported"])
+
+
+@pytest.mark.parametrize("method", ["", "jobs", "recover", "claim", "running", "result", "finish"])
+def test_a_journal_that_hangs_costs_no_report(
+    client: FakeClient, note: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Before the claim the job is reported as failed, because its handler might run twice; then its result counts."""
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.01)
+    for name in ("_READ_SECONDS", "_WRITE_SECONDS"):
+        monkeypatch.setattr(_journal_writer, name, 0.05)
+    release = threading.Event()
+    journal: Any = SharedJournal()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        release.wait()
+        return journal
+
+    if method:
+        setattr(journal, method, hang)
+    handler = partial(functions.count, note=str(note))
+    function = _function(client, handler, journal=(lambda: journal) if method else hang)
+    function(make_event(), LambdaContext(60.0 if method else 1.0))
+    release.set()
+    ((_, result),) = client.results
+    assert isinstance(result, FailureDetails) is (method in ("", "jobs", "recover", "claim"))
+
+
+class _LostLease(MemoryJournal):
+    """A journal with leases of which another environment has taken the job over."""
+
+    recovery_seconds = 60.0
+
+    def hold(self, _job_id: str) -> float:
+        return 0.0
+
+
+def test_a_job_that_was_taken_over_is_not_reported(client: FakeClient) -> None:
+    """This environment stood still for longer than its lease."""
+    events: list[JobEvent] = []
+    _function(client, journal=_LostLease, on_event=events.append)(make_event(), LambdaContext())
+    until(lambda: [event.name for event in events] == ["claimed", "call_failed", "lost_race"])
+    assert client.results == []
 
 
 # --- action types with a Lambda executor: the result is returned

@@ -53,12 +53,12 @@ from cp_thirdparty.worker import (
     Uncertain,
 )
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
+from cp_thirdparty.worker._bounded_calls import SafeClock
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
-from cp_thirdparty.worker._isolation import SafeClock
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._kinds import THIRD_PARTY
 from cp_thirdparty.worker._steps import Steps

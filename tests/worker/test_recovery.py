@@ -54,6 +54,7 @@ from cp_thirdparty.worker import (
     Uncertain,
     Unsent,
     _loop,
+    _poller,
     _recovery,
 )
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -399,6 +400,37 @@ def test_a_worker_takes_over_while_it_works(left: _Left, monkeypatch: pytest.Mon
         until(lambda: left.action.status == "Succeeded")
 
 
+def _count_polls(service: LocalCodePipeline) -> int:
+    return sum(record.operation_name == "PollForThirdPartyJobs" for record in service.requests)
+
+
+def test_a_job_of_the_journal_does_not_shorten_the_pause_between_polls(
+    left: _Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause goes on when the job is taken up: CodePipeline counts the polls."""
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.0)
+    monkeypatch.setattr(_poller, "_LOOK_INTERVAL", 0.001)
+    left.acknowledge()
+    left.journal.result(left.offer.job_id, Succeeded())
+    looks: list[int] = []
+    recover = left.journal.recover
+
+    def count(scope: JobScope) -> Recovered:
+        looks.append(1)
+        return recover(scope)
+
+    monkeypatch.setattr(left.journal, "recover", count)
+    worker = make_worker(left.service, _never, journal=left.journal, poll_interval=1000.0)
+    before = _count_polls(left.service)
+    with running(worker):
+        until(lambda: worker.health().seconds_since_poll is not None)
+        left.journal.release(left.offer.job_id)
+        until(lambda: left.action.status == "Succeeded")
+        seen = len(looks)
+        until(lambda: len(looks) > seen + 3)
+    assert _count_polls(left.service) == before + 1
+
+
 def test_a_lost_response_of_a_recovered_claim_leaves_the_owner_unknown(left: _Left) -> None:
     """Its own attempt may have been accepted; but so may that of the worker before, or another one's."""
     left.service.faults.add(_ACKNOWLEDGE, LostAnswer())
@@ -589,6 +621,18 @@ def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pyt
     assert entry is not None
     assert entry.job == left.offer
     assert recovery.take() is None
+
+
+def test_a_job_that_is_postponed_after_the_end_is_released(left: _Left) -> None:
+    """The poller may come to it late, and nobody would take the job over while this process is alive."""
+    left.journal.release(left.offer.job_id)
+    recovery = _create_recovery(left)
+    recovery.start()
+    entry = recovery.take()
+    assert entry is not None
+    assert recovery.close() == []
+    recovery.postpone(entry)
+    assert [each.is_owner_alive for each in left.journal.jobs()] == [None]
 
 
 def test_a_job_that_was_postponed_comes_again(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,11 +95,29 @@ def test_everything_goes_wrong_and_no_job_is_lost(tmp_path: Path, engine: str) -
     assert soaked.events["journal_failed"] > 0
 
 
-@pytest.mark.parametrize("is_idempotent", [True, False], ids=["idempotent", "once"])
-@pytest.mark.parametrize("engine", ["threads", "processes"])
-def test_a_rolling_restart_is_not_seen_by_customers(tmp_path: Path, *, engine: str, is_idempotent: bool) -> None:
+@pytest.mark.parametrize(
+    ("engine", "kind", "is_idempotent"),
+    [
+        ("threads", "third-party", True),
+        ("threads", "third-party", False),
+        ("processes", "third-party", True),
+        ("processes", "third-party", False),
+        ("threads", "custom", True),
+    ],
+)
+def test_a_rolling_restart_is_not_seen_by_customers(
+    tmp_path: Path, *, engine: str, kind: str, is_idempotent: bool
+) -> None:
     """Only a handler that may not run again, and that goes on beyond the grace, costs its customer a failure."""
-    found = restarts(jobs=24, seconds=4.0, grace=1.5, engine=engine, is_idempotent=is_idempotent, directory=tmp_path)
+    found = restarts(
+        jobs=24,
+        seconds=4.0,
+        grace=1.5,
+        engine=engine,
+        kind=kind,
+        is_idempotent=is_idempotent,
+        directory=tmp_path,
+    )
     assert found.is_right, found
     assert found.interrupted > 0
 

@@ -23,12 +23,13 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import Continued, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import Continued, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth
+from cp_thirdparty.worker._slots import Slots
 
 
 @pytest.fixture
@@ -319,3 +320,27 @@ def test_what_keeps_a_worker_from_being_ready(change: dict[str, Any]) -> None:
     """Each of the conditions is looked at."""
     assert _HEALTHY.is_ready
     assert not attrs.evolve(_HEALTHY, **change).is_ready
+
+
+def test_a_job_that_is_started_at_the_last_moment_is_reported_as_left(
+    service: LocalCodePipeline, end: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll that takes long may return after the grace, while the run ends: then the worker did not end clean."""
+    close = Slots.close
+
+    def look_up(_client_id: str) -> str:
+        end.wait(30)
+        return CLIENT_TOKEN
+
+    def launch_and_close(slots: Slots) -> None:
+        loop = worker._loop
+        assert loop is not None
+        assert loop._poller._launch(ThirdPartyJob(client_id=CLIENT_ID, job_id="job-1"), None)
+        close(slots)
+        assert not loop._poller._launch(ThirdPartyJob(client_id=CLIENT_ID, job_id="job-2"), None)
+        assert loop._poller.start_error is None
+
+    monkeypatch.setattr(Slots, "close", launch_and_close)
+    worker = make_worker(service, client_tokens=look_up)
+    worker.stop()
+    assert worker.run() is False

@@ -67,17 +67,17 @@ class ClaimedJob:
     thread that runs the job and the one that ends it at its timeout may decide at the same time, and the first wins.
 
     Attributes:
-        offer: What the poll or the journal brought.
+        offer: The job, as a poll or the journal has returned it.
 
-        began_at: When this process took it up, by the worker's clock.
+        began_at: When this process began to work on it, by the worker's clock.
 
-        entry: What the journal had of it; ``None`` for a job that a poll brought.
+        entry: Its entry in the journal at that time; ``None`` for a job that a poll has returned.
 
         stage: How far it has come.
 
         client_token: The token of its client; ``None`` before the first look-up and after a refused one.
 
-        details: What the job is about, once they were read here or a poll has returned them.
+        details: The details of the job; ``None`` before they were read.
 
         claimed_at: When it was claimed, by the worker's clock.
 
@@ -96,9 +96,9 @@ class ClaimedJob:
 
         is_recorded: Whether the journal has the job.
 
-        crashes: In how many processes it ran alone that died.
+        crashes: How many processes have died while its handler was the only one there.
 
-        isolated_crashes: How many of them were processes of its own, whose death costs no other job anything.
+        isolated_crashes: How many of these processes ran no other job, so that their death affected none.
 
         has_begun: Whether its handler may have run, here or in an earlier process.
 
@@ -151,6 +151,7 @@ class ClaimedJob:
         self.problem = ""
         self._recorder = recorder
         self._had_begun = self.has_begun
+        self._may_begin = False  # whether it was started and has not begun
         self._lock = threading.RLock()
 
     @property
@@ -210,22 +211,34 @@ class ClaimedJob:
         self._move(Stage.CLAIMED, is_recorded=True)
 
     def start(self) -> bool:
-        """Begin to run the handler; return ``False`` if the result was decided before."""
+        """Prepare to run the handler; return ``False`` if the result was decided before."""
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
-            self._had_begun, self.has_begun = self.has_begun, True
+            self._had_begun, self._may_begin = self.has_begun, True
             # If this process dies, the journal must have the one job that may be the cause.  A job that another worker
             # left before its handler began must not look as if the handler had never begun.
             self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self._was_left_unbegun)
             return True
+
+    def begin(self) -> bool:
+        """Note that the handler begins; return ``False`` if it must not, because the job was taken back or ended."""
+        with self._lock:
+            may_begin, self._may_begin = self._may_begin and self.stage is Stage.RUNNING, False
+            self.has_begun = self.has_begun or may_begin
+            return may_begin
+
+    def withdraw(self) -> bool:
+        """Go back if the handler was started and has not begun, so that it never does."""
+        with self._lock:
+            return self._may_begin and self.stop()
 
     def stop(self) -> bool:
         """Go back, because the handler did not start; return ``False`` if the result was decided before."""
         with self._lock:
             if self.stage is not Stage.RUNNING:
                 return self.stage is Stage.CLAIMED
-            self.has_begun = self._had_begun
+            self.has_begun, self._may_begin = self._had_begun, False
             self._move(Stage.CLAIMED, is_recorded=self.must_run_alone)
             return True
 

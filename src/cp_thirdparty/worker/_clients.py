@@ -46,6 +46,8 @@ class Clients:
         self._lock = threading.Lock()
         self._pair = (self._connect(), self._connect())
         self._before: tuple[AnyClient, ...] = ()
+        self._is_connecting = False
+        self._is_closed = False
 
     @property
     def reader(self) -> AnyClient:
@@ -60,19 +62,27 @@ class Clients:
     def reconnect(self, refused: AnyClient) -> None:
         """Create both again, which loads the AWS credentials again, unless that was done since this one was used."""
         with self._lock:
-            if refused not in self._pair:
+            if refused not in self._pair or self._is_connecting:
                 return
-            pair = call_partner(lambda: (self._connect(), self._connect()))
+            self._is_connecting = True
+        try:
+            pair = call_partner(lambda: (self._connect(), self._connect()))  # without the lock: it may hang
+        finally:
+            self._is_connecting = False
+        with self._lock:
             if isinstance(pair, Raised):  # the next attempt tries it again
                 self._emitter.log(logging.WARNING, "connect raised %s", pair.name)
-                return
-            # Other threads may be in the middle of a call with the present ones, so these are closed the next time.
-            _close(self._before)
-            self._before, self._pair = self._pair, pair
+            elif self._is_closed:
+                _close(pair)
+            else:
+                # Other threads may be in the middle of a call with the present ones: these are closed the next time.
+                _close(self._before)
+                self._before, self._pair = self._pair, pair
 
     def close(self) -> None:
         """Close all of them."""
         with self._lock:
+            self._is_closed = True
             _close((*self._before, *self._pair))
 
     def call(self, method: Callable[..., _T], *args: Any, **parameters: Any) -> _T | ThirdPartyError:
@@ -119,7 +129,7 @@ def limit_calls(ends_at: float | None) -> Generator[None, None, None]:
 
 def _close(clients: tuple[AnyClient, ...]) -> None:
     for client in clients:
-        client.close()
+        call_partner(client.close)
 
 
 def _outcome(failure: BaseException, result: Result[_T] | None) -> _T | ThirdPartyError:

@@ -158,7 +158,12 @@ class ThreadEngine:
     def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception:
         """Run the handler."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a mistake of this library
-        ran = self._runner.run(
+        failure = self._runner.prepare(self._coroutines)
+        if failure is not None:
+            return NotStartedError(failure.error_name)
+        if not job.begin():
+            return NotStartedError(WITHDRAWN)
+        return self._runner.run(
             job.offer,
             job.details,
             client=self._clients.reader,
@@ -169,7 +174,6 @@ class ThreadEngine:
             coroutines=self._coroutines,
             patience=self._patience,
         )
-        return ran if isinstance(ran, Ran) else NotStartedError(ran.error_name)
 
     def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
         """Return ``False``: a handler begins at once."""
@@ -239,7 +243,10 @@ class ExecutorEngine(OtherProcessEngine):
         self._starts.note_attempt(job)
         task = self._tasks[job.offer.job_id] = _Task(job)
         try:
-            return self._run(task, time.time() + seconds_left)
+            found = self._run(task, time.time() + seconds_left)
+            if isinstance(found, Exception) and not isinstance(found, ProcessDiedError):
+                job.stop()  # while `withdraw` still finds it: a stop must see that its handler has not begun
+            return found
         finally:
             task.withdraw()  # removes the file of a task that is not wanted any more
             with self._lock:
@@ -266,6 +273,9 @@ class ExecutorEngine(OtherProcessEngine):
         if note:
             may_begin = partial(begin_once, note)
         offer = task.job.offer
+        if not task.job.begin():
+            self._leave(pool, task, is_broken=False)
+            return NotStartedError(WITHDRAWN)
         future: Future[Ran | NotStarted] | Raised = call_partner(
             lambda: pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin)
         )

@@ -131,6 +131,10 @@ class NotStartedError(Exception):
     """A handler could not be started in another process; the name of the error there is its message."""
 
 
+class NotHeldError(Exception):
+    """A result was not sent, because another worker has the job, or because the journal cannot exclude it."""
+
+
 @attrs.frozen(kw_only=True)
 class Situation:
     """
@@ -267,6 +271,7 @@ TABLE: Final[tuple[Row, ...]] = (
         Next.RENEW_TOKEN,
     ),
     Row(Step.REPORT, _SETUP_OF_CALLER, _always, Party.US, Next.RECONNECT),
+    Row(Step.REPORT, (NotHeldError,), _always, Party.US, Next.RETRY),
     Row(Step.REPORT, (ServiceError,), _is_refused, Party.SERVICE, Next.DROP_DECORATION),
     Row(Step.REPORT, (Exception,), _always, Party.SERVICE, Next.RETRY),
 )

@@ -119,6 +119,8 @@ class Flow:
         """Take a job back from where its handler waits for a process; one that has begun stays there."""
         if job.stage is Stage.RUNNING and self.engine.withdraw(job):
             job.stop()
+        else:
+            job.withdraw()
 
     def _wait_for(self, job: ClaimedJob) -> Wait:
         return lambda seconds: self.wait(job, seconds)
@@ -254,6 +256,6 @@ class Flow:
 
 
 def lost_failure(offer: AnyJob) -> FailureDetails:
-    """Return the failure of a job in whose middle a worker has died."""
+    """Return the failure of a job whose worker or process has died while its handler ran."""
     message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

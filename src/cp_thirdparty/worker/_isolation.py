@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -85,28 +83,3 @@ def end_copy(process_id: int) -> None:
     failure = sys.exc_info()[1]
     status = failure.code if isinstance(failure, SystemExit) else failure is not None
     os._exit(status if isinstance(status, int) else status is not None)  # pragma: no cover - in a forked child
-
-
-class SafeClock:
-    """
-    A clock that goes on when the partner's raises or returns no number: then by the time since its last reading.
-
-    Thread-safe.
-
-    Args:
-        clock: Returns the time in seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._last = (0.0, time.monotonic())
-
-    def __call__(self) -> float:
-        """Return the time in seconds."""
-        found = call_partner(self._clock)
-        now = time.monotonic()
-        if isinstance(found, (int, float)) and math.isfinite(found):
-            self._last = (found, now)
-            return found
-        last, read_at = self._last
-        return last + now - read_at

@@ -6,19 +6,27 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from functools import partial
+from typing import Final, Protocol, TypeVar, cast
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker._isolation import Raised
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry, JournalState, LeasedJournal, Recovered
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
 
 _T = TypeVar("_T")
+
+# Seconds for a write, and for reading all jobs.  `SqliteJournal` waits up to 30 seconds for other processes.
+_WRITE_SECONDS: Final = 60.0
+_READ_SECONDS: Final = 300.0
+
+_HANGS: Final = "the journal has not returned in time"
 
 
 class Notify(Protocol):
@@ -43,31 +51,52 @@ class JournalWriter:
     """
     Writes the stages of jobs into a journal.  Thread-safe.
 
-    A journal that fails costs no job that is claimed: the job goes on and is reported.
+    A journal that fails or hangs costs no job that is claimed: the job goes on and is reported.
 
     Attributes:
         scope: Whose jobs are written, and taken over.
+
+        recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinite for
+            another one.
     """
 
-    def __init__(self, journal: Journal, scope: JobScope, notify: Notify, emitter: Emitter) -> None:
+    def __init__(
+        self, journal: Journal, scope: JobScope, notify: Notify, emitter: Emitter, calls: BoundedCalls | None = None
+    ) -> None:
         self._journal = journal
         self.scope = scope
         self._notify = notify
         self._emitter = emitter
-        self._is_leased = call_partner(isinstance, journal, LeasedJournal) is True
+        self._calls = BoundedCalls("cp-thirdparty-journal") if calls is None else calls
+        self._is_leased = self._read(lambda journal: isinstance(journal, LeasedJournal), default=False)
+        self.recovery_seconds = (
+            self._read(lambda journal: float(cast("LeasedJournal", journal).recovery_seconds), default=math.inf)
+            if self._is_leased
+            else math.inf
+        )
+        self._is_shared = self._read(lambda journal: journal.is_durable and journal.is_shared, default=False)
         self._errors: dict[str, str] = {}
         self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
+        self._missing: set[str] = set()  # ids of the jobs whose last stage was not written
 
     @property
     def error(self) -> str | None:
         """Why the journal could not be read or written the last time; ``None`` if it could."""
         # A full disk may still be read, so a success of one kind does not show that the other works.
-        return next(iter(tuple(self._errors.values())), None)
+        return next(iter(tuple(self._errors.values())), _HANGS if self._calls.is_hanging else None)
 
-    @property
-    def can_release(self) -> bool:
-        """Whether another worker can go on with a job that this one leaves in the journal."""
-        return self._journal.is_durable and self._journal.is_shared
+    def can_release(self, job: ClaimedJob) -> bool:
+        """Return whether another worker can go on with a job that this one leaves in the journal."""
+        return self._is_shared and job.offer.job_id not in self._missing
+
+    def end_within(self, seconds: float) -> None:
+        """Wait no longer than that for calls of the journal from now on."""
+        self._calls.end_within(seconds)
+
+    def close(self) -> None:
+        """Wait for the calls of the journal, and end the threads that make them."""
+        self._calls.wait_for_end()
+        self._calls.close()
 
     def recover(self) -> Recovered:
         """
@@ -76,18 +105,12 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
         """
-        return self._guard("read", lambda journal: journal.recover(self.scope))
 
-    @property
-    def recovery_seconds(self) -> float:
-        """The most seconds between two calls of `recover`, for a journal with leases; infinite for another one."""
-        journal = self._journal
-        found = (
-            call_partner(lambda: float(cast("LeasedJournal", journal).recovery_seconds))
-            if self._is_leased
-            else math.inf
-        )
-        return math.inf if isinstance(found, Raised) else found
+        def leave(recovered: Recovered) -> None:
+            for entry in recovered.entries:
+                self._journal.release(entry.job.job_id)
+
+        return self._guard("read", lambda journal: journal.recover(self.scope), undo=leave)
 
     def hold(self, job: ClaimedJob) -> float:
         """
@@ -152,7 +175,12 @@ class JournalWriter:
         job_id = job.offer.job_id
         was_unclear = job_id in self._unclear
         self._unclear.setdefault(job_id, None)  # a claim that raises may have been written
-        is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope))
+
+        def undo(is_free: bool) -> None:  # noqa: FBT001 - the result of the call
+            if is_free:
+                self._journal.withdraw(job_id)
+
+        is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
             self._settle(job_id)
         return is_free
@@ -173,7 +201,9 @@ class JournalWriter:
             return
         try:
             self._guard("write", lambda journal: _write(journal, job))
+            self._missing.discard(job.offer.job_id)
         except JournalError as failure:
+            self._missing.add(job.offer.job_id)
             if job.stage is Stage.ENDED:
                 self._unclear[job.offer.job_id] = job
             self._notify("journal_failed", job, f"{job.stage.value}: {failure}")
@@ -191,11 +221,33 @@ class JournalWriter:
     def _settle(self, job_id: str) -> None:
         """Note that the journal has the stage of a job; without a job to release, a failed release is not an error."""
         self._unclear.pop(job_id, None)
+        self._missing.discard(job_id)
         if not self._unclear:
             self._errors.pop("release", None)
 
-    def _guard(self, kind: str, use: Callable[[Journal], _T]) -> _T:
-        found: _T | Raised | JournalError = call_partner(_use, use, self._journal)
+    def _guard(self, kind: str, use: Callable[[Journal], _T], *, undo: Callable[[_T], object] = lambda _: None) -> _T:
+        """
+        Call the journal.
+
+        Args:
+            kind: Of the call: a success shows that the last failure of this kind is over.
+
+            use: Calls a method.
+
+            undo: Called with what the method has returned, if it has returned too late.
+
+        Raises:
+            JournalError: The journal has raised an exception, or has not returned in time.
+        """
+
+        def undo_result(found: _T | JournalError | Raised) -> None:
+            if not isinstance(found, (JournalError, Raised)):
+                undo(found)
+
+        seconds = _READ_SECONDS if kind == "read" else _WRITE_SECONDS
+        found = self._calls.call(seconds, partial(_use, use, self._journal), undo_result)
+        if isinstance(found, NotReturned):
+            found = JournalError(_HANGS)
         if isinstance(found, Raised):
             found = JournalError(f"the journal raised {found.name}")
         if isinstance(found, JournalError):
@@ -203,6 +255,11 @@ class JournalWriter:
             raise found
         self._errors.pop(kind, None)
         return found
+
+    def _read(self, find: Callable[[Journal], _T], *, default: _T) -> _T:
+        """Return a property of the journal, or a default if the journal does not return it."""
+        found = self._calls.call(_WRITE_SECONDS, partial(find, self._journal))
+        return default if isinstance(found, (Raised, NotReturned)) else found
 
 
 def _use(use: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:

@@ -15,12 +15,14 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.models import ActionTypeId, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker import tokens as token_lookup
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._handler_failures import timeout_message
+from cp_thirdparty.worker._isolation import Raised
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._poller import Poller
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
@@ -144,6 +146,12 @@ class Loop:
         self._recovery.start()
         self._poller.start(polls)
 
+    def note_stop(self) -> None:
+        """Note that the worker must stop.  A handler of a signal may call it: it takes no lock."""
+        if not self._poller.is_started:  # the journal may hang at the start
+            self._writer.end_within(_LAST_SECONDS)
+        self.wake()
+
     def wake(self) -> None:
         """End a `wait` of now, or the next one.  A handler of a signal may call it: it takes no lock."""
         self._changes.put(None)
@@ -175,6 +183,7 @@ class Loop:
             self._begin_stop(now)
         if self._grace_ends is not None and self._forced_at is None and (stops > 1 or now >= self._grace_ends):
             self._forced_at = now
+            self._writer.end_within(0.0)  # results that wait for the journal must be sent now
             self.wake()  # `wait` ends the jobs
         # Before the jobs: the last thing that the poller does may be to launch one.
         is_polling = self._poller.is_alive
@@ -196,20 +205,41 @@ class Loop:
         Threads whose handlers hang are left behind.
         """
         self._given_up.set()
-        self._begin_stop(self._settings.clock())
+        now = self._settings.clock()
+        self._begin_stop(now)
         try:
-            for entry in self._recovery.close():
-                job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
-                self._close(job, outcome_at_stop(entry))
-            self._writer.repair(self._slots.has)
-            self._slots.close()
+            self._slots.close()  # the poller may still be alive, and launches no more jobs
+            self._has_lost = self._has_lost or bool(self._slots.in_work())
+            self._leave_rest(self._seconds_to_end(now))
             self._engine.close()
+            self._writer.close()
         finally:
             is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
             self._log_state(
                 "stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean
             )
             self._emitter.flush()
+
+    def _leave_rest(self, seconds: float) -> None:
+        """Write the ends of the jobs that nobody works on, which calls the journal and metrics: these may hang."""
+        calls = BoundedCalls("cp-thirdparty-end")
+        found = calls.call(seconds, self._end_rest)
+        calls.close()
+        if isinstance(found, (NotReturned, Raised)):
+            self._has_lost = True
+            problem = f"raised {found.name}" if isinstance(found, Raised) else "has not ended in time"
+            self._emitter.log(logging.CRITICAL, "the end of the jobs that are left %s", problem)
+
+    def _end_rest(self) -> None:
+        for entry in self._recovery.close():
+            job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
+            self._close(job, outcome_at_stop(entry))
+        self._writer.repair(self._slots.has)
+
+    def _seconds_to_end(self, now: float) -> float:
+        """Return how many seconds the end of the run may take: until the end of the grace and the last attempts."""
+        ends_at = self._grace_ends if self._forced_at is None else self._forced_at
+        return _LAST_SECONDS + (0.0 if ends_at is None else max(0.0, ends_at - now))
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
@@ -243,6 +273,7 @@ class Loop:
     def _begin_stop(self, now: float) -> None:
         if self._grace_ends is None:
             self._grace_ends = now + self._settings.grace
+            self._writer.end_within(self._settings.grace)
             self._stopping.set()
             if self._poller.is_started and not self._given_up.is_set():
                 jobs = len(self._slots.in_work())
@@ -266,7 +297,7 @@ class Loop:
     def _leave(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
         self._flow.withdraw(job)
-        if job.is_claimed and self._writer.can_release:
+        if job.is_claimed and self._writer.can_release(job):
             outcome = Released(job=job.offer, error=STOPPED)
             if job.give_up(outcome, may_have_begun=self._settings.is_idempotent):
                 return outcome

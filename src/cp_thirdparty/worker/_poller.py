@@ -82,6 +82,8 @@ class Poller:
         self._note_end = note_end
         self._thread: threading.Thread | None = None
         self._has_claimed = False  # since the last poll
+        self._has_found = False  # whether the last poll has returned jobs
+        self._polls_at = settings.clock()  # when the next poll is due if the last one led to no claim
         self._failed_polls = 0  # in a row
         self._trials = 0  # jobs in a row that were to find out whether the journal and the executor work again
         self.polled_at: float | None = None
@@ -123,6 +125,9 @@ class Poller:
                 if entry is not None:
                     self._resume(entry)
                     continue
+                if not self._is_time_to_poll():
+                    self._pause()
+                    continue
                 self._poll(is_patient=polls is None)
                 if polls == 1 or self.fatal is not None:
                     return
@@ -152,7 +157,7 @@ class Poller:
             self._recovery.postpone(entry)
 
     def _poll(self, *, is_patient: bool) -> None:
-        """Poll once, take what that brings, and pause."""
+        """Poll once, take what that brings, and note when the next poll is due."""
         is_broken = self._writer.error is not None or self._engine.error is not None
         room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
         client = self._clients.reader
@@ -168,9 +173,11 @@ class Poller:
             self._take(offer)
         # A poll without a job tries nothing, so it is not a reason to poll less often.
         self._trials = self._trials + bool(offers) if is_broken else 0
-        if is_patient and self.fatal is None:
-            # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
-            self._pause(lambda: (bool(offers) and self._has_claimed) or self._recovery.has_jobs())
+        self._has_found = bool(offers)
+        if is_patient:
+            failures = max(self._failed_polls, self._trials)
+            pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
+            self._polls_at = self._settings.clock() + pause
 
     def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, is_patient: bool) -> None:
         self.error = type(failure).__name__
@@ -194,23 +201,25 @@ class Poller:
     def _launch(self, offer: AnyJob, entry: JournalEntry | None) -> bool:
         now = self._settings.clock()
         is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
-        self.start_error = None if is_launched else RuntimeError.__name__
-        if not is_launched:
+        is_refused = not is_launched and not self._stopping.is_set()  # slots that are closed refuse jobs too
+        self.start_error = RuntimeError.__name__ if is_refused else None
+        if is_refused:
             message = "job=%s cannot be started: the system has no thread left"
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
         return is_launched
 
-    def _pause(self, is_enough: Callable[[], bool]) -> None:
-        failures = max(self._failed_polls, self._trials)
-        pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
-        ends_at = self._settings.clock() + pause
-        while not (self._stopping.is_set() or is_enough()):
-            self.looped_at = self._settings.clock()
-            left = ends_at - self.looped_at
-            if left <= 0:
-                return
-            self._recovery.look()
-            self._slots.wait(lambda: self._stopping.is_set() or is_enough(), min(left, self._look_interval()))
+    def _is_time_to_poll(self) -> bool:
+        # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
+        return (self._has_found and self._has_claimed) or self._settings.clock() >= self._polls_at
+
+    def _pause(self) -> None:
+        """Wait until the next poll is due, or there is something else to do."""
+        left = max(0.0, self._polls_at - self._settings.clock())
+
+        def is_enough() -> bool:
+            return self._stopping.is_set() or (self._has_found and self._has_claimed) or self._recovery.has_jobs()
+
+        self._slots.wait(is_enough, min(left, self._look_interval()))
 
     def _look_interval(self) -> float:
         return min(_LOOK_INTERVAL, self._recovery.interval)

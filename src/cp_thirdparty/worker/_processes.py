@@ -145,6 +145,7 @@ class ProcessEngine(OtherProcessEngine):
             read_variables=partial(self._read_variables, job.offer.client_id),
             on_record=self._write_record,
             on_start=self._starts.note_start,
+            may_begin=job.begin,
         )
         self._children[job.offer.job_id] = child
         try:
@@ -235,12 +236,14 @@ class _Child:
         on_record: Callable[[bytes], object],
         on_start: Callable[[], object],
         read_variables: Callable[[], Mapping[str, str]] = dict,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._context = context
         self._order = order
         self._read_variables = read_variables
         self._on_record = on_record
         self._on_start = on_start
+        self._may_begin = may_begin
         self._lock = threading.Lock()
         self._process_id: int | None = None  # of the process while it may be alive
         self._is_unwanted = False
@@ -352,9 +355,14 @@ class _Child:
                 raise ValueError
 
     def _begin(self, connection: Connection) -> None:
+        may_begin = self._may_begin()
         with self._lock:
             if self._is_unwanted:
                 return  # and killed
+            if not may_begin:
+                self.is_withdrawn = True
+                self._kill()
+                return
             self.has_begun = True
             connection.send_bytes(READY)
             self._connection = connection

@@ -21,7 +21,7 @@ from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._handler_failures import timeout_message
-from cp_thirdparty.worker._steps import Steps
+from cp_thirdparty.worker._steps import Hold, Steps, hold_forever
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
@@ -71,6 +71,8 @@ class Processing:
 
         recorder: Writes the journal; ``None`` for none.
 
+        hold: Returns for how many seconds no other worker can take the job over, as for `Steps`.
+
         entry: What the journal has of the job; ``None`` for a new one.
 
         for_report: Seconds before the end of the process that are kept for the report.
@@ -87,6 +89,7 @@ class Processing:
         ends_at: float | None,
         emitter: Emitter,
         recorder: Recorder | None = None,
+        hold: Hold = hold_forever,
         entry: JournalEntry | None = None,
         for_report: float | None = None,
     ) -> None:
@@ -100,7 +103,7 @@ class Processing:
         self._stopped = threading.Event()
         self._engine = create_engine(self._stopped)
         self._flow = Flow(
-            steps=Steps(clients=clients, tokens=tokens, notify=self._notify, clock=time.monotonic),
+            steps=Steps(clients=clients, tokens=tokens, notify=self._notify, hold=hold, clock=time.monotonic),
             engine=self._engine,
             action_type_id=None,
             is_idempotent=False,

@@ -119,9 +119,13 @@ class Recovery:
             return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     def postpone(self, entry: JournalEntry) -> None:
-        """Keep a job that cannot be taken up now until the next look."""
+        """Keep a job that cannot be taken up now until the next look; release it if the run has ended meanwhile."""
         with self._lock:
-            self._postponed[entry.job.job_id] = entry
+            is_late = self._is_closed
+            if not is_late:
+                self._postponed[entry.job.job_id] = entry
+        if is_late:
+            self._writer.release(entry.job.job_id)
 
     def note_uncertain(self, offer: AnyJob, *, since: float | None) -> None:
         """

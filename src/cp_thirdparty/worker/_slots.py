@@ -80,8 +80,10 @@ class Slots:
         return [job for job in self.jobs() if not job.is_closed]
 
     def launch(self, job: ClaimedJob) -> bool:
-        """Take a job to its end in a thread; return ``False`` if the system has no thread left."""
+        """Take a job to its end in a thread; return ``False`` if the system has no thread left, or all is closed."""
         with self._lock:
+            if self._is_closed:
+                return False
             if self._threads <= len(self._jobs):
                 try:
                     threading.Thread(target=self._serve, daemon=True).start()

@@ -18,7 +18,7 @@ from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, limit_calls
-from cp_thirdparty.worker._failure_policy import Next, Party, Row, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import Next, NotHeldError, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker._kinds import AnyClient, kind_of
 from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
@@ -39,12 +39,16 @@ TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
 _RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
 
 
-class NotHeldError(Exception):
-    """A result was not sent, because another worker has the job, or because the journal cannot exclude it."""
-
-
 Wait = Callable[[float], bool]
 """Waits that many seconds; returns ``False`` if there is no time left to try again."""
+
+Hold = Callable[[ClaimedJob], float]
+"""Returns for how many seconds no other worker can take a job over, and 0 if one has it; may raise `JournalError`."""
+
+
+def hold_forever(_job: ClaimedJob) -> float:
+    """Return that no other worker can take a job over, because no journal shares it."""
+    return math.inf
 
 
 @attrs.frozen
@@ -82,7 +86,7 @@ class Steps:
 
         notify: Gets each event.
 
-        hold: Returns for how many seconds no other worker can take a job over, and 0 if one has it.
+        hold: Confirms, as the last thing before a result is sent, that this worker still has the job.
 
         clock: Returns the time in seconds.
     """
@@ -90,7 +94,7 @@ class Steps:
     clients: Clients
     tokens: TokenLookup | None
     notify: Notify
-    hold: Callable[[ClaimedJob], float] = lambda _job: math.inf
+    hold: Hold = hold_forever
     clock: Callable[[], float] = time.monotonic
 
     def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
@@ -180,6 +184,8 @@ class Steps:
 
         def send(client: AnyClient, client_token: SecretStr | None) -> bool | Exception:
             nonlocal is_lost
+            job.note_report(may_be_accepted=True)
+            now = time.monotonic()
             try:
                 seconds = self.hold(job)
             except JournalError as failure:
@@ -187,10 +193,9 @@ class Steps:
             if not seconds:
                 is_lost = True
                 return NotHeldError("another worker has taken the job over")
+            report = kind_of(job.offer).report
             # The job is this worker's until then.
-            with nullcontext() if math.isinf(seconds) else limit_calls(time.monotonic() + seconds):
-                report = kind_of(job.offer).report
-                job.note_report(may_be_accepted=True)
+            with nullcontext() if math.isinf(seconds) else limit_calls(now + seconds):
                 return self.clients.call(report, client, job.offer.job_id, _result_of(job), client_token) or True
 
         def wait_if_ours(seconds: float) -> bool:

@@ -182,7 +182,8 @@ class Journal(Protocol):
 
     One object belongs to one worker.  Methods that take a job id act on the jobs that this object claimed or recovered,
     and do nothing for others.  Every method may raise `cp_thirdparty.exceptions.JournalError` when the journal cannot
-    be read or written.
+    be read or written.  A worker calls them from threads of their own, and waits up to 60 seconds for a write and 300
+    for `recover` and `jobs`, or until its grace ends; then the method counts as failed.
 
     `cp_thirdparty.testing.journal_conformance` tests a journal of your own.
     """

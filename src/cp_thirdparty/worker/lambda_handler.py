@@ -28,6 +28,7 @@ from cp_thirdparty.models import (
     LambdaJobEvent,
 )
 from cp_thirdparty.worker._arguments import check_callable, check_handling
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import pickle_runner
@@ -47,6 +48,7 @@ from cp_thirdparty.worker._lambda_job import (
     find_region,
 )
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
+from cp_thirdparty.worker._steps import hold_forever
 from cp_thirdparty.worker.events import EventHook, JobEventName
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected
@@ -212,14 +214,19 @@ class LambdaHandler(Generic[_ConfigurationT]):
         seconds_left: float | None,
     ) -> None:
         outcome: Outcome | None = None
+        journal_calls = BoundedCalls("cp-thirdparty-journal")
+        if seconds_left is not None:  # a journal that hangs must leave the time for the report
+            journal_calls.end_within(max(0.0, seconds_left - self._find_report_seconds(seconds_left)))
         try:
-            writer = self._open_journal(event)
+            writer = self._open_journal(event, journal_calls)
             if writer is not None and writer.is_finished(event.id):
                 self._emitter.emit_outcome(LostRace(job=_find_offer(event)))
                 return
             outcome = self._run(event, calls, failure, seconds_left, writer)
         except JournalError as error:
             self._emitter.log(logging.ERROR, "job=%s: %s", event.id, error)
+        finally:
+            journal_calls.close()
         if outcome is None or isinstance(outcome, Rejected):  # without its journal, the handler might run twice
             self._run(event, calls, _describe(_NO_JOURNAL, event.id), seconds_left, None)
 
@@ -241,26 +248,32 @@ class LambdaHandler(Generic[_ConfigurationT]):
             ends_at=find_end(seconds_left),
             emitter=self._emitter,
             recorder=writer,
+            hold=hold_forever if writer is None else writer.hold,
             entry=None if writer is None else _take_over(writer, event.id),
-            for_report=self._report_seconds if seconds_left is None else min(self._report_seconds, seconds_left / 2),
+            for_report=self._find_report_seconds(seconds_left),
         )
         try:
             return invocation.run_in_time(failure)
         finally:
             invocation.close()
 
-    def _open_journal(self, event: LambdaJobEvent) -> JournalWriter | None:
+    def _find_report_seconds(self, seconds_left: float | None) -> float:
+        return self._report_seconds if seconds_left is None else min(self._report_seconds, seconds_left / 2)
+
+    def _open_journal(self, event: LambdaJobEvent, calls: BoundedCalls) -> JournalWriter | None:
         if self._create_journal is None:
             return None
         if self._journal is None:
-            journal = call_partner(self._create_journal)
+            journal = calls.call(_LONGEST, self._create_journal)
+            if isinstance(journal, NotReturned):
+                raise JournalError("journal has not returned in time")
             if isinstance(journal, Raised):
                 raise JournalError(f"journal raised {journal.name}")
             self._journal = journal
         action_type_id = event.data.action_type_id or _INVOKE_ACTION_TYPE
         region = find_region() or ""
         scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
-        return JournalWriter(self._journal, scope, partial(_emit, self._emitter), self._emitter)
+        return JournalWriter(self._journal, scope, partial(_emit, self._emitter), self._emitter, calls)
 
 
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:

@@ -107,6 +107,15 @@ class Runner(Generic[_ConfigurationT]):
     tokens: TokenLookup | None
     artifacts: ArtifactsFactory | None = None
 
+    def prepare(self, coroutines: CoroutineRunner) -> NotStarted | None:
+        """Prepare to run the handler; return why it cannot be run."""
+        if is_async_callable(self.handler):
+            try:
+                coroutines.start()
+            except (OSError, RuntimeError) as failure:
+                return _not_started(failure)
+        return None
+
     def run(
         self,
         offer: AnyJob,
@@ -119,9 +128,9 @@ class Runner(Generic[_ConfigurationT]):
         coroutines: CoroutineRunner,
         stopping: threading.Event,
         patience: float | None = None,
-    ) -> Ran | NotStarted:
+    ) -> Ran:
         """
-        Run the handler.
+        Run the handler, after `prepare`.
 
         This method raises nothing: each exception of a handler, and each value that it returns, becomes a result.  The
         customer reads the message of a failure, so it comes from this library or from a
@@ -146,11 +155,6 @@ class Runner(Generic[_ConfigurationT]):
 
             patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
         """
-        if is_async_callable(self.handler):
-            try:
-                coroutines.start()
-            except (OSError, RuntimeError) as failure:
-                return _not_started(failure)
         process_id = os.getpid()
         try:
             job = self._create_job(
@@ -339,6 +343,9 @@ def run_in_executor(
         if loaded is not None and loaded.tokens is not None:
             loaded.tokens.refresh(offer.client_id)  # CodePipeline may have refused an old one
         return _not_started(failure, is_initialised=loaded is not None)
+    not_started = loaded.prepare(_COROUTINES)
+    if not_started is not None:
+        return not_started
     try:
         if may_begin is not None and not may_begin():
             return NotStarted(error=None, error_name=WITHDRAWN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import random
 import signal
 import threading
@@ -9,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
@@ -28,10 +31,11 @@ from cp_thirdparty.worker._arguments import (
     read_tokens,
 )
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned, SafeClock
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
-from cp_thirdparty.worker._isolation import SafeClock
+from cp_thirdparty.worker._isolation import call_for
 from cp_thirdparty.worker._kinds import kind_of_type
 from cp_thirdparty.worker._loop import Loop
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
@@ -49,6 +53,12 @@ _ConfigurationT = TypeVar("_ConfigurationT")
 
 # Seconds between two looks at signals and deadlines.
 _TICK = 0.25
+
+# Seconds for `connect` and `executor` to return at the start of a worker that must stop.
+_START_SECONDS = 5.0
+
+# Seconds to close the clients.
+_CLOSE_SECONDS = 2.0
 
 _STOPPED = WorkerHealth(
     state="stopped",
@@ -188,6 +198,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
@@ -212,6 +223,7 @@ class JobWorker(Generic[_ConfigurationT]):
         executor: Callable[[], Executor] | ProcessPerJob | None = None,
         artifacts: ArtifactsFactory | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None: ...
 
@@ -311,7 +323,7 @@ class JobWorker(Generic[_ConfigurationT]):
             max_crashes=max_crashes,
             keep_finished=keep_finished,
             emitter=emitter,
-            clock=clock if clock is time.monotonic else SafeClock(clock),  # it is read some thirty times for a job
+            clock=clock,
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._coroutines = AsyncHandlers(emitter.log)
@@ -319,6 +331,8 @@ class JobWorker(Generic[_ConfigurationT]):
         self._ended = threading.Condition(self._lock)
         self._turn = threading.Lock()  # of calls of `run_once`
         self._clients: Clients | None = None
+        self._is_running = False
+        self._start = BoundedCalls("cp-thirdparty-start")
         self._loop: Loop | None = None
         self._stops = 0
         if metrics is not None:
@@ -387,9 +401,10 @@ class JobWorker(Generic[_ConfigurationT]):
         five seconds after the grace stays in the journal.
         """
         self._stops += 1  # no lock: a signal may come while this very thread holds it
+        self._start.end_within(_START_SECONDS)
         loop = self._loop
         if loop is not None:
-            loop.wake()
+            loop.note_stop()
 
     def close(self) -> None:
         """
@@ -400,9 +415,9 @@ class JobWorker(Generic[_ConfigurationT]):
         .. versionadded:: 0.2.0
         """
         with self._ended:
-            if self._loop is not None:
+            if self._is_running:
                 self.stop()
-            self._ended.wait_for(lambda: self._loop is None)
+            self._ended.wait_for(lambda: not self._is_running)
         self._release()
 
     def __enter__(self) -> Self:
@@ -429,23 +444,44 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def _run(self, *, polls: int | None, on_outcome: Callable[[Outcome], object] | None) -> bool:
         with self._lock:
-            if self._loop is not None:
+            if self._is_running:
                 raise RuntimeError("the worker runs already")
-            loop = self._loop = self._create_loop(on_outcome)
+            self._is_running = True
+        loop: Loop | None = None
         try:
+            loop = self._loop = self._open(on_outcome)
+            return loop is not None and self._follow(loop, polls)
+        finally:
+            if loop is None or polls is None:
+                self._release()
+            with self._ended:
+                self._loop = None
+                self._is_running = False
+                self._stops = 0
+                self._ended.notify_all()
+
+    def _open(self, on_outcome: Callable[[Outcome], object] | None) -> Loop | None:
+        """Create a run, which calls the partner's code; return ``None`` if that hangs and the worker must stop."""
+        calls = self._start = BoundedCalls("cp-thirdparty-start")
+        if self._stops:
+            calls.end_within(_START_SECONDS)
+        loop = calls.call_or_raise(math.inf, partial(self._create_loop, on_outcome))
+        calls.close()
+        if isinstance(loop, NotReturned):
+            self._settings.emitter.log(logging.ERROR, "the worker was stopped before connect or executor had returned")
+            self._settings.emitter.flush()
+            return None
+        return loop
+
+    def _follow(self, loop: Loop, polls: int | None) -> bool:
+        try:
+            if self._stops:
+                loop.note_stop()
             loop.start(polls)
             while not loop.is_over(stops=self._stops):
                 loop.wait(_TICK)
         finally:
-            try:
-                loop.close()
-            finally:
-                if polls is None:
-                    self._release()
-                with self._ended:
-                    self._loop = None
-                    self._stops = 0
-                    self._ended.notify_all()
+            loop.close()
         return loop.is_clean
 
     def _release(self) -> None:
@@ -454,13 +490,16 @@ class JobWorker(Generic[_ConfigurationT]):
         with self._lock:
             clients, self._clients = self._clients, None
         if clients is not None:
-            clients.close()
+            call_for(_CLOSE_SECONDS, clients.close)
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
         if self._clients is None:
             self._clients = Clients(self._connect, self._settings.emitter, kind_of_type(self._settings.action_type_id))
+        clock = self._settings.clock
+        if clock is not time.monotonic:  # it is read some thirty times for a job
+            clock = SafeClock(clock)
         return Loop(
-            settings=self._settings,
+            settings=attrs.evolve(self._settings, clock=clock),
             clients=self._clients,
             create_engine=self._create_engine,
             tokens=self._runner.tokens,

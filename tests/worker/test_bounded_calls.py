@@ -1,0 +1,188 @@
+"""Calls of the partner's code in threads of their own: the caller waits for a limited time."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import pytest
+from support.worker_service import until
+
+from cp_thirdparty.worker import _bounded_calls
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned, SafeClock, _Call
+from cp_thirdparty.worker._isolation import Raised
+
+_NAME = "cp-thirdparty-bounded"
+_VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("_VARIABLE", default="")
+
+
+@pytest.fixture
+def calls() -> Iterator[BoundedCalls]:
+    """Give an object whose threads have ended after the test."""
+    created = BoundedCalls(_NAME)
+    yield created
+    created.close()
+    until(lambda: _count_threads() == 0)
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """Give an event that is set at the end of the test at the latest."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def _count_threads() -> int:
+    return sum(thread.name == _NAME for thread in threading.enumerate())
+
+
+def _raise() -> None:
+    raise SystemExit(3)
+
+
+def test_a_call_returns_what_the_function_returned_or_raised(calls: BoundedCalls) -> None:
+    """It runs with the context variables of the caller, and calls one after the other share a thread."""
+    _VARIABLE.set("mine")
+    assert calls.call(30, _VARIABLE.get) == "mine"
+    assert calls.call(30, _raise) == Raised("SystemExit")
+    assert _count_threads() == 1
+
+
+def test_a_call_may_raise_what_the_function_raised(calls: BoundedCalls) -> None:
+    """A function of the program's own start is not isolated."""
+    assert calls.call_or_raise(30, lambda: 5) == 5
+    with pytest.raises(SystemExit):
+        calls.call_or_raise(30, _raise)
+
+
+def test_calls_beside_each_other_have_threads(calls: BoundedCalls, release: threading.Event) -> None:
+    """One that takes long delays no other one."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(calls.call(30, release.wait)))
+    thread.start()
+    until(lambda: _count_threads() == 1)
+    assert calls.call(30, lambda: 5) == 5
+    release.set()
+    thread.join()
+    assert found == [True]
+
+
+def test_after_a_call_that_hangs_no_other_one_is_made(calls: BoundedCalls, release: threading.Event) -> None:
+    """Its result is undone when it comes, and calls are made again."""
+    undone: list[object] = []
+    assert calls.call(0, release.wait, undone.append) == NotReturned()
+    assert calls.is_hanging
+    assert calls.call(30, lambda: undone.append("overtaken")) == NotReturned()
+    release.set()
+    until(lambda: not calls.is_hanging)
+    assert undone == [True]
+    assert calls.call(30, lambda: 5) == 5
+
+
+def test_a_result_that_comes_at_the_last_moment_counts(calls: BoundedCalls) -> None:
+    """It is not undone."""
+    call = _Call(lambda: None, lambda _: None)
+    call.result.put(5)
+    assert calls._leave(call) == 5
+    assert not calls.is_hanging
+
+
+def test_the_end_of_all_calls_ends_those_that_wait(
+    calls: BoundedCalls, release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that begins later has a short time of its own."""
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.0)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(calls.call(1000, release.wait)))
+    thread.start()
+    until(lambda: _count_threads() == 1)
+    calls.end_within(0)
+    thread.join(30)
+    assert found == [NotReturned()]
+    release.set()
+    until(lambda: not calls.is_hanging)
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 30.0)
+    assert calls.call(1000, lambda: 5) == 5
+
+
+def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has done is undone when it returns."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    undone: list[object] = []
+    monkeypatch.setattr(calls, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(30, release.wait, undone.append)
+    release.set()
+    until(lambda: undone == [True])
+
+
+def test_without_a_thread_the_caller_makes_the_call(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of the system on threads has no effect on a job's end."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert calls.call(30, threading.get_ident) == threading.get_ident()
+
+
+def test_a_thread_without_calls_ends(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next call starts another one."""
+    monkeypatch.setattr(_bounded_calls, "_IDLE_SECONDS", 0.0)
+    assert calls.call(30, lambda: 5) == 5
+    until(lambda: _count_threads() == 0)
+    assert calls.call(30, lambda: 5) == 5
+
+
+class _Slow(SimpleQueue[Any]):
+    """A queue whose call comes just after its thread has waited in vain."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002 - as in its base
+        """Return an item only to a caller that waits without a limit."""
+        if timeout is not None:
+            raise Empty
+        return super().get(block)
+
+
+def test_a_thread_that_was_chosen_waits_for_its_call(calls: BoundedCalls) -> None:
+    """It must not end between the choice and the call."""
+    queue, call = _Slow(), _Call(lambda: None, lambda _: None)
+    queue.put(call)
+    assert calls._next(queue) is call
+
+
+def test_a_thread_ends_after_its_call_once_all_is_closed(calls: BoundedCalls, release: threading.Event) -> None:
+    """Calls can still be made: a job that was left behind may end late."""
+    assert calls.call(0, release.wait) == NotReturned()
+    calls.close()
+    release.set()
+    until(lambda: _count_threads() == 0)
+    assert calls.call(30, lambda: 5) == 5
+    until(lambda: _count_threads() == 0)
+
+
+def test_a_clock_that_hangs_is_passed_over(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time goes on from its last reading."""
+    hangs = threading.Event()
+
+    def read() -> float:
+        if hangs.is_set():
+            release.wait()
+        return 1000.0
+
+    clock = SafeClock(read)
+    assert clock() == 1000.0
+    hangs.set()
+    monkeypatch.setattr(_bounded_calls, "_CLOCK_SECONDS", 0.0)
+    first, second = clock(), clock()
+    assert 1000.0 < first < second
+    release.set()
+    monkeypatch.undo()
+    until(lambda: clock() == 1000.0)
