@@ -171,7 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", "0")))
+        length = int(headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client has hung up
+            self.close_connection = True
+            return
         self._send(self.s3.answer(Asked(self.command, unquote(parts.path), query, headers, body)))
 
     do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = _do  # noqa: N815 - http.server's names
