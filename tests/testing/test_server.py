@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cp_thirdparty import ActionTypeId, PipelineContext, ThirdPartyJob, exceptions
+from cp_thirdparty._core import http_server
 from cp_thirdparty.testing import LocalCodePipeline, _http_server
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -319,7 +320,7 @@ def test_a_request_that_comes_byte_by_byte_has_an_end(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, begin: bytes
 ) -> None:
     """The time is that of the complete request: each byte would start a timeout of the socket again."""
-    monkeypatch.setattr(_http_server, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(_http_server.Handler, "seconds", 0.2)
     with socket.create_connection(_address(service), timeout=0.01) as connection:
         connection.sendall(begin)
         sent = 0
@@ -340,7 +341,7 @@ def test_a_time_that_has_passed_before_a_read_ends_the_request(
 ) -> None:
     """A negative timeout would be an error of the socket."""
     times = iter([0.0, 1000.0])
-    monkeypatch.setattr(_http_server, "now", lambda: next(times))
+    monkeypatch.setattr(http_server, "now", lambda: next(times))
     with socket.create_connection(_address(service), timeout=5) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n")
         assert connection.recv(1) == b""
@@ -348,8 +349,8 @@ def test_a_time_that_has_passed_before_a_read_ends_the_request(
 
 def test_connections_that_send_nothing_are_bounded(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed, and the others after a time."""
-    monkeypatch.setattr(_http_server, "_MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(_http_server, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(_http_server.HttpServer, "most_connections", 4)
+    monkeypatch.setattr(_http_server.Handler, "seconds", 0.2)
     halves = [socket.create_connection(_address(service), timeout=5) for _ in range(6)]
     try:
         for half in halves:
