@@ -62,7 +62,7 @@ class _Connection(socketserver.StreamRequestHandler):
     timeout = 20
 
     def handle(self) -> None:
-        with suppress(OSError):  # the client has hung up
+        with suppress(OSError):  # the client has closed the connection
             head = b"".join(iter(self.rfile.readline, b"\r\n"))
             if not head:
                 return
