@@ -236,6 +236,25 @@ def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("status", "text"), [(301, "the bucket is in another region"), (302, "status 302"), (307, "in another region")]
+)
+def test_a_redirect_of_every_request_without_a_region_ends_soon(status: int, text: str, tmp_path: Path) -> None:
+    """Botocore would ask for the region of the bucket once more for each response that has none."""
+    (tmp_path / "report").write_bytes(b"x")
+    redirect = Response(status=status, headers={"location": "http://127.0.0.1:1/"})
+    with ScriptedS3(change=lambda *_: redirect) as s3, _opened(s3) as opened:
+        for call in (
+            lambda: opened.size("MyApp"),
+            lambda: opened.download("MyApp", to=tmp_path / "MyApp"),
+            lambda: opened.upload("Report", tmp_path / "report"),
+        ):
+            s3.asked.clear()
+            with pytest.raises(ArtifactTransferError, match=text):
+                call()
+            assert len(s3.asked) == 2
+
+
 # Fault -> operation, status, attempts and safety of a resend, as an error of reading has them.
 # botocore sends HEAD twice after 400, because the bucket may be in another region, and three times after 5xx.
 _FACTS: dict[str, tuple[Response, str | None, int | None, int | None, bool | None]] = {

@@ -39,15 +39,15 @@ _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Scan", versi
 _LARGE = bytes(range(251)) * 34_000
 
 
-def _always(answer: Response) -> Change:
-    return lambda _, __: answer
+def _always(response: Response) -> Change:
+    return lambda _, __: response
 
 
 def _echo(asked: Asked, _: Response) -> Response:
     """Return what was sent, in each place that an error has."""
     token = asked.headers["x-amz-security-token"]
-    said = f"{asked.headers['authorization']} {token}"
-    return failed(token, 403, message=said, x_amz_request_id=token)
+    text = f"{asked.headers['authorization']} {token}"
+    return failed(token, 403, message=text, x_amz_request_id=token)
 
 
 def _denied(asked: Asked, _: Response) -> Response:

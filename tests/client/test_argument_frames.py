@@ -7,20 +7,24 @@ its secrets.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.introspection import MODULES
 from support.marker_surfaces import reachable_frames
+from support.public_surface import list_missing
 
-import cp_thirdparty
 from cp_thirdparty import (
     ActionConfiguration,
     ActionTypeId,
     ArtifactCredentials,
+    CustomJobClient,
     FailureDetails,
     FailureType,
     JobDetails,
@@ -30,9 +34,10 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.converter import structure, structure_configuration, unstructure
+from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretMapping
-from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, samples
-from cp_thirdparty.worker import JobProcessor
+from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, LocalLambda, samples
+from cp_thirdparty.worker import JobProcessor, LambdaHandler
 
 _MARKER = "xMARKERx"
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -52,8 +57,9 @@ class _Plain:
     """A class that no configuration fits."""
 
 
-def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient) -> dict[str, _Call]:
+def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient, folder: Path) -> dict[str, _Call]:
     """Return each function with valid arguments, in which every secret is the marker."""
+    function: Any = len
     job = {"job_id": "job-1", "client_token": _MARKER}
     credentials = {"access_key_id": _MARKER, "secret_access_key": _MARKER, "session_token": _MARKER}
     document = {"id": "1", "nonce": "1", "data": {"actionConfiguration": {"configuration": {"a": _MARKER}}}}
@@ -107,7 +113,13 @@ def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient) -> dict[str,
         ),
         "job": (
             samples.job,
-            {"configuration": {"a": _MARKER}, "configuration_class": None, "outputs": ("Report",), "client_id": "c"},
+            {
+                "configuration": {"a": _MARKER},
+                "configuration_class": None,
+                "inputs": {"Source": {"f": _MARKER.encode()}},
+                "outputs": ("Report",),
+                "client_id": "c",
+            },
         ),
         "JobWorker": (
             JobWorker,
@@ -127,6 +139,15 @@ def _calls(service: LocalCodePipeline, client: ThirdPartyJobClient) -> dict[str,
             },
         ),
         "JobProcessor": (JobProcessor, worker),
+        "LambdaHandler.__call__": (
+            functools.partial(LambdaHandler(function), context=None),
+            {"event": {"data": _MARKER}},
+        ),
+        "LocalLambda.start_action": (
+            LocalLambda(service, function).start_action,
+            {"user_parameters": _MARKER, "input_artifacts": (), "output_artifacts": (), "encryption_key": None},
+        ),
+        "FolderArtifacts.put": (FolderArtifacts(folder, details).put, {"name": "", "content": {"f": _MARKER.encode()}}),
         "LocalCodePipeline": (
             LocalCodePipeline,
             {
@@ -172,11 +193,11 @@ def _mistakes(call: _Call) -> Iterator[tuple[str, BaseException]]:
 
 
 @pytest.fixture
-def calls() -> Iterator[dict[str, _Call]]:
+def calls(tmp_path: Path) -> Iterator[dict[str, _Call]]:
     """Give the functions, over a service that accepts nothing."""
     with LocalCodePipeline() as service, service.client() as client:
         service.register_client("client-1", "t")
-        yield _calls(service, client)
+        yield _calls(service, client, tmp_path)
 
 
 def test_no_wrong_argument_shows_a_secret(calls: dict[str, _Call]) -> None:
@@ -196,61 +217,64 @@ def _all_that_shows(failure: BaseException) -> str:
     return f"{failure} {failure!r} {failure.args} {vars(failure)} {[frame.f_locals for frame in frames]}"
 
 
+@pytest.mark.parametrize("client", [ThirdPartyJobClient, CustomJobClient])
+def test_the_password_of_a_url_is_not_shown(client: type[ThirdPartyJobClient | CustomJobClient]) -> None:
+    """A URL with a password is refused, without the password in the error or a frame."""
+    with pytest.raises(InvalidRequestError, match=r"endpoint_url: must be .* without a password") as caught:
+        client.create(region_name="us-east-1", endpoint_url=f"https://user:{_MARKER}@127.0.0.1")
+    assert _MARKER not in _all_that_shows(caught.value)
+
+
 # Public names that take no secret.
 _WITHOUT_SECRETS = frozenset(
     """
     AccessDeniedError Action ActionCategory ActionContext ActionOwner ActionTypeId ActionTypeNotFoundException
-    ArchiveLimits Artifact ArtifactError ArtifactFileError ArtifactLocation ArtifactLocationType ArtifactNotFoundError
-    ArtifactTooLargeError ArtifactTransferError AsyncCustomJobClient AsyncThirdPartyJobClient CallFacts CallRecord
-    ClockSkewError
-    CodePipelineJobError ConfigurationError ConfigurationKey ContinuationStateError Continued
-    DynamoDBJournal LambdaContext LambdaHandler LambdaJobEvent LeasedJournal LocalLambda WorkerMetrics
-    dynamodb_table journal_policy lambda_policy
-    CredentialsError CurrentRevision CustomJob CustomJobClient CustomJobDetails Delay Delivery
-    EncryptionKey EncryptionKeyType EnvironmentTokens ExecutionDetails ExpiredCredentials FailureDetails
-    FailureType Fault Faults Gone HandedBack Handler HtmlPage InvalidClientTokenException InvalidJobException
+    ArchiveLimits Artifact ArtifactContent ArtifactError ArtifactFileError ArtifactLocation ArtifactLocationType
+    ArtifactNotFoundError ArtifactTooLargeError ArtifactTransferError ArtifactsFactory AsyncCustomJobClient
+    AsyncThirdPartyJobClient CallFacts CallRecord ClockSkewError CodePipelineJobError ConfigurationError
+    ConfigurationKey ContinuationStateError Continued CredentialsError CurrentRevision CustomActionProperty
+    CustomJob CustomJobClient CustomJobDetails Delay Delivery DynamoDBJournal EncryptionKey EncryptionKeyType
+    EnvironmentTokens EventHook ExecutionDetails ExpiredCredentials FailureDetails FailureType Fault Faults
+    FinishedOutcome Gone HandedBack Handler HealthServer HtmlPage InvalidClientTokenException InvalidJobException
     InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
-    JobFailedError JobNotFoundException JobScope JobStatus Journal JournalEntry JournalError JournalState Key
-    LostAnswer LostRace ArtifactContent ArtifactsFactory EventHook FinishedOutcome JobEventName WorkerState
-    ManualClock MemoryJournal OutputVariablesSizeExceededException PipelineContext ProcessPerJob Recovered
-    RefreshingTokens Rejected
-    SampleJob DynamoDBJournal LambdaContext LambdaHandler LambdaJobEvent LeasedJournal LocalLambda WorkerMetrics
-    dynamodb_table journal_policy lambda_policy
-    Released Reported RequestRecord Response ResponseDecodeError
-    S3Location SecretsManagerTokens ServerError ServiceError
-    SetAside SqliteJournal StageContext Succeeded Success ThirdPartyError ThirdPartyJob ThrottledError Throttling
-    TransportError TruncatedBody Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException
-    WorkerHealth WorkerStuckError action_type_id action_type_properties artifact create_archive custom_job
-    extract_archive
-    instances is_already_reported may_have_been_accepted pipeline_context processes third_party_job
-    worker_policy
+    JobEventName JobFailedError JobNotFoundException JobScope JobStatus Journal JournalConformance JournalEntry
+    JournalError JournalState Key LambdaContext LambdaJobEvent LeasedJournal LostAnswer LostRace ManualClock
+    MemoryJournal OutputVariablesSizeExceededException PipelineContext ProcessPerJob PrometheusMetrics Recovered
+    RefreshingTokens Rejected Released Reported RequestRecord Response ResponseDecodeError S3Location SampleJob
+    SecretsManagerTokens ServerError ServiceError SetAside SqliteJournal StageContext Succeeded Success
+    ThirdPartyActionProperty ThirdPartyError ThirdPartyJob ThrottledError Throttling TransportError TruncatedBody
+    Uncertain UnsafeArchiveError Unsent UntrustedResponseError ValidationException WorkerHealth WorkerMetrics
+    WorkerState WorkerStuckError action_type_id action_type_properties artifact check_configuration_class
+    create_archive custom_job dynamodb_table extract_archive instances is_already_reported journal_policy lambda_policy
+    local_codepipeline local_codepipeline_settings may_have_been_accepted pipeline_context processes
+    prometheus_metrics third_party_job worker_policy
     """.split()  # noqa: SIM905 - a list would take a line for each
 )
 
 
-_MODULES = (
-    *("", ".worker", ".testing", ".exceptions", ".models", ".artifacts", ".converter", ".telemetry", ".enums"),
-    *(".secrets", ".testing.samples", ".testing.faults", ".testing.strategies"),
-)
-# How the types of parameters show that a secret may be given in clear.
-_SECRET_TYPE = re.compile(r"SecretStr|ClientTokens")
+# How the types of parameters show that a secret or the content of a file may be given in clear.
+_SECRET_TYPE = re.compile(r"SecretStr|ClientTokens|ArtifactContent")
+# Parameters whose types do not show it.
+_SECRET_NAMES = frozenset({"event", "user_parameters"})
+_NO_SECRETS = frozenset({"PrometheusMetrics.record(event=)", "WorkerMetrics.record(event=)"})  # events of jobs
 
 
 def _public_callables() -> dict[str, Callable[..., object]]:
     """Return all public functions and classes, and the public methods of these classes."""
     found: dict[str, Callable[..., object]] = {}
-    for name in _MODULES:
-        module: Any = importlib.import_module(f"{cp_thirdparty.__name__}{name}")
+    missing = list_missing()
+    for name in MODULES.keys() - missing:
+        module: Any = importlib.import_module(name)
         for each in module.__all__:
-            value = getattr(module, each)
-            if not callable(value):
+            value = getattr(module, each, None)
+            if not callable(value) or f"{name}.{each}" in missing:
                 continue
             found[each] = value
             for method in dir(value) if isinstance(value, type) else ():
                 function = getattr(value, method, None)  # an alias of a generic class lists what it lacks
                 module_name = getattr(function, "__module__", None) or ""
                 if (
-                    not method.startswith("_")
+                    (method == "__call__" or not method.startswith("_"))
                     and inspect.isroutine(function)
                     and module_name.startswith("cp_thirdparty")
                 ):
@@ -263,7 +287,7 @@ def _secret_parameters(function: Callable[..., object]) -> set[str]:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a type alias
         return set()
-    return {each.name for each in parameters if _SECRET_TYPE.search(str(each.annotation))}
+    return {each.name for each in parameters if _SECRET_TYPE.search(str(each.annotation)) or each.name in _SECRET_NAMES}
 
 
 def test_every_secret_parameter_has_a_marker(calls: dict[str, _Call]) -> None:
@@ -273,6 +297,7 @@ def test_every_secret_parameter_has_a_marker(calls: dict[str, _Call]) -> None:
         for name, function in _public_callables().items()
         if not name.startswith("AsyncThirdPartyJobClient")  # the same code, in another event loop
         for parameter in sorted(_secret_parameters(function))
+        if f"{name}({parameter}=)" not in _NO_SECRETS
         if name not in calls or _MARKER not in repr(calls[name][1].get(parameter))
     ]
     assert missing == []

@@ -6,10 +6,12 @@ import asyncio
 import inspect
 from typing import Any
 
+import pytest
 from support.async_scripted_server import client_of
 from support.marker_surfaces import reachable_frames
 
-from cp_thirdparty import AsyncThirdPartyJobClient, FailureDetails, FailureType
+from cp_thirdparty import AsyncCustomJobClient, AsyncThirdPartyJobClient, FailureDetails, FailureType
+from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.testing import LocalCodePipeline
 
 _MARKER = "xMARKERx"
@@ -71,3 +73,11 @@ def test_every_secret_parameter_has_a_marker() -> None:
         if "SecretStr" in str(parameter.annotation)
     }
     assert secret == {f"{name}(client_token=)" for name in _CALLS}
+
+
+@pytest.mark.parametrize("client", [AsyncThirdPartyJobClient, AsyncCustomJobClient])
+def test_the_password_of_a_url_is_not_shown(client: type[AsyncThirdPartyJobClient | AsyncCustomJobClient]) -> None:
+    """A URL with a password is refused, without the password in the error or a frame."""
+    with pytest.raises(InvalidRequestError, match=r"endpoint_url: must be .* without a password") as caught:
+        client.create(region_name="us-east-1", endpoint_url=f"https://user:{_MARKER}@127.0.0.1")
+    assert _MARKER not in _all_that_shows(caught.value)

@@ -58,6 +58,18 @@ _REVISION = {
 _EXECUTION = {"summary": f"{MARKER}-summary", "externalExecutionId": f"{MARKER}-external", "percentComplete": 50}
 _FAILURE = {"type": "JobFailed", "message": f"{MARKER}-message", "externalExecutionId": f"{MARKER}-external"}
 _TYPE = unstructure(ACTION_TYPE)
+_CUSTOM = {**DETAILS, "accountId": "111122223333"}
+_INVOKE_EVENT = {"CodePipeline.job": {"id": "job-1", "accountId": "111122223333", "data": DETAILS["data"]}}
+_EXECUTOR_EVENT = {
+    "jobId": "job-1",
+    "accountId": "111122223333",
+    "data": {
+        "actionConfiguration": DETAILS["data"]["actionConfiguration"]["configuration"],
+        "actionCredentials": {**DETAILS["data"]["artifactCredentials"], "expirationTime": 1_767_323_045_000},
+        "actionExecutionId": f"{MARKER}-execution",
+        "inputArtifacts": [_ARTIFACT],
+    },
+}
 
 _DOCUMENTS: tuple[tuple[type[Any], Any], ...] = (
     (models.JobDetails, DETAILS),
@@ -69,6 +81,10 @@ _DOCUMENTS: tuple[tuple[type[Any], Any], ...] = (
     (models.ExecutionDetails, _EXECUTION),
     (models.FailureDetails, _FAILURE),
     (models.ActionTypeId, _TYPE),
+    (models.CustomJob, _CUSTOM),
+    (models.CustomJobDetails, _CUSTOM),
+    (models.LambdaJobEvent, _INVOKE_EVENT),
+    (models.LambdaJobEvent, _EXECUTOR_EVENT),
 )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+from contextlib import ExitStack
 
 import attrs
 import pytest
 from prometheus_client import CollectorRegistry
 from support.worker_service import until
 
-from cp_thirdparty.observability import HealthServer, prometheus_metrics
+from cp_thirdparty.observability import HealthServer, _health_server, prometheus_metrics
 from cp_thirdparty.worker import WorkerHealth
 
 _GOOD = WorkerHealth(
@@ -26,9 +27,9 @@ _GOOD = WorkerHealth(
 )
 
 
-def _request(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+def _request(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path)
+    connection.request(method, path, headers=headers)
     response = connection.getresponse()
     found = response.status, response.read()
     connection.close()
@@ -87,3 +88,60 @@ def test_it_listens_on_this_machine_only_and_can_be_closed() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=5)
     until(lambda: not server._thread.is_alive())
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "host", "status"),
+    [
+        ("127.0.0.1", "localhost:1", 200),
+        ("127.0.0.1", "rebound.example", 421),
+        ("127.0.0.1", "127.0.0.1.rebound.example:80", 421),
+        ("0.0.0.0", "worker.example", 200),
+    ],
+)
+def test_the_name_of_another_host_is_refused_on_this_machine(listens_on: str, host: str, status: int) -> None:
+    """A page of another site whose name leads to 127.0.0.1 can read neither health nor metrics."""
+    with HealthServer(lambda: _GOOD, host=listens_on, port=0) as server:
+        assert _request(server.port, "/live", Host=host)[0] == status
+
+
+def test_a_probe_without_a_host_is_served() -> None:
+    """As some probes of HTTP 1.0 are."""
+    with HealthServer(lambda: _GOOD, port=0) as server, socket.create_connection(("127.0.0.1", server.port)) as probe:
+        probe.sendall(b"GET /live HTTP/1.0\r\n\r\n")
+        assert probe.recv(100).startswith(b"HTTP/1.0 200 ")
+
+
+def test_clients_that_send_nothing_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is closed, and the others after a time, also if they send a byte now and then."""
+    monkeypatch.setattr(_health_server._Server, "most_connections", 2)
+    monkeypatch.setattr(_health_server._Handler, "seconds", 0.2)
+    with HealthServer(lambda: _GOOD, port=0) as server, ExitStack() as stack:
+        address = "127.0.0.1", server.port
+        slow, *others = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(3)]
+        assert others[-1].recv(1) == b""
+        slow.settimeout(0.01)
+        slow.sendall(b"GET /live HTTP/1.1\r\nX: ")
+
+        def is_closed() -> bool:
+            try:
+                slow.sendall(b"x")
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        until(is_closed)
+        assert others[0].recv(1) == b""
+        assert _request(server.port, "/live")[0] == 200
+
+
+def test_closing_closes_connections() -> None:
+    """A client that waits does not keep its thread."""
+    with HealthServer(lambda: _GOOD, port=0) as server:
+        waiting = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        waiting.sendall(b"GET /live HTTP/1.1\r\n")
+        until(lambda: len(server._server._connections) == 1)
+    with waiting:
+        assert waiting.recv(1) == b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -129,6 +130,43 @@ def _replace_checks(release: Any, tmp_path: Path, happen: Any) -> None:
     (tmp_path / "dist").mkdir(parents=True)
     for name in ("a.whl", "a.tar.gz"):
         (tmp_path / "dist" / name).write_bytes(b"built")
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_the_bill_of_materials_has_what_each_extra_installs(release: Any, tmp_path: Path, *, is_complete: bool) -> None:
+    """The extras are those of the wheel, so a new one is in the bill and the audit."""
+    dist = tmp_path / "dist"
+    installed: list[str] = []
+    vars(release).update(DIST=dist, SBOM=tmp_path, audit=lambda _: None)
+    dist.mkdir()
+    metadata = (
+        "Requires-Dist: attrs>=23",
+        "Requires-Dist: some-thing>=1; extra == 'more'",
+        "Requires-Dist: old>=1; python_version < '3.11' and extra == 'more'",
+        "Provides-Extra: more",
+        "Provides-Extra: other",
+    )
+    with zipfile.ZipFile(dist / "a.whl", "w") as wheel:
+        wheel.writestr("a-1.dist-info/METADATA", "\n".join(metadata))
+
+    def create(folder: Path, *requirements: str) -> Path:
+        installed.extend(requirements)
+        origin = folder / "lib/python3.13/site-packages/cp_thirdparty-1.dist-info/direct_url.json"
+        origin.parent.mkdir(parents=True)
+        origin.touch()
+        return folder / "bin/python"
+
+    def write(*_: str) -> None:
+        names = ["attrs", "cp_thirdparty", *["Some_thing"] * is_complete]
+        (tmp_path / "cp-thirdparty.cdx.json").write_text(json.dumps({"components": [{"name": name} for name in names]}))
+
+    vars(release).update(environment=create, run=write)
+    if is_complete:
+        release.bill_of_materials(tmp_path)
+    else:
+        with pytest.raises(SystemExit, match="lacks some-thing"):
+            release.bill_of_materials(tmp_path)
+    assert installed == [f"{dist / 'a.whl'}[more,other]"]
 
 
 def test_checks_leave_the_files_as_they_were_built(release: Any, tmp_path: Path) -> None:

@@ -29,13 +29,13 @@ _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Scan", versi
 
 
 def artifact(name: str, key: str, *, bucket: str) -> Artifact:
-    """Make an artifact that lies in S3."""
+    """Return an artifact in S3."""
     location = S3Location(bucket_name=bucket, object_key=key)
     return Artifact(name=name, location=ArtifactLocation(type=ArtifactLocationType.S3, s3_location=location))
 
 
 def kms_key(key_id: str) -> EncryptionKey:
-    """Make an encryption key."""
+    """Return an encryption key."""
     return EncryptionKey(id=key_id, type=EncryptionKeyType.KMS)
 
 

@@ -65,17 +65,17 @@ Change = Callable[[Asked, Response], Response]
 
 
 def etag(body: bytes) -> str:
-    """Make the ETag of an object."""
+    """Return the ETag of an object."""
     return f'"{hashlib.md5(body).hexdigest()}"'
 
 
 def crc32(body: bytes) -> str:
-    """Make the CRC32 of an object as S3 writes it."""
+    """Return the CRC32 of an object as S3 writes it."""
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
 def failed(code: str, status: int = 400, *, message: str = "no", **headers: str) -> Response:
-    """Make an error of S3."""
+    """Return an error of S3."""
     body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()
     return Response(status=status, body=body, headers={"content-type": "application/xml"}).with_headers(**headers)
 
@@ -171,27 +171,31 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", "0")))
+        length = int(headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client has closed the connection
+            self.close_connection = True
+            return
         self._send(self.s3.answer(Asked(self.command, unquote(parts.path), query, headers, body)))
 
     do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = _do  # noqa: N815 - http.server's names
 
-    def _send(self, answer: Response) -> None:
-        if answer.status == 0:
+    def _send(self, response: Response) -> None:
+        if response.status == 0:
             self.close_connection = True
             return
-        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
-        headers = {"content-length": str(len(answer.body)), **answer.headers}
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+        headers = {"content-length": str(len(response.body)), **response.headers}
         lines += [f"{name}: {value}" for name, value in headers.items() if value != "-"]
-        body = b"" if self.command == "HEAD" else answer.body[: answer.sent]
+        body = b"" if self.command == "HEAD" else response.body[: response.sent]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
-        self.close_connection = answer.then != "keep"
-        if answer.then == "stall":
+        self.close_connection = response.then != "keep"
+        if response.then == "stall":
             self.connection.settimeout(0.05)
-            while not self.s3._over.is_set() and not self._is_left():
+            while not self.s3._over.is_set() and not self._is_closed():
                 pass
 
-    def _is_left(self) -> bool:
+    def _is_closed(self) -> bool:
         try:
             return not self.connection.recv(1)
         except TimeoutError:
@@ -202,8 +206,8 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         try:
             super().handle_one_request()
-        except OSError:  # the client has hung up
+        except OSError:  # the client has closed the connection
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
-        """Keep quiet."""
+        """Log nothing."""

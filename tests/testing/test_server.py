@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cp_thirdparty import ActionTypeId, PipelineContext, ThirdPartyJob, exceptions
+from cp_thirdparty._core import http_server
 from cp_thirdparty.testing import LocalCodePipeline, _http_server
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -64,7 +65,7 @@ def _raw_client(service: LocalCodePipeline) -> Any:
 
 
 def _exchange(service: LocalCodePipeline, request: bytes) -> bytes:
-    """Send bytes and read all that comes until the service hangs up."""
+    """Send bytes and read all that comes until the service closes the connection."""
     with socket.create_connection(_address(service), timeout=5) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -85,11 +86,11 @@ def test_a_connection_is_kept(service: LocalCodePipeline) -> None:
     connection.close()
 
 
-def test_the_rest_of_a_body_is_neither_echoed_nor_logged(service: LocalCodePipeline) -> None:
+def test_the_rest_of_a_body_is_neither_returned_nor_logged(service: LocalCodePipeline) -> None:
     """Bytes beyond Content-Length, which may hold a client token, are in no response."""
-    answer = _exchange(service, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}xMARKERx\r\n\r\n")
-    assert answer.endswith(b'{"__type": "UnknownOperationException", "message": "400 Bad Request"}')
-    assert b"xMARKERx" not in answer
+    response = _exchange(service, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}xMARKERx\r\n\r\n")
+    assert response.endswith(b'{"__type": "UnknownOperationException", "message": "400 Bad Request"}')
+    assert b"xMARKERx" not in response
 
 
 @pytest.mark.parametrize(
@@ -109,12 +110,12 @@ def test_what_is_not_a_post_gets_an_error_in_json(
 @pytest.mark.parametrize("length", ["", "Content-Length: -1", "Content-Length: x", "Content-Length: " + "9" * 5000])
 def test_a_body_without_a_good_length_is_not_read(service: LocalCodePipeline, length: str) -> None:
     """A length that is missing, negative, no number or absurd is refused, and the connection ends."""
-    answer = _exchange(service, f"POST / HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"at most 1 MiB" in answer
+    response = _exchange(service, f"POST / HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode())
+    assert response.startswith(b"HTTP/1.1 413 ")
+    assert b"at most 1 MiB" in response
 
 
-def test_a_client_that_hangs_up_disturbs_nobody(service: LocalCodePipeline) -> None:
+def test_a_client_that_disconnects_has_no_effect_on_others(service: LocalCodePipeline) -> None:
     """A connection that is reset in the middle of a request leaves no trace, and others are served."""
     connection = socket.create_connection(_address(service), timeout=5)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -138,7 +139,7 @@ def test_connections_that_ended_are_forgotten(service: LocalCodePipeline) -> Non
     assert server._connections == set()
 
 
-def test_closing_cuts_connections(service: LocalCodePipeline) -> None:
+def test_closing_closes_connections(service: LocalCodePipeline) -> None:
     """After ``close()`` a connection that was kept alive is dead, not served on."""
     connection = http.client.HTTPConnection(*_address(service), timeout=5)
     assert _poll_over(connection) == {"jobs": []}
@@ -148,7 +149,7 @@ def test_closing_cuts_connections(service: LocalCodePipeline) -> None:
     connection.close()
 
 
-def test_closing_bears_a_connection_that_is_gone(service: LocalCodePipeline) -> None:
+def test_closing_accepts_a_connection_that_its_client_has_closed(service: LocalCodePipeline) -> None:
     """A connection that its client has closed at the same moment does not make ``close()`` fail."""
     assert service._server is not None
     gone = socket.socket()
@@ -157,7 +158,7 @@ def test_closing_bears_a_connection_that_is_gone(service: LocalCodePipeline) -> 
     service.close()
 
 
-def test_what_it_knows_outlives_closing(service: LocalCodePipeline) -> None:
+def test_jobs_survive_closing(service: LocalCodePipeline) -> None:
     """After ``close()`` and ``start()`` it offers the jobs that it had."""
     action = service.start_action(_ACTION_TYPE, client_id="client-1")
     service.close()
@@ -319,7 +320,7 @@ def test_a_request_that_comes_byte_by_byte_has_an_end(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, begin: bytes
 ) -> None:
     """The time is that of the complete request: each byte would start a timeout of the socket again."""
-    monkeypatch.setattr(_http_server, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(_http_server.Handler, "seconds", 0.2)
     with socket.create_connection(_address(service), timeout=0.01) as connection:
         connection.sendall(begin)
         sent = 0
@@ -340,7 +341,7 @@ def test_a_time_that_has_passed_before_a_read_ends_the_request(
 ) -> None:
     """A negative timeout would be an error of the socket."""
     times = iter([0.0, 1000.0])
-    monkeypatch.setattr(_http_server, "now", lambda: next(times))
+    monkeypatch.setattr(http_server, "now", lambda: next(times))
     with socket.create_connection(_address(service), timeout=5) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n")
         assert connection.recv(1) == b""
@@ -348,8 +349,8 @@ def test_a_time_that_has_passed_before_a_read_ends_the_request(
 
 def test_connections_that_send_nothing_are_bounded(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed, and the others after a time."""
-    monkeypatch.setattr(_http_server, "_MOST_CONNECTIONS", 4)
-    monkeypatch.setattr(_http_server, "_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(_http_server.HttpServer, "most_connections", 4)
+    monkeypatch.setattr(_http_server.Handler, "seconds", 0.2)
     halves = [socket.create_connection(_address(service), timeout=5) for _ in range(6)]
     try:
         for half in halves:

@@ -558,6 +558,64 @@ def test_an_item_that_cannot_be_read_is_set_aside(
     assert other.recover(SCOPE).set_aside == ()
 
 
+_FOREIGN: tuple[dict[str, Any], ...] = ({"L": []}, {"M": {"a": {"S": "b"}}}, {"SS": ["a"]}, {"B": b"a"}, {"NULL": True})
+_PROBLEMS = {
+    **dict.fromkeys(("job_id", "client_id", "nonce"), "its ids cannot be read"),
+    "scope": "its scope cannot be read",
+    "state": "its state is unknown",
+    "result": "its result cannot be read",
+    "may_be_accepted": "its attempts to report cannot be read",
+    "crashes": "its crashes cannot be read",
+    "is_suspect": "its mark as a suspect cannot be read",
+    "claimed_at": "its times cannot be read",
+    "changed_at": "its times cannot be read",
+}
+
+
+def test_values_of_foreign_types_cost_one_job_each(fleet: Fleet) -> None:
+    """Each is set aside, and the others are taken over."""
+    journal, other = fleet.open(), fleet.open()
+    for job_id in (*_PROBLEMS, "good"):
+        journal.claim(_job(job_id), SCOPE)
+    journal.close()
+    for number, attribute in enumerate(_PROBLEMS):
+        item = next(item for item in fleet.items() if item["sk"]["S"].endswith(f"#{attribute}"))
+        value = _FOREIGN[number % len(_FOREIGN)]
+        fleet.client.put_item(TableName=fleet.table_name, Item={**item, attribute: value})
+    recovered = other.recover(SCOPE)
+    assert [entry.job.job_id for entry in recovered.entries] == ["good"]
+    assert sorted(row.problem for row in recovered.set_aside) == sorted(_PROBLEMS.values())
+    assert {row.job_id for row in recovered.set_aside} >= _PROBLEMS.keys() - {"job_id"}
+
+
+def test_a_foreign_attribute_is_kept(fleet: Fleet) -> None:
+    """A program of the partner may have added it; the job is taken over all the same."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    other.recover(SCOPE)
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))
+    tags = {"M": {"team": {"SS": ["a"]}}}
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "tags": tags})
+    fleet.crash(journal)
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
+    other.finish("job-1", "reported")
+    assert [item["tags"] for item in fleet.items() if "tags" in item] == [tags]
+
+
+@pytest.mark.parametrize("attribute", ["dead_by", "beat", "seconds", "other"])
+def test_a_lease_with_a_foreign_value_costs_no_job(fleet: Fleet, attribute: str) -> None:
+    """Nor does one without its attributes."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    other.recover(SCOPE)
+    for name, number in (("a", {}), ("b", {"beat": {"N": "1"}})):
+        damaged: dict[str, Any] = {"pk": {"S": "open"}, "sk": {"S": f"lease#{name}"}, **number, attribute: {"M": {}}}
+        fleet.client.put_item(TableName=fleet.table_name, Item=damaged)
+    other.recover(SCOPE)
+    fleet.crash(journal)
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
+
+
 def test_a_damaged_lease_does_not_stop_a_takeover(fleet: Fleet) -> None:
     """Its time is then the own one; a finished item that is damaged is left out."""
     journal, other = fleet.open(), fleet.open()

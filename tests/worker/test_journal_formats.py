@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -258,16 +258,81 @@ def test_a_file_whose_values_are_computed_is_not_a_journal(path: Path, way: str)
     assert path.read_bytes() == before
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot limit the length of values")
-def test_a_value_of_any_length_is_not_read(path: Path) -> None:
-    """SQLite refuses a value of more than 16 MiB before it reads it."""
-    journal = SqliteJournal(path)
-    journal.claim(_job("1"), SCOPE)
+# Each column, and what is wrong with a row whose value is too large.  A dead owner may have any name.
+_PROBLEMS = {
+    **dict.fromkeys(("job_id", "client_id", "nonce"), "its ids cannot be read"),
+    **dict.fromkeys(("claimed_at", "changed_at"), "its times cannot be read"),
+    "scope": "its scope cannot be read",
+    "state": "its state is unknown",
+    "result": "its result cannot be read",
+    "may_be_accepted": "its attempts to report cannot be read",
+    "outcome": "its outcome cannot be read",
+    "crashes": "its crashes cannot be read",
+    "is_suspect": "its mark as a suspect cannot be read",
+    "owner": None,
+}
+# More than 2 MiB, and the first bytes as they are shown in place of an id.
+_LARGE = {"bytes": ("zeroblob(2100000)", "\\x00"), "string": ("'x' || hex(zeroblob(1050000))", "x0")}
+
+
+@pytest.mark.parametrize("kind", ["bytes", pytest.param("string", marks=pytest.mark.slow)])
+def test_a_large_value_costs_one_job(path: Path, kind: str) -> None:
+    """It is not read: the job is set aside with its name, and the others are shown and recovered."""
+    value, first = _LARGE[kind]
+    with closing(SqliteJournal(path)) as journal:
+        for job_id in (*_PROBLEMS, "good"):
+            journal.claim(_job(job_id), SCOPE)
+        crash(journal)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE entries SET result = zeroblob(20000000)")
-    for read in (lambda: list(read_journal(path)), lambda: list(journal.jobs()), lambda: journal.recover(SCOPE)):
-        with pytest.raises(JournalError, match="too big"):
-            read()
+        connection.execute("PRAGMA synchronous = OFF")
+        for column in _PROBLEMS:
+            connection.execute(f"UPDATE entries SET {column} = {value} WHERE job_id = '{column}'")
+    tracemalloc.start()
+    found = list(read_journal(path))
+    with closing(SqliteJournal(path)) as journal:
+        recovered = journal.recover(SCOPE)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        set_aside = [each for each in found if isinstance(each, SetAside)]
+        assert sorted(recovered.set_aside, key=repr) == sorted(set_aside, key=repr)
+        (nameless,) = [each for each in set_aside if each.job_id not in _PROBLEMS]
+        assert nameless.job_id.startswith(first)
+        problems = {"job_id" if each is nameless else each.job_id: each.problem for each in set_aside}
+        assert problems == {column: problem for column, problem in _PROBLEMS.items() if problem is not None}
+        readable = sorted(each.job.job_id for each in found if isinstance(each, JournalEntry))
+        assert readable == sorted(each.job.job_id for each in recovered.entries) == ["good", "owner"]
+        for each in set_aside:
+            journal.end(each.job_id)
+        assert journal.recover(SCOPE).set_aside == ()
+    assert peak < 2 << 20
+
+
+def test_a_large_scope_costs_its_jobs(path: Path) -> None:
+    """The jobs of the other scopes are shown and recovered."""
+    with closing(SqliteJournal(path)) as journal:
+        for job_id, scope in (("bad", OTHER_SCOPE), ("good", SCOPE)):
+            journal.claim(_job(job_id), scope)
+        crash(journal)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE entries SET result = NULL")
-    journal.close()
+        connection.execute("UPDATE scopes SET scope = zeroblob(2100000) WHERE scope LIKE '%ExampleDeploy%'")
+    problems = {
+        each.job_id if isinstance(each, SetAside) else each.job.job_id: isinstance(each, SetAside)
+        for each in read_journal(path)
+    }
+    assert problems == {"bad": True, "good": False}
+    with closing(SqliteJournal(path)) as journal:
+        assert [each.job.job_id for each in journal.recover(SCOPE).entries] == ["good"]
+
+
+def test_a_large_value_of_version_0_1_costs_one_job(old: OldJournal, new: SqliteJournal, path: Path) -> None:
+    """Also if it is the name of the owner."""
+    for job_id in ("bad", "good", "of a dead owner"):
+        old.claim(job_id)
+    old.connection.execute("UPDATE jobs SET outcome = zeroblob(2100000) WHERE job_id = 'bad'")
+    old.connection.execute("UPDATE jobs SET owner = hex(zeroblob(1050000)) WHERE job_id = 'of a dead owner'")
+    old.crash()
+    found = [each for each in read_journal(path) if isinstance(each, SetAside)]
+    assert found == [SetAside(job_id="bad", problem="its outcome cannot be read")]
+    recovered = new.recover(SCOPE)
+    assert sorted(entry.job.job_id for entry in recovered.entries) == ["good", "of a dead owner"]
+    assert recovered.set_aside == tuple(found)

@@ -106,14 +106,14 @@ def test_nothing_of_a_job_gets_out(
     journal.close()
     assert outcomes
     assert events
-    told = [
+    shown = [
         *(f"{record.getMessage()} {record.__dict__}" for record in caplog.records),
         *(f"{outcome!r} {pickle.dumps(outcome)!r}" for outcome in outcomes),
         *(repr(each) for each in (*events, *entries, action.result, worker.health())),
         *(path.read_bytes().decode("latin-1") for path in tmp_path.iterdir()),
         *capfd.readouterr(),
     ]
-    assert [text for text in told if _MARKER in text] == []
+    assert [text for text in shown if _MARKER in text] == []
 
 
 def test_a_configuration_that_does_not_fit_shows_no_value(

@@ -365,6 +365,43 @@ def test_a_journal_is_shown_escaped(output: str, tmp_path: Path) -> None:
     assert shown.err == ""
 
 
+class _Terminal(io.StringIO):
+    """A terminal on which the user confirms."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fail", "--message", "no"),
+        ("succeed", "--acknowledge"),
+        ("explain", "--configuration", "cp_thirdparty.models:S3Location", "--output", "table"),
+        ("artifact", "list", "--output", "text"),
+        ("artifact", "get", "none", "--to", "never"),
+        ("artifact", "put", "none", "never"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_commands_about_a_job_show_escaped_strings(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions, results and errors, with the pipeline, the stage, the action and the artifacts of a job."""
+    from support.command_line import command  # noqa: PLC0415 - for this test
+
+    text = "".join(_CONTROLS)
+    monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CP_THIRDPARTY_CLIENT_TOKEN"):
+        monkeypatch.setenv(name, "xMARKERx")
+    with ScriptedServer(_Peer(text, {}).answer) as server:
+        connection = ("--endpoint-url", server.endpoint_url, "--region", "us-east-1")
+        shown = command(capsys, *arguments, "--job-id", text, *connection)
+    for stream in (shown.out, shown.err):
+        _assert_harmless(stream.replace("\t", " "))
+    assert "\\x1b[2J" in shown.out + shown.err
+
+
 def test_a_model_survives_the_round_trip() -> None:
     """Only what is shown is escaped: values of models stay as the service has sent them."""
     document = _document("".join(_CONTROLS))

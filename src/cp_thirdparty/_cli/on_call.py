@@ -58,7 +58,7 @@ class _Job:
         """The job and its pipeline, in one line."""
         context = self.details.data.pipeline_context
         path = context.path if context is not None else ""
-        return f"{show(self.details.id)} ({path})" if path else show(self.details.id)
+        return f"{show(self.details.id)} ({show(path)})" if path else show(self.details.id)
 
     def open_store(self, s3_endpoint_url: str | None) -> ArtifactStore:
         """Return the store of its artifacts."""

@@ -129,6 +129,7 @@ class AsyncioClient(JobClientBase):
         if refused is None and not isinstance(session, AioSession | None):
             refused = InvalidRequestError("session", "must be an aiobotocore session")
         if refused is not None:
+            del endpoint_url  # it may have a password
             raise refused
         recipe = _Recipe(
             session=session,

@@ -109,6 +109,7 @@ class BlockingClient(JobClientBase):
         if refused is None and session is not None and not is_session(session):
             refused = InvalidRequestError("session", "must be a botocore or boto3 session")
         if refused is not None:
+            del endpoint_url  # it may have a password
             raise refused
         settings = own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
         make = functools.partial(

@@ -238,6 +238,9 @@ class _Handlers:
             WATCHDOG.release(call)  # nobody closes the response
             return None
         http, parsed = response
+        if operation.name == "HeadBucket":
+            # Botocore asks where a bucket is, and would ask again after a redirect that does not name the region.
+            request_dict["context"]["s3_redirect"]["redirected"] = True
         if http.status_code == _PRECONDITION_FAILED:
             raise ResponseRefusedError("the object was replaced while it was read")
         if http.status_code >= _FIRST_NO_SUCCESS:

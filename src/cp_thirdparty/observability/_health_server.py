@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final
 
 from typing_extensions import Self
 
 from cp_thirdparty._base.lazy import is_installed, missing_extra
+from cp_thirdparty._core.http_server import LOCAL_HOST, BoundedHandler, BoundedServer
 from cp_thirdparty.worker import WorkerHealth
-
-# Seconds in which a client must send its request.
-_REQUEST_SECONDS: Final = 5.0
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -26,6 +23,9 @@ class HealthServer:
     ``/live`` is 200 while `WorkerHealth.is_alive`, and ``/ready`` while `WorkerHealth.is_ready`; otherwise both are
     503.  The responses hold no id of a job.  The server has threads of its own, so a worker whose slots are all busy
     still responds.
+
+    It has at most 64 connections, and a client has 5 seconds to send its request.  On an address of this machine only,
+    it refuses requests with the name of another host, which a page in a browser could send.
 
     Args:
         health: Returns the health, such as ``worker.health``.
@@ -70,28 +70,29 @@ class HealthServer:
         self.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(BoundedServer):
+    most_connections = 64
 
     def __init__(self, address: tuple[str, int], health: Callable[[], WorkerHealth], registry: Any) -> None:
         self.health = health
         self.registry = registry
+        self.is_local = LOCAL_HOST.fullmatch(address[0]) is not None
         super().__init__(address, _Handler)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print no traceback for a client that has gone."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BoundedHandler):
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride] - only this server creates handlers
-    timeout = _REQUEST_SECONDS
+    seconds = 5.0
     server_version = "cp-thirdparty"
     sys_version = ""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name that `http.server` calls
         """Respond to a probe or a scrape."""
         path = self.path.partition("?")[0]
-        if path == "/live":
+        # A browser always sends the header; some probes of HTTP 1.0 do not.
+        if self.server.is_local and not LOCAL_HOST.fullmatch(self.headers.get("Host", "localhost")):
+            self._send(421, b"the Host header must be localhost, 127.0.0.1 or [::1]\n")
+        elif path == "/live":
             self._send_state(is_good=self.server.health().is_alive)
         elif path == "/ready":
             self._send_state(is_good=self.server.health().is_ready)
@@ -102,15 +103,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, b"not found\n")
 
-    do_HEAD = do_GET  # noqa: N815 - the name that `http.server` calls
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of `http.server`
-        """Log nothing: probes come every few seconds."""
+    do_HEAD = do_GET  # noqa: N815 - see above
 
     def _send_state(self, *, is_good: bool) -> None:
         self._send(200 if is_good else 503, b"yes\n" if is_good else b"no\n")
 
     def _send(self, status: int, body: bytes, content_type: str = _TEXT) -> None:
+        self.start_response()
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -112,6 +112,7 @@ class FolderArtifacts(ArtifactStore):
         """The folder."""
         return self._folder
 
+    @hide_arguments
     def put(self, name: str, content: ArtifactContent) -> Path:
         """
         Write an artifact, as an action before this one does, and return its file.
@@ -124,6 +125,10 @@ class FolderArtifacts(ArtifactStore):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
+
+            OSError: A file cannot be read or written.
+
+            TypeError: An argument has the wrong type.
         """
         path = self._file(name)
         if isinstance(content, Mapping):
@@ -136,6 +141,7 @@ class FolderArtifacts(ArtifactStore):
             shutil.copyfile(source, path)
         return path
 
+    @hide_arguments
     def files(self, name: str) -> dict[str, bytes]:
         """
         Return the files of an artifact that is a zip archive, by name.
@@ -152,6 +158,8 @@ class FolderArtifacts(ArtifactStore):
             return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
 
     def _file(self, name: str) -> Path:
+        if not isinstance(name, str):
+            raise TypeError(f"name: must be a str, not {type(name).__name__}")
         if not _NAME.fullmatch(name):
             raise InvalidRequestError("name", _NAME_RULE)
         return self._folder / name
@@ -160,6 +168,8 @@ class FolderArtifacts(ArtifactStore):
 def _write_archive(path: Path, files: Mapping[str, str | bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
+            if not isinstance(name, str) or not isinstance(content, (str, bytes)):
+                raise TypeError("content: must have names of type str, and contents of type str or bytes")
             info = zipfile.ZipInfo(name)  # with the same time stamp for each call
             info.external_attr = _FILE_MODE
             archive.writestr(info, content)

@@ -87,6 +87,7 @@ class LocalLambda:
             category="Invoke", owner="Custom", provider=f"Lambda-{uuid.uuid4().hex[:20]}", version="1"
         )
 
+    @hide_arguments
     def start_action(
         self,
         *,

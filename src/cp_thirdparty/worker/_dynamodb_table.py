@@ -140,12 +140,20 @@ class Table:
         raise JournalError(f"the journal's table {show(self._name)} cannot be {what}: {reason}")
 
 
+class _Foreign(dict[str, Any]):
+    """A value of a type that no journal writes, in DynamoDB's own form, so that it is written as it was."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment] # values are looked up in sets
+
+
 def _encode(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {"S": value} if isinstance(value, str) else {"N": repr(value)}
-        for name, value in values.items()
-        if value is not None
-    }
+    return {name: _encode_value(value) for name, value in values.items() if value is not None}
+
+
+def _encode_value(value: Any) -> dict[str, Any]:
+    if isinstance(value, _Foreign):
+        return value
+    return {"S": value} if isinstance(value, str) else {"N": repr(value)}
 
 
 def _decode(item: Mapping[str, Any]) -> Item:
@@ -158,4 +166,4 @@ def _decode_value(value: Mapping[str, Any]) -> Any:
     if "N" in value:
         number = float(value["N"])
         return int(number) if number.is_integer() else number
-    return value
+    return _Foreign(value)

@@ -157,9 +157,11 @@ class Lease:
         """
         cause = str(lease.get("cause", cause))
         seized = {**lease, "dead_by": self.name, "cause": cause}
-        condition = "#beat = :beat AND (attribute_not_exists(#dead_by) OR #dead_by = :before OR #dead_by = :own)"
-        before = str(lease.get("dead_by", self.name))
-        is_seized = self._table.put(seized, condition, beat=lease.get("beat"), before=before, own=self.name)
+        beat = lease.get("beat")
+        is_unchanged = "attribute_not_exists(#beat)" if beat is None else "#beat = :beat"  # a damaged lease has none
+        condition = f"{is_unchanged} AND (attribute_not_exists(#dead_by) OR #dead_by = :before OR #dead_by = :own)"
+        before = lease.get("dead_by", self.name)
+        is_seized = self._table.put(seized, condition, beat=beat, before=before, own=self.name)
         return cause if is_seized else None
 
     def remove(self, lease: Item) -> None:

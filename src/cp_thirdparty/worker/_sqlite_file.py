@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import sys
 import tempfile
 import threading
 import weakref
@@ -87,9 +86,6 @@ _CACHE_KIB: Final = 256
 _LOG_BYTES: Final = 4 * 1024 * 1024
 
 _PRIVATE: Final = 0o600
-
-# Bytes of one row.  The strings of a result that the service accepts have less than 100 kB.
-_LONGEST_VALUE: Final = 16 << 20
 
 _T = TypeVar("_T")
 
@@ -219,7 +215,6 @@ def connect(path: Path) -> sqlite3.Connection:
         path, timeout=_BUSY, isolation_level=None, check_same_thread=False, factory=_Connection
     )
     connection.text_factory = _decode
-    _limit_values(connection)
     _CONNECTIONS.add(connection)
     return connection
 
@@ -298,7 +293,6 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
         uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
         connection = stack.enter_context(closing(sqlite3.connect(uri, timeout=_BUSY, uri=True)))
         connection.text_factory = _decode
-        _limit_values(connection)
         yield connection
 
 
@@ -344,12 +338,6 @@ def _has_our_columns(connection: sqlite3.Connection, table: str) -> bool:
     """Whether a table has the columns of a journal, and none that is computed when it is read, in any time."""
     columns = {name: kind for _, name, *_, kind in connection.execute(f"PRAGMA table_xinfo({table})")}
     return columns.keys() >= _COLUMNS and not any(columns.values())
-
-
-def _limit_values(connection: sqlite3.Connection) -> None:
-    """Let SQLite refuse a value that no journal has, instead of reading it; Python 3.10 cannot set limits."""
-    if sys.version_info >= (3, 11):  # pragma: no branch - tests measure coverage with a newer Python
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
 
 
 def _decode(data: bytes) -> str | bytes:

@@ -25,14 +25,36 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, S
 # The key of a scope in rows that version 0.1 wrote.
 NO_SCOPE: Final = ""
 
-_COLUMNS: Final = (
-    "id, scope, job_id, client_id, state, result, may_be_accepted, outcome, crashes, is_suspect, owner, claimed_at, "
-    "changed_at, nonce"
+# Bytes of one value.  A result that the service accepts has less than 1 MiB as JSON.
+_LONGEST_VALUE: Final = 2 << 20
+
+# Older versions of SQLite read a string to find its length.
+_LENGTH: Final = "octet_length({0})" if sqlite3.sqlite_version_info >= (3, 43) else "length(CAST({0} AS BLOB))"
+
+_NAME_LENGTH: Final = 200
+
+
+def bounded(column: str) -> str:
+    """Return SQL for a value; of one that no journal has, it gives the first bytes, which no rule accepts."""
+    length = _LENGTH.format(column)
+    return (
+        f"CASE WHEN typeof({column}) IN ('text', 'blob') AND {length} > {_LONGEST_VALUE} "
+        f"THEN CAST(substr({column}, 1, {_NAME_LENGTH}) AS BLOB) ELSE {column} END"
+    )
+
+
+_COLUMNS: Final = ", ".join(
+    bounded(column)
+    for column in (
+        *("id", "scope", "job_id", "client_id", "state", "result", "may_be_accepted", "outcome", "crashes"),
+        *("is_suspect", "owner", "claimed_at", "changed_at", "nonce"),
+    )
 )
 # Version 0.1 counted a crash for each job of a dead worker, so its count only shows which jobs may be the cause.
 OLD_CRASHES: Final = "0, crashes <> 0"
 _OLD_COLUMNS: Final = (
-    f"0, '', job_id, client_id, state, result, 1, outcome, {OLD_CRASHES}, owner, NULL, changed_at, NULL"
+    f"0, '', {bounded('job_id')}, {bounded('client_id')}, {bounded('state')}, {bounded('result')}, 1, "
+    f"{bounded('outcome')}, {OLD_CRASHES}, {bounded('owner')}, NULL, {bounded('changed_at')}, NULL"
 )
 
 # The mark of a suspect whose handler runs now, and no other one.
@@ -42,8 +64,6 @@ ALONE: Final = 2
 _LAST_TIME: Final = 253_402_300_800.0
 
 _MANY_CRASHES: Final = 1_000_000
-
-_NAME_LENGTH: Final = 200
 
 
 @attrs.frozen
@@ -105,7 +125,8 @@ def text_of_scope(scope: JobScope) -> str:
 def load_scopes(connection: sqlite3.Connection) -> Scopes:
     """Return the scopes of a journal by their keys.  A scope that cannot be read is left out, and so are its rows."""
     scopes: dict[str, JobScope] = {}
-    for key, text in connection.execute("SELECT key, scope FROM scopes"):
+    select = f"SELECT {bounded('key')}, {bounded('scope')} FROM scopes"  # noqa: S608 - ours
+    for key, text in connection.execute(select):
         scope = read_scope(text)
         if scope is not None:
             scopes[key] = scope

@@ -10,11 +10,20 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker._sqlite_rows import ALONE, NO_SCOPE, OLD_CRASHES, Row, load_scopes, read_row, select_rows
+from cp_thirdparty.worker._sqlite_rows import (
+    ALONE,
+    NO_SCOPE,
+    OLD_CRASHES,
+    Row,
+    bounded,
+    load_scopes,
+    read_row,
+    select_rows,
+)
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
 
 _OLD: Final = "job_id, client_id, state, result, outcome, owner, changed_at"
-_FREE: Final = "state <> 'DONE' AND owner IS ?"
+_FREE: Final = f"state <> 'DONE' AND {bounded('owner')} IS ?"
 _NEW: Final = f"scope, crashes, is_suspect, {_OLD}"
 _MOVE: Final = (
     f"INSERT OR REPLACE INTO entries ({_NEW}) SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
@@ -30,7 +39,10 @@ _UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHER
 
 def list_owners(connection: sqlite3.Connection) -> set[object]:
     """Return the owners of unfinished jobs."""
-    owners = "SELECT owner FROM entries WHERE state <> 'DONE' UNION SELECT owner FROM jobs WHERE state <> 'DONE'"
+    owners = " UNION ".join(
+        f"SELECT {bounded('owner')} FROM {table} WHERE state <> 'DONE'"  # noqa: S608 - ours
+        for table in ("entries", "jobs")
+    )
     return {owner for (owner,) in connection.execute(owners) if owner is not None}
 
 
