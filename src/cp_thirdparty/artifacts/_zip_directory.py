@@ -216,7 +216,7 @@ def _extras(data: bytes) -> dict[int, bytes] | None:
     """
     Read extra fields; ``None`` if they are too many, or one that is used here is truncated or there twice.
 
-    Of the other fields, a truncated one is the last: some programs write bytes there that are no field.
+    Of the other fields, a truncated one is the last: some programs write other bytes there.
     """
     found: dict[int, bytes] = {}
     at = 0
