@@ -447,6 +447,7 @@ _NOT_ARCHIVES = {
     "it looks like HTML": b"\xef\xbb\xbf\n<!DOCTYPE html>",
     "it looks like XML": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "it looks like JSON": b' {"message": "Forbidden"}',
+    "it looks like text": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
     "": b"\0" * 600,
 }
 
@@ -574,6 +575,15 @@ def test_a_file_that_is_not_an_archive_is_named(tmp_path: Path, hint: str) -> No
     with pytest.raises(UnsafeArchiveError) as caught:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     assert (caught.value.rule, caught.value.hint) == ("not a zip archive", hint)
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (12, "bzip2"), (14, "LZMA"), (42, "method 42")])
+def test_the_method_is_named(tmp_path: Path, method: int, name: str) -> None:
+    """The reader of the error sees which setting of the packing program to change."""
+    (tmp_path / "a.zip").write_bytes(built(Record(method=method, packed=b"x")))
+    hint = f"it is {name}; entries must be stored or deflated"
+    with pytest.raises(UnsafeArchiveError, match=rf"^file\.txt: an unknown compression method \({hint}\)$"):
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
 
 
 def test_a_directory_of_the_archive_that_is_too_long_is_not_read(

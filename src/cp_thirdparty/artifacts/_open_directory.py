@@ -38,7 +38,6 @@ class OpenDirectory:
 
     Attributes:
         path: Its path with a slash at the end, if there are no descriptors; otherwise empty.
-
         descriptor: Its descriptor, if there are any.
     """
 
@@ -105,13 +104,9 @@ def remove_tree(parent: OpenDirectory, name: str, opened: OpenDirectory, *, last
 
     Args:
         parent: The directory that contains it.
-
         name: Its name there.
-
         opened: The directory itself.  If the name leads to another one now, that one stays.
-
         last: The file in it that is removed when nothing else is left.
-
         ends_at: The time on the monotonic clock at which the rest is left.
     """
     if opened.descriptor is None:  # pragma: no cover - only Windows

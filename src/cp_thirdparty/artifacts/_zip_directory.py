@@ -34,6 +34,8 @@ from cp_thirdparty.artifacts.limits import ArchiveLimits
 
 STORED: Final = 0
 DEFLATED: Final = 8
+# Others, for errors.  Windows Explorer uses Deflate64 for files of more than 2 GiB.
+_OTHER_METHODS: Final = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
@@ -279,6 +281,9 @@ def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: i
     """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
     kind = _kind(record)
     rule = _broken_record(record, kind)
+    if rule is rules.METHOD:
+        method = _OTHER_METHODS.get(record.method, f"method {record.method}")
+        raise rule_error(rule, record.name, hint=f"it is {method}; {rule.hint}")
     if rule is not None:
         raise rule_error(rule, record.name)
     node = tree.add(record.name, kind)
