@@ -364,6 +364,27 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         {"file.txt": _TEXT},
     ),
     "zeros before the directory": (built(Record(), before_directory=bytes(65_536)), {"file.txt": _TEXT}),
+    "Unicode path in the central directory only": (
+        built(
+            Record(
+                name=b"#U00fc",
+                central={"extra": b"\x75\x70\x07\0\1" + struct.pack("<L", zlib.crc32(b"#U00fc")) + "\u00fc".encode()},
+            )
+        ),
+        {"\u00fc": _TEXT},
+    ),
+    "bytes after the extra fields": (
+        built(Record(name=b"a", extra=b"UT\1\0\0\1\0\xff"), Record(name=b"b", local={"extra": b"x"})),
+        {"a": _TEXT, "b": _TEXT},
+    ),
+    "an extra field that is longer than all": (
+        built(Record(name=b"a", extra=b"UT\xff\0\0"), Record(name=b"b", extra=b"UT\1\0\0AA\4\0abc")),
+        {"a": _TEXT, "b": _TEXT},
+    ),
+    "a path of 3,071 bytes": (
+        built(Record(name=(b"d" * 255 + b"/") * 11 + b"f" * 255)),
+        {("d" * 255 + "/") * 11 + "f" * 255: _TEXT},
+    ),
     "Unicode path of another name": (
         built(Record(name=b"plain", extra=b"\x75\x70\x07\0\1\0\0\0\0" + "\u00fc".encode())),
         {"plain": _TEXT},
@@ -708,39 +729,47 @@ def _make_deep(source: Path) -> None:
     (source / "bad/bad/f").write_bytes(b"")
 
 
-# What is in the directory -> the rule, and whether it can be left out.
-_NOT_ARCHIVED: dict[str, tuple[Callable[[Path], None], Rule, bool]] = {
-    "FIFO": (_make_fifo, rules.SPECIAL_FILE, True),
-    "socket": (_make_socket, rules.SPECIAL_FILE, True),
-    "absolute link": (_make_link("/etc/passwd"), rules.LINK_OUTSIDE, True),
-    "link outside": (_make_link("../outside"), rules.LINK_OUTSIDE, True),
-    "link to its directory": (_make_link("."), rules.LINK_CYCLE, True),
-    "link to a directory above": (_make_loop, rules.LINK_CYCLE, True),
-    "name that is not UTF-8": (_make_no_utf8, rules.NOT_UTF8, False),
-    "too deep": (_make_deep, rules.DEPTH, False),
+def _make_reserved(source: Path) -> None:
+    (source / "bad:").mkdir()
+    (source / "bad:" / "f").write_bytes(b"")
+
+
+# What is in the directory -> the rule.
+_NOT_ARCHIVED: dict[str, tuple[Callable[[Path], None], Rule]] = {
+    "FIFO": (_make_fifo, rules.SPECIAL_FILE),
+    "socket": (_make_socket, rules.SPECIAL_FILE),
+    "absolute link": (_make_link("/etc/passwd"), rules.LINK_OUTSIDE),
+    "link outside": (_make_link("../outside"), rules.LINK_OUTSIDE),
+    "link to its directory": (_make_link("."), rules.LINK_CYCLE),
+    "link to a directory above": (_make_loop, rules.LINK_CYCLE),
+    "name that is not UTF-8": (_make_no_utf8, rules.NOT_UTF8),
+    "directory with a name that Windows does not allow": (_make_reserved, rules.SEPARATOR),
+    "too deep": (_make_deep, rules.DEPTH),
 }
 
 
 @pytest.mark.parametrize("case", _NOT_ARCHIVED)
 def test_what_would_not_be_extracted_is_not_archived(tmp_path: Path, case: str) -> None:
     """The error names the entry and the rule, and there is no archive, or the entry is left out by choice."""
-    make, rule, can_skip = _NOT_ARCHIVED[case]
+    make, rule = _NOT_ARCHIVED[case]
+    limits = ArchiveLimits(max_depth=2, names="portable" if rule is rules.SEPARATOR else "posix")
     source = tmp_path / "source"
     source.mkdir()
     (source / "good").write_bytes(_TEXT)
     make(source)
     with pytest.raises(UnsafeArchiveError) as caught:
-        create_archive(source, to=tmp_path / "a.zip", limits=ArchiveLimits(max_depth=2))
+        create_archive(source, to=tmp_path / "a.zip", limits=limits)
     assert caught.value.rule == rule.text
     assert caught.value.entry.startswith("bad")
-    assert caught.value.hint.endswith("on_skip= leaves it out") == can_skip
+    assert "\\\\" not in caught.value.entry
+    assert caught.value.hint.endswith("on_skip= leaves it out")
+    assert caught.value.__context__ is None
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
-    if can_skip:
-        skipped: list[ArtifactError] = []
-        create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
-        assert [str(error) for error in skipped] == [str(caught.value)]
-        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
-        assert _files(tmp_path / "out") == {"good": _TEXT}
+    skipped: list[ArtifactError] = []
+    create_archive(source, to=tmp_path / "a.zip", limits=limits, on_skip=skipped.append)
+    assert [str(error) for error in skipped] == [str(caught.value)]
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    assert _files(tmp_path / "out") == {"good": _TEXT}
 
 
 def test_links_are_not_archived_by_choice(tmp_path: Path) -> None:

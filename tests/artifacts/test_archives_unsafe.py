@@ -15,6 +15,7 @@ import struct
 import tarfile
 import traceback
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,11 @@ def _cut_comment() -> bytes:
     return bytes(data)
 
 
+def _unicode_path(raw: bytes, name: bytes) -> bytes:
+    """Make the extra field that gives a raw name another one."""
+    return struct.pack("<2HBL", 0x7075, 5 + len(name), 1, zlib.crc32(raw)) + name
+
+
 _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     # names
     "..": (_named("../evil"), "../evil", rules.PARENT),
@@ -122,8 +128,8 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     "long part": (_named("x" * 256), "x" * 200, rules.LONG_NAME),
     "long part in bytes": (_named("é" * 128), "\\xe9" * 50, rules.LONG_NAME),
     "long name": (
-        _named("a/" * 60 + ("b" * 200 + "/") * 5 + "c"),
-        "a/" * 60 + "b" * 80,
+        _named("a/" * 40 + ("b" * 200 + "/") * 15 + "c"),
+        "a/" * 40 + "b" * 120,
         rules.LONG_NAME,
     ),
     "no UTF-8": (_named(b"a\xff"), "a\\xff", rules.NOT_UTF8),
@@ -276,7 +282,23 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
     "no local signature": (b"XX" + built(Record())[2:], "file.txt", rules.HEADERS),
     "broken extra": (built(Record(extra=b"\1\0\xff\0x")), "file.txt", rules.EXTRA),
     "broken local extra": (built(Record(local={"extra": b"\1\0\xff\0x"})), "file.txt", rules.EXTRA),
-    "cut extra": (built(Record(extra=b"\1\0")), "file.txt", rules.EXTRA),
+    "truncated Unicode path": (built(Record(extra=b"\x75\x70\x07\0\1")), "file.txt", rules.EXTRA),
+    "Unicode path twice": (built(Record(extra=b"\x75\x70\1\0\0" * 2)), "file.txt", rules.EXTRA),
+    "many extra fields": (built(Record(extra=b"AA\0\0" * 101)), "file.txt", rules.EXTRA),
+    "another Unicode path in the local header": (
+        built(
+            Record(
+                name=b"u", local={"extra": _unicode_path(b"u", b"evil")}, central={"extra": _unicode_path(b"u", b"v")}
+            )
+        ),
+        "v",
+        rules.HEADERS,
+    ),
+    "Unicode path in the local header only": (
+        built(Record(name=b"u", local={"extra": _unicode_path(b"u", b"evil")})),
+        "u",
+        rules.HEADERS,
+    ),
     "ZIP64 field twice": (built(Record(extra=zip64(8) * 2)), "file.txt", rules.EXTRA),
     "descriptor lies": (
         built(Record(flags=8, descriptor=descriptor(b"other"))),
@@ -425,6 +447,7 @@ _NOT_ARCHIVES = {
     "it looks like HTML": b"\xef\xbb\xbf\n<!DOCTYPE html>",
     "it looks like XML": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "it looks like JSON": b' {"message": "Forbidden"}',
+    "it looks like text": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
     "": b"\0" * 600,
 }
 
@@ -446,6 +469,7 @@ _NOT_PORTABLE: dict[str, tuple[bytes, str, Rule]] = {
     "twins in composition": (_two("\u00e9", "e\u0301"), "e\\u0301", rules.TWIN),
     "twins in case folding": (_two("stra\u00dfe", "STRASSE"), "STRASSE", rules.TWIN),
     "twins of directories": (_two("a/x", "A/y"), "A/y", rules.TWIN),
+    "long path": (_named("a/" * 50 + ("b" * 200 + "/") * 5 + "c"), "a/" * 50 + "b" * 100, rules.LONG_NAME),
     "link with a backslash": (_link(b"a\\b"), "link", rules.LINK_TARGET),
     "link with a colon": (_link(b"a:b"), "link", rules.LINK_TARGET),
     **{f"name with {each}": (_named(f"a{each}b"), f"a{each}b", rules.SEPARATOR) for each in '<>"|?*'},
@@ -551,6 +575,15 @@ def test_a_file_that_is_not_an_archive_is_named(tmp_path: Path, hint: str) -> No
     with pytest.raises(UnsafeArchiveError) as caught:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     assert (caught.value.rule, caught.value.hint) == ("not a zip archive", hint)
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (12, "bzip2"), (14, "LZMA"), (42, "method 42")])
+def test_the_method_is_named(tmp_path: Path, method: int, name: str) -> None:
+    """The reader of the error sees which setting of the packing program to change."""
+    (tmp_path / "a.zip").write_bytes(built(Record(method=method, packed=b"x")))
+    hint = f"it is {name}; entries must be stored or deflated"
+    with pytest.raises(UnsafeArchiveError, match=rf"^file\.txt: an unknown compression method \({hint}\)$"):
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
 
 
 def test_a_directory_of_the_archive_that_is_too_long_is_not_read(

@@ -147,7 +147,9 @@ def test_a_removal_has_an_end(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     for number in range(10):
         (workspace.path / f"{number}").touch()
     times = itertools.count()
-    monkeypatch.setattr("cp_thirdparty.artifacts._temporary.time", SimpleNamespace(monotonic=lambda: next(times)))
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    for module in ("_open_directory", "_temporary"):
+        monkeypatch.setattr(f"cp_thirdparty.artifacts.{module}.time", clock)
     assert workspace._outer.close(seconds=seconds) == "it took too long"
     monkeypatch.undo()
     left = [path for path in workspace.path.parent.rglob("[!.]*") if path.is_file()]

@@ -56,7 +56,9 @@ NUL: Final = Rule("a NUL character in the name")
 NOT_UTF8: Final = Rule("a name that is not valid UTF-8")
 ABSOLUTE: Final = Rule("an absolute path", "paths must be relative, without a drive letter")
 PARENT: Final = Rule("'..' in the name")
-LONG_NAME: Final = Rule("a name that is too long", "at most 255 bytes in each part and 1,024 in all")
+LONG_NAME: Final = Rule(
+    "a name that is too long", 'at most 255 bytes in each part, and in all 3,072 or, with names="portable", 1,024'
+)
 DEPTH: Final = Rule("too many nested directories", "the limit is max_depth={max_depth:,}")
 CONTROL: Final = Rule("a control character in the name", _POSIX)
 SEPARATOR: Final = Rule("a character in the name that Windows does not allow", _POSIX)

@@ -22,9 +22,10 @@ __all__ = ["LONGEST_TARGET", "Kind", "Node", "Tree"]
 
 Kind: TypeAlias = Literal["file", "directory", "link"]
 
-# Bytes of UTF-8.  255 is the limit of Linux, macOS and Windows for one part of a path.  1,024 is PATH_MAX of macOS.
+# Bytes of UTF-8.  255 is the limit of Linux, macOS and Windows for one part of a path.
 _LONGEST_PART: Final = 255
-_LONGEST_NAME: Final = 1024
+# PATH_MAX of macOS, and three quarters of that of Linux: the rest is for the path of the extracted directory.
+_LONGEST_NAMES: Final = {"portable": 1024, "posix": 3072}
 # PATH_MAX of Linux, without the NUL.
 LONGEST_TARGET: Final = 4095
 # Linux follows 40 symbolic links of one path, then it fails with ELOOP.
@@ -102,6 +103,7 @@ class Tree:
     def __init__(self, limits: ArchiveLimits, *, is_folding: bool = False) -> None:
         self._limits = limits
         self._is_portable = limits.names == "portable"
+        self._longest_name = _LONGEST_NAMES[limits.names]
         self._is_folding = is_folding or self._is_portable
         self._implied = 0
         self._links: dict[Node, None] = {}
@@ -216,7 +218,7 @@ class Tree:
     # --- names
 
     def _add(self, name: str, kind: Kind) -> Node | Rule:
-        rule = _broken_path(name)
+        rule = _broken_path(name, self._longest_name)
         if rule is not None:
             return rule
         head, _, last = name.removesuffix("/").rpartition("/")
@@ -297,7 +299,7 @@ def _broken_portable_part(part: str) -> Rule | None:
     return rules.RESERVED if _RESERVED.fullmatch(part) else None
 
 
-def _broken_path(name: str) -> Rule | None:
+def _broken_path(name: str, most_bytes: int) -> Rule | None:
     """Check what concerns a path as a complete string."""
     if not name:
         return rules.EMPTY_NAME
@@ -305,7 +307,7 @@ def _broken_path(name: str) -> Rule | None:
         return rules.NUL
     if _ABSOLUTE.match(name):
         return rules.ABSOLUTE
-    return rules.LONG_NAME if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME else None
+    return rules.LONG_NAME if len(name.encode("utf-8", "surrogatepass")) > most_bytes else None
 
 
 def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: int) -> list[Node] | None:

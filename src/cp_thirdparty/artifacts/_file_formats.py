@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = ["looks_like"]
@@ -18,6 +19,7 @@ _FORMATS: Final = (
 )
 # First letters after blanks, in lower case -> name.
 _TEXTS: Final = ((b"<!doctype html", "HTML"), (b"<html", "HTML"), (b"<", "XML"), (b"{", "JSON"), (b"[", "JSON"))
+_PRINTABLE: Final = re.compile(rb"[\t\n\r\x20-\x7e]+")
 # POSIX 1003.1, "ustar Interchange Format": where the field `magic` is.
 _TAR: Final = slice(257, 262)
 
@@ -36,4 +38,5 @@ def looks_like(head: bytes) -> str:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     found = [name for magic, name in _FORMATS if head.startswith(magic)]
     found += [name for magic, name in _TEXTS if start.startswith(magic)]
+    found += ["text"] if _PRINTABLE.fullmatch(head) else []
     return f"it looks like {found[0]}" if found else ""

@@ -11,7 +11,8 @@ from typing import Final
 from typing_extensions import Self
 
 from cp_thirdparty.artifacts._archive_tree import Node, Tree
-from cp_thirdparty.artifacts._temporary import OpenDirectory, PrivateDirectory
+from cp_thirdparty.artifacts._open_directory import OpenDirectory
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
 
 __all__ = ["Staging"]

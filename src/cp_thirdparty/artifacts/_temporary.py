@@ -1,12 +1,9 @@
 """
-Temporary directories of this library: private, relative to a descriptor, and removed even if their process was killed.
+Temporary directories of this library: private, and removed even if their process was killed.
 
-Other users may be able to write in the directory around one, and to exchange what is there.  So a temporary directory
-is opened once, and everything in it is created, renamed and removed relative to its descriptor.
-
-Its process has a lock on it, which ends with the process; a child of a fork does not keep it.  So `sweep` finds those
-of dead processes, also if a new process has the id of a dead one.  Where there are no such locks, as on Windows, they
-stay.
+The process of a temporary directory has a lock on it, which ends with the process; a child of a fork does not keep it.
+So `sweep` finds those of dead processes, also if a new process has the id of a dead one.  Where there are no such
+locks, as on Windows, they stay.
 """
 
 from __future__ import annotations
@@ -14,40 +11,31 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
 import sys
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
 import attrs
 from typing_extensions import Self
 
+from cp_thirdparty.artifacts._open_directory import PRIVATE, OpenDirectory, remove_tree
 from cp_thirdparty.exceptions import ArtifactError
 
 if sys.platform != "win32":  # pragma: no branch - Windows has no such locks
     import fcntl
 
-__all__ = ["OpenDirectory", "PrivateDirectory", "SweepResult", "sweep"]
+__all__ = ["PrivateDirectory", "SweepResult", "sweep"]
 
 _PREFIX: Final = "cp-thirdparty-tmp-"
 
 # A file in each of them.  Others may be able to rename a directory of the user, but not to create a file in it.
 _MARKER: Final = ".cp-thirdparty-tmp"
 
-# Windows has none of them; there, paths are used.
-_HAS_DESCRIPTORS: Final = {os.open, os.mkdir, os.rename, os.symlink} <= os.supports_dir_fd
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-_DIRECTORY: Final = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_DIRECTORY", 0)
-# The parent may be one that the user may not list.
-_PARENT: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
-_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
-_PRIVATE: Final = 0o700
 _OTHERS: Final = 0o077
 
 # The result of a job waits for the removal of its workspace, so that must end long before CodePipeline's timeout.
@@ -56,59 +44,6 @@ _REMOVAL_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 10.0
 # A sweep of another process may take a new directory before it is locked.
 _ATTEMPTS: Final = 10
-
-
-@attrs.frozen
-class OpenDirectory:
-    """
-    A directory in which files, directories and links are created.  The umask of the process applies.
-
-    Attributes:
-        path: Its path with a slash at the end, if there are no descriptors; otherwise empty.
-
-        descriptor: Its descriptor, if there are any.
-    """
-
-    path: str
-    descriptor: int | None
-
-    @classmethod
-    def open(cls, path: Path) -> OpenDirectory:
-        """Open a directory, also by a symbolic link."""
-        if not _HAS_DESCRIPTORS:  # pragma: no cover - only Windows
-            return cls(f"{path}/", None)
-        return cls("", os.open(path, _PARENT))
-
-    def open_directory(self, name: str) -> OpenDirectory:
-        """Open a directory in it, which is not a symbolic link."""
-        if self.descriptor is None:  # pragma: no cover - only Windows
-            return OpenDirectory(f"{self.path}{name}/", None)
-        return OpenDirectory("", os.open(name, _DIRECTORY, dir_fd=self.descriptor))
-
-    def make_directory(self, name: str, mode: int) -> None:
-        """Create a directory."""
-        os.mkdir(self.path + name, mode, dir_fd=self.descriptor)
-
-    def open_file(self, name: str, mode: int) -> int:
-        """Create a file and return its descriptor."""
-        return os.open(self.path + name, _NEW_FILE, mode, dir_fd=self.descriptor)
-
-    def make_link(self, name: str, target: str) -> None:
-        """Create a symbolic link."""
-        os.symlink(target, self.path + name, dir_fd=self.descriptor)
-
-    def status(self, name: str) -> os.stat_result:
-        """Return what the system states about a name; a symbolic link is not followed."""
-        return os.stat(self.path + name, dir_fd=self.descriptor, follow_symlinks=False)
-
-    def remove_directory(self, name: str) -> None:
-        """Remove an empty directory."""
-        os.rmdir(self.path + name, dir_fd=self.descriptor)
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        if self.descriptor is not None:  # pragma: no branch - all but Windows
-            os.close(self.descriptor)
 
 
 class PrivateDirectory:
@@ -143,7 +78,7 @@ class PrivateDirectory:
             self._parent = OpenDirectory.open(parent)
             try:
                 with suppress(OSError):  # the user may not list the parent
-                    _sweep(self._parent, parent, time.monotonic() + _SWEEP_SECONDS)
+                    _sweep(self._parent, time.monotonic() + _SWEEP_SECONDS)
                 self._name = self._create(prefix)
             except BaseException:
                 self._parent.close()
@@ -199,7 +134,8 @@ class PrivateDirectory:
             return ""
         self._is_closed = True
         try:
-            return _remove(self._parent, self._name, self.inner, time.monotonic() + seconds)
+            ends_at = time.monotonic() + seconds
+            return remove_tree(self._parent, self._name, self.inner, last=_MARKER, ends_at=ends_at)
         finally:
             self.inner.close()
             self._parent.close()
@@ -215,7 +151,7 @@ class PrivateDirectory:
     def _create(self, prefix: str) -> str:
         for _ in range(_ATTEMPTS):
             name = f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
-            self._parent.make_directory(name, _PRIVATE)
+            self._parent.make_directory(name, PRIVATE)
             try:
                 opened = self._parent.open_directory(name)
             except FileNotFoundError:  # a sweep has removed it
@@ -242,7 +178,7 @@ class PrivateDirectory:
         if not _can_be_new(opened, descriptor, status):
             raise self._exchange_error()
         with suppress(PermissionError):  # by a file system without modes
-            os.fchmod(descriptor, _PRIVATE)  # whatever the umask is
+            os.fchmod(descriptor, PRIVATE)  # whatever the umask is
         if _lock(descriptor) is False:
             return False
         with suppress(FileNotFoundError):
@@ -301,7 +237,7 @@ def _has_owners(opened: OpenDirectory) -> bool:
 def _has_modes(descriptor: int, mode: int) -> bool:
     """Whether the mode of a directory can be made private; its mode is as before then."""
     with suppress(PermissionError):
-        os.fchmod(descriptor, _PRIVATE)
+        os.fchmod(descriptor, PRIVATE)
     if os.fstat(descriptor).st_mode & _OTHERS:
         return False
     os.fchmod(descriptor, mode)
@@ -337,17 +273,15 @@ def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
     """
     parent = OpenDirectory.open(directory)
     try:
-        return _sweep(parent, directory, time.monotonic() + seconds)
+        return _sweep(parent, time.monotonic() + seconds)
     finally:
         parent.close()
 
 
-def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> SweepResult:
+def _sweep(parent: OpenDirectory, ends_at: float) -> SweepResult:
     removed: list[str] = []
     kept: list[tuple[str, str]] = []
-    with _listing(parent, path) as entries:
-        names = [entry.name for entry in entries if entry.name.removeprefix(".").startswith(_PREFIX)]
-    for name in sorted(names):
+    for name in sorted(name for name in parent.names() if name.removeprefix(".").startswith(_PREFIX)):
         try:
             reason = _remove_leftover(parent, name, ends_at)
         except OSError as failure:
@@ -357,20 +291,6 @@ def _sweep(parent: OpenDirectory, path: Path, ends_at: float) -> SweepResult:
         else:
             removed.append(name)
     return SweepResult(tuple(removed), tuple(kept))
-
-
-@contextmanager
-def _listing(parent: OpenDirectory, path: Path) -> Generator[Iterator[os.DirEntry[str]], None, None]:
-    if parent.descriptor is None:  # pragma: no cover - only Windows
-        with os.scandir(path) as entries:
-            yield entries
-        return
-    descriptor = os.open(".", _DIRECTORY, dir_fd=parent.descriptor)
-    try:
-        with os.scandir(descriptor) as entries:
-            yield entries
-    finally:
-        os.close(descriptor)
 
 
 def _remove_leftover(parent: OpenDirectory, name: str, ends_at: float) -> str:
@@ -385,7 +305,7 @@ def _remove_leftover(parent: OpenDirectory, name: str, ends_at: float) -> str:
             return "its file system has no locks" if is_locked is None else "its process is alive"
         if not _is_marked(opened, opened.descriptor):
             return "it was not created by cp-thirdparty"
-        return _remove(parent, name, opened, ends_at)
+        return remove_tree(parent, name, opened, last=_MARKER, ends_at=ends_at)
     finally:
         opened.close()
 
@@ -413,88 +333,3 @@ def _is_same(path: Path, status: os.stat_result) -> bool:
     with suppress(OSError):
         return os.path.samestat(os.lstat(path), status)
     return False
-
-
-def _remove(parent: OpenDirectory, name: str, opened: OpenDirectory, ends_at: float) -> str:
-    """Remove an open directory of a parent, and return what prevented that."""
-    if opened.descriptor is None:  # pragma: no cover - only Windows
-        shutil.rmtree(opened.path, ignore_errors=True)
-        return ""
-    removal = _Removal(opened.descriptor, ends_at)
-    removal.run()
-    try:
-        if not removal.problem:  # otherwise a later sweep goes on
-            with suppress(FileNotFoundError):
-                os.unlink(_MARKER, dir_fd=opened.descriptor)
-        with suppress(FileNotFoundError):  # it was moved
-            if os.path.samestat(parent.status(name), os.fstat(opened.descriptor)):
-                parent.remove_directory(name)
-    except OSError as failure:
-        removal.note(failure)
-    return removal.problem
-
-
-class _Removal:
-    """
-    The removal of everything in a directory, and the first problem of it.
-
-    Each directory is moved to the top before its content is removed, so neither the depth nor the length of a path has
-    a limit.
-    """
-
-    def __init__(self, root: int, ends_at: float) -> None:
-        self.problem = ""
-        self._root = root
-        self._ends_at = ends_at
-        self._waiting: list[str] = []
-
-    def run(self) -> None:
-        self._attempt(self._empty, self._root)
-        while self._waiting and not self._is_late():
-            self._attempt(self._remove_moved, self._waiting.pop())
-
-    def note(self, failure: OSError) -> None:
-        """Keep the first problem."""
-        self.problem = self.problem or type(failure).__name__
-
-    def _remove_moved(self, name: str) -> None:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=self._root)
-        try:
-            self._empty(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rmdir(name, dir_fd=self._root)
-
-    def _empty(self, folder: int) -> None:
-        with os.scandir(folder) as scanned:
-            entries = list(scanned)  # entries of the root are moved within it
-        for entry in entries:
-            if folder == self._root and entry.name == _MARKER:  # it is the last
-                continue
-            if self._is_late():
-                return
-            self._attempt(self._remove, folder, entry)
-
-    def _remove(self, folder: int, entry: os.DirEntry[str]) -> None:
-        """Remove a file or a link, and move a directory to the top."""
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.name, dir_fd=folder)
-            return
-        # The system writes the entry ".." of a directory that it moves.
-        with suppress(PermissionError):  # by a file system without modes
-            os.chmod(entry.name, _PRIVATE, dir_fd=folder)
-        moved = secrets.token_hex(16)
-        os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._root)
-        self._waiting.append(moved)
-
-    def _attempt(self, step: Callable[..., None], *arguments: Any) -> None:
-        try:
-            step(*arguments)
-        except OSError as failure:
-            self.note(failure)
-
-    def _is_late(self) -> bool:
-        is_late = time.monotonic() >= self._ends_at
-        if is_late:
-            self.problem = self.problem or "it took too long"
-        return is_late

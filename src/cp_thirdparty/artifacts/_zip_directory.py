@@ -34,6 +34,8 @@ from cp_thirdparty.artifacts.limits import ArchiveLimits
 
 STORED: Final = 0
 DEFLATED: Final = 8
+# Others, for errors.  Windows Explorer uses Deflate64 for files of more than 2 GiB.
+_OTHER_METHODS: Final = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
@@ -47,6 +49,7 @@ _UTF8: Final = 1 << 11
 
 _ZIP64: Final = 0x0001
 _UNICODE_PATH: Final = 0x7075
+_USED_EXTRAS: Final = (_ZIP64, _UNICODE_PATH)
 
 # Systems whose attributes have a Unix mode: Unix and macOS.
 _UNIX: Final = (3, 19)
@@ -105,6 +108,7 @@ class _Central:
     """One record of the central directory."""
 
     name: str
+    unicode_path: bytes
     raw_name: bytes
     system: int
     flags: int
@@ -195,6 +199,7 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
             raise rule_error(rules.SPLIT, name)
         yield _Central(
             name=name,
+            unicode_path=extras.get(_UNICODE_PATH, b""),
             raw_name=raw_name,
             system=made_by >> 8,
             flags=flags,
@@ -210,7 +215,11 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
 
 
 def _extras(data: bytes) -> dict[int, bytes] | None:
-    """Read extra fields; ``None`` if they are damaged or too many, or one that is used here is there twice."""
+    """
+    Read extra fields; ``None`` if they are too many, or one that is used here is truncated or there twice.
+
+    Of the other fields, a truncated one is the last: some programs write other bytes there.
+    """
     found: dict[int, bytes] = {}
     at = 0
     for _ in range(_MOST_EXTRAS + 1):
@@ -220,11 +229,13 @@ def _extras(data: bytes) -> dict[int, bytes] | None:
             return found
         at += (zeros - at) // _EXTRA.size * _EXTRA.size  # an empty field with the tag 0 has four
         if at + _EXTRA.size > len(data):
-            return None
+            return found
         tag, length = _EXTRA.unpack_from(data, at)
         at += _EXTRA.size + length
-        if at > len(data) or (tag in found and tag in (_ZIP64, _UNICODE_PATH)):
+        if tag in _USED_EXTRAS and (at > len(data) or tag in found):
             return None
+        if at > len(data):
+            return found
         found[tag] = data[at - length : at]
     return None
 
@@ -270,6 +281,9 @@ def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: i
     """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
     kind = _kind(record)
     rule = _broken_record(record, kind)
+    if rule is rules.METHOD:
+        method = _OTHER_METHODS.get(record.method, f"method {record.method}")
+        raise rule_error(rule, record.name, hint=f"it is {method}; {rule.hint}")
     if rule is not None:
         raise rule_error(rule, record.name)
     node = tree.add(record.name, kind)
@@ -324,7 +338,8 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     """
     Check the local header, and return its length and the data descriptors that may follow the data.
 
-    Some programs set the flag of the descriptor, and that of UTF-8 for a name in ASCII, in one of the headers only.
+    Some programs set the flag of the descriptor, and that of UTF-8 for a name in ASCII, in one of the headers only, and
+    a name in Unicode in the central directory only.
     """
     header = bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
@@ -337,10 +352,8 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     extras = _extras(rest[name_length:])
     if extras is None:
         raise rule_error(rules.EXTRA, record.name)
-    if (
-        rest[:name_length] != record.raw_name
-        or _decode_name(record.raw_name, flags, extras, system=record.system) != record.name
-    ):
+    name = _decode_name(rest[:name_length], flags, {_UNICODE_PATH: record.unicode_path, **extras}, system=record.system)
+    if rest[:name_length] != record.raw_name or name != record.name:
         raise rule_error(rules.HEADERS, record.name, hint="the names differ")
     if (flags ^ record.flags) & (_ENCRYPTED | _PATCH) or method != record.method:
         raise rule_error(rules.HEADERS, record.name, hint="the methods or flags differ")

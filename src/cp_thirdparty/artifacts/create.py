@@ -18,7 +18,7 @@ from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Progress, Reporter, check_callback
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 
 __all__ = ["create_archive", "write_archive"]
 
@@ -71,10 +71,10 @@ def create_archive(
 
             .. versionadded:: 0.2.0
 
-        on_skip: Called with the error of each entry that no archive can contain: a socket, a FIFO, a device, a symbolic
-            link that the limits do not accept, a file or directory that cannot be read or has been replaced.  The entry
-            is left out.  ``None`` raises the first of these errors.  A file of which only the end cannot be read is
-            always an error.
+        on_skip: Called with the error of each entry that the archive cannot contain: a socket, a FIFO, a device, a name
+            or a symbolic link that breaks a rule, a file or directory that cannot be read or has been replaced.  The
+            entry is left out, a directory with all its content.  ``None`` raises the first of these errors.  A file of
+            which only the end cannot be read is always an error, and so is too much data.
 
             .. versionadded:: 0.2.0
 
@@ -188,32 +188,38 @@ class _Creation:
             waiting.extend(reversed(below))
 
     def _add_source(self, name: str, entry: os.DirEntry[str]) -> Node | None:
-        error: ArtifactError
+        node = self._add_to_tree(name, entry)
+        if isinstance(node, ArtifactError):
+            self._skip(node)
+            return None
+        self._entries += 1
+        if self._entries > self._limits.max_entries:
+            raise rule_error(rules.ENTRIES, name, self._limits)
+        return node
+
+    def _add_to_tree(self, name: str, entry: os.DirEntry[str]) -> Node | ArtifactError:
+        """Return the node of an entry, or why the archive cannot contain it."""
         try:
             status = entry.stat(follow_symlinks=False)
             target = os.readlink(entry.path) if stat.S_ISLNK(status.st_mode) else ""  # noqa: PTH115 - a Path changes it
         except OSError as failure:
-            error = file_error(failure, entry.path)
-        else:
-            kind = _kind(status.st_mode)
-            if kind is not None:
-                node = self._tree.add(f"{name}/" if kind == "directory" else name, kind)
-                node.content = bool(status.st_mode & stat.S_IXUSR)
-                self._entries += 1
-                if self._entries > self._limits.max_entries:
-                    raise rule_error(rules.ENTRIES, name, self._limits)
-                if kind == "link":
-                    self._tree.set_target(node, target)
-                return node
-            error = rule_error(rules.SPECIAL_FILE, name)
-        self._skip(error)
-        return None
+            return file_error(failure, entry.path)
+        kind = _kind(status.st_mode)
+        if kind is None:
+            return rule_error(rules.SPECIAL_FILE, name)
+        try:
+            node = self._tree.add(f"{name}/" if kind == "directory" else name, kind)
+        except UnsafeArchiveError as failure:
+            return UnsafeArchiveError(name, failure.rule, hint=_hint(failure.hint))
+        node.content = bool(status.st_mode & stat.S_IXUSR)
+        if kind == "link":
+            self._tree.set_target(node, target)
+        return node
 
     def _check_links(self) -> None:
         while links := self._tree.broken_links():
             for link, rule in links:
-                hint = "; ".join(filter(None, (rule.hint, rules.SPECIAL_FILE.hint)))
-                self._skip(rule_error(rule, link.path, hint=hint))
+                self._skip(rule_error(rule, link.path, hint=_hint(rule.hint)))
                 self._tree.remove(link)
 
     # --- writing
@@ -297,6 +303,11 @@ def _list(directory: str) -> list[os.DirEntry[str]] | ArtifactFileError:
 
 def _open_source(path: str, _flags: int) -> int:
     return os.open(path, _OPEN)
+
+
+def _hint(hint: str) -> str:
+    """Return the hint of a rule, and that the entry can be left out."""
+    return "; ".join(filter(None, (hint, rules.SPECIAL_FILE.hint)))
 
 
 def _kind(mode: int) -> Kind | None:
