@@ -113,8 +113,8 @@ def test_jobs_that_died_together_are_suspects(tmp_path: Path) -> None:
         "journal.claim(other, OTHER_SCOPE); journal.running('job-2')"
     )
     run_process(path, code)
-    assert _recover(path) == {"job-1": (JournalState.RUNNING, 0, False)}
-    assert _recover(path, OTHER_SCOPE) == {"job-2": (JournalState.RUNNING, 0, False)}
+    assert _recover(path) == {"job-1": (JournalState.RUNNING, 0, True)}
+    assert _recover(path, OTHER_SCOPE) == {"job-2": (JournalState.RUNNING, 0, True)}
 
 
 def test_another_scope_does_not_take_the_job_and_counts_its_crash_once(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_bad_row_may_have_been_running(tmp_path: Path) -> None:
     code = "[journal.claim(ThirdPartyJob(client_id='c', job_id=each), SCOPE) for each in ('bad', 'good')]"
     run_process(path, f"{code}; journal.running('bad'); journal.running('good')")
     _execute(path, "UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
-    assert _recover(path) == {"good": (JournalState.RUNNING, 0, False)}
+    assert _recover(path) == {"good": (JournalState.RUNNING, 0, True)}
 
 
 def test_a_bad_row_is_replaced_when_its_job_is_offered(tmp_path: Path) -> None:
@@ -862,7 +862,8 @@ def test_each_commit_waits_for_the_disk_where_no_log_is_possible(
     connect = sqlite3.connect
 
     def connect_without_memory(path: Path, **settings: Any) -> sqlite3.Connection:
-        return connect(f"{path.as_uri()}?vfs=unix-none", uri=True, **settings)
+        connection: sqlite3.Connection = connect(f"{path.as_uri()}?vfs=unix-none", uri=True, **settings)
+        return connection
 
     with monkeypatch.context() as patched:
         patched.setattr(sqlite3, "connect", connect_without_memory)
