@@ -195,13 +195,14 @@ class SqliteFile:
                 _roll_back(self._connection)
         raise JournalError(f"the journal cannot be written: {failure}")
 
-    def refuse_if_moved(self) -> None:
+    def refuse_if_lost(self) -> None:
         """
-        Raise if the path no longer leads to the open file: what is written would be lost at the next start.
+        Raise if what is written may be lost at the next start.
 
         Raises:
-            JournalError: The file was moved, deleted or replaced.
+            JournalError: The file was moved, deleted or replaced, or the disk has failed.
         """
+        self._refuse_failed_disk()
         if identify(self._path) != self._identity:
             raise JournalError("the journal's file was moved, deleted or replaced; restart the worker")
 
@@ -241,9 +242,12 @@ class SqliteFile:
                     self._sync_failure = describe(error)
                 else:
                     self._synced = commits
-            if self._synced >= commit:
-                return
-        raise JournalError(f"the journal cannot be written to the disk: {self._sync_failure}; restart the worker")
+            if self._synced < commit:
+                self._refuse_failed_disk()
+
+    def _refuse_failed_disk(self) -> None:
+        if self._sync_failure is not None:
+            raise JournalError(f"the journal cannot be written to the disk: {self._sync_failure}; restart the worker")
 
     def _refuse_other_process(self) -> None:
         # Before any lock: another thread of the parent may have held it at the moment of the fork.
