@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -727,17 +728,32 @@ def test_ctrl_c_ends_no_other_change(tmp_path: Path) -> None:
         assert journal.claim(_JOB, SCOPE)
 
 
-def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path) -> None:
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The files, by inode, whose data the disk got by a call of this library."""
+    files: list[int] = []
+    sync = _sqlite_file._sync_data
+
+    def record(descriptor: int) -> None:
+        sync(descriptor)
+        files.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(_sqlite_file, "_sync_data", record)
+    return files
+
+
+def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path, synced: list[int]) -> None:
     """After a power loss, CodePipeline can report what became of a result, but not that a job was never claimed."""
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         assert (journal.is_durable, journal.is_shared) == (True, True)
         assert journal._file._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        log = (tmp_path / "j.db-wal").stat().st_ino
 
         def is_synced(change: Callable[..., object], *arguments: object) -> bool:
+            synced.clear()
             change(*arguments)
-            (mode,) = journal._file._connection.execute("PRAGMA synchronous").fetchone()
-            assert mode in (1, 2)  # NORMAL, FULL
-            return bool(mode == 2)
+            assert set(synced) <= {log}
+            return bool(synced)
 
         job_id = _JOB.job_id
         assert is_synced(journal.claim, _JOB, SCOPE)
@@ -747,23 +763,117 @@ def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path) -> None:
         assert not is_synced(journal.release, job_id)
         assert is_synced(journal.recover, SCOPE)
         assert not is_synced(journal.finish, job_id, "reported")
+        # Otherwise SQLite, too, would wait in each commit.
+        assert journal._file._connection.execute("PRAGMA synchronous").fetchone() == (1,)  # NORMAL
 
 
 @pytest.mark.parametrize("first", ["finish", "claim"])
-def test_changes_that_are_committed_together_wait_for_the_disk_if_one_must(tmp_path: Path, first: str) -> None:
+def test_changes_that_are_committed_together_wait_for_the_disk_if_one_must(
+    tmp_path: Path, synced: list[int], first: str
+) -> None:
     """A claim is on the disk although the end of another job leads the commit."""
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         journal.claim(_job("old"), SCOPE)
+        synced.clear()
         changes = {"finish": lambda: journal.finish("old", "reported"), "claim": lambda: journal.claim(_JOB, SCOPE)}
         threads = [threading.Thread(target=changes[name]) for name in (first, *(changes.keys() - {first}))]
-        journal._add_scope(SCOPE)
         with journal._file._lock:
             for number, thread in enumerate(threads, 1):
                 thread.start()
                 until(lambda number=number: len(journal._file._waiting) == number)  # type: ignore[misc]
         for thread in threads:
             thread.join()
+        assert len(synced) == 1
+
+
+def test_threads_wait_for_the_disk_together(tmp_path: Path, synced: list[int]) -> None:
+    """A wait takes milliseconds; it is for all that was committed before it, and others write meanwhile."""
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_job("old"), SCOPE)
+        synced.clear()
+        before = journal._file._commits
+        threads = [threading.Thread(target=journal.claim, args=(_job(str(number)), SCOPE)) for number in range(4)]
+        with journal._file._sync_lock:
+            for number, thread in enumerate(threads, 1):
+                thread.start()
+                until(lambda number=number: journal._file._commits == before + number)  # type: ignore[misc]
+            journal.finish("old", "reported")
+        for thread in threads:
+            thread.join()
+        assert len(synced) == 1
+
+
+def test_a_disk_that_failed_is_not_trusted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may have dropped what it could not write; the jobs in work are still recorded in the file."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "j.db"
+    expected = r"cannot be written to the disk: OSError: \[Errno 5\] .*; restart the worker$"
+    with closing(SqliteJournal(path)) as journal:
+        journal.claim(_JOB, SCOPE)
+        with monkeypatch.context() as broken:
+            broken.setattr(_sqlite_file, "_sync_data", fail)
+            with pytest.raises(JournalError, match=expected):
+                journal.running(_JOB.job_id)
+        with pytest.raises(JournalError, match=expected):
+            journal.claim(_job("2"), SCOPE)
+        with pytest.raises(JournalError, match=expected):
+            journal.recover(SCOPE)
+        with pytest.raises(JournalError, match=expected):
+            journal.running(_JOB.job_id)
+        journal.result(_JOB.job_id, Succeeded())
+        journal.finish(_JOB.job_id, "reported")
+    with closing(SqliteJournal(path)) as journal:
+        assert {entry.job.job_id: entry.state for entry in journal.jobs()} == {_JOB.job_id: JournalState.DONE}
+        assert journal.claim(_job("3"), SCOPE)
+
+
+def test_a_journal_that_is_closed_during_a_claim_refuses_it(tmp_path: Path) -> None:
+    """The claim is in the file, but nobody has waited for the disk."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    failures: list[JournalError] = []
+
+    def claim() -> None:
+        try:
+            journal.claim(_JOB, SCOPE)
+        except JournalError as failure:
+            failures.append(failure)
+
+    journal.claim(_job("old"), SCOPE)
+    thread = threading.Thread(target=claim)
+    with journal._file._sync_lock:
+        before = journal._file._commits
+        thread.start()
+        until(lambda: journal._file._commits > before)
+        assert journal._file._log is not None
+        journal._file._log.close()  # as `close` does
+    thread.join()
+    journal.close()
+    assert "cannot be written to the disk: ValueError" in str(failures[0])
+
+
+def test_each_commit_waits_for_the_disk_where_no_log_is_possible(
+    tmp_path: Path, synced: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system without shared memory, SQLite keeps its older kind of journal and syncs by itself."""
+    connect = sqlite3.connect
+
+    def connect_without_memory(path: Path, **settings: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(f"{path.as_uri()}?vfs=unix-none", uri=True, **settings)
+        return connection
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", connect_without_memory)
+        journal = SqliteJournal(tmp_path / "j.db")
+    with closing(journal):
+        assert journal._file._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert journal._file._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert journal.claim(_JOB, SCOPE)
+        journal.running(_JOB.job_id)
+        assert not synced
+    assert _recover(tmp_path / "j.db") == {_JOB.job_id: (JournalState.RUNNING, 0, False)}
 
 
 # --- other processes

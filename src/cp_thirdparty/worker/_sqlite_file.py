@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -87,6 +88,9 @@ _LOG_BYTES: Final = 4 * 1024 * 1024
 
 _PRIVATE: Final = 0o600
 
+# Waits until the disk has the data of a file; macOS and Windows have no `fdatasync`.
+_sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+
 _T = TypeVar("_T")
 
 Statement = tuple[str, tuple[Any, ...] | dict[str, Any]]
@@ -97,10 +101,10 @@ class _Change:
     """Statements that wait to be committed."""
 
     statements: tuple[Statement, ...]
-    is_synced: bool
     is_done: bool = False
     rows: int = 0
     failure: str | None = None
+    commit: int = 0  # the number of its commit
 
 
 class SqliteFile:
@@ -123,7 +127,11 @@ class SqliteFile:
         self._waiting: list[_Change] = []
         self._waiting_lock = threading.Lock()
         self._lock = threading.Lock()
-        self._connection = _open(path)
+        self._commits = 0  # how many there were
+        self._sync_lock = threading.Lock()
+        self._synced = 0  # how many of the commits are on the disk
+        self._sync_failure: str | None = None
+        self._connection, self._log = _open(path)
         self._identity = identify(path)
 
     def write(self, *statements: Statement, is_synced: bool = False) -> int:
@@ -140,16 +148,23 @@ class SqliteFile:
             JournalError: The file cannot be written.
         """
         self._refuse_other_process()
-        change = _Change(statements, is_synced)
+        change = _Change(statements)
         with self._waiting_lock:
             self._waiting.append(change)
         with self._lock:
             if not change.is_done:
                 with self._waiting_lock:
                     together, self._waiting = self._waiting, []
-                _commit(self._connection, together)
+                try:
+                    _commit(self._connection, together)
+                finally:
+                    self._commits += 1
+                    for each in together:
+                        each.commit = self._commits
         if change.failure is not None:
             raise JournalError(f"the journal cannot be written: {change.failure}")
+        if is_synced:
+            self._sync(change.commit)
         return change.rows
 
     def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -163,25 +178,27 @@ class SqliteFile:
         failure: str | None = None
         with self._lock:
             try:
-                _set_sync(self._connection, is_synced=True)
                 self._connection.execute("BEGIN IMMEDIATE")
                 result = work(self._connection)
                 self._connection.execute("COMMIT")
             except SQLITE_ERRORS as error:
                 failure = describe(error)
             else:
+                self._commits += 1
+                self._sync(self._commits)
                 return result
             finally:
                 _roll_back(self._connection)
         raise JournalError(f"the journal cannot be written: {failure}")
 
-    def refuse_if_moved(self) -> None:
+    def refuse_if_lost(self) -> None:
         """
-        Raise if the path no longer leads to the open file: what is written would be lost at the next start.
+        Raise if what is written may be lost at the next start.
 
         Raises:
-            JournalError: The file was moved, deleted or replaced.
+            JournalError: The file was moved, deleted or replaced, or the disk has failed.
         """
+        self._refuse_failed_disk()
         if identify(self._path) != self._identity:
             raise JournalError("the journal's file was moved, deleted or replaced; restart the worker")
 
@@ -192,14 +209,53 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close the file.  A forked child must not: its parent still uses the locks and the write-ahead log."""
-        with self._lock:
+        with self._lock, self._sync_lock:
             self._is_closed = True
+            if self._log is not None:
+                self._log.close()
             self._connection.close()
+
+    def _sync(self, commit: int) -> None:
+        """
+        Wait until the disk has a commit and all before it.  Threads that wait at the same time share one wait.
+
+        SQLite's own wait, ``synchronous = FULL``, is a part of the commit, so no other thread could write meanwhile.
+
+        After a failure the system may have dropped what it could not write, and a second attempt would succeed.  So
+        nothing is on the disk for sure until the file is opened again.
+
+        Raises:
+            JournalError: The disk does not have it.
+        """
+        if self._log is None:
+            return
+        with self._sync_lock:
+            if self._synced < commit and self._sync_failure is None:
+                commits = self._commits  # those of other threads
+                try:
+                    _sync_data(self._log.fileno())
+                except (OSError, ValueError) as error:
+                    self._sync_failure = describe(error)
+                else:
+                    self._synced = commits
+            if self._synced < commit:
+                self._refuse_failed_disk()
+
+    def _refuse_failed_disk(self) -> None:
+        if self._sync_failure is not None:
+            raise JournalError(f"the journal cannot be written to the disk: {self._sync_failure}; restart the worker")
 
     def _refuse_other_process(self) -> None:
         # Before any lock: another thread of the parent may have held it at the moment of the fork.
         if self._process_id != os.getpid():
             raise JournalError("the journal was opened by another process; open it after the fork")
+
+
+class _Log(FileIO):
+    """The write-ahead log.  Python must not warn if nobody closes it: it closes a connection in silence."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _Connection(sqlite3.Connection):
@@ -348,13 +404,14 @@ def _decode(data: bytes) -> str | bytes:
         return data
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
+    """Return a connection and the write-ahead log; ``None`` if there is none, and each commit waits for the disk."""
     create_private_file(path)
     connection = connect(path)
     try:
         check_format(connection)
         make_private(path)  # no file that is not a journal is changed
-        connection.execute("PRAGMA journal_mode = WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("BEGIN IMMEDIATE")
@@ -362,10 +419,13 @@ def _open(path: Path) -> sqlite3.Connection:
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute("COMMIT")
+        # SQLite keeps no lock on the log, which closing another descriptor of the file would end.
+        log = _Log(path.with_name(path.name + "-wal"), "r+") if mode == "wal" else None
+        connection.execute(f"PRAGMA synchronous = {'FULL' if log is None else 'NORMAL'}")
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, log
 
 
 def _commit(connection: sqlite3.Connection, together: list[_Change]) -> None:
@@ -385,7 +445,6 @@ def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> Base
     # A statement alone is a transaction of its own.  Each `execute` lets other threads run, and waits for them.
     is_single = len(together) == 1 and len(together[0].statements) == 1
     try:
-        _set_sync(connection, is_synced=any(change.is_synced for change in together))
         if not is_single:
             connection.execute("BEGIN IMMEDIATE")
         for change in together:
@@ -397,11 +456,6 @@ def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> Base
         _roll_back(connection)
         return error.with_traceback(None)
     return None
-
-
-def _set_sync(connection: sqlite3.Connection, *, is_synced: bool) -> None:
-    """Choose whether the next commit waits until the disk has the write-ahead log up to its end."""
-    connection.execute("PRAGMA synchronous = FULL" if is_synced else "PRAGMA synchronous = NORMAL")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -125,7 +125,7 @@ class SqliteJournal:
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
         """
-        self._file.refuse_if_moved()
+        self._file.refuse_if_lost()
         values = {
             "scope": self._add_scope(scope),
             "job_id": job.job_id,
@@ -226,7 +226,7 @@ class SqliteJournal:
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read or written.
         """
-        self._file.refuse_if_moved()
+        self._file.refuse_if_lost()
         self._add_scope(scope)  # a row of it that was damaged is repaired
         dead = self._find_dead()
         recovered = self._file.transact(partial(_takeover.take_over, scope=scope, owner=self._owner.name, dead=dead))
