@@ -88,55 +88,38 @@ class JobWorker(Generic[_ConfigurationT]):
         connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or for a custom action, whose owner is ``Custom``, a
             `cp_thirdparty.CustomJobClient`.  The worker calls it for a client that polls and for one that reports,
             again when their AWS credentials or clock fail, and in each process of an executor.
-
         action_type_id: The action type.
-
         handler: A function, or an ``async def``, that does the work of one job.
-
         configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
-
         client_tokens: A mapping or a callable from client id to client token; not for custom actions.
-
         journal: Records the jobs, so that they survive a crash; ``None`` for a `MemoryJournal`, which does not.  The
             worker does not close it.
-
         concurrency: The most jobs at a time, at least 1.  Polls request as many jobs as there are free slots.
-
         max_jobs_per_client: The most jobs of one customer at a time, at least 1; ``None`` for any number.  A customer
             whose jobs hang then leaves slots for the others.  Further jobs are not claimed, so CodePipeline offers them
             again, also to other workers.
-
         poll_interval: Seconds or a ``timedelta`` between two polls when a poll led to no claim; each is up to a fifth
             shorter or longer, so that many workers do not poll at once.  AWS's own sample worker polls each second, its
             Jenkins plug-in up to once a minute.
-
         job_timeout: Seconds or a ``timedelta`` after its claim when a job is reported as failed; ``None`` for 3,300, or
             85,000 for custom actions.  Keep it below CodePipeline's timeout, or the report comes too late: 3,600 for
             actions that its quotas do not name, 86,400 for custom actions, or the action type's ``jobTimeout``.
-
         grace: Seconds or a ``timedelta`` that running jobs have after `stop()`, at least 0.  With 5 seconds for the
             last attempts to report, the default fits into the 30 seconds between SIGTERM and SIGKILL of Kubernetes.
             Docker waits 10 seconds unless ``--stop-timeout`` is given.
-
         is_idempotent: Whether the handler may run again for a job whose worker or process died while it ran.
-
         max_crashes: How many times the process of a job may die while it runs alone, before the job is reported as
             failed, at least 1.  Jobs whose process died with several of them run again one at a time.
-
         keep_finished: Days or a ``timedelta`` for which the journal keeps finished jobs, at least 0; ``None`` to keep
             them forever.
-
         executor: `processes` for a process for each job, which is killed at the timeout; or creates an executor of
             other processes, such as ``partial(ProcessPoolExecutor, mp_context=get_context("spawn"))`` or a Dask
             client's ``get_executor``; ``None`` for threads.  Each process reads the details of its jobs itself, so no
             secret is sent to it.  The worker shuts the executor down.
-
         artifacts: Creates the artifact store of a job, such as ``partial(ArtifactStore.for_job,
             expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
-
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
             of its own.  It may block or raise; `run` and `run_once` wait at most 2 seconds for it before they return.
-
         metrics: Counts each event in the thread of its job, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.
 
@@ -148,7 +131,6 @@ class JobWorker(Generic[_ConfigurationT]):
         TypeError: An argument has a wrong type, a callable does not take what it is called with, a field of the
             configuration class has a type that `cp_thirdparty.structure_configuration` does not read, or a part cannot
             go to another process.
-
         ValueError: A number is out of its range.  Seconds are at most 1,000,000, days at most 36,500.
     """
 
@@ -355,14 +337,10 @@ class JobWorker(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: The caller has no such action type.
-
             cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
-
             cp_thirdparty.exceptions.JournalError: The journal cannot be read at the start.
-
             cp_thirdparty.exceptions.WorkerStuckError: Each slot has had a handler that hangs for as long as the grace.
                 End the process: its threads do not keep it from that.
-
             RuntimeError: The worker runs already.
         """
         previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
@@ -383,7 +361,6 @@ class JobWorker(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or the journal could not be read.
-
             RuntimeError: The worker runs already.
         """
         outcomes: list[Outcome] = []
