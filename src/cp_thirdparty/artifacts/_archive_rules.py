@@ -26,7 +26,6 @@ class Rule:
 
     Attributes:
         text: What is wrong, the same in every error.
-
         hint: What is expected, or how to accept the archive.  It may have fields of `ArchiveLimits` in braces.
     """
 

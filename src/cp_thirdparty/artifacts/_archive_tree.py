@@ -49,19 +49,12 @@ class Node:
 
     Attributes:
         name: Its name in its directory.
-
         parent: Its directory; ``None`` for the root.
-
         kind: What it is.
-
         depth: How many parts its path has.
-
         children: What a directory contains, by name, or by folded name if case does not matter.
-
         has_entry: Whether it has an entry of its own; a directory may be only a part of names.
-
         target: Where a link leads.
-
         content: What the owner of the tree keeps with it.
     """
 
@@ -95,7 +88,6 @@ class Tree:
 
     Args:
         limits: What it may contain.
-
         is_folding: Whether names that differ only in case or composition are one name; they always are if the limits
             require portable names.
     """
@@ -319,9 +311,7 @@ def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: in
 
     Args:
         root: The root of the tree.
-
         ends: For each directory its links to directories, each with the directory.
-
         most: How many entries a program that follows links may see.
     """
     found: list[Node] = []

@@ -37,9 +37,7 @@ class TransferCall(Call):
 
     Attributes:
         bytes_left: How many bytes of responses it still accepts.
-
         is_cancelled: Whether nobody wants the result any more.
-
         activity: What it is, for errors.
     """
 
@@ -88,14 +86,11 @@ class Bounds:
 
     Attributes:
         deadline: When it must end, by the clock; ``None`` for an hour after each transfer has begun.
-
         clock: Returns the time in seconds since 1970.
-
         is_cancelled: Whether the job was cancelled; ``None`` if nobody can cancel it.
 
     Raises:
         TypeError: ``deadline`` or ``is_cancelled`` has the wrong type.
-
         cp_thirdparty.exceptions.InvalidRequestError: The deadline is not a time.
     """
 

@@ -21,7 +21,6 @@ class Checksum:
 
     Attributes:
         algorithm: Its name in lower case.
-
         value: Base64 of its bytes.
     """
 

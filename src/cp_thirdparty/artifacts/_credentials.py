@@ -44,12 +44,9 @@ class JobCredentials(RefreshableCredentials):
 
     Args:
         details: The details of the job, with all three credentials.
-
         read: Reads the details again; ``None`` if that is not possible.  The credentials are then used until they
             expire.
-
         clock: Returns the time in seconds since the epoch.
-
         expires_at: When they expire; ``None`` for 15 minutes from now.
 
     Attributes:

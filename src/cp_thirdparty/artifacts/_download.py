@@ -24,9 +24,7 @@ class Facts:
 
     Attributes:
         size: Its bytes.
-
         etag: It changes with each version.
-
         checksum: The checksum of all its bytes, if S3 sends one that can be computed here.
     """
 
@@ -53,13 +51,9 @@ def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_byte
 
     Args:
         s3: The client.
-
         place: The object.
-
         file: Is empty, and open for reading and writing.
-
         reporter: Counts the bytes.
-
         max_bytes: How many bytes the object may have; ``None`` for any number.
     """
     facts = facts_of(s3, place)

@@ -43,11 +43,8 @@ class Extraction:
 
     Args:
         source: The archive, for errors.
-
         target: The directory to create.
-
         limits: What the archive may contain.
-
         reporter: Counts the bytes that are written, and ends an extraction that must not go on.
     """
 

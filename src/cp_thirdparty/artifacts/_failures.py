@@ -124,11 +124,8 @@ def attempt(
 
     Args:
         work: Is done.
-
         place: The artifact that it is about.
-
         call: Limits its time and its responses.
-
         local: The local file that it reads or writes.
     """
     redaction.install()

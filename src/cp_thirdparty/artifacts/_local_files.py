@@ -45,7 +45,6 @@ def to_path(value: LocalPath, parameter: str) -> Path:
 
     Raises:
         TypeError: It is neither a string nor an `os.PathLike` of a string.
-
         cp_thirdparty.exceptions.InvalidRequestError: It is empty or has a NUL character.
     """
     path: object = os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -111,9 +110,7 @@ def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None)
 
     Args:
         failure: What was raised.
-
         reporter: Calls the callbacks of the caller.
-
         path: What was read or written; ``None`` for the path that the failure names.
     """
     forget(failure)
@@ -130,7 +127,6 @@ def check_space(place: BinaryIO | Path, size: int) -> None:
 
     Args:
         place: A file or a directory on the disk.
-
         size: How many bytes there will be.
 
     Raises:

@@ -55,7 +55,6 @@ class S3Objects:
 
     Args:
         s3: The client of the job.
-
         key_id: The encryption key of the job, if it has one.
     """
 

@@ -36,15 +36,10 @@ class Place:
 
     Attributes:
         direction: ``"input"`` or ``"output"``.
-
         name: Name of the artifact.
-
         bucket: Name of the bucket.
-
         key: Key of the object; never a local path.
-
         job_id: The job that has the artifact.
-
         partition: The partition of the bucket's region, such as ``"aws-cn"``.
     """
 

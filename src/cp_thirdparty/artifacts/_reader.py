@@ -29,11 +29,8 @@ class ArtifactReader(io.RawIOBase):
 
     Args:
         s3: The client.
-
         place: The object, which is there.
-
         facts: Its facts in S3.
-
         call: Limits the time of the transfer.
     """
 

@@ -45,17 +45,11 @@ def find_fault(
 
     Args:
         operation_name: As S3 spells it.
-
         status: The HTTP status.
-
         asked: The headers of the request.
-
         parsed: What botocore has read from the response.
-
         key_id: The encryption key of the job, if it has one.
-
         size: How many bytes the object must have that is being read; ``None`` if that is not known.
-
         is_request_id_required: Whether a response without a request id counts as one that S3 did not send.
     """
     headers: Mapping[str, str] = parsed["ResponseMetadata"]["HTTPHeaders"]

@@ -54,17 +54,14 @@ class PrivateDirectory:
 
     Args:
         parent: The directory in which it is created.
-
         is_hidden: Whether its name starts with a dot.
 
     Attributes:
         path: Its absolute path.
-
         inner: The open directory.
 
     Raises:
         OSError: It cannot be created.
-
         cp_thirdparty.exceptions.ArtifactError: Another user has exchanged it.
     """
 
@@ -251,7 +248,6 @@ class SweepResult:
 
     Attributes:
         removed: Names of the directories of dead processes, which are removed.
-
         kept: Names of the others, each with the reason.
     """
 
@@ -265,7 +261,6 @@ def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
 
     Args:
         directory: Where to look for them; not in the directories in it.
-
         seconds: After how many seconds the rest is left.
 
     Raises:

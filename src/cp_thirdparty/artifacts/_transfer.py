@@ -78,7 +78,6 @@ class Reporter:
 
     Args:
         progress: The callback, called with numbers of bytes.
-
         check: Raises if the work must end: `TransferCall.check_deadline`.
 
     Attributes:
@@ -105,7 +104,6 @@ class Reporter:
 
         Raises:
             CallbackFailed: The callback has raised, now or before.
-
             TransferStoppedError: The work must end.
         """
         self.check()

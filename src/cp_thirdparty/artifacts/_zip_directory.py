@@ -80,17 +80,11 @@ class Entry:
 
     Attributes:
         node: Its place in the tree.
-
         mode: The file mode of Unix with the type; 0 if the archive has none.
-
         method: `STORED` or `DEFLATED`.
-
         data_offset: Where its compressed bytes begin.
-
         packed: How many there are.
-
         size: How many bytes they are when extracted.
-
         crc: Their CRC-32.
     """
 
@@ -126,11 +120,8 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
 
     Args:
         file: The archive.
-
         size: How many bytes it has.
-
         limits: What it may contain.
-
         tree: Is empty; the content of each node is its entry.
 
     Raises:

@@ -48,14 +48,10 @@ class Place:
 
     Attributes:
         count: How many entries the end record states.
-
         is_exact: Whether the end record has space for any count.  Without ZIP64 it has 16 bits, and some programs, such
             as the Archive Utility of macOS, write the lowest 16 bits of a larger count.
-
         begin: Its first byte.
-
         end: The byte after its last one.
-
         shift: How many bytes were put before the archive after it was made, so that its offsets do not count them.
     """
 

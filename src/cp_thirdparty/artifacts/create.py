@@ -59,9 +59,7 @@ def create_archive(
 
     Args:
         directory: What to archive; its own name is not part of the archive.
-
         to: The file to write, outside of the directory; an existing one is replaced.  Its directory must exist.
-
         limits: What the archive may contain; ``None`` for the defaults of `ArchiveLimits`.
 
             .. versionadded:: 0.2.0
@@ -91,15 +89,11 @@ def create_archive(
     Raises:
         cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that `extract_archive()` refuses with
             these limits.  The error names the entry and the rule.
-
         cp_thirdparty.exceptions.ArtifactFileError: A file or directory cannot be read, or the archive cannot be
             written.
-
         cp_thirdparty.exceptions.ArtifactError: A file was changed or replaced while it was read, or ``to`` is inside
             the directory.
-
         cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
-
         TypeError: An argument has the wrong type.
     """
     source, target, limits = to_path(directory, "directory"), to_path(to, "to"), check_limits(limits)

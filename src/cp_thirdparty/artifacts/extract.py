@@ -47,11 +47,8 @@ def extract_archive(
 
     Args:
         archive: The archive.
-
         to: The directory to create.  It must not exist; its parent must.
-
         limits: What the archive may contain; ``None`` for the defaults of `ArchiveLimits`.
-
         progress: Called with the number of bytes written since the last call, from this thread.  What it raises ends
             the extraction and is raised here.
 
@@ -72,14 +69,10 @@ def extract_archive(
     Raises:
         cp_thirdparty.exceptions.UnsafeArchiveError: The archive is damaged, or breaks a rule or a limit.  The error
             names the entry and the rule.
-
         cp_thirdparty.exceptions.ArtifactFileError: The archive cannot be read, or the files cannot be written.  If the
             disk has not enough space for all files, nothing is written.
-
         cp_thirdparty.exceptions.ArtifactError: ``to`` exists, or another user has exchanged a directory beside it.
-
         cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
-
         TypeError: An argument has the wrong type.
     """
     source, target, limits = to_path(archive, "archive"), to_path(to, "to"), check_limits(limits)

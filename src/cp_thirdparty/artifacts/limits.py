@@ -57,14 +57,10 @@ class ArchiveLimits:
 
         max_entries: Files, directories and links.  100,000 is CodePipeline's own quota for the files of an artifact.
             The archive may imply as many directories that have no entry of their own.
-
         max_total_bytes: Bytes of all files, extracted.  5 GiB is CodePipeline's quota for a source artifact in S3.
-
         max_entry_bytes: Bytes of one file, extracted.
-
         max_ratio: Extracted size divided by compressed size, for a file of more than 256 MiB, and for all files
             together if they have more.  Source code has about 5, logs up to 200, and zeros 1,030.
-
         max_depth: Nested directories, the file itself included.
 
     Raises:

@@ -109,20 +109,13 @@ class ArtifactStore:
 
         Args:
             client: Reads the details again when the credentials age.
-
             details: The details of the job, best read just now.
-
             client_token: The token that belongs to the job's client id; ``None`` for a custom job, which has none.
-
             expected_bucket_owner: Account id, 12 digits, that must own the buckets; S3 refuses others.
-
             endpoint_url: URL of another S3, which is asked with the bucket in the path.
-
             region_name: Region of the buckets; default: the client's.  One bucket may be elsewhere: S3 names it.
-
             config: Botocore settings that override this library's, except for the signature, which is always version 4,
                 and the checksums, which are always on.
-
             allow_http: Whether ``endpoint_url`` may be an ``http`` URL of another machine.  The artifacts and the
                 session token of the job are readable on the way.
 
@@ -139,7 +132,6 @@ class ArtifactStore:
                 .. versionadded:: 0.2.0
 
             clock: Returns the time in seconds since the epoch.
-
             is_request_id_required: Whether a response of S3 must have the header ``x-amz-request-id``, without which it
                 may come from a proxy.  Moto's S3 sends none, so tests with moto need ``False``.
 
@@ -147,13 +139,9 @@ class ArtifactStore:
 
         Raises:
             ImportError: The extra ``artifacts`` is not installed.
-
             cp_thirdparty.exceptions.CredentialsError: The job has no credentials, or not all three.
-
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.
-
             cp_thirdparty.exceptions.ArtifactError: Two input or two output artifacts have one name.
-
             TypeError: ``deadline`` or ``is_cancelled`` has the wrong type, or a client token is missing or given to a
                 client of custom jobs.
         """
@@ -227,12 +215,9 @@ class ArtifactStore:
 
         Args:
             name: Name of an input artifact of this job.
-
             to: File to write.  Its directory must exist.
-
             progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
                 is called from other threads, from one at a time.  An exception that it raises aborts the download.
-
             max_bytes: The most bytes that the object may have; ``None`` for any number.  The default, 5 GiB, is
                 CodePipeline's quota for a source artifact in S3.
 
@@ -240,7 +225,6 @@ class ArtifactStore:
 
         Raises:
             cp_thirdparty.exceptions.ArtifactTooLargeError: The object has more bytes.  It is not downloaded.
-
             cp_thirdparty.exceptions.ArtifactFileError: The file cannot be written.  If the disk has not enough space,
                 nothing is downloaded.
         """
@@ -273,22 +257,17 @@ class ArtifactStore:
 
         Args:
             name: Name of an input artifact of this job.
-
             to: Directory to create.  Its parent must exist, and needs space for the archive as well until it is
                 extracted.
-
             limits: What the archive may contain; ``None`` for the defaults of `cp_thirdparty.artifacts.ArchiveLimits`.
                 An object that is larger than all its files may be is not downloaded.
-
             progress: As for `download()`: it counts the bytes of the download.
 
                 .. versionadded:: 0.2.0
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule or a limit.
-
             cp_thirdparty.exceptions.ArtifactTooLargeError: The archive itself is larger than its files may be.
-
             cp_thirdparty.exceptions.ArtifactError: ``to`` exists.  This is checked before the download.
         """
         target, checked = to_path(to, "to"), check_limits(limits)
@@ -325,15 +304,12 @@ class ArtifactStore:
 
         Args:
             name: Name of an output artifact of this job.
-
             directory: What to archive.
-
             limits: As for `cp_thirdparty.artifacts.create_archive()`.
 
                 .. versionadded:: 0.2.0
 
             progress: As for `download()`: it counts the bytes of the upload.
-
             on_skip: As for `cp_thirdparty.artifacts.create_archive()`.
 
                 .. versionadded:: 0.2.0
@@ -357,9 +333,7 @@ class ArtifactStore:
 
         Args:
             name: Name of an output artifact of this job.
-
             path: The file.
-
             progress: As for `download()`.
         """
         source = to_path(path, "path")

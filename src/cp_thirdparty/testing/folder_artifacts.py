@@ -125,9 +125,7 @@ class FolderArtifacts(ArtifactStore):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
-
             OSError: A file cannot be read or written.
-
             TypeError: An argument has the wrong type.
         """
         path = self._file(name)

@@ -105,7 +105,6 @@ def check_count(name: str, value: object) -> None:
 
     Raises:
         TypeError: It is not an ``int``.
-
         ValueError: It is less than 1.
     """
     if not isinstance(value, int) or isinstance(value, bool):

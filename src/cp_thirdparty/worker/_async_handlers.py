@@ -62,7 +62,6 @@ class CoroutineRunner(Protocol):
 
         Raises:
             OSError: The system has no file descriptor left.
-
             RuntimeError: The system has no thread left.
         """
         ...
@@ -81,13 +80,9 @@ class CoroutineRunner(Protocol):
 
         Args:
             awaitable: What a handler returned.
-
             job_id: Id of the job.
-
             cancelled: Set when the result is no longer wanted.
-
             seconds_left: Seconds until the awaitable is cancelled.
-
             patience: Seconds to wait for the end of an awaitable that was cancelled; ``None`` for no limit.
 
         Raises:
@@ -109,15 +104,10 @@ class HandlerLoop:
 
     Args:
         loop: The event loop.
-
         thread_id: Identifier of the thread in which it runs.
-
         blocked_after: Seconds after which a loop that runs nothing else is logged.
-
         hangs_after: Seconds after which a coroutine that was cancelled and goes on is logged.
-
         tick: Seconds between two checks of whether the result of a coroutine is still wanted.
-
         log: Writes a log record.
     """
 
@@ -409,7 +399,6 @@ class AsyncHandlers:
 
     Args:
         log: Writes a log record.
-
         seconds: ``blocked_after`` and ``hangs_after`` of `HandlerLoop`.
     """
 

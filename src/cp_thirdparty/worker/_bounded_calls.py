@@ -84,9 +84,7 @@ class BoundedCalls:
 
         Args:
             seconds: How long to wait for it.
-
             function: The function, which runs with the context variables of the caller.
-
             undo: Called with the result if it comes too late, before any other call is made.
 
         Raises:

@@ -39,13 +39,9 @@ class Order:
 
     Attributes:
         runner: A pickled `cp_thirdparty.worker.runner.Runner`.
-
         offer: The job, already acknowledged.
-
         deadline: When the job times out, in seconds since 1970.
-
         folder: A folder for temporary files, which the worker removes; ``None`` for that of the system.
-
         levels: Which log records to send.
     """
 
@@ -62,9 +58,7 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
 
     Args:
         connection: The pipe to the worker.
-
         order: The job.
-
         variables: Environment variables as they are now; this process may have been forked from an older environment.
     """
     _leave_group()

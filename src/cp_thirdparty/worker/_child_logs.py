@@ -29,7 +29,6 @@ class Levels:
 
     Attributes:
         disabled: The level of `logging.disable`.
-
         levels: Level by name of the logger; that of the root has the name ``""``.
     """
 
@@ -58,7 +57,6 @@ class RecordSender(logging.Handler):
 
     Args:
         send: Sends one record.
-
         job_id: The job, for records that have none.
     """
 

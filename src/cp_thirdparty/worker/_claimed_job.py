@@ -68,56 +68,31 @@ class ClaimedJob:
 
     Attributes:
         offer: The job, as a poll or the journal has returned it.
-
         began_at: When this process began to work on it, by the worker's clock.
-
         entry: Its entry in the journal at that time; ``None`` for a job that a poll has returned.
-
         stage: How far it has come.
-
         client_token: The token of its client; ``None`` before the first look-up and after a refused one.
-
         details: The details of the job; ``None`` before they were read.
-
         claimed_at: When it was claimed, by the worker's clock.
-
         decided_at: When its result was decided here.
-
         result: The result to report.
-
         may_be_accepted: Whether CodePipeline may have accepted the result.  It is true during an attempt, so that the
             journal has it if this process dies.
-
         outcome: How it ended.
-
         is_closed: Whether its outcome was recorded and emitted, so that nothing more happens to it.
-
         gives_up_at: When CodePipeline has ended the job for sure, by the worker's clock; ``None`` before the claim.
-
         is_recorded: Whether the journal has the job.
-
         crashes: How many processes have died while its handler was the only one there.
-
         isolated_crashes: How many of these processes ran no other job, so that their death affected none.
-
         has_begun: Whether its handler may have run, here or in an earlier process.
-
         has_died: Whether a process of this worker died while its handler ran there.
-
         is_suspect: Whether it ran in a process that died together with others.
-
         cancelled: Set when the result of its handler is no longer wanted.
-
         is_given_up: Whether another thread than that of its handler has decided or ended it.
-
         was_interrupted: Whether Ctrl-C ended its handler.
-
         looks_up_since: When the look-up of its client token began that has not returned; ``None`` if there is none.
-
         is_abandoned: Whether it ended while this look-up went on, so that its thread is left to itself.
-
         failing_since: When the first of the attempts failed that have failed in a row; ``None`` after a success.
-
         problem: What it waits for because of a failure that is not its own; empty if it waits for nothing.
     """
 
@@ -248,7 +223,6 @@ class ClaimedJob:
 
         Args:
             is_alone: Whether no other handler ran there: it is a crash of this job, not of several suspects.
-
             is_isolated: Whether no other handler could have run there.
         """
         with self._lock:
@@ -267,9 +241,7 @@ class ClaimedJob:
 
         Args:
             result: The result to report.
-
             now: The time, by the worker's clock.
-
             is_given_up: Whether the handler did not return it: it has run out of time, or the worker stops.
         """
         with self._lock:
@@ -286,7 +258,6 @@ class ClaimedJob:
 
         Args:
             outcome: How it ends.
-
             may_have_begun: ``False`` to give it up only if its handler never began.
         """
         with self._lock:

@@ -31,9 +31,7 @@ class Clients:
 
     Args:
         connect: Creates a client.
-
         emitter: Writes the log.
-
         kind: The kind of jobs that they are for.
 
     Raises:

@@ -70,7 +70,6 @@ class Emitter:
 
     Args:
         hook: Called with each event; ``None`` for log records only.
-
         count: Called in the thread that emits the event, with it and the action type in the details of the job, or
             ``None`` if they are not known; ``None`` for nothing.
     """
@@ -105,15 +104,10 @@ class Emitter:
 
         Args:
             level: The level of the record.
-
             message: A message with placeholders.
-
             arguments: The values for the placeholders.
-
             offer: The job that the record is about, or ``None``.
-
             details: The details of the job; ``None`` before they were read.
-
             fields: More attributes of the record.
         """
         shown = {**job_fields(offer, details), **{name: show_value(value) for name, value in fields.items()}}
@@ -144,21 +138,13 @@ class Emitter:
 
         Args:
             name: The name of the event.
-
             offer: The job.
-
             detail: More about the event.
-
             details: The details of the job; ``None`` before they were read.
-
             seconds: How long it took.
-
             failure_type: Why the job failed.
-
             where: The place of an error.
-
             text: What the log has in place of the detail; empty for the detail.
-
             party: Who can change the reason of a failure; ``None`` for what follows from its type.
         """
         place = job_fields(offer, details)

@@ -40,7 +40,6 @@ class EventQueue:
 
     Args:
         size: The most calls that wait.
-
         report_dropped: Called in the thread with how many calls were dropped since its last call: when the queue is
             empty again, and every ten seconds while it is not.
     """

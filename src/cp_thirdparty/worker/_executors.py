@@ -127,13 +127,9 @@ class ThreadEngine:
 
     Args:
         runner: Runs a handler.
-
         clients: Make the calls.
-
         coroutines: Runs coroutines.
-
         stopping: Set when the worker stops.
-
         patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
     """
 

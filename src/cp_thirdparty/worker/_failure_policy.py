@@ -117,7 +117,6 @@ class ProcessDiedError(Exception):
 
     Attributes:
         is_alone: Whether no other handler ran there, so that this one is the cause.
-
         is_isolated: Whether no other handler could have run there.
     """
 
@@ -142,11 +141,8 @@ class Situation:
 
     Attributes:
         is_claimed: Whether the job is this worker's.
-
         is_inherited: Whether an earlier process began to claim the job.
-
         may_be_accepted: Whether an earlier attempt of the same step may have been accepted.
-
         can_run_again: Whether the handler may run again.
     """
 
@@ -320,12 +316,9 @@ class HandlerFailure:
 
     Attributes:
         error: The class; the nearest base class counts.
-
         failure_type: What is reported to the service.
-
         sentence: What the customer reads.  ``{message}`` is the error's own message, which this library wrote without
             values; ``{error}`` is the name of the class.
-
         condition: To which errors of the class the row applies; empty for all.
     """
 

@@ -47,28 +47,17 @@ class Flow:
 
     Attributes:
         steps: What is done against CodePipeline.
-
         engine: Runs handlers.
-
         action_type_id: Whose jobs these are.
-
         is_idempotent: Whether a handler may run again.
-
         max_crashes: In how many processes of its own a job may die.
-
         job_timeout: Seconds that a job may take after its claim.
-
         ends_at: When the process ends, by the clock; ``None`` if it has no end.
-
         log_problem: Logs what the end of a job left behind.
-
         may_claim: Returns whether the worker still claims jobs.
-
         wait: Waits between two attempts for a job.
-
         make_room: Returns a context that is entered when a handler may run beside the others.  Its value is ``False``
             if the handler must not run any more.
-
         clock: Returns the time in seconds.
     """
 

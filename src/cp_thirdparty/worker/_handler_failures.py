@@ -47,14 +47,10 @@ class Explanation:
 
     Attributes:
         details: What to report to the customer.
-
         log: What to log; empty for a correct `JobFailedError`.
-
         error: Class and message of the exception that decides the failure type, without its place.
-
         where: The way to that exception, or to the one that ended the handler if that one was never raised; empty if
             it is not known.
-
         was_interrupted: Whether Ctrl-C is among the exceptions.
     """
 

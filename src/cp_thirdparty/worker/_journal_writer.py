@@ -55,7 +55,6 @@ class JournalWriter:
 
     Attributes:
         scope: Whose jobs are written, and taken over.
-
         recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinite for
             another one.
     """
@@ -231,9 +230,7 @@ class JournalWriter:
 
         Args:
             kind: Of the call: a success shows that the last failure of this kind is over.
-
             use: Calls a method.
-
             undo: Called with what the method has returned, if it has returned too late.
 
         Raises:

@@ -39,17 +39,11 @@ class JobKind(Protocol):
 
     Attributes:
         name: What people call such a job.
-
         client_class: The class of its clients.
-
         job_class: The class of what polls return.
-
         has_client_token: Whether calls have a client token.
-
         job_timeout: Seconds after the claim when a job is reported as failed by default.
-
         service_timeout: Seconds after which CodePipeline ends a job whose action type sets no timeout.
-
         longest_timeout: Seconds after which CodePipeline ends any job.
     """
 

@@ -90,7 +90,6 @@ class PutResult(EventCalls):
 
     Args:
         details: The details of the job.
-
         client: Puts the result.
     """
 

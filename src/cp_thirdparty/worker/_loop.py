@@ -53,15 +53,10 @@ class Loop:
 
     Args:
         settings: The arguments of the worker.
-
         clients: Make the calls.
-
         create_engine: Creates what runs handlers, which see in the event that the worker stops.
-
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
-
         journal: Remembers jobs.
-
         on_outcome: Called with each outcome, for a run of one poll; ``None`` for a run until `stop`.
     """
 
@@ -174,7 +169,6 @@ class Loop:
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: A poll has failed, and later polls would fail too.
-
             cp_thirdparty.exceptions.WorkerStuckError: No slot is left.
         """
         now = self._settings.clock()

@@ -35,23 +35,14 @@ class Poller:
 
     Args:
         settings: The arguments of the worker.
-
         clients: Make the calls.
-
         engine: Runs handlers.
-
         flow: Knows whether handlers can be started.
-
         writer: Writes the journal.
-
         recovery: The jobs of dead workers.
-
         slots: Where jobs are started.
-
         stopping: Set when the worker stops.
-
         hand_back: Called with an offer for which there is no room.
-
         note_end: Called when the thread ends.
     """
 

@@ -56,25 +56,15 @@ class Processing:
 
     Args:
         offer: The job.
-
         tokens: Looks client tokens up; ``None`` for jobs that have none.
-
         clients: Make the calls.
-
         create_engine: Creates what runs the handler, with an event that is set when the job is stopped.
-
         job_timeout: Seconds that the job may take after its claim.
-
         ends_at: When the process ends, by `time.monotonic`; ``None`` for no end.
-
         emitter: Emits the events.
-
         recorder: Writes the journal; ``None`` for none.
-
         hold: Returns for how many seconds no other worker can take the job over, as for `Steps`.
-
         entry: What the journal has of the job; ``None`` for a new one.
-
         for_report: Seconds before the end of the process that are kept for the report.
     """
 

@@ -43,16 +43,12 @@ class Recovery:
 
     Args:
         writer: Reads and writes the journal.
-
         emitter: Writes the log.
-
         keep_finished: Days for which finished jobs are kept; ``None`` without limit.
-
         clock: Returns the time in seconds.
 
     Attributes:
         interval: Seconds between two checks for jobs that a dead worker of the same journal has left.
-
         set_aside: Ids of the jobs that the journal cannot read.
     """
 
@@ -133,7 +129,6 @@ class Recovery:
 
         Args:
             offer: The job.
-
             since: When its claim was recorded, in seconds since 1970; ``None`` for now.
         """
         changed_at = time.time() if since is None else since

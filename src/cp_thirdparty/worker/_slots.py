@@ -20,9 +20,7 @@ class Slots:
 
     Args:
         size: The most jobs.
-
         work: Takes a job to its end, in a thread of a slot.
-
         emitter: Writes the log.
     """
 

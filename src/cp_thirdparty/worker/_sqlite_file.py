@@ -140,7 +140,6 @@ class SqliteFile:
 
         Args:
             statements: The statements and their parameters.
-
             is_synced: Whether the change must survive a power loss from now on.  Each change survives the end of its
                 process, and is on the disk as soon as a later one is.
 

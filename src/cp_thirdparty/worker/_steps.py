@@ -58,9 +58,7 @@ class Failed:
 
     Attributes:
         error: The last error.
-
         row: Its row of the failure policy.
-
         may_be_accepted: Whether CodePipeline may have accepted one of the attempts.
     """
 
@@ -81,13 +79,9 @@ class Steps:
 
     Attributes:
         clients: Make the calls.
-
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
-
         notify: Gets each event.
-
         hold: Confirms, as the last thing before a result is sent, that this worker still has the job.
-
         clock: Returns the time in seconds.
     """
 

@@ -99,25 +99,19 @@ class DynamoDBJournal:
 
     Args:
         table_name: The table; `dynamodb_table` describes it.
-
         client: An existing client of botocore or boto3 for DynamoDB; ``None`` for one with the region and the
             credentials of the environment and short timeouts.
-
         takeover_seconds: Seconds or a ``timedelta`` from the death of a worker until another one has its jobs.  A
             worker renews its lease twelve times in these seconds, and stops to report when it could not for half of
             them.
-
         keep_finished: Days or a ``timedelta`` after which DynamoDB's time to live deletes finished jobs, at least 0;
             ``None`` for never.  The worker's own ``keep_finished`` applies too.
-
         clock: Returns the time in seconds since 1970.
-
         timer: Returns the time in seconds, for the lease; ``None`` for a timer that also counts while the machine
             sleeps, where the system has one.
 
     Raises:
         TypeError: ``keep_finished`` is not a number.
-
         ValueError: A number is out of its range.
 
     .. versionadded:: 0.2.0
@@ -298,7 +292,6 @@ class DynamoDBJournal:
 
         Args:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
-
             limit: The most jobs to delete.
         """
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))

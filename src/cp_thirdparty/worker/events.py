@@ -74,16 +74,11 @@ class JobEvent:
 
     Attributes:
         name: What happened, as in the table.
-
         job_id: The id of the job.
-
         client_id: The client id of the customer.
-
         detail: More about the event, such as the name of an error's class; may be empty.  For ``"handler_failed"``: the
             class of the exception that decides the failure type, and its message if this library wrote it, on one line.
-
         seconds: For ``"reported"``: seconds from the offer of the job to its accepted result, in this worker.
-
         emitted_at: When it happened, in seconds since 1970 (``time.time``).
 
             .. versionadded:: 0.2.0

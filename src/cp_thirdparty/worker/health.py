@@ -29,26 +29,17 @@ class WorkerHealth:
 
     Attributes:
         state: Whether the worker runs, and whether it accepts jobs.
-
         in_flight: How many jobs of the worker have not ended.
-
         seconds_since_poll: Seconds since the last successful poll; ``None`` before the first.
-
         poll_error: Name of the error of the last poll; ``None`` if it was successful.
-
         oldest_unsent_result: Seconds for which the oldest result has waited for CodePipeline to accept it; ``None`` if
             no result waits.
-
         uncertain: Ids of the jobs whose ownership is unknown.  CodePipeline is asked about them every five minutes.
-
         undecodable: Ids of the jobs whose details could not be decoded since the start; at most the last 1,000.
-
         stalled: Ids of the claimed jobs that wait because of a failure that is yours to end, such as a client token
             that CodePipeline refuses.
-
         journal_error: Why the last access to the journal failed; ``None`` if it did not.  Until it works again, the
             worker requests only one job in each poll, and claims it only if the journal can be written.
-
         executor_error: Why the last handler could not be started, because no thread or no other process could be;
             ``None`` if it was.  While no other process can be started, the worker claims no more jobs; the claimed ones
             find out whether handlers can be started again.
@@ -61,15 +52,11 @@ class WorkerHealth:
             .. versionadded:: 0.2.0
 
         set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
-
         overdue: Ids of the jobs that have ended, but whose handlers still run.  Each uses a slot.
-
         free_slots: How many more jobs the worker can accept now.
-
         seconds_since_loop: Seconds since both threads of the worker, the one that polls and the one that watches times,
             have last gone on; ``None`` if it does not run.  A thread may wait for a call of CodePipeline until the
             deadline of its client, 60 seconds by default.
-
         dropped_events: How many events and log records were dropped since the worker was created, because ``on_event``
             or a handler of logs was too slow.
 

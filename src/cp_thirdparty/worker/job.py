@@ -44,17 +44,11 @@ class Job(Generic[_ConfigurationT_co]):
 
     Args:
         offer: What the poll brought.
-
         details: The service's description of the job.
-
         configuration: The action configuration as the partner's class.
-
         open_artifacts: Makes the artifact store at its first use.
-
         seconds_left: Seconds or a ``timedelta`` that the handler has.
-
         cancelled: Set when the result is no longer wanted.
-
         stopping: Set when the worker stops.
     """
 
@@ -117,14 +111,12 @@ class Job(Generic[_ConfigurationT_co]):
 
         Args:
             model: The class of the object in ``Continued(state=...)``.
-
             upgrade: Called with the version and the JSON object of a state whose version is not
                 ``model.__state_version__``.  It returns an object of the class, or a JSON object of its version.
 
         Raises:
             cp_thirdparty.exceptions.ContinuationStateError: The token was not made from a state, was changed, or has a
                 version or fields that the class does not have.
-
             TypeError: The class is not an attrs class, a dataclass or a pydantic model.
 
         .. versionadded:: 0.2.0
@@ -139,7 +131,6 @@ class Job(Generic[_ConfigurationT_co]):
 
         Raises:
             ImportError: The extra ``artifacts`` is not installed.
-
             cp_thirdparty.exceptions.CredentialsError: The job came without credentials for its artifacts.
         """
         with self._lock:

@@ -88,10 +88,8 @@ class JobScope:
 
     Attributes:
         region_name: AWS region of the client, such as ``"us-east-1"``.
-
         endpoint_url: URL of the CodePipeline endpoint that the client calls.  A slash at its end, a default port, a
             user name and upper case in its host are removed, so that each spelling is the same scope.
-
         action_type_id: The action type.
     """
 
@@ -107,28 +105,18 @@ class JournalEntry:
 
     Attributes:
         job: The job.
-
         scope: Which workers may take it over.  ``None`` for a job that version 0.1 recorded: before a worker acts on
             it, it must compare the action type in the job's details with its own.
-
         state: How far it has come.
-
         result: The result that is or was reported; ``None`` before there is one.
-
         may_be_accepted: Whether CodePipeline may have accepted the result.  ``False`` if each attempt to report it is
             known to have failed.
-
         outcome: How a finished job ended: ``"reported"``, ``"gone"`` or ``"ended by an operator"``; ``None`` before.
-
         crashes: How many times a worker died while the job ran alone.
-
         is_suspect: Whether a worker died while the job ran beside others, so that any of them may be the cause.
-
         is_owner_alive: Whether the worker that has the job is alive; ``None`` when no worker has it.
-
         claimed_at: When the job was first `JournalState.RUNNING`, in seconds since 1970; ``None`` before, and for jobs
             that version 0.1 recorded.
-
         changed_at: When the state last changed, in seconds since 1970.
     """
 
@@ -152,7 +140,6 @@ class SetAside:
 
     Attributes:
         job_id: Id of the job.
-
         problem: What is wrong.  It holds no value of the record.
     """
 
@@ -167,7 +154,6 @@ class Recovered:
 
     Attributes:
         entries: The jobs that are now the worker's.
-
         set_aside: The jobs of the worker's scope that cannot be read, and those whose scope cannot be read.
             `Journal.recover` returns them each time, until they are ended.
     """

@@ -91,28 +91,21 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
     Args:
         handler: A function, or an ``async def``, that does the work of one job.  It must be importable by its name.
-
         configuration: The partner's class for the action configuration; ``None`` for the strings.  If the action has
             user parameters that are a JSON object, its members count as values of the configuration.
-
         connect: Creates the client that reports results, such as a `cp_thirdparty.CustomJobClient`.  It is called at
             the first event of an invoke action, and again when the AWS credentials are refused.  ``None`` for one whose
             timeouts are 2 seconds to connect and 3 seconds to read, so that a report is tried more than once.
-
         report_seconds: Seconds or a ``timedelta`` of the function's time that are kept for the report, at most half of
             what is left.
-
         artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
-
         journal: Creates a journal that all environments of the function share; it is called at the first event.  With
             it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
             reported.  ``None`` for no journal.
-
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
 
     Raises:
         TypeError: An argument has a wrong type, cannot be called with what it gets, or cannot go to another process.
-
         ValueError: ``report_seconds`` is out of its range: more than 0 and at most 1,000,000.
 
     .. versionadded:: 0.2.0
@@ -183,7 +176,6 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
         Args:
             event: The event.  It has secrets: do not log it.
-
             context: The context of the invocation, whose ``get_remaining_time_in_millis()`` is the time that is left.
                 An object without it has 900 seconds.
 
@@ -192,7 +184,6 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
-
             Exception: What ``connect`` raised.  The handler was not called.
         """
         seconds_left = _read_seconds(context)

@@ -19,9 +19,7 @@ class Reported:
 
     Attributes:
         job: The job.
-
         result: The reported result.
-
         is_confirmed: ``False`` if a response was lost, and CodePipeline then responded that the job has a result: it
             is most probably this one.
     """
@@ -50,7 +48,6 @@ class Gone:
 
     Attributes:
         job: The job.
-
         error: Name of the last error, the status of the job, or why it ended.
     """
 
@@ -65,9 +62,7 @@ class Rejected:
 
     Attributes:
         job: The job.
-
         reason: Why, such as ``"no client token"``.  It holds no value.
-
         error: Name of the error that is the cause, or ``None``.
     """
 
@@ -113,7 +108,6 @@ class Released:
 
     Attributes:
         job: The job.
-
         error: Name of the last error, or why this worker does not continue.
 
     .. versionadded:: 0.2.0
@@ -133,9 +127,7 @@ class Unsent:
 
     Attributes:
         job: The job.
-
         result: The result to report.
-
         error: Name of the last error.
     """
 

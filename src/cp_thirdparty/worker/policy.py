@@ -37,9 +37,7 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
 
     Args:
         action_type_id: The action type of the worker.
-
         region: The AWS region of the action type, such as ``"us-east-1"``.
-
         account: The 12 digits of the AWS account that the action type is registered in.
 
     Returns:
@@ -76,9 +74,7 @@ def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, A
 
     Args:
         table_name: The table of the journal.
-
         region: The AWS region of the table, such as ``"us-east-1"``.
-
         account: The 12 digits of the AWS account of the table.
 
     Returns:

@@ -45,21 +45,14 @@ class JobProcessor(Generic[_ConfigurationT]):
     Args:
         connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or a `cp_thirdparty.CustomJobClient`.  It is called
             twice, at the first use: for a client that reads and one that reports.
-
         handler: A function, or an ``async def``, that does the work of one job.
-
         configuration: The partner's class for the action configuration, or ``None`` to get the service's strings.
-
         client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
-
         job_timeout: Seconds or a ``timedelta`` that a handler has; ``None`` for 3,300, or 85,000 for jobs of custom
             actions.
-
         artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
-
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
             of its own.  It may block or raise; `process` waits at most 2 seconds for it before it returns.
-
         metrics: Counts each event in the thread of its job, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  A processor has no health and no
             journal, so it calls only ``record``.
@@ -69,7 +62,6 @@ class JobProcessor(Generic[_ConfigurationT]):
     Raises:
         TypeError: An argument has a wrong type, a callable does not take what it is called with, or a field of the
             configuration class has a type that `cp_thirdparty.structure_configuration` does not read.
-
         ValueError: ``job_timeout`` is out of its range: more than 0 and at most 1,000,000.
     """
 
@@ -170,7 +162,6 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Args:
             job: A job of a poll.
-
             seconds_left: Seconds or a ``timedelta`` until this process ends, such as a Lambda invocation's
                 ``context.get_remaining_time_in_millis() / 1000``; ``None`` for no end.  With less than a second left,
                 the job is handed back.  Half a second before the end, the deadline of the handler is over: a coroutine
@@ -182,11 +173,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
-
             TypeError: The job is of the other kind.
-
             RuntimeError: An event loop runs in this thread, and the handler is asynchronous: await `process_async`.
-
             KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
         """
         self._refuse_in_loop("process_async")
@@ -207,7 +195,6 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Args:
             job: A job of a poll.
-
             seconds_left: As for `process`.  A function that does not end in time is left in its thread, and the job is
                 reported as failed.
 
@@ -216,11 +203,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
-
             TypeError: The job is of the other kind.
-
             asyncio.CancelledError: The awaiting task was cancelled.
-
             KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
 
         .. versionadded:: 0.2.0
@@ -239,9 +223,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Args:
             action_type_id: The action type.
-
             max_batch_size: The most jobs, at least 1.
-
             seconds_left: As for `process`, for the poll and all its jobs.  Jobs for which no time is left are handed
                 back.  With less than a second left there is no poll, and no outcome.
 
@@ -250,7 +232,6 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or did not end in time.
-
             RuntimeError: An event loop runs in this thread, and the handler is asynchronous: use `poll_async`.
         """
         self._refuse_in_loop("poll_async")
@@ -266,9 +247,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Args:
             action_type_id: The action type.
-
             max_batch_size: The most jobs, at least 1.
-
             seconds_left: As for `poll`.
 
         Yields:
@@ -276,7 +255,6 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or did not end in time.
-
             asyncio.CancelledError: The awaiting task was cancelled.
 
         .. versionadded:: 0.2.0

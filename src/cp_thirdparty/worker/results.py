@@ -54,9 +54,7 @@ class Succeeded:
 
     Attributes:
         current_revision: The revision that the job has produced.
-
         execution_details: What the customer's console shows.
-
         output_variables: Values by name that later actions of the pipeline can use; for custom actions only.  They are
             not treated as secrets.  Names have letters, digits, ``@``, ``-`` and ``_``; names and values have at most
             122,880 bytes together.
@@ -65,7 +63,6 @@ class Succeeded:
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The output variables break a limit of the service.
-
         TypeError: A part has a wrong type.
     """
 
@@ -83,19 +80,16 @@ class Continued:
 
     Args:
         continuation_token: What the next job needs to go on, 1 to 2,048 characters.  It is not treated as a secret.
-
         state: An object in place of the token: of an attrs class, a dataclass or a pydantic model.  `Job.state` of the
             next job returns it.  Its token is JSON; the class attribute ``__state_version__`` (default: 1) is in it.
 
             .. versionadded:: 0.2.0
 
         current_revision: The revision that the job has produced.
-
         execution_details: What the customer's console shows.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The token, or that of the state, breaks a limit of the service.
-
         TypeError: A part has a wrong type, or the state cannot be written as JSON and read again, such as a secret.
     """
 
@@ -150,7 +144,6 @@ def accept_result(returned: object) -> Result:
 
     Raises:
         TypeError: It is not a result, or a part of it has a wrong type.
-
         cp_thirdparty.exceptions.InvalidRequestError: A field of a part has a wrong type.
     """
     if isinstance(returned, JobFailedError):  # it was meant to be raised

@@ -60,17 +60,11 @@ class Ran:
 
     Attributes:
         result: The result to report.
-
         failure: What failed in the handler, for the log; empty if nothing failed.
-
         error: Class and message of what failed, without its place.
-
         where: The place of what failed.
-
         was_interrupted: Whether Ctrl-C ended it.
-
         has_timed_out: Whether it was cancelled at its deadline, or because its result is no longer wanted.
-
         problems: What the end of the job left behind, for the log.  The worker writes it, because handlers of logs are
             the partner's code: here, they could delay the result.
     """
@@ -91,13 +85,9 @@ class Runner(Generic[_ConfigurationT]):
 
     Attributes:
         connect: Creates a client, for a runner in another process.
-
         handler: Does the work of a job.
-
         configuration: The class for the action configuration; ``None`` for the strings that CodePipeline returned.
-
         tokens: Returns client tokens by client id; ``None`` for jobs that have none.
-
         artifacts: Creates the artifact store of a job, or ``None`` for `ArtifactStore.for_job`.
     """
 
@@ -138,21 +128,13 @@ class Runner(Generic[_ConfigurationT]):
 
         Args:
             offer: The job.
-
             details: Its details.
-
             client: Reads the details again, for new artifact credentials.
-
             client_token: The token of its client; ``None`` if it has none.
-
             seconds_left: Seconds that the handler has.  A coroutine is cancelled when they are over.
-
             cancelled: Set when the result is no longer wanted.
-
             coroutines: Runs the coroutine of an asynchronous handler.
-
             stopping: Set when the worker stops.
-
             patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
         """
         process_id = os.getpid()
@@ -285,9 +267,7 @@ class NotStarted:
 
     Attributes:
         error: The error if it is one of this library, which can be pickled, or ``None``.
-
         error_name: Name of its class.
-
         is_initialised: Whether the process has the handler and a client.  If not, it can run no job at all.
     """
 
@@ -315,13 +295,9 @@ def run_in_executor(
 
     Args:
         runner: A pickled `Runner`.
-
         offer: The job, already acknowledged.
-
         deadline: When the job times out, in seconds since 1970.
-
         may_begin: Called just before the handler; ``False`` if the worker does not want the job any more.
-
         stopping: Set when the worker stops; ``None`` if this process does not learn it.
 
     Returns:

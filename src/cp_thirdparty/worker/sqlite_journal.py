@@ -78,7 +78,6 @@ class SqliteJournal:
     Args:
         path: The file.  It is created if it is missing, but its directory is not.  A relative path is made absolute
             at once.
-
         clock: Returns the time in seconds since 1970.
 
     Raises:
@@ -154,9 +153,7 @@ class SqliteJournal:
 
         Args:
             job_id: The job's id.
-
             crashes: How many times a worker died while the job ran alone.
-
             is_suspect: Whether a worker died while the job ran beside others.
             is_alone: Whether the handler of this job runs now and no other one does.
 
@@ -174,9 +171,7 @@ class SqliteJournal:
 
         Args:
             job_id: The job's id.
-
             result: The result.
-
             may_be_accepted: ``False`` if each attempt to report it is known to have failed.
 
         Raises:
@@ -209,7 +204,6 @@ class SqliteJournal:
 
         Args:
             job_id: The job's id.
-
             has_begun: ``False`` if the handler of a `JournalState.RUNNING` job never ran.
 
         Raises:
@@ -252,7 +246,6 @@ class SqliteJournal:
 
         Args:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
-
             limit: The most jobs to delete.
 
         Raises:

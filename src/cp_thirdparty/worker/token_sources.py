@@ -82,13 +82,9 @@ class SecretsManagerTokens:
 
     Args:
         prefix: What the name of each secret begins with; the client id follows.
-
         region_name: AWS region of the secrets; default: that of the environment or the profile.
-
         endpoint_url: URL of another endpoint, such as a VPC endpoint.
-
         keep: Seconds or a ``timedelta`` for which a token is kept, at least 0.
-
         clock: Returns the time in seconds.
 
     Raises:
