@@ -61,7 +61,7 @@ def test_a_complete_action(action: Action, capsys: pytest.CaptureFixture[str], m
         nonce = _json(capsys, DETAILS, *job, "--query", "jobDetails.nonce")
         assert _json(capsys, "acknowledge-third-party-job", *job, "--nonce", nonce) == {"status": "InProgress"}
         assert _json(capsys, "put-third-party-job-success-result", *job, *arguments) is None
-        assert action.status == result
+        assert action.status == JobStatus(result)
     assert action.jobs[0].continuation_token is None
     assert action.jobs[1].continuation_token == "run-1"
     assert "half, way" in repr(action.jobs[0].result)
