@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.command_line import DETAILS, command, program
 
-from cp_thirdparty import ActionTypeId
+from cp_thirdparty import ActionTypeId, JobStatus
 from cp_thirdparty.testing import Action, LocalCodePipeline
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
