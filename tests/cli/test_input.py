@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.command_line import DETAILS, command, program
 
-from cp_thirdparty import ActionTypeId
+from cp_thirdparty import ActionTypeId, JobStatus
 from cp_thirdparty.testing import Action, LocalCodePipeline
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -61,7 +61,7 @@ def test_a_complete_action(action: Action, capsys: pytest.CaptureFixture[str], m
         nonce = _json(capsys, DETAILS, *job, "--query", "jobDetails.nonce")
         assert _json(capsys, "acknowledge-third-party-job", *job, "--nonce", nonce) == {"status": "InProgress"}
         assert _json(capsys, "put-third-party-job-success-result", *job, *arguments) is None
-        assert action.status == result
+        assert action.status == JobStatus(result)
     assert action.jobs[0].continuation_token is None
     assert action.jobs[1].continuation_token == "run-1"
     assert "half, way" in repr(action.jobs[0].result)

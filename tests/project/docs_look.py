@@ -12,7 +12,7 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -120,12 +120,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the name of the base class
         """Log nothing."""
 
 
 @contextmanager
-def _open_browser(address: str, profile: Path) -> Iterator[None]:
+def _open_browser(address: str, profile: Path) -> Generator[None, None, None]:
     assert notebooks.CHROMIUM is not None
     flags = [*notebooks._FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "--window-size=1400,2100"]
     with subprocess.Popen(

@@ -31,7 +31,15 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import (
+    FailureDetails,
+    FailureType,
+    JobStatus,
+    JobWorker,
+    Succeeded,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.artifacts._temporary import sweep
 from cp_thirdparty.exceptions import JobNotFoundException, TransportError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success
@@ -94,7 +102,7 @@ def test_every_result_crosses(service: LocalCodePipeline, handler: Any, status: 
     """A continuation goes on, and a failure keeps its words."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(_worker(service, handler)):
-        until(lambda: action.status == status)
+        until(lambda: action.status == JobStatus(status))
 
 
 def test_a_process_that_dies_fails_its_job(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:

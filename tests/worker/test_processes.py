@@ -22,7 +22,7 @@ import pytest
 from support import handlers
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, SharedJournal, running, until
 
-from cp_thirdparty import FailureDetails, FailureType, JobWorker, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import FailureDetails, FailureType, JobStatus, JobWorker, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock, Success
 from cp_thirdparty.testing._wire import Response
 from cp_thirdparty.worker import (
@@ -72,7 +72,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _count(actions: list[Action], status: str) -> int:
-    return sum(action.status == status for action in actions)
+    return sum(action.status == JobStatus(status) for action in actions)
 
 
 def _is_alive(process_id: int) -> bool:

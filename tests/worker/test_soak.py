@@ -13,6 +13,7 @@ from long.kills import kills
 from long.restarts import restarts
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Before, until
 
+from cp_thirdparty import JobStatus
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.worker import JournalState, SqliteJournal
 
@@ -154,7 +155,7 @@ def test_sigterm_drains_or_hands_back(
 
     service.faults.add(operation_name, Before(stop))
     assert child.wait(60) == 0
-    assert action.status == status
+    assert action.status == JobStatus(status)
     assert set(_states(journal).values()) <= {JournalState.DONE}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 __all__ = ["MAX_SECONDS", "read_days", "read_seconds", "seconds_rule", "to_seconds"]
 
@@ -32,12 +32,12 @@ def to_seconds(duration: Any) -> Any:
 
 def seconds_rule(value: Any, *, is_optional: bool = True) -> str | None:
     """Return the rule that a number of seconds breaks; ``None``, where it may be given, is for no limit."""
-    if (value is None and is_optional) or (_is_number(value) and 0 < value <= MAX_SECONDS):
+    if value is None and is_optional:
         return None
     other = is_optional * ", or None for no limit"
     if not _is_number(value):
         return f"must be a number of seconds or a timedelta{other}"
-    return f"must be more than 0 and at most {MAX_SECONDS:,} seconds{other}"
+    return None if 0 < value <= MAX_SECONDS else f"must be more than 0 and at most {MAX_SECONDS:,} seconds{other}"
 
 
 def read_seconds(name: str, duration: Any, *, least: float | None = None, most: float = MAX_SECONDS) -> float:
@@ -58,9 +58,9 @@ def read_seconds(name: str, duration: Any, *, least: float | None = None, most: 
 
         ValueError: It is out of its range.
     """
-    seconds: float = to_seconds(duration)
+    seconds: Any = to_seconds(duration)
     _check(name, seconds, "seconds", least=least, most=most)
-    return seconds
+    return seconds  # type: ignore[no-any-return] # it was checked
 
 
 def read_days(name: str, duration: Any) -> float | None:
@@ -88,5 +88,5 @@ def _check(name: str, value: Any, unit: str, *, least: float | None, most: float
         raise ValueError(f"{name}: must be {start}{end} {unit}{other}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

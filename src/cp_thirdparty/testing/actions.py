@@ -126,7 +126,7 @@ class Action:
         Args:
             status: The status to wait for; ``None`` waits until the action has ended.
             until: Called with the action after each change, until it returns something true; in place of a status.
-            timeout: Real seconds to wait at most.
+            timeout: Real seconds, or a ``timedelta``, to wait at most.
 
         Returns:
             The status at the end.
@@ -138,23 +138,24 @@ class Action:
         """
         if status is not None and (until is not None or not JobStatus(status).is_known):
             raise ValueError("status: must be a status of the service, and not together with until")
+        wanted = None if status is None else JobStatus(status)
         timeout = read_seconds("timeout", timeout, least=-MAX_SECONDS)
         give_up = time.monotonic() + timeout
         while True:
             version = self._states.version
-            if self._is_reached(status, until):
+            if self._is_reached(wanted, until):
                 return self.status
             left = give_up - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"after {timeout:g} seconds the action is {self.status}")
             self._states.wait_for_change(self, version, left)
 
-    def _is_reached(self, status: str | None, until: Callable[[Action], object] | None) -> bool:
+    def _is_reached(self, status: JobStatus | None, until: Callable[[Action], object] | None) -> bool:
         if until is not None:
             return bool(until(self))
         now = self.status
         if status is not None and now in _ENDED and now != status:
-            raise RuntimeError(f"the action has ended as {now} and will not be {JobStatus(status)}")
+            raise RuntimeError(f"the action has ended as {now} and will not be {status}")
         return now in _ENDED if status is None else now == status
 
     def __repr__(self) -> str:
