@@ -138,8 +138,9 @@ def test_a_journal_that_hangs_ends_with_the_grace(
     until(lambda: method != "claim" or not list(journal.jobs()))
 
 
+@pytest.mark.parametrize("raises", [False, True])
 def test_a_claim_that_is_refused_too_late_withdraws_nothing(
-    service: LocalCodePipeline, hang: Callable[..., Hanging]
+    service: LocalCodePipeline, hang: Callable[..., Hanging], *, raises: bool
 ) -> None:
     """The row belongs to another worker."""
     journal, hanging = _hanging_journal(hang, "claim")
@@ -151,6 +152,8 @@ def test_a_claim_that_is_refused_too_late_withdraws_nothing(
         it.join()
     with service.client() as client:
         assert hanging.function(ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id), scope_of(client))
+    if raises:
+        hanging.function = next  # which raises for what a claim is called with
     hanging.release.set()
     until(lambda: all(thread.name != "cp-thirdparty-journal" for thread in threading.enumerate()))
     assert len(list(journal.jobs())) == 1
