@@ -34,6 +34,7 @@ from cp_thirdparty.worker import (
     Journal,
     WorkerHealth,
     _bounded_calls,
+    _clients,
     _journal_writer,
     _loop,
     _recovery,
@@ -56,7 +57,7 @@ def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.05)
     monkeypatch.setattr(_bounded_calls, "_TICK", 0.01)
     monkeypatch.setattr(worker_module, "_START_SECONDS", 0.05)
-    monkeypatch.setattr(worker_module, "_CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(_clients, "_CLOSE_SECONDS", 0.05)
 
 
 class _Refuses(Executor):
