@@ -186,7 +186,7 @@ def _role(*behaviours: Behaviour, **settings: Any) -> Arrange:
     """Return an origin that responds well, and a profile whose role STS returns as the behaviours require."""
 
     def arrange(network: Network) -> None:
-        _http(net.answer(net.http(net.GOOD)), **settings)(network)
+        _http(net.respond(net.http(net.GOOD)), **settings)(network)
         port = network.stack.enter_context(Server(*behaviours)).port if behaviours else _closed_port()
         net.use_role(network.folder, network.monkeypatch, port)
         network.session = lambda kind: both.profile_session(kind, "partner")
@@ -207,7 +207,7 @@ def _hook(event: str, arrange: Arrange) -> Arrange:
     return hooked
 
 
-_GOOD = net.answer(net.http(net.GOOD))
+_GOOD = net.respond(net.http(net.GOOD))
 _PAGE = net.http(b"<html>hello</html>", headers="")
 _BY_OPERATION = "by operation"
 _SOON = 1.5  # seconds; enough to send a request on a busy machine
@@ -290,7 +290,7 @@ _ROWS: dict[str, Row] = {
     "origin resets behind a forwarding proxy": _sent_row(_proxy(net.forward, _http(net.reset_after_request))),
     "deadline at a forwarding proxy": _sent_row(_proxy(net.stall_after_request, _http(_GOOD), deadline=_SOON)),
     "forwarding proxy requires a password": _responded_row(
-        _proxy(net.answer(net.http(b"", status="407 Proxy Authentication Required", headers="")), _http(_GOOD))
+        _proxy(net.respond(net.http(b"", status="407 Proxy Authentication Required", headers="")), _http(_GOOD))
     ),
     # the request and its response
     "closed without reading": _sent_row(_http(net.close_unread), is_seen=False),
@@ -311,18 +311,20 @@ _ROWS: dict[str, Row] = {
     "deadline before the response": _sent_row(_https(net.stall_after_request, deadline=_SOON)),
     "deadline in the body": _sent_row(_https(net.drip, deadline=_SOON)),
     # responses
-    "page": _responded_row(_https(net.answer(_PAGE))),
-    "page of a gateway": _responded_row(_http(net.answer(net.http(b"<html>", status="502 Bad Gateway", headers="")))),
+    "page": _responded_row(_https(net.respond(_PAGE))),
+    "page of a gateway": _responded_row(_http(net.respond(net.http(b"<html>", status="502 Bad Gateway", headers="")))),
     "redirect": _responded_row(
-        _http(net.answer(net.http(b"", status="302 Found", headers="Location: http://127.0.0.1:9/\r\n")))
+        _http(net.respond(net.http(b"", status="302 Found", headers="Location: http://127.0.0.1:9/\r\n")))
     ),
-    "throttled": _responded_row(_http(net.answer(net.service_error("ThrottlingException"))), ThrottledError, safe=True),
-    "500": _responded_row(_http(net.answer(net.service_error("InternalFailure", "500 Oops"))), ServiceError),
+    "throttled": _responded_row(
+        _http(net.respond(net.service_error("ThrottlingException"))), ThrottledError, safe=True
+    ),
+    "500": _responded_row(_http(net.respond(net.service_error("InternalFailure", "500 Oops"))), ServiceError),
     "lost race": _responded_row(
-        _http(net.answer(net.service_error("InvalidNonceException"))), InvalidNonceException, safe=False
+        _http(net.respond(net.service_error("InvalidNonceException"))), InvalidNonceException, safe=False
     ),
     "result reported before": _responded_row(
-        _http(net.answer(net.service_error("InvalidJobStateException"))), InvalidJobStateException, safe=False
+        _http(net.respond(net.service_error("InvalidJobStateException"))), InvalidJobStateException, safe=False
     ),
     # credentials
     "no credentials": _lasting(_no_credentials, CredentialsError),
@@ -422,8 +424,8 @@ def test_the_table_is_large_enough() -> None:
 # --- resending
 
 
-_THROTTLED = net.answer_once(net.service_error("ThrottlingException"))
-_BROKEN = net.answer_once(net.service_error("InternalFailure", "500 Oops"))
+_THROTTLED = net.respond_once(net.service_error("ThrottlingException"))
+_BROKEN = net.respond_once(net.service_error("InternalFailure", "500 Oops"))
 _EVERY, _SOME, _NONE = "every", "reads", "none"
 
 # What the first connection does, before one with a good response -> which operations are resent, and the attempts of
@@ -434,11 +436,11 @@ _RESENT: dict[str, tuple[Behaviour, str, int]] = {
     "another protocol": (net.speak_something_else, _NONE, 0),
     "throttled": (_tls(_THROTTLED), _EVERY, 2),
     "500": (_tls(_BROKEN), _SOME, 2),
-    "page": (_tls(net.answer_once(_PAGE)), _SOME, 2),
+    "page": (_tls(net.respond_once(_PAGE)), _SOME, 2),
     "closed after the request": (_tls(net.close_after_request), _SOME, 2),
     "reset after the request": (_tls(net.reset_after_request), _SOME, 2),
     "cut in the body": (_tls(net.cut_in_body), _SOME, 2),
-    "refused": (_tls(net.answer(net.service_error("InvalidJobStateException"))), _NONE, 1),
+    "refused": (_tls(net.respond(net.service_error("InvalidJobStateException"))), _NONE, 1),
 }
 
 

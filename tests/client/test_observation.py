@@ -54,7 +54,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server() -> Iterator[net.Server]:
     """Serve a status to every request."""
-    with net.Server(net.answer(net.http(_STATUS))) as server:
+    with net.Server(net.respond(net.http(_STATUS))) as server:
         yield server
 
 
@@ -124,7 +124,7 @@ def test_a_response_in_another_context_is_not_trusted(
     kind: str, response: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a success nor an error of the service was checked, and either may be of a second attempt."""
-    with net.Server(net.answer(response)) as server:
+    with net.Server(net.respond(response)) as server:
         client = both.create(kind, endpoint_url=_url(server), config=_ONCE)
         _run_elsewhere(kind, monkeypatch)
         error = _error(client)
@@ -356,7 +356,7 @@ def test_a_token_in_a_request_id_is_struck_out(token: str, request_id: str, expe
     """However the token or the request id is escaped; other request ids stay as they are."""
     seen: list[str | None] = []
     response = net.http({"status": "InProgress"}, headers=f"x-amzn-RequestId: {request_id}\r\n")
-    with net.Server(net.answer(response)) as server:
+    with net.Server(net.respond(response)) as server:
         settings: Any = {"region_name": "us-east-1", "endpoint_url": _url(server), "config": _ONCE}
         with ThirdPartyJobClient.create(on_call=lambda record: seen.append(record.request_id), **settings) as client:
             client.acknowledge_third_party_job("job-1", nonce="3", client_token=token)
@@ -365,7 +365,7 @@ def test_a_token_in_a_request_id_is_struck_out(token: str, request_id: str, expe
 
 def test_a_document_that_botocore_cannot_parse_is_checked_by_the_models() -> None:
     """Botocore's parser runs if it may log the response, and raises foreign errors for unexpected types."""
-    with net.Server(net.answer(net.http({"jobDetails": {"data": []}}))) as server:
+    with net.Server(net.respond(net.http({"jobDetails": {"data": []}}))) as server:
         settings: Any = {"region_name": "us-east-1", "endpoint_url": _url(server), "config": _ONCE}
         with ThirdPartyJobClient.create(wire_logs=True, **settings) as client, pytest.raises(ResponseDecodeError):
             client.get_third_party_job_details("job-1", client_token="token")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -145,14 +146,15 @@ def dynalite() -> Generator[str, None, None]:
         port = free.getsockname()[1]
     options = ("--host", "127.0.0.1", "--port", str(port), "--createTableMs", "1")
     command = [str(folder / "bin/node"), "--eval", _PROGRAM, str(program), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # A group of its own: this program of the wheel starts the real Node.js, which would outlive it.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "listening" in line, f"dynalite did not start: {line}"
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def dynalite_client(url: str, **settings: Any) -> Any:

@@ -174,7 +174,7 @@ class Server:
 # --- origins: what they do with a connection
 
 
-def answer(response: bytes) -> Behaviour:
+def respond(response: bytes) -> Behaviour:
     """Read requests, and respond to each in the same way."""
 
     def play(peer: Peer) -> None:
@@ -185,10 +185,10 @@ def answer(response: bytes) -> Behaviour:
     return play
 
 
-def answer_once(response: bytes) -> Behaviour:
+def respond_once(response: bytes) -> Behaviour:
     """Read a request, respond, and let the client make another connection for the next."""
     status, _, rest = response.partition(b"\r\n")
-    return answer(status + b"\r\nConnection: close\r\n" + rest)
+    return respond(status + b"\r\nConnection: close\r\n" + rest)
 
 
 def close_at_once(_: Peer) -> None:

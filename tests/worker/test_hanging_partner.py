@@ -34,6 +34,7 @@ from cp_thirdparty.worker import (
     Journal,
     WorkerHealth,
     _bounded_calls,
+    _clients,
     _journal_writer,
     _loop,
     _recovery,
@@ -56,7 +57,7 @@ def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.05)
     monkeypatch.setattr(_bounded_calls, "_TICK", 0.01)
     monkeypatch.setattr(worker_module, "_START_SECONDS", 0.05)
-    monkeypatch.setattr(worker_module, "_CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(_clients, "_CLOSE_SECONDS", 0.05)
 
 
 class _Refuses(Executor):
@@ -138,8 +139,9 @@ def test_a_journal_that_hangs_ends_with_the_grace(
     until(lambda: method != "claim" or not list(journal.jobs()))
 
 
+@pytest.mark.parametrize("raises", [False, True])
 def test_a_claim_that_is_refused_too_late_withdraws_nothing(
-    service: LocalCodePipeline, hang: Callable[..., Hanging]
+    service: LocalCodePipeline, hang: Callable[..., Hanging], *, raises: bool
 ) -> None:
     """The row belongs to another worker."""
     journal, hanging = _hanging_journal(hang, "claim")
@@ -151,6 +153,8 @@ def test_a_claim_that_is_refused_too_late_withdraws_nothing(
         it.join()
     with service.client() as client:
         assert hanging.function(ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id), scope_of(client))
+    if raises:
+        hanging.function = next  # which raises for what a claim is called with
     hanging.release.set()
     until(lambda: all(thread.name != "cp-thirdparty-journal" for thread in threading.enumerate()))
     assert len(list(journal.jobs())) == 1

@@ -132,7 +132,7 @@ def _close(_: Peer) -> None:
     """Close the connection."""
 
 
-def _cut(peer: Peer) -> None:
+def _cut_body(peer: Peer) -> None:
     peer.send(b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: 400\r\nConnection: close\r\n\r\n{")
 
 
@@ -142,7 +142,7 @@ _LOSSES: dict[str, Behaviour] = {
     "reset": lambda peer: peer.reset(),
     "TLS garbage": _garbage,
     "page of a gateway": _page,
-    "cut body": _cut,
+    "cut body": _cut_body,
     "500": lambda peer: peer.send(net.service_error("InternalFailure", "500 Oops")),
     "silence": lambda peer: peer.wait(),
 }

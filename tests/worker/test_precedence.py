@@ -53,12 +53,13 @@ from cp_thirdparty.worker import (
     Uncertain,
 )
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
-from cp_thirdparty.worker._bounded_calls import SafeClock
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, SafeClock
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._isolation import call_partner
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._kinds import THIRD_PARTY
 from cp_thirdparty.worker._steps import Steps
@@ -278,6 +279,14 @@ class _Disk(SharedJournal):
         self._owned.clear()
 
 
+class _DirectCalls(BoundedCalls):
+    """Makes calls in the thread of the job, whose life a death ends."""
+
+    def call(self, _seconds: float, function: Callable[[], Any], *_undo: Any) -> Any:
+        """Make a call."""
+        return call_partner(function)
+
+
 @attrs.define
 class _World:
     """A service with its customers, and all that the runs of a worker have done to them."""
@@ -330,7 +339,8 @@ class _World:
         """Run a worker process: it takes over what is left, polls once, and works on all that."""
         self.is_calm = is_calm
         ended = len(self.outcomes)
-        writer = JournalWriter(self.journal, scope_of(clients.reader), self.notify, self.emitter)
+        scope = scope_of(clients.reader)
+        writer = JournalWriter(self.journal, scope, self.notify, self.emitter, _DirectCalls("cp-thirdparty-journal"))
         flow = self._create_flow(clients, is_calm=is_calm)
         try:
             entries: dict[str, JournalEntry | None] = {}

@@ -55,7 +55,7 @@ def _operations(service: LocalCodePipeline) -> list[str | None]:
     return [record.operation_name for record in service.requests]
 
 
-def _bounded(work: Coroutine[Any, Any, _T]) -> _T:
+def _run_with_limit(work: Coroutine[Any, Any, _T]) -> _T:
     async def run() -> _T:
         return await asyncio.wait_for(work, 30)
 
@@ -87,7 +87,7 @@ def test_a_coroutine_runs_in_the_loop_of_the_caller(service: LocalCodePipeline) 
         return outcome, [asyncio.get_running_loop(), threading.current_thread(), "of the caller"]
 
     _, offer = _start(service)
-    outcome, expected = _bounded(run())
+    outcome, expected = _run_with_limit(run())
     assert outcome == Reported(job=offer, result=Succeeded())
     assert seen == expected
 
@@ -116,7 +116,7 @@ def test_a_function_runs_in_a_thread(service: LocalCodePipeline) -> None:
             task.cancel()
 
     _, offer = _start(service)
-    assert _bounded(run()) == Reported(job=offer, result=Succeeded())
+    assert _run_with_limit(run()) == Reported(job=offer, result=Succeeded())
     assert seen == [False, "of the caller"]
 
 
@@ -133,7 +133,7 @@ def test_many_jobs_leave_threads_to_their_handlers(service: LocalCodePipeline) -
         return await asyncio.gather(*(processor.process_async(offer) for offer in offers))
 
     offers = [_start(service)[1] for _ in range(3)]
-    assert [type(outcome) for outcome in _bounded(run())] == [Reported] * 3
+    assert [type(outcome) for outcome in _run_with_limit(run())] == [Reported] * 3
 
 
 def test_polling_processes_jobs_in_the_loop(service: LocalCodePipeline) -> None:
@@ -148,7 +148,7 @@ def test_polling_processes_jobs_in_the_loop(service: LocalCodePipeline) -> None:
         return [outcome async for outcome in processor.poll_async(ACTION_TYPE, max_batch_size=2, seconds_left=60)]
 
     actions = [_start(service)[0] for _ in range(3)]
-    assert [type(outcome) for outcome in _bounded(run())] == [Reported, Reported]
+    assert [type(outcome) for outcome in _run_with_limit(run())] == [Reported, Reported]
     assert [action.status for action in actions] == ["Succeeded", "Succeeded", "Queued"]
 
 
@@ -161,7 +161,7 @@ def test_what_connect_raises_is_raised(service: LocalCodePipeline) -> None:
     _, offer = _start(service)
     processor: JobProcessor[Any] = JobProcessor(connect, succeed, client_tokens=TOKENS)
     with pytest.raises(KeyError):
-        _bounded(processor.process_async(offer))
+        _run_with_limit(processor.process_async(offer))
 
 
 def test_a_mistake_of_the_library_is_raised(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_a_mistake_of_the_library_is_raised(service: LocalCodePipeline, monkeypa
     monkeypatch.setattr("cp_thirdparty.worker._flow.Flow.work", fail)
     _, offer = _start(service)
     with pytest.raises(AssertionError, match="a mistake"):
-        _bounded(_processor(service).process_async(offer))
+        _run_with_limit(_processor(service).process_async(offer))
 
 
 # --- what blocks a loop is refused
@@ -194,7 +194,7 @@ def test_a_coroutine_is_refused_before_the_claim(service: LocalCodePipeline) -> 
             processor.poll(ACTION_TYPE)
 
     action, offer = _start(service)
-    _bounded(run())
+    _run_with_limit(run())
     assert _operations(service) == []
     assert action.status == "Queued"
 
@@ -211,7 +211,7 @@ def test_other_handlers_may_block_a_loop(service: LocalCodePipeline, handler: An
         return _processor(service, handler).process(offer)
 
     _, offer = _start(service)
-    assert _bounded(run()) == Reported(job=offer, result=Succeeded())
+    assert _run_with_limit(run()) == Reported(job=offer, result=Succeeded())
 
 
 def test_without_a_loop_coroutines_share_one(service: LocalCodePipeline) -> None:
@@ -263,7 +263,7 @@ def test_a_job_whose_task_is_cancelled_is_reported(service: LocalCodePipeline) -
         steps.append(action.status)
 
     action, offer = _start(service)
-    _bounded(run())
+    _run_with_limit(run())
     assert steps == ["began", "cleaned up", "Failed"]
     assert isinstance(action.result, FailureDetails)
     assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
@@ -285,7 +285,7 @@ def test_a_function_whose_task_is_cancelled_is_left(
         return Succeeded()
 
     action, offer = _start(service)
-    _bounded(_cancel(_processor(service, handle).process_async(offer), began.is_set))
+    _run_with_limit(_cancel(_processor(service, handle).process_async(offer), began.is_set))
     assert action.status == "Failed"
     release.set()
     until(lambda: bool(cancelled))
@@ -306,7 +306,7 @@ def test_a_job_whose_task_is_cancelled_before_its_claim_is_not_claimed(service: 
 
     service.faults.add(_DETAILS, Before(hold))
     _, offer = _start(service)
-    _bounded(run())
+    _run_with_limit(run())
     assert [event.name for event in events] == ["handed_back"]
     assert _ACKNOWLEDGE not in _operations(service)
 
@@ -317,7 +317,7 @@ def test_retries_of_an_unclaimed_job_end_with_its_task(service: LocalCodePipelin
     service.faults.add(_ACKNOWLEDGE, ServerError(), times=None)
     _, offer = _start(service)
     processor = _processor(service, on_event=lambda event: events.append(event.name))
-    _bounded(_cancel(processor.process_async(offer), lambda: "call_failed" in events))
+    _run_with_limit(_cancel(processor.process_async(offer), lambda: "call_failed" in events))
     assert events[-1] == "uncertain"
 
 
@@ -335,7 +335,7 @@ def test_a_job_whose_task_is_cancelled_in_its_claim_is_reported(service: LocalCo
 
     service.faults.add(_ACKNOWLEDGE, Before(hold))
     action, offer = _start(service)
-    _bounded(run())
+    _run_with_limit(run())
     assert isinstance(action.result, FailureDetails)
     assert action.result.message == "The action's worker was stopped."
 
@@ -354,7 +354,7 @@ def test_the_last_reports_have_an_end(service: LocalCodePipeline, monkeypatch: p
     service.faults.add(_FAILURE, ServerError(), times=None)
     _, offer = _start(service)
     processor = _processor(service, handle, on_event=lambda event: outcomes.append(event.name))
-    _bounded(_cancel(processor.process_async(offer), began.is_set))
+    _run_with_limit(_cancel(processor.process_async(offer), began.is_set))
     until(lambda: outcomes[-1] == "unsent")
 
 
@@ -386,7 +386,7 @@ def test_a_second_cancellation_leaves_the_report_to_its_thread(service: LocalCod
 
     service.faults.add(_FAILURE, Before(hold))
     action, offer = _start(service)
-    _bounded(run())
+    _run_with_limit(run())
     until(lambda: action.status == "Failed")
 
 
@@ -416,7 +416,7 @@ def test_a_coroutine_without_time_is_cancelled(
     _, offer = _start(service)
     began_at = time.monotonic()
     if is_async:
-        outcome = _bounded(processor.process_async(offer, seconds_left=seconds_left))
+        outcome = _run_with_limit(processor.process_async(offer, seconds_left=seconds_left))
     else:
         outcome = processor.process(offer, seconds_left=seconds_left)
     assert time.monotonic() - began_at < 10
@@ -437,7 +437,7 @@ def test_a_function_that_takes_too_long_is_left(
         return Succeeded()
 
     _, offer = _start(service)
-    outcome = _bounded(_processor(service, handle, **settings).process_async(offer, seconds_left=seconds_left))
+    outcome = _run_with_limit(_processor(service, handle, **settings).process_async(offer, seconds_left=seconds_left))
     release.set()
     assert isinstance(outcome, Reported)
     assert isinstance(outcome.result, FailureDetails)
@@ -461,7 +461,7 @@ def test_a_result_at_the_last_moment_counts(service: LocalCodePipeline, monkeypa
         return Succeeded()
 
     _, offer = _start(service)
-    outcome = _bounded(_processor(service, handle, job_timeout=0.3).process_async(offer))
+    outcome = _run_with_limit(_processor(service, handle, job_timeout=0.3).process_async(offer))
     assert outcome == Reported(job=offer, result=Succeeded())
 
 

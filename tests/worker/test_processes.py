@@ -336,7 +336,6 @@ def test_a_start_that_hangs_stops_claims(
     service: LocalCodePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Health has the reason, the process is killed, and the job is left to another worker: it never began."""
-    monkeypatch.setattr(_processes, "_START_SECONDS", 0.3)
     # The stop comes between two starts.
     monkeypatch.setattr("cp_thirdparty.worker._flow.pauses", lambda: repeat(60.0))
     journal = SharedJournal()
@@ -344,9 +343,10 @@ def test_a_start_that_hangs_stops_claims(
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
     worker = _worker(service, handlers.tell_process, 1, connect=connect, journal=journal, grace=0)
     with running(worker) as it:
+        until((tmp_path / "begun").exists)
+        monkeypatch.setattr(_processes, "_START_SECONDS", 0.3)
         until(lambda: bool(worker.health().stalled))
         assert worker.health().executor_error == "the handler did not begin within 0 seconds"
-        until((tmp_path / "begun").exists)
         assert sorted(action.status for action in actions) == ["InProgress", "Queued"]
     assert it.is_clean is False
     until(lambda: not any(_is_alive(int(line)) for line in _read_lines(tmp_path / "begun")))

@@ -225,7 +225,7 @@ def test_a_correct_result_is_accepted_as_it_is(result: Result) -> None:
     assert type(accepted) is type(result)
 
 
-def _unchecked(model: type[Any], **fields: Any) -> Any:
+def _create_unchecked(model: type[Any], **fields: Any) -> Any:
     """Create a model without its constructor."""
     made: Any = object.__new__(model)
     for name in attrs.fields_dict(model):
@@ -244,20 +244,20 @@ _NO_RESULT = "a handler must return Succeeded, Continued or FailureDetails, not"
         (Succeeded, f"{_NO_RESULT} type"),
         (FailureType.JOB_FAILED, f"{_NO_RESULT} FailureType"),
         (
-            _unchecked(Succeeded, execution_details={"summary": "x"}),
+            _create_unchecked(Succeeded, execution_details={"summary": "x"}),
             "Succeeded: execution_details must be of type ExecutionDetails or None, not dict",
         ),
         (
-            _unchecked(Succeeded, execution_details=_unchecked(ExecutionDetails, percent_complete=5.5)),
+            _create_unchecked(Succeeded, execution_details=_create_unchecked(ExecutionDetails, percent_complete=5.5)),
             "percent_complete: must be an int",
         ),
         (
-            _unchecked(Succeeded, current_revision=_unchecked(CurrentRevision, revision=7)),
+            _create_unchecked(Succeeded, current_revision=_create_unchecked(CurrentRevision, revision=7)),
             "revision: must be a str",
         ),
-        (_unchecked(Continued, continuation_token=7), "continuation_token: must be a str"),
-        (_unchecked(FailureDetails, type="JobFailed", message="m"), "type: must be a FailureType"),
-        (_unchecked(FailureDetails, type=FailureType.JOB_FAILED, message=7), "message: must be a str"),
+        (_create_unchecked(Continued, continuation_token=7), "continuation_token: must be a str"),
+        (_create_unchecked(FailureDetails, type="JobFailed", message="m"), "type: must be a FailureType"),
+        (_create_unchecked(FailureDetails, type=FailureType.JOB_FAILED, message=7), "message: must be a str"),
     ],
 )
 def test_what_is_not_a_result_is_refused_when_returned(returned: object, problem: str) -> None:

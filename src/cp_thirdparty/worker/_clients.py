@@ -10,17 +10,20 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from cp_thirdparty._core.call import now
 from cp_thirdparty._core.send import CALLS_END_AT, HIDDEN_RESULTS, Result
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, call_partner, end_copy, is_ctrl_c
+from cp_thirdparty.worker._isolation import Raised, call_for, call_partner, end_copy, is_ctrl_c
 from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, check_client
 
 _T = TypeVar("_T")
+
+# Seconds to close the clients.
+_CLOSE_SECONDS: Final = 2.0
 
 
 class Clients:
@@ -78,10 +81,11 @@ class Clients:
                 self._before, self._pair = self._pair, pair
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all of them; leave one that hangs."""
         with self._lock:
             self._is_closed = True
-            _close((*self._before, *self._pair))
+            clients = (*self._before, *self._pair)
+        call_for(_CLOSE_SECONDS, _close, clients)
 
     def call(self, method: Callable[..., _T], *args: Any, **parameters: Any) -> _T | ThirdPartyError:
         """

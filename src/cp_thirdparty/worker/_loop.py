@@ -44,6 +44,18 @@ _LEAST_SECONDS: Final = 300.0
 
 _REMEMBERED: Final = 1000
 
+# The health of a worker that does not run.
+STOPPED_HEALTH: Final = WorkerHealth(
+    state="stopped",
+    in_flight=0,
+    seconds_since_poll=None,
+    poll_error=None,
+    oldest_unsent_result=None,
+    uncertain=(),
+    undecodable=(),
+    overdue=(),
+)
+
 
 class Loop:
     """

@@ -182,13 +182,13 @@ class ProcessEngine(OtherProcessEngine):
             child.start()
         except RuntimeError as failure:  # the system has no thread left
             return self._starts.note_failure(job, type(failure).__name__)
-        begins_until = time.monotonic() + _START_SECONDS
+        started_at = time.monotonic()
         while not child.ended.wait(_TICK):
             if self._stopping.is_set():
                 child.send_stop()
             if job.cancelled.is_set() or child.is_withdrawn:
                 break
-            if not child.has_begun and time.monotonic() >= begins_until and child.withdraw():
+            if not child.has_begun and time.monotonic() - started_at >= _START_SECONDS and child.withdraw():
                 return self._starts.note_failure(job, f"the handler did not begin within {_START_SECONDS:.0f} seconds")
         if child.is_withdrawn:
             return NotStartedError(WITHDRAWN)

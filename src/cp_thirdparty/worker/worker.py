@@ -35,9 +35,8 @@ from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned, SafeC
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
-from cp_thirdparty.worker._isolation import call_for
 from cp_thirdparty.worker._kinds import kind_of_type
-from cp_thirdparty.worker._loop import Loop
+from cp_thirdparty.worker._loop import STOPPED_HEALTH, Loop
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker.events import EventHook, WorkerMetrics
@@ -56,20 +55,6 @@ _TICK = 0.25
 
 # Seconds for `connect` and `executor` to return at the start of a worker that must stop.
 _START_SECONDS = 5.0
-
-# Seconds to close the clients.
-_CLOSE_SECONDS = 2.0
-
-_STOPPED = WorkerHealth(
-    state="stopped",
-    in_flight=0,
-    seconds_since_poll=None,
-    poll_error=None,
-    oldest_unsent_result=None,
-    uncertain=(),
-    undecodable=(),
-    overdue=(),
-)
 
 
 class JobWorker(Generic[_ConfigurationT]):
@@ -343,7 +328,9 @@ class JobWorker(Generic[_ConfigurationT]):
                 End the process: its threads do not keep it from that.
             RuntimeError: The worker runs already.
         """
-        previous = {number: signal.signal(number, self._count_stop) for number in _SIGNALS} if handle_signals else {}
+        previous = (
+            {number: signal.signal(number, lambda *_: self.stop()) for number in _SIGNALS} if handle_signals else {}
+        )
         try:
             return self._run(polls=None, on_outcome=None)
         finally:
@@ -409,27 +396,23 @@ class JobWorker(Generic[_ConfigurationT]):
         """Return the worker's health."""
         loop = self._loop
         if loop is None:
-            return attrs.evolve(_STOPPED, dropped_events=self._settings.emitter.dropped)
+            return attrs.evolve(STOPPED_HEALTH, dropped_events=self._settings.emitter.dropped)
         return loop.health()
 
     def __repr__(self) -> str:
         state = "stopped" if self._loop is None else "running"  # health() could wait for a lock
         return f"JobWorker({self._settings.action_type_id!r}, {state})"
 
-    def _count_stop(self, _number: int, _frame: object) -> None:
-        self.stop()
-
     def _run(self, *, polls: int | None, on_outcome: Callable[[Outcome], object] | None) -> bool:
         with self._lock:
             if self._is_running:
                 raise RuntimeError("the worker runs already")
             self._is_running = True
-        loop: Loop | None = None
         try:
             loop = self._loop = self._open(on_outcome)
             return loop is not None and self._follow(loop, polls)
         finally:
-            if loop is None or polls is None:
+            if self._loop is None or polls is None:
                 self._release()
             with self._ended:
                 self._loop = None
@@ -467,14 +450,13 @@ class JobWorker(Generic[_ConfigurationT]):
         with self._lock:
             clients, self._clients = self._clients, None
         if clients is not None:
-            call_for(_CLOSE_SECONDS, clients.close)
+            clients.close()
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
         if self._clients is None:
             self._clients = Clients(self._connect, self._settings.emitter, kind_of_type(self._settings.action_type_id))
         clock = self._settings.clock
-        if clock is not time.monotonic:  # it is read some thirty times for a job
-            clock = SafeClock(clock)
+        clock = clock if clock is time.monotonic else SafeClock(clock)  # it is read some thirty times for a job
         return Loop(
             settings=attrs.evolve(self._settings, clock=clock),
             clients=self._clients,
