@@ -255,6 +255,12 @@ def test_a_redirect_of_every_request_without_a_region_ends_soon(status: int, tex
             assert len(s3.asked) == 2
 
 
+@pytest.mark.parametrize("way", _WAYS)
+def test_wrong_bytes_of_a_large_object_are_one_typed_error(way: str, tmp_path: Path) -> None:
+    """The checksum of an object that is transferred in several parts is that of all its bytes."""
+    test_a_staying_fault_is_one_typed_error("garbled", _LARGE, way, tmp_path)
+
+
 # Fault -> operation, status, attempts and safety of a resend, as an error of reading has them.
 # botocore sends HEAD twice after 400, because the bucket may be in another region, and three times after 5xx.
 _FACTS: dict[str, tuple[Response, str | None, int | None, int | None, bool | None]] = {

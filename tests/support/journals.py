@@ -125,12 +125,17 @@ def crash(journal: SqliteJournal) -> None:
     journal._file._is_closed = True
 
 
-def start_process(path: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a process that opens a journal, runs some code, and then kills itself."""
+def start_process(path: Path, code: str, *arguments: str, is_measured: bool = False) -> subprocess.Popen[str]:
+    """
+    Start a process that opens a journal, runs some code, and then kills itself.
+
+    Coverage of it takes 0.2 s, which only a process can use that ends in another way, for example a forked child.
+    """
     program = _PROGRAM.format(code=code)
     tests = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
-    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # a process that is killed leaves no coverage, which takes 0.2 s
+    if not is_measured:
+        environment.pop("COVERAGE_PROCESS_CONFIG", None)
     return subprocess.Popen(
         [sys.executable, "-c", program, str(path), *arguments],
         stdin=subprocess.PIPE,

@@ -358,6 +358,23 @@ def test_the_last_reports_have_an_end(service: LocalCodePipeline, monkeypatch: p
     until(lambda: outcomes[-1] == "unsent")
 
 
+def test_a_last_report_that_fails_is_resent(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop does not end the pause before the next attempt."""
+    monkeypatch.setattr(_processing, "_LAST_SECONDS", 60.0)
+    began = threading.Event()
+
+    async def handle(_job: AnyJob) -> Succeeded:
+        began.set()
+        await asyncio.sleep(60)
+        return Succeeded()
+
+    service.faults.add(_FAILURE, ServerError(), times=1)
+    action, offer = _start(service)
+    _bounded(_cancel(_processor(service, handle).process_async(offer), began.is_set))
+    assert _operations(service).count(_FAILURE) == 2
+    assert isinstance(action.result, FailureDetails)
+
+
 def test_a_second_cancellation_leaves_the_report_to_its_thread(service: LocalCodePipeline) -> None:
     """The task ends at once, and the job is reported."""
     began, release = threading.Event(), threading.Event()

@@ -915,7 +915,7 @@ sys.stdin.read()
 def test_a_forked_child_neither_writes_nor_unlocks(tmp_path: Path) -> None:
     """When it ends, its parent still has its jobs and its write-ahead log."""
     path = tmp_path / "j.db"
-    with start_process(path, _FORK) as process:
+    with start_process(path, _FORK, is_measured=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(4)]
         refused = "the journal was opened by another process; open it after the fork\n"
