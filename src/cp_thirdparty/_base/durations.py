@@ -46,16 +46,12 @@ def read_seconds(name: str, duration: Any, *, least: float | None = None, most: 
 
     Args:
         name: The name of the argument.
-
         duration: Its value.
-
         least: The smallest number; ``None`` for more than 0.
-
         most: The largest number.
 
     Raises:
         TypeError: It is neither a number nor a ``timedelta``.
-
         ValueError: It is out of its range.
     """
     seconds: Any = to_seconds(duration)
@@ -69,7 +65,6 @@ def read_days(name: str, duration: Any) -> float | None:
 
     Raises:
         TypeError: It is neither a number nor a ``timedelta`` nor ``None``.
-
         ValueError: It is out of its range.
     """
     if duration is None:

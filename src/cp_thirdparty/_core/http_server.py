@@ -24,7 +24,6 @@ class BoundedServer(ThreadingHTTPServer):
 
     Args:
         address: The address and the port to listen on; 0 for a free port.
-
         handler: The class of the handlers.
 
     Raises:

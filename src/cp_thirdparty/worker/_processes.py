@@ -68,7 +68,6 @@ class ProcessPerJob:
 
     Attributes:
         count: The most processes at a time.
-
         preload: Modules that are imported once.
 
     .. versionadded:: 0.2.0
@@ -90,14 +89,12 @@ def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPe
     Args:
         n: The most processes at a time, at least 1.  The worker has at most one job for each, so fewer than its
             ``concurrency``; more are an error.
-
         preload: Names of modules that are imported once, before the processes are forked, such as that of the handler.
             They must not start threads.  Without an effect where processes are not forked (Windows), and if the
             program has used the start method ``"forkserver"`` of ``multiprocessing`` before.
 
     Raises:
         TypeError: ``n`` is not an integer, or ``preload`` is a string.
-
         ValueError: ``n`` is less than 1.
 
     .. versionadded:: 0.2.0
@@ -218,13 +215,9 @@ class _Child:
 
     Attributes:
         ended: Set when the process has ended, or could not be started.
-
         found: What the process has sent at its end; ``None`` if it sent nothing that can be read.
-
         has_begun: Whether the handler was allowed to begin.
-
         is_withdrawn: Whether the handler will never begin.
-
         problem: What is known about a process that has sent nothing.
     """
 
