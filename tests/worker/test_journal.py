@@ -24,6 +24,9 @@ from cp_thirdparty.worker import (
     Result,
     SqliteJournal,
 )
+from cp_thirdparty.worker._bounded_calls import BoundedCalls
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._journal_writer import JournalWriter
 
 _TESTS = [name for name in vars(JournalConformance) if name.startswith("test_")]
 
@@ -380,3 +383,11 @@ def test_the_suite_finds_a_broken_journal(broken: type[SqliteJournal], tmp_path:
 def test_the_suite_finds_nothing_in_a_sound_journal(tmp_path: Path) -> None:
     """It also runs without pytest's fixtures."""
     assert _failures(TestSqliteJournal, tmp_path) == []
+
+
+def test_a_worker_calls_a_journal_in_memory_in_its_own_thread() -> None:
+    """It cannot hang, and a switch of threads costs more than what it does."""
+    calls = BoundedCalls("cp-thirdparty-test")
+    writer = JournalWriter(MemoryJournal(), SCOPE, lambda *_, **__: None, Emitter(), calls)
+    assert writer.recover().entries == ()
+    assert not calls._idle  # it has started no thread
