@@ -370,7 +370,7 @@ def test_a_last_report_that_fails_is_resent(service: LocalCodePipeline, monkeypa
 
     service.faults.add(_FAILURE, ServerError(), times=1)
     action, offer = _start(service)
-    _bounded(_cancel(_processor(service, handle).process_async(offer), began.is_set))
+    _run_with_limit(_cancel(_processor(service, handle).process_async(offer), began.is_set))
     assert _operations(service).count(_FAILURE) == 2
     assert isinstance(action.result, FailureDetails)
 
