@@ -64,12 +64,14 @@ def handle(job: Job[ScanConfiguration]) -> Succeeded | Continued:
     (report / "findings.txt").write_text(f"{findings} findings\n", encoding="utf-8")
     job.artifacts.archive("Report", report)
     return Succeeded(
-        execution_details=ExecutionDetails(summary="no findings", percent_complete=100)
+        execution_details=ExecutionDetails(
+            summary=f"{findings} findings", percent_complete=100
+        )
     )
 
 
 def start_scan(source: Path, configuration: ScanConfiguration) -> str:
-    """Play the partner's own service: it finds each TODO, and its id has the result."""
+    """Count each TODO, as a scan service would; the id of the run has the number."""
     findings = sum(
         path.read_text(encoding="utf-8").count("TODO") for path in source.rglob("*.py")
     )
@@ -88,7 +90,7 @@ def start_action(service: LocalCodePipeline, source: str) -> Action:
 
 
 def main() -> None:
-    """Let a worker do two actions, one good and one bad."""
+    """Run a worker for two actions, of which one succeeds and one fails."""
     with (
         LocalCodePipeline(continuation_delay=0.0) as service,
         tempfile.TemporaryDirectory() as directory,
@@ -109,7 +111,7 @@ def main() -> None:
             client_tokens=TOKENS,
             journal=journal,
             poll_interval=0.1,
-            # In production, leave it out: the artifacts are in S3.
+            # In production, leave this argument out: the artifacts are in S3.
             artifacts=partial(FolderArtifacts.for_job, folder=folder),
         )
         threading.Thread(target=stop_after, args=(worker, actions)).start()

@@ -27,7 +27,7 @@ ACTION_TYPE = ActionTypeId(
 
 
 def handle(job: Job[ActionConfiguration | None]) -> Succeeded | Continued:
-    """Begin the work at an action's first job, and ask for its end at the next ones."""
+    """Start the work in an action's first job, and report success in the next one."""
     if job.continuation_token is None:
         run_id = f"run-of-{job.id[:8]}"
         return Continued(
@@ -61,15 +61,15 @@ def lambda_handler(_event: object, context: Any) -> list[str]:
 
 
 class _Context:
-    """What Lambda passes about an invocation."""
+    """A replacement for the context object of Lambda."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return how long the invocation may still take."""
+        """Return the remaining time of the invocation, in milliseconds."""
         return 60_000
 
 
 def main() -> None:
-    """Invoke the function until the action is done."""
+    """Invoke the function twice: the first job continues, the second one succeeds."""
     with LocalCodePipeline(continuation_delay=0.0) as service:
         service.register_client("client-1", "the token that belongs to client-1")
         os.environ.update(service.environment())

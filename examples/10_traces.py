@@ -28,7 +28,7 @@ tracer = trace.get_tracer("example-scan")
 
 
 def scan(job: Job[ActionConfiguration | None]) -> Succeeded:
-    """Do the work; a call of AWS in here has a span below this one."""
+    """Do the work in a span, in which instrumented calls of AWS have spans too."""
     attributes = {"codepipeline.job.id": job.id}
     # The message of an exception may hold anything, so the span gets its type only.
     with tracer.start_as_current_span(

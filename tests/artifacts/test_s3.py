@@ -1,4 +1,4 @@
-"""Artifacts in and out of a real S3, with credentials of a role that may use one bucket."""
+"""Download and upload of artifacts with an S3 server, with credentials of a role that may use one bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cp_thirdparty.exceptions import (
 )
 
 _MIB = 1 << 20
-# Around the part that a multipart upload must have, and around what is moved in eight parts.
+# Sizes around the smallest part that S3 accepts, and around eight parts of 8 MiB.
 _SIZES = [
     *(0, 1, 5 * _MIB),
     *(pytest.param(size, marks=pytest.mark.slow) for size in (5 * _MIB - 1, 5 * _MIB + 1)),
@@ -26,7 +26,7 @@ _SIZES = [
 
 
 def _bytes(size: int) -> bytes:
-    """Make bytes of which no two megabytes are the same."""
+    """Return bytes of which each MiB is different."""
     block = hashlib.shake_256(b"artifact").digest(min(size, _MIB))
     blocks = (bytes([number]) + block[1:] for number in range(size // _MIB + 1)) if size > _MIB else (block,)
     return b"".join(blocks)[:size]
@@ -34,7 +34,7 @@ def _bytes(size: int) -> bytes:
 
 @pytest.fixture
 def opened(seaweed: Seaweed) -> Iterator[ArtifactStore]:
-    """Give the store of a job with one input and one output."""
+    """Yield the store of a job with two inputs, of which S3 has one, and one output."""
     with store(
         seaweed.assume_role(),
         seaweed.endpoint_url,

@@ -1,4 +1,4 @@
-"""An HTTP server of the standard library with bounds: how many connections, and the time of a complete request."""
+"""The HTTP server of the standard library, with limits of the connections and of the time of a request."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cp_thirdparty._core.call import now
 
 __all__ = ["LOCAL_HOST", "BoundedHandler", "BoundedServer"]
 
-# A web page that a browser shows may resolve a name of its own to 127.0.0.1, but it cannot choose the Host header.
+# A web page may let its own name resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name as the Host.
 LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 
 class BoundedServer(ThreadingHTTPServer):
     """
-    Serve each connection in a thread, and close what is more than `most_connections`.
+    Serves each connection in a thread, and closes new ones above `most_connections`.
 
     Args:
         address: The address and the port to listen on; 0 for a free port.
@@ -32,20 +32,20 @@ class BoundedServer(ThreadingHTTPServer):
 
     most_connections: int = 256
     daemon_threads = True
-    block_on_close = False  # a thread ends with its connection, which server_close() closes
+    block_on_close = False  # server_close() closes the connections, with which the threads end
 
     def __init__(self, address: tuple[str, int], handler: type[BoundedHandler]) -> None:
         self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Bind without looking up a name."""
-        # HTTPServer's own looks up the name of the address, which may take seconds without a network.
+        """Bind without a look-up in DNS."""
+        # HTTPServer.server_bind() calls socket.getfqdn(), which may take seconds without a network.
         TCPServer.server_bind(self)
         self.server_port: int = self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection, and serve it in a thread of its own; close one too many."""
+        """Serve the connection in a thread of its own, or close it if there are too many."""
         if len(self._connections) >= self.most_connections:
             self.shutdown_request(request)
             return
@@ -53,7 +53,7 @@ class BoundedServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that has ended."""
+        """Shut a connection down, and remove it from the open ones."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
@@ -61,23 +61,23 @@ class BoundedServer(ThreadingHTTPServer):
         """Stop listening, and close the connections."""
         super().server_close()
         for connection in tuple(self._connections):
-            with suppress(OSError):  # its client was quicker
+            with suppress(OSError):  # its client has closed it already
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing: a client has hung up, and socketserver would print a traceback."""
+        """Print no traceback, as socketserver does for each client that disconnects."""
 
 
-class _Received(io.RawIOBase):
-    """What a connection receives; a request has a time limit, however slowly its bytes come."""
+class _TimedReader(io.RawIOBase):
+    """Reads from a connection; each request has a time limit, however slowly its bytes come."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
         self._seconds = seconds
         self._ends_at: float | None = None
 
-    def start_request(self) -> None:
-        """Wait for another request; its time begins with its first byte."""
+    def reset(self) -> None:
+        """Prepare for the next request, whose time begins with its first byte."""
         self._ends_at = None
 
     def readable(self) -> bool:
@@ -96,29 +96,30 @@ class _Received(io.RawIOBase):
 
 class BoundedHandler(BaseHTTPRequestHandler):
     """
-    Serves a connection.
+    Serves a connection, with a time limit for each request.
 
     Attributes:
-        seconds: Seconds in which a client must begin a request, then send all of it, and then take the response.
+        seconds: Seconds in which a client must begin a request, and then send all of it; also for each piece of the
+            response.
     """
 
     seconds: ClassVar[float] = 60.0
 
     def setup(self) -> None:
-        """Read through the limit of time."""
+        """Read with the time limit."""
         super().setup()
         self.rfile.close()
-        self._received = _Received(self.connection, self.seconds)
-        self.rfile = io.BufferedReader(self._received)
+        self._reader = _TimedReader(self.connection, self.seconds)
+        self.rfile = io.BufferedReader(self._reader)
 
     def handle_one_request(self) -> None:
         """Serve one request."""
-        self._received.start_request()
+        self._reader.reset()
         super().handle_one_request()
 
     def start_response(self) -> None:
-        """Give the response a time of its own."""
+        """Set the time limit of each piece of the response."""
         self.connection.settimeout(self.seconds)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
-        """Log nothing: a request line may be the rest of a body, with a client token in it."""
+        """Log nothing: after a malformed request, the request line may be a part of a body, with a client token."""

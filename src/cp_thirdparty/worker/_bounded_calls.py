@@ -1,4 +1,4 @@
-"""Calls of the partner's code that may not return: threads of their own make them, and the caller waits for a time."""
+"""Calls of code of the partner that may hang: they run in threads of their own, with a timeout."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from cp_thirdparty.worker._isolation import Raised, call_partner
 
 _T = TypeVar("_T")
 
-# Seconds after which a thread ends that has no call.
+# Seconds after which an idle thread ends.
 _IDLE_SECONDS: Final = 5.0
 
-# Seconds that a call has also after the end of all calls: far more than it takes, unless it hangs.
+# The shortest timeout of a call, also after `end_within`, in seconds.  A call that does not hang needs far less.
 _LEAST_SECONDS: Final = 1.0
 
-# Seconds for the reading of a clock.
+# The timeout of one reading of a clock, in seconds.
 _CLOCK_SECONDS: Final = 2.0
 
-# Seconds between two checks of whether the end of all calls has come.
+# Seconds between two checks of the deadline that `end_within` sets.
 _TICK: Final = 0.25
+
+# Seconds between two checks of whether all calls have returned.
 _SHORT_TICK: Final = 0.01
 
 
 @attrs.frozen
 class NotReturned:
-    """A call has not returned, or was not made because an earlier one has not returned."""
+    """The result of a call that has timed out, or that was not made because an earlier call hangs."""
 
 
 class _Call:
-    """A call, its result, and what to do with a result that comes too late."""
+    """A call, its result, and the function that undoes a late result."""
 
     __slots__ = ("make", "result", "undo")
 
@@ -50,14 +52,14 @@ class _Call:
 
 class BoundedCalls:
     """
-    Makes calls in threads of its own, and waits for each of them for a limited time.  Thread-safe.
+    Makes calls in threads of its own, each with a timeout.  Thread-safe.
 
-    While a call has not returned in time, no other one is made: it would hang too, or overtake the first one.
+    While a call hangs, no other one is made: it could hang too, or run before the first one has ended.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()  # of what follows
+        self._lock = threading.Lock()  # held to change `_idle`, `_hanging` and `_is_closed`
         self._idle: list[SimpleQueue[_Call | None]] = []
         self._waiting: set[_Call] = set()  # calls for which a caller waits
         self._hanging: set[_Call] = set()
@@ -66,11 +68,11 @@ class BoundedCalls:
 
     @property
     def is_hanging(self) -> bool:
-        """Whether a call has not returned in time."""
+        """Whether a call has timed out and has not returned since."""
         return bool(self._hanging)
 
     def end_within(self, seconds: float) -> None:
-        """Let no call wait for longer than that from now on.  A handler of a signal may call it: it takes no lock."""
+        """Limit the timeouts of all calls from now on.  A handler of a signal may call it: it takes no lock."""
         self._ends_at = time.monotonic() + seconds
 
     def call(
@@ -80,12 +82,14 @@ class BoundedCalls:
         undo: Callable[[_T | Raised], object] = lambda _: None,
     ) -> _T | Raised | NotReturned:
         """
-        Make a call; return what the function returned or raised.
+        Make a call; return what the function returned or raised, or `NotReturned` after the timeout.
+
+        If the system has no thread left, the call is made in the thread of the caller, without a timeout.
 
         Args:
-            seconds: How long to wait for it.
-            function: The function, which runs with the context variables of the caller.
-            undo: Called with the result if it comes too late, before any other call is made.
+            seconds: The timeout.
+            function: The function, which runs with a copy of the context variables of the caller.
+            undo: Called with a late result, before the next call is made.
 
         Raises:
             KeyboardInterrupt: Ctrl-C, in the main thread.
@@ -94,7 +98,7 @@ class BoundedCalls:
         if self._hanging:
             return NotReturned()
         try:
-            self._find_thread().put(call)
+            self._reserve_thread().put(call)
         except RuntimeError:  # the system has no thread left
             return call_partner(function)
         self._waiting.add(call)
@@ -124,7 +128,7 @@ class BoundedCalls:
                 raise raised[0]
             return cast("_T | NotReturned", found)
         finally:
-            raised.clear()  # no cycle with the frames of the exception
+            raised.clear()  # breaks the cycle of the exception, its traceback and this frame
 
     def wait_for_end(self) -> None:
         """Wait until all calls have returned, or one of them hangs."""
@@ -136,10 +140,11 @@ class BoundedCalls:
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
-        for thread in idle:
-            thread.put(None)
+        for calls in idle:
+            calls.put(None)
 
-    def _find_thread(self) -> SimpleQueue[_Call | None]:
+    def _reserve_thread(self) -> SimpleQueue[_Call | None]:
+        """Return the queue of an idle thread, or of a new one."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
@@ -159,7 +164,7 @@ class BoundedCalls:
                     return self._leave(call)
 
     def _leave(self, call: _Call) -> Any:
-        """Wait no more for a call; return its result if it has just come."""
+        """Stop to wait for a call; return its result if it has just come."""
         with self._lock:
             try:
                 return call.result.get_nowait()
@@ -179,17 +184,17 @@ class BoundedCalls:
                 return
 
     def _next(self, calls: SimpleQueue[_Call | None]) -> _Call | None:
-        """Return the next call of a thread; ``None`` if it ends."""
+        """Return the next call; ``None`` if the thread must end."""
         with suppress(Empty):
             return calls.get(timeout=_IDLE_SECONDS)
         with self._lock:
             if calls in self._idle:
                 self._idle.remove(calls)
                 return None
-        return calls.get()  # it is on its way
+        return calls.get()  # a caller has reserved this thread, and adds its call soon
 
     def _hand_over(self, call: _Call, result: Any, calls: SimpleQueue[_Call | None]) -> bool:
-        """Give a result to the caller, and the thread free; return ``False`` if the caller waits no more."""
+        """Mark the thread as idle and give the result to the caller; return ``False`` if the caller waits no more."""
         with self._lock:
             if call in self._hanging:
                 return False
@@ -204,9 +209,9 @@ class BoundedCalls:
 
 class SafeClock:
     """
-    A clock that goes on when the partner's hangs, raises or returns no number: then by the time since its last reading.
+    Reads a clock of the partner.  Thread-safe.
 
-    Thread-safe.
+    If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.
 
     Args:
         clock: Returns the time in seconds.

@@ -22,14 +22,15 @@ from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Released
 from cp_thirdparty.worker.runner import Ran
 
-# How much longer CodePipeline waits than a worker with the default timeout, so that its report arrives.
+# Seconds after the timeout of a job in which its result may still be reported: the 3,600 seconds that CodePipeline
+# waits for a third-party job, less the default `job_timeout` of 3,300.
 _MARGIN: Final = 300.0
 
 
-# Seconds to find out whose a job is.
+# Seconds to read the details of a job whose action type is not known.
 _READ_SECONDS: Final = 25.0
 
-# Stages of jobs whose handlers need not be started any more.
+# Stages in which the handler has been started, or is not needed any more.
 _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 
 # The error of a job whose handler could not start before its timeout.
@@ -43,19 +44,19 @@ def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
 @attrs.frozen(kw_only=True)
 class Flow:
     """
-    Takes jobs through their steps.  Thread-safe.
+    Claims jobs, runs their handlers and reports their results.  Thread-safe.
 
     Attributes:
-        steps: What is done against CodePipeline.
+        steps: The calls to CodePipeline.
         engine: Runs handlers.
-        action_type_id: Whose jobs these are.
+        action_type_id: The action type of the jobs.
         is_idempotent: Whether a handler may run again.
-        max_crashes: In how many processes of its own a job may die.
+        max_crashes: How many processes may die while they run only this job, before the job fails.
         job_timeout: Seconds that a job may take after its claim.
-        ends_at: When the process ends, by the clock; ``None`` if it has no end.
-        log_problem: Logs what the end of a job left behind.
+        ends_at: The time, by `clock`, at which the process ends, as a Lambda function does; ``None`` if it has no end.
+        log_problem: Logs a problem that was found after a handler has ended.
         may_claim: Returns whether the worker still claims jobs.
-        wait: Waits between two attempts for a job.
+        wait: Waits before the next attempt for a job; returns ``False`` if there must be none.
         make_room: Returns a context that is entered when a handler may run beside the others.  Its value is ``False``
             if the handler must not run any more.
         clock: Returns the time in seconds.
@@ -96,16 +97,16 @@ class Flow:
         return self.steps.report(job, self._wait_for(job))
 
     def seconds_left(self, job: ClaimedJob) -> float:
-        """Return how many seconds a claimed job has before its timeout, or before the end of the process."""
+        """Return how many seconds a claimed job has before its timeout, or before an earlier end of the process."""
         ends_at = self._claim_time(job) + self.job_timeout
         return max(0.0, (ends_at if self.ends_at is None else min(ends_at, self.ends_at)) - self.clock())
 
     def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
-        """Whether handlers can be started, or none of the jobs in work finds out whether they can."""
+        """Whether a job may be claimed: after an error of the executor, one job at a time tests it again."""
         return self.engine.error is None or (self.engine.may_claim and all(job.stage in _STARTED for job in jobs))
 
     def withdraw(self, job: ClaimedJob) -> None:
-        """Take a job back from where its handler waits for a process; one that has begun stays there."""
+        """Take the handler of a job out of the queue of the executor; one that has begun is left alone."""
         if job.stage is Stage.RUNNING and self.engine.withdraw(job):
             job.stop()
         else:
@@ -117,7 +118,7 @@ class Flow:
     def _claim_time(self, job: ClaimedJob) -> float:
         return self.clock() if job.claimed_at is None else job.claimed_at
 
-    def _note_claim(self, job: ClaimedJob) -> None:
+    def _set_end(self, job: ClaimedJob) -> None:
         job.gives_up_at = self._claim_time(job) + max(kind_of(job.offer).service_timeout, self.job_timeout + _MARGIN)
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
@@ -127,17 +128,17 @@ class Flow:
             outcome = HandedBack(job=job.offer)
         outcome = self.steps.claim(job, wait) if outcome is None else outcome
         if outcome is None:
-            self._note_claim(job)
+            self._set_end(job)
             self.steps.notify("claimed", job)
         return outcome
 
     def _restore(self, job: ClaimedJob, entry: JournalEntry) -> Outcome | None:
-        """Prepare a job of the journal; return its outcome if it does not go on here."""
+        """Prepare a job of the journal; return its outcome if this worker must not continue with it."""
         if job.is_claimed:
             age = max(0.0, time.time() - (entry.changed_at if entry.claimed_at is None else entry.claimed_at))
             job.claimed_at = self.clock() - age
             job.decided_at = None if job.result is None else self.clock() - max(0.0, time.time() - entry.changed_at)
-            self._note_claim(job)
+            self._set_end(job)
         else:
             age = max(0.0, time.time() - entry.changed_at)
             longest = kind_of(job.offer).longest_timeout
@@ -152,16 +153,16 @@ class Flow:
         return None
 
     def _read_action_type(self, job: ClaimedJob) -> Outcome | None:
-        """Read the details of a job that may be of another worker; leave it alone if they cannot be read soon."""
+        """Read the details of a job that may belong to another worker; release it if they cannot be read soon."""
         ends_at = self.clock() + _READ_SECONDS
         outcome = self.steps.read(job, lambda seconds: self.clock() < ends_at and self.wait(job, seconds))
         if outcome is None or job.is_out_of_time(self.clock()):
             return outcome
-        # Even a job that is not found may be one of another region, which this worker cannot see.
+        # That a job is not found does not prove that it has ended: it may be in another region.
         return Released(job=job.offer, error=getattr(outcome, "error", None) or "its details could not be read")
 
     def _decide(self, job: ClaimedJob) -> Outcome | None:
-        """Find the result of a claimed job; return its outcome if there is none."""
+        """Run the handler of a claimed job, or fail it; return the outcome of a job that has no result."""
         if job.was_running and not (self._can_run_again(job) and self.seconds_left(job)):
             job.decide(lost_failure(job.offer), self.clock())
             return None
@@ -175,7 +176,7 @@ class Flow:
         return self.is_idempotent and job.crashes < self.max_crashes
 
     def _run(self, job: ClaimedJob) -> Outcome | None:
-        """Run the handler until it has ended; return the outcome of a job for which it cannot."""
+        """Run the handler, again if it must be; return the outcome of a job whose handler cannot run."""
         for pause in pauses():
             with self.make_room(job) as may_run:
                 if may_run and not self.seconds_left(job):
@@ -201,9 +202,9 @@ class Flow:
 
     def _end_late(self, job: ClaimedJob) -> Outcome | None:
         """
-        End a job whose time is over.
+        End a job whose timeout has passed.
 
-        Only if a process died in the middle of it, the customer reads a failure.  A handler that never began is not the
+        The job fails only if a process has died while it ran the handler.  That a handler never began is not the
         customer's fault: the job waits until CodePipeline has ended it.
         """
         if job.was_running:
@@ -227,7 +228,7 @@ class Flow:
             self.steps.notify("timed_out", job, str(getattr(ran.result, "message", "")))
 
     def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
-        """Apply the failure policy to a handler that did not end."""
+        """Apply the failure policy to a handler that did not complete."""
         name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
         row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
         following = row.next

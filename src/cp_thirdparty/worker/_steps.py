@@ -301,7 +301,7 @@ def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None
 
 
 def _result_of(job: ClaimedJob) -> Result:
-    assert job.result is not None, "the result is decided"  # noqa: S101 - a mistake of this library
+    assert job.result is not None, "report() was called before the job had a result"  # noqa: S101 - a mistake of this library
     return job.result
 
 

@@ -1,4 +1,4 @@
-"""The runner: calls the handler of a job and returns its result; it never raises."""
+"""Calls the handler of a job and returns its result; `Runner.run` never raises."""
 
 from __future__ import annotations
 
