@@ -327,7 +327,7 @@ def test_a_result_is_sent_until_codepipeline_has_ended_the_job(
     seen: list[Any] = []
     is_custom = owner == "Custom"
     service.start_action(samples.action_type_id(owner=owner), client_id=None if is_custom else "client-1")
-    note_claim = Flow._note_claim
+    note_claim = Flow._set_end
 
     def note(self: Flow, job: Any) -> None:
         note_claim(self, job)
@@ -336,7 +336,7 @@ def test_a_result_is_sent_until_codepipeline_has_ended_the_job(
     connect: Any = service.custom_client if is_custom else service.client
     tokens: Any = None if is_custom else TOKENS
     with (
-        mock.patch.object(Flow, "_note_claim", note),
+        mock.patch.object(Flow, "_set_end", note),
         JobWorker(connect, samples.action_type_id(owner=owner), _report, client_tokens=tokens) as worker,
     ):
         worker.run_once()

@@ -133,7 +133,7 @@ def test_a_journal_that_hangs_ends_with_the_grace(
         worker.stop()
         it.join()
     assert it.is_clean is False
-    assert action.status == {"claim": "Dispatched", "running": "Failed"}.get(method, "Succeeded")
+    assert action.status.value == {"claim": "Dispatched", "running": "Failed"}.get(method, "Succeeded")
     hanging.release.set()
     # A claim that was written too late is withdrawn: its job was not acknowledged.
     until(lambda: method != "claim" or not list(journal.jobs()))

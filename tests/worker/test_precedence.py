@@ -282,7 +282,7 @@ class _Disk(SharedJournal):
 class _DirectCalls(BoundedCalls):
     """Makes calls in the thread of the job, whose life a death ends."""
 
-    def call(self, _seconds: float, function: Callable[[], Any], *_undo: Any) -> Any:
+    def call(self, seconds: float, function: Callable[[], Any], undo: Callable[[Any], object] = repr) -> Any:  # noqa: ARG002
         """Make a call."""
         return call_partner(function)
 

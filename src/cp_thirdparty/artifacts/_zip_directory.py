@@ -274,7 +274,7 @@ def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: i
     rule = _broken_record(record, kind)
     if rule is rules.METHOD:
         method = _OTHER_METHODS.get(record.method, f"method {record.method}")
-        raise rule_error(rule, record.name, hint=f"it is {method}; {rule.hint}")
+        raise rule_error(rules.METHOD, record.name, hint=f"it is {method}; {rules.METHOD.hint}")
     if rule is not None:
         raise rule_error(rule, record.name)
     node = tree.add(record.name, kind)

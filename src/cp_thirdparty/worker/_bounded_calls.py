@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar, cast
 
@@ -94,7 +93,8 @@ class BoundedCalls:
         Raises:
             KeyboardInterrupt: Ctrl-C, in the main thread.
         """
-        call = _Call(partial(copy_context().run, call_partner, function), undo)
+        context = copy_context()
+        call = _Call(lambda: context.run(lambda: call_partner(function)), undo)
         if self._hanging:
             return NotReturned()
         try:
