@@ -155,7 +155,7 @@ def test_the_command_that_makes_the_pictures_works(tmp_path: Path) -> None:
     made, kept = ({path.name: path.read_bytes() for path in where.iterdir()} for where in (tmp_path, picture.PICTURES))
     assert made["notebook.sha256"] == kept["notebook.sha256"]
     assert made["notebook-light.png"] != made["notebook-dark.png"]
-    assert sorted(made) == sorted(kept)
+    assert sorted(made) == sorted(name for name in kept if name.startswith("notebook"))
     for name in ("notebook-light.png", "notebook-dark.png"):
         assert _size(made[name])[0] == _size(kept[name])[0] == picture.WIDTH * picture.SCALE
         assert _size(made[name])[1] > 500
