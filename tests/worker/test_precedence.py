@@ -470,7 +470,7 @@ def test_the_promises_hold_in_their_order(scenario: _Scenario) -> None:
             assert scenario.is_idempotent or world.runs[job_id] <= 1  # promise 2
             if action.status in ("Queued", "Dispatched"):
                 continue  # nobody has acknowledged it
-            # If the write of its end has failed, its state is still CLAIMING, and the next worker finds it uncertain too.
+            # If the write of its end failed, the state is still CLAIMING, and the next worker finds it uncertain too.
             is_kept = unfinished.get(job_id) in (JournalState.UNCERTAIN, JournalState.CLAIMING) and job_id in reported
             assert accepted[job_id] == 1 or (accepted[job_id] == 0 and is_kept)  # promise 3
             if accepted[job_id]:
