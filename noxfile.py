@@ -279,7 +279,7 @@ def leave_out(*names: str) -> list[str]:
 TEST = ("-e", ".", "--group", "test")
 ASYNC = ("-e", ".[async]", "--group", "async")
 ASYNC_TESTS = (
-    *("-m", "", "-k", "async"),  # also the slow test that runs the example for asyncio
+    *("-k", "async"),
     *(
         "tests/client/test_answers.py",
         "tests/client/test_async_argument_frames.py",
@@ -307,7 +307,7 @@ MATRIX = {
     "3.13-async": Case(
         "3.13",
         ASYNC,
-        ASYNC_TESTS,
+        ("-m", "", *ASYNC_TESTS),  # the slow tests too, which the session `slow` runs without the extra
         covers="*/async_client.py,*/_core/aio.py,*/_core/asyncio_client.py",
     ),
     "3.14": Case("3.14", TEST, (*SOME_TESTS, "tests/worker")),
