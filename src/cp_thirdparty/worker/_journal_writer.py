@@ -202,18 +202,20 @@ class JournalWriter:
         unclear = [(job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id)]
         all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
 
-    def record(self, job: ClaimedJob) -> None:
-        """Record the stage of a job, if the journal has the job.  It raises nothing."""
+    def record(self, job: ClaimedJob) -> bool:
+        """Record the stage of a job, if the journal has the job; return ``False`` if that failed.  It raises nothing."""
         if not job.is_recorded:
-            return
+            return True
         try:
             self._guard("write", lambda journal: _write(journal, job))
-            self._missing.discard(job.offer.job_id)
         except JournalError as failure:
             self._missing.add(job.offer.job_id)
             if job.stage is Stage.ENDED:
                 self._unclear[job.offer.job_id] = job
             self._notify("journal_failed", job, f"{job.stage.value}: {failure}")
+            return False
+        self._missing.discard(job.offer.job_id)
+        return True
 
     def _repair(self, job_id: str, job: ClaimedJob | None) -> bool:
         kind = "release" if job is None else "write"
