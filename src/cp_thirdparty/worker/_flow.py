@@ -193,8 +193,8 @@ class Flow:
                 if not may_run and job.stage is Stage.CLAIMED:
                     return self.steps.give_up(job, STOPPED)
                 ran = self._start(job) if may_run else None
-            if ran is None:
-                return None
+            if ran is None or isinstance(ran, LostRace):
+                return ran
             if isinstance(ran, Ran):
                 self._accept(job, ran)
                 return None
@@ -207,11 +207,13 @@ class Flow:
                 return outcome
         raise AssertionError("pauses never end")  # pragma: no cover
 
-    def _start(self, job: ClaimedJob) -> Ran | Exception | None:
-        """Run the handler if a later process will know that; return how it ended, as `Engine.run` does."""
+    def _start(self, job: ClaimedJob) -> Ran | Exception | LostRace | None:
+        """Run the handler if the job is ours and a later process will know that; return what `Engine.run` returns."""
         try:
             if not job.start(may_run_twice=self.is_idempotent):
                 return None
+            if not self.steps.is_ours(job):  # after the write, so that the check needs no other one
+                return LostRace(job=job.offer)
         except JournalError as failure:
             return NotHeldError(str(failure))
         return self.engine.run(job, self.seconds_left(job))

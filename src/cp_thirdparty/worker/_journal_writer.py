@@ -203,7 +203,7 @@ class JournalWriter:
         all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
 
     def record(self, job: ClaimedJob) -> bool:
-        """Record the stage of a job, if the journal has the job; return ``False`` if that failed.  It raises nothing."""
+        """Record the stage of a job that the journal has; return ``False`` if that failed.  It raises nothing."""
         if not job.is_recorded:
             return True
         try:

@@ -81,7 +81,8 @@ class Steps:
         clients: Make the calls.
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
         notify: Gets each event.
-        hold: Confirms, as the last thing before a result is sent, that this worker still has the job.
+        hold: Confirms that this worker still has the job: as the last thing before a result is sent, and before a job
+            of the journal is acknowledged or its handler runs.
         clock: Returns the time in seconds.
     """
 
@@ -115,9 +116,11 @@ class Steps:
     def claim(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
         """Acknowledge a job; return its outcome if it is not this worker's."""
         try:
-            is_free = job.start_claim()
+            is_free = job.start_claim() and self.is_ours(job)
         except JournalError as failure:
-            return Rejected(job=job.offer, reason="the journal cannot be written", error=type(failure).__name__)
+            name = type(failure).__name__
+            rejected = Rejected(job=job.offer, reason="the journal cannot be written", error=name)
+            return Released(job=job.offer, error=name) if job.is_inherited else rejected
         if not is_free:
             return LostRace(job=job.offer)
         gives_up_at = self.clock() + _CLAIM_SECONDS
@@ -135,6 +138,15 @@ class Steps:
         if outcome is None:
             job.claim(self.clock())
         return outcome
+
+    def is_ours(self, job: ClaimedJob) -> bool:
+        """
+        Return whether no other worker has taken over a job of the journal, while it waited here.
+
+        Raises:
+            JournalError: It cannot be found out.
+        """
+        return not job.is_inherited or self.hold(job) > 0
 
     def report(self, job: ClaimedJob, wait: Wait) -> Outcome:
         """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""
