@@ -107,7 +107,7 @@ def _hanging_journal(hang: Callable[..., Hanging], method: str, calls: int = 1) 
     return journal, hanging
 
 
-def _leave_job(journal: Journal, service: LocalCodePipeline) -> str:
+def _leave_job(journal: Journal, service: LocalCodePipeline, *, has_begun: bool = True) -> str:
     """Let a worker that has ended leave a running job in a journal; return its id."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with service.client() as client:
@@ -116,7 +116,7 @@ def _leave_job(journal: Journal, service: LocalCodePipeline) -> str:
         nonce = client.get_third_party_job_details(offer.job_id, client_token=CLIENT_TOKEN).nonce
         client.acknowledge_third_party_job(offer.job_id, nonce=nonce, client_token=CLIENT_TOKEN)
     journal.running(offer.job_id)
-    journal.release(offer.job_id)
+    journal.release(offer.job_id, has_begun=has_begun)
     return offer.job_id
 
 
@@ -176,6 +176,31 @@ def test_a_journal_that_hangs_while_the_worker_runs_delays_its_job_only(
         until(lambda: second.status == "Succeeded" and worker.health().in_flight == 0)
         until(lambda: worker.health().journal_error is None)
     assert it.is_clean is False  # the operator must look at the journal
+
+
+@pytest.mark.parametrize("is_left", [False, True], ids=["at the claim", "at the start of the handler"])
+def test_a_journal_that_hangs_does_not_keep_the_thread_that_watches(
+    service: LocalCodePipeline, hang: Callable[..., Hanging], *, is_left: bool
+) -> None:
+    """The thread goes on after the timeout of the job, so it notices a stop, and the timeouts of other jobs."""
+    clock, journal = ManualClock(), SharedJournal()
+    if is_left:
+        _leave_job(journal, service, has_begun=False)
+    else:
+        service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    hanging = hang(journal.running)
+    journal.running = hanging  # type: ignore[method-assign]
+    worker = make_worker(service, journal=journal, job_timeout=60.0, grace=0.0, clock=clock)
+    with running(worker):
+        assert hanging.entered.wait(30)
+        clock.advance(61)
+        loop = worker._loop
+        assert loop is not None
+        for _ in range(2):
+            clock.advance(1)
+            loop.wake()
+            until(lambda: loop._watched_at == clock())
+        hanging.release.set()
 
 
 def test_a_journal_that_hangs_at_the_last_writes_ends_the_worker(

@@ -328,12 +328,18 @@ class Loop:
                 self._end(job, self._give_up_look_up)
         if not job.is_claimed or job.stage is Stage.DECIDED or self._flow.seconds_left(job):
             return
-        self._flow.withdraw(job)
         if job.stage is Stage.RUNNING:
-            message = timeout_message(self._settings.job_timeout)
-            self._end(job, lambda job: self._fail(job, message))
+            self._end(job, self._time_out)
         else:
             self._slots.admit(job)  # its handler does not start any more, so it need not wait for others
+
+    def _time_out(self, job: ClaimedJob) -> Outcome | None:
+        """Fail a job whose time is over, unless its handler can be kept from beginning."""
+        self._flow.withdraw(job)
+        if job.stage is Stage.RUNNING:
+            return self._fail(job, timeout_message(self._settings.job_timeout))
+        self._ending.discard(job.offer.job_id)
+        return None
 
     def _give_up_look_up(self, job: ClaimedJob) -> Outcome | None:
         """End a job that is not claimed and whose look-up hangs, and free its slot."""
