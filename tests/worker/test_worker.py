@@ -34,6 +34,7 @@ from cp_thirdparty import (
     ArtifactCredentials,
     Continued,
     CurrentRevision,
+    CustomJob,
     ExecutionDetails,
     FailureDetails,
     FailureType,
@@ -66,6 +67,7 @@ from cp_thirdparty.worker import (
     Gone,
     HandedBack,
     JobEvent,
+    JobScope,
     LostRace,
     MemoryJournal,
     Rejected,
@@ -934,6 +936,23 @@ def test_a_job_whose_details_are_read_during_the_stop_is_handed_back(service: Lo
     with running(worker) as it:
         it.join()
     assert action.status == "Dispatched"
+
+
+def test_a_job_that_is_recorded_during_the_stop_is_handed_back(service: LocalCodePipeline) -> None:
+    """The journal may take long to record a claim, and the worker stops meanwhile."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = MemoryJournal()
+    claim = journal.claim
+
+    def stop_and_claim(job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
+        _stop(worker)
+        return claim(job, scope)
+
+    journal.claim = stop_and_claim  # type: ignore[method-assign]
+    worker = make_worker(service, journal=journal)
+    assert [type(outcome) for outcome in worker.run_once()] == [HandedBack]
+    assert action.status == "Dispatched"
+    assert list(journal.jobs()) == []
 
 
 def test_when_the_grace_ends_the_rest_is_failed(service: LocalCodePipeline) -> None:

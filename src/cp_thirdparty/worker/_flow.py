@@ -135,7 +135,7 @@ class Flow:
         outcome = self.steps.read(job, wait)
         if outcome is None and not job.is_inherited and not self.may_claim():
             outcome = HandedBack(job=job.offer)
-        outcome = self.steps.claim(job, wait) if outcome is None else outcome
+        outcome = self.steps.claim(job, wait, self.may_claim) if outcome is None else outcome
         if outcome is None:
             self._set_end(job)
             self.steps.notify("claimed", job)

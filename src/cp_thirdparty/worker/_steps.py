@@ -21,7 +21,7 @@ from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._failure_policy import Next, NotHeldError, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker._kinds import AnyClient, kind_of
-from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
+from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result, without_decoration
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
@@ -113,7 +113,7 @@ class Steps:
         reason = found.row.reason if no_token is None else str(no_token)
         return Rejected(job=job.offer, reason=reason, error=found.name if no_token is None else no_token.error)
 
-    def claim(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
+    def claim(self, job: ClaimedJob, wait: Wait, may_claim: Callable[[], bool]) -> Outcome | None:
         """Acknowledge a job; return its outcome if it is not this worker's."""
         try:
             is_free = job.start_claim() and self.is_ours(job)
@@ -123,6 +123,8 @@ class Steps:
             return Released(job=job.offer, error=name) if job.is_inherited else rejected
         if not is_free:
             return LostRace(job=job.offer)
+        if not job.is_inherited and not may_claim():  # the worker was stopped while it waited for the journal
+            return HandedBack(job=job.offer)
         gives_up_at = self.clock() + _CLAIM_SECONDS
 
         def send(client: AnyClient, client_token: SecretStr | None) -> JobStatus | Exception:
