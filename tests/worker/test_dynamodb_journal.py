@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
-import math
 import pickle
 import re
 import subprocess
@@ -38,8 +37,6 @@ from cp_thirdparty.worker import (
     journal_policy,
 )
 from cp_thirdparty.worker._dynamodb_table import EXPIRY
-from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._lease import read_timer
 
 _THROTTLED = "ProvisionedThroughputExceededException"
@@ -708,8 +705,8 @@ def test_a_worker_reports_while_it_holds_a_job(fleet: Fleet) -> None:
     assert events == ["claimed", "journal_failed", "call_failed", "reported"]
 
 
-def test_an_interval_that_cannot_be_read_is_the_default(fleet: Fleet) -> None:
-    """A journal of a partner may raise anything."""
+def test_a_journal_whose_leases_cannot_be_found_out_is_refused(fleet: Fleet) -> None:
+    """A worker that does not know of the leases would not ask whether it still has its jobs."""
 
     class _Raising(DynamoDBJournal):
         @property
@@ -719,8 +716,10 @@ def test_an_interval_that_cannot_be_read_is_the_default(fleet: Fleet) -> None:
     journal = _Raising(fleet.table_name, client=fleet.client)
     with pytest.raises(ZeroDivisionError):
         _ = journal.recovery_seconds
-    writer = JournalWriter(journal, SCOPE, lambda *_, **__: None, Emitter())
-    assert writer.recovery_seconds == math.inf
+    with LocalCodePipeline() as service:
+        worker = make_worker(service, journal=journal)
+        with pytest.raises(JournalError, match="the journal raised ZeroDivisionError"):
+            worker.run()
 
 
 # --- the table

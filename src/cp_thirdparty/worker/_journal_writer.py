@@ -65,6 +65,9 @@ class JournalWriter:
         scope: Whose jobs are written, and taken over.
         recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinite for
             another one.
+
+    Raises:
+        JournalError: It cannot be found out whether the journal has leases.
     """
 
     def __init__(
@@ -75,14 +78,15 @@ class JournalWriter:
         self._notify = notify
         self._emitter = emitter
         self._calls = BoundedCalls("cp-thirdparty-journal") if calls is None else calls
-        self._is_leased = self._read(lambda journal: isinstance(journal, LeasedJournal), default=False)
+        self._errors: dict[str, str] = {}
+        # Without leases the worker would not call `hold`, so whether the journal has some must be known.
+        self._is_leased = self._guard("open", lambda journal: isinstance(journal, LeasedJournal))
         self.recovery_seconds = (
-            self._read(lambda journal: float(cast("LeasedJournal", journal).recovery_seconds), default=math.inf)
+            self._guard("open", lambda journal: float(cast("LeasedJournal", journal).recovery_seconds))
             if self._is_leased
             else math.inf
         )
         self._is_shared = self._read(lambda journal: journal.is_durable and journal.is_shared, default=False)
-        self._errors: dict[str, str] = {}
         self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
         self._missing: set[str] = set()  # ids of the jobs whose last stage was not written
 

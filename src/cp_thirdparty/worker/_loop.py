@@ -70,6 +70,9 @@ class Loop:
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
         journal: Remembers jobs.
         on_outcome: Called with each outcome, for a run of one poll; ``None`` for a run until `stop`.
+
+    Raises:
+        cp_thirdparty.exceptions.JournalError: The journal cannot be used.
     """
 
     def __init__(
@@ -86,10 +89,10 @@ class Loop:
         self._emitter = settings.emitter
         self._clients = clients
         self._stopping = threading.Event()
-        self._engine = create_engine(clients, self._stopping)
         self._writer = JournalWriter(
             journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter
         )
+        self._engine = create_engine(clients, self._stopping)  # after the journal, which may raise
         self._recovery = Recovery(
             self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock
         )

@@ -21,7 +21,17 @@ from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._failure_policy import Next, NotHeldError, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker._kinds import AnyClient, kind_of
-from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
+from cp_thirdparty.worker.outcomes import (
+    Gone,
+    HandedBack,
+    LostRace,
+    Outcome,
+    Rejected,
+    Released,
+    Reported,
+    Uncertain,
+    Unsent,
+)
 from cp_thirdparty.worker.results import Result, without_decoration
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
