@@ -1094,6 +1094,27 @@ class _Broken(MemoryJournal):
         raise JournalError("the journal cannot be written: disk full")
 
 
+def test_a_signal_handler_of_a_c_library_is_replaced_by_the_default(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python returns None for such a handler, and cannot restore it."""
+    install = signal.signal
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def install_and_forget(number: int, handler: Any) -> None:
+        install(number, handler)
+
+    monkeypatch.setattr(signal, "signal", install_and_forget)
+    worker = make_worker(service)
+    worker.stop()
+    try:
+        assert worker.run(handle_signals=True) is True
+        assert [signal.getsignal(number) for number in before] == [signal.SIG_DFL] * 2
+    finally:
+        for number, handler in before.items():
+            install(number, handler)
+
+
 def test_without_a_journal_no_job_is_claimed(service: LocalCodePipeline) -> None:
     """What could not be remembered is not begun."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)

@@ -335,7 +335,8 @@ class JobWorker(Generic[_ConfigurationT]):
             return self._run(polls=None, on_outcome=None)
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                # Python can neither read nor restore a handler that a C library has installed.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def run_once(self) -> tuple[Outcome, ...]:
         """
