@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -216,18 +216,14 @@ class Loop:
         self._given_up.set()
         now = self._settings.clock()
         self._begin_stop(now)
-        try:
+        with ExitStack() as ends:  # each of them runs, also after Ctrl-C in the one before
+            ends.callback(self._emitter.flush)
+            ends.callback(self._log_end)
+            ends.callback(self._writer.close)
+            ends.callback(self._engine.close)
             self._slots.close()  # the poller may still be alive, and launches no more jobs
             self._has_lost = self._has_lost or bool(self._slots.in_work())
             self._leave_rest(self._seconds_to_end(now))
-            self._engine.close()
-            self._writer.close()
-        finally:
-            is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
-            self._log_state(
-                "stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean
-            )
-            self._emitter.flush()
 
     def _leave_rest(self, seconds: float) -> None:
         """Write the ends of the jobs that nobody works on, which calls the journal and metrics: these may hang."""
@@ -428,6 +424,10 @@ class Loop:
         names = sweep_workspaces()
         if names and self._on_outcome is None:  # a run of one poll is not logged
             self._emitter.log(logging.INFO, "removed %d temporary directories of dead processes", len(names))
+
+    def _log_end(self) -> None:
+        is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
+        self._log_state("stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean)
 
     def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:
         """Log the start, the stop and the end of a run until `stop`."""
