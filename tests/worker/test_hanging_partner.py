@@ -202,6 +202,25 @@ def test_a_journal_that_hangs_does_not_keep_the_thread_that_watches(
         hanging.release.set()
 
 
+def test_a_worker_that_waits_for_its_journal_is_alive(
+    service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A liveness probe must not end it: its jobs go on, and the wait has a timeout of its own."""
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.0)
+    clock = ManualClock()
+    journal, hanging = _hanging_journal(hang, "recover", 2)
+    worker = make_worker(service, journal=journal, grace=0.0, clock=clock)
+    with running(worker):
+        assert hanging.entered.wait(30)
+        loop = worker._loop
+        assert loop is not None
+        clock.advance(200)
+        loop.wake()
+        until(lambda: worker.health().is_alive)
+        assert worker.health().seconds_since_loop == 0.0
+        hanging.release.set()
+
+
 def test_a_journal_that_hangs_at_the_last_writes_ends_the_worker(
     service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
 ) -> None:
