@@ -56,6 +56,7 @@ def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.05)
     monkeypatch.setattr(_bounded_calls, "_TICK", 0.01)
     monkeypatch.setattr(worker_module, "_START_SECONDS", 0.05)
+    monkeypatch.setattr(_loop, "_LEAST_END_SECONDS", 0.05)
     monkeypatch.setattr(_clients, "_CLOSE_SECONDS", 0.05)
 
 
@@ -369,6 +370,23 @@ def test_metrics_that_hang_at_the_end_are_left(
     assert worker.run() is False
     assert record.entered.is_set()
     assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
+
+
+def test_after_the_end_nothing_more_is_released(
+    service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a large backlog would use the journal for as long as it takes; others take the jobs over."""
+    monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.05)
+    monkeypatch.setattr(Poller, "start", lambda *_: None)  # it takes no job up
+    journal = SharedJournal()
+    for _ in range(2):
+        _leave_job(journal, service)
+    record = hang(lambda: None)
+    worker = make_worker(service, journal=journal, grace=0.0, metrics=_Metrics(record))
+    assert worker.run() is False
+    record.release.set()
+    until(lambda: all(thread.name != "cp-thirdparty-end" for thread in threading.enumerate()))
+    assert [entry.is_owner_alive for entry in journal.jobs()] == [None, True]
 
 
 def test_clients_that_are_being_created_keep_nobody(service: LocalCodePipeline, hang: Callable[..., Hanging]) -> None:

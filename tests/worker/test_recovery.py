@@ -516,6 +516,15 @@ def test_a_job_that_is_taken_over_after_the_end_is_released(left: _Left) -> None
     assert left.run_once().job == left.offer
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_job_whose_owner_is_unknown_is_released_while_there_is_time(left: _Left, *, is_over: bool) -> None:
+    """The end of a run must not take as long as a large backlog does."""
+    recovery = _create_recovery(left)
+    recovery.note_uncertain(left.offer, since=None)
+    recovery.close(lambda: is_over)
+    assert [entry.is_owner_alive for entry in left.journal.jobs()] == [True if is_over else None]
+
+
 def test_a_job_whose_owner_is_found_unknown_after_the_end_is_released(left: _Left) -> None:
     """The next run of the same process asks for it."""
     recovery = _create_recovery(left)

@@ -245,7 +245,7 @@ def test_ctrl_c_at_the_end_of_a_run_releases_the_rest(
 
     monkeypatch.setattr(_loop.Loop, "_leave_rest", interrupt)
     monkeypatch.setattr(ThreadEngine, "close", lambda _: closed.append("engine"))
-    monkeypatch.setattr(JournalWriter, "close", lambda _: closed.append("journal"))
+    monkeypatch.setattr(JournalWriter, "close", lambda *_: closed.append("journal"))
     worker = make_worker(service)
     worker.stop()
     with pytest.raises(KeyboardInterrupt):

@@ -104,9 +104,9 @@ class JournalWriter:
         """Wait no longer than that for calls of the journal from now on."""
         self._calls.end_within(seconds)
 
-    def close(self) -> None:
-        """Wait for the calls of the journal, and end the threads that make them."""
-        self._calls.wait_for_end()
+    def close(self, seconds: float) -> None:
+        """Wait at most that many seconds for the calls of the journal, and end the threads that make them."""
+        self._calls.wait_for_end(seconds)
         self._calls.close()
 
     def recover(self) -> Recovered:
@@ -203,7 +203,7 @@ class JournalWriter:
 
     def repair(self, is_in_work: Callable[[str], bool]) -> None:
         """Write the ends of jobs that could not be written, and release those that may be claimed in the journal."""
-        unclear = [(job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id)]
+        unclear = ((job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id))
         all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
 
     def record(self, job: ClaimedJob) -> bool:

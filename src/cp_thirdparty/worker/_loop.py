@@ -39,6 +39,9 @@ from cp_thirdparty.worker.tokens import TokenLookup
 # Seconds for the last attempts to report, after the grace.
 _LAST_SECONDS: Final = 5.0
 
+# Seconds to write the ends of jobs that the run leaves, also if the last attempts have taken all the time.
+_LEAST_END_SECONDS: Final = 0.5
+
 # Seconds to try to end a job of the journal whose time seems to be over: the clock of the system may have jumped.
 _LEAST_SECONDS: Final = 300.0
 
@@ -219,32 +222,36 @@ class Loop:
         with ExitStack() as ends:  # each of them runs, also after Ctrl-C in the one before
             ends.callback(self._emitter.flush)
             ends.callback(self._log_end)
-            ends.callback(self._writer.close)
+            ends.callback(lambda: self._writer.close(self._seconds_to_end()))
             ends.callback(self._engine.close)
             self._slots.close()  # the poller may still be alive, and launches no more jobs
             self._has_lost = self._has_lost or bool(self._slots.in_work())
-            self._leave_rest(self._seconds_to_end(now))
+            self._leave_rest(self._seconds_to_end())
 
     def _leave_rest(self, seconds: float) -> None:
         """Write the ends of the jobs that nobody works on, which calls the journal and metrics: these may hang."""
-        calls = BoundedCalls("cp-thirdparty-end")
-        found = calls.call(seconds, self._end_rest)
+        calls, is_over = BoundedCalls("cp-thirdparty-end"), threading.Event()
+        found = calls.call(seconds, lambda: self._end_rest(is_over.is_set))
+        is_over.set()  # the thread may still be at it
         calls.close()
         if isinstance(found, (NotReturned, Raised)):
             self._has_lost = True
             problem = f"raised {found.name}" if isinstance(found, Raised) else "has not ended in time"
             self._emitter.log(logging.CRITICAL, "the end of the jobs that are left %s", problem)
 
-    def _end_rest(self) -> None:
-        for entry in self._recovery.close():
+    def _end_rest(self, is_over: Callable[[], bool]) -> None:
+        for entry in self._recovery.close(is_over):
+            if is_over():
+                return
             job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
             self._close(job, outcome_at_stop(entry))
-        self._writer.repair(self._slots.has)
+        self._writer.repair(lambda job_id: is_over() or self._slots.has(job_id))
 
-    def _seconds_to_end(self, now: float) -> float:
+    def _seconds_to_end(self) -> float:
         """Return how many seconds the end of the run may take: until the end of the grace and the last attempts."""
         ends_at = self._grace_ends if self._forced_at is None else self._forced_at
-        return _LAST_SECONDS + (0.0 if ends_at is None else max(0.0, ends_at - now))
+        left = 0.0 if ends_at is None else ends_at + _LAST_SECONDS - self._settings.clock()
+        return max(_LEAST_END_SECONDS, left)
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
