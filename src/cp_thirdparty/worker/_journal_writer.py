@@ -121,7 +121,9 @@ class JournalWriter:
             for entry in recovered.entries:
                 self._journal.release(entry.job.job_id)
 
-        return self._guard("read", lambda journal: journal.recover(self.scope), undo=leave)
+        recovered = self._guard("read", lambda journal: journal.recover(self.scope), undo=leave)
+        self._errors.pop("claim", None)
+        return recovered
 
     def hold(self, job: ClaimedJob) -> float:
         """
@@ -191,7 +193,9 @@ class JournalWriter:
             if is_free:
                 self._journal.withdraw(job_id)
 
-        is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
+        # Of its own kind: after a failure of the disk, `SqliteJournal` refuses claims, and still writes other changes.
+        # It also refuses `recover`, so a success of that shows that the next claim may succeed.
+        is_free = self._guard("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
             self._settle(job_id)
         return is_free
