@@ -21,7 +21,17 @@ import yaml
 from botocore.exceptions import ClientError, EndpointConnectionError
 from support.dynamodb import Fleet, moto_client
 from support.journals import OTHER_SCOPE, SCOPE
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker, until
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    AnyJob,
+    Before,
+    claim,
+    make_worker,
+    scope_of,
+    until,
+)
 
 from cp_thirdparty import ExecutionDetails, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import InvalidRequestError, JournalError
@@ -682,6 +692,37 @@ def test_a_result_of_a_job_that_was_taken_over_is_not_reported(fleet: Fleet) -> 
         ("call_failed", "report: another worker has taken the job over"),
         ("lost_race", ""),
     ]
+
+
+def test_a_job_that_was_taken_over_twice_is_run_once(fleet: Fleet) -> None:
+    """A worker stands still after it has taken the job over, so that another worker takes it over and runs it."""
+    first, second, third = fleet.open(), fleet.open(), fleet.open()
+    ran: list[str] = []
+    with LocalCodePipeline() as service, service.client() as partner:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        scope = scope_of(partner)
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+        first.claim(offer, scope)
+        claim(partner, offer.job_id)
+        first.running(offer.job_id)
+        first.release(offer.job_id, has_begun=False)
+
+        def handle(job: AnyJob) -> Succeeded:
+            ran.append(job.id)
+            return Succeeded()
+
+        def take_over() -> None:
+            third.recover(scope)
+            fleet.journals.remove(second)  # it stands still
+            fleet.wait(fleet.takeover_seconds)
+            with make_worker(service, handle, journal=third) as worker:
+                assert [type(outcome) for outcome in worker.run_once()] == [Reported]
+
+        service.faults.add("GetThirdPartyJobDetails", Before(take_over))
+        with make_worker(service, handle, journal=second) as worker:
+            assert [type(outcome) for outcome in worker.run_once()] == [LostRace]
+    assert ran == [offer.job_id]
 
 
 def test_a_worker_reports_while_it_holds_a_job(fleet: Fleet) -> None:
