@@ -215,6 +215,6 @@ def test_a_job_that_was_left_unbegun_is_not_started_without_the_journal() -> Non
 
 @pytest.mark.parametrize("state", [None, JournalState.RUNNING])
 def test_another_job_is_started_without_the_journal(state: JournalState | None) -> None:
-    """The journal does not say that its handler never began."""
+    """Its state in the journal is not that of a job whose handler never began."""
     job = _claimed(_Recorder(is_written=False)) if state is None else _job(_Recorder(is_written=False), state)
     assert job.start(may_run_twice=False)
