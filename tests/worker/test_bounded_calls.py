@@ -158,6 +158,24 @@ def test_a_thread_that_was_chosen_waits_for_its_call(calls: BoundedCalls) -> Non
     assert calls._next(queue) is call
 
 
+def test_the_wait_for_the_end_of_calls_has_a_limit(calls: BoundedCalls, release: threading.Event) -> None:
+    """A thread that makes one call after another would keep the caller."""
+    entered = threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        release.wait()
+
+    thread = threading.Thread(target=calls.call, args=(60.0, wait))
+    thread.start()
+    assert entered.wait(30)
+    calls.wait_for_end(0.05)
+    assert not calls.is_hanging
+    release.set()
+    calls.wait_for_end(60.0)
+    thread.join()
+
+
 def test_a_thread_ends_after_its_call_once_all_is_closed(calls: BoundedCalls, release: threading.Event) -> None:
     """Calls can still be made: a job that was left behind may end late."""
     assert calls.call(0, release.wait) == NotReturned()

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing.samples import job_details
 from cp_thirdparty.worker import Gone, JournalEntry, JournalState, Released, Reported
 from cp_thirdparty.worker._claimed_job import TRANSITIONS, ClaimedJob, Stage
@@ -23,14 +24,16 @@ _PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "life-of-a-job.md"
 @attrs.define
 class _Recorder:
     is_free: bool = True
+    is_written: bool = True
     stages: list[Stage] = attrs.field(factory=list)
 
     def claim(self, job: ClaimedJob) -> bool:
         self.stages.append(job.stage)
         return self.is_free
 
-    def record(self, job: ClaimedJob) -> None:
+    def record(self, job: ClaimedJob) -> bool:
         self.stages.append(job.stage)
+        return self.is_written
 
 
 def _job(recorder: _Recorder | None = None, state: JournalState | None = None, **more: Any) -> ClaimedJob:
@@ -64,7 +67,7 @@ def test_a_job_goes_from_its_offer_to_its_end() -> None:
     """The journal gets the stages that must survive a crash, in their order."""
     recorder = _Recorder()
     job = _claimed(recorder)
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.decide(Succeeded(), 2.0)
     job.end(Reported(job=_OFFER, result=Succeeded()))
     assert recorder.stages == [Stage.READ, Stage.CLAIMED, Stage.DECIDED, Stage.ENDED]
@@ -98,7 +101,7 @@ def test_a_job_of_the_journal_goes_on_where_it_was(state: JournalState, stage: S
 def test_the_first_decision_wins() -> None:
     """Many threads decide at once; one of them succeeds, and its result stays."""
     job = _claimed()
-    assert job.start()
+    assert job.start(may_run_twice=True)
     barrier = threading.Barrier(8)
     winners: list[FailureDetails] = []
 
@@ -125,7 +128,7 @@ def test_nothing_starts_after_a_decision(is_ended: bool) -> None:  # noqa: FBT00
     else:
         assert job.decide(_FAILURE, 2.0, is_given_up=True)
     assert job.cancelled.is_set()
-    assert not job.start()
+    assert not job.start(may_run_twice=True)
     assert not job.count_death(is_alone=True)
     assert not job.decide(Succeeded(), 3.0)
     assert not job.give_up(Gone(job=_OFFER, error="no"), may_have_begun=True)
@@ -136,14 +139,14 @@ def test_a_death_alone_is_a_crash_and_one_among_others_is_a_suspicion() -> None:
     """Both are written to the journal, and after both the job runs alone."""
     recorder = _Recorder()
     job = _claimed(recorder)
-    assert (job.start(), job.must_run_alone, job.was_running) == (True, False, False)
+    assert (job.start(may_run_twice=True), job.must_run_alone, job.was_running) == (True, False, False)
     assert job.count_death(is_alone=False)
     assert job.was_running
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (0, True, True)
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.count_death(is_alone=True)
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (1, True, True)
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.stop()
     assert job.stop()  # the thread that watches has taken it back before
     # The journal has the one that runs alone, in case that it ends the process.
@@ -169,20 +172,20 @@ def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
 def test_a_handler_that_ran_counts_as_begun() -> None:
     """A job may be given up only before its handler begins; one that could not start has not begun."""
     job = _claimed()
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.begin()
     assert job.stop()
     assert not job.has_begun
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.begin()
     assert not job.withdraw()
     assert not job.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
     assert job.count_death(is_alone=True)
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.stop()
     assert job.has_begun
     other = _claimed()
-    assert other.start()
+    assert other.start(may_run_twice=True)
     assert other.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
     assert not other.begin()
 
@@ -190,10 +193,28 @@ def test_a_handler_that_ran_counts_as_begun() -> None:
 def test_a_handler_that_was_taken_back_never_begins() -> None:
     """It may be started again, and begins then."""
     job = _claimed()
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.withdraw()
     assert not job.begin()
     assert not job.withdraw()
-    assert job.start()
+    assert job.start(may_run_twice=True)
     assert job.begin()
     assert not job.begin()
+
+
+def test_a_job_that_was_left_unbegun_is_not_started_without_the_journal() -> None:
+    """A later process would see that its handler never began, and would run it a second time."""
+    recorder = _Recorder(is_written=False)
+    job = _job(recorder, JournalState.CLAIMED)
+    with pytest.raises(JournalError, match="the journal does not have that the handler begins"):
+        job.start(may_run_twice=False)
+    assert (job.stage, job.begin(), job.has_begun) == (Stage.CLAIMED, False, False)
+    assert job.start(may_run_twice=True)
+    assert job.begin()
+
+
+@pytest.mark.parametrize("state", [None, JournalState.RUNNING])
+def test_another_job_is_started_without_the_journal(state: JournalState | None) -> None:
+    """Its state in the journal is not that of a job whose handler never began."""
+    job = _claimed(_Recorder(is_written=False)) if state is None else _job(_Recorder(is_written=False), state)
+    assert job.start(may_run_twice=False)

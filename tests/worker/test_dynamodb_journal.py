@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
-import math
 import pickle
 import re
 import subprocess
@@ -22,7 +21,17 @@ import yaml
 from botocore.exceptions import ClientError, EndpointConnectionError
 from support.dynamodb import Fleet, moto_client
 from support.journals import OTHER_SCOPE, SCOPE
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker, until
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CLIENT_TOKEN,
+    AnyJob,
+    Before,
+    claim,
+    make_worker,
+    scope_of,
+    until,
+)
 
 from cp_thirdparty import ExecutionDetails, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import InvalidRequestError, JournalError
@@ -38,8 +47,6 @@ from cp_thirdparty.worker import (
     journal_policy,
 )
 from cp_thirdparty.worker._dynamodb_table import EXPIRY
-from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._lease import read_timer
 
 _THROTTLED = "ProvisionedThroughputExceededException"
@@ -687,6 +694,37 @@ def test_a_result_of_a_job_that_was_taken_over_is_not_reported(fleet: Fleet) -> 
     ]
 
 
+def test_a_job_that_was_taken_over_twice_is_run_once(fleet: Fleet) -> None:
+    """A worker stands still after it has taken the job over, so that another worker takes it over and runs it."""
+    first, second, third = fleet.open(), fleet.open(), fleet.open()
+    ran: list[str] = []
+    with LocalCodePipeline() as service, service.client() as partner:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        scope = scope_of(partner)
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+        first.claim(offer, scope)
+        claim(partner, offer.job_id)
+        first.running(offer.job_id)
+        first.release(offer.job_id, has_begun=False)
+
+        def handle(job: AnyJob) -> Succeeded:
+            ran.append(job.id)
+            return Succeeded()
+
+        def take_over() -> None:
+            third.recover(scope)
+            fleet.journals.remove(second)  # it stands still
+            fleet.wait(fleet.takeover_seconds)
+            with make_worker(service, handle, journal=third) as worker:
+                assert [type(outcome) for outcome in worker.run_once()] == [Reported]
+
+        service.faults.add("GetThirdPartyJobDetails", Before(take_over))
+        with make_worker(service, handle, journal=second) as worker:
+            assert [type(outcome) for outcome in worker.run_once()] == [LostRace]
+    assert ran == [offer.job_id]
+
+
 def test_a_worker_reports_while_it_holds_a_job(fleet: Fleet) -> None:
     """A confirmation that fails is tried again; the report ends with the lease."""
     journal = fleet.open()
@@ -708,8 +746,8 @@ def test_a_worker_reports_while_it_holds_a_job(fleet: Fleet) -> None:
     assert events == ["claimed", "journal_failed", "call_failed", "reported"]
 
 
-def test_an_interval_that_cannot_be_read_is_the_default(fleet: Fleet) -> None:
-    """A journal of a partner may raise anything."""
+def test_a_journal_whose_leases_cannot_be_found_out_is_refused(fleet: Fleet) -> None:
+    """A worker that does not know of the leases would not ask whether it still has its jobs."""
 
     class _Raising(DynamoDBJournal):
         @property
@@ -719,8 +757,10 @@ def test_an_interval_that_cannot_be_read_is_the_default(fleet: Fleet) -> None:
     journal = _Raising(fleet.table_name, client=fleet.client)
     with pytest.raises(ZeroDivisionError):
         _ = journal.recovery_seconds
-    writer = JournalWriter(journal, SCOPE, lambda *_, **__: None, Emitter())
-    assert writer.recovery_seconds == math.inf
+    with LocalCodePipeline() as service:
+        worker = make_worker(service, journal=journal)
+        with pytest.raises(JournalError, match="the journal raised ZeroDivisionError"):
+            worker.run()
 
 
 # --- the table

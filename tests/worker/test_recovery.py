@@ -36,6 +36,7 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import Action, LocalCodePipeline
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import LostAnswer, ServerError
@@ -453,6 +454,49 @@ def test_the_journal_knows_that_a_job_begins_which_was_left_before_its_handler_b
     assert states == [JournalState.RUNNING]
 
 
+def _leave_unbegun(left: _Left) -> None:
+    left.acknowledge()
+    left.journal.running(left.offer.job_id)
+    left.journal.release(left.offer.job_id, has_begun=False)
+
+
+def _fail_writes(journal: MemoryJournal, failures: int) -> None:
+    """Let a journal fail that many times to record that a job is running."""
+    running_before = journal.running
+    left = iter(range(failures))
+
+    def fail(job_id: str, **more: Any) -> None:
+        if next(left, None) is not None:
+            raise JournalError("the disk is full")
+        running_before(job_id, **more)
+
+    journal.running = fail  # type: ignore[method-assign]
+
+
+def test_a_job_that_was_left_unbegun_waits_for_the_journal(left: _Left) -> None:
+    """Without its write the handler would run a second time if this worker dies too."""
+    _leave_unbegun(left)
+    _fail_writes(left.journal, 3)
+    states: list[JournalState] = []
+
+    def handle(_job: AnyJob) -> Succeeded:
+        states.append(left.state)
+        return Succeeded()
+
+    events: list[JobEvent] = []
+    assert isinstance(left.run_once(handle, on_event=events.append), Reported)
+    assert states == [JournalState.RUNNING]
+    detail = "the journal does not have that the handler begins"
+    assert [event.detail for event in events if event.name == "executor_failed"] == [detail] * 3
+
+
+def test_an_idempotent_job_that_was_left_unbegun_needs_no_journal(left: _Left) -> None:
+    """Its handler may run again."""
+    _leave_unbegun(left)
+    _fail_writes(left.journal, 1)
+    assert isinstance(left.run_once(is_idempotent=True), Reported)
+
+
 # --- jobs that come too late
 
 
@@ -470,6 +514,15 @@ def test_a_job_that_is_taken_over_after_the_end_is_released(left: _Left) -> None
     recovery.start()
     assert recovery.take() is None
     assert left.run_once().job == left.offer
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_job_whose_owner_is_unknown_is_released_while_there_is_time(left: _Left, *, is_over: bool) -> None:
+    """The end of a run must not take as long as a large backlog does."""
+    recovery = _create_recovery(left)
+    recovery.note_uncertain(left.offer, since=None)
+    recovery.close(lambda: is_over)
+    assert [entry.is_owner_alive for entry in left.journal.jobs()] == [True if is_over else None]
 
 
 def test_a_job_whose_owner_is_found_unknown_after_the_end_is_released(left: _Left) -> None:

@@ -44,6 +44,7 @@ from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
 from cp_thirdparty.worker import (
     FinishedOutcome,
+    Gone,
     JobEvent,
     JobProcessor,
     JobScope,
@@ -387,6 +388,30 @@ def test_a_journal_that_cannot_be_written_slows_the_claims(service: LocalCodePip
         until(lambda: all(action.status == "Succeeded" for action in actions))
         assert worker.health().journal_error is None
     assert it.is_clean is True
+
+
+@pytest.mark.parametrize("repair", ["claim", "recover"])
+def test_a_claim_that_failed_is_an_error_until_claims_may_succeed(service: LocalCodePipeline, repair: str) -> None:
+    """After a failure of its disk, a journal still records the ends of jobs, so their success shows nothing."""
+    journal = _FullDisk()
+    with service.client() as client:
+        writer = JournalWriter(journal, scope_of(client), lambda *_, **__: None, Emitter())
+
+    def create(job_id: str) -> ClaimedJob:
+        return ClaimedJob(ThirdPartyJob(client_id=CLIENT_ID, job_id=job_id), recorder=writer, began_at=0.0)
+
+    job, other = create("job-1"), create("job-2")
+    job.is_recorded = True
+    with pytest.raises(JournalError):
+        writer.claim(other)
+    assert job.end(Gone(job=job.offer, error="no"))
+    assert writer.error == "the journal cannot be written: disk full"
+    journal.is_full = False
+    if repair == "claim":
+        assert writer.claim(other)
+    else:
+        writer.recover()
+    assert writer.error is None
 
 
 def test_a_run_that_ends_with_a_broken_journal_is_not_clean(service: LocalCodePipeline) -> None:

@@ -28,7 +28,9 @@ from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth
+from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth, _loop
+from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._slots import Slots
 
 
@@ -230,6 +232,25 @@ def test_a_slot_that_is_free_again_in_time_keeps_the_worker(service: LocalCodePi
         until(lambda: worker.health().free_slots == 1)
     assert action.status == "Failed"
     assert run.failure is None
+
+
+def test_ctrl_c_at_the_end_of_a_run_releases_the_rest(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor is closed, and the end is logged."""
+    closed: list[str] = []
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_loop.Loop, "_leave_rest", interrupt)
+    monkeypatch.setattr(ThreadEngine, "close", lambda _: closed.append("engine"))
+    monkeypatch.setattr(JournalWriter, "close", lambda *_: closed.append("journal"))
+    worker = make_worker(service)
+    worker.stop()
+    with pytest.raises(KeyboardInterrupt):
+        worker.run()
+    assert closed == ["engine", "journal"]
 
 
 # --- health

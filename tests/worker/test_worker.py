@@ -34,6 +34,7 @@ from cp_thirdparty import (
     ArtifactCredentials,
     Continued,
     CurrentRevision,
+    CustomJob,
     ExecutionDetails,
     FailureDetails,
     FailureType,
@@ -66,6 +67,7 @@ from cp_thirdparty.worker import (
     Gone,
     HandedBack,
     JobEvent,
+    JobScope,
     LostRace,
     MemoryJournal,
     Rejected,
@@ -936,6 +938,23 @@ def test_a_job_whose_details_are_read_during_the_stop_is_handed_back(service: Lo
     assert action.status == "Dispatched"
 
 
+def test_a_job_that_is_recorded_during_the_stop_is_handed_back(service: LocalCodePipeline) -> None:
+    """The journal may take long to record a claim, and the worker stops meanwhile."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = MemoryJournal()
+    claim = journal.claim
+
+    def stop_and_claim(job: ThirdPartyJob | CustomJob, scope: JobScope) -> bool:
+        _stop(worker)
+        return claim(job, scope)
+
+    journal.claim = stop_and_claim  # type: ignore[method-assign]
+    worker = make_worker(service, journal=journal)
+    assert [type(outcome) for outcome in worker.run_once()] == [HandedBack]
+    assert action.status == "Dispatched"
+    assert list(journal.jobs()) == []
+
+
 def test_when_the_grace_ends_the_rest_is_failed(service: LocalCodePipeline) -> None:
     """What hangs is reported as failed, and its handler is notified."""
     hangs = threading.Event()
@@ -1073,6 +1092,27 @@ class _Broken(MemoryJournal):
 
     def _fail(self, *_: object) -> None:
         raise JournalError("the journal cannot be written: disk full")
+
+
+def test_a_signal_handler_of_a_c_library_is_replaced_by_the_default(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python returns None for such a handler, and cannot restore it."""
+    install = signal.signal
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def install_and_forget(number: int, handler: Any) -> None:
+        install(number, handler)
+
+    monkeypatch.setattr(signal, "signal", install_and_forget)
+    worker = make_worker(service)
+    worker.stop()
+    try:
+        assert worker.run(handle_signals=True) is True
+        assert [signal.getsignal(number) for number in before] == [signal.SIG_DFL] * 2
+    finally:
+        for number, handler in before.items():
+            install(number, handler)
 
 
 def test_without_a_journal_no_job_is_claimed(service: LocalCodePipeline) -> None:

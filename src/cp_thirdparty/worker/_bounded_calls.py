@@ -130,9 +130,10 @@ class BoundedCalls:
         finally:
             raised.clear()  # breaks the cycle of the exception, its traceback and this frame
 
-    def wait_for_end(self) -> None:
-        """Wait until all calls have returned, or one of them hangs."""
-        while self._waiting and not self._hanging:
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until all calls have returned, or one of them hangs, or that many seconds."""
+        ends_at = time.monotonic() + seconds
+        while self._waiting and not self._hanging and time.monotonic() < ends_at:
             time.sleep(_SHORT_TICK)
 
     def close(self) -> None:

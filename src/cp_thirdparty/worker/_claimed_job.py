@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Protocol
 
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob, AnyJobDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._kinds import kind_of
@@ -54,8 +55,12 @@ class Recorder(Protocol):
         """Record that the job is about to be acknowledged; return whether no other worker of the journal has it."""
         ...
 
-    def record(self, job: ClaimedJob) -> None:
-        """Record the stage that the job has reached.  It raises nothing: a claimed job goes on without a journal."""
+    def record(self, job: ClaimedJob) -> bool:
+        """
+        Record the stage that the job has reached; return ``False`` if that failed.
+
+        It raises nothing: a claimed job goes on without a journal.
+        """
         ...
 
 
@@ -185,15 +190,27 @@ class ClaimedJob:
         self.claimed_at = now
         self._move(Stage.CLAIMED, is_recorded=True)
 
-    def start(self) -> bool:
-        """Prepare to run the handler; return ``False`` if the result was decided before."""
+    def start(self, *, may_run_twice: bool) -> bool:
+        """
+        Prepare to run the handler; return ``False`` if the result was decided before.
+
+        Args:
+            may_run_twice: Whether the handler may run again after the end of this process.
+
+        Raises:
+            JournalError: The handler must not run, because a later process could not know that it has run.
+        """
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self._had_begun, self._may_begin = self.has_begun, True
             # If this process dies, the journal must have the one job that may be the cause.  A job that another worker
             # left before its handler began must not look as if the handler had never begun.
-            self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self._was_left_unbegun)
+            is_known = self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self._was_left_unbegun)
+            if self._was_left_unbegun and not is_known and not may_run_twice:
+                self._may_begin = False
+                self._move(Stage.CLAIMED)
+                raise JournalError("the journal does not have that the handler begins")
             return True
 
     def begin(self) -> bool:
@@ -318,9 +335,10 @@ class ClaimedJob:
             self.is_given_up = True
             self.cancelled.set()
 
-    def _move(self, stage: Stage, *, is_recorded: bool = False) -> None:
+    def _move(self, stage: Stage, *, is_recorded: bool = False) -> bool:
+        """Change the stage; return ``False`` if it must be recorded and that failed."""
         with self._lock:
             assert stage in TRANSITIONS[self.stage], f"no way from {self.stage} to {stage}"  # noqa: S101 - a mistake of this library
             self.stage = stage
-            if is_recorded:  # within the lock, so that the journal gets the transitions in their order
-                self._recorder.record(self)
+            # Within the lock, so that the journal gets the transitions in their order.
+            return not is_recorded or self._recorder.record(self)

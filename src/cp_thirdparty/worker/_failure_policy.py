@@ -131,7 +131,7 @@ class NotStartedError(Exception):
 
 
 class NotHeldError(Exception):
-    """A result was not sent, because another worker has the job, or because the journal cannot exclude it."""
+    """No result was sent, or no handler was run: another worker has the job, or the journal cannot exclude it."""
 
 
 @attrs.frozen(kw_only=True)

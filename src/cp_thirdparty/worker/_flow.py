@@ -11,10 +11,19 @@ from typing import Final
 import attrs
 
 from cp_thirdparty.enums import FailureType
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ActionTypeId, AnyJob, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._executors import Engine
-from cp_thirdparty.worker._failure_policy import Next, NotStartedError, ProcessDiedError, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import (
+    Next,
+    NotHeldError,
+    NotStartedError,
+    ProcessDiedError,
+    Situation,
+    Step,
+    classify,
+)
 from cp_thirdparty.worker._kinds import kind_of
 from cp_thirdparty.worker._recovery import STOPPED
 from cp_thirdparty.worker._steps import Steps, Wait, pauses
@@ -126,7 +135,7 @@ class Flow:
         outcome = self.steps.read(job, wait)
         if outcome is None and not job.is_inherited and not self.may_claim():
             outcome = HandedBack(job=job.offer)
-        outcome = self.steps.claim(job, wait) if outcome is None else outcome
+        outcome = self.steps.claim(job, wait, self.may_claim) if outcome is None else outcome
         if outcome is None:
             self._set_end(job)
             self.steps.notify("claimed", job)
@@ -183,11 +192,9 @@ class Flow:
                     return self._end_late(job)
                 if not may_run and job.stage is Stage.CLAIMED:
                     return self.steps.give_up(job, STOPPED)
-                if not may_run or not job.start():
-                    return None
-                ran = self.engine.run(job, self.seconds_left(job))
-            if ran is None:
-                return None
+                ran = self._start(job) if may_run else None
+            if ran is None or isinstance(ran, LostRace):
+                return ran
             if isinstance(ran, Ran):
                 self._accept(job, ran)
                 return None
@@ -199,6 +206,17 @@ class Flow:
             if outcome is not None or job.stage is not Stage.CLAIMED:
                 return outcome
         raise AssertionError("pauses never end")  # pragma: no cover
+
+    def _start(self, job: ClaimedJob) -> Ran | Exception | LostRace | None:
+        """Run the handler if the job is ours and a later process will know that; return what `Engine.run` returns."""
+        try:
+            if not job.start(may_run_twice=self.is_idempotent):
+                return None
+            if not self.steps.is_ours(job):  # after the write, so that the check needs no other one
+                return LostRace(job=job.offer)
+        except JournalError as failure:
+            return NotHeldError(str(failure))
+        return self.engine.run(job, self.seconds_left(job))
 
     def _end_late(self, job: ClaimedJob) -> Outcome | None:
         """
@@ -229,7 +247,8 @@ class Flow:
 
     def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
         """Apply the failure policy to a handler that did not complete."""
-        name = str(error) if isinstance(error, (NotStartedError, ProcessDiedError)) else type(error).__name__
+        is_ours = isinstance(error, (NotHeldError, NotStartedError, ProcessDiedError))
+        name = str(error) if is_ours else type(error).__name__
         row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
         following = row.next
         detail = f"{name}: {row.reason}" if row.reason else name

@@ -65,6 +65,9 @@ class JournalWriter:
         scope: Whose jobs are written, and taken over.
         recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinite for
             another one.
+
+    Raises:
+        JournalError: It cannot be found out whether the journal has leases.
     """
 
     def __init__(
@@ -75,14 +78,15 @@ class JournalWriter:
         self._notify = notify
         self._emitter = emitter
         self._calls = BoundedCalls("cp-thirdparty-journal") if calls is None else calls
-        self._is_leased = self._read(lambda journal: isinstance(journal, LeasedJournal), default=False)
+        self._errors: dict[str, str] = {}
+        # Without leases the worker would not call `hold`, so whether the journal has some must be known.
+        self._is_leased = self._guard("open", lambda journal: isinstance(journal, LeasedJournal))
         self.recovery_seconds = (
-            self._read(lambda journal: float(cast("LeasedJournal", journal).recovery_seconds), default=math.inf)
+            self._guard("open", lambda journal: float(cast("LeasedJournal", journal).recovery_seconds))
             if self._is_leased
             else math.inf
         )
         self._is_shared = self._read(lambda journal: journal.is_durable and journal.is_shared, default=False)
-        self._errors: dict[str, str] = {}
         self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
         self._missing: set[str] = set()  # ids of the jobs whose last stage was not written
 
@@ -100,9 +104,9 @@ class JournalWriter:
         """Wait no longer than that for calls of the journal from now on."""
         self._calls.end_within(seconds)
 
-    def close(self) -> None:
-        """Wait for the calls of the journal, and end the threads that make them."""
-        self._calls.wait_for_end()
+    def close(self, seconds: float) -> None:
+        """Wait at most that many seconds for the calls of the journal, and end the threads that make them."""
+        self._calls.wait_for_end(seconds)
         self._calls.close()
 
     def recover(self) -> Recovered:
@@ -117,7 +121,9 @@ class JournalWriter:
             for entry in recovered.entries:
                 self._journal.release(entry.job.job_id)
 
-        return self._guard("read", lambda journal: journal.recover(self.scope), undo=leave)
+        recovered = self._guard("read", lambda journal: journal.recover(self.scope), undo=leave)
+        self._errors.pop("claim", None)
+        return recovered
 
     def hold(self, job: ClaimedJob) -> float:
         """
@@ -187,7 +193,9 @@ class JournalWriter:
             if is_free:
                 self._journal.withdraw(job_id)
 
-        is_free = self._guard("write", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
+        # Of its own kind: after a failure of the disk, `SqliteJournal` refuses claims, and still writes other changes.
+        # It also refuses `recover`, so a success of that shows that the next claim may succeed.
+        is_free = self._guard("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
             self._settle(job_id)
         return is_free
@@ -199,21 +207,23 @@ class JournalWriter:
 
     def repair(self, is_in_work: Callable[[str], bool]) -> None:
         """Write the ends of jobs that could not be written, and release those that may be claimed in the journal."""
-        unclear = [(job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id)]
+        unclear = ((job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id))
         all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
 
-    def record(self, job: ClaimedJob) -> None:
-        """Record the stage of a job, if the journal has the job.  It raises nothing."""
+    def record(self, job: ClaimedJob) -> bool:
+        """Record the stage of a job that the journal has; return ``False`` if that failed.  It raises nothing."""
         if not job.is_recorded:
-            return
+            return True
         try:
             self._guard("write", lambda journal: _write(journal, job))
-            self._missing.discard(job.offer.job_id)
         except JournalError as failure:
             self._missing.add(job.offer.job_id)
             if job.stage is Stage.ENDED:
                 self._unclear[job.offer.job_id] = job
             self._notify("journal_failed", job, f"{job.stage.value}: {failure}")
+            return False
+        self._missing.discard(job.offer.job_id)
+        return True
 
     def _repair(self, job_id: str, job: ClaimedJob | None) -> bool:
         kind = "release" if job is None else "write"

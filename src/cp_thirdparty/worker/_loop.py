@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -38,6 +38,9 @@ from cp_thirdparty.worker.tokens import TokenLookup
 
 # Seconds for the last attempts to report, after the grace.
 _LAST_SECONDS: Final = 5.0
+
+# Seconds to write the ends of jobs that the run leaves, also if the last attempts have taken all the time.
+_LEAST_END_SECONDS: Final = 0.5
 
 # Seconds to try to end a job of the journal whose time seems to be over: the clock of the system may have jumped.
 _LEAST_SECONDS: Final = 300.0
@@ -70,6 +73,9 @@ class Loop:
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
         journal: Remembers jobs.
         on_outcome: Called with each outcome, for a run of one poll; ``None`` for a run until `stop`.
+
+    Raises:
+        cp_thirdparty.exceptions.JournalError: The journal cannot be used.
     """
 
     def __init__(
@@ -86,10 +92,10 @@ class Loop:
         self._emitter = settings.emitter
         self._clients = clients
         self._stopping = threading.Event()
-        self._engine = create_engine(clients, self._stopping)
         self._writer = JournalWriter(
             journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter
         )
+        self._engine = create_engine(clients, self._stopping)  # after the journal, which may raise
         self._recovery = Recovery(
             self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock
         )
@@ -213,39 +219,39 @@ class Loop:
         self._given_up.set()
         now = self._settings.clock()
         self._begin_stop(now)
-        try:
+        with ExitStack() as ends:  # each of them runs, also after Ctrl-C in the one before
+            ends.callback(self._emitter.flush)
+            ends.callback(self._log_end)
+            ends.callback(lambda: self._writer.close(self._seconds_to_end()))
+            ends.callback(self._engine.close)
             self._slots.close()  # the poller may still be alive, and launches no more jobs
             self._has_lost = self._has_lost or bool(self._slots.in_work())
-            self._leave_rest(self._seconds_to_end(now))
-            self._engine.close()
-            self._writer.close()
-        finally:
-            is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
-            self._log_state(
-                "stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean
-            )
-            self._emitter.flush()
+            self._leave_rest(self._seconds_to_end())
 
     def _leave_rest(self, seconds: float) -> None:
         """Write the ends of the jobs that nobody works on, which calls the journal and metrics: these may hang."""
-        calls = BoundedCalls("cp-thirdparty-end")
-        found = calls.call(seconds, self._end_rest)
+        calls, is_over = BoundedCalls("cp-thirdparty-end"), threading.Event()
+        found = calls.call(seconds, lambda: self._end_rest(is_over.is_set))
+        is_over.set()  # the thread may still be at it
         calls.close()
         if isinstance(found, (NotReturned, Raised)):
             self._has_lost = True
             problem = f"raised {found.name}" if isinstance(found, Raised) else "has not ended in time"
             self._emitter.log(logging.CRITICAL, "the end of the jobs that are left %s", problem)
 
-    def _end_rest(self) -> None:
-        for entry in self._recovery.close():
+    def _end_rest(self, is_over: Callable[[], bool]) -> None:
+        for entry in self._recovery.close(is_over):
+            if is_over():
+                return
             job = ClaimedJob(entry.job, recorder=self._writer, began_at=self._settings.clock(), entry=entry)
             self._close(job, outcome_at_stop(entry))
-        self._writer.repair(self._slots.has)
+        self._writer.repair(lambda job_id: is_over() or self._slots.has(job_id))
 
-    def _seconds_to_end(self, now: float) -> float:
+    def _seconds_to_end(self) -> float:
         """Return how many seconds the end of the run may take: until the end of the grace and the last attempts."""
         ends_at = self._grace_ends if self._forced_at is None else self._forced_at
-        return _LAST_SECONDS + (0.0 if ends_at is None else max(0.0, ends_at - now))
+        left = 0.0 if ends_at is None else ends_at + _LAST_SECONDS - self._settings.clock()
+        return max(_LEAST_END_SECONDS, left)
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
@@ -328,12 +334,18 @@ class Loop:
                 self._end(job, self._give_up_look_up)
         if not job.is_claimed or job.stage is Stage.DECIDED or self._flow.seconds_left(job):
             return
-        self._flow.withdraw(job)
         if job.stage is Stage.RUNNING:
-            message = timeout_message(self._settings.job_timeout)
-            self._end(job, lambda job: self._fail(job, message))
+            self._end(job, self._time_out)
         else:
             self._slots.admit(job)  # its handler does not start any more, so it need not wait for others
+
+    def _time_out(self, job: ClaimedJob) -> Outcome | None:
+        """Fail a job whose time is over, unless its handler can be kept from beginning."""
+        self._flow.withdraw(job)
+        if job.stage is Stage.RUNNING:
+            return self._fail(job, timeout_message(self._settings.job_timeout))
+        self._ending.discard(job.offer.job_id)
+        return None
 
     def _give_up_look_up(self, job: ClaimedJob) -> Outcome | None:
         """End a job that is not claimed and whose look-up hangs, and free its slot."""
@@ -419,6 +431,10 @@ class Loop:
         names = sweep_workspaces()
         if names and self._on_outcome is None:  # a run of one poll is not logged
             self._emitter.log(logging.INFO, "removed %d temporary directories of dead processes", len(names))
+
+    def _log_end(self) -> None:
+        is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
+        self._log_state("stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean)
 
     def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:
         """Log the start, the stop and the end of a run until `stop`."""

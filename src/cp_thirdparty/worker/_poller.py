@@ -78,7 +78,8 @@ class Poller:
         self._failed_polls = 0  # in a row
         self._trials = 0  # jobs in a row that were to find out whether the journal and the executor work again
         self.polled_at: float | None = None
-        self.looped_at = settings.clock()  # when the thread has last gone on
+        self._is_in_journal = False
+        self._looped_at = settings.clock()
         self.error: str | None = None
         self.start_error: str | None = None  # why the last job could not be started
         self.fatal: BaseException | None = None
@@ -92,6 +93,16 @@ class Poller:
     def is_alive(self) -> bool:
         """Whether its thread runs."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def looped_at(self) -> float:
+        """
+        When the thread has last gone on.
+
+        Calls of the journal do not count: they have timeouts of their own, after which the thread goes on.  A restart
+        would not help, and would cost the jobs that run.
+        """
+        return self._settings.clock() if self._is_in_journal else self._looped_at
 
     def start(self, polls: int | None) -> None:
         """Poll until the worker stops, or a given number of times."""
@@ -107,9 +118,7 @@ class Poller:
     def _serve(self, polls: int | None) -> None:
         try:
             while not self._stopping.is_set():
-                self.looped_at = self._settings.clock()
-                self._writer.repair(lambda job_id: self._slots.has(job_id) or self._recovery.has(job_id))
-                self._recovery.look()
+                self._look_into_journal()
                 if not self._wait_for_room():
                     continue
                 entry = self._recovery.take()
@@ -127,13 +136,22 @@ class Poller:
         finally:
             self._note_end()
 
+    def _look_into_journal(self) -> None:
+        self._is_in_journal = True
+        try:
+            self._writer.repair(lambda job_id: self._slots.has(job_id) or self._recovery.has(job_id))
+            self._recovery.look()
+        finally:
+            self._looped_at = self._settings.clock()
+            self._is_in_journal = False
+
     def _wait_for_room(self) -> int:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
         longest = self._look_interval() if self._engine.error is None else self._settings.poll_interval
         self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
         half = self._settings.concurrency // 2
         self._slots.wait(lambda: self._slots.free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
-        self.looped_at = self._settings.clock()
+        self._looped_at = self._settings.clock()
         return self._room()
 
     def _room(self) -> int:

@@ -213,8 +213,8 @@ class _NoJournal:
     def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
         return True
 
-    def record(self, job: ClaimedJob) -> None:
-        pass
+    def record(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
+        return True
 
 
 def run_in_thread(function: Callable[[], _T]) -> asyncio.Future[_T]:

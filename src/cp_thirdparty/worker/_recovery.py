@@ -152,8 +152,13 @@ class Recovery:
             for jobs in (self._uncertain, self._waiting, self._postponed):
                 jobs.pop(job_id, None)
 
-    def close(self) -> list[JournalEntry]:
-        """Leave the jobs whose ownership is unknown to the next run; return those that were not taken up."""
+    def close(self, is_over: Callable[[], bool] = lambda: False) -> list[JournalEntry]:
+        """
+        Leave the jobs whose ownership is unknown to the next run; return those that were not taken up.
+
+        Args:
+            is_over: Returns whether there is no time left to leave more jobs.
+        """
         with self._lock:
             self._is_closed = True
             rest = {**self._waiting, **self._postponed}
@@ -161,6 +166,8 @@ class Recovery:
             self._postponed.clear()
             uncertain = [job_id for job_id in self._uncertain if job_id not in rest]
         for job_id in uncertain:
+            if is_over():
+                break
             self._writer.release(job_id)
         return list(rest.values())
 

@@ -21,7 +21,17 @@ from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._failure_policy import Next, NotHeldError, Party, Row, Situation, Step, classify
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker._kinds import AnyClient, kind_of
-from cp_thirdparty.worker.outcomes import Gone, LostRace, Outcome, Rejected, Released, Reported, Uncertain, Unsent
+from cp_thirdparty.worker.outcomes import (
+    Gone,
+    HandedBack,
+    LostRace,
+    Outcome,
+    Rejected,
+    Released,
+    Reported,
+    Uncertain,
+    Unsent,
+)
 from cp_thirdparty.worker.results import Result, without_decoration
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
@@ -81,7 +91,8 @@ class Steps:
         clients: Make the calls.
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
         notify: Gets each event.
-        hold: Confirms, as the last thing before a result is sent, that this worker still has the job.
+        hold: Confirms that this worker still has the job: as the last thing before a result is sent, and before a job
+            of the journal is acknowledged or its handler runs.
         clock: Returns the time in seconds.
     """
 
@@ -112,14 +123,18 @@ class Steps:
         reason = found.row.reason if no_token is None else str(no_token)
         return Rejected(job=job.offer, reason=reason, error=found.name if no_token is None else no_token.error)
 
-    def claim(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
+    def claim(self, job: ClaimedJob, wait: Wait, may_claim: Callable[[], bool]) -> Outcome | None:
         """Acknowledge a job; return its outcome if it is not this worker's."""
         try:
-            is_free = job.start_claim()
+            is_free = job.start_claim() and self.is_ours(job)
         except JournalError as failure:
-            return Rejected(job=job.offer, reason="the journal cannot be written", error=type(failure).__name__)
+            name = type(failure).__name__
+            rejected = Rejected(job=job.offer, reason="the journal cannot be written", error=name)
+            return Released(job=job.offer, error=name) if job.is_inherited else rejected
         if not is_free:
             return LostRace(job=job.offer)
+        if not job.is_inherited and not may_claim():  # the worker was stopped while it waited for the journal
+            return HandedBack(job=job.offer)
         gives_up_at = self.clock() + _CLAIM_SECONDS
 
         def send(client: AnyClient, client_token: SecretStr | None) -> JobStatus | Exception:
@@ -135,6 +150,15 @@ class Steps:
         if outcome is None:
             job.claim(self.clock())
         return outcome
+
+    def is_ours(self, job: ClaimedJob) -> bool:
+        """
+        Return whether no other worker has taken over a job of the journal, while it waited here.
+
+        Raises:
+            JournalError: It cannot be found out.
+        """
+        return not job.is_inherited or self.hold(job) > 0
 
     def report(self, job: ClaimedJob, wait: Wait) -> Outcome:
         """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""

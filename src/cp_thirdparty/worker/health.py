@@ -56,7 +56,7 @@ class WorkerHealth:
         free_slots: How many more jobs the worker can accept now.
         seconds_since_loop: Seconds since both threads of the worker, the one that polls and the one that watches times,
             have last gone on; ``None`` if it does not run.  A thread may wait for a call of CodePipeline until the
-            deadline of its client, 60 seconds by default.
+            deadline of its client, 60 seconds by default.  A wait for the journal does not count: see `journal_error`.
         dropped_events: How many events and log records were dropped since the worker was created, because ``on_event``
             or a handler of logs was too slow.
 

@@ -280,7 +280,8 @@ class LeasedJournal(Journal, Protocol):
     A journal whose jobs other workers take over after some time without a sign of life, because they cannot see whether
     the process is alive.
 
-    Before each attempt to report a result, the worker asks `hold` whether it still has the job.
+    Before each attempt to report a result, the worker asks `hold` whether it still has the job.  It also asks before it
+    acknowledges a job that `recover` has returned, and before it runs the handler of one.
 
     .. versionadded:: 0.2.0
     """

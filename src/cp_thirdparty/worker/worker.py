@@ -21,6 +21,7 @@ from typing_extensions import Self
 from cp_thirdparty._base.durations import read_days, read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId
 from cp_thirdparty.worker._arguments import (
     check_callable,
@@ -335,7 +336,8 @@ class JobWorker(Generic[_ConfigurationT]):
             return self._run(polls=None, on_outcome=None)
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                # Python can neither read nor restore a handler that a C library has installed.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def run_once(self) -> tuple[Outcome, ...]:
         """
@@ -437,7 +439,16 @@ class JobWorker(Generic[_ConfigurationT]):
         try:
             if self._stops:
                 loop.note_stop()
-            loop.start(polls)
+            try:
+                loop.start(polls)
+            except JournalError as failure:
+                if not self._stops:
+                    raise
+                # The stop has ended the wait for the journal, so this is not a failure of the start.
+                self._settings.emitter.log(
+                    logging.ERROR, "the worker was stopped before the journal could be read: %s", failure
+                )
+                return False
             while not loop.is_over(stops=self._stops):
                 loop.wait(_TICK)
         finally:
