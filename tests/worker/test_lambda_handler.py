@@ -6,11 +6,12 @@ import gc
 import io
 import json
 import logging
+import math
 import multiprocessing.synchronize
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from cp_thirdparty.worker import (
     JobScope,
     LambdaHandler,
     MemoryJournal,
+    Recovered,
     Succeeded,
     _bounded_calls,
     _journal_writer,
@@ -414,6 +416,63 @@ def test_a_job_that_was_taken_over_is_not_reported(client: FakeClient) -> None:
     events: list[JobEvent] = []
     _function(client, journal=_LostLease, on_event=events.append)(make_event(), LambdaContext())
     until(lambda: [event.name for event in events] == ["claimed", "call_failed", "lost_race"])
+    assert client.results == []
+
+
+class _LeasesOfOthers(SharedJournal):
+    """A journal with leases of which another environment has a job, until it counts as dead after some looks."""
+
+    recovery_seconds = 0.001
+
+    def __init__(self, *, looks: float, happen: Callable[[SharedJournal], object] | None = None) -> None:
+        super().__init__()
+        self.looks = looks
+        self.happen = happen
+        self.claim(CustomJob(id="job-1", data=JobData(), nonce=""), _SCOPE)
+
+    def recover(self, scope: JobScope) -> Recovered:
+        self.looks -= 1
+        if not self.looks and self.happen is not None:
+            self.happen(self)
+        return super().recover(scope)
+
+    def hold(self, _job_id: str) -> float:
+        return 60.0
+
+
+def test_a_job_of_an_environment_that_was_killed_is_taken_over(client: FakeClient, note: Path) -> None:
+    """Lambda delivers its event to a new environment, which sees the lease of the dead one for the first time."""
+    journal = _LeasesOfOthers(looks=4, happen=lambda journal: journal.release("job-1"))
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    function(make_event(), LambdaContext())
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+    assert len(client.results) == 1
+
+
+@pytest.mark.parametrize(
+    ("looks", "happen"),
+    [(math.inf, None), (3, lambda journal: journal.finish("job-1", "reported"))],
+    ids=["it lives", "it has reported the job"],
+)
+def test_a_job_of_an_environment_that_lives_is_left_to_it(
+    client: FakeClient, note: Path, looks: float, happen: Any
+) -> None:
+    """The function returns, so Lambda does not deliver the event once more."""
+    journal = _LeasesOfOthers(looks=looks, happen=happen)
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    assert function(make_event(), LambdaContext()) is None
+    assert not note.exists()
+    assert client.results == []
+
+
+def test_without_time_to_wait_the_event_must_come_again(client: FakeClient, note: Path) -> None:
+    """A return would be a success for Lambda, and the job would have no result if its environment is dead."""
+    journal = _LeasesOfOthers(looks=math.inf)
+    journal.recovery_seconds = 60.0
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    with pytest.raises(JournalError, match="another environment has job job-1, and the time of the function"):
+        function(make_event(), LambdaContext(30.0))
+    assert not note.exists()
     assert client.results == []
 
 
