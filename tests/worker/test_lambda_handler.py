@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from support import lambda_functions as functions
@@ -305,9 +305,12 @@ _SCOPE = JobScope(
 )
 
 
-def _left_by_another(*, has_result: bool) -> SharedJournal:
+_JournalT = TypeVar("_JournalT", bound=SharedJournal)
+
+
+def _left_by_another(create: Callable[[], _JournalT], *, has_result: bool) -> _JournalT:
     """Return a journal with two jobs of an environment that has ended."""
-    journal = SharedJournal()
+    journal = create()
     for job_id in ("job-1", "job-2"):
         journal.claim(CustomJob(id=job_id, data=JobData(), nonce=""), _SCOPE)
         journal.running(job_id)
@@ -319,7 +322,7 @@ def _left_by_another(*, has_result: bool) -> SharedJournal:
 
 def test_a_result_that_was_not_sent_is_reported_by_the_next_delivery(client: FakeClient, note: Path) -> None:
     """The handler is not called again; other jobs are left to their own events."""
-    journal = _left_by_another(has_result=True)
+    journal = _left_by_another(SharedJournal, has_result=True)
     function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
     function(make_event(), LambdaContext())
     assert [job_id for job_id, _ in client.results] == ["job-1"]
@@ -330,7 +333,7 @@ def test_a_result_that_was_not_sent_is_reported_by_the_next_delivery(client: Fak
 
 def test_a_job_of_an_environment_that_ended_is_reported_as_failed(client: FakeClient, note: Path) -> None:
     """Its handler may have run."""
-    journal = _left_by_another(has_result=False)
+    journal = _left_by_another(SharedJournal, has_result=False)
     _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)(make_event(), LambdaContext())
     assert _message(client) == "The action's worker was lost in the middle of job job-1."
     assert not note.exists()
@@ -474,6 +477,64 @@ def test_without_time_to_wait_the_event_must_come_again(client: FakeClient, note
         function(make_event(), LambdaContext(30.0))
     assert not note.exists()
     assert client.results == []
+
+
+class _NoRelease(SharedJournal):
+    """Cannot release a job for a while."""
+
+    failures = 0
+
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise JournalError("throttled")
+        super().release(job_id, has_begun=has_begun)
+
+
+@pytest.mark.parametrize(
+    ("failures", "message"),
+    [
+        (1, "The action's worker was lost in the middle of job job-2."),
+        (9, "The action's worker is not set up correctly: its journal cannot be used (job job-2)."),
+    ],
+)
+def test_a_job_of_another_event_that_was_not_released_is_released_later(
+    client: FakeClient, note: Path, failures: int, message: str
+) -> None:
+    """Its own event may come to this environment, which must not take it for the job of another one."""
+    journal = _left_by_another(_NoRelease, has_result=False)
+    journal.failures = failures
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    function(make_event(), LambdaContext())
+    function(make_event("job-2"), LambdaContext())
+    assert [(job_id, failure.message) for job_id, failure in client.results[1:]] == [("job-2", message)]
+    assert not note.exists()
+
+
+def test_a_journal_that_hangs_is_not_called_for_the_next_event(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call would leave one more thread that hangs, and cost the time of one more event."""
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(_journal_writer, "_READ_SECONDS", 0.05)
+    release = threading.Event()
+    calls: list[None] = []
+
+    class Hanging(SharedJournal):
+        def recover(self, scope: JobScope) -> Recovered:
+            calls.append(None)
+            release.wait()
+            return super().recover(scope)
+
+    function = _function(client, journal=Hanging)
+    for expected in (1, 1):
+        function(make_event(), LambdaContext())
+        assert len(calls) == expected
+    release.set()
+    until(lambda: not function._journal_calls.is_hanging)
+    function(make_event(), LambdaContext())
+    assert len(calls) == 2
+    assert [isinstance(result, FailureDetails) for _, result in client.results] == [True, True, False]
 
 
 # --- action types with a Lambda executor: the result is returned

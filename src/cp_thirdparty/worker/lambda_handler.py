@@ -172,6 +172,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._report_seconds = read_seconds("report_seconds", report_seconds)
         self._create_journal = journal
         self._journal: Journal | None = None
+        self._journal_calls = BoundedCalls("cp-thirdparty-journal")
+        # Of all events: a writer remembers what it could not write.
+        self._writers: dict[JobScope, JournalWriter] = {}
         self._emitter = Emitter(on_event)
 
     @hide_arguments
@@ -212,10 +215,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
         limits: _Limits,
     ) -> None:
         outcome: Outcome | None = None
-        journal_calls = BoundedCalls("cp-thirdparty-journal")
-        journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
+        self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
         try:
-            writer = self._open_journal(event, journal_calls)
+            writer = self._open_journal(event)
             entry = None if writer is None else _take_over(writer, event.id, limits)
             if entry is None and writer is not None and writer.is_finished(event.id):
                 self._emitter.emit_outcome(LostRace(job=_find_offer(event)))
@@ -225,8 +227,6 @@ class LambdaHandler(Generic[_ConfigurationT]):
             raise
         except JournalError as error:
             self._emitter.log(logging.ERROR, "job=%s: %s", event.id, error)
-        finally:
-            journal_calls.close()
         if outcome is None or isinstance(outcome, Rejected):  # without its journal, the handler might run twice
             self._run(event, calls, _describe(_NO_JOURNAL, event.id), limits)
 
@@ -266,11 +266,17 @@ class LambdaHandler(Generic[_ConfigurationT]):
         seconds_left = milliseconds / 1000
         return _Limits(find_end(seconds_left), min(self._report_seconds, seconds_left / 2))
 
-    def _open_journal(self, event: LambdaJobEvent, calls: BoundedCalls) -> JournalWriter | None:
+    def _open_journal(self, event: LambdaJobEvent) -> JournalWriter | None:
+        """
+        Return what writes the journal, after it has written what it could not write for earlier events.
+
+        Raises:
+            JournalError: The journal cannot be created, or what it has of this job could not be corrected.
+        """
         if self._create_journal is None:
             return None
         if self._journal is None:
-            journal = calls.call(_LONGEST, self._create_journal)
+            journal = self._journal_calls.call(_LONGEST, self._create_journal)
             if isinstance(journal, NotReturned):
                 raise JournalError("journal has not returned in time")
             if isinstance(journal, Raised):
@@ -279,7 +285,15 @@ class LambdaHandler(Generic[_ConfigurationT]):
         action_type_id = event.data.action_type_id or _INVOKE_ACTION_TYPE
         region = find_region() or ""
         scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
-        return JournalWriter(self._journal, scope, partial(_emit, self._emitter), self._emitter, calls)
+        writer = self._writers.get(scope)
+        if writer is None:
+            notify = partial(_emit, self._emitter)
+            writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls)
+            self._writers[scope] = writer
+        writer.repair(lambda _: False)
+        if writer.is_unclear(event.id):
+            raise JournalError("what the journal has of this job could not be corrected")
+        return writer
 
 
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
