@@ -112,7 +112,8 @@ def test_the_end_of_all_calls_ends_those_that_wait(
 def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has done is undone when it returns."""
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(call: _Call, _gives_up_at: float) -> None:
+        until(lambda: call.has_begun)
         raise KeyboardInterrupt
 
     undone: list[object] = []
@@ -121,6 +122,44 @@ def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, mon
         calls.call(30, release.wait, undone.append)
     release.set()
     until(lambda: undone == [True])
+
+
+def test_ctrl_c_undoes_a_call_that_has_just_returned(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller never gets its result, so nobody else would undo it."""
+
+    def interrupt(call: _Call, _gives_up_at: float) -> None:
+        until(lambda: not call.result.empty())
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    undone: list[object] = []
+    monkeypatch.setattr(calls, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(30, lambda: 5, undone.append)
+    assert undone == [5]
+    assert not calls.is_hanging
+
+
+def test_ctrl_c_keeps_a_call_from_being_made(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has not begun: nothing is made that nobody waits for, and nothing counts as hanging."""
+
+    class Interrupted(SimpleQueue[Any]):
+        """The queue of a thread."""
+
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002, ARG002
+            """Let Ctrl-C come just after the call was added."""
+            super().put(item)
+            raise KeyboardInterrupt
+
+    made: list[None] = []
+    queue = Interrupted()
+    monkeypatch.setattr(calls, "_reserve_thread", lambda: queue)
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(30, lambda: made.append(None))
+    calls._serve(queue)
+    assert made == []
+    assert not calls.is_hanging
+    calls.wait_for_end()
 
 
 def test_without_a_thread_the_caller_makes_the_call(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,10 @@ class NotReturned:
 class _Call:
     """A call, its result, and the function that undoes a late result."""
 
-    __slots__ = ("make", "result", "undo")
+    __slots__ = ("has_begun", "make", "result", "undo")
 
     def __init__(self, make: Callable[[], Any], undo: Callable[[Any], object]) -> None:
+        self.has_begun = False
         self.make = make
         self.result: SimpleQueue[Any] = SimpleQueue()
         self.undo = undo
@@ -97,15 +98,15 @@ class BoundedCalls:
         call = _Call(lambda: context.run(lambda: call_partner(function)), undo)
         if self._hanging:
             return NotReturned()
-        try:
-            self._reserve_thread().put(call)
-        except RuntimeError:  # the system has no thread left
-            return call_partner(function)
         self._waiting.add(call)
         try:
+            try:
+                self._reserve_thread().put(call)
+            except RuntimeError:  # the system has no thread left
+                return call_partner(function)
             found: _T | Raised | NotReturned = self._wait(call, time.monotonic() + seconds)
         except BaseException:  # Ctrl-C
-            self._leave(call)
+            self._abandon(call)
             raise
         finally:
             self._waiting.discard(call)
@@ -172,8 +173,22 @@ class BoundedCalls:
                 self._hanging.add(call)
                 return NotReturned()
 
+    def _abandon(self, call: _Call) -> None:
+        """Let no thread make a call; if it was made, undo it, now or when it returns."""
+        if self._begin(call):
+            return
+        found = self._leave(call)
+        if not isinstance(found, NotReturned):
+            self.call(_LEAST_SECONDS, lambda: call.undo(found))
+
+    def _begin(self, call: _Call) -> bool:
+        """Return whether nobody else makes a call, or has made it."""
+        with self._lock:
+            is_first, call.has_begun = not call.has_begun, True
+            return is_first
+
     def _serve(self, calls: SimpleQueue[_Call | None]) -> None:
-        while (call := self._next(calls)) is not None:
+        while (call := self._next(calls)) is not None and self._begin(call):
             result = call.make()
             if not self._hand_over(call, result, calls):
                 call_partner(call.undo, result)
