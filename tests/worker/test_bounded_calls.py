@@ -207,6 +207,27 @@ def test_a_thread_ends_after_its_call_once_all_is_closed(calls: BoundedCalls, re
     until(lambda: _count_threads() == 0)
 
 
+def test_a_call_is_made_although_all_is_closed_meanwhile(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller has reserved the thread that has just noted itself as idle."""
+    hand_over = calls._hand_over
+    is_idle, is_closed = threading.Event(), threading.Event()
+
+    def pause(*arguments: Any) -> bool:
+        is_taken = hand_over(*arguments)
+        is_idle.set()
+        is_closed.wait()
+        return is_taken
+
+    monkeypatch.setattr(calls, "_hand_over", pause)
+    assert calls.call(30, lambda: 1) == 1
+    is_idle.wait()
+    reserved, call = calls._reserve_thread(), _Call(lambda: 2, lambda _: None)
+    calls.close()
+    is_closed.set()
+    reserved.put(call)
+    assert call.result.get(timeout=30) == 2
+
+
 def test_a_clock_that_hangs_is_passed_over(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time goes on from its last reading."""
     hangs = threading.Event()

@@ -195,8 +195,6 @@ class BoundedCalls:
                 with self._lock:
                     self._hanging.discard(call)
                     self._note_idle(calls)
-            if self._is_closed:
-                return
 
     def _next(self, calls: SimpleQueue[_Call | None]) -> _Call | None:
         """Return the next call; ``None`` if the thread must end."""
@@ -218,7 +216,9 @@ class BoundedCalls:
             return True
 
     def _note_idle(self, calls: SimpleQueue[_Call | None]) -> None:
-        if not self._is_closed:
+        if self._is_closed:
+            calls.put(None)
+        else:
             self._idle.append(calls)
 
 
