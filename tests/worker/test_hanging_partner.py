@@ -32,6 +32,7 @@ from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import (
     JobEvent,
     Journal,
+    Reported,
     WorkerHealth,
     _bounded_calls,
     _clients,
@@ -190,6 +191,25 @@ def test_a_journal_that_hangs_at_the_last_writes_ends_the_worker(
     worker = make_worker(service, journal=journal, grace=0.0)
     assert worker.run() is False
     assert hanging.entered.is_set()
+
+
+def test_a_journal_that_hangs_is_not_called_by_the_next_run(
+    service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run would leave one more thread that hangs, until the first call has returned."""
+    monkeypatch.setattr(_journal_writer, "_READ_SECONDS", 0.05)
+    journal, hanging = _hanging_journal(hang, "recover")
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with make_worker(service, journal=journal) as worker:
+        for _ in range(3):
+            with pytest.raises(JournalError, match="the journal has not returned in time"):
+                worker.run_once()
+        assert hanging.calls == 0
+        hanging.release.set()
+        monkeypatch.undo()
+        until(lambda: not worker._journal_calls.is_hanging)
+        (outcome,) = worker.run_once()
+        assert isinstance(outcome, Reported)
 
 
 @pytest.mark.parametrize("calls", [1, 2])

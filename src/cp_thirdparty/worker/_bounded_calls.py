@@ -136,6 +136,11 @@ class BoundedCalls:
         while self._waiting and not self._hanging:
             time.sleep(_SHORT_TICK)
 
+    def reopen(self) -> None:
+        """Give calls their own timeouts again, after `end_within` and `close`; a call that hangs still does."""
+        with self._lock:
+            self._is_closed, self._ends_at = False, None
+
     def close(self) -> None:
         """End the threads that have no call, and the others after their calls."""
         with self._lock:

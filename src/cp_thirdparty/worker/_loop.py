@@ -69,6 +69,7 @@ class Loop:
         create_engine: Creates what runs handlers, which see in the event that the worker stops.
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
         journal: Remembers jobs.
+        journal_calls: Calls the journal.
         on_outcome: Called with each outcome, for a run of one poll; ``None`` for a run until `stop`.
     """
 
@@ -80,6 +81,7 @@ class Loop:
         create_engine: Callable[[Clients, threading.Event], Engine],
         tokens: TokenLookup | None,
         journal: Journal,
+        journal_calls: BoundedCalls,
         on_outcome: Callable[[Outcome], object] | None,
     ) -> None:
         self._settings = settings
@@ -88,7 +90,7 @@ class Loop:
         self._stopping = threading.Event()
         self._engine = create_engine(clients, self._stopping)
         self._writer = JournalWriter(
-            journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter
+            journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter, journal_calls
         )
         self._recovery = Recovery(
             self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock

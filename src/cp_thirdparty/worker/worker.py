@@ -274,6 +274,7 @@ class JobWorker(Generic[_ConfigurationT]):
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
+        self._journal_calls = BoundedCalls("cp-thirdparty-journal")  # of all runs: a call may outlast one
         self._executor = executor
         if executor is not None:
             pickle_runner(self._runner)  # raises here, and not for the first job
@@ -290,7 +291,8 @@ class JobWorker(Generic[_ConfigurationT]):
             max_crashes=max_crashes,
             keep_finished=keep_finished,
             emitter=emitter,
-            clock=clock,
+            # Not the usual clock, which is read some thirty times for a job.
+            clock=clock if clock is time.monotonic else SafeClock(clock),
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._coroutines = AsyncHandlers(emitter.log)
@@ -455,14 +457,14 @@ class JobWorker(Generic[_ConfigurationT]):
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
         if self._clients is None:
             self._clients = Clients(self._connect, self._settings.emitter, kind_of_type(self._settings.action_type_id))
-        clock = self._settings.clock
-        clock = clock if clock is time.monotonic else SafeClock(clock)  # it is read some thirty times for a job
+        self._journal_calls.reopen()
         return Loop(
-            settings=attrs.evolve(self._settings, clock=clock),
+            settings=self._settings,
             clients=self._clients,
             create_engine=self._create_engine,
             tokens=self._runner.tokens,
             journal=self._journal,
+            journal_calls=self._journal_calls,
             on_outcome=on_outcome,
         )
 
