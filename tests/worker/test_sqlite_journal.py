@@ -761,7 +761,10 @@ def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path, synced: list[int]
         assert is_synced(journal.running, job_id)
         assert not is_synced(journal.result, job_id, Succeeded())
         assert not is_synced(journal.release, job_id)
-        assert is_synced(journal.recover, SCOPE)
+        assert not is_synced(journal.recover, SCOPE)
+        journal.release(job_id)
+        assert is_synced(journal.end, job_id)
+        assert journal.claim(_JOB, SCOPE)
         assert not is_synced(journal.finish, job_id, "reported")
         # Otherwise SQLite, too, would wait in each commit.
         assert journal._file._connection.execute("PRAGMA synchronous").fetchone() == (1,)  # NORMAL
@@ -828,6 +831,23 @@ def test_a_disk_that_failed_is_not_trusted_again(tmp_path: Path, monkeypatch: py
     with closing(SqliteJournal(path)) as journal:
         assert {entry.job.job_id: entry.state for entry in journal.jobs()} == {_JOB.job_id: JournalState.DONE}
         assert journal.claim(_job("3"), SCOPE)
+
+
+def test_jobs_that_were_taken_over_are_returned_although_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are this process's as soon as they are in the file, so no other process would take them."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_JOB, SCOPE)
+        journal.release(_JOB.job_id)
+        monkeypatch.setattr(_sqlite_file, "_sync_data", fail)
+        assert [entry.job.job_id for entry in journal.recover(SCOPE).entries] == [_JOB.job_id]
+        with pytest.raises(JournalError, match="cannot be written to the disk"):
+            journal.running(_JOB.job_id)
 
 
 def test_a_journal_that_is_closed_during_a_claim_refuses_it(tmp_path: Path) -> None:

@@ -166,9 +166,13 @@ class SqliteFile:
             self._sync(change.commit)
         return change.rows
 
-    def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def transact(self, work: Callable[[sqlite3.Connection], _T], *, is_synced: bool = False) -> _T:
         """
         Run a function in a transaction, and commit it unless the function raises.
+
+        Args:
+            work: The function.
+            is_synced: Whether the changes must survive a power loss.
 
         Raises:
             JournalError: The file cannot be read or written.
@@ -184,7 +188,8 @@ class SqliteFile:
                 failure = describe(error)
             else:
                 self._commits += 1
-                self._sync(self._commits)
+                if is_synced:
+                    self._sync(self._commits)
                 return result
             finally:
                 _roll_back(self._connection)
