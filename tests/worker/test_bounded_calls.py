@@ -245,4 +245,56 @@ def test_a_clock_that_hangs_is_passed_over(release: threading.Event, monkeypatch
     assert 1000.0 < first < second
     release.set()
     monkeypatch.undo()
-    until(lambda: clock() == 1000.0)
+    until(lambda: not clock._calls.is_hanging)
+    assert second <= clock() < 2000.0
+
+
+def test_a_clock_that_begins_late_lets_no_time_pass(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise all jobs would time out at its first reading."""
+    readings = iter([2e9, 2e9 + 5.0])
+
+    def read() -> float:
+        release.wait()
+        return next(readings)
+
+    clock = SafeClock(read)
+    monkeypatch.setattr(_bounded_calls, "_CLOCK_SECONDS", 0.0)
+    first = clock()
+    release.set()
+    until(lambda: not clock._calls.is_hanging)
+    monkeypatch.undo()
+    assert first <= clock() < 1e9
+
+
+def test_a_clock_goes_on_by_its_own_seconds_after_a_failure() -> None:
+    """It may be one that a test sets."""
+    readings: list[Any] = [1000.0, None, 5000.0, 5007.0]
+    clock = SafeClock(lambda: readings.pop(0))
+    before, _, after, later = [clock() for _ in range(4)]
+    assert before == 1000.0
+    assert 1000.0 <= after < 2000.0
+    assert later - after == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        (lambda: 10**400, "returned no finite number"),
+        (lambda: "12", "returned no finite number"),
+        (lambda: 1 // 0, "raised ZeroDivisionError"),
+    ],
+)
+def test_a_clock_that_fails_is_reported_once(read: Any, problem: str) -> None:
+    """It is read several times for each job."""
+    problems: list[str] = []
+    clock = SafeClock(read, problems.append)
+    assert clock() <= clock()
+    assert problems == [problem]
+
+
+def test_a_clock_that_hangs_is_reported(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partner sees why the times differ from the clock."""
+    monkeypatch.setattr(_bounded_calls, "_CLOCK_SECONDS", 0.0)
+    problems: list[str] = []
+    SafeClock(release.wait, problems.append)()
+    assert problems == ["has not returned in time"]

@@ -231,23 +231,52 @@ class SafeClock:
     """
     Reads a clock of the partner.  Thread-safe.
 
-    If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.
+    If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.  When
+    it can be read again, the time goes on from there, so that a failure of the clock is no timeout of a job.
 
     Args:
         clock: Returns the time in seconds.
+        report: Called with what is wrong, once.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], report: Callable[[str], object] = lambda _: None) -> None:
         self._clock = clock
+        self._report = report
         self._calls = BoundedCalls("cp-thirdparty-clock")
         self._last = (0.0, time.monotonic())
+        self._offset: float | None = 0.0  # to the readings; ``None`` while there are none
+        self._is_reported = False
 
     def __call__(self) -> float:
         """Return the time in seconds."""
         found = self._calls.call(_CLOCK_SECONDS, self._clock)
-        now = time.monotonic()
-        if isinstance(found, (int, float)) and math.isfinite(found):
-            self._last = (found, now)
-            return found
-        last, read_at = self._last
-        return last + now - read_at
+        reading = _read_number(found)
+        read_at = time.monotonic()
+        last, last_read_at = self._last
+        if reading is None:
+            self._offset = None
+            self._report_once(found)
+            return last + read_at - last_read_at
+        offset = self._offset
+        if offset is None:
+            offset = self._offset = last + read_at - last_read_at - reading
+        self._last = (reading + offset, read_at)
+        return reading + offset
+
+    def _report_once(self, found: object) -> None:
+        if not self._is_reported:
+            self._is_reported = True
+            problem = "returned no finite number"
+            if isinstance(found, NotReturned):
+                problem = "has not returned in time"
+            elif isinstance(found, Raised):
+                problem = f"raised {found.name}"
+            self._report(problem)
+
+
+def _read_number(found: object) -> float | None:
+    """Return what a clock has returned, if it is a finite number."""
+    try:
+        return float(found) if isinstance(found, (int, float)) and math.isfinite(found) else None
+    except OverflowError:  # an integer that is larger than any float
+        return None

@@ -292,7 +292,7 @@ class JobWorker(Generic[_ConfigurationT]):
             keep_finished=keep_finished,
             emitter=emitter,
             # Not the usual clock, which is read some thirty times for a job.
-            clock=clock if clock is time.monotonic else SafeClock(clock),
+            clock=clock if clock is time.monotonic else SafeClock(clock, partial(_report_clock, emitter)),
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._coroutines = AsyncHandlers(emitter.log)
@@ -474,6 +474,10 @@ class JobWorker(Generic[_ConfigurationT]):
         if isinstance(self._executor, ProcessPerJob):
             return ProcessEngine(self._runner, self._executor, self._settings.emitter, stopping)
         return ExecutorEngine(self._runner, self._executor, self._settings.emitter)
+
+
+def _report_clock(emitter: Emitter, problem: str) -> None:
+    emitter.log(logging.ERROR, "clock %s; while it cannot be read, the time goes on without it", problem)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
