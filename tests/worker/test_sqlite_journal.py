@@ -217,7 +217,7 @@ def test_a_file_that_is_gone_takes_no_new_jobs(tmp_path: Path, change: Callable[
     with closing(SqliteJournal(path)) as journal:
         journal.claim(_JOB, SCOPE)
         change(path)
-        with pytest.raises(JournalError, match=r"^the journal's file was moved, deleted or replaced; restart the"):
+        with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
             journal.claim(_job("job-2"), SCOPE)
         with pytest.raises(JournalError, match="was moved, deleted or replaced"):
             journal.recover(SCOPE)
@@ -353,6 +353,18 @@ def test_a_bad_row_may_have_been_running(tmp_path: Path) -> None:
     run_process(path, f"{code}; journal.running('bad'); journal.running('good')")
     _execute(path, "UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
     assert _recover(path) == {"good": (JournalState.RUNNING, 0, True)}
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.rename(path.with_suffix(".old"))])
+def test_a_log_that_is_lost_is_noticed(tmp_path: Path, lose: Callable[[Path], object]) -> None:
+    """SQLite goes on to write what nobody could read after a restart."""
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_JOB, SCOPE)
+        lose(tmp_path / "j.db-wal")
+        with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
+            journal.claim(_job("2"), SCOPE)
+        with pytest.raises(JournalError, match="was moved, deleted or replaced"):
+            journal.recover(SCOPE)
 
 
 def test_a_bad_row_is_replaced_when_its_job_is_offered(tmp_path: Path) -> None:
