@@ -422,6 +422,38 @@ def test_a_job_that_was_taken_over_is_not_reported(client: FakeClient) -> None:
     assert client.results == []
 
 
+# An event that is reported at once, without a process for its handler.
+_STALE_EVENT = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": 1})
+
+
+def test_a_result_that_was_not_accepted_in_time_is_reported_by_the_next_delivery(client: FakeClient) -> None:
+    """The function raises, so that Lambda delivers the event again, and leaves the job to any environment."""
+    journal = SharedJournal()
+    events: list[JobEvent] = []
+    function = _function(client, journal=lambda: journal, on_event=events.append)
+    client.errors = [TransportError("unreachable") for _ in range(10_000)]
+    with pytest.raises(JournalError, match="the journal keeps job job-1 until Lambda delivers the event again"):
+        function(_STALE_EVENT, LambdaContext(0.8))
+    until(lambda: "unsent" in [event.name for event in events])
+    assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
+    client.errors = []
+    _function(client, journal=lambda: journal)(_STALE_EVENT, LambdaContext())
+    assert [job_id for job_id, _ in client.results] == ["job-1"]
+
+
+def test_a_job_whose_report_hangs_is_left_in_the_journal(client: FakeClient) -> None:
+    """The thread of the report has not ended the job, so the function does."""
+    gate = threading.Event()
+    journal = SharedJournal()
+    events: list[JobEvent] = []
+    client.on_put = lambda: gate.wait(30)
+    with pytest.raises(JournalError, match="the journal keeps job job-1"):
+        _function(client, journal=lambda: journal, on_event=events.append)(_STALE_EVENT, LambdaContext(0.8))
+    until(lambda: "unsent" in [event.name for event in events])
+    assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
+    gate.set()
+
+
 class _LeasesOfOthers(SharedJournal):
     """A journal with leases of which another environment has a job, until it counts as dead after some looks."""
 

@@ -52,7 +52,7 @@ from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._steps import hold_forever
 from cp_thirdparty.worker.events import EventHook, JobEventName
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
-from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected
+from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected, Released, Unsent
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 
 __all__ = ["LambdaHandler"]
@@ -193,7 +193,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         Raises:
             cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
             cp_thirdparty.exceptions.JournalError: Another environment has the job, and the time of the function is too
-                short to find out whether that one is dead.  Lambda must deliver the event again.
+                short to find out whether that one is dead; or the journal keeps a job whose result CodePipeline has not
+                accepted in time.  Lambda must deliver the event again.
             Exception: What ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
@@ -215,6 +216,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         limits: _Limits,
     ) -> None:
         outcome: Outcome | None = None
+        writer: JournalWriter | None = None
         self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
         try:
             writer = self._open_journal(event)
@@ -229,6 +231,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
             self._emitter.log(logging.ERROR, "job=%s: %s", event.id, error)
         if outcome is None or isinstance(outcome, Rejected):  # without its journal, the handler might run twice
             self._run(event, calls, _describe(_NO_JOURNAL, event.id), limits)
+        elif writer is not None and isinstance(outcome, (Released, Unsent)):
+            job_id = printable(event.id, _LONGEST_ID)
+            raise JournalError(f"the journal keeps job {job_id} until Lambda delivers the event again")
 
     def _run(
         self,
