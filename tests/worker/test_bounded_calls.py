@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
@@ -226,6 +227,30 @@ def test_a_call_is_made_although_all_is_closed_meanwhile(calls: BoundedCalls, mo
     is_closed.set()
     reserved.put(call)
     assert call.result.get(timeout=30) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own(calls: BoundedCalls, release: threading.Event) -> None:
+    """Neither an idle thread of the parent, nor a call that hangs there, nor its lock keeps the child from a call."""
+    assert calls.call(30, lambda: 5) == 5
+    other = BoundedCalls("cp-thirdparty-other")
+    assert other.call(0, release.wait) == NotReturned()
+    with calls._lock:
+        child = os.fork()
+    if not child:  # pragma: no cover - in the child
+        found = [each.call(5, lambda: 7) for each in (calls, other)]
+        os._exit(found != [7, 7])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert calls.call(30, lambda: 5) == 5
+
+
+def test_a_handler_of_a_signal_ends_although_it_has_interrupted_a_call(calls: BoundedCalls) -> None:
+    """It runs in the main thread, which may have the lock at that moment: its own call times out."""
+    with calls._lock:
+        assert calls.call(0, lambda: 5) == NotReturned()
+    until(lambda: not calls.is_hanging)
+    assert calls.call(30, lambda: 5) == 5
 
 
 def test_a_clock_that_hangs_is_passed_over(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:

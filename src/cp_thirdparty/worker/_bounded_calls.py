@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -55,11 +57,20 @@ class BoundedCalls:
     Makes calls in threads of its own, each with a timeout.  Thread-safe.
 
     While a call hangs, no other one is made: it could hang too, or run before the first one has ended.
+
+    A child of a fork has none of its parent's calls, and threads of its own.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()  # held to change `_idle`, `_hanging` and `_is_closed`
+        self.reset()
+        _ALL.add(self)
+
+    def reset(self) -> None:
+        """Forget all calls, and the threads: they do not exist in the child of a fork."""
+        # Held to change `_idle`, `_hanging` and `_is_closed`.  A handler of a signal may call `health`, which reads the
+        # clock, while the thread that it interrupts has the lock.
+        self._lock = threading.RLock()
         self._idle: list[SimpleQueue[_Call | None]] = []
         self._waiting: set[_Call] = set()  # calls for which a caller waits
         self._hanging: set[_Call] = set()
@@ -151,9 +162,8 @@ class BoundedCalls:
 
     def _reserve_thread(self) -> SimpleQueue[_Call | None]:
         """Return the queue of an idle thread, or of a new one."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        with self._lock, suppress(IndexError):
+            return self._idle.pop()
         calls: SimpleQueue[_Call | None] = SimpleQueue()
         threading.Thread(target=self._serve, args=(calls,), name=self._name, daemon=True).start()
         return calls
@@ -225,6 +235,18 @@ class BoundedCalls:
             calls.put(None)
         else:
             self._idle.append(calls)
+
+
+_ALL: Final[weakref.WeakSet[BoundedCalls]] = weakref.WeakSet()
+
+
+def _reset_all() -> None:
+    for calls in tuple(_ALL):
+        calls.reset()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_reset_all)
 
 
 class SafeClock:
