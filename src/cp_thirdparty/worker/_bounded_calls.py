@@ -123,8 +123,10 @@ class BoundedCalls:
             self._waiting.discard(call)
         return found
 
-    def call_or_raise(self, seconds: float, function: Callable[[], _T]) -> _T | NotReturned:
-        """Make a call; return what the function returned, or raise what it raised."""
+    def call_or_raise(
+        self, seconds: float, function: Callable[[], _T], undo: Callable[[_T], object] = lambda _: None
+    ) -> _T | NotReturned:
+        """Make a call; return what the function returned, or raise what it raised; undo what it returns too late."""
         raised: list[BaseException] = []
 
         def call() -> _T | None:
@@ -134,7 +136,11 @@ class BoundedCalls:
                 raised.append(failure)
                 return None
 
-        found = self.call(seconds, call)
+        def undo_result(found: _T | Raised | None) -> None:
+            if not raised:
+                undo(cast("_T", found))
+
+        found = self.call(seconds, call, undo_result)
         try:
             if raised and not isinstance(found, NotReturned):
                 raise raised[0]

@@ -86,7 +86,7 @@ class Loop:
     ) -> None:
         self._settings = settings
         self._emitter = settings.emitter
-        self._clients = clients
+        self.clients = clients
         self._stopping = threading.Event()
         self._engine = create_engine(clients, self._stopping)
         self._writer = JournalWriter(
@@ -140,6 +140,13 @@ class Loop:
         """Whether all jobs have ended, CodePipeline has all results, and the journal has no job to look at."""
         recovery = self._recovery
         return not (self._has_lost or self._kept or recovery.uncertain or recovery.set_aside or self._writer.error)
+
+    def abandon(self) -> None:
+        """Release the executor and the clients of a run that was created too late to start."""
+        try:
+            self._engine.close()
+        finally:
+            self.clients.close()
 
     # --- the thread that watches
 

@@ -56,6 +56,8 @@ _TICK = 0.25
 # Seconds for `connect` and `executor` to return at the start of a worker that must stop.
 _START_SECONDS = 5.0
 
+_CLOCK_FAILS = "clock %s; while it cannot be read, the time goes on without it"
+
 
 class JobWorker(Generic[_ConfigurationT]):
     """
@@ -280,6 +282,8 @@ class JobWorker(Generic[_ConfigurationT]):
             pickle_runner(self._runner)  # raises here, and not for the first job
         count = None if metrics is None else lambda event, _: metrics.record(event, action_type_id)
         emitter = Emitter(on_event, count)
+        if clock is not time.monotonic:  # which is read some thirty times for a job
+            clock = SafeClock(clock, partial(emitter.log, logging.ERROR, _CLOCK_FAILS))
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
@@ -291,8 +295,7 @@ class JobWorker(Generic[_ConfigurationT]):
             max_crashes=max_crashes,
             keep_finished=keep_finished,
             emitter=emitter,
-            # Not the usual clock, which is read some thirty times for a job.
-            clock=clock if clock is time.monotonic else SafeClock(clock, partial(_report_clock, emitter)),
+            clock=clock,
             jitter=random.Random(),  # noqa: S311 - jitter
         )
         self._coroutines = AsyncHandlers(emitter.log)
@@ -427,12 +430,14 @@ class JobWorker(Generic[_ConfigurationT]):
         calls = self._start = BoundedCalls("cp-thirdparty-start")
         if self._stops:
             calls.end_within(_START_SECONDS)
-        loop = calls.call_or_raise(math.inf, partial(self._create_loop, on_outcome))
+        self._journal_calls.reopen()
+        loop = calls.call_or_raise(math.inf, partial(self._create_loop, on_outcome), Loop.abandon)
         calls.close()
         if isinstance(loop, NotReturned):
             self._settings.emitter.log(logging.ERROR, "the worker was stopped before connect or executor had returned")
             self._settings.emitter.flush()
             return None
+        self._clients = loop.clients
         return loop
 
     def _follow(self, loop: Loop, polls: int | None) -> bool:
@@ -455,18 +460,21 @@ class JobWorker(Generic[_ConfigurationT]):
             clients.close()
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
-        if self._clients is None:
-            self._clients = Clients(self._connect, self._settings.emitter, kind_of_type(self._settings.action_type_id))
-        self._journal_calls.reopen()
-        return Loop(
-            settings=self._settings,
-            clients=self._clients,
-            create_engine=self._create_engine,
-            tokens=self._runner.tokens,
-            journal=self._journal,
-            journal_calls=self._journal_calls,
-            on_outcome=on_outcome,
-        )
+        settings = self._settings
+        clients = self._clients or Clients(self._connect, settings.emitter, kind_of_type(settings.action_type_id))
+        try:
+            return Loop(
+                settings=settings,
+                clients=clients,
+                create_engine=self._create_engine,
+                tokens=self._runner.tokens,
+                journal=self._journal,
+                journal_calls=self._journal_calls,
+                on_outcome=on_outcome,
+            )
+        except BaseException:
+            clients.close()
+            raise
 
     def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
         if self._executor is None:
@@ -474,10 +482,6 @@ class JobWorker(Generic[_ConfigurationT]):
         if isinstance(self._executor, ProcessPerJob):
             return ProcessEngine(self._runner, self._executor, self._settings.emitter, stopping)
         return ExecutorEngine(self._runner, self._executor, self._settings.emitter)
-
-
-def _report_clock(emitter: Emitter, problem: str) -> None:
-    emitter.log(logging.ERROR, "clock %s; while it cannot be read, the time goes on without it", problem)
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
