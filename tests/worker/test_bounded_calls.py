@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
@@ -112,7 +113,8 @@ def test_the_end_of_all_calls_ends_those_that_wait(
 def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has done is undone when it returns."""
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(call: _Call, _gives_up_at: float) -> None:
+        until(lambda: call.has_begun)
         raise KeyboardInterrupt
 
     undone: list[object] = []
@@ -121,6 +123,44 @@ def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, mon
         calls.call(30, release.wait, undone.append)
     release.set()
     until(lambda: undone == [True])
+
+
+def test_ctrl_c_undoes_a_call_that_has_just_returned(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller never gets its result, so nobody else would undo it."""
+
+    def interrupt(call: _Call, _gives_up_at: float) -> None:
+        until(lambda: not call.result.empty())
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    undone: list[object] = []
+    monkeypatch.setattr(calls, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(30, lambda: 5, undone.append)
+    assert undone == [5]
+    assert not calls.is_hanging
+
+
+def test_ctrl_c_keeps_a_call_from_being_made(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has not begun: nothing is made that nobody waits for, and nothing counts as hanging."""
+
+    class Interrupted(SimpleQueue[Any]):
+        """The queue of a thread."""
+
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002, ARG002
+            """Let Ctrl-C come just after the call was added."""
+            super().put(item)
+            raise KeyboardInterrupt
+
+    made: list[None] = []
+    queue = Interrupted()
+    monkeypatch.setattr(calls, "_reserve_thread", lambda: queue)
+    with pytest.raises(KeyboardInterrupt):
+        calls.call(30, lambda: made.append(None))
+    calls._serve(queue)
+    assert made == []
+    assert not calls.is_hanging
+    calls.wait_for_end()
 
 
 def test_without_a_thread_the_caller_makes_the_call(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +226,51 @@ def test_a_thread_ends_after_its_call_once_all_is_closed(calls: BoundedCalls, re
     until(lambda: _count_threads() == 0)
 
 
+def test_a_call_is_made_although_all_is_closed_meanwhile(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller has reserved the thread that has just noted itself as idle."""
+    hand_over = calls._hand_over
+    is_idle, is_closed = threading.Event(), threading.Event()
+
+    def pause(*arguments: Any) -> bool:
+        is_taken = hand_over(*arguments)
+        is_idle.set()
+        is_closed.wait()
+        return is_taken
+
+    monkeypatch.setattr(calls, "_hand_over", pause)
+    assert calls.call(30, lambda: 1) == 1
+    is_idle.wait()
+    reserved, call = calls._reserve_thread(), _Call(lambda: 2, lambda _: None)
+    calls.close()
+    is_closed.set()
+    reserved.put(call)
+    assert call.result.get(timeout=30) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own(calls: BoundedCalls, release: threading.Event) -> None:
+    """Neither an idle thread of the parent, nor a call that hangs there, nor its lock keeps the child from a call."""
+    assert calls.call(30, lambda: 5) == 5
+    other = BoundedCalls("cp-thirdparty-other")
+    assert other.call(0, release.wait) == NotReturned()
+    with calls._lock:
+        child = os.fork()
+    if not child:  # pragma: no cover - in the child
+        found = [each.call(5, lambda: 7) for each in (calls, other)]
+        os._exit(found != [7, 7])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert calls.call(30, lambda: 5) == 5
+
+
+def test_a_handler_of_a_signal_ends_although_it_has_interrupted_a_call(calls: BoundedCalls) -> None:
+    """It runs in the main thread, which may have the lock at that moment: its own call times out."""
+    with calls._lock:
+        assert calls.call(0, lambda: 5) == NotReturned()
+    until(lambda: not calls.is_hanging)
+    assert calls.call(30, lambda: 5) == 5
+
+
 def test_a_clock_that_hangs_is_passed_over(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time goes on from its last reading."""
     hangs = threading.Event()
@@ -203,4 +288,56 @@ def test_a_clock_that_hangs_is_passed_over(release: threading.Event, monkeypatch
     assert 1000.0 < first < second
     release.set()
     monkeypatch.undo()
-    until(lambda: clock() == 1000.0)
+    until(lambda: not clock._calls.is_hanging)
+    assert second <= clock() < 2000.0
+
+
+def test_a_clock_that_begins_late_lets_no_time_pass(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise all jobs would time out at its first reading."""
+    readings = iter([2e9, 2e9 + 5.0])
+
+    def read() -> float:
+        release.wait()
+        return next(readings)
+
+    clock = SafeClock(read)
+    monkeypatch.setattr(_bounded_calls, "_CLOCK_SECONDS", 0.0)
+    first = clock()
+    release.set()
+    until(lambda: not clock._calls.is_hanging)
+    monkeypatch.undo()
+    assert first <= clock() < 1e9
+
+
+def test_a_clock_goes_on_by_its_own_seconds_after_a_failure() -> None:
+    """It may be one that a test sets."""
+    readings: list[Any] = [1000.0, None, 5000.0, 5007.0]
+    clock = SafeClock(lambda: readings.pop(0))
+    before, _, after, later = [clock() for _ in range(4)]
+    assert before == 1000.0
+    assert 1000.0 <= after < 2000.0
+    assert later - after == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        (lambda: 10**400, "returned no finite number"),
+        (lambda: "12", "returned no finite number"),
+        (lambda: 1 // 0, "raised ZeroDivisionError"),
+    ],
+)
+def test_a_clock_that_fails_is_reported_once(read: Any, problem: str) -> None:
+    """It is read several times for each job."""
+    problems: list[str] = []
+    clock = SafeClock(read, problems.append)
+    assert clock() <= clock()
+    assert problems == [problem]
+
+
+def test_a_clock_that_hangs_is_reported(release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partner sees why the times differ from the clock."""
+    monkeypatch.setattr(_bounded_calls, "_CLOCK_SECONDS", 0.0)
+    problems: list[str] = []
+    SafeClock(release.wait, problems.append)()
+    assert problems == ["has not returned in time"]

@@ -274,6 +274,23 @@ def test_a_claim_whose_response_was_lost_can_be_released(fleet: Fleet) -> None:
     assert [entry.job.job_id for entry in fleet.open().recover(SCOPE).entries] == ["job-1"]
 
 
+def test_a_late_claim_forgets_no_later_one(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has given the first call up, released the job and claimed it again."""
+    journal = fleet.open()
+    journal.claim(_job("other"), SCOPE)  # creates the lease
+    put = journal._table.put
+
+    def take_long(*_: Any, **__: Any) -> bool:
+        monkeypatch.setattr(journal._table, "put", put)
+        journal.release("job-1")
+        assert journal.claim(_job(), SCOPE)
+        return False
+
+    monkeypatch.setattr(journal._table, "put", take_long)
+    assert not journal.claim(_job(), SCOPE)
+    assert journal.hold("job-1") > 0
+
+
 def test_a_change_that_was_not_written_is_in_the_next_one(fleet: Fleet) -> None:
     """The confirmation before a report writes the result."""
     journal = fleet.open()

@@ -31,6 +31,7 @@ from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import (
     JobEvent,
     Journal,
+    Reported,
     WorkerHealth,
     _bounded_calls,
     _clients,
@@ -236,6 +237,25 @@ def test_a_journal_that_hangs_at_the_last_writes_ends_the_worker(
     assert hanging.entered.is_set()
 
 
+def test_a_journal_that_hangs_is_not_called_by_the_next_run(
+    service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run would leave one more thread that hangs, until the first call has returned."""
+    monkeypatch.setattr(_journal_writer, "_READ_SECONDS", 0.05)
+    journal, hanging = _hanging_journal(hang, "recover")
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with make_worker(service, journal=journal) as worker:
+        for _ in range(3):
+            with pytest.raises(JournalError, match="the journal has not returned in time"):
+                worker.run_once()
+        assert hanging.calls == 0
+        hanging.release.set()
+        monkeypatch.undo()
+        until(lambda: not worker._journal_calls.is_hanging)
+        (outcome,) = worker.run_once()
+        assert isinstance(outcome, Reported)
+
+
 @pytest.mark.parametrize("calls", [1, 2])
 def test_a_look_for_jobs_that_hangs_ends_with_the_worker(
     service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch, calls: int
@@ -290,6 +310,74 @@ def test_a_start_that_hangs_ends_with_a_stop(
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker.run_once()
     assert action.status == "Succeeded"
+
+
+@attrs.define
+class _Closed(Executor):
+    """An executor and a client's end that a test sees."""
+
+    ends: list[str] = attrs.field(factory=list)
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        """Note it."""
+        self.ends.append("executor")
+
+
+@pytest.mark.parametrize(("name", "ends"), [("connect", ["clients"]), ("executor", ["executor", "clients"])])
+def test_a_start_that_returns_too_late_is_undone(
+    service: LocalCodePipeline,
+    hang: Callable[..., Hanging],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    ends: list[str],
+) -> None:
+    """The clients and the executor of a run that never was are closed, and the next run does not get them."""
+    executor = _Closed()
+    close = Clients.close
+
+    def note_close(clients: Clients) -> None:
+        executor.ends.append("clients")
+        close(clients)
+
+    monkeypatch.setattr(Clients, "close", note_close)
+    connect: Any = partial(handlers.connect_with, service.environment())
+    hanging = hang(connect if name == "connect" else lambda: executor)
+    worker: JobWorker[Any] = JobWorker(
+        hanging if name == "connect" else connect,
+        ACTION_TYPE,
+        handlers.tell_process,
+        client_tokens=handlers.token_of,
+        executor=hanging if name == "executor" else None,
+    )
+    worker.stop()
+    assert worker.run() is False
+    assert executor.ends == []
+    hanging.release.set()
+    until(lambda: executor.ends == ends)
+    assert worker._clients is None
+
+
+def test_an_executor_that_cannot_be_created_leaves_no_client_open(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is raised."""
+    closed: list[Clients] = []
+
+    def note_close(clients: Clients) -> None:
+        closed.append(clients)
+
+    monkeypatch.setattr(Clients, "close", note_close)
+    connect: Any = partial(handlers.connect_with, service.environment())
+    worker: JobWorker[Any] = JobWorker(
+        connect, ACTION_TYPE, handlers.tell_process, client_tokens=handlers.token_of, executor=_fail
+    )
+    with pytest.raises(OSError, match="no processes"):
+        worker.run_once()
+    assert len(closed) == 1
+
+
+def _fail() -> Executor:
+    raise OSError("no processes")
 
 
 def test_a_stop_before_a_start_that_hangs_ends_it(service: LocalCodePipeline, hang: Callable[..., Hanging]) -> None:

@@ -152,11 +152,13 @@ def test_connect_may_raise_when_it_is_called_again(service: LocalCodePipeline, r
 
 
 @pytest.mark.parametrize("raised", _RAISED[:1])
-def test_a_clock_may_raise(service: LocalCodePipeline, raised: BaseException) -> None:
+def test_a_clock_may_raise(service: LocalCodePipeline, raised: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     """The worker goes on by the time since the last reading."""
     clock = _Sometimes(raised, time.monotonic, calls=1000, begin=5)
     _check_success(service, make_worker(service, clock=clock))
     assert clock.left < 1000
+    problem = f"clock raised {type(raised).__name__}; while it cannot be read, the time goes on without it"
+    assert [record.getMessage() for record in caplog.records].count(problem) == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])

@@ -6,14 +6,15 @@ import gc
 import io
 import json
 import logging
+import math
 import multiprocessing.synchronize
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from support import lambda_functions as functions
@@ -38,6 +39,7 @@ from cp_thirdparty.worker import (
     JobScope,
     LambdaHandler,
     MemoryJournal,
+    Recovered,
     Succeeded,
     _bounded_calls,
     _journal_writer,
@@ -303,9 +305,12 @@ _SCOPE = JobScope(
 )
 
 
-def _left_by_another(*, has_result: bool) -> SharedJournal:
+_JournalT = TypeVar("_JournalT", bound=SharedJournal)
+
+
+def _left_by_another(create: Callable[[], _JournalT], *, has_result: bool) -> _JournalT:
     """Return a journal with two jobs of an environment that has ended."""
-    journal = SharedJournal()
+    journal = create()
     for job_id in ("job-1", "job-2"):
         journal.claim(CustomJob(id=job_id, data=JobData(), nonce=""), _SCOPE)
         journal.running(job_id)
@@ -317,7 +322,7 @@ def _left_by_another(*, has_result: bool) -> SharedJournal:
 
 def test_a_result_that_was_not_sent_is_reported_by_the_next_delivery(client: FakeClient, note: Path) -> None:
     """The handler is not called again; other jobs are left to their own events."""
-    journal = _left_by_another(has_result=True)
+    journal = _left_by_another(SharedJournal, has_result=True)
     function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
     function(make_event(), LambdaContext())
     assert [job_id for job_id, _ in client.results] == ["job-1"]
@@ -328,7 +333,7 @@ def test_a_result_that_was_not_sent_is_reported_by_the_next_delivery(client: Fak
 
 def test_a_job_of_an_environment_that_ended_is_reported_as_failed(client: FakeClient, note: Path) -> None:
     """Its handler may have run."""
-    journal = _left_by_another(has_result=False)
+    journal = _left_by_another(SharedJournal, has_result=False)
     _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)(make_event(), LambdaContext())
     assert _message(client) == "The action's worker was lost in the middle of job job-1."
     assert not note.exists()
@@ -415,6 +420,153 @@ def test_a_job_that_was_taken_over_is_not_reported(client: FakeClient) -> None:
     _function(client, journal=_LostLease, on_event=events.append)(make_event(), LambdaContext())
     until(lambda: [event.name for event in events] == ["claimed", "call_failed", "lost_race"])
     assert client.results == []
+
+
+# An event that is reported at once, without a process for its handler.
+_STALE_EVENT = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": 1})
+
+
+def test_a_result_that_was_not_accepted_in_time_is_reported_by_the_next_delivery(client: FakeClient) -> None:
+    """The function raises, so that Lambda delivers the event again, and leaves the job to any environment."""
+    journal = SharedJournal()
+    events: list[JobEvent] = []
+    function = _function(client, journal=lambda: journal, on_event=events.append)
+    client.errors = [TransportError("unreachable") for _ in range(10_000)]
+    with pytest.raises(JournalError, match="the journal keeps job job-1 until Lambda delivers the event again"):
+        function(_STALE_EVENT, LambdaContext(0.8))
+    until(lambda: "unsent" in [event.name for event in events])
+    assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
+    client.errors = []
+    _function(client, journal=lambda: journal)(_STALE_EVENT, LambdaContext())
+    assert [job_id for job_id, _ in client.results] == ["job-1"]
+
+
+def test_a_job_whose_report_hangs_is_left_in_the_journal(client: FakeClient) -> None:
+    """The thread of the report has not ended the job, so the function does."""
+    gate = threading.Event()
+    journal = SharedJournal()
+    events: list[JobEvent] = []
+    client.on_put = lambda: gate.wait(30)
+    with pytest.raises(JournalError, match="the journal keeps job job-1"):
+        _function(client, journal=lambda: journal, on_event=events.append)(_STALE_EVENT, LambdaContext(0.8))
+    until(lambda: "unsent" in [event.name for event in events])
+    assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
+    gate.set()
+
+
+class _LeasesOfOthers(SharedJournal):
+    """A journal with leases of which another environment has a job, until it counts as dead after some looks."""
+
+    recovery_seconds = 0.001
+
+    def __init__(self, *, looks: float, happen: Callable[[SharedJournal], object] | None = None) -> None:
+        super().__init__()
+        self.looks = looks
+        self.happen = happen
+        self.claim(CustomJob(id="job-1", data=JobData(), nonce=""), _SCOPE)
+
+    def recover(self, scope: JobScope) -> Recovered:
+        self.looks -= 1
+        if not self.looks and self.happen is not None:
+            self.happen(self)
+        return super().recover(scope)
+
+    def hold(self, _job_id: str) -> float:
+        return 60.0
+
+
+def test_a_job_of_an_environment_that_was_killed_is_taken_over(client: FakeClient, note: Path) -> None:
+    """Lambda delivers its event to a new environment, which sees the lease of the dead one for the first time."""
+    journal = _LeasesOfOthers(looks=4, happen=lambda journal: journal.release("job-1"))
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    function(make_event(), LambdaContext())
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+    assert len(client.results) == 1
+
+
+@pytest.mark.parametrize(
+    ("looks", "happen"),
+    [(math.inf, None), (3, lambda journal: journal.finish("job-1", "reported"))],
+    ids=["it lives", "it has reported the job"],
+)
+def test_a_job_of_an_environment_that_lives_is_left_to_it(
+    client: FakeClient, note: Path, looks: float, happen: Any
+) -> None:
+    """The function returns, so Lambda does not deliver the event once more."""
+    journal = _LeasesOfOthers(looks=looks, happen=happen)
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    assert function(make_event(), LambdaContext()) is None
+    assert not note.exists()
+    assert client.results == []
+
+
+def test_without_time_to_wait_the_event_must_come_again(client: FakeClient, note: Path) -> None:
+    """A return would be a success for Lambda, and the job would have no result if its environment is dead."""
+    journal = _LeasesOfOthers(looks=math.inf)
+    journal.recovery_seconds = 60.0
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    with pytest.raises(JournalError, match="another environment has job job-1, and the time of the function"):
+        function(make_event(), LambdaContext(30.0))
+    assert not note.exists()
+    assert client.results == []
+
+
+class _NoRelease(SharedJournal):
+    """Cannot release a job for a while."""
+
+    failures = 0
+
+    def release(self, job_id: str, *, has_begun: bool = True) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise JournalError("throttled")
+        super().release(job_id, has_begun=has_begun)
+
+
+@pytest.mark.parametrize(
+    ("failures", "message"),
+    [
+        (1, "The action's worker was lost in the middle of job job-2."),
+        (9, "The action's worker is not set up correctly: its journal cannot be used (job job-2)."),
+    ],
+)
+def test_a_job_of_another_event_that_was_not_released_is_released_later(
+    client: FakeClient, note: Path, failures: int, message: str
+) -> None:
+    """Its own event may come to this environment, which must not take it for the job of another one."""
+    journal = _left_by_another(_NoRelease, has_result=False)
+    journal.failures = failures
+    function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
+    function(make_event(), LambdaContext())
+    function(make_event("job-2"), LambdaContext())
+    assert [(job_id, failure.message) for job_id, failure in client.results[1:]] == [("job-2", message)]
+    assert not note.exists()
+
+
+def test_a_journal_that_hangs_is_not_called_for_the_next_event(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call would leave one more thread that hangs, and cost the time of one more event."""
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(_journal_writer, "_READ_SECONDS", 0.05)
+    release = threading.Event()
+    calls: list[None] = []
+
+    class Hanging(SharedJournal):
+        def recover(self, scope: JobScope) -> Recovered:
+            calls.append(None)
+            release.wait()
+            return super().recover(scope)
+
+    function = _function(client, journal=Hanging)
+    for expected in (1, 1):
+        function(make_event(), LambdaContext())
+        assert len(calls) == expected
+    release.set()
+    until(lambda: not function._journal_calls.is_hanging)
+    function(make_event(), LambdaContext())
+    assert len(calls) == 2
+    assert [isinstance(result, FailureDetails) for _, result in client.results] == [True, True, False]
 
 
 # --- action types with a Lambda executor: the result is returned

@@ -217,7 +217,7 @@ def test_a_file_that_is_gone_takes_no_new_jobs(tmp_path: Path, change: Callable[
     with closing(SqliteJournal(path)) as journal:
         journal.claim(_JOB, SCOPE)
         change(path)
-        with pytest.raises(JournalError, match=r"^the journal's file was moved, deleted or replaced; restart the"):
+        with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
             journal.claim(_job("job-2"), SCOPE)
         with pytest.raises(JournalError, match="was moved, deleted or replaced"):
             journal.recover(SCOPE)
@@ -353,6 +353,18 @@ def test_a_bad_row_may_have_been_running(tmp_path: Path) -> None:
     run_process(path, f"{code}; journal.running('bad'); journal.running('good')")
     _execute(path, "UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
     assert _recover(path) == {"good": (JournalState.RUNNING, 0, True)}
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.rename(path.with_suffix(".old"))])
+def test_a_log_that_is_lost_is_noticed(tmp_path: Path, lose: Callable[[Path], object]) -> None:
+    """SQLite goes on to write what nobody could read after a restart."""
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_JOB, SCOPE)
+        lose(tmp_path / "j.db-wal")
+        with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
+            journal.claim(_job("2"), SCOPE)
+        with pytest.raises(JournalError, match="was moved, deleted or replaced"):
+            journal.recover(SCOPE)
 
 
 def test_a_bad_row_is_replaced_when_its_job_is_offered(tmp_path: Path) -> None:
@@ -761,7 +773,10 @@ def test_a_claim_and_a_start_wait_for_the_disk(tmp_path: Path, synced: list[int]
         assert is_synced(journal.running, job_id)
         assert not is_synced(journal.result, job_id, Succeeded())
         assert not is_synced(journal.release, job_id)
-        assert is_synced(journal.recover, SCOPE)
+        assert not is_synced(journal.recover, SCOPE)
+        journal.release(job_id)
+        assert is_synced(journal.end, job_id)
+        assert journal.claim(_JOB, SCOPE)
         assert not is_synced(journal.finish, job_id, "reported")
         # Otherwise SQLite, too, would wait in each commit.
         assert journal._file._connection.execute("PRAGMA synchronous").fetchone() == (1,)  # NORMAL
@@ -828,6 +843,23 @@ def test_a_disk_that_failed_is_not_trusted_again(tmp_path: Path, monkeypatch: py
     with closing(SqliteJournal(path)) as journal:
         assert {entry.job.job_id: entry.state for entry in journal.jobs()} == {_JOB.job_id: JournalState.DONE}
         assert journal.claim(_job("3"), SCOPE)
+
+
+def test_jobs_that_were_taken_over_are_returned_although_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are this process's as soon as they are in the file, so no other process would take them."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        journal.claim(_JOB, SCOPE)
+        journal.release(_JOB.job_id)
+        monkeypatch.setattr(_sqlite_file, "_sync_data", fail)
+        assert [entry.job.job_id for entry in journal.recover(SCOPE).entries] == [_JOB.job_id]
+        with pytest.raises(JournalError, match="cannot be written to the disk"):
+            journal.running(_JOB.job_id)
 
 
 def test_a_journal_that_is_closed_during_a_claim_refuses_it(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -41,9 +43,10 @@ class NotReturned:
 class _Call:
     """A call, its result, and the function that undoes a late result."""
 
-    __slots__ = ("make", "result", "undo")
+    __slots__ = ("has_begun", "make", "result", "undo")
 
     def __init__(self, make: Callable[[], Any], undo: Callable[[Any], object]) -> None:
+        self.has_begun = False
         self.make = make
         self.result: SimpleQueue[Any] = SimpleQueue()
         self.undo = undo
@@ -54,11 +57,20 @@ class BoundedCalls:
     Makes calls in threads of its own, each with a timeout.  Thread-safe.
 
     While a call hangs, no other one is made: it could hang too, or run before the first one has ended.
+
+    A child of a fork has none of its parent's calls, and threads of its own.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()  # held to change `_idle`, `_hanging` and `_is_closed`
+        self.reset()
+        _ALL.add(self)
+
+    def reset(self) -> None:
+        """Forget all calls, and the threads: they do not exist in the child of a fork."""
+        # Held to change `_idle`, `_hanging` and `_is_closed`.  A handler of a signal may call `health`, which reads the
+        # clock, while the thread that it interrupts has the lock.
+        self._lock = threading.RLock()
         self._idle: list[SimpleQueue[_Call | None]] = []
         self._waiting: set[_Call] = set()  # calls for which a caller waits
         self._hanging: set[_Call] = set()
@@ -97,22 +109,24 @@ class BoundedCalls:
         call = _Call(lambda: context.run(lambda: call_partner(function)), undo)
         if self._hanging:
             return NotReturned()
-        try:
-            self._reserve_thread().put(call)
-        except RuntimeError:  # the system has no thread left
-            return call_partner(function)
         self._waiting.add(call)
         try:
+            try:
+                self._reserve_thread().put(call)
+            except RuntimeError:  # the system has no thread left
+                return call_partner(function)
             found: _T | Raised | NotReturned = self._wait(call, time.monotonic() + seconds)
         except BaseException:  # Ctrl-C
-            self._leave(call)
+            self._abandon(call)
             raise
         finally:
             self._waiting.discard(call)
         return found
 
-    def call_or_raise(self, seconds: float, function: Callable[[], _T]) -> _T | NotReturned:
-        """Make a call; return what the function returned, or raise what it raised."""
+    def call_or_raise(
+        self, seconds: float, function: Callable[[], _T], undo: Callable[[_T], object] = lambda _: None
+    ) -> _T | NotReturned:
+        """Make a call; return what the function returned, or raise what it raised; undo what it returns too late."""
         raised: list[BaseException] = []
 
         def call() -> _T | None:
@@ -122,7 +136,11 @@ class BoundedCalls:
                 raised.append(failure)
                 return None
 
-        found = self.call(seconds, call)
+        def undo_result(found: _T | Raised | None) -> None:
+            if not raised:
+                undo(cast("_T", found))
+
+        found = self.call(seconds, call, undo_result)
         try:
             if raised and not isinstance(found, NotReturned):
                 raise raised[0]
@@ -136,6 +154,11 @@ class BoundedCalls:
         while self._waiting and not self._hanging and time.monotonic() < ends_at:
             time.sleep(_SHORT_TICK)
 
+    def reopen(self) -> None:
+        """Give calls their own timeouts again, after `end_within` and `close`; a call that hangs still does."""
+        with self._lock:
+            self._is_closed, self._ends_at = False, None
+
     def close(self) -> None:
         """End the threads that have no call, and the others after their calls."""
         with self._lock:
@@ -146,9 +169,8 @@ class BoundedCalls:
 
     def _reserve_thread(self) -> SimpleQueue[_Call | None]:
         """Return the queue of an idle thread, or of a new one."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        with self._lock, suppress(IndexError):
+            return self._idle.pop()
         calls: SimpleQueue[_Call | None] = SimpleQueue()
         threading.Thread(target=self._serve, args=(calls,), name=self._name, daemon=True).start()
         return calls
@@ -173,16 +195,28 @@ class BoundedCalls:
                 self._hanging.add(call)
                 return NotReturned()
 
+    def _abandon(self, call: _Call) -> None:
+        """Let no thread make a call; if it was made, undo it, now or when it returns."""
+        if self._begin(call):
+            return
+        found = self._leave(call)
+        if not isinstance(found, NotReturned):
+            self.call(_LEAST_SECONDS, lambda: call.undo(found))
+
+    def _begin(self, call: _Call) -> bool:
+        """Return whether nobody else makes a call, or has made it."""
+        with self._lock:
+            is_first, call.has_begun = not call.has_begun, True
+            return is_first
+
     def _serve(self, calls: SimpleQueue[_Call | None]) -> None:
-        while (call := self._next(calls)) is not None:
+        while (call := self._next(calls)) is not None and self._begin(call):
             result = call.make()
             if not self._hand_over(call, result, calls):
                 call_partner(call.undo, result)
                 with self._lock:
                     self._hanging.discard(call)
                     self._note_idle(calls)
-            if self._is_closed:
-                return
 
     def _next(self, calls: SimpleQueue[_Call | None]) -> _Call | None:
         """Return the next call; ``None`` if the thread must end."""
@@ -204,31 +238,74 @@ class BoundedCalls:
             return True
 
     def _note_idle(self, calls: SimpleQueue[_Call | None]) -> None:
-        if not self._is_closed:
+        if self._is_closed:
+            calls.put(None)
+        else:
             self._idle.append(calls)
+
+
+_ALL: Final[weakref.WeakSet[BoundedCalls]] = weakref.WeakSet()
+
+
+def _reset_all() -> None:
+    for calls in tuple(_ALL):
+        calls.reset()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
+    os.register_at_fork(after_in_child=_reset_all)
 
 
 class SafeClock:
     """
     Reads a clock of the partner.  Thread-safe.
 
-    If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.
+    If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.  When
+    it can be read again, the time goes on from there, so that a failure of the clock is no timeout of a job.
 
     Args:
         clock: Returns the time in seconds.
+        report: Called with what is wrong, once.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], report: Callable[[str], object] = lambda _: None) -> None:
         self._clock = clock
+        self._report = report
         self._calls = BoundedCalls("cp-thirdparty-clock")
         self._last = (0.0, time.monotonic())
+        self._offset: float | None = 0.0  # to the readings; ``None`` while there are none
+        self._is_reported = False
 
     def __call__(self) -> float:
         """Return the time in seconds."""
         found = self._calls.call(_CLOCK_SECONDS, self._clock)
-        now = time.monotonic()
-        if isinstance(found, (int, float)) and math.isfinite(found):
-            self._last = (found, now)
-            return found
-        last, read_at = self._last
-        return last + now - read_at
+        reading = _read_number(found)
+        read_at = time.monotonic()
+        last, last_read_at = self._last
+        if reading is None:
+            self._offset = None
+            self._report_once(found)
+            return last + read_at - last_read_at
+        offset = self._offset
+        if offset is None:
+            offset = self._offset = last + read_at - last_read_at - reading
+        self._last = (reading + offset, read_at)
+        return reading + offset
+
+    def _report_once(self, found: object) -> None:
+        if not self._is_reported:
+            self._is_reported = True
+            problem = "returned no finite number"
+            if isinstance(found, NotReturned):
+                problem = "has not returned in time"
+            elif isinstance(found, Raised):
+                problem = f"raised {found.name}"
+            self._report(problem)
+
+
+def _read_number(found: object) -> float | None:
+    """Return what a clock has returned, if it is a finite number."""
+    try:
+        return float(found) if isinstance(found, (int, float)) and math.isfinite(found) else None
+    except OverflowError:  # an integer that is larger than any float
+        return None

@@ -49,7 +49,10 @@ class Invocation(Processing):
             self.job.decide(failure, time.monotonic())
         if not self.outcome.done():
             self._follow()
-        return self.outcome.result(timeout=0) if self.outcome.done() else self._flow.steps.give_up(self.job, _TOO_LATE)
+        if not self.outcome.done():
+            self._work(lambda: self._flow.steps.give_up(self.job, _TOO_LATE))
+        # The other thread may have ended the job just now, and not yet passed its outcome on.
+        return self.job.outcome or self.outcome.result(timeout=0)
 
     def close(self) -> None:
         """Kill the process of the handler, so that it does not go on when Lambda uses this environment again."""

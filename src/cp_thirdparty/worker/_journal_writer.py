@@ -210,6 +210,10 @@ class JournalWriter:
         unclear = ((job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id))
         all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
 
+    def is_unclear(self, job_id: str) -> bool:
+        """Return whether the journal may have a state of a job that `repair` must still correct."""
+        return job_id in self._unclear
+
     def record(self, job: ClaimedJob) -> bool:
         """Record the stage of a job that the journal has; return ``False`` if that failed.  It raises nothing."""
         if not job.is_recorded:

@@ -72,6 +72,7 @@ class Loop:
         create_engine: Creates what runs handlers, which see in the event that the worker stops.
         tokens: Client ids to client tokens; ``None`` for jobs that have none.
         journal: Remembers jobs.
+        journal_calls: Calls the journal.
         on_outcome: Called with each outcome, for a run of one poll; ``None`` for a run until `stop`.
 
     Raises:
@@ -86,14 +87,15 @@ class Loop:
         create_engine: Callable[[Clients, threading.Event], Engine],
         tokens: TokenLookup | None,
         journal: Journal,
+        journal_calls: BoundedCalls,
         on_outcome: Callable[[Outcome], object] | None,
     ) -> None:
         self._settings = settings
         self._emitter = settings.emitter
-        self._clients = clients
+        self.clients = clients
         self._stopping = threading.Event()
         self._writer = JournalWriter(
-            journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter
+            journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter, journal_calls
         )
         self._engine = create_engine(clients, self._stopping)  # after the journal, which may raise
         self._recovery = Recovery(
@@ -144,6 +146,13 @@ class Loop:
         """Whether all jobs have ended, CodePipeline has all results, and the journal has no job to look at."""
         recovery = self._recovery
         return not (self._has_lost or self._kept or recovery.uncertain or recovery.set_aside or self._writer.error)
+
+    def abandon(self) -> None:
+        """Release the executor and the clients of a run that was created too late to start."""
+        try:
+            self._engine.close()
+        finally:
+            self.clients.close()
 
     # --- the thread that watches
 

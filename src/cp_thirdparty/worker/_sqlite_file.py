@@ -132,7 +132,9 @@ class SqliteFile:
         self._synced = 0  # how many of the commits are on the disk
         self._sync_failure: str | None = None
         self._connection, self._log = _open(path)
-        self._identity = identify(path)
+        # What SQLite writes now is in the log: without it, other connections would not see the changes.
+        files = [path] if self._log is None else [path, _side_file(path, "-wal")]
+        self._identities = {file: identify(file) for file in files}
 
     def write(self, *statements: Statement, is_synced: bool = False) -> int:
         """
@@ -166,9 +168,13 @@ class SqliteFile:
             self._sync(change.commit)
         return change.rows
 
-    def transact(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    def transact(self, work: Callable[[sqlite3.Connection], _T], *, is_synced: bool = False) -> _T:
         """
         Run a function in a transaction, and commit it unless the function raises.
+
+        Args:
+            work: The function.
+            is_synced: Whether the changes must survive a power loss.
 
         Raises:
             JournalError: The file cannot be read or written.
@@ -184,7 +190,8 @@ class SqliteFile:
                 failure = describe(error)
             else:
                 self._commits += 1
-                self._sync(self._commits)
+                if is_synced:
+                    self._sync(self._commits)
                 return result
             finally:
                 _roll_back(self._connection)
@@ -195,11 +202,12 @@ class SqliteFile:
         Raise if what is written may be lost at the next start.
 
         Raises:
-            JournalError: The file was moved, deleted or replaced, or the disk has failed.
+            JournalError: The file or its log was moved, deleted or replaced, or the disk has failed.
         """
         self._refuse_failed_disk()
-        if identify(self._path) != self._identity:
-            raise JournalError("the journal's file was moved, deleted or replaced; restart the worker")
+        # SQLite itself removes the log when the last connection is closed.
+        if not self._is_closed and any(identify(file) != identity for file, identity in self._identities.items()):
+            raise JournalError("a file of the journal was moved, deleted or replaced; restart the worker")
 
     @property
     def is_closed(self) -> bool:
@@ -313,11 +321,16 @@ def make_private(path: Path) -> None:
     only is shared on purpose.
     """
     for suffix in ("", "-wal", "-shm"):
-        file = path.with_name(path.name + suffix)
+        file = _side_file(path, suffix)
         with suppress(FileNotFoundError):
             status = file.stat()
             if status.st_mode & 0o007 and hasattr(os, "geteuid") and status.st_uid == os.geteuid():
                 file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
+
+
+def _side_file(path: Path, suffix: str) -> Path:
+    """Return the path of a file that SQLite has beside its file."""
+    return path.with_name(path.name + suffix)
 
 
 def identify(path: Path) -> tuple[int, int] | None:
@@ -352,12 +365,12 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 
 def _exists(path: Path, suffix: str) -> bool:
-    return identify(path.with_name(path.name + suffix)) is not None
+    return identify(_side_file(path, suffix)) is not None
 
 
 def _copy(path: Path, directory: Path) -> Path:
     for suffix in ("", "-wal"):
-        shutil.copyfile(path.with_name(path.name + suffix), directory / (path.name + suffix))
+        shutil.copyfile(_side_file(path, suffix), directory / (path.name + suffix))
     return directory / path.name
 
 
@@ -419,7 +432,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
             connection.execute(statement)
         connection.execute("COMMIT")
         # SQLite keeps no lock on the log, which closing another descriptor of the file would end.
-        log = _Log(path.with_name(path.name + "-wal"), "r+") if mode == "wal" else None
+        log = _Log(_side_file(path, "-wal"), "r+") if mode == "wal" else None
         connection.execute(f"PRAGMA synchronous = {'FULL' if log is None else 'NORMAL'}")
     except BaseException:
         connection.close()

@@ -162,11 +162,11 @@ class DynamoDBJournal:
             if known is not None and (known.item[SORT] != item[SORT] or known.item["state"] != uncertain):
                 return False
             # Before the write, so that a claim whose response is lost can be released.
-            self._owned[job.job_id] = _Owned(item, self._timer())
+            owned = self._owned[job.job_id] = _Owned(item, self._timer())
         condition = "attribute_not_exists(#owner) OR #state = :uncertain OR #write = :write"
         is_free = self._table.put(item, condition, uncertain=uncertain, write=item["write"])
         if not is_free:
-            self._owned.pop(job.job_id, None)
+            self._forget(job.job_id, owned)
         return is_free
 
     def withdraw(self, job_id: str) -> None:
@@ -174,7 +174,7 @@ class DynamoDBJournal:
         owned = self._find(job_id)
         if owned is not None:
             self._table.delete(owned.item, _OWN, owner=owned.item["owner"])
-            self._owned.pop(job_id, None)
+            self._forget(job_id, owned)
 
     def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
         """Record that the job belongs to this worker."""
@@ -194,7 +194,7 @@ class DynamoDBJournal:
         owned = self._find(job_id)
         if owned is not None:
             self._finish(owned.item, outcome)
-            self._owned.pop(job_id, None)
+            self._forget(job_id, owned)
 
     def release(self, job_id: str, *, has_begun: bool = True) -> None:
         """Give up an unfinished job; the next `recover` of its scope takes it over."""
@@ -204,7 +204,7 @@ class DynamoDBJournal:
         is_running = owned.item["state"] == JournalState.RUNNING.value
         state = JournalState.CLAIMED.value if is_running and not has_begun else owned.item["state"]
         self._table.put({**owned.item, "owner": None, "state": state}, _OWN, owner=owned.item["owner"])
-        self._owned.pop(job_id, None)
+        self._forget(job_id, owned)
 
     def hold(self, job_id: str) -> float:
         """
@@ -231,8 +231,9 @@ class DynamoDBJournal:
         """Take over the unfinished jobs of a scope that no living worker has."""
         with self._recovery:
             self._lease.ensure()
-            for job_id in [job_id for job_id in tuple(self._owned) if self._find(job_id) is None]:
-                self._owned.pop(job_id, None)  # it was taken over
+            for job_id, owned in self._owned.copy().items():
+                if self._find(job_id) is None:
+                    self._forget(job_id, owned)  # it was taken over
             began_at = self._timer()
             takeover = Takeover(self._table, self._lease, scope, lambda: tuple(self._owned))
             recovered = takeover.run()
@@ -353,6 +354,12 @@ class DynamoDBJournal:
         owned = self._owned.get(job_id)
         return owned if owned is not None and owned.item["owner"] == self._lease.name else None
 
+    def _forget(self, job_id: str, owned: _Owned) -> None:
+        """Forget a job, unless this object has claimed it again during a call that took long."""
+        with self._lock:
+            if self._owned.get(job_id) is owned:
+                del self._owned[job_id]
+
     def _change(self, job_id: str, state: JournalState, **changes: Any) -> None:
         owned = self._find(job_id)
         if owned is None:
@@ -368,7 +375,7 @@ class DynamoDBJournal:
         owned.item = item  # also if the write fails: the next one has the change
         written_at = self._timer()
         if not self._table.put(item, _OWN, owner=item["owner"]):
-            self._owned.pop(job_id, None)
+            self._forget(job_id, owned)
             return False
         owned.written_at = written_at
         return True

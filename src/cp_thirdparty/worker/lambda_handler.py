@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -51,7 +52,7 @@ from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._steps import hold_forever
 from cp_thirdparty.worker.events import EventHook, JobEventName
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
-from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected
+from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected, Released, Unsent
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 
 __all__ = ["LambdaHandler"]
@@ -63,6 +64,9 @@ _LONGEST: Final = 900.0
 
 # A job id is much shorter, unless someone tests how long it may be.
 _LONGEST_ID: Final = 100
+
+# How often a function looks whether the environment that has its job is dead.  A journal with leases takes six looks.
+_LOOKS: Final = 6
 
 # The action type of the events that do not name theirs.
 _INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
@@ -101,7 +105,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
         journal: Creates a journal that all environments of the function share; it is called at the first event.  With
             it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
-            reported.  ``None`` for no journal.
+            reported.  If another environment has the job, the function waits until that one is dead, or has lived for
+            as long as the journal needs to take a job over.  ``None`` for no journal.
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
 
     Raises:
@@ -167,6 +172,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._report_seconds = read_seconds("report_seconds", report_seconds)
         self._create_journal = journal
         self._journal: Journal | None = None
+        self._journal_calls = BoundedCalls("cp-thirdparty-journal")
+        # Of all events: a writer remembers what it could not write.
+        self._writers: dict[JobScope, JournalWriter] = {}
         self._emitter = Emitter(on_event)
 
     @hide_arguments
@@ -184,17 +192,20 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
+            cp_thirdparty.exceptions.JournalError: Another environment has the job, and the time of the function is too
+                short to find out whether that one is dead; or the journal keeps a job whose result CodePipeline has not
+                accepted in time.  Lambda must deliver the event again.
             Exception: What ``connect`` raised.  The handler was not called.
         """
-        seconds_left = _read_seconds(context)
+        limits = self._read_limits(context)
         job, failure = _read(event)
         details = find_details(job)
         if not is_invoke_action(event):
             returned = ReturnedResult(details)
-            self._handle(job, returned, failure, seconds_left)
+            self._handle(job, returned, failure, limits)
             return returned.document
         self._client.get()
-        self._handle(job, PutResult(details, self._client), failure, seconds_left)
+        self._handle(job, PutResult(details, self._client), failure, limits)
         return None
 
     def _handle(
@@ -202,32 +213,37 @@ class LambdaHandler(Generic[_ConfigurationT]):
         event: LambdaJobEvent,
         calls: EventCalls,
         failure: FailureDetails | None,
-        seconds_left: float | None,
+        limits: _Limits,
     ) -> None:
         outcome: Outcome | None = None
-        journal_calls = BoundedCalls("cp-thirdparty-journal")
-        if seconds_left is not None:  # a journal that hangs must leave the time for the report
-            journal_calls.end_within(max(0.0, seconds_left - self._find_report_seconds(seconds_left)))
+        writer: JournalWriter | None = None
+        self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
         try:
-            writer = self._open_journal(event, journal_calls)
-            if writer is not None and writer.is_finished(event.id):
+            writer = self._open_journal(event)
+            entry = None if writer is None else _take_over(writer, event.id, limits)
+            if entry is None and writer is not None and writer.is_finished(event.id):
                 self._emitter.emit_outcome(LostRace(job=_find_offer(event)))
                 return
-            outcome = self._run(event, calls, failure, seconds_left, writer)
+            outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
+        except _UndecidedError:
+            raise
         except JournalError as error:
             self._emitter.log(logging.ERROR, "job=%s: %s", event.id, error)
-        finally:
-            journal_calls.close()
         if outcome is None or isinstance(outcome, Rejected):  # without its journal, the handler might run twice
-            self._run(event, calls, _describe(_NO_JOURNAL, event.id), seconds_left, None)
+            self._run(event, calls, _describe(_NO_JOURNAL, event.id), limits)
+        elif writer is not None and isinstance(outcome, (Released, Unsent)):
+            job_id = printable(event.id, _LONGEST_ID)
+            raise JournalError(f"the journal keeps job {job_id} until Lambda delivers the event again")
 
     def _run(
         self,
         event: LambdaJobEvent,
         calls: EventCalls,
         failure: FailureDetails | None,
-        seconds_left: float | None,
-        writer: JournalWriter | None,
+        limits: _Limits,
+        *,
+        writer: JournalWriter | None = None,
+        entry: JournalEntry | None = None,
     ) -> Outcome:
         runner = attrs.evolve(self._runner, connect=EventClient(event).connect)
         invocation = Invocation(
@@ -236,26 +252,36 @@ class LambdaHandler(Generic[_ConfigurationT]):
             clients=EventClients(calls, self._emitter),
             create_engine=partial(ProcessEngine, runner, ProcessPerJob(1), self._emitter),
             job_timeout=_LONGEST,
-            ends_at=find_end(seconds_left),
+            ends_at=limits.ends_at,
             emitter=self._emitter,
             recorder=writer,
             hold=hold_forever if writer is None else writer.hold,
-            entry=None if writer is None else _take_over(writer, event.id),
-            for_report=self._find_report_seconds(seconds_left),
+            entry=entry,
+            for_report=limits.for_report,
         )
         try:
             return invocation.run_in_time(failure)
         finally:
             invocation.close()
 
-    def _find_report_seconds(self, seconds_left: float | None) -> float:
-        return self._report_seconds if seconds_left is None else min(self._report_seconds, seconds_left / 2)
+    def _read_limits(self, context: Any) -> _Limits:
+        milliseconds = call_partner(methodcaller("get_remaining_time_in_millis"), context)
+        if not isinstance(milliseconds, (int, float)):
+            return _Limits(None, self._report_seconds)
+        seconds_left = milliseconds / 1000
+        return _Limits(find_end(seconds_left), min(self._report_seconds, seconds_left / 2))
 
-    def _open_journal(self, event: LambdaJobEvent, calls: BoundedCalls) -> JournalWriter | None:
+    def _open_journal(self, event: LambdaJobEvent) -> JournalWriter | None:
+        """
+        Return what writes the journal, after it has written what it could not write for earlier events.
+
+        Raises:
+            JournalError: The journal cannot be created, or what it has of this job could not be corrected.
+        """
         if self._create_journal is None:
             return None
         if self._journal is None:
-            journal = calls.call(_LONGEST, self._create_journal)
+            journal = self._journal_calls.call(_LONGEST, self._create_journal)
             if isinstance(journal, NotReturned):
                 raise JournalError("journal has not returned in time")
             if isinstance(journal, Raised):
@@ -264,15 +290,62 @@ class LambdaHandler(Generic[_ConfigurationT]):
         action_type_id = event.data.action_type_id or _INVOKE_ACTION_TYPE
         region = find_region() or ""
         scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
-        return JournalWriter(self._journal, scope, partial(_emit, self._emitter), self._emitter, calls)
+        writer = self._writers.get(scope)
+        if writer is None:
+            notify = partial(_emit, self._emitter)
+            writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls)
+            self._writers[scope] = writer
+        writer.repair(lambda _: False)
+        if writer.is_unclear(event.id):
+            raise JournalError("what the journal has of this job could not be corrected")
+        return writer
 
 
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
     emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
 
-def _take_over(writer: JournalWriter, job_id: str) -> JournalEntry | None:
-    """Return what the journal has of a job whose environment has ended; leave other jobs to their own events."""
+@attrs.frozen
+class _Limits:
+    """When the last call of an invocation ends, by `time.monotonic`, and the seconds before that for the report."""
+
+    ends_at: float | None
+    for_report: float
+
+    def seconds_left(self) -> float:
+        """Return how many seconds are left before the report."""
+        return math.inf if self.ends_at is None else max(0.0, self.ends_at - self.for_report - time.monotonic())
+
+
+class _UndecidedError(JournalError):
+    """Lambda must deliver the event again, because another environment may still report its job."""
+
+
+def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEntry | None:
+    """
+    Return what the journal has of a job whose environment has ended; wait until it is known whether it has.
+
+    Lambda delivers an event again if its environment was killed.  A new environment cannot know at once whether the
+    lease of that one is over.
+
+    Raises:
+        JournalError: The journal cannot be read, or there is too little time.
+    """
+    for _ in range(_LOOKS):
+        entry = _recover(writer, job_id)
+        if entry is not None or math.isinf(writer.recovery_seconds) or job_id not in writer.find_unfinished():
+            return entry
+        if limits.seconds_left() <= writer.recovery_seconds:
+            raise _UndecidedError(
+                f"another environment has job {printable(job_id, _LONGEST_ID)}, and the time of the function is too "
+                "short to find out whether it is dead; give the function more time than the journal's takeover needs"
+            )
+        time.sleep(writer.recovery_seconds)
+    return _recover(writer, job_id)
+
+
+def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
+    """Return what the journal has of a job that no living environment has; leave other jobs to their own events."""
     found: JournalEntry | None = None
     for entry in writer.recover().entries:
         if entry.job.job_id == job_id:
@@ -306,11 +379,6 @@ def _describe(sentence: str, job_id: str, **values: object) -> FailureDetails:
 
 def _find_offer(event: LambdaJobEvent) -> CustomJob:
     return CustomJob(id=event.id, data=JobData(), nonce="", account_id=event.account_id)
-
-
-def _read_seconds(context: Any) -> float | None:
-    milliseconds = call_partner(methodcaller("get_remaining_time_in_millis"), context)
-    return milliseconds / 1000 if isinstance(milliseconds, (int, float)) else None
 
 
 def _connect() -> CustomJobClient:

@@ -59,9 +59,9 @@ class SqliteJournal:
     """
     A journal in one SQLite file.
 
-    A change survives the end of its process when a method returns.  `claim`, `running`, `recover` and `end` also wait
-    until the disk has it, and all changes before it: after a power loss the file has each job that was acknowledged,
-    and each handler that began.  The other changes are on the disk when the next of these methods returns, for any job,
+    A change survives the end of its process when a method returns.  `claim`, `running` and `end` also wait until the
+    disk has it, and all changes before it: after a power loss the file has each job that was acknowledged, and each
+    handler that began.  The other changes are on the disk when the next of these methods returns, for any job,
     or when the system writes its buffers, on Linux after about 30 seconds.  If a power loss undoes one of them, the
     result is resent, or the job continues as one whose handler was interrupted; CodePipeline still accepts one
     result only.
@@ -223,6 +223,7 @@ class SqliteJournal:
         self._file.refuse_if_lost()
         self._add_scope(scope)  # a row of it that was damaged is repaired
         dead = self._find_dead()
+        # Not synced: a power loss also ends this process, and the next one takes the jobs over.
         recovered = self._file.transact(partial(_takeover.take_over, scope=scope, owner=self._owner.name, dead=dead))
         self._owner.remove_files(dead)
         return recovered
@@ -286,7 +287,7 @@ class SqliteJournal:
         """
         dead = self._find_dead()
         end = partial(_takeover.end_job, job_id=job_id, dead=dead, outcome=_ENDED, now=self._clock())
-        self._file.transact(end)
+        self._file.transact(end, is_synced=True)
 
     def close(self) -> None:
         """

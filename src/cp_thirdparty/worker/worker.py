@@ -57,6 +57,8 @@ _TICK = 0.25
 # Seconds for `connect` and `executor` to return at the start of a worker that must stop.
 _START_SECONDS = 5.0
 
+_CLOCK_FAILS = "clock %s; while it cannot be read, the time goes on without it"
+
 
 class JobWorker(Generic[_ConfigurationT]):
     """
@@ -275,11 +277,14 @@ class JobWorker(Generic[_ConfigurationT]):
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
+        self._journal_calls = BoundedCalls("cp-thirdparty-journal")  # of all runs: a call may outlast one
         self._executor = executor
         if executor is not None:
             pickle_runner(self._runner)  # raises here, and not for the first job
         count = None if metrics is None else lambda event, _: metrics.record(event, action_type_id)
         emitter = Emitter(on_event, count)
+        if clock is not time.monotonic:  # which is read some thirty times for a job
+            clock = SafeClock(clock, partial(emitter.log, logging.ERROR, _CLOCK_FAILS))
         self._settings = Settings(
             action_type_id=action_type_id,
             concurrency=concurrency,
@@ -427,12 +432,14 @@ class JobWorker(Generic[_ConfigurationT]):
         calls = self._start = BoundedCalls("cp-thirdparty-start")
         if self._stops:
             calls.end_within(_START_SECONDS)
-        loop = calls.call_or_raise(math.inf, partial(self._create_loop, on_outcome))
+        self._journal_calls.reopen()
+        loop = calls.call_or_raise(math.inf, partial(self._create_loop, on_outcome), Loop.abandon)
         calls.close()
         if isinstance(loop, NotReturned):
             self._settings.emitter.log(logging.ERROR, "the worker was stopped before connect or executor had returned")
             self._settings.emitter.flush()
             return None
+        self._clients = loop.clients
         return loop
 
     def _follow(self, loop: Loop, polls: int | None) -> bool:
@@ -464,18 +471,21 @@ class JobWorker(Generic[_ConfigurationT]):
             clients.close()
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
-        if self._clients is None:
-            self._clients = Clients(self._connect, self._settings.emitter, kind_of_type(self._settings.action_type_id))
-        clock = self._settings.clock
-        clock = clock if clock is time.monotonic else SafeClock(clock)  # it is read some thirty times for a job
-        return Loop(
-            settings=attrs.evolve(self._settings, clock=clock),
-            clients=self._clients,
-            create_engine=self._create_engine,
-            tokens=self._runner.tokens,
-            journal=self._journal,
-            on_outcome=on_outcome,
-        )
+        settings = self._settings
+        clients = self._clients or Clients(self._connect, settings.emitter, kind_of_type(settings.action_type_id))
+        try:
+            return Loop(
+                settings=settings,
+                clients=clients,
+                create_engine=self._create_engine,
+                tokens=self._runner.tokens,
+                journal=self._journal,
+                journal_calls=self._journal_calls,
+                on_outcome=on_outcome,
+            )
+        except BaseException:
+            clients.close()
+            raise
 
     def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
         if self._executor is None:
