@@ -238,17 +238,29 @@ def test_a_file_without_the_old_table_is_read(path: Path) -> None:
 
 
 _COLUMNS = "job_id, client_id, state, result, outcome, crashes, owner, changed_at"
+_HUGE = "zeroblob(900000000)"
+_JOBS = f"CREATE TABLE jobs ({_COLUMNS})"
 _FOREIGN = {
-    "generated": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS (zeroblob(900000000)))"],
+    "generated": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS ({_HUGE}))"],
     "stored": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS (1) STORED)"],
     "virtual": [f"CREATE VIRTUAL TABLE jobs USING fts5({_COLUMNS})"],
+    "scopes": [_JOBS, f"CREATE TABLE scopes (key, scope AS ({_HUGE}))"],
+    "format": [_JOBS, f"CREATE TABLE format (x, version AS (length({_HUGE})))", "INSERT INTO format VALUES (1)"],
+    "virtual format": [_JOBS, "CREATE VIRTUAL TABLE format USING fts5(version)"],
+    "trigger": [_JOBS, f"CREATE TRIGGER t BEFORE UPDATE ON jobs BEGIN SELECT {_HUGE}; END"],
+    "view": [_JOBS, f"CREATE VIEW scopes AS SELECT 'k' AS key, {_HUGE} AS scope"],
+    "check": [f"CREATE TABLE jobs ({_COLUMNS}, CHECK (length({_HUGE}) > 1))"],
+    "default": [_JOBS, f"CREATE TABLE scopes (key, scope, more DEFAULT ({_HUGE}))"],
+    "index": [_JOBS, "CREATE INDEX i ON jobs (job_id || client_id)"],
+    "condition": [_JOBS, "CREATE INDEX i ON jobs (owner) WHERE job_id LIKE '%a%a%a%a'"],
+    "bytes": [_JOBS, "PRAGMA writable_schema = 1", "UPDATE sqlite_master SET sql = CAST(sql AS BLOB)"],
 }
 
 
 @pytest.mark.parametrize("way", _FOREIGN)
 def test_a_file_whose_values_are_computed_is_not_a_journal(path: Path, way: str) -> None:
-    """What somebody else has made costs neither memory nor time: no row is read."""
-    with closing(sqlite3.connect(path)) as connection:
+    """A file of somebody else costs neither memory nor time when it is read, or when a job in it is ended."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in _FOREIGN[way]:
             connection.execute(statement)
     before = path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -76,6 +77,13 @@ _SCHEMA: Final = (
 # The tables with jobs, and columns that both have: other programs have tables of these names, too.
 _TABLES: Final = frozenset({"jobs", "entries"})
 _COLUMNS: Final = frozenset({"job_id", "client_id", "state", "result", "outcome", "crashes", "owner", "changed_at"})
+
+# Tables and indexes of which SQLite computes nothing when it reads or writes them.  Checks, generated columns and
+# expressions have inner parentheses or operators; views, triggers and virtual tables are of another kind.
+_PLAIN: Final = re.compile(
+    r"CREATE TABLE [^()]*\([^()]*\)[\w\s,]*"
+    r"|CREATE (UNIQUE )?INDEX [^()]*\(\w+(, ?\w+)*\)( WHERE \w+ (=|<>) '\w*')?"
+)
 
 # Seconds to wait for another process that writes to the same file.
 _BUSY: Final = 30.0
@@ -373,11 +381,12 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
     Raises:
         JournalError: The file is not a journal, or its format is newer than this version.
     """
-    pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
-    tables = frozenset(pages)
-    # A virtual table, which has no page, computes its rows.
+    schema = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    tables = frozenset(name for kind, name, _ in schema if kind == "table")
+    # SQLite runs the statement of each row, whatever its other columns have.  Indexes of keys have none.
+    is_plain = all(sql is None or (isinstance(sql, str) and _PLAIN.fullmatch(sql)) for *_, sql in schema)
     ours = tables & _TABLES or _TABLES
-    if tables and not all(pages.get(name) and _has_our_columns(connection, name) for name in ours):
+    if schema and not (is_plain and all(_has_our_columns(connection, name) for name in ours)):
         raise JournalError("the journal cannot be opened: the file is a database, but not a journal")
     (user_version,) = connection.execute("PRAGMA user_version").fetchone()
     others = f"SELECT count(*) FROM format WHERE version IS NOT {_FORMAT}"  # noqa: S608 - a constant
@@ -390,9 +399,7 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
 
 
 def _has_our_columns(connection: sqlite3.Connection, table: str) -> bool:
-    """Whether a table has the columns of a journal, and none that is computed when it is read, in any time."""
-    columns = {name: kind for _, name, *_, kind in connection.execute(f"PRAGMA table_xinfo({table})")}
-    return columns.keys() >= _COLUMNS and not any(columns.values())
+    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")} >= _COLUMNS
 
 
 def _decode(data: bytes) -> str | bytes:
