@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tracemalloc
 from collections.abc import Iterator
@@ -268,6 +269,32 @@ def test_a_file_whose_values_are_computed_is_not_a_journal(path: Path, way: str)
         with pytest.raises(JournalError, match="a database, but not a journal"):
             read()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "files"),
+    [("wal", ["jobs.db-shm", "jobs.db-wal"]), ("wal", ["jobs.db-wal"]), ("delete", ["jobs.db-journal"])],
+)
+def test_what_another_program_left_beside_its_database_stays(
+    path: Path, tmp_path: Path, mode: str, files: list[str]
+) -> None:
+    """After a crash, SQLite would write to the file, or undo what was written, as soon as it is opened for writing."""
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    with closing(sqlite3.connect(other, isolation_level=None)) as connection:
+        for statement in (f"PRAGMA journal_mode = {mode}", "PRAGMA cache_size = 1", "CREATE TABLE customers (name)"):
+            connection.execute(statement)
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO customers VALUES (hex(randomblob(20000)))")
+        if mode == "wal":
+            connection.execute("COMMIT")
+        for name in (path.name, *files):
+            shutil.copy(other.with_name(name), path.with_name(name))
+    before = {name: path.with_name(name).read_bytes() for name in (path.name, *files) if not name.endswith("-shm")}
+    with pytest.raises(JournalError, match="a database, but not a journal"):
+        SqliteJournal(path)
+    assert {name: path.with_name(name).read_bytes() for name in before} == before
+    assert sorted(each.name for each in tmp_path.glob("jobs.db*")) == sorted([path.name, *files])
 
 
 # Each column, and what is wrong with a row whose value is too large.  A dead owner may have any name.

@@ -860,8 +860,9 @@ def test_each_commit_waits_for_the_disk_where_no_log_is_possible(
     """On a file system without shared memory, SQLite keeps its older kind of journal and syncs by itself."""
     connect = sqlite3.connect
 
-    def connect_without_memory(path: Path, **settings: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(f"{path.as_uri()}?vfs=unix-none", uri=True, **settings)
+    def connect_without_memory(path: Path | str, **settings: Any) -> sqlite3.Connection:
+        name = f"{path.as_uri()}?vfs=unix-none" if isinstance(path, Path) else path
+        connection: sqlite3.Connection = connect(name, **{**settings, "uri": True})
         return connection
 
     with monkeypatch.context() as patched:

@@ -413,6 +413,10 @@ def _decode(data: bytes) -> str | bytes:
 def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
     """Return a connection and the write-ahead log; ``None`` if there is none, and each commit waits for the disk."""
     create_private_file(path)
+    # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
+    # without that, or changes meanwhile, is checked below.
+    with suppress(*SQLITE_ERRORS, FileNotFoundError), open_read_only(path) as reader:
+        check_format(reader)
     connection = connect(path)
     try:
         check_format(connection)
