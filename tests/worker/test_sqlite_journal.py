@@ -272,6 +272,73 @@ def test_another_user_cannot_lock_the_journal(tmp_path: Path) -> None:
         assert journal.claim(_JOB, SCOPE)
 
 
+@pytest.fixture
+def give_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return a function that lets a file look as if it belonged to another user."""
+    others: set[str] = set()
+    lstat = os.lstat
+
+    def change_owner(file: Any, **arguments: Any) -> os.stat_result:
+        status = lstat(file, **arguments)
+        is_other = os.fspath(file) in others
+        return os.stat_result((*status[:4], 54321, *status[5:])) if is_other else status
+
+    monkeypatch.setattr(os, "lstat", change_owner)
+    return lambda path: others.add(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_file_that_another_user_has_created_is_refused(
+    tmp_path: Path, give_away: Callable[[Path], None], suffix: str
+) -> None:
+    """That user could read the continuation tokens; nothing is written to the file."""
+    (tmp_path / "j.db").touch(0o600)
+    file = tmp_path / f"j.db{suffix}"
+    file.touch()
+    file.chmod(0o666)
+    give_away(file)
+    with pytest.raises(JournalError, match=rf"^the journal cannot be opened: 'j\.db{suffix}' belongs to another user"):
+        SqliteJournal(tmp_path / "j.db")
+    assert (file.stat().st_size, stat.S_IMODE(file.stat().st_mode)) == (0, 0o666)
+
+
+def test_a_log_that_another_user_creates_while_the_journal_is_opened_is_refused(
+    tmp_path: Path, give_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite opens whatever file is there."""
+    make_private = _sqlite_file.make_private
+
+    def make_private_first(path: Path) -> None:
+        make_private(path)
+        give_away(tmp_path / "j.db-wal")
+
+    monkeypatch.setattr(_sqlite_file, "make_private", make_private_first)
+    with pytest.raises(JournalError, match=r"'j\.db-wal' belongs to another user"):
+        SqliteJournal(tmp_path / "j.db")
+    assert (tmp_path / "j.db").stat().st_size <= 4096  # no table
+
+
+def test_a_journal_of_another_user_is_shared_by_its_group(tmp_path: Path, give_away: Callable[[Path], None]) -> None:
+    """That user may have created its other files."""
+    SqliteJournal(tmp_path / "j.db").close()
+    (tmp_path / "j.db").chmod(0o660)
+    for name in ("j.db", "j.db-wal", "j.db-shm"):
+        give_away(tmp_path / name)
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        assert journal.claim(_JOB, SCOPE)
+
+
+def test_a_file_system_without_owners_has_no_other_users(
+    tmp_path: Path, give_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, each new file belongs to somebody else."""
+    give_away(tmp_path / "j.db-wal")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        assert journal.claim(_JOB, SCOPE)
+
+
 def test_nothing_is_left_beside_a_closed_journal(tmp_path: Path) -> None:
     """The owner's file goes with its worker, and a second close does nothing."""
     journal = SqliteJournal(tmp_path / "j.db")

@@ -22,7 +22,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, connect, create_private_file, identify, read_only_uri
+from cp_thirdparty.worker._private_files import create_private_file, identify
+from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, connect, read_only_uri
 
 _PROC = Path("/proc")
 

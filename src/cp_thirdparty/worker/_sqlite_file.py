@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sqlite3
-import stat
 import tempfile
 import threading
 import weakref
@@ -20,6 +19,7 @@ import attrs
 
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.worker._private_files import create_private_file, identify, make_private, refuse_other_users
 
 # Of a damaged file, SQLite's message may have bytes that Python cannot decode.
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -93,8 +93,6 @@ _CACHE_KIB: Final = 256
 
 # Bytes to which SQLite shortens the write-ahead log when it starts it again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
-
-_PRIVATE: Final = 0o600
 
 # Waits until the disk has the data of a file; macOS and Windows have no `fdatasync`.
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
@@ -298,45 +296,6 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(after_in_child=_keep_open)
 
 
-def create_private_file(path: Path) -> None:
-    """
-    Create a file that only its user can read, unless it exists; whatever the umask is.
-
-    An existing file is not opened: closing it would end the locks that other connections of this process have.
-    """
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
-        try:
-            if hasattr(os, "fchmod"):  # pragma: no branch - not on Windows before Python 3.13
-                os.fchmod(descriptor, _PRIVATE)
-        finally:
-            os.close(descriptor)
-
-
-def make_private(path: Path) -> None:
-    """
-    Let no other user read or lock the files of a journal that everybody may read: version 0.1 followed the umask.
-
-    Whoever can read a SQLite file can lock it.  SQLite gives its side files the mode of the file.  A file for a group
-    only is shared on purpose.
-    """
-    for suffix in ("", "-wal", "-shm"):
-        file = path.with_name(path.name + suffix)
-        with suppress(FileNotFoundError):
-            status = file.stat()
-            if status.st_mode & 0o007 and hasattr(os, "geteuid") and status.st_uid == os.geteuid():
-                file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
-
-
-def identify(path: Path) -> tuple[int, int] | None:
-    """Return what identifies a file, whatever its path; ``None`` if there is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def read_only_uri(path: Path) -> str:
     """Return the URI with which SQLite opens a file and neither changes nor creates it."""
     return f"{path.as_uri()}?mode=ro"
@@ -426,6 +385,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("BEGIN IMMEDIATE")
         check_format(connection)  # once more: another process may have created the tables
+        refuse_other_users(path)  # once more: SQLite has opened the log now
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute("COMMIT")
