@@ -600,7 +600,7 @@ def _as_newer_format(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (_as_directory, "OperationalError: unable to open database file"),
+        (_as_directory, "'j.db' is not a regular file"),
         (_as_text, "DatabaseError: file is not a database"),
         (_as_database, "the file is a database, but not a journal"),
         (_as_database_with_jobs, "the file is a database, but not a journal"),
@@ -1026,3 +1026,30 @@ def test_reading_a_copy_creates_nothing_beside_it(tmp_path: Path) -> None:
             shutil.copy(tmp_path / name, tmp_path / "copy" / name)
     assert len(list(read_journal(tmp_path / "copy" / "j.db"))) == 1
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["j.db", "j.db-wal"]
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
+    """A pipe would block, and a device would fill the memory or the disk."""
+    SqliteJournal(tmp_path / "j.db").close()
+    file = tmp_path / f"j.db{suffix}"
+    makes: list[Callable[[Path], None]] = [os.mkfifo, lambda path: path.symlink_to("/dev/zero")]
+    for make in makes if suffix else makes[:1]:  # a journal may have another name
+        file.unlink(missing_ok=True)
+        make(file)
+        for read in (lambda: list(read_journal(tmp_path / "j.db")), lambda: SqliteJournal(tmp_path / "j.db")):
+            with pytest.raises(JournalError, match=f"'j.db{suffix}' is not a regular file"):
+                read()
+
+
+def test_a_copy_for_which_the_disk_has_no_space_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary disk is not filled by the write-ahead log of a copied journal."""
+    usage = shutil.disk_usage(tmp_path)
+    SqliteJournal(tmp_path / "j.db").close()
+    (tmp_path / "j.db-wal").write_bytes(bytes(1000))
+    free = (tmp_path / "j.db").stat().st_size + 999
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    with pytest.raises(JournalError, match=r"^the journal cannot be read: OSError: .* No space left"):
+        list(read_journal(tmp_path / "j.db"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free + 1))
+    assert list(read_journal(tmp_path / "j.db")) == []

@@ -79,6 +79,19 @@ def refuse_other_users(path: Path) -> None:
                 )
 
 
+def refuse_special_files(path: Path) -> None:
+    """
+    Raise if a file of a journal is a pipe, which would block, a device, which has no end, or a link.
+
+    Raises:
+        JournalError: One of the files is not a regular file.
+    """
+    for file in _files_of(path):
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(file).st_mode):
+                raise JournalError(f"the journal cannot be opened: {file.name!a} is not a regular file")
+
+
 def identify(path: Path) -> tuple[int, int] | None:
     """Return what identifies a file, whatever its path; ``None`` if there is no file."""
     try:

@@ -17,9 +17,16 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker._private_files import create_private_file, identify, make_private, refuse_other_users
+from cp_thirdparty.worker._private_files import (
+    create_private_file,
+    identify,
+    make_private,
+    refuse_other_users,
+    refuse_special_files,
+)
 
 # Of a damaged file, SQLite's message may have bytes that Python cannot decode.
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -303,7 +310,15 @@ def read_only_uri(path: Path) -> str:
 
 @contextmanager
 def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
-    """Open the file of a journal to read it; nothing is created, also not beside it."""
+    """
+    Open the file of a journal to read it; nothing is created, also not beside it.
+
+    Raises:
+        JournalError: The file, or one beside it, is not a regular file.
+        OSError: The file cannot be copied.
+        sqlite3.Error: The file cannot be opened.
+    """
+    refuse_special_files(path)
     # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the log
     # and leave it, unless the file is declared as immutable.
     is_open = _exists(path, "-wal")
@@ -323,8 +338,10 @@ def _exists(path: Path, suffix: str) -> bool:
 
 
 def _copy(path: Path, directory: Path) -> Path:
-    for suffix in ("", "-wal"):
-        shutil.copyfile(path.with_name(path.name + suffix), directory / (path.name + suffix))
+    files = [path, path.with_name(path.name + "-wal")]
+    check_space(directory, sum(file.stat().st_size for file in files))
+    for file in files:
+        shutil.copyfile(file, directory / file.name)
     return directory / path.name
 
 
@@ -374,7 +391,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
     create_private_file(path)
     # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
     # without that, or changes meanwhile, is checked below.
-    with suppress(*SQLITE_ERRORS, FileNotFoundError), open_read_only(path) as reader:
+    with suppress(*SQLITE_ERRORS, OSError), open_read_only(path) as reader:
         check_format(reader)
     connection = connect(path)
     try:
