@@ -74,8 +74,8 @@ def refuse_other_users(path: Path) -> None:
                 users.add(status.st_uid)
             if status.st_uid not in users and _has_owners(path.parent):
                 raise JournalError(
-                    f"the journal cannot be opened: {file.name!a} belongs to another user, who may read it; change its "
-                    "owner, or use another file, in a directory to which only its user may write"
+                    f"the journal cannot be opened: {file.name!a} belongs to another user, who may read it; run as "
+                    "that user, change its owner, or use another file, in a directory to which only its user may write"
                 )
 
 

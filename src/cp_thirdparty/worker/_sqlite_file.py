@@ -19,7 +19,7 @@ import attrs
 
 from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
-from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.exceptions import ArtifactError, JournalError
 from cp_thirdparty.worker._private_files import (
     create_private_file,
     identify,
@@ -391,7 +391,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
     create_private_file(path)
     # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
     # without that, or changes meanwhile, is checked below.
-    with suppress(*SQLITE_ERRORS, OSError), open_read_only(path) as reader:
+    with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_read_only(path) as reader:
         check_format(reader)
     connection = connect(path)
     try:
