@@ -348,7 +348,7 @@ def test_the_thread_that_waits_for_a_process_has_an_escaped_name(monkeypatch: py
     job_id = "".join(_CONTROLS) + _LONG
     offer = ThirdPartyJob(client_id="client-1", job_id=job_id)
     order = Order(runner=b"", offer=offer, deadline=0.0, folder=None, levels=Levels.read())
-    child = _Child(None, order, on_record=repr, on_start=repr)
+    child = _Child(None, order, on_record=repr, on_start=list)
     monkeypatch.setattr(threading, "Thread", NoThread)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         child.start()

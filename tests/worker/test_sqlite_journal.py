@@ -25,7 +25,7 @@ from support.worker_service import until
 
 from cp_thirdparty import Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker import JournalState, MemoryJournal, SetAside, SqliteJournal, _sqlite_file
+from cp_thirdparty.worker import JournalState, MemoryJournal, SetAside, SqliteJournal, _private_files, _sqlite_file
 from cp_thirdparty.worker._sqlite_rows import read_journal
 
 _JOB = ThirdPartyJob(client_id="client-1", job_id="job-1")
@@ -306,10 +306,9 @@ def test_a_log_that_another_user_creates_while_the_journal_is_opened_is_refused(
     tmp_path: Path, give_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite opens whatever file is there."""
-    make_private = _sqlite_file.make_private
 
     def make_private_first(path: Path) -> None:
-        make_private(path)
+        _private_files.make_private(path)
         give_away(tmp_path / "j.db-wal")
 
     monkeypatch.setattr(_sqlite_file, "make_private", make_private_first)
