@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tracemalloc
 from collections.abc import Iterator
@@ -238,17 +239,29 @@ def test_a_file_without_the_old_table_is_read(path: Path) -> None:
 
 
 _COLUMNS = "job_id, client_id, state, result, outcome, crashes, owner, changed_at"
+_HUGE = "zeroblob(900000000)"
+_JOBS = f"CREATE TABLE jobs ({_COLUMNS})"
 _FOREIGN = {
-    "generated": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS (zeroblob(900000000)))"],
+    "generated": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS ({_HUGE}))"],
     "stored": [f"CREATE TABLE jobs ({_COLUMNS}, more GENERATED ALWAYS AS (1) STORED)"],
     "virtual": [f"CREATE VIRTUAL TABLE jobs USING fts5({_COLUMNS})"],
+    "scopes": [_JOBS, f"CREATE TABLE scopes (key, scope AS ({_HUGE}))"],
+    "format": [_JOBS, f"CREATE TABLE format (x, version AS (length({_HUGE})))", "INSERT INTO format VALUES (1)"],
+    "virtual format": [_JOBS, "CREATE VIRTUAL TABLE format USING fts5(version)"],
+    "trigger": [_JOBS, f"CREATE TRIGGER t BEFORE UPDATE ON jobs BEGIN SELECT {_HUGE}; END"],
+    "view": [_JOBS, f"CREATE VIEW scopes AS SELECT 'k' AS key, {_HUGE} AS scope"],
+    "check": [f"CREATE TABLE jobs ({_COLUMNS}, CHECK (length({_HUGE}) > 1))"],
+    "default": [_JOBS, f"CREATE TABLE scopes (key, scope, more DEFAULT ({_HUGE}))"],
+    "index": [_JOBS, "CREATE INDEX i ON jobs (job_id || client_id)"],
+    "condition": [_JOBS, "CREATE INDEX i ON jobs (owner) WHERE job_id LIKE '%a%a%a%a'"],
+    "bytes": [_JOBS, "PRAGMA writable_schema = 1", "UPDATE sqlite_master SET sql = CAST(sql AS BLOB)"],
 }
 
 
 @pytest.mark.parametrize("way", _FOREIGN)
 def test_a_file_whose_values_are_computed_is_not_a_journal(path: Path, way: str) -> None:
-    """What somebody else has made costs neither memory nor time: no row is read."""
-    with closing(sqlite3.connect(path)) as connection:
+    """A file of somebody else costs neither memory nor time when it is read, or when a job in it is ended."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in _FOREIGN[way]:
             connection.execute(statement)
     before = path.read_bytes()
@@ -256,6 +269,32 @@ def test_a_file_whose_values_are_computed_is_not_a_journal(path: Path, way: str)
         with pytest.raises(JournalError, match="a database, but not a journal"):
             read()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "files"),
+    [("wal", ["jobs.db-shm", "jobs.db-wal"]), ("wal", ["jobs.db-wal"]), ("delete", ["jobs.db-journal"])],
+)
+def test_what_another_program_left_beside_its_database_stays(
+    path: Path, tmp_path: Path, mode: str, files: list[str]
+) -> None:
+    """After a crash, SQLite would write to the file, or undo what was written, as soon as it is opened for writing."""
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    with closing(sqlite3.connect(other, isolation_level=None)) as connection:
+        for statement in (f"PRAGMA journal_mode = {mode}", "PRAGMA cache_size = 1", "CREATE TABLE customers (name)"):
+            connection.execute(statement)
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO customers VALUES (hex(randomblob(20000)))")
+        if mode == "wal":
+            connection.execute("COMMIT")
+        for name in (path.name, *files):
+            shutil.copy(other.with_name(name), path.with_name(name))
+    before = {name: path.with_name(name).read_bytes() for name in (path.name, *files) if not name.endswith("-shm")}
+    with pytest.raises(JournalError, match="a database, but not a journal"):
+        SqliteJournal(path)
+    assert {name: path.with_name(name).read_bytes() for name in before} == before
+    assert sorted(each.name for each in tmp_path.glob("jobs.db*")) == sorted([path.name, *files])
 
 
 # Each column, and what is wrong with a row whose value is too large.  A dead owner may have any name.

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -284,4 +284,30 @@ def test_files_of_dead_owners_without_jobs_are_removed(path: Path) -> None:
     _owner_files(path)[0].with_name(f"jobs.db-alive-{old.owner}-journal").touch()
     assert len(_owner_files(path)) == 3
     assert _recover(path) == []
+    assert _owner_files(path) == []
+
+
+def _as_text(file: Path) -> None:
+    file.write_text("this is no database, but it is long enough to be read as one " * 20)
+
+
+def _as_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def _as_link(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_as_text, _as_pipe, _as_link])
+def test_an_odd_file_in_place_of_an_owner_file_is_a_dead_owner(path: Path, make: Callable[[Path], None]) -> None:
+    """Whoever has created it, the jobs are shown and recovered, and the file is removed."""
+    old = OldJournal(path)
+    old.claim("job-1")
+    old.crash()
+    for file in (*_owner_files(path), path.with_name(f"jobs.db-alive-{'0' * 32}")):
+        file.unlink(missing_ok=True)
+        make(file)
+    assert _is_alive(path) is False
+    assert _recover(path) == ["job-1"]
     assert _owner_files(path) == []

@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ from cp_thirdparty.enums import ActionCategory, ActionOwner
 from cp_thirdparty.exceptions import AccessDeniedError, CodePipelineJobError, ServiceError, WorkerStuckError
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, JobScope, SqliteJournal, WorkerHealth
+from cp_thirdparty.worker._child import Order
+from cp_thirdparty.worker._child_logs import Levels
 from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._processes import _Child
 
 # A line of its own would pass for one of ours.
 _FORGED = "FORGED"
@@ -331,6 +335,23 @@ def test_a_worker_logs_and_reports_escaped_strings(
     assert [line for line in shown if "--- Logging error ---" in line] == []
     for line in shown:
         _assert_harmless(line, longest=25_000)  # an error of more than 64 KiB is not read at all
+
+
+def test_the_thread_that_waits_for_a_process_has_an_escaped_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs, tracebacks and the system's list of threads show it."""
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            _assert_harmless(self.name, longest=2_000)
+            raise RuntimeError("can't start new thread")
+
+    job_id = "".join(_CONTROLS) + _LONG
+    offer = ThirdPartyJob(client_id="client-1", job_id=job_id)
+    order = Order(runner=b"", offer=offer, deadline=0.0, folder=None, levels=Levels.read())
+    child = _Child(None, order, on_record=repr, on_start=list)
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        child.start()
 
 
 def _session() -> Any:

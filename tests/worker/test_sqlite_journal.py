@@ -25,7 +25,7 @@ from support.worker_service import until
 
 from cp_thirdparty import Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker import JournalState, MemoryJournal, SetAside, SqliteJournal, _sqlite_file
+from cp_thirdparty.worker import JournalState, MemoryJournal, SetAside, SqliteJournal, _private_files, _sqlite_file
 from cp_thirdparty.worker._sqlite_rows import read_journal
 
 _JOB = ThirdPartyJob(client_id="client-1", job_id="job-1")
@@ -269,6 +269,72 @@ def test_another_user_cannot_lock_the_journal(tmp_path: Path) -> None:
                     os.open(tmp_path / name, os.O_RDONLY)
         finally:
             os.seteuid(0)
+        assert journal.claim(_JOB, SCOPE)
+
+
+@pytest.fixture
+def give_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return a function that lets a file look as if it belonged to another user."""
+    others: set[str] = set()
+    lstat = os.lstat
+
+    def change_owner(file: Any, **arguments: Any) -> os.stat_result:
+        status = lstat(file, **arguments)
+        is_other = os.fspath(file) in others
+        return os.stat_result((*status[:4], 54321, *status[5:])) if is_other else status
+
+    monkeypatch.setattr(os, "lstat", change_owner)
+    return lambda path: others.add(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_file_that_another_user_has_created_is_refused(
+    tmp_path: Path, give_away: Callable[[Path], None], suffix: str
+) -> None:
+    """That user could read the continuation tokens; nothing is written to the file."""
+    (tmp_path / "j.db").touch(0o600)
+    file = tmp_path / f"j.db{suffix}"
+    file.touch()
+    file.chmod(0o666)
+    give_away(file)
+    with pytest.raises(JournalError, match=rf"^the journal cannot be opened: 'j\.db{suffix}' belongs to another user"):
+        SqliteJournal(tmp_path / "j.db")
+    assert (file.stat().st_size, stat.S_IMODE(file.stat().st_mode)) == (0, 0o666)
+
+
+def test_a_log_that_another_user_creates_while_the_journal_is_opened_is_refused(
+    tmp_path: Path, give_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite opens whatever file is there."""
+
+    def make_private_first(path: Path) -> None:
+        _private_files.make_private(path)
+        give_away(tmp_path / "j.db-wal")
+
+    monkeypatch.setattr(_sqlite_file, "make_private", make_private_first)
+    with pytest.raises(JournalError, match=r"'j\.db-wal' belongs to another user"):
+        SqliteJournal(tmp_path / "j.db")
+    assert (tmp_path / "j.db").stat().st_size <= 4096  # no table
+
+
+def test_a_journal_of_another_user_is_shared_by_its_group(tmp_path: Path, give_away: Callable[[Path], None]) -> None:
+    """That user may have created its other files."""
+    SqliteJournal(tmp_path / "j.db").close()
+    (tmp_path / "j.db").chmod(0o660)
+    for name in ("j.db", "j.db-wal", "j.db-shm"):
+        give_away(tmp_path / name)
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        assert journal.claim(_JOB, SCOPE)
+
+
+def test_a_file_system_without_owners_has_no_other_users(
+    tmp_path: Path, give_away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, each new file belongs to somebody else."""
+    give_away(tmp_path / "j.db-wal")
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         assert journal.claim(_JOB, SCOPE)
 
 
@@ -545,7 +611,7 @@ def _as_newer_format(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (_as_directory, "OperationalError: unable to open database file"),
+        (_as_directory, "'j.db' is not a regular file"),
         (_as_text, "DatabaseError: file is not a database"),
         (_as_database, "the file is a database, but not a journal"),
         (_as_database_with_jobs, "the file is a database, but not a journal"),
@@ -892,8 +958,9 @@ def test_each_commit_waits_for_the_disk_where_no_log_is_possible(
     """On a file system without shared memory, SQLite keeps its older kind of journal and syncs by itself."""
     connect = sqlite3.connect
 
-    def connect_without_memory(path: Path, **settings: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(f"{path.as_uri()}?vfs=unix-none", uri=True, **settings)
+    def connect_without_memory(path: Path | str, **settings: Any) -> sqlite3.Connection:
+        name = f"{path.as_uri()}?vfs=unix-none" if isinstance(path, Path) else path
+        connection: sqlite3.Connection = connect(name, **{**settings, "uri": True})
         return connection
 
     with monkeypatch.context() as patched:
@@ -990,3 +1057,30 @@ def test_reading_a_copy_creates_nothing_beside_it(tmp_path: Path) -> None:
             shutil.copy(tmp_path / name, tmp_path / "copy" / name)
     assert len(list(read_journal(tmp_path / "copy" / "j.db"))) == 1
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["j.db", "j.db-wal"]
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
+    """A pipe would block, and a device would fill the memory or the disk."""
+    SqliteJournal(tmp_path / "j.db").close()
+    file = tmp_path / f"j.db{suffix}"
+    makes: list[Callable[[Path], None]] = [os.mkfifo, lambda path: path.symlink_to("/dev/zero")]
+    for make in makes if suffix else makes[:1]:  # a journal may have another name
+        file.unlink(missing_ok=True)
+        make(file)
+        for read in (lambda: list(read_journal(tmp_path / "j.db")), lambda: SqliteJournal(tmp_path / "j.db")):
+            with pytest.raises(JournalError, match=f"'j.db{suffix}' is not a regular file"):
+                read()
+
+
+def test_a_copy_for_which_the_disk_has_no_space_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary disk is not filled by the write-ahead log of a copied journal."""
+    usage = shutil.disk_usage(tmp_path)
+    SqliteJournal(tmp_path / "j.db").close()
+    (tmp_path / "j.db-wal").write_bytes(bytes(1000))
+    free = (tmp_path / "j.db").stat().st_size + 999
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    with pytest.raises(JournalError, match=r"^the journal cannot be read: OSError: .* No space left"):
+        list(read_journal(tmp_path / "j.db"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free + 1))
+    assert list(read_journal(tmp_path / "j.db")) == []

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import stat
 import uuid
 import weakref
 from collections.abc import Callable, Iterable
@@ -21,7 +22,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from cp_thirdparty.worker._sqlite_file import connect, create_private_file, identify, read_only_uri
+from cp_thirdparty.worker._private_files import create_private_file, identify
+from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, connect, read_only_uri
 
 _PROC = Path("/proc")
 
@@ -159,8 +161,11 @@ def _file_of(path: Path, owner: str) -> Path:
 
 def _is_locked(path: Path) -> bool:
     try:
+        # Another program may have created it: a pipe would block, and a device has no end.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
         with closing(sqlite3.connect(read_only_uri(path), timeout=0, uri=True)) as connection:
             connection.execute("SELECT 1 FROM sqlite_master")  # takes a shared lock, which two may have at once
-    except sqlite3.OperationalError as error:
-        return "locked" in str(error)  # or there is no such file
+    except (*SQLITE_ERRORS, OSError) as error:  # there is no such file, or it is not one of an owner
+        return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
     return False

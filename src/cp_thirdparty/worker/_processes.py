@@ -255,7 +255,7 @@ class _Child:
             RuntimeError: The system has no thread left.
         """
         try:
-            name = f"cp-thirdparty-{self._order.offer.job_id}-process"
+            name = f"cp-thirdparty-{show(self._order.offer.job_id)}-process"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
         except RuntimeError:
             self.ended.set()

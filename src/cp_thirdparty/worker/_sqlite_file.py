@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
-import stat
 import tempfile
 import threading
 import weakref
@@ -17,8 +17,16 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
-from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.exceptions import ArtifactError, JournalError
+from cp_thirdparty.worker._private_files import (
+    create_private_file,
+    identify,
+    make_private,
+    refuse_other_users,
+    refuse_special_files,
+)
 
 # Of a damaged file, SQLite's message may have bytes that Python cannot decode.
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -77,6 +85,13 @@ _SCHEMA: Final = (
 _TABLES: Final = frozenset({"jobs", "entries"})
 _COLUMNS: Final = frozenset({"job_id", "client_id", "state", "result", "outcome", "crashes", "owner", "changed_at"})
 
+# Tables and indexes of which SQLite computes nothing when it reads or writes them.  Checks, generated columns and
+# expressions have inner parentheses or operators; views, triggers and virtual tables are of another kind.
+_PLAIN: Final = re.compile(
+    r"CREATE TABLE [^()]*\([^()]*\)[\w\s,]*"
+    r"|CREATE (UNIQUE )?INDEX [^()]*\(\w+(, ?\w+)*\)( WHERE \w+ (=|<>) '\w*')?"
+)
+
 # Seconds to wait for another process that writes to the same file.
 _BUSY: Final = 30.0
 
@@ -85,8 +100,6 @@ _CACHE_KIB: Final = 256
 
 # Bytes to which SQLite shortens the write-ahead log when it starts it again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
-
-_PRIVATE: Final = 0o600
 
 # Waits until the disk has the data of a file; macOS and Windows have no `fdatasync`.
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
@@ -298,48 +311,9 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(after_in_child=_keep_open)
 
 
-def create_private_file(path: Path) -> None:
-    """
-    Create a file that only its user can read, unless it exists; whatever the umask is.
-
-    An existing file is not opened: closing it would end the locks that other connections of this process have.
-    """
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
-        try:
-            if hasattr(os, "fchmod"):  # pragma: no branch - not on Windows before Python 3.13
-                os.fchmod(descriptor, _PRIVATE)
-        finally:
-            os.close(descriptor)
-
-
-def make_private(path: Path) -> None:
-    """
-    Let no other user read or lock the files of a journal that everybody may read: version 0.1 followed the umask.
-
-    Whoever can read a SQLite file can lock it.  SQLite gives its side files the mode of the file.  A file for a group
-    only is shared on purpose.
-    """
-    for suffix in ("", "-wal", "-shm"):
-        file = _side_file(path, suffix)
-        with suppress(FileNotFoundError):
-            status = file.stat()
-            if status.st_mode & 0o007 and hasattr(os, "geteuid") and status.st_uid == os.geteuid():
-                file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
-
-
 def _side_file(path: Path, suffix: str) -> Path:
     """Return the path of a file that SQLite has beside its file."""
     return path.with_name(path.name + suffix)
-
-
-def identify(path: Path) -> tuple[int, int] | None:
-    """Return what identifies a file, whatever its path; ``None`` if there is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def read_only_uri(path: Path) -> str:
@@ -349,7 +323,15 @@ def read_only_uri(path: Path) -> str:
 
 @contextmanager
 def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
-    """Open the file of a journal to read it; nothing is created, also not beside it."""
+    """
+    Open the file of a journal to read it; nothing is created, also not beside it.
+
+    Raises:
+        JournalError: The file, or one beside it, is not a regular file.
+        OSError: The file cannot be copied.
+        sqlite3.Error: The file cannot be opened.
+    """
+    refuse_special_files(path)
     # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the log
     # and leave it, unless the file is declared as immutable.
     is_open = _exists(path, "-wal")
@@ -369,8 +351,10 @@ def _exists(path: Path, suffix: str) -> bool:
 
 
 def _copy(path: Path, directory: Path) -> Path:
-    for suffix in ("", "-wal"):
-        shutil.copyfile(_side_file(path, suffix), directory / (path.name + suffix))
+    files = [path, _side_file(path, "-wal")]
+    check_space(directory, sum(file.stat().st_size for file in files))
+    for file in files:
+        shutil.copyfile(file, directory / file.name)
     return directory / path.name
 
 
@@ -386,11 +370,12 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
     Raises:
         JournalError: The file is not a journal, or its format is newer than this version.
     """
-    pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
-    tables = frozenset(pages)
-    # A virtual table, which has no page, computes its rows.
+    schema = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    tables = frozenset(name for kind, name, _ in schema if kind == "table")
+    # SQLite runs the statement of each row, whatever its other columns have.  Indexes of keys have none.
+    is_plain = all(sql is None or (isinstance(sql, str) and _PLAIN.fullmatch(sql)) for *_, sql in schema)
     ours = tables & _TABLES or _TABLES
-    if tables and not all(pages.get(name) and _has_our_columns(connection, name) for name in ours):
+    if schema and not (is_plain and all(_has_our_columns(connection, name) for name in ours)):
         raise JournalError("the journal cannot be opened: the file is a database, but not a journal")
     (user_version,) = connection.execute("PRAGMA user_version").fetchone()
     others = f"SELECT count(*) FROM format WHERE version IS NOT {_FORMAT}"  # noqa: S608 - a constant
@@ -403,9 +388,7 @@ def check_format(connection: sqlite3.Connection) -> frozenset[str]:
 
 
 def _has_our_columns(connection: sqlite3.Connection, table: str) -> bool:
-    """Whether a table has the columns of a journal, and none that is computed when it is read, in any time."""
-    columns = {name: kind for _, name, *_, kind in connection.execute(f"PRAGMA table_xinfo({table})")}
-    return columns.keys() >= _COLUMNS and not any(columns.values())
+    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")} >= _COLUMNS
 
 
 def _decode(data: bytes) -> str | bytes:
@@ -419,6 +402,10 @@ def _decode(data: bytes) -> str | bytes:
 def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
     """Return a connection and the write-ahead log; ``None`` if there is none, and each commit waits for the disk."""
     create_private_file(path)
+    # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
+    # without that, or changes meanwhile, is checked below.
+    with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_read_only(path) as reader:
+        check_format(reader)
     connection = connect(path)
     try:
         check_format(connection)
@@ -428,6 +415,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("BEGIN IMMEDIATE")
         check_format(connection)  # once more: another process may have created the tables
+        refuse_other_users(path)  # once more: SQLite has opened the log now
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute("COMMIT")

@@ -81,8 +81,8 @@ class SqliteJournal:
         clock: Returns the time in seconds since 1970.
 
     Raises:
-        cp_thirdparty.exceptions.JournalError: The file cannot be opened, is not a journal, or has a format that is
-            newer than this version.
+        cp_thirdparty.exceptions.JournalError: The file cannot be opened, is not a journal, has a format that is newer
+            than this version, or another user has created one of its files.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:

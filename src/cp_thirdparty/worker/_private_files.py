@@ -1,0 +1,111 @@
+"""The files of a journal, which no other user can read, whatever the umask and the mode of the directory are."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cp_thirdparty.exceptions import JournalError
+
+_PRIVATE: Final = 0o600
+
+# Modes with which everybody may use a file.
+_EVERYBODY: Final = 0o007
+
+_ROOT: Final = 0
+
+# The files that SQLite creates beside the file of a journal: `-journal` where a write-ahead log is not possible.
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+
+
+def create_private_file(path: Path) -> None:
+    """
+    Create a file that only its user can read, unless it exists; whatever the umask is.
+
+    An existing file is not opened: closing it would end the locks that other connections of this process have.
+    """
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
+        try:
+            if hasattr(os, "fchmod"):  # pragma: no branch - not on Windows before Python 3.13
+                os.fchmod(descriptor, _PRIVATE)
+        finally:
+            os.close(descriptor)
+
+
+def make_private(path: Path) -> None:
+    """
+    Let no other user read or lock the files of a journal that everybody may read: version 0.1 followed the umask.
+
+    Whoever can read a SQLite file can lock it.  SQLite gives its side files the mode of the file.  A file for a group
+    only is shared on purpose.
+
+    Raises:
+        JournalError: One of the files belongs to another user.
+    """
+    refuse_other_users(path)
+    for file in _files_of(path):
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if status.st_mode & _EVERYBODY and hasattr(os, "geteuid") and status.st_uid == os.geteuid():
+                file.chmod(stat.S_IMODE(status.st_mode) & 0o700)
+
+
+def refuse_other_users(path: Path) -> None:
+    """
+    Raise if another user could read what is written to the files of a journal, because that user has created one.
+
+    The user of a journal that a group shares may create its other files, too.
+
+    Raises:
+        JournalError: One of the files belongs to another user.
+    """
+    if not hasattr(os, "geteuid"):  # pragma: no cover - only Windows
+        return
+    users = {os.geteuid(), _ROOT}
+    for file in _files_of(path):
+        with suppress(FileNotFoundError):
+            status = os.lstat(file)
+            if file == path and not status.st_mode & _EVERYBODY:
+                users.add(status.st_uid)
+            if status.st_uid not in users and _has_owners(path.parent):
+                raise JournalError(
+                    f"the journal cannot be opened: {file.name!a} belongs to another user, who may read it; run as "
+                    "that user, change its owner, or use another file, in a directory to which only its user may write"
+                )
+
+
+def refuse_special_files(path: Path) -> None:
+    """
+    Raise if a file of a journal is a pipe, which would block, a device, which has no end, or a link.
+
+    Raises:
+        JournalError: One of the files is not a regular file.
+    """
+    for file in _files_of(path):
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(file).st_mode):
+                raise JournalError(f"the journal cannot be opened: {file.name!a} is not a regular file")
+
+
+def identify(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file, whatever its path; ``None`` if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _files_of(path: Path) -> list[Path]:
+    return [path, *(path.with_name(path.name + suffix) for suffix in _SIDE_FILES)]
+
+
+def _has_owners(directory: Path) -> bool:
+    """Whether a new file belongs to its user; on FAT and some mounts of containers it does not."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        return os.fstat(file.fileno()).st_uid == os.geteuid()
