@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._core.caller_code import forget
@@ -28,13 +29,14 @@ __all__ = [
     "check_limits",
     "check_max_bytes",
     "check_space",
-    "create_private_directory",
+    "create_private_file",
     "error_of",
     "file_error",
     "to_path",
 ]
 
 LocalPath: TypeAlias = "str | os.PathLike[str]"
+_TEMPORARY: Final = "artifact"
 # Called with the error of a file that is left out of an archive.
 OnSkip: TypeAlias = Callable[[ArtifactError], object]
 
@@ -88,18 +90,24 @@ def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileE
     return ArtifactFileError(failure.errno, strerror, None if filename is None else os.fsdecode(filename))
 
 
-def create_private_directory(parent: Path) -> PrivateDirectory:
+@contextmanager
+def create_private_file(parent: Path) -> Generator[BinaryIO]:
     """
-    Create a private temporary directory.
+    Create a private temporary file, open for reading and writing, and remove it at the end.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: It cannot be created.
     """
-    try:
-        return PrivateDirectory(parent)
-    except OSError as failure:
-        error = file_error(failure, parent)
-    raise error
+    error: ArtifactFileError | None = None
+    with ExitStack() as stack:
+        try:
+            private = stack.enter_context(PrivateDirectory(parent))
+            file = stack.enter_context(private.create_file(_TEMPORARY))
+        except OSError as failure:
+            error = file_error(failure, parent)
+        if error is not None:
+            raise error
+        yield file
 
 
 def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:

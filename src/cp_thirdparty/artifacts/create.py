@@ -103,10 +103,24 @@ def create_archive(
 
 
 def write_archive(
-    source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None
+    source: Path,
+    target: Path,
+    limits: ArchiveLimits,
+    reporter: Reporter,
+    on_skip: OnSkip | None,
+    *,
+    file: BinaryIO | None = None,
 ) -> None:
     """
     Create an archive within the bounds of a reporter.
+
+    Args:
+        source: What to archive.
+        target: The path of the archive, or the directory of its temporary file.
+        limits: What the archive may contain.
+        reporter: Counts the bytes that are read, and ends a creation that must not go on.
+        on_skip: Called with the error of each entry that is left out.
+        file: The open temporary file to write; ``None`` to create `target`.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactError: As `create_archive` does.
@@ -114,19 +128,23 @@ def write_archive(
     check_callback(on_skip, "on_skip")
     error: BaseException | None = None
     try:
-        _create(source, target, _Creation(source, limits, reporter, on_skip))
+        _create(source, target, file, _Creation(source, limits, reporter, on_skip))
     except BaseException as failure:  # noqa: BLE001 - it is raised below, without frames that hold bytes of files
         error = error_of(failure, reporter, target)
     if error is not None:
         raise error
 
 
-def _create(source: Path, target: Path, creation: _Creation) -> None:
+def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creation) -> None:
     if target.resolve().is_relative_to(_read(source, lambda: source.resolve(strict=True))):
         raise ArtifactError("to: must not be inside the directory")
+    if file is not None:
+        creation.run(file)
+        file.flush()
+        return
     with PrivateDirectory(target.parent) as private:
-        with private.create_file(_ARCHIVE) as file:
-            creation.run(file)
+        with private.create_file(_ARCHIVE) as created:
+            creation.run(created)
         private.publish(_ARCHIVE, target.name)
 
 
