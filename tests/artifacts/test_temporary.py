@@ -406,7 +406,7 @@ def _fail(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["status"])
+@pytest.mark.parametrize("step", ["open_directory", "status", "open_file"])
 def test_a_directory_that_cannot_be_completed_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -161,24 +161,28 @@ class PrivateDirectory:
             name = f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
             self._parent.make_directory(name, PRIVATE)
             try:
-                opened = self._parent.open_directory(name)
-            except FileNotFoundError:  # a sweep has removed it
-                continue
-            except NotADirectoryError:
-                raise self._exchange_error() from None
-            self.inner = opened  # before it is locked: another thread may fork
-            try:
-                is_kept = opened.descriptor is None or self._take(name, opened, opened.descriptor)
+                if self._begin(name):
+                    return name
             except BaseException:
                 self._close_inner()
                 with suppress(OSError):
                     self._parent.remove_directory(name)
                 raise
-            if is_kept:
-                os.close(opened.open_file(_MARKER, 0o600))
-                return name
             self._close_inner()
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _begin(self, name: str) -> bool:
+        """Open, lock and mark a new directory, and return ``False`` if a sweep has taken it."""
+        try:
+            self.inner = self._parent.open_directory(name)  # it is known before it is locked: another thread may fork
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            raise self._exchange_error() from None
+        if self.inner.descriptor is not None and not self._take(name, self.inner, self.inner.descriptor):
+            return False
+        os.close(self.inner.open_file(_MARKER, 0o600))
+        return True
 
     def _take(self, name: str, opened: OpenDirectory, descriptor: int) -> bool:
         """Check and lock a new directory, and return ``False`` if a sweep has taken it."""
