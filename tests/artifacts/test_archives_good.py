@@ -782,7 +782,7 @@ def test_links_are_not_archived_by_choice(tmp_path: Path) -> None:
         create_archive(tmp_path / "source", to=tmp_path / "a.zip", limits=ArchiveLimits(symlinks="refuse"))
 
 
-@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("kind", ["file", "directory", "list"])
 def test_what_cannot_be_read_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The error has the path and the error number."""
     source = _make(tmp_path / "source")
@@ -790,11 +790,11 @@ def test_what_cannot_be_read_is_named_or_left_out(tmp_path: Path, monkeypatch: p
     open_file, scan = os.open, os.scandir
 
     def refuse(path: Any, *arguments: Any, **settings: Any) -> Any:
-        if path == str(bad):
+        if path == str(bad) or (isinstance(path, int) and os.path.samestat(os.fstat(path), bad.stat())):
             raise PermissionError(errno.EACCES, "no", path)
         return (open_file if arguments else scan)(path, *arguments, **settings)
 
-    monkeypatch.setattr("os.open" if kind == "file" else "os.scandir", refuse)
+    monkeypatch.setattr("os.scandir" if kind == "list" else "os.open", refuse)
     with pytest.raises(ArtifactFileError, match=f"^Permission denied: '{bad}'$") as caught:
         create_archive(source, to=tmp_path / "a.zip")
     assert (caught.value.errno, caught.value.filename) == (errno.EACCES, str(bad))
@@ -816,10 +816,10 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     class Scan:
         """Lists a directory in which a file then vanishes."""
 
-        def __init__(self, path: str) -> None:
-            with scan(path) as found:
+        def __init__(self, descriptor: int) -> None:
+            with scan(descriptor) as found:
                 self._entries = list(found)
-            if path == str(source):
+            if os.path.samestat(os.fstat(descriptor), source.stat()):
                 (source / "empty.txt").unlink()
 
         def __enter__(self) -> list[os.DirEntry[str]]:
@@ -850,7 +850,7 @@ def _replace_by_link(path: Path) -> None:
 
 # How a file is replaced after its directory was listed -> the error.
 _REPLACED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "FIFO": (_replace_by_fifo, r"^the archive cannot be created: 'empty.txt' is not a file any more$"),
+    "FIFO": (_replace_by_fifo, r"^the archive cannot be created: 'empty.txt' is not the same file any more$"),
     "directory": (_replace_by_directory, r"^Is a directory: '.*/source/empty.txt'$"),
     "link": (_replace_by_link, r"^Too many levels of symbolic links: '.*/source/empty.txt'$"),
     "nothing": (Path.unlink, r"^No such file or directory: '.*/source/empty.txt'$"),
@@ -887,6 +887,31 @@ def test_a_file_that_is_replaced_is_named_or_left_out(
         assert sorted(info.filename for info in archive.infolist() if not info.is_dir()) == sorted(
             {*_TREE, "run.sh"} - {"empty.txt"}
         )
+
+
+@pytest.mark.parametrize("opened", ["src/deep", "src/deep/er", "src/deep/er/data.bin"])
+def test_a_directory_that_is_replaced_by_a_link_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: str
+) -> None:
+    """Who may write in the source gets no file of another directory into the archive, at whatever moment."""
+    source, other = _make(tmp_path / "source"), tmp_path / "other"
+    (other / "er").mkdir(parents=True)
+    (other / "er" / "data.bin").write_bytes(b"secret")
+    open_file = os.open
+
+    def replace_then_open(path: Any, *arguments: Any, **settings: Any) -> int:
+        if path == str(source / opened) and not (source / "src" / "deep").is_symlink():
+            (source / "src" / "deep").rename(tmp_path / "stolen")
+            (source / "src" / "deep").symlink_to(other)
+        return open_file(path, *arguments, **settings)
+
+    monkeypatch.setattr("os.open", replace_then_open)
+    skipped: list[ArtifactError] = []
+    create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+    assert len(skipped) == 1
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert "src/deep/er/data.bin" not in archive.namelist()
+        assert "src/main.py" in archive.namelist()
 
 
 @pytest.mark.parametrize("good_reads", [0, 1], ids=["first piece", "second piece"])
