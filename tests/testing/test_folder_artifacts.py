@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import random
 import subprocess
 import sys
@@ -87,6 +88,11 @@ _Call: TypeAlias = Callable[[ArtifactStore, Path], Any]
 def _read(store: ArtifactStore, name: str) -> bytes:
     with store.open(name) as stream:
         return stream.read()
+
+
+def _make_fifo(to: Path) -> Path:
+    os.mkfifo(to / "out")
+    return to / "out"
 
 
 def _read_pieces(store: ArtifactStore, *sizes: int) -> list[bytes]:
@@ -200,6 +206,10 @@ _ERRORS: dict[str, tuple[_Call, str, str]] = {
     "upload of a directory": (
         lambda store, to: store.upload("Report", to),
         *("ArtifactFileError", "Is a directory: '{to}'"),
+    ),
+    "upload of a FIFO": (
+        lambda store, to: store.upload("Report", _make_fifo(to)),
+        *("ArtifactFileError", "Not a regular file: '{to}/out'"),
     ),
     "interrupted download": (
         lambda store, to: store.download("Source", to=to / "a", progress=_interrupt),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "create_private_file",
     "error_of",
     "file_error",
+    "open_file",
     "to_path",
 ]
 
@@ -88,6 +90,25 @@ def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileE
     strerror = os.strerror(failure.errno) if failure.errno else type(failure).__name__
     filename: Any = failure.filename if path is None else os.fspath(path)
     return ArtifactFileError(failure.errno, strerror, None if filename is None else os.fsdecode(filename))
+
+
+def open_file(path: Path) -> BinaryIO:
+    """
+    Open a regular file for reading: a FIFO could block beyond the deadline, and a device have no end.
+
+    Raises:
+        OSError: It cannot be opened.
+        cp_thirdparty.exceptions.ArtifactFileError: It is something else.
+    """
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - it is returned
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ArtifactFileError(errno.EINVAL, "Not a regular file", os.fspath(path))
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from cp_thirdparty.artifacts._local_files import (
     check_limits,
     check_max_bytes,
     create_private_file,
+    open_file,
     to_path,
 )
 from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
@@ -339,7 +340,7 @@ class ArtifactStore:
         """
         source = to_path(path, "path")
         place = self._find(self._outputs, name, "output")
-        self._upload(place, lambda: source.open("rb"), progress, source)
+        self._upload(place, lambda: open_file(source), progress, source)
 
     def close(self) -> None:
         """Close the connections."""
