@@ -426,11 +426,13 @@ _MODES = {
     b"for no one": (0o100001 << 16, 0o400),
     b"writable": (0o100666 << 16, 0o644),
     b"without a mode": (0, 0o644),
+    b"without permissions": (0o100000 << 16, 0o400),
     b"d/": (DIRECTORY, 0o755),
     b"private d/": (0o040700 << 16, 0o700),
     b"d with the mode of a file/": (FILE, 0o755),
     b"d with the mode of a private file/": (0o100600 << 16, 0o700),
     b"d without a mode/": (0x10, 0o755),
+    b"d without permissions/": (0o040000 << 16, 0o700),
 }
 
 
