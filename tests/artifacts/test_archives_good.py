@@ -681,6 +681,30 @@ def test_a_string_that_is_not_a_path_is_refused(tmp_path: Path, argument: str, w
         _WRONG_TYPES[argument](tmp_path, wrong)
 
 
+@pytest.mark.parametrize("argument", _PATHS)
+def test_a_string_that_the_file_system_cannot_encode_is_refused(tmp_path: Path, argument: str) -> None:
+    """A lone surrogate is in no name; one that stands for a byte is."""
+    message = rf"^{argument}: must have only characters that a file name can have$"
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        _WRONG_TYPES[argument](tmp_path, "\ud800")
+    assert caught.value.__context__ is None
+    create_archive(_make(tmp_path / "source"), to=os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+
+
+@pytest.mark.parametrize("argument", ["directory", "to"])
+def test_a_link_to_itself_is_no_foreign_error(tmp_path: Path, argument: str) -> None:
+    """As a directory it cannot be read, as a file it is replaced, and as the parent of one it cannot be opened."""
+    loop, source = tmp_path / "loop", _make(tmp_path / "source")
+    loop.symlink_to("loop")
+    if argument == "directory":
+        with pytest.raises(ArtifactFileError, match=r"^Too many levels of symbolic links: '.*/loop'$"):
+            create_archive(loop, to=tmp_path / "a.zip")
+    else:
+        with pytest.raises(ArtifactFileError, match=r"^Too many levels of symbolic links: '.*/loop/a.zip'$"):
+            create_archive(source, to=loop / "a.zip")
+        assert create_archive(source, to=loop).is_file()
+
+
 class _OwnPath:
     """A path of another library."""
 
@@ -978,10 +1002,12 @@ def test_a_tree_that_is_too_large_is_not_archived(
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out", limits=limits)
 
 
-@pytest.mark.parametrize("to", ["source/a.zip", "source"])
+@pytest.mark.parametrize("to", ["source/a.zip", "source", "source/link", "link"])
 def test_an_archive_is_not_made_inside_its_directory(tmp_path: Path, to: str) -> None:
     """It would contain itself."""
     (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "a.zip")
+    (tmp_path / "link").symlink_to(tmp_path / "source" / "a.zip")
     with pytest.raises(ArtifactError, match=r"^to: must not be inside the directory$"):
         create_archive(tmp_path / "source", to=tmp_path / to)
 

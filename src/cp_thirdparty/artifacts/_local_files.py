@@ -49,14 +49,24 @@ def to_path(value: LocalPath, parameter: str) -> Path:
 
     Raises:
         TypeError: It is neither a string nor an `os.PathLike` of a string.
-        cp_thirdparty.exceptions.InvalidRequestError: It is empty or has a NUL character.
+        cp_thirdparty.exceptions.InvalidRequestError: It is empty, or has a NUL character or one that cannot be encoded.
     """
     path: object = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise TypeError(f"{parameter}: must be a str or an os.PathLike of str, not {type(value).__name__}")
     if not path or "\0" in path:
         raise InvalidRequestError(parameter, "must not be empty and must have no NUL character")
+    if not _is_encodable(path):
+        raise InvalidRequestError(parameter, "must have only characters that a file name can have")
     return Path(path)
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:

@@ -139,7 +139,9 @@ def write_archive(
 
 
 def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creation) -> None:
-    if target.resolve().is_relative_to(_read(source, lambda: source.resolve(strict=True))):
+    # Path.resolve() raises RuntimeError for a link to itself, in some versions of Python.
+    root = _read(source, lambda: os.path.realpath(source, strict=True))
+    if any(Path(os.path.realpath(path)).is_relative_to(root) for path in (target, target.parent)):
         raise ArtifactError("to: must not be inside the directory")
     if file is not None:
         creation.run(file)
