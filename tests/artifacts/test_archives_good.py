@@ -253,6 +253,7 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "directory without a slash": (built(Record(name=b"a", attributes=DIRECTORY)), {"a": _TEXT}),
     "zip of a pipe": (built(Record(name=b"-", attributes=FIFO)), {"-": _TEXT}),
     "socket": (built(Record(attributes=0o140644 << 16)), {"file.txt": _TEXT}),
+    "empty file without deflated data": (built(Record(content=b"", method=8, packed=b"")), {"file.txt": b""}),
     "PowerShell 5": (
         built(
             Record(name=b"d\\", content=b"", made_by=20, attributes=0x10),
