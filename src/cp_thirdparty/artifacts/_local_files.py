@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -133,12 +133,18 @@ def create_private_file(parent: Path) -> Generator[BinaryIO]:
     with ExitStack() as stack:
         try:
             private = stack.enter_context(PrivateDirectory(parent))
-            file = stack.enter_context(private.create_file(_TEMPORARY))
+            file = private.create_file(_TEMPORARY)
         except OSError as failure:
             error = file_error(failure, parent)
         if error is not None:
             raise error
+        stack.callback(_close, file)
         yield file
+
+
+def _close(file: BinaryIO) -> None:
+    with suppress(OSError):  # the bytes that it could not write before
+        file.close()
 
 
 def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:
