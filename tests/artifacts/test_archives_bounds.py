@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archi
 from cp_thirdparty.artifacts._archive_tree import Tree
 from cp_thirdparty.artifacts._staging import Staging
 from cp_thirdparty.artifacts._zip_directory import read_directory
-from cp_thirdparty.exceptions import ArtifactError, UnsafeArchiveError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 
 _MIB = 1 << 20
 
@@ -52,6 +54,19 @@ def test_an_archive_that_is_shorter_than_its_size_is_refused() -> None:
     """A file that is truncated after its size was read is refused like any other truncated one."""
     with pytest.raises(UnsafeArchiveError, match=r"^a truncated archive"):
         read_directory(io.BytesIO(built(Record())[:-1]), len(built(Record())), ArchiveLimits(), Tree(ArchiveLimits()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs")
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+def test_an_archive_must_be_a_regular_file(tmp_path: Path, kind: str) -> None:
+    """A FIFO without a writer would block beyond the deadline, and some devices have no end."""
+    archive = Path("/dev/zero") if kind == "device" else tmp_path / "pipe"
+    if kind == "FIFO":
+        os.mkfifo(archive)
+    with pytest.raises(ArtifactFileError, match=f"^Not a regular file: '{archive}'$") as caught:
+        extract_archive(archive, to=tmp_path / "out")
+    assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, str(archive))
+    assert caught.value.__context__ is None
 
 
 def test_a_directory_that_appears_meanwhile_stays(tmp_path: Path) -> None:

@@ -253,6 +253,7 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "directory without a slash": (built(Record(name=b"a", attributes=DIRECTORY)), {"a": _TEXT}),
     "zip of a pipe": (built(Record(name=b"-", attributes=FIFO)), {"-": _TEXT}),
     "socket": (built(Record(attributes=0o140644 << 16)), {"file.txt": _TEXT}),
+    "empty file without deflated data": (built(Record(content=b"", method=8, packed=b"")), {"file.txt": b""}),
     "PowerShell 5": (
         built(
             Record(name=b"d\\", content=b"", made_by=20, attributes=0x10),
@@ -426,11 +427,13 @@ _MODES = {
     b"for no one": (0o100001 << 16, 0o400),
     b"writable": (0o100666 << 16, 0o644),
     b"without a mode": (0, 0o644),
+    b"without permissions": (0o100000 << 16, 0o400),
     b"d/": (DIRECTORY, 0o755),
     b"private d/": (0o040700 << 16, 0o700),
     b"d with the mode of a file/": (FILE, 0o755),
     b"d with the mode of a private file/": (0o100600 << 16, 0o700),
     b"d without a mode/": (0x10, 0o755),
+    b"d without permissions/": (0o040000 << 16, 0o700),
 }
 
 
@@ -679,6 +682,30 @@ def test_a_string_that_is_not_a_path_is_refused(tmp_path: Path, argument: str, w
         _WRONG_TYPES[argument](tmp_path, wrong)
 
 
+@pytest.mark.parametrize("argument", _PATHS)
+def test_a_string_that_the_file_system_cannot_encode_is_refused(tmp_path: Path, argument: str) -> None:
+    """A lone surrogate is in no name; one that stands for a byte is."""
+    message = rf"^{argument}: must have only characters that a file name can have$"
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        _WRONG_TYPES[argument](tmp_path, "\ud800")
+    assert caught.value.__context__ is None
+    create_archive(_make(tmp_path / "source"), to=os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+
+
+@pytest.mark.parametrize("argument", ["directory", "to"])
+def test_a_link_to_itself_is_no_foreign_error(tmp_path: Path, argument: str) -> None:
+    """As a directory it cannot be read, as a file it is replaced, and as the parent of one it cannot be opened."""
+    loop, source = tmp_path / "loop", _make(tmp_path / "source")
+    loop.symlink_to("loop")
+    if argument == "directory":
+        with pytest.raises(ArtifactFileError, match=r"^Too many levels of symbolic links: '.*/loop'$"):
+            create_archive(loop, to=tmp_path / "a.zip")
+    else:
+        with pytest.raises(ArtifactFileError, match=r"^Too many levels of symbolic links: '.*/loop/a.zip'$"):
+            create_archive(source, to=loop / "a.zip")
+        assert create_archive(source, to=loop).is_file()
+
+
 class _OwnPath:
     """A path of another library."""
 
@@ -782,7 +809,7 @@ def test_links_are_not_archived_by_choice(tmp_path: Path) -> None:
         create_archive(tmp_path / "source", to=tmp_path / "a.zip", limits=ArchiveLimits(symlinks="refuse"))
 
 
-@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("kind", ["file", "directory", "list"])
 def test_what_cannot_be_read_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The error has the path and the error number."""
     source = _make(tmp_path / "source")
@@ -790,11 +817,11 @@ def test_what_cannot_be_read_is_named_or_left_out(tmp_path: Path, monkeypatch: p
     open_file, scan = os.open, os.scandir
 
     def refuse(path: Any, *arguments: Any, **settings: Any) -> Any:
-        if path == str(bad):
+        if path == str(bad) or (isinstance(path, int) and os.path.samestat(os.fstat(path), bad.stat())):
             raise PermissionError(errno.EACCES, "no", path)
         return (open_file if arguments else scan)(path, *arguments, **settings)
 
-    monkeypatch.setattr("os.open" if kind == "file" else "os.scandir", refuse)
+    monkeypatch.setattr("os.scandir" if kind == "list" else "os.open", refuse)
     with pytest.raises(ArtifactFileError, match=f"^Permission denied: '{bad}'$") as caught:
         create_archive(source, to=tmp_path / "a.zip")
     assert (caught.value.errno, caught.value.filename) == (errno.EACCES, str(bad))
@@ -816,10 +843,10 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     class Scan:
         """Lists a directory in which a file then vanishes."""
 
-        def __init__(self, path: str) -> None:
-            with scan(path) as found:
+        def __init__(self, descriptor: int) -> None:
+            with scan(descriptor) as found:
                 self._entries = list(found)
-            if path == str(source):
+            if os.path.samestat(os.fstat(descriptor), source.stat()):
                 (source / "empty.txt").unlink()
 
         def __enter__(self) -> list[os.DirEntry[str]]:
@@ -850,7 +877,7 @@ def _replace_by_link(path: Path) -> None:
 
 # How a file is replaced after its directory was listed -> the error.
 _REPLACED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "FIFO": (_replace_by_fifo, r"^the archive cannot be created: 'empty.txt' is not a file any more$"),
+    "FIFO": (_replace_by_fifo, r"^the archive cannot be created: 'empty.txt' is not the same file any more$"),
     "directory": (_replace_by_directory, r"^Is a directory: '.*/source/empty.txt'$"),
     "link": (_replace_by_link, r"^Too many levels of symbolic links: '.*/source/empty.txt'$"),
     "nothing": (Path.unlink, r"^No such file or directory: '.*/source/empty.txt'$"),
@@ -887,6 +914,31 @@ def test_a_file_that_is_replaced_is_named_or_left_out(
         assert sorted(info.filename for info in archive.infolist() if not info.is_dir()) == sorted(
             {*_TREE, "run.sh"} - {"empty.txt"}
         )
+
+
+@pytest.mark.parametrize("opened", ["src/deep", "src/deep/er", "src/deep/er/data.bin"])
+def test_a_directory_that_is_replaced_by_a_link_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: str
+) -> None:
+    """Who may write in the source gets no file of another directory into the archive, at whatever moment."""
+    source, other = _make(tmp_path / "source"), tmp_path / "other"
+    (other / "er").mkdir(parents=True)
+    (other / "er" / "data.bin").write_bytes(b"secret")
+    open_file = os.open
+
+    def replace_then_open(path: Any, *arguments: Any, **settings: Any) -> int:
+        if path == str(source / opened) and not (source / "src" / "deep").is_symlink():
+            (source / "src" / "deep").rename(tmp_path / "stolen")
+            (source / "src" / "deep").symlink_to(other)
+        return open_file(path, *arguments, **settings)
+
+    monkeypatch.setattr("os.open", replace_then_open)
+    skipped: list[ArtifactError] = []
+    create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+    assert len(skipped) == 1
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert "src/deep/er/data.bin" not in archive.namelist()
+        assert "src/main.py" in archive.namelist()
 
 
 @pytest.mark.parametrize("good_reads", [0, 1], ids=["first piece", "second piece"])
@@ -951,10 +1003,12 @@ def test_a_tree_that_is_too_large_is_not_archived(
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out", limits=limits)
 
 
-@pytest.mark.parametrize("to", ["source/a.zip", "source"])
+@pytest.mark.parametrize("to", ["source/a.zip", "source", "source/link", "link"])
 def test_an_archive_is_not_made_inside_its_directory(tmp_path: Path, to: str) -> None:
     """It would contain itself."""
     (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "a.zip")
+    (tmp_path / "link").symlink_to(tmp_path / "source" / "a.zip")
     with pytest.raises(ArtifactError, match=r"^to: must not be inside the directory$"):
         create_archive(tmp_path / "source", to=tmp_path / to)
 

@@ -254,6 +254,12 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         "file.txt",
         rules.SIZE,
     ),
+    "no deflated data": (built(Record(method=8, packed=b"")), "file.txt", rules.SIZE),
+    "no deflated data with a checksum": (
+        built(Record(method=8, content=b"", packed=b"", local={"crc": 1}, central={"crc": 1})),
+        "file.txt",
+        rules.CHECKSUM,
+    ),
     "not deflated": (built(Record(method=8, packed=b"\xff" * 8)), "file.txt", rules.DATA),
     # two headers
     "names disagree": (built(Record(local={"name": b"evil.txt"})), "file.txt", rules.HEADERS),

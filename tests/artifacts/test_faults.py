@@ -6,9 +6,11 @@ import io
 import itertools
 import re
 import time
+import zipfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -47,7 +49,12 @@ _IMPATIENT = 0.3
 
 @contextmanager
 def _opened(
-    s3: ScriptedS3, *, key_id: str | None = "test-key-1", read_timeout: float = 20.0, region_name: str | None = None
+    s3: ScriptedS3,
+    *,
+    key_id: str | None = "test-key-1",
+    read_timeout: float = 20.0,
+    region_name: str | None = None,
+    **bounds: Any,
 ) -> Generator[ArtifactStore]:
     with store(
         _CREDENTIALS,
@@ -55,7 +62,7 @@ def _opened(
         inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],
         outputs=[artifact("Report", "Report", bucket=_BUCKET)],
         encryption_key=None if key_id is None else kms_key(key_id),
-        options={"config": Config(read_timeout=read_timeout, proxies={}), "region_name": region_name},
+        options={"config": Config(read_timeout=read_timeout, proxies={}), "region_name": region_name, **bounds},
     ) as opened:
         yield opened
 
@@ -600,6 +607,29 @@ def test_an_upload_asks_for_encryption(body: bytes, key_id: str | None, tmp_path
     assert s3.objects[_REPORT] == body
     sent = [asked for asked in s3.asked if asked.method == "PUT"]
     assert [asked.headers["x-amz-checksum-crc32"] for asked in sent] == [crc32(asked.body) for asked in sent]
+
+
+def test_an_archive_that_another_user_replaces_is_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may rename a directory of the user may put another archive at its path before the upload."""
+    temporary, source = tmp_path / "temporary", tmp_path / "source"
+    temporary.mkdir()
+    source.mkdir()
+    (source / "mine").write_bytes(b"mine")
+    replaced: list[Path] = []
+
+    def replace() -> float:
+        for archive in () if replaced else tuple(temporary.glob(".cp-thirdparty-tmp-*/artifact*")):
+            replaced.append(archive.parent.rename(temporary / "stolen"))
+            archive.parent.mkdir()
+            archive.write_bytes(b"of another user")
+        return 0.0
+
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(temporary))
+    with ScriptedS3() as s3, _opened(s3, deadline=100.0, clock=replace) as opened:
+        opened.archive("Report", source)
+    assert len(replaced) == 1
+    with zipfile.ZipFile(io.BytesIO(s3.objects[_REPORT])) as archive:
+        assert archive.namelist() == ["mine"]
 
 
 def test_a_stream_is_one_of_bytes() -> None:

@@ -19,12 +19,14 @@ import pytest
 from support.zip_records import LINK, Record, built
 
 from cp_thirdparty.artifacts import create_archive, extract_archive
+from cp_thirdparty.artifacts._open_directory import OpenDirectory
 from cp_thirdparty.artifacts._temporary import PrivateDirectory, sweep
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
 
 _NOBODY = 65534
 _EXCHANGED = r"^another user has exchanged a file or directory in '.*/parent'$"
 _PRIVATE = 0o700
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 @pytest.fixture
@@ -314,6 +316,7 @@ _MARKER = ".cp-thirdparty-tmp"
 _CHILD = """
 import sys, time
 from pathlib import Path
+from cp_thirdparty.artifacts._open_directory import OpenDirectory
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 
 made = [PrivateDirectory(Path(sys.argv[1]), is_hidden=hidden) for hidden in (True, False)]
@@ -349,6 +352,7 @@ def test_the_directories_of_a_killed_process_are_swept(tmp_path: Path, child: su
 _FORKING_CHILD = """
 import os, sys
 from pathlib import Path
+from cp_thirdparty.artifacts._open_directory import OpenDirectory
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 
 made = PrivateDirectory(Path(sys.argv[1]))
@@ -379,6 +383,42 @@ def test_a_child_of_a_fork_does_not_keep_a_directory(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert sweep(tmp_path).removed == (name,)
+
+
+def _closed_by_forget(private: PrivateDirectory) -> list[int]:
+    """Give each free number to another file, and return which of them the child of a fork would close."""
+    numbers = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]
+    private.forget()
+    opened = {int(path.name) for path in _DESCRIPTORS.iterdir()}
+    for number in opened.intersection(numbers):
+        os.close(number)
+    return sorted(set(numbers) - opened)
+
+
+def test_a_child_of_a_fork_closes_no_file_in_place_of_a_removed_directory(tmp_path: Path) -> None:
+    """The number of a closed descriptor may be that of a pipe now."""
+    private = PrivateDirectory(tmp_path)
+    private.close()
+    assert _closed_by_forget(private) == []
+
+
+def _fail(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["open_directory", "status", "open_file"])
+def test_a_directory_that_cannot_be_completed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Neither itself, nor a descriptor, nor a number that the child of a fork would close."""
+    monkeypatch.setattr(OpenDirectory, step, _fail)
+    before = sorted(_DESCRIPTORS.iterdir())
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        PrivateDirectory(tmp_path)
+    assert sorted(_DESCRIPTORS.iterdir()) == before
+    assert list(tmp_path.iterdir()) == []
+    private = caught.traceback[-1].frame.f_locals["self"]  # an error that is kept keeps it
+    assert _closed_by_forget(private) == []
 
 
 def test_the_next_process_removes_them(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:

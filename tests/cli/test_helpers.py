@@ -181,9 +181,12 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A missing file is not created, and a file of another kind is an error."""
     path = tmp_path / "jobs.db"
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
     for name, *arguments in (("jobs",), ("resolve", "job-1", "--yes")):
-        shown = command(capsys, name, str(path), *arguments)
-        assert (shown.code, shown.err) == (255, f"cp-thirdparty: error: {path}: there is no such file\n")
+        for missing in (path, loop):
+            shown = command(capsys, name, str(missing), *arguments)
+            assert (shown.code, shown.err) == (255, f"cp-thirdparty: error: {missing}: there is no such file\n")
         assert not path.exists()
     path.write_text("no journal", encoding="utf-8")
     assert command(capsys, "jobs", str(path)).code == 255

@@ -11,10 +11,12 @@ import functools
 import importlib
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from support.introspection import MODULES
 from support.marker_surfaces import reachable_frames
@@ -24,6 +26,8 @@ from cp_thirdparty import (
     ActionConfiguration,
     ActionTypeId,
     ArtifactCredentials,
+    AsyncThirdPartyJobClient,
+    Continued,
     CustomJobClient,
     FailureDetails,
     FailureType,
@@ -37,7 +41,8 @@ from cp_thirdparty.converter import structure, structure_configuration, unstruct
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.secrets import SecretMapping
 from cp_thirdparty.testing import FolderArtifacts, LocalCodePipeline, LocalLambda, samples
-from cp_thirdparty.worker import JobProcessor, LambdaHandler
+from cp_thirdparty.testing.faults import Delay
+from cp_thirdparty.worker import JobProcessor, JobScope, LambdaHandler, WorkerHealth
 
 _MARKER = "xMARKERx"
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
@@ -288,6 +293,27 @@ def _secret_parameters(function: Callable[..., object]) -> set[str]:
     except (TypeError, ValueError):  # a type alias
         return set()
     return {each.name for each in parameters if _SECRET_TYPE.search(str(each.annotation)) or each.name in _SECRET_NAMES}
+
+
+_INCOMPLETE: dict[str, Callable[[], object]] = {
+    "Continued": lambda: Continued(state=object()),
+    "Continued with both": lambda: Continued(state=object(), continuation_token="token"),  # type: ignore[call-overload]
+    "Delay": lambda: Delay("no"),
+    "JobScope": lambda: JobScope(region_name="", endpoint_url=1, action_type_id=_ACTION_TYPE),  # type: ignore[arg-type]
+    "WorkerHealth": lambda: WorkerHealth(**dict.fromkeys(attrs.fields_dict(WorkerHealth), None)),  # type: ignore[arg-type]
+    "client": lambda: ThirdPartyJobClient(None),  # type: ignore[arg-type]
+    "asyncio client": lambda: AsyncThirdPartyJobClient(None, deadline="no"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("case", _INCOMPLETE)
+def test_a_constructor_that_raises_leaves_no_incomplete_object_in_a_frame(case: str) -> None:
+    """A traceback with locals calls `repr`, which would raise `AttributeError` for such an object."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - each case has its own
+        _INCOMPLETE[case]()
+    for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+        for value in dict(frame.f_locals).values():
+            repr(value)
 
 
 def test_every_secret_parameter_has_a_marker(calls: dict[str, _Call]) -> None:

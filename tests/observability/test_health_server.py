@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import attrs
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.registry import Collector
 from support.worker_service import until
 
 from cp_thirdparty.observability import HealthServer, _health_server, prometheus_metrics
@@ -63,20 +67,45 @@ def test_metrics_are_served() -> None:
     assert (status, b"# TYPE cp_thirdparty_calls_total counter" in body) == (200, True)
 
 
-def test_a_health_that_raises_closes_the_connection(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is printed, and the next request is served."""
-    healths = iter([None, _GOOD])
+class _BrokenCollector(Collector):
+    """Raises when it is scraped, but not when it is registered."""
 
-    def health() -> WorkerHealth:
-        found = next(healths)
-        if found is None:
-            raise ZeroDivisionError
-        return found
+    def collect(self) -> Iterator[Metric]:
+        raise ZeroDivisionError("a secret")
 
-    with HealthServer(health, port=0) as server:
-        with pytest.raises((http.client.HTTPException, ConnectionError)):
-            _request(server.port, "/live")
-        assert _request(server.port, "/live")[0] == 200
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+
+class _BrokenHandler(logging.Handler):
+    """Raises for each record, in the thread of the request."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ZeroDivisionError(record)
+
+
+def test_a_health_or_collector_that_raises_is_logged(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Only the class of the error is logged, nothing is printed, and the next request is served."""
+    registry = CollectorRegistry()
+    registry.register(_BrokenCollector())
+    healths: dict[str, Any] = {"/live": None, "/ready": _GOOD}
+    paths = iter(["/live", "/live", "/missing", "/ready"])
+    log, broken = logging.getLogger("cp_thirdparty.observability"), _BrokenHandler()
+    with HealthServer(lambda: healths[next(paths)], registry=registry, port=0) as server:
+        assert _request(server.port, "/live") == (500, b"health has failed\n")
+        assert _request(server.port, "/ready", "HEAD") == (500, b"")
+        assert _request(server.port, "/ready?x=1") == (500, b"health has failed\n")
+        assert _request(server.port, "/metrics") == (500, b"registry has failed\n")
+        assert _request(server.port, "/ready")[0] == 200
+        log.addHandler(broken)
+        assert _request(server.port, "/metrics")[0] == 500
+        log.removeHandler(broken)
+    failures = ["health has failed with AttributeError"] * 2
+    failures += ["health has failed with KeyError", "registry has failed with ZeroDivisionError"]
+    assert [record.getMessage() for record in caplog.records[:4]] == [f"HealthServer: {text}" for text in failures]
+    assert {(record.name, record.levelno, record.exc_info) for record in caplog.records} == {(log.name, 40, None)}
     assert capfd.readouterr() == ("", "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import random
 import subprocess
 import sys
@@ -87,6 +88,11 @@ _Call: TypeAlias = Callable[[ArtifactStore, Path], Any]
 def _read(store: ArtifactStore, name: str) -> bytes:
     with store.open(name) as stream:
         return stream.read()
+
+
+def _make_fifo(to: Path) -> Path:
+    os.mkfifo(to / "out")
+    return to / "out"
 
 
 def _read_pieces(store: ArtifactStore, *sizes: int) -> list[bytes]:
@@ -201,6 +207,10 @@ _ERRORS: dict[str, tuple[_Call, str, str]] = {
         lambda store, to: store.upload("Report", to),
         *("ArtifactFileError", "Is a directory: '{to}'"),
     ),
+    "upload of a FIFO": (
+        lambda store, to: store.upload("Report", _make_fifo(to)),
+        *("ArtifactFileError", "Not a regular file: '{to}/out'"),
+    ),
     "interrupted download": (
         lambda store, to: store.download("Source", to=to / "a", progress=_interrupt),
         *("KeyboardInterrupt", "mine"),
@@ -288,6 +298,28 @@ def test_a_file_that_cannot_grow_is_one_class(opened: ArtifactStore, tmp_path: P
     assert (caught.value.errno, caught.value.strerror) == (errno.EFBIG, "File too large")
     assert caught.value.filename is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "source"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+@pytest.mark.parametrize("way", ["archive", "extract"])
+def test_a_disk_that_is_full_at_the_last_bytes_is_the_same_class(tmp_path: Path, way: str) -> None:
+    """Closing the temporary file writes them again, which fails again."""
+    import resource  # noqa: PLC0415 - Windows has none
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_bytes(b"a")
+    calls: dict[str, Callable[[ArtifactStore], object]] = {
+        "archive": lambda store: store.archive("Report", tmp_path / "source"),
+        "extract": lambda store: store.extract("Source", to=tmp_path / "to"),
+    }
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with _open("folder", tmp_path / "bucket") as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+        try:
+            with pytest.raises(ArtifactFileError, match=r"^File too large: '"):
+                calls[way](store)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 _TRANSFERS: dict[str, _Call] = {

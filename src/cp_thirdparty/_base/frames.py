@@ -2,7 +2,8 @@
 Keep the arguments of a call out of the traceback of its error.
 
 Crash reporters send the locals of each frame of a traceback.  A function that raises because one argument is wrong
-would show its other arguments there, such as a table of client tokens.
+would show its other arguments there, such as a table of client tokens.  Some of them fail if an object there has no
+``repr`` yet, because its ``__init__`` has raised.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def open_journal(name: str, *, region: str | None = None, profile: str | None = 
         if not _TABLE.fullmatch(table):
             raise CommandError(f"JOURNAL: must be a file, {_SCHEME}TABLE, or the ARN of a DynamoDB table")
         return _TableSource(table, region, profile)
-    path = Path(name).resolve()
+    path = Path(os.path.realpath(name))  # Path.resolve() may raise RuntimeError for a link to itself
     if not path.is_file():
         raise CommandError(f"{escape(name)}: there is no such file", OTHER)  # SQLite would create it
     return _FileSource(path)

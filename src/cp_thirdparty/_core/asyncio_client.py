@@ -16,6 +16,7 @@ import attrs
 from botocore.config import Config
 from typing_extensions import Self, Unpack
 
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._base.lazy import missing_extra
 from cp_thirdparty._core import events, redaction
 from cp_thirdparty._core.backoff import FATAL, PollPace
@@ -72,6 +73,7 @@ class AsyncioClient(JobClientBase):
 
     _operations: ClassVar[Operations[Any, Any]]
 
+    @hide_arguments
     def __init__(
         self,
         client: AioBaseClient,

@@ -15,6 +15,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from typing_extensions import Self
 
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core import events
 from cp_thirdparty._core.backoff import FATAL, PollPace
 from cp_thirdparty._core.facts import unsent_facts
@@ -37,6 +38,7 @@ class BlockingClient(JobClientBase):
 
     _operations: ClassVar[Operations[Any, Any]]
 
+    @hide_arguments
     def __init__(
         self,
         client: BaseClient,

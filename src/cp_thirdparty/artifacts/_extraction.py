@@ -157,15 +157,15 @@ def _read_target(file: BinaryIO, entry: Entry, tree: Tree) -> Rule | None:
 
 
 def _file_mode(node: Node) -> int:
-    """Return the mode of a file; bits that an archive has not are those of `_FILE`."""
+    """Return the mode of a file, which its owner may read; that of an archive without modes is `_FILE`."""
     entry: Entry = node.content
     wanted = _DIRECTORY if entry.mode & stat.S_IXUSR else _FILE
-    permissions = stat.S_IMODE(entry.mode) or wanted
+    permissions = stat.S_IMODE(entry.mode) if entry.mode else wanted
     return wanted & permissions | stat.S_IRUSR
 
 
 def _directory_mode(node: Node) -> int:
     """Return the mode of a directory: who may list it may also enter it, as some archives have the mode of a file."""
     entry: Entry | None = node.content
-    permissions = (stat.S_IMODE(entry.mode) if entry else 0) or _DIRECTORY
+    permissions = stat.S_IMODE(entry.mode) if entry and entry.mode else _DIRECTORY
     return _DIRECTORY & (permissions | (permissions & 0o444) >> 2) | stat.S_IRWXU

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._core.caller_code import forget
@@ -28,13 +30,15 @@ __all__ = [
     "check_limits",
     "check_max_bytes",
     "check_space",
-    "create_private_directory",
+    "create_private_file",
     "error_of",
     "file_error",
+    "open_file",
     "to_path",
 ]
 
 LocalPath: TypeAlias = "str | os.PathLike[str]"
+_TEMPORARY: Final = "artifact"
 # Called with the error of a file that is left out of an archive.
 OnSkip: TypeAlias = Callable[[ArtifactError], object]
 
@@ -45,14 +49,24 @@ def to_path(value: LocalPath, parameter: str) -> Path:
 
     Raises:
         TypeError: It is neither a string nor an `os.PathLike` of a string.
-        cp_thirdparty.exceptions.InvalidRequestError: It is empty or has a NUL character.
+        cp_thirdparty.exceptions.InvalidRequestError: It is empty, or has a NUL character or one that cannot be encoded.
     """
     path: object = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         raise TypeError(f"{parameter}: must be a str or an os.PathLike of str, not {type(value).__name__}")
     if not path or "\0" in path:
         raise InvalidRequestError(parameter, "must not be empty and must have no NUL character")
+    if not _is_encodable(path):
+        raise InvalidRequestError(parameter, "must have only characters that a file name can have")
     return Path(path)
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:
@@ -88,18 +102,49 @@ def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileE
     return ArtifactFileError(failure.errno, strerror, None if filename is None else os.fsdecode(filename))
 
 
-def create_private_directory(parent: Path) -> PrivateDirectory:
+def open_file(path: Path) -> BinaryIO:
     """
-    Create a private temporary directory.
+    Open a regular file for reading: a FIFO could block beyond the deadline, and a device have no end.
+
+    Raises:
+        OSError: It cannot be opened.
+        cp_thirdparty.exceptions.ArtifactFileError: It is something else.
+    """
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - it is returned
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ArtifactFileError(errno.EINVAL, "Not a regular file", os.fspath(path))
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def create_private_file(parent: Path) -> Generator[BinaryIO]:
+    """
+    Create a private temporary file, open for reading and writing, and remove it at the end.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: It cannot be created.
     """
-    try:
-        return PrivateDirectory(parent)
-    except OSError as failure:
-        error = file_error(failure, parent)
-    raise error
+    error: ArtifactFileError | None = None
+    with ExitStack() as stack:
+        try:
+            private = stack.enter_context(PrivateDirectory(parent))
+            file = private.create_file(_TEMPORARY)
+        except OSError as failure:
+            error = file_error(failure, parent)
+        if error is not None:
+            raise error
+        stack.callback(_close, file)
+        yield file
+
+
+def _close(file: BinaryIO) -> None:
+    with suppress(OSError):  # the bytes that it could not write before
+        file.close()
 
 
 def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:

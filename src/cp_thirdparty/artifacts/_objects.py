@@ -40,8 +40,8 @@ class Objects(Protocol):
         """Write an object to a file that is empty, and open for reading and writing, unless it has too many bytes."""
         ...
 
-    def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
-        """Store a file as an object."""
+    def upload(self, place: Place, file: BinaryIO, reporter: Reporter) -> None:
+        """Store an open file as an object."""
         ...
 
     def close(self) -> None:
@@ -80,9 +80,9 @@ class S3Objects:
         """Write an object to an open file, and check it."""
         fetch(self._s3, place, file, reporter, max_bytes=max_bytes)
 
-    def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
-        """Store a file as an object, encrypted with KMS."""
-        upload(self._s3, place, path, self._key_id, reporter)
+    def upload(self, place: Place, file: BinaryIO, reporter: Reporter) -> None:
+        """Store an open file as an object, encrypted with KMS."""
+        upload(self._s3, place, file, self._key_id, reporter)
 
     def close(self) -> None:
         """Close the connections."""

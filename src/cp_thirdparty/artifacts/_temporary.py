@@ -78,7 +78,7 @@ class PrivateDirectory:
                     _sweep(self._parent, time.monotonic() + _SWEEP_SECONDS)
                 self._name = self._create(prefix)
             except BaseException:
-                self._parent.close()
+                self._close_parent()
                 raise
         except OSError as failure:
             raise OSError(failure.errno, failure.strerror, os.fspath(parent / prefix)) from None
@@ -134,40 +134,55 @@ class PrivateDirectory:
             ends_at = time.monotonic() + seconds
             return remove_tree(self._parent, self._name, self.inner, last=_MARKER, ends_at=ends_at)
         finally:
-            self.inner.close()
-            self._parent.close()
+            self._close_inner()
+            self._close_parent()
 
     def forget(self) -> None:
         """In the child of a fork: close the descriptors, which keep the lock, and leave the directory to the parent."""
         self._is_closed = True
-        for each in (self.inner, self._parent):
-            with suppress(OSError):  # it was closed before
-                each.close()
-        self.inner = self._parent = _CLOSED
+        self._close_inner()
+        self._close_parent()
+
+    # Another file may get the number of a closed descriptor, and another thread may fork at any moment.  So a number
+    # is dropped before it is closed: the child of the fork must not close what is not ours.
+
+    def _close_inner(self) -> None:
+        opened, self.inner = self.inner, _CLOSED
+        if opened is not _CLOSED:
+            opened.close()
+
+    def _close_parent(self) -> None:
+        opened, self._parent = self._parent, _CLOSED
+        if opened is not _CLOSED:
+            opened.close()
 
     def _create(self, prefix: str) -> str:
         for _ in range(_ATTEMPTS):
             name = f"{prefix}{os.getpid()}-{secrets.token_hex(6)}"
             self._parent.make_directory(name, PRIVATE)
             try:
-                opened = self._parent.open_directory(name)
-            except FileNotFoundError:  # a sweep has removed it
-                continue
-            except NotADirectoryError:
-                raise self._exchange_error() from None
-            self.inner = opened  # before it is locked: another thread may fork
-            try:
-                is_kept = opened.descriptor is None or self._take(name, opened, opened.descriptor)
+                if self._begin(name):
+                    return name
             except BaseException:
-                opened.close()
+                self._close_inner()
                 with suppress(OSError):
                     self._parent.remove_directory(name)
                 raise
-            if is_kept:
-                os.close(opened.open_file(_MARKER, 0o600))
-                return name
-            opened.close()
+            self._close_inner()
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _begin(self, name: str) -> bool:
+        """Open, lock and mark a new directory, and return ``False`` if a sweep has taken it."""
+        try:
+            self.inner = self._parent.open_directory(name)  # it is known before it is locked: another thread may fork
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            raise self._exchange_error() from None
+        if self.inner.descriptor is not None and not self._take(name, self.inner, self.inner.descriptor):
+            return False
+        os.close(self.inner.open_file(_MARKER, 0o600))
+        return True
 
     def _take(self, name: str, opened: OpenDirectory, descriptor: int) -> bool:
         """Check and lock a new directory, and return ``False`` if a sweep has taken it."""

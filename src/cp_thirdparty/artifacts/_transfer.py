@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callback", "transfers"]
@@ -37,21 +37,17 @@ class _ContextExecutor(ThreadPoolExecutor):
 
 
 @contextmanager
-def transfers(s3: Any) -> Generator[Any]:
-    """Give a manager of transfers whose threads are over when the block is."""
+def transfers(s3: Any, files: Any = None) -> Generator[Any]:
+    """
+    Give a manager of transfers whose threads are over when the block is.
+
+    Args:
+        s3: The client.
+        files: An ``OSUtils`` of s3transfer, which opens files; ``None`` for the default one.
+    """
     from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - of an extra
-    from s3transfer.utils import OSUtils  # noqa: PLC0415 - of the same one
 
-    class Files(OSUtils):
-        """Keeps the files that are opened: s3transfer leaves one open if a callback raises while it is closed."""
-
-        def open(self, filename: str, mode: str) -> Any:
-            return files.enter_context(open(filename, mode))  # noqa: PTH123 - it is in the stack
-
-    with (
-        ExitStack() as files,
-        TransferManager(s3, TransferConfig(**_SETTINGS), osutil=Files(), executor_cls=_ContextExecutor) as manager,
-    ):
+    with TransferManager(s3, TransferConfig(**_SETTINGS), osutil=files, executor_cls=_ContextExecutor) as manager:
         yield manager
 
 

@@ -1,23 +1,75 @@
-"""Upload a file to S3, encrypted with KMS."""
+"""Upload an open file to S3, encrypted with KMS."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import io
+import os
+import threading
+from typing import Any, BinaryIO, Final, cast
 
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._transfer import Reporter, transfers
 
 __all__ = ["upload"]
 
+# s3transfer opens a file by its name, once for each part.  `_files` gives it the open file.
+_NAME: Final = "artifact"
 
-def upload(s3: Any, place: Place, path: Path, key_id: str | None, reporter: Reporter) -> None:
-    """Store a file.  s3transfer aborts a multipart upload that fails."""
+
+def upload(s3: Any, place: Place, file: BinaryIO, key_id: str | None, reporter: Reporter) -> None:
+    """Store an open file.  s3transfer aborts a multipart upload that fails."""
     # The default policy of pipeline buckets denies uploads without it ("Configure server-side encryption" of
     # CodePipeline's user guide); without a key it means the AWS managed one.
     settings = {"ServerSideEncryption": "aws:kms", "ChecksumAlgorithm": "CRC32"}
     if key_id is not None:
         settings["SSEKMSKeyId"] = key_id
-    with transfers(s3) as manager:
-        future = manager.upload(str(path), place.bucket, place.key, extra_args=settings, subscribers=[reporter])
+    with transfers(s3, _files(file)) as manager:
+        future = manager.upload(_NAME, place.bucket, place.key, extra_args=settings, subscribers=[reporter])
         future.result()
+
+
+def _files(file: BinaryIO) -> Any:
+    """Return what s3transfer opens files with, and so reads this one: another user may have replaced its path."""
+    from s3transfer.utils import OSUtils  # noqa: PLC0415 - of an extra
+
+    lock = threading.Lock()
+
+    class Files(OSUtils):
+        def get_file_size(self, filename: str) -> int:  # noqa: ARG002 - there is one file
+            return os.fstat(file.fileno()).st_size
+
+        def open(self, filename: str, mode: str) -> Any:  # noqa: ARG002 - there is one file
+            return _Reader(file, lock)
+
+    return Files()
+
+
+class _Reader(io.RawIOBase):
+    """Reads an open file at its own position, as each part of an upload does."""
+
+    def __init__(self, file: BinaryIO, lock: threading.Lock) -> None:
+        self._file = file
+        self._lock = lock
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with self._lock:
+            self._file.seek(self._position)
+            self._position = self._file.seek(offset, whence)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        with self._lock:
+            self._file.seek(self._position)
+            count: int = cast("Any", self._file).readinto(buffer)
+        self._position += count
+        return count

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import is_ratio_exceeded, rule_error
@@ -35,6 +35,9 @@ _DIRECTORY: Final = 0x10  # the attribute of DOS
 _LARGE: Final = (1 << 31) - 1
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a FIFO that has replaced a file must not block
 _OPEN: Final = os.O_RDONLY | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_HAS_LISTS: Final = os.scandir in os.supports_fd  # not on Windows
+_OPEN_ROOT: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)  # the caller may give a link to it
+_OPEN_DIRECTORY: Final = _OPEN_ROOT | getattr(os, "O_NOFOLLOW", 0)
 
 
 def create_archive(
@@ -103,10 +106,24 @@ def create_archive(
 
 
 def write_archive(
-    source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None
+    source: Path,
+    target: Path,
+    limits: ArchiveLimits,
+    reporter: Reporter,
+    on_skip: OnSkip | None,
+    *,
+    file: BinaryIO | None = None,
 ) -> None:
     """
     Create an archive within the bounds of a reporter.
+
+    Args:
+        source: What to archive.
+        target: The path of the archive, or the directory of its temporary file.
+        limits: What the archive may contain.
+        reporter: Counts the bytes that are read, and ends a creation that must not go on.
+        on_skip: Called with the error of each entry that is left out.
+        file: The open temporary file to write; ``None`` to create `target`.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactError: As `create_archive` does.
@@ -114,24 +131,38 @@ def write_archive(
     check_callback(on_skip, "on_skip")
     error: BaseException | None = None
     try:
-        _create(source, target, _Creation(source, limits, reporter, on_skip))
+        _create(source, target, file, _Creation(source, limits, reporter, on_skip))
     except BaseException as failure:  # noqa: BLE001 - it is raised below, without frames that hold bytes of files
         error = error_of(failure, reporter, target)
     if error is not None:
         raise error
 
 
-def _create(source: Path, target: Path, creation: _Creation) -> None:
-    if target.resolve().is_relative_to(_read(source, lambda: source.resolve(strict=True))):
+def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creation) -> None:
+    # Path.resolve() raises RuntimeError for a link to itself, in some versions of Python.
+    root = _read(source, lambda: os.path.realpath(source, strict=True))
+    if any(Path(os.path.realpath(path)).is_relative_to(root) for path in (target, target.parent)):
         raise ArtifactError("to: must not be inside the directory")
+    if file is not None:
+        creation.run(file)
+        file.flush()
+        return
     with PrivateDirectory(target.parent) as private:
-        with private.create_file(_ARCHIVE) as file:
-            creation.run(file)
+        with private.create_file(_ARCHIVE) as created:
+            creation.run(created)
         private.publish(_ARCHIVE, target.name)
 
 
+class _Source(NamedTuple):
+    """What was found in the directory."""
+
+    is_executable: bool
+    device: int
+    inode: int
+
+
 class _Creation:
-    """One creation.  The content of each file of the tree is whether its owner may execute it."""
+    """One creation.  The content of each node of the tree but the root is its `_Source`."""
 
     def __init__(self, directory: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None) -> None:
         self._directory = directory
@@ -163,26 +194,44 @@ class _Creation:
 
     def _scan(self) -> None:
         """Find everything that is in the directory, in the order of the names, and check the names."""
-        waiting: list[tuple[str, str, Node]] = [("", os.fspath(self._directory), self._tree.root)]
+        waiting: list[tuple[str, Node]] = [("", self._tree.root)]
         while waiting:
-            prefix, parent, node = waiting.pop()
-            entries = _list(parent)
-            if isinstance(entries, ArtifactFileError):
+            prefix, node = waiting.pop()
+            found = self._scan_directory(prefix, node)
+            if isinstance(found, ArtifactError):
                 if not prefix:
-                    raise entries
-                self._skip(entries)
+                    raise found
+                self._skip(found)
                 self._tree.remove(node)
                 continue
-            below: list[tuple[str, str, Node]] = []
+            waiting.extend(reversed(found))
+
+    def _scan_directory(self, prefix: str, node: Node) -> list[tuple[str, Node]] | ArtifactError:
+        """Add what a directory contains and return the directories in it, or why it cannot be read."""
+        local = os.fspath(self._directory / prefix)
+        try:
+            descriptor = os.open(local, _OPEN_ROOT if node.content is None else _OPEN_DIRECTORY) if _HAS_LISTS else None
+        except OSError as failure:
+            return file_error(failure, local)
+        try:
+            if descriptor is not None and not _is_source(node.content, os.fstat(descriptor)):
+                return ArtifactError(f"the archive cannot be created: {prefix!a} is not the same directory any more")
+            entries = _list(local if descriptor is None else descriptor, local)
+            if isinstance(entries, ArtifactFileError):
+                return entries
+            below: list[tuple[str, Node]] = []
             for entry in entries:
                 self._reporter.check()
-                added = self._add_source(f"{prefix}{entry.name}", entry)
+                added = self._add_source(f"{prefix}{entry.name}", entry, descriptor)
                 if added is not None and added.kind == "directory":
-                    below.append((f"{prefix}{entry.name}/", entry.path, added))
-            waiting.extend(reversed(below))
+                    below.append((f"{prefix}{entry.name}/", added))
+            return below
+        finally:
+            if descriptor is not None:  # pragma: no branch - only Windows
+                os.close(descriptor)
 
-    def _add_source(self, name: str, entry: os.DirEntry[str]) -> Node | None:
-        node = self._add_to_tree(name, entry)
+    def _add_source(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | None:
+        node = self._add_to_tree(name, entry, directory)
         if isinstance(node, ArtifactError):
             self._skip(node)
             return None
@@ -191,13 +240,13 @@ class _Creation:
             raise rule_error(rules.ENTRIES, name, self._limits)
         return node
 
-    def _add_to_tree(self, name: str, entry: os.DirEntry[str]) -> Node | ArtifactError:
-        """Return the node of an entry, or why the archive cannot contain it."""
+    def _add_to_tree(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | ArtifactError:
+        """Return the node of an entry of an open directory, or why the archive cannot contain it."""
         try:
             status = entry.stat(follow_symlinks=False)
-            target = os.readlink(entry.path) if stat.S_ISLNK(status.st_mode) else ""  # noqa: PTH115 - a Path changes it
+            target = os.readlink(entry.path, dir_fd=directory) if stat.S_ISLNK(status.st_mode) else ""
         except OSError as failure:
-            return file_error(failure, entry.path)
+            return file_error(failure, self._directory / name)
         kind = _kind(status.st_mode)
         if kind is None:
             return rule_error(rules.SPECIAL_FILE, name)
@@ -205,7 +254,7 @@ class _Creation:
             node = self._tree.add(f"{name}/" if kind == "directory" else name, kind)
         except UnsafeArchiveError as failure:
             return UnsafeArchiveError(name, failure.rule, hint=_hint(failure.hint))
-        node.content = bool(status.st_mode & stat.S_IXUSR)
+        node.content = _Source(bool(status.st_mode & stat.S_IXUSR), status.st_dev, status.st_ino)
         if kind == "link":
             self._tree.set_target(node, target)
         return node
@@ -230,12 +279,14 @@ class _Creation:
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, node.target.encode(), zipfile.ZIP_STORED)
         else:
-            info.external_attr = (stat.S_IFREG | (0o755 if node.content else 0o644)) << 16
-            error = self._add_file(archive, info, f"{self._directory}/{path}")
+            info.external_attr = (stat.S_IFREG | (0o755 if node.content.is_executable else 0o644)) << 16
+            error = self._add_file(archive, info, node.content, f"{self._directory}/{path}")
             if error is not None:
                 self._skip(error)
 
-    def _add_file(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, local: str) -> ArtifactError | None:
+    def _add_file(
+        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: _Source, local: str
+    ) -> ArtifactError | None:
         """Write a file, or return the error if nothing of it can be read."""
         try:
             file = open(local, "rb", buffering=0, opener=_open_source)  # noqa: SIM115 - closed below
@@ -243,8 +294,9 @@ class _Creation:
             return file_error(failure, local)
         with file:
             before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                return ArtifactError(f"the archive cannot be created: {info.filename!a} is not a file any more")
+            # A new file may have the inode of one that was removed.
+            if not stat.S_ISREG(before.st_mode) or not _is_source(source, before):
+                return ArtifactError(f"the archive cannot be created: {info.filename!a} is not the same file any more")
             left = before.st_size
             try:
                 piece = _read(local, partial(file.read, min(left, _PIECE)))
@@ -287,12 +339,19 @@ def _read(path: LocalPath, read: Callable[[], _T]) -> _T:
     raise error
 
 
-def _list(directory: str) -> list[os.DirEntry[str]] | ArtifactFileError:
+def _is_source(source: _Source | None, status: os.stat_result) -> bool:
+    """Whether what was opened is what was found: any part of its path may have been replaced, also by a link."""
+    if source is None or not source.inode:  # Windows states no inode when it lists a directory
+        return True
+    return (source.device, source.inode) == (status.st_dev, status.st_ino)
+
+
+def _list(directory: int | str, local: str) -> list[os.DirEntry[str]] | ArtifactFileError:
     try:
         with os.scandir(directory) as scanned:
             return sorted(scanned, key=lambda entry: os.fsencode(entry.name))
     except OSError as failure:
-        return file_error(failure, directory)
+        return file_error(failure, local)
 
 
 def _open_source(path: str, _flags: int) -> int:

@@ -12,7 +12,7 @@ import attrs
 
 from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._extraction import Extraction
-from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, to_path
+from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, open_file, to_path
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError
@@ -86,7 +86,7 @@ def extract_archive(
     reporter = Reporter(progress, bounds.start("extraction").check_deadline)
     if os.path.lexists(target):
         raise ArtifactError("to: must not exist")
-    error = Extraction(source, target, limits, reporter).run(lambda: source.open("rb"))
+    error = Extraction(source, target, limits, reporter).run(lambda: open_file(source))
     if error is not None:
         raise error
     return target

@@ -9,6 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import BinaryIO, TypeVar, cast
@@ -28,7 +29,8 @@ from cp_thirdparty.artifacts._local_files import (
     OnSkip,
     check_limits,
     check_max_bytes,
-    create_private_directory,
+    create_private_file,
+    open_file,
     to_path,
 )
 from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
@@ -276,7 +278,7 @@ class ArtifactStore:
         place = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
-        with create_private_directory(target.parent) as private, private.create_file("artifact.zip") as archive:
+        with create_private_file(target.parent) as archive:
             self._do(
                 lambda: self._objects.fetch(place, archive, reporter, max_bytes=checked.max_total_bytes),
                 place,
@@ -317,13 +319,13 @@ class ArtifactStore:
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that no archive may contain.
         """
-        self._find(self._outputs, name, "output")
+        place = self._find(self._outputs, name, "output")
         source, checked = to_path(directory, "directory"), check_limits(limits)
         reporter = Reporter(None, self._bounds.start("creation").check_deadline)
-        with create_private_directory(Path(tempfile.gettempdir())) as private:
-            archive = private.path / "artifact.zip"
-            write_archive(source, archive, checked, reporter, on_skip)
-            self.upload(name, archive, progress=progress)
+        temporary = Path(tempfile.gettempdir())
+        with create_private_file(temporary) as archive:
+            write_archive(source, temporary, checked, reporter, on_skip, file=archive)
+            self._upload(place, lambda: nullcontext(archive), progress, temporary)
 
     def upload(self, name: str, path: LocalPath, *, progress: Progress | None = None) -> None:
         """
@@ -338,9 +340,7 @@ class ArtifactStore:
         """
         source = to_path(path, "path")
         place = self._find(self._outputs, name, "output")
-        call = self._bounds.start()
-        reporter = Reporter(progress, call.check_deadline)
-        self._do(lambda: self._objects.upload(place, source, reporter), place, call, reporter, source)
+        self._upload(place, lambda: open_file(source), progress, source)
 
     def close(self) -> None:
         """Close the connections."""
@@ -368,6 +368,21 @@ class ArtifactStore:
         if isinstance(place, ThirdPartyError):
             raise place
         return place
+
+    def _upload(
+        self,
+        place: Place,
+        open_source: Callable[[], AbstractContextManager[BinaryIO]],
+        progress: Progress | None,
+        local: Path,
+    ) -> None:
+        def work() -> None:
+            with open_source() as file:
+                self._objects.upload(place, file, reporter)
+
+        call = self._bounds.start()
+        reporter = Reporter(progress, call.check_deadline)
+        self._do(work, place, call, reporter, local)
 
     def _do(
         self,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from typing_extensions import Self
 
 from cp_thirdparty._base.lazy import is_installed, missing_extra
+from cp_thirdparty._base.text import show
 from cp_thirdparty._core.http_server import LOCAL_HOST, BoundedHandler, BoundedServer
 from cp_thirdparty.worker import WorkerHealth
+from cp_thirdparty.worker._isolation import Raised, call_partner
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("cp_thirdparty.observability")
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -21,8 +29,9 @@ class HealthServer:
     Serves ``/live``, ``/ready`` and, with a registry, ``/metrics``.  A context manager.
 
     ``/live`` is 200 while `WorkerHealth.is_alive`, and ``/ready`` while `WorkerHealth.is_ready`; otherwise both are
-    503.  The responses hold no id of a job.  The server has threads of its own, so a worker whose slots are all busy
-    still responds.
+    503.  If ``health`` or the registry raises, the response is 500, and the log has the class of the error.  The
+    responses hold no id of a job.  The server has threads of its own, so a worker whose slots are all busy still
+    responds.
 
     It has at most 64 connections, and a client has 5 seconds to send its request.  On an address of this machine only,
     it refuses requests with the name of another host, which a page in a browser could send.
@@ -93,20 +102,32 @@ class _Handler(BoundedHandler):
         if self.server.is_local and not LOCAL_HOST.fullmatch(self.headers.get("Host", "localhost")):
             self._send(421, b"the Host header must be localhost, 127.0.0.1 or [::1]\n")
         elif path == "/live":
-            self._send_state(is_good=self.server.health().is_alive)
+            self._send_state(lambda: self.server.health().is_alive)
         elif path == "/ready":
-            self._send_state(is_good=self.server.health().is_ready)
+            self._send_state(lambda: self.server.health().is_ready)
         elif path == "/metrics" and self.server.registry is not None:
             from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - an extra
 
-            self._send(200, generate_latest(self.server.registry), CONTENT_TYPE_LATEST)
+            metrics = self._call("registry", partial(generate_latest, self.server.registry))
+            if not isinstance(metrics, Raised):
+                self._send(200, metrics, CONTENT_TYPE_LATEST)
         else:
             self._send(404, b"not found\n")
 
     do_HEAD = do_GET  # noqa: N815 - see above
 
-    def _send_state(self, *, is_good: bool) -> None:
-        self._send(200 if is_good else 503, b"yes\n" if is_good else b"no\n")
+    def _call(self, name: str, function: Callable[[], _T]) -> _T | Raised:
+        """Call a function of the caller; if it raises, log that and send an error."""
+        found = call_partner(function)
+        if isinstance(found, Raised):
+            call_partner(_log.error, "HealthServer: %s has failed with %s", name, show(found.name))
+            self._send(500, f"{name} has failed\n".encode())
+        return found
+
+    def _send_state(self, read: Callable[[], bool]) -> None:
+        is_good = self._call("health", read)
+        if not isinstance(is_good, Raised):
+            self._send(200 if is_good else 503, b"yes\n" if is_good else b"no\n")
 
     def _send(self, status: int, body: bytes, content_type: str = _TEXT) -> None:
         self.start_response()

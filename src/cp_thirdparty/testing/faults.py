@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import attrs
 
 from cp_thirdparty._base.durations import read_seconds
+from cp_thirdparty._base.frames import hide_init_arguments
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.testing._wire import Response, error_response
 
@@ -149,6 +150,7 @@ def _read_delay(seconds: float | timedelta) -> float:
     return read_seconds("seconds", seconds, least=0)
 
 
+@hide_init_arguments
 @attrs.frozen
 class Delay:
     """

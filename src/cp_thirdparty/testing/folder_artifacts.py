@@ -19,7 +19,7 @@ from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._failures import attempt
-from cp_thirdparty.artifacts._local_files import LocalPath, to_path
+from cp_thirdparty.artifacts._local_files import LocalPath, open_file, to_path
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
@@ -191,14 +191,16 @@ class _FolderObjects:
         source = self._find(place)
         if max_bytes is not None and source.stat().st_size > max_bytes:
             raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
-        _copy(source, file, reporter)
+        with open_file(source) as stored:
+            _copy(stored, file, reporter)
 
-    def upload(self, place: Place, path: Path, reporter: Reporter) -> None:
+    def upload(self, place: Place, file: BinaryIO, reporter: Reporter) -> None:
         _check_deadline()
         to = self._path(place)
+        file.seek(0)
         with PrivateDirectory(to.parent) as private:
-            with private.create_file(to.name) as file:
-                _copy(path, file, reporter)
+            with private.create_file(to.name) as written:
+                _copy(file, written, reporter)
             private.publish(to.name, to.name)
 
     def close(self) -> None:
@@ -230,7 +232,7 @@ class _Stream(io.RawIOBase):
     def __init__(self, path: Path, place: Place, call: TransferCall) -> None:
         self._place = place
         self._call = call
-        self._file = path.open("rb", buffering=0)
+        self._file: Any = open_file(path)
 
     def readable(self) -> bool:
         return True
@@ -255,10 +257,9 @@ def _check_deadline() -> None:
     cast("Call", CURRENT.get()).check_deadline()
 
 
-def _copy(source: Path, to: BinaryIO, reporter: Reporter) -> None:
-    with source.open("rb") as read:
-        while piece := read.read(_PIECE):
-            _check_deadline()
-            to.write(piece)
-            reporter.add(len(piece))
+def _copy(source: BinaryIO, to: BinaryIO, reporter: Reporter) -> None:
+    while piece := source.read(_PIECE):
+        _check_deadline()
+        to.write(piece)
+        reporter.add(len(piece))
     to.flush()

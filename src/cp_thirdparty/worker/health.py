@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from cp_thirdparty._base.frames import hide_init_arguments
 from cp_thirdparty._base.text import show
 
 __all__ = ["WorkerHealth", "WorkerState"]
@@ -22,6 +23,7 @@ def _show_ids(job_ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(show, job_ids))
 
 
+@hide_init_arguments
 @attrs.frozen(kw_only=True)
 class WorkerHealth:
     """

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
+from cp_thirdparty._base.frames import hide_init_arguments
 from cp_thirdparty.models import ActionTypeId, AnyJob
 from cp_thirdparty.worker.results import Result
 
@@ -78,6 +79,7 @@ def _normalise(url: str) -> str:
     return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), parts.query, ""))
 
 
+@hide_init_arguments
 @attrs.frozen(kw_only=True)
 class JobScope:
     """

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 import attrs
 
 from cp_thirdparty._base import limits
+from cp_thirdparty._base.frames import hide_init_arguments
 from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
 from cp_thirdparty._structuring.state import encode_state
 from cp_thirdparty.exceptions import InvalidRequestError, JobFailedError
@@ -71,6 +72,7 @@ class Succeeded:
     output_variables: Mapping[str, str] | None = attrs.field(default=None, validator=_check_variables, hash=False)
 
 
+@hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False, init=False)
 class Continued:
     """
