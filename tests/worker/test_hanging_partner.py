@@ -26,6 +26,7 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import (

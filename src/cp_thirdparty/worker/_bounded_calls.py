@@ -261,7 +261,7 @@ class SafeClock:
     Reads a clock of the partner.  Thread-safe.
 
     If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.  When
-    it can be read again, the time goes on from there, so that a failure of the clock is no timeout of a job.
+    it can be read again, the time goes on from there, so that a failure of the clock does not end a job.
 
     Args:
         clock: Returns the time in seconds.
