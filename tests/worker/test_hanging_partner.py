@@ -25,7 +25,7 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJob, ThirdPartyJobClient, exceptions
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing.faults import ExpiredCredentials
@@ -247,7 +247,7 @@ def test_a_journal_that_hangs_is_not_called_by_the_next_run(
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with make_worker(service, journal=journal) as worker:
         for _ in range(3):
-            with pytest.raises(JournalError, match="the journal has not returned in time"):
+            with pytest.raises(exceptions.JournalError, match="the journal has not returned in time"):
                 worker.run_once()
         assert hanging.calls == 0
         hanging.release.set()

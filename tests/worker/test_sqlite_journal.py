@@ -421,12 +421,13 @@ def test_a_bad_row_may_have_been_running(tmp_path: Path) -> None:
     assert _recover(path) == {"good": (JournalState.RUNNING, 0, True)}
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 @pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.rename(path.with_suffix(".old"))])
-def test_a_log_that_is_lost_is_noticed(tmp_path: Path, lose: Callable[[Path], object]) -> None:
+def test_a_log_that_is_lost_is_noticed(tmp_path: Path, lose: Callable[[Path], object], suffix: str) -> None:
     """SQLite goes on to write what nobody could read after a restart."""
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         journal.claim(_JOB, SCOPE)
-        lose(tmp_path / "j.db-wal")
+        lose(tmp_path / f"j.db{suffix}")
         with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
             journal.claim(_job("2"), SCOPE)
         with pytest.raises(JournalError, match="was moved, deleted or replaced"):

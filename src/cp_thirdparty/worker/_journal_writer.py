@@ -100,6 +100,10 @@ class JournalWriter:
         """Return whether another worker can go on with a job that this one leaves in the journal."""
         return self._is_shared and job.offer.job_id not in self._missing
 
+    def is_unclear(self, job_id: str) -> bool:
+        """Return whether the journal may have a state of a job that `repair` must still correct."""
+        return job_id in self._unclear
+
     def end_within(self, seconds: float) -> None:
         """Wait no longer than that for calls of the journal from now on."""
         self._calls.end_within(seconds)
@@ -209,10 +213,6 @@ class JournalWriter:
         """Write the ends of jobs that could not be written, and release those that may be claimed in the journal."""
         unclear = ((job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id))
         all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
-
-    def is_unclear(self, job_id: str) -> bool:
-        """Return whether the journal may have a state of a job that `repair` must still correct."""
-        return job_id in self._unclear
 
     def record(self, job: ClaimedJob) -> bool:
         """Record the stage of a job that the journal has; return ``False`` if that failed.  It raises nothing."""

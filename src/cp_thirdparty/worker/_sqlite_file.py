@@ -145,9 +145,10 @@ class SqliteFile:
         self._synced = 0  # how many of the commits are on the disk
         self._sync_failure: str | None = None
         self._connection, self._log = _open(path)
-        # What SQLite writes now is in the log: without it, other connections would not see the changes.
-        files = [path] if self._log is None else [path, _side_file(path, "-wal")]
-        self._identities = {file: identify(file) for file in files}
+        # What SQLite writes now is in the log, and connections find it by the index of the log.  Without one of them,
+        # other connections would not see the changes.
+        suffixes = ("",) if self._log is None else ("", "-wal", "-shm")
+        self._identities = {file: identify(file) for file in (_side_file(path, suffix) for suffix in suffixes)}
 
     def write(self, *statements: Statement, is_synced: bool = False) -> int:
         """
