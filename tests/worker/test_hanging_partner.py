@@ -26,7 +26,6 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJob, ThirdPartyJobClient, exceptions
-from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import (

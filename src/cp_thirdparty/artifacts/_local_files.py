@@ -129,17 +129,19 @@ def create_private_file(parent: Path) -> Generator[BinaryIO]:
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: It cannot be created.
     """
-    error: ArtifactFileError | None = None
     with ExitStack() as stack:
-        try:
-            private = stack.enter_context(PrivateDirectory(parent))
-            file = private.create_file(_TEMPORARY)
-        except OSError as failure:
-            error = file_error(failure, parent)
-        if error is not None:
-            raise error
+        file = _create_file(stack, parent)
+        if isinstance(file, ArtifactFileError):
+            raise file
         stack.callback(_close, file)
         yield file
+
+
+def _create_file(stack: ExitStack, parent: Path) -> BinaryIO | ArtifactFileError:
+    try:
+        return stack.enter_context(PrivateDirectory(parent)).create_file(_TEMPORARY)
+    except OSError as failure:
+        return file_error(failure, parent)
 
 
 def _close(file: BinaryIO) -> None:

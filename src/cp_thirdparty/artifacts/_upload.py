@@ -52,19 +52,10 @@ class _Reader(io.RawIOBase):
         self._lock = lock
         self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         with self._lock:
             self._file.seek(self._position)
             self._position = self._file.seek(offset, whence)
-        return self._position
-
-    def tell(self) -> int:
         return self._position
 
     def readinto(self, buffer: Any) -> int:

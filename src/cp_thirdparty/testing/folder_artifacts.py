@@ -245,7 +245,8 @@ class _Stream(io.RawIOBase):
 
     def _read_into(self, buffer: Any) -> int | None:
         self._call.check_deadline()
-        return self._file.readinto(buffer)
+        count: int | None = self._file.readinto(buffer)
+        return count
 
     def close(self) -> None:
         self._file.close()
