@@ -210,13 +210,12 @@ class Flow:
     def _start(self, job: ClaimedJob) -> Ran | Exception | LostRace | None:
         """Run the handler if the job is ours and a later process will know that; return what `Engine.run` returns."""
         try:
-            if not job.start(may_run_twice=self.is_idempotent):
-                return None
-            if not self.steps.is_ours(job):  # after the write, so that the check needs no other one
+            is_started = job.start(may_run_twice=self.is_idempotent)
+            if is_started and not self.steps.is_ours(job):  # after the write, so that the check needs no other one
                 return LostRace(job=job.offer)
         except JournalError as failure:
             return NotHeldError(str(failure))
-        return self.engine.run(job, self.seconds_left(job))
+        return self.engine.run(job, self.seconds_left(job)) if is_started else None
 
     def _end_late(self, job: ClaimedJob) -> Outcome | None:
         """
