@@ -819,7 +819,8 @@ def test_what_cannot_be_read_is_named_or_left_out(tmp_path: Path, monkeypatch: p
     def refuse(path: Any, *arguments: Any, **settings: Any) -> Any:
         if path == str(bad) or (isinstance(path, int) and os.path.samestat(os.fstat(path), bad.stat())):
             raise PermissionError(errno.EACCES, "no", path)
-        return (open_file if arguments else scan)(path, *arguments, **settings)
+        function: Any = open_file if arguments else scan
+        return function(path, *arguments, **settings)
 
     monkeypatch.setattr("os.scandir" if kind == "list" else "os.open", refuse)
     with pytest.raises(ArtifactFileError, match=f"^Permission denied: '{bad}'$") as caught:

@@ -957,7 +957,7 @@ def test_each_commit_waits_for_the_disk_where_no_log_is_possible(
     tmp_path: Path, synced: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a file system without shared memory, SQLite keeps its older kind of journal and syncs by itself."""
-    connect = sqlite3.connect
+    connect: Any = sqlite3.connect
 
     def connect_without_memory(path: Path | str, **settings: Any) -> sqlite3.Connection:
         name = f"{path.as_uri()}?vfs=unix-none" if isinstance(path, Path) else path
