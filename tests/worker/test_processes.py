@@ -36,6 +36,8 @@ from cp_thirdparty.worker import (
     _steps,
     processes,
 )
+from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.runner import NotStarted
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -313,8 +315,17 @@ def test_nothing_is_claimed_while_handlers_cannot_be_started(
     assert "xMARKERx" not in caplog.text
 
 
-def test_one_job_finds_out_whether_handlers_can_be_started(service: LocalCodePipeline, tmp_path: Path) -> None:
+def test_one_job_finds_out_whether_handlers_can_be_started(
+    service: LocalCodePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If no claimed job is left that tries it, the worker claims one more, and no two."""
+    is_ours = Steps.is_ours
+
+    def check_slowly(steps: Steps, job: ClaimedJob) -> bool:
+        time.sleep(0.2)  # between the start of a handler and the attempt of its engine
+        return is_ours(steps, job)
+
+    monkeypatch.setattr(Steps, "is_ours", check_slowly)
     skipped = [0.0]
     connect = partial(handlers.connect_if, service.environment(), os.getpid(), str(tmp_path / "works"))
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(5)]

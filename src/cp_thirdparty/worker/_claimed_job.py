@@ -213,6 +213,11 @@ class ClaimedJob:
                 raise JournalError("the journal does not have that the handler begins")
             return True
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the handler was started and has not begun."""
+        return self._may_begin
+
     def begin(self) -> bool:
         """Note that the handler begins; return ``False`` if it must not, because the job was taken back or ended."""
         with self._lock:

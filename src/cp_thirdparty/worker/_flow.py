@@ -112,7 +112,9 @@ class Flow:
 
     def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
         """Whether a job may be claimed: after an error of the executor, one job at a time tests it again."""
-        return self.engine.error is None or (self.engine.may_claim and all(job.stage in _STARTED for job in jobs))
+        if self.engine.error is None:
+            return True
+        return self.engine.may_claim and all(job.stage in _STARTED and not job.is_starting for job in jobs)
 
     def withdraw(self, job: ClaimedJob) -> None:
         """Take the handler of a job out of the queue of the executor; one that has begun is left alone."""
