@@ -322,7 +322,7 @@ def test_one_job_finds_out_whether_handlers_can_be_started(
     is_ours = Steps.is_ours
 
     def check_slowly(steps: Steps, job: ClaimedJob) -> bool:
-        time.sleep(0.2)  # between the start of a handler and the attempt of its engine
+        time.sleep(0.3)  # between the start of a handler and the attempt of its engine
         return is_ours(steps, job)
 
     monkeypatch.setattr(Steps, "is_ours", check_slowly)
@@ -337,7 +337,7 @@ def test_one_job_finds_out_whether_handlers_can_be_started(
         service.faults.add("AcknowledgeThirdPartyJob", _After(lambda: time.sleep(0.3)))
         skipped[0] = 3700.0  # CodePipeline has ended both
         until(lambda: _count(actions, "InProgress") == 3)
-        time.sleep(0.4)
+        time.sleep(0.8)
         assert _count(actions, "InProgress") == 3
         (tmp_path / "works").touch()
         until(lambda: _count(actions, "Succeeded") == 3)
