@@ -60,6 +60,25 @@ def test_a_call_may_raise_what_the_function_raised(calls: BoundedCalls) -> None:
         calls.call_or_raise(30, _raise)
 
 
+def test_only_a_result_that_comes_too_late_is_undone(calls: BoundedCalls, release: threading.Event) -> None:
+    """A late call that raises has nothing to undo."""
+    undone: list[object] = []
+
+    def fail_late() -> None:
+        release.wait()
+        raise SystemExit
+
+    assert calls.call_or_raise(0, fail_late, undone.append) == NotReturned()
+    release.set()
+    until(lambda: not calls.is_hanging)
+    assert undone == []
+    release.clear()
+    assert calls.call_or_raise(0, release.wait, undone.append) == NotReturned()
+    release.set()
+    until(lambda: not calls.is_hanging)
+    assert undone == [True]
+
+
 def test_calls_beside_each_other_have_threads(calls: BoundedCalls, release: threading.Event) -> None:
     """One that takes long delays no other one."""
     found: list[object] = []
