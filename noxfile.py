@@ -282,7 +282,6 @@ ASYNC_TESTS = (
     *("-k", "async"),
     *(
         "tests/client/test_answers.py",
-        "tests/client/test_argument_frames.py",
         "tests/client/test_async_argument_frames.py",
         "tests/client/test_async_client.py",
     ),

@@ -294,13 +294,6 @@ def _secret_parameters(function: Callable[..., object]) -> set[str]:
     return {each.name for each in parameters if _SECRET_TYPE.search(str(each.annotation)) or each.name in _SECRET_NAMES}
 
 
-def _create_asyncio_client() -> object:
-    pytest.importorskip("aiobotocore", reason="needs the extra async")
-    from cp_thirdparty import AsyncThirdPartyJobClient  # noqa: PLC0415 - needs an extra
-
-    return AsyncThirdPartyJobClient(None, deadline="no")  # type: ignore[arg-type]
-
-
 _INCOMPLETE: dict[str, Callable[[], object]] = {
     "Continued": lambda: Continued(state=object()),
     "Continued with both": lambda: Continued(state=object(), continuation_token="token"),  # type: ignore[call-overload]
@@ -308,7 +301,6 @@ _INCOMPLETE: dict[str, Callable[[], object]] = {
     "JobScope": lambda: JobScope(region_name="", endpoint_url=1, action_type_id=_ACTION_TYPE),  # type: ignore[arg-type]
     "WorkerHealth": lambda: WorkerHealth(**dict.fromkeys(attrs.fields_dict(WorkerHealth), None)),  # type: ignore[arg-type]
     "client": lambda: ThirdPartyJobClient(None),  # type: ignore[arg-type]
-    "asyncio client": _create_asyncio_client,
 }
 
 

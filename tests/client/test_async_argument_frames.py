@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from typing import Any
 
 import pytest
@@ -81,3 +82,12 @@ def test_the_password_of_a_url_is_not_shown(client: type[AsyncThirdPartyJobClien
     with pytest.raises(InvalidRequestError, match=r"endpoint_url: must be .* without a password") as caught:
         client.create(region_name="us-east-1", endpoint_url=f"https://user:{_MARKER}@127.0.0.1")
     assert _MARKER not in _all_that_shows(caught.value)
+
+
+def test_a_client_that_is_not_created_can_be_shown() -> None:
+    """A traceback with locals calls `repr`, which would raise `AttributeError` for an incomplete object."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - what is raised does not matter here
+        AsyncThirdPartyJobClient(None, deadline="no")  # type: ignore[arg-type]
+    for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+        for value in dict(frame.f_locals).values():
+            repr(value)
