@@ -16,6 +16,11 @@ __all__ = ["AwsSettings"]
 _PROMPTS: Final = {"on": True, "on-partial": True, "off": False}
 
 
+def choose_region(option: str | None) -> str | None:
+    """Return the region of the option or of AWS_REGION; ``None`` to let botocore choose, which ignores AWS_REGION."""
+    return option or os.environ.get("AWS_REGION") or None
+
+
 class AwsSettings:
     """Settings in the order of the AWS CLI: the option, the variable, the key in the profile, the default."""
 

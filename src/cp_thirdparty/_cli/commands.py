@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from cp_thirdparty._cli.aws_settings import AwsSettings
+from cp_thirdparty._cli.aws_settings import AwsSettings, choose_region
 from cp_thirdparty._cli.documents import parse_document
 from cp_thirdparty._cli.errors import CommandError, code_of, describe_errors_at
 from cp_thirdparty._cli.formats import compile_query, format_document
@@ -132,7 +132,7 @@ def create_client(settings: Settings, client_class: type[_ClientT]) -> _ClientT:
     try:
         create = cast("Callable[..., _ClientT]", client_class.create)
         return create(
-            region_name=settings.region or os.environ.get("AWS_REGION") or None,
+            region_name=choose_region(settings.region),
             profile_name=settings.profile,
             endpoint_url=settings.endpoint_url,
             verify=False if settings.no_verify_ssl else settings.ca_bundle,

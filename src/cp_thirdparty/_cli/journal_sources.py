@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cp_thirdparty._base.text import escape
+from cp_thirdparty._cli.aws_settings import choose_region
 from cp_thirdparty._cli.errors import ENVIRONMENT, OTHER, CommandError
 from cp_thirdparty._cli.output import warn
 
@@ -89,7 +90,7 @@ class _TableSource:
     def __init__(self, table_name: str, region: str | None, profile: str | None) -> None:
         from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal  # noqa: PLC0415 - it brings the worker
 
-        client = _create_client(region or os.environ.get("AWS_REGION") or None, profile)
+        client = _create_client(choose_region(region), profile)
         # It writes only to end a job: a journal that claims nothing has no lease.
         self._journal: Any = DynamoDBJournal(table_name, client=client)
 

@@ -22,6 +22,11 @@ _ROOT: Final = 0
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
+def side_file(path: Path, suffix: str) -> Path:
+    """Return the path of a file that SQLite has beside its file."""
+    return path.with_name(path.name + suffix)
+
+
 def create_private_file(path: Path) -> None:
     """
     Create a file that only its user can read, unless it exists; whatever the umask is.
@@ -102,7 +107,7 @@ def identify(path: Path) -> tuple[int, int] | None:
 
 
 def _files_of(path: Path) -> list[Path]:
-    return [path, *(path.with_name(path.name + suffix) for suffix in _SIDE_FILES)]
+    return [path, *(side_file(path, suffix) for suffix in _SIDE_FILES)]
 
 
 def _has_owners(directory: Path) -> bool:

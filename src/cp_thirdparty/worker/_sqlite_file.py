@@ -26,6 +26,7 @@ from cp_thirdparty.worker._private_files import (
     make_private,
     refuse_other_users,
     refuse_special_files,
+    side_file,
 )
 
 # Of a damaged file, SQLite's message may have bytes that Python cannot decode.
@@ -148,7 +149,7 @@ class SqliteFile:
         # What SQLite writes now is in the log, and connections find it by the index of the log.  Without one of them,
         # other connections would not see the changes.
         suffixes = ("",) if self._log is None else ("", "-wal", "-shm")
-        self._identities = {file: identify(file) for file in (_side_file(path, suffix) for suffix in suffixes)}
+        self._identities = {file: identify(file) for file in (side_file(path, suffix) for suffix in suffixes)}
 
     def write(self, *statements: Statement, is_synced: bool = False) -> int:
         """
@@ -312,11 +313,6 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(after_in_child=_keep_open)
 
 
-def _side_file(path: Path, suffix: str) -> Path:
-    """Return the path of a file that SQLite has beside its file."""
-    return path.with_name(path.name + suffix)
-
-
 def read_only_uri(path: Path) -> str:
     """Return the URI with which SQLite opens a file and neither changes nor creates it."""
     return f"{path.as_uri()}?mode=ro"
@@ -348,11 +344,11 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 
 def _exists(path: Path, suffix: str) -> bool:
-    return identify(_side_file(path, suffix)) is not None
+    return identify(side_file(path, suffix)) is not None
 
 
 def _copy(path: Path, directory: Path) -> Path:
-    files = [path, _side_file(path, "-wal")]
+    files = [path, side_file(path, "-wal")]
     check_space(directory, sum(file.stat().st_size for file in files))
     for file in files:
         shutil.copyfile(file, directory / file.name)
@@ -421,7 +417,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
             connection.execute(statement)
         connection.execute("COMMIT")
         # SQLite keeps no lock on the log, which closing another descriptor of the file would end.
-        log = _Log(_side_file(path, "-wal"), "r+") if mode == "wal" else None
+        log = _Log(side_file(path, "-wal"), "r+") if mode == "wal" else None
         connection.execute(f"PRAGMA synchronous = {'FULL' if log is None else 'NORMAL'}")
     except BaseException:
         connection.close()
