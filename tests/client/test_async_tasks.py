@@ -117,11 +117,11 @@ def test_a_cancelled_call_ends_at_once(
     when: str, operation: str, server: ScriptedServer, script: Script, seen: Callable[[], str]
 ) -> None:
     """CancelledError comes out, shows no secret in any frame, and the client goes on with another connection."""
-    told: list[CallRecord] = []
+    records: list[CallRecord] = []
 
     async def main() -> None:
         asked = asyncio.Event()
-        async with client_of(server.endpoint_url, on_call=told.append) as client:
+        async with client_of(server.endpoint_url, on_call=records.append) as client:
             script.answer = late(asked)
             task = asyncio.create_task(_CALLS[operation](client))
             if when == "while it waits":
@@ -135,8 +135,8 @@ def test_a_cancelled_call_ends_at_once(
             assert await client.poll_for_third_party_jobs(TYPE) == ()
 
     _run(main())
-    assert [record.error for record in told] == ["CancelledError"] * (when == "while it waits") + [None]
-    assert {record.attempts for record in told} == {1}
+    assert [record.error for record in records] == ["CancelledError"] * (when == "while it waits") + [None]
+    assert {record.attempts for record in records} == {1}
     assert "Traceback" not in seen()
 
 
@@ -249,11 +249,11 @@ def _drip(connection: socket.socket) -> None:
 @each_operation
 def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[[], str]) -> None:
     """A peer that sends byte after byte beats every read timeout, and not the deadline, in which it was sent once."""
-    told: list[CallRecord] = []
+    records: list[CallRecord] = []
 
     async def main() -> None:
         with _peer(_drip) as endpoint_url:
-            async with client_of(endpoint_url, deadline=1.0, on_call=told.append) as client:
+            async with client_of(endpoint_url, deadline=1.0, on_call=records.append) as client:
                 with pytest.raises(TransportError, match="no response before the deadline") as caught:
                     await _CALLS[operation](client)
         assert (caught.value.__cause__, caught.value.__context__, caught.value.attempts) == (None, None, 1)
@@ -261,8 +261,8 @@ def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[
         assert STEM not in _show_error(caught.value)
 
     _run(main())
-    assert [(record.attempts, record.error) for record in told] == [(1, "TransportError")]
-    assert told[0].seconds < 3.5  # the peer goes on for 4 seconds
+    assert [(record.attempts, record.error) for record in records] == [(1, "TransportError")]
+    assert records[0].seconds < 3.5  # the peer goes on for 4 seconds
     assert "Traceback" not in seen()
 
 

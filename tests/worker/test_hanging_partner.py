@@ -388,24 +388,31 @@ def test_a_stop_before_a_start_that_hangs_ends_it(service: LocalCodePipeline, ha
     assert worker.run() is False
 
 
-def test_clients_that_hang_are_left(service: LocalCodePipeline, hang: Callable[..., Hanging]) -> None:
-    """A connection that does not close, and clients that are just created again, do not keep the worker."""
-    connect = hang(service.client, 3)
-    closing = hang(lambda: None)
+def _stop_while_clients_are_created(
+    service: LocalCodePipeline, connect: Hanging, close: Callable[[], object]
+) -> Running:
+    """Run a worker whose clients close by a function, and stop it when `connect` hangs after a poll was refused."""
 
-    def connect_and_hang() -> ThirdPartyJobClient:
+    def connect_with_close() -> ThirdPartyJobClient:
         client: ThirdPartyJobClient = connect()
-        setattr(client, "close", closing)  # noqa: B010 - mypy refuses an assignment
+        setattr(client, "close", close)  # noqa: B010 - mypy refuses an assignment
         return client
 
     service.faults.add("PollForThirdPartyJobs", ExpiredCredentials(), times=None)
     worker: JobWorker[Any] = JobWorker(
-        connect_and_hang, ACTION_TYPE, succeed, client_tokens=TOKENS, poll_interval=0.05, grace=0.0
+        connect_with_close, ACTION_TYPE, succeed, client_tokens=TOKENS, poll_interval=0.05, grace=0.0
     )
     with running(worker) as it:
         assert connect.entered.wait(30)
         worker.stop()
         it.join()
+    return it
+
+
+def test_clients_that_hang_are_left(service: LocalCodePipeline, hang: Callable[..., Hanging]) -> None:
+    """A connection that does not close, and clients that are just created again, do not keep the worker."""
+    closing = hang(lambda: None)
+    it = _stop_while_clients_are_created(service, hang(service.client, 3), closing)
     assert closing.entered.is_set()
     assert it.failure is None
 
@@ -414,20 +421,7 @@ def test_clients_that_are_created_too_late_are_closed(service: LocalCodePipeline
     """Their worker has ended meanwhile."""
     connect = hang(service.client, 3)
     closed: list[int] = []
-
-    def count_close() -> ThirdPartyJobClient:
-        client: ThirdPartyJobClient = connect()
-        setattr(client, "close", partial(closed.append, 1))  # noqa: B010 - mypy refuses an assignment
-        return client
-
-    service.faults.add("PollForThirdPartyJobs", ExpiredCredentials(), times=None)
-    worker: JobWorker[Any] = JobWorker(
-        count_close, ACTION_TYPE, succeed, client_tokens=TOKENS, poll_interval=0.05, grace=0.0
-    )
-    with running(worker) as it:
-        assert connect.entered.wait(30)
-        worker.stop()
-        it.join()
+    _stop_while_clients_are_created(service, connect, partial(closed.append, 1))
     assert len(closed) == 2
     connect.release.set()
     until(lambda: len(closed) == 4)
