@@ -97,6 +97,14 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         assert [param.name for param in parsed.params if isinstance(param, click.Option) and not param.help] == []
 
 
+@pytest.mark.parametrize("arguments", [(), ("artifact",)])
+def test_a_list_of_commands_cuts_no_summary(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal of 80 columns each command is described by a complete sentence."""
+    commands = command(capsys, *arguments, "--help").out.partition("Commands:")[2].partition("Example:")[0]
+    assert "..." not in commands
+    assert commands.count(".\n") + commands.count("(DEPRECATED)") > len(arguments) + 1
+
+
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 

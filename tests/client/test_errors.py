@@ -37,7 +37,7 @@ def _answer(code: str, *, status: int = 400, operation: str = "GetThirdPartyJobD
     return botocore_exceptions.ClientError(answer, operation)
 
 
-_NO_FILES = "/a, which cannot be read or /b, which cannot be read"
+_NO_FILES = "/a (does not exist) or /b (does not exist)"
 
 _CREATIONS: dict[str, tuple[Exception, str]] = {
     "region": (
@@ -50,7 +50,7 @@ _CREATIONS: dict[str, tuple[Exception, str]] = {
     ),
     "profile": (
         botocore_exceptions.ProfileNotFound(profile="p"),
-        "profile_name: must be a profile of the AWS configuration: " + _NO_FILES,
+        "profile_name: must be a profile of " + _NO_FILES,
     ),
     "anything": (LookupError("xMARKERx"), "client: botocore could not create it (LookupError)"),
 }

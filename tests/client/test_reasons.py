@@ -391,7 +391,7 @@ _SETTINGS: dict[str, tuple[Setup, str, str]] = {
     "AWS_PROFILE": (
         Setup({**_STATIC, "AWS_PROFILE": "nobody", "AWS_CONFIG_FILE": "{tmp}/none"}),
         "AWS_PROFILE",
-        "must be a profile of the AWS configuration: {tmp}/none, which cannot be read or {tmp}/credentials",
+        "must be a profile of {tmp}/none (does not exist) or {tmp}/credentials",
     ),
     "max_attempts": (_key(f"max_attempts = {MARKER}"), f"max_attempts {_IN_CONFIG}", "must be an integer"),
     "max_attempts=0": (_key("max_attempts = 0"), f"max_attempts {_IN_CONFIG}", "must be an integer of at least 1"),
@@ -449,7 +449,7 @@ _SETTINGS: dict[str, tuple[Setup, str, str]] = {
     "no such profile given": (
         Setup(_STATIC, arguments={"profile_name": "nobody"}),
         "profile_name",
-        "must be a profile of the AWS configuration: {tmp}/config or {tmp}/credentials",
+        "must be a profile of {tmp}/config or {tmp}/credentials",
     ),
     "region in a configuration": (
         Setup(_STATIC, arguments={"config": Config(region_name="no region!")}),

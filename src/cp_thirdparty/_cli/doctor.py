@@ -168,7 +168,12 @@ doctor = click.Command(
             **single(),
         ),
         kind_option(None, "What kind of jobs the worker has. Default: that of the action type, or third-party."),
-        click.Option(["--journal"], metavar="JOURNAL", help="Journal of the worker.", **single()),
+        click.Option(
+            ["--journal"],
+            metavar="JOURNAL",
+            help="Journal of the worker: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.",
+            **single(),
+        ),
         *token_options(),
         *pick_options(
             *("--debug", "--endpoint-url", "--no-verify-ssl", "--profile", "--region", "--no-sign-request"),

@@ -42,7 +42,7 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
     "--account", required=True, metavar="DIGITS", help="AWS account of the action type, 12 digits.", **single()
 )
 def policy(action_type_id: str, region: str, account: str) -> None:
-    """Print the least IAM policy of a worker."""
+    """Print the IAM policy of a worker."""
     from cp_thirdparty._cli.documents import read_text  # noqa: PLC0415 - see below
     from cp_thirdparty._cli.parameters import read_model  # noqa: PLC0415 - see below
     from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it brings the worker
@@ -98,7 +98,7 @@ def local(port: int, scenario: str | None, output: str) -> None:
 @click.argument("directory", type=click.Path(), required=False)
 def sweep(directory: str | None) -> None:
     """
-    Remove what killed processes have left.
+    Remove files of killed processes.
 
     These are temporary directories of yours in DIRECTORY.  The default is the directory for temporary files, where
     workers have the workspaces of jobs.  Partial downloads, extractions and archives are beside the path that was

@@ -65,8 +65,8 @@ jobs = click.Command(
     "jobs",
     callback=_show,
     params=[click.Argument(["file"], metavar="JOURNAL"), *_OPTIONS],
-    help="Show the jobs in a worker's JOURNAL: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  Each "
-    "has its state, result, failure, owner, and since when.  The journal is only read.",
+    help="Show the jobs in a JOURNAL.  It is the journal of a worker: a SQLite file, dynamodb://TABLE, or the ARN of "
+    "a DynamoDB table.  Each job has its state, result, failure, owner, and since when.  The journal is only read.",
     epilog="Example: cp-thirdparty jobs jobs.db --unfinished --output json --query \"jobs[?owner=='dead'].jobId\"",
 )
 
@@ -89,9 +89,10 @@ journal = click.Command(
 @click.option("--profile", metavar="NAME", help="Profile of the AWS configuration, for a DynamoDB table.", **single())
 def resolve(file: str, job_id: str, *, yes: bool, region: str | None, profile: str | None) -> None:
     """
-    End a job in a worker's JOURNAL: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.
+    End a job in a JOURNAL.
 
-    The job is UNCERTAIN, cannot be read, or no worker has it any more.
+    The journal of a worker is a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  The job is UNCERTAIN,
+    cannot be read, or no worker has it any more.
 
     CodePipeline gets no result: look at the pipeline first, and report with `cp-thirdparty fail` or `succeed`.
     A job that a running worker has is refused, unless it is UNCERTAIN.

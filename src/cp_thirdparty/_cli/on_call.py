@@ -218,7 +218,7 @@ def succeed(job: _Job, *, summary: str | None, external_execution_id: str | None
     "explain",
     _text("--configuration", "Your class, as MODULE:CLASS.", required=True),
     shown=_SHOWN,
-    summary="Apply your configuration class to a job.  Its keys and every problem are shown; values are masked.",
+    summary="Apply your class to a job.  The keys of the configuration and every problem are shown; values are masked.",
     example=f"explain {_EXAMPLE_JOB} --configuration examplescan.worker:ScanConfiguration",
 )
 def explain(job: _Job, *, configuration: str) -> int:
@@ -288,7 +288,7 @@ def _list_artifacts(job: _Job) -> None:
     _text("--to", "File to write, or with --extract the directory to create.", required=True),
     _flag("--extract", "Extract the zip archive."),
     _S3,
-    summary="Download the input artifact NAME of a job, with the job's own credentials.",
+    summary="Download an input artifact, by its NAME.  The job's own credentials are used.",
     example=f"artifact get MyApp {_EXAMPLE_JOB} --to app.zip",
 )
 def _get_artifact(job: _Job, *, name: str, to: str, extract: bool, s3_endpoint_url: str | None) -> None:
@@ -303,7 +303,7 @@ def _get_artifact(job: _Job, *, name: str, to: str, extract: bool, s3_endpoint_u
     click.Argument(["path"], metavar="PATH"),
     _flag("--yes", "Do not ask for confirmation."),
     _S3,
-    summary="Upload PATH, a file or a directory to archive, as the output artifact NAME of a job.",
+    summary="Upload PATH as the output artifact NAME.  PATH is a file, or a directory to archive.",
     example=f"artifact put Report report.zip {_EXAMPLE_JOB}",
 )
 def _put_artifact(job: _Job, *, name: str, path: str, yes: bool, s3_endpoint_url: str | None) -> None:
@@ -316,7 +316,7 @@ def _put_artifact(job: _Job, *, name: str, path: str, yes: bool, s3_endpoint_url
 artifact = Group(
     "artifact",
     commands={"get": _get_artifact, "list": _list_artifacts, "put": _put_artifact},
-    help="List, get or put the artifacts of a job.",
+    help="List, get or put a job's artifacts.",
     epilog=f"Example: cp-thirdparty artifact list {_EXAMPLE_JOB}",
     no_args_is_help=False,
 )

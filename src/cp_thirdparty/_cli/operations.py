@@ -215,7 +215,7 @@ CUSTOM_OPERATIONS: tuple[Operation, ...] = (
     _custom(
         OPERATIONS[2],
         CUSTOM.acknowledge,
-        help="Claim a job with the nonce of its poll. Work on it only if the status is InProgress.",
+        help="Claim a job. The nonce is that of its poll. Work on it only when the result is InProgress.",
     ),
     _custom(OPERATIONS[3], CUSTOM.success, (_VARIABLES,)),
     _custom(OPERATIONS[4], CUSTOM.failure),

@@ -87,7 +87,7 @@ def _find_by_class(failure: Exception, session: botocore.session.Session) -> tup
     """Return botocore's name of the setting, and the rule that it breaks."""
     if isinstance(failure, botocore_exceptions.ProfileNotFound):
         files = " or ".join(map(_describe_file, _config_paths(session)))
-        return "profile", f"must be a profile of the AWS configuration: {files}"
+        return "profile", f"must be a profile of {files}"
     if isinstance(failure, (botocore_exceptions.EndpointProviderError, botocore_exceptions.EndpointVariantError)):
         text = str(failure).lower()
         found = ((name, "is not possible for this endpoint") for word, name in _VARIANTS.items() if word in text)
@@ -124,8 +124,10 @@ def _parse_rule(failure: Any) -> str:
 
 
 def _describe_file(path: str) -> str:
+    if not os.path.exists(path):  # noqa: PTH110 - as botocore
+        return f"{path} (does not exist)"
     is_readable = os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113 - as botocore
-    return path if is_readable else f"{path}, which cannot be read"
+    return path if is_readable else f"{path} (cannot be read)"
 
 
 def _find_source(name: str, trail: Trail, session: botocore.session.Session) -> str:
