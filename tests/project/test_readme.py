@@ -135,6 +135,14 @@ def test_the_program_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.M
     assert names["handle"](job).output_variables == {"Findings": "1"}
 
 
+def test_the_table_has_each_extra() -> None:
+    """The README's table of extras has each extra of the project, and no other."""
+    project = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    table = _README.partition("| extra |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == sorted(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
+
+
 def test_the_errors_of_the_readme_exist() -> None:
     """Each error that the README names is one of the library's."""
     named = set(re.findall(r"`(\w+(?:Exception|Error))`", _README)) - {"ClientError", "JSONDecodeError", "TypeError"}
