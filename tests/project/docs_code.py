@@ -393,6 +393,12 @@ def test_the_python_of_a_page_runs_with_the_extras_that_it_states(page: str, tmp
     _run_cells([(False, f"__name__ = {name!r}"), *((False, block) for block in blocks)], text, tmp_path)
 
 
+def test_the_first_program_runs_without_extras(tmp_path: Path) -> None:
+    """The program at the top of the README and of the site needs `pip install cp-thirdparty` and nothing else."""
+    blocks = [block.text for block in _BLOCKS if (block.page, block.language) == ("README.md", "python")]
+    _run_cells([(False, blocks[0]), *_list_cells(_ROOT / "docs" / "index.md")], "", tmp_path)
+
+
 def _run_cells(cells: list[tuple[bool, str]], text: str, folder: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CP_"))}
     done = subprocess.run(

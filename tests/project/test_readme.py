@@ -136,11 +136,12 @@ def test_the_program_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_table_has_each_extra() -> None:
-    """The README's table of extras has each extra of the project, and no other."""
+    """The table of extras, in the README and on the first page of the site, has each extra of the project."""
     project = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
     table = _README.partition("| extra |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == sorted(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
+    assert table in (_ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 
 
 def test_the_errors_of_the_readme_exist() -> None:
