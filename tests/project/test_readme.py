@@ -75,10 +75,11 @@ def test_the_first_block_prints_its_output(tmp_path: Path, options: tuple[str, .
 
 
 def test_the_site_starts_with_the_first_block() -> None:
-    """The first page of the site runs the same code as the README."""
+    """The first page of the site runs the same code as the README, and shows complete lines at 1,280 pixels."""
     page = (_ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     cells = re.findall(r"^```{code-cell} ipython3\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     assert cells == [_BLOCKS[0][0]]
+    assert max(len(line) for line in cells[0].splitlines()) <= 90
 
 
 def test_the_first_block_reports_only_a_claimed_job(monkeypatch: pytest.MonkeyPatch) -> None:
