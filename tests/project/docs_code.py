@@ -192,6 +192,15 @@ def test_python_is_a_file_that_runs(block: _Block) -> None:
         assert any(block.text.strip() in file for file in _FILES)
 
 
+@pytest.mark.parametrize("block", _named("text"))
+def test_a_message_is_one_that_a_test_expects(block: _Block) -> None:
+    """A message on a page is reproduced by tests/project/test_troubleshooting.py, or is in another test."""
+    if block.page == "operate/troubleshooting":
+        return
+    start = block.text.partition(" (")[0].partition("\n")[0].partition(": ")[2]
+    assert any(start in path.read_text(encoding="utf-8") for path in (_ROOT / "tests" / "client").rglob("*.py"))
+
+
 @pytest.mark.parametrize("block", _named("yaml", "ini", "docker"))
 def test_a_file_of_a_deployment_is_one_of_the_repository(block: _Block) -> None:
     """What is shown is the file that tests check."""
@@ -391,6 +400,16 @@ def test_the_python_of_a_page_runs_with_the_extras_that_it_states(page: str, tmp
     assert blocks
     name = "__main__" if page == "README.md" else "scan"
     _run_cells([(False, f"__name__ = {name!r}"), *((False, block) for block in blocks)], text, tmp_path)
+
+
+def test_the_tests_of_a_page_run_with_the_extra_that_it_states(tmp_path: Path) -> None:
+    """The files of the page about tests of a handler pass in a folder of their own, without the other extras."""
+    page = (_ROOT / "docs" / "how-to" / "test-your-handler.md").read_text(encoding="utf-8")
+    files = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page, re.DOTALL)
+    for name, text in files:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    program = "import pytest; assert pytest.main(['-q', '-p', 'no:cacheprovider']) == 0"
+    _run_cells([(False, f"sys.path.insert(0, {str(tmp_path)!r}); {program}")], page, tmp_path)
 
 
 def test_the_first_program_runs_without_extras(tmp_path: Path) -> None:
