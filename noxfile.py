@@ -210,6 +210,7 @@ def docs(session: nox.Session) -> None:
         *PYTEST,
         "tests/project/docs_site.py",
         "tests/project/docs_code.py",
+        "tests/project/docs_look.py",
         "tests/project/test_docstrings.py",
     )
 

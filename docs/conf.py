@@ -58,6 +58,7 @@ nb_merge_streams = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 120  # a longer one has each parameter on a line of its own
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "inherited-members": "BaseException,CodePipelineJobError,Mapping,dict,str"}
 napoleon_numpy_docstring = False
@@ -77,9 +78,20 @@ nitpick_ignore_regex = [
 # A signature's `type` is the builtin, not one of the three members of that name.
 suppress_warnings = ["ref.python"]
 
+# Their overloads fill a screen and differ in three parameters, which the page has as a table.
+_ONE_SIGNATURE = {
+    "cp_thirdparty.worker.worker": "JobWorker.__init__",
+    "cp_thirdparty.worker.processor": "JobProcessor.__init__",
+    "cp_thirdparty.worker.lambda_handler": "LambdaHandler.__init__",
+}
+
 
 def setup(app: Sphinx) -> None:
-    """Register what is ours."""
+    """Register the event handlers of this file, and drop the overloads of classes that have one signature."""
+    for module, method in _ONE_SIGNATURE.items():
+        analyzer = ModuleAnalyzer.for_module(module)
+        analyzer.analyze()
+        del analyzer.overloads[method]
     app.connect("missing-reference", _by_last_name)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-signature", _signature)

@@ -1,5 +1,5 @@
 """
-Ask for the details of a third-party job, and see that they show no secret.
+Read the details of a third-party job; no secret is shown.
 
 Runs offline: a local CodePipeline replaces the service.
 """
@@ -32,7 +32,7 @@ ACTION_TYPE = ActionTypeId(
 
 @attrs.frozen
 class ScanConfiguration:
-    """What the customer enters; only what is not a SecretStr comes out plain."""
+    """What the customer enters; a `SecretStr` is masked."""
 
     project_name: str
     api_key: SecretStr
@@ -41,7 +41,7 @@ class ScanConfiguration:
 
 
 def start_action(service: LocalCodePipeline) -> None:
-    """Let a pipeline of a customer reach the partner's action."""
+    """Start the partner's action as a customer's pipeline does."""
     service.register_client("client-1", "the token that belongs to client-1")
     service.start_action(
         ACTION_TYPE,

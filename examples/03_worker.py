@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def stop_after(worker: "JobWorker[ScanConfiguration]", actions: list[Action]) -> None:
-    """Play the operator, who sends SIGTERM when all is done."""
+    """Stop the worker when all actions have ended, as SIGTERM does."""
     for action in actions:
         action.wait(timeout=60)
     worker.stop()

@@ -19,14 +19,14 @@ MIB = 1 << 20
 
 
 def with_tqdm(artifacts: ArtifactStore, to: Path) -> None:
-    """Each call moves the bar by so many bytes; after a retry it moves back."""
+    """Show a bar of tqdm; after a retry it moves back."""
     total = artifacts.size("MyApp")
     with tqdm(total=total, unit="B", unit_scale=True, desc="tqdm") as bar:
         artifacts.download("MyApp", to=to, progress=bar.update)
 
 
 def with_rich(artifacts: ArtifactStore, to: Path) -> None:
-    """Rich needs the id of its bar."""
+    """Show a bar of rich, which needs the id of its task."""
     with Progress() as progress:
         bar = progress.add_task("rich", total=artifacts.size("MyApp"))
         artifacts.download(

@@ -26,7 +26,7 @@ TOKEN = SecretStr("the token that belongs to client-1")
 
 
 async def work_on(job: ThirdPartyJob, client: AsyncThirdPartyJobClient) -> None:
-    """Read, claim, do the work and report; other jobs go on while this one waits."""
+    """Read, claim, do the work and report; other tasks run while this one waits."""
     details = await client.get_third_party_job_details(job.job_id, client_token=TOKEN)
     status = await client.acknowledge_third_party_job(
         job.job_id, nonce=details.nonce, client_token=TOKEN
@@ -41,7 +41,7 @@ async def work_on(job: ThirdPartyJob, client: AsyncThirdPartyJobClient) -> None:
 
 
 async def main(count: int) -> None:
-    """Take so many jobs as they come, a task for each."""
+    """Process this number of jobs, each in its own task."""
     tasks: list[asyncio.Task[None]] = []
     async with AsyncThirdPartyJobClient.create(region_name="us-east-1") as client:
         async for job in client.iter_third_party_jobs(ACTION_TYPE, poll_interval=0.1):
@@ -57,7 +57,7 @@ if __name__ == "__main__":
         actions = [
             service.start_action(ACTION_TYPE, client_id="client-1") for _ in range(10)
         ]
-        # Where the service is, and the credentials for it.
+        # The endpoint, the region and the credentials of the service.
         os.environ.update(service.environment())
         asyncio.run(main(len(actions)))
         succeeded = sum(action.status == "Succeeded" for action in actions)

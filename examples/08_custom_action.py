@@ -1,7 +1,7 @@
 """
 A custom action: the same handler as for a third-party action, in your own AWS account.
 
-Runs offline: the local CodePipeline plays the service.
+Runs offline: the local CodePipeline replaces the service.
 """
 
 import threading
@@ -44,7 +44,7 @@ def handle(job: Job[ScanConfiguration]) -> Succeeded:
 
 
 def main() -> None:
-    """Let a pipeline reach the action, and work until it has ended."""
+    """Start the action as a pipeline does, and run a worker until it has ended."""
     with LocalCodePipeline() as service:
         action = service.start_action(
             ACTION_TYPE,

@@ -236,7 +236,7 @@ def test_absent_parts_are_shown() -> None:
     assert _text(JobData()).count("()") == 2
 
 
-@pytest.mark.parametrize(("count", "expected"), [(0, "0 jobs: ()"), (2, "2 jobsclient_idjob_id")])
+@pytest.mark.parametrize(("count", "expected"), [(0, "jobs (0): ()"), (1, "jobs (1)client_idjob_id")])
 def test_the_jobs_of_a_poll_are_a_table(count: int, expected: str) -> None:
     """A poll returns a tuple that a notebook shows as a table; its text is that of every tuple."""
     with LocalCodePipeline() as service, service.client(in_process=True) as client:

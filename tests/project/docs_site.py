@@ -110,6 +110,25 @@ def test_every_error_is_in_the_reference() -> None:
     assert [name for name in exceptions.__all__ if f'id="cp_thirdparty.exceptions.{name}"' not in page] == []
 
 
+@pytest.mark.parametrize("name", ["JobWorker", "JobProcessor", "LambdaHandler"])
+def test_a_class_with_many_arguments_has_one_signature(name: str) -> None:
+    """The overloads of a class, which would fill a screen, are one signature with an argument on each line."""
+    page = (_SITE / "reference" / "worker.html").read_text(encoding="utf-8")
+    entry = re.search(rf'<dl class="py class">\s*(.*?id="cp_thirdparty\.worker\.{name}".*?)<dd>', page, re.DOTALL)
+    assert entry is not None
+    signatures = entry[1].rpartition('<dl class="py class">')[2]
+    assert signatures.count("<dt ") == 1
+    assert "<dd>configuration" in re.sub(r"<(?!dd>)[^>]+>", "", page.partition(signatures)[2][:20000])
+
+
+def test_the_page_of_the_worker_starts_with_an_example() -> None:
+    """What a worker is and a program with it come before the first signature."""
+    page = (_SITE / "reference" / "worker.html").read_text(encoding="utf-8")
+    start = page.partition('id="the-worker"')[2].partition('id="cp_thirdparty.worker.JobWorker"')[0]
+    text = re.sub(r"<[^>]+>", "", start)
+    assert 0 < text.find("polls CodePipeline") < text.find("with JobWorker(")
+
+
 def test_every_option_is_in_the_reference() -> None:
     """Each command and each option of the command line is on its page."""
     page = (_DOCS / "reference" / "cli.md").read_text(encoding="utf-8")

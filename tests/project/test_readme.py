@@ -75,10 +75,11 @@ def test_the_first_block_prints_its_output(tmp_path: Path, options: tuple[str, .
 
 
 def test_the_site_starts_with_the_first_block() -> None:
-    """The first page of the site runs the same code as the README."""
+    """The first page of the site runs the same code as the README, and shows complete lines at 1,280 pixels."""
     page = (_ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     cells = re.findall(r"^```{code-cell} ipython3\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     assert cells == [_BLOCKS[0][0]]
+    assert max(len(line) for line in cells[0].splitlines()) <= 90
 
 
 def test_the_first_block_reports_only_a_claimed_job(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +134,15 @@ def test_the_program_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.M
         inputs={"MyApp": {"app.py": "# TODO: write it"}},
     )
     assert names["handle"](job).output_variables == {"Findings": "1"}
+
+
+def test_the_table_has_each_extra() -> None:
+    """The table of extras, in the README and on the first page of the site, has each extra of the project."""
+    project = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    table = _README.partition("| extra |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == sorted(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
+    assert table in (_ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 
 
 def test_the_errors_of_the_readme_exist() -> None:

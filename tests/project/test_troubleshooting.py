@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -195,6 +196,12 @@ def _raise_key_error(_: _Place) -> str:
     return _fail(lambda _: dict[str, Succeeded]()["key"])
 
 
+def _miss_extra(place: _Place) -> str:
+    place.patch.setitem(sys.modules, "s3transfer", None)
+    _fail(lambda job: job.artifacts)
+    return place.find_record("handler_failed").partition(" at ")[0]
+
+
 def _enter_nothing(_: _Place) -> str:
     return _fail(lambda _: Succeeded(), _ProjectConfiguration)
 
@@ -239,6 +246,7 @@ _CAUSES: Final[dict[str, _Cause]] = {
     "The worker ends because its handlers hang": _hang(worker_error=True),
     "The handler returns no result": _return_nothing,
     "The customer reads the name of an exception": _raise_key_error,
+    "An extra is not installed": _miss_extra,
     "The configuration of the customer is wrong": _enter_nothing,
     "The handler cannot go to another process": _send_lambda,
     "The journal cannot be opened": _open_other_database,

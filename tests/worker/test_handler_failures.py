@@ -192,6 +192,21 @@ def test_the_log_has_the_message_of_every_error(name: str) -> None:
         assert log == f"{_EXCEPTIONS[name].__name__}: {failure} at its start"
 
 
+def test_the_log_has_the_command_that_installs_a_missing_extra(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that uses artifacts without their extra is logged with the command that installs the extra."""
+    monkeypatch.setitem(sys.modules, "s3transfer", None)
+    assert _fail(service, lambda job: job.artifacts)[1] == "The action's worker failed with ImportError."
+    assert "ImportError: artifacts in S3 need s3transfer: pip install 'cp-thirdparty[artifacts]' at " in caplog.text
+
+
+@pytest.mark.parametrize("package", ["s3transfer", "another", None])
+def test_the_log_has_no_message_of_another_import_error(package: str | None) -> None:
+    """Any code may raise an `ImportError` with any message."""
+    assert explain(ImportError(_SECRET, name=package), "j").log == "ImportError at its start"
+
+
 def _make(cls: Any) -> Exception:
     error: Exception = cls("what failed")
     return error

@@ -27,6 +27,15 @@ def missing_extra(package: str) -> ImportError:
     return ImportError(f"{need}: pip install 'cp-thirdparty[{extra}]'", name=package)
 
 
+def is_missing_extra(error: BaseException) -> bool:
+    """Return whether an error is one of `missing_extra`, so that its message has nothing of other code."""
+    return (
+        type(error) is ImportError
+        and error.name in _EXTRAS
+        and error.args == missing_extra(error.name).args  # any code may raise an `ImportError` with such a name
+    )
+
+
 def is_installed(package: str) -> bool:
     """Return whether a package is installed, without loading it."""
     from importlib.util import find_spec  # noqa: PLC0415 - most programs never ask

@@ -194,7 +194,7 @@ def html(model: object) -> str:
 
 def html_of_items(name: str, models: tuple[object, ...]) -> str:
     """Return a table of models of one class, with a name and their number above it, as HTML of its own."""
-    return _html_document(_tree(f"{len(models):,} {name}", tuple(models)))
+    return _html_document(_tree(f"{name} ({len(models):,})", tuple(models)))
 
 
 def _html_document(root: _Tree) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from cp_thirdparty import exceptions
+from cp_thirdparty._base.lazy import is_missing_extra
 from cp_thirdparty._base.text import escape
 from cp_thirdparty._core.truncation import truncate
 from cp_thirdparty.enums import FailureType
@@ -163,7 +164,8 @@ def _members(failure: BaseException) -> list[BaseException]:
 
 def _name(error: BaseException) -> str:
     """Return the class of an exception, with its message if this library wrote it."""
-    message = f": {printable(str(error), _MOST_CHARACTERS)}" if type(error) in _OURS else ""
+    is_ours = type(error) in _OURS or is_missing_extra(error)
+    message = f": {printable(str(error), _MOST_CHARACTERS)}" if is_ours else ""
     return f"{class_name(error)}{message}"
 
 
