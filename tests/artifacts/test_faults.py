@@ -577,6 +577,26 @@ def test_a_response_with_a_malformed_checksum_is_asked_for_again(method: str, tm
             assert [asked.method for asked in s3.asked].count(method) == 2
 
 
+@pytest.mark.parametrize("body", [b"", _SMALL])
+def test_an_empty_object_is_not_only_reported_by_head(body: bytes, tmp_path: Path) -> None:
+    """Some proxies send a response to HEAD with the length 0, and an object may have no checksum."""
+
+    def empty(_: Asked, right: Response) -> Response:
+        return right.with_headers(content_length="0", x_amz_checksum_crc32=None)
+
+    ways: dict[str, Callable[[ArtifactStore, Path], bytes]] = {
+        **_WAYS,
+        "size": lambda opened, _: bytes(opened.size("MyApp")),
+    }
+    for way in ways.values():
+        with ScriptedS3({_PATH: body}, _on("HEAD", empty)) as s3, _opened(s3) as opened:
+            if not body:
+                assert way(opened, tmp_path / "MyApp") == b""
+                continue
+            with pytest.raises(ArtifactTransferError, match="the object does not have the size that S3 has reported"):
+                way(opened, tmp_path / "x")
+
+
 def test_a_stream_resumes_after_a_dropped_connection() -> None:
     """After a dropped connection only the rest is asked for, of the same version of the object."""
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:

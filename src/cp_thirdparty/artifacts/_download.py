@@ -27,7 +27,11 @@ def facts_of(s3: Any, place: Place) -> Facts:
             s3.get_object(Bucket=place.bucket, Key=place.key, Range="bytes=0-0")["Body"].close()
         raise
     checksums = read_checksums(response["ResponseMetadata"]["HTTPHeaders"])
-    return Facts(size=response["ContentLength"], etag=response["ETag"], checksums=checksums)
+    facts = Facts(size=response["ContentLength"], etag=response["ETag"], checksums=checksums)
+    if facts.size == 0:  # some proxies send this for every HEAD, and a stream of no bytes needs no other request
+        with pin_object(facts):
+            s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].close()
+    return facts
 
 
 def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:

@@ -147,7 +147,7 @@ def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creati
         creation.run(file)
         file.flush()
         return
-    with PrivateDirectory(target.parent) as private:
+    with PrivateDirectory(target.parent, is_over=creation.reporter.is_over) as private:
         with private.create_file(_ARCHIVE) as created:
             creation.run(created)
         private.publish(_ARCHIVE, target.name)
@@ -167,7 +167,7 @@ class _Creation:
     def __init__(self, directory: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None) -> None:
         self._directory = directory
         self._limits = limits
-        self._reporter = reporter
+        self.reporter = reporter
         self._on_skip = on_skip
         self._tree = Tree(limits)
         self._entries = 0
@@ -188,7 +188,7 @@ class _Creation:
         """Report that an entry is left out, or raise its error."""
         if self._on_skip is None:
             raise error
-        self._reporter.call(self._on_skip, error)
+        self.reporter.call(self._on_skip, error)
 
     # --- before anything is written
 
@@ -221,7 +221,7 @@ class _Creation:
                 return entries
             below: list[tuple[str, Node]] = []
             for entry in entries:
-                self._reporter.check()
+                self.reporter.check()
                 added = self._add_source(f"{prefix}{entry.name}", entry, descriptor)
                 if added is not None and added.kind == "directory":
                     below.append((f"{prefix}{entry.name}/", added))
@@ -268,7 +268,7 @@ class _Creation:
     # --- writing
 
     def _add(self, archive: zipfile.ZipFile, path: str, node: Node) -> None:
-        self._reporter.check()
+        self.reporter.check()
         info = zipfile.ZipInfo(path + "/" * (node.kind == "directory"), date_time=_EPOCH)
         info.create_system = _UNIX
         if node.kind == "directory":
@@ -308,7 +308,7 @@ class _Creation:
                 while piece:
                     packed.write(piece)
                     left -= len(piece)
-                    self._reporter.add(len(piece))
+                    self.reporter.add(len(piece))
                     piece = _read(local, partial(file.read, min(left, _PIECE)))
             after = os.fstat(file.fileno())
         if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):

@@ -278,7 +278,7 @@ class ArtifactStore:
         place = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
-        with create_private_file(target.parent) as archive:
+        with create_private_file(target.parent, reporter.is_over) as archive:
             self._do(
                 lambda: self._objects.fetch(place, archive, reporter, max_bytes=checked.max_total_bytes),
                 place,
@@ -323,7 +323,7 @@ class ArtifactStore:
         source, checked = to_path(directory, "directory"), check_limits(limits)
         reporter = Reporter(None, self._bounds.start("creation").check_deadline)
         temporary = Path(tempfile.gettempdir())
-        with create_private_file(temporary) as archive:
+        with create_private_file(temporary, reporter.is_over) as archive:
             write_archive(source, temporary, checked, reporter, on_skip, file=archive)
             self._upload(place, lambda: nullcontext(archive), progress, temporary)
 

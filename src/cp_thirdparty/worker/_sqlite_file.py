@@ -357,7 +357,7 @@ def open_read_only(path: Path, *, is_unfinished_accepted: bool) -> Generator[sql
 
 def _is_unfinished(path: Path) -> bool:
     """Whether SQLite has saved what it changes, as it does where a write-ahead log is not possible."""
-    with suppress(FileNotFoundError), open(side_file(path, "-journal"), "rb") as file:
+    with suppress(FileNotFoundError), side_file(path, "-journal").open("rb") as file:
         return file.read(len(_ROLLBACK)) == _ROLLBACK
     return False
 
