@@ -15,7 +15,8 @@ from moto import mock_aws
 from support.aws_machine import MARKER, Machine, Setup
 from support.scripted_server import Response, ScriptedServer
 
-from cp_thirdparty import Delivery, SecretStr
+from cp_thirdparty import SecretStr
+from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     CredentialsError,
