@@ -61,8 +61,8 @@ class ArtifactStore:
     it renews them by reading the job's details again, so it can be used as long as the job can be read.
 
     Bytes count only when they are S3's, complete, and of one version of the object.  They are compared with each
-    checksum of the full object that S3 reports, if this machine has its algorithm.  A checksum of the checksums of parts
-    is not compared.
+    checksum of the full object that S3 reports, if this machine has its algorithm.  A checksum of the checksums of
+    parts is not compared.
 
     Thread-safe, within one process.  A context manager.
 
