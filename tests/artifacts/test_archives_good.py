@@ -1055,3 +1055,39 @@ def test_an_archive_that_is_there_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"old")
     create_archive(_make(tmp_path / "source"), to=tmp_path / "a.zip")
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out", limits=ArchiveLimits(max_entries=100))
+
+
+def test_a_created_archive_has_a_central_directory_that_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100,000 long names need more memory than an extraction may take, so they are refused before."""
+    source = _make(tmp_path / "source")
+    endings: list[str] = []
+    for longest in range(380, 1000, 40):
+        for module in ("create", "_zip_directory"):
+            monkeypatch.setattr(f"cp_thirdparty.artifacts.{module}.LONGEST_DIRECTORY", longest)
+        try:
+            create_archive(source, to=tmp_path / f"{longest}.zip")
+        except UnsafeArchiveError as error:
+            endings.append(f"{error.rule} ({error.hint})")
+        else:
+            extract_archive(tmp_path / f"{longest}.zip", to=tmp_path / f"{longest}")
+            endings.append("accepted")
+    refused = "a name that is too long (all names together may have about 128 MiB)"
+    assert set(endings) == {refused, "accepted"}
+    assert endings == sorted(endings)
+
+
+def test_a_directory_is_listed_up_to_a_limit(tmp_path: Path) -> None:
+    """A directory may have more names than the memory can hold; as many as the entries may be left out."""
+    (tmp_path / "source").mkdir()
+    for number in range(8):
+        os.mkfifo(tmp_path / "source" / f"{number}")
+    skipped: list[ArtifactError] = []
+    limits = ArchiveLimits(max_entries=4)
+    create_archive(tmp_path / "source", to=tmp_path / "a.zip", limits=limits, on_skip=skipped.append)
+    assert len(skipped) == 8
+    (tmp_path / "source" / "file").touch()
+    with pytest.raises(UnsafeArchiveError, match="too many entries"):
+        create_archive(tmp_path / "source", to=tmp_path / "b.zip", limits=limits, on_skip=skipped.append)
+    assert len(skipped) == 8

@@ -596,7 +596,7 @@ def test_a_directory_of_the_archive_that_is_too_long_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The directory of an archive is read at once, so it is bounded."""
-    monkeypatch.setattr("cp_thirdparty.artifacts._zip_directory._LONGEST_DIRECTORY", 50)
+    monkeypatch.setattr("cp_thirdparty.artifacts._zip_directory.LONGEST_DIRECTORY", 50)
     _refuse(tmp_path, built(_GOOD), "", rules.CENTRAL)
 
 

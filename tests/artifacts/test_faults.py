@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import itertools
 import re
@@ -21,9 +23,10 @@ from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
 from cp_thirdparty.artifacts._bounds import Bounds
-from cp_thirdparty.artifacts._download import Facts
+from cp_thirdparty.artifacts._checksum import find_checksum_fault
 from cp_thirdparty.artifacts._place import Place
 from cp_thirdparty.artifacts._reader import ArtifactReader
+from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ArtifactNotFoundError,
@@ -469,6 +472,131 @@ def test_a_composite_checksum_is_ignored(body: bytes, tmp_path: Path) -> None:
             assert way(opened, tmp_path / "x") == body
 
 
+def _sha1(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha1(body).digest()).decode()
+
+
+_WRONG = _SMALL[:-1] + b"?"
+_NOT_EQUAL = "the bytes do not have the checksum that S3 reports"
+_MALFORMED = "a checksum of the response is malformed"
+_OTHER_TYPE = "not of the type that the response states"
+_REPORTED_BEFORE = f"the object does not have the checksum that S3 has reported before|{_NOT_EQUAL}"
+# Fault -> headers of the response to HEAD, headers of that to GET, and the error that reports it.
+_CHECKSUMS: dict[str, tuple[dict[str, str | None], dict[str, str | None], str]] = {
+    "none with GET": ({}, {"x_amz_checksum_crc32": None}, _NOT_EQUAL),
+    "another algorithm with GET": (
+        {},
+        {"x_amz_checksum_crc32": None, "x_amz_checksum_sha1": _sha1(_WRONG)},
+        _NOT_EQUAL,
+    ),
+    "another one with GET": ({}, {"x_amz_checksum_crc32": crc32(_WRONG)}, _REPORTED_BEFORE),
+    "composite with GET": ({}, {"x_amz_checksum_crc32": f"{crc32(_WRONG)}-2"}, _REPORTED_BEFORE),
+    "the second of two": (
+        {"x_amz_checksum_crc32": crc32(_WRONG), "x_amz_checksum_sha1": _sha1(_SMALL)},
+        {"x_amz_checksum_crc32": crc32(_WRONG)},
+        _NOT_EQUAL,
+    ),
+    "composite of a complete object": (
+        {"x_amz_checksum_crc32": f"{crc32(_SMALL)}-2", "x_amz_checksum_type": "FULL_OBJECT"},
+        {},
+        _OTHER_TYPE,
+    ),
+    "complete of parts": ({"x_amz_checksum_type": "COMPOSITE"}, {}, _OTHER_TYPE),
+    "malformed with HEAD": ({"x_amz_checksum_crc32": "bytes 5-1/9"}, {}, _MALFORMED),
+    # S3 sends no checksum with a range, so only `download` gets two.
+    "sent twice": ({}, {"X_Amz_Checksum_CRC32": crc32(_SMALL)}, f"{_MALFORMED}|{_NOT_EQUAL}"),
+    "malformed with GET": ({}, {"x_amz_checksum_crc32": "bytes 5-1/9"}, _MALFORMED),
+}
+
+
+@pytest.mark.parametrize(("fault", "way"), slow_pairs(_CHECKSUMS, _WAYS))
+def test_wrong_bytes_are_refused_whatever_the_checksum_of_the_response_is(fault: str, way: str, tmp_path: Path) -> None:
+    """Wrong bytes are refused although their response has no checksum, or one that botocore does not compare."""
+    head, get, text = _CHECKSUMS[fault]
+
+    def change(asked: Asked, right: Response) -> Response:
+        if asked.method == "HEAD":
+            return right.with_headers(**head)
+        return _garbled(asked, right).with_headers(**get)
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, change) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match=text) as caught,
+    ):
+        _WAYS[way](opened, tmp_path / "MyApp")
+    assert caught.value.is_retry_safe is True
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_bytes_are_refused_by_a_checksum_that_only_the_response_to_get_has(tmp_path: Path) -> None:
+    """A download compares the bytes with the checksum that comes with them, too."""
+
+    def change(asked: Asked, right: Response) -> Response:
+        return right.with_headers(x_amz_checksum_crc32=None) if asked.method == "HEAD" else _garbled(asked, right)
+
+    with (
+        ScriptedS3({_PATH: _SMALL}, change) as s3,
+        _opened(s3) as opened,
+        pytest.raises(ArtifactTransferError, match=_NOT_EQUAL),
+    ):
+        opened.download("MyApp", to=tmp_path / "MyApp")
+
+
+_MALFORMED_VALUES = (
+    "",
+    "x",
+    "-1",
+    "AAAA==",
+    "AAA=",
+    "AAAAAB==",
+    "AAAAAA==-0",
+    "AAAAAA==-1-2",
+    "AAAAAA==,AAAAAA==",
+    "\xff",
+)
+
+
+@pytest.mark.parametrize("value", _MALFORMED_VALUES)
+def test_a_checksum_has_the_form_that_s3_gives_it(value: str) -> None:
+    """A checksum is Base64 of as many bytes as its algorithm has, and the number of parts if it is one of parts."""
+    checksums = {"x-amz-checksum-crc32": value, "x-amz-checksum-sha1": _sha1(b"")}
+    assert find_checksum_fault(checksums, None, is_complete=False) == _MALFORMED
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_response_with_a_malformed_checksum_is_asked_for_again(method: str, tmp_path: Path) -> None:
+    """A checksum that was damaged on its way costs one more request."""
+
+    def damaged(_: Asked, right: Response) -> Response:
+        return right.with_headers(x_amz_checksum_crc32="bytes 5-1/9")
+
+    for way in _WAYS.values():
+        with ScriptedS3({_PATH: _SMALL}, _on(method, damaged, times=1)) as s3, _opened(s3) as opened:
+            assert way(opened, tmp_path / "MyApp") == _SMALL
+            assert [asked.method for asked in s3.asked].count(method) == 2
+
+
+@pytest.mark.parametrize("body", [b"", _SMALL])
+def test_an_empty_object_is_not_only_reported_by_head(body: bytes, tmp_path: Path) -> None:
+    """Some proxies send a response to HEAD with the length 0, and an object may have no checksum."""
+
+    def empty(_: Asked, right: Response) -> Response:
+        return right.with_headers(content_length="0", x_amz_checksum_crc32=None)
+
+    ways: dict[str, Callable[[ArtifactStore, Path], bytes]] = {
+        **_WAYS,
+        "size": lambda opened, _: bytes(opened.size("MyApp")),
+    }
+    for way in ways.values():
+        with ScriptedS3({_PATH: body}, _on("HEAD", empty)) as s3, _opened(s3) as opened:
+            if not body:
+                assert way(opened, tmp_path / "MyApp") == b""
+                continue
+            with pytest.raises(ArtifactTransferError, match="the object does not have the size that S3 has reported"):
+                way(opened, tmp_path / "x")
+
+
 def test_a_stream_resumes_after_a_dropped_connection() -> None:
     """After a dropped connection only the rest is asked for, of the same version of the object."""
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
@@ -488,9 +616,9 @@ def test_a_silent_stream_is_not_the_end() -> None:
 
     place = Place("input", "MyApp", _BUCKET, "MyApp", "job-1", "aws")
     call = Bounds(deadline=None, clock=time.time, is_cancelled=lambda: False).start()
-    assert ArtifactReader(Silent(), place, Facts(5, "etag", None), call).read() == b"bytes"
+    assert ArtifactReader(Silent(), place, Facts(5, "etag", {}), call).read() == b"bytes"
     with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
-        ArtifactReader(Silent(), place, Facts(5, "etag", None), call).read()
+        ArtifactReader(Silent(), place, Facts(5, "etag", {}), call).read()
 
 
 def test_a_truncated_range_is_requested_again_and_uncounted(tmp_path: Path) -> None:

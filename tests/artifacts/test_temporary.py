@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import itertools
 import os
 import stat
 import subprocess
@@ -20,8 +21,8 @@ from support.zip_records import LINK, Record, built
 
 from cp_thirdparty.artifacts import create_archive, extract_archive
 from cp_thirdparty.artifacts._open_directory import OpenDirectory
-from cp_thirdparty.artifacts._temporary import PrivateDirectory, sweep
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError
+from cp_thirdparty.artifacts._temporary import PrivateDirectory, SweepResult, sweep
+from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, ArtifactTransferError
 
 _NOBODY = 65534
 _EXCHANGED = r"^another user has exchanged a file or directory in '.*/parent'$"
@@ -50,9 +51,13 @@ def _exchange(parent: Path) -> None:
     found.symlink_to(parent.parent / "elsewhere")
 
 
-_WAYS: dict[str, Callable[[Path, Callable[[int], object]], object]] = {
-    "extract": lambda parent, progress: extract_archive(parent.parent / "a.zip", to=parent / "out", progress=progress),
-    "create": lambda parent, progress: create_archive(parent.parent / "source", to=parent / "out", progress=progress),
+_WAYS: dict[str, Callable[..., object]] = {
+    "extract": lambda parent, progress, **bounds: extract_archive(
+        parent.parent / "a.zip", to=parent / "out", progress=progress, **bounds
+    ),
+    "create": lambda parent, progress, **bounds: create_archive(
+        parent.parent / "source", to=parent / "out", progress=progress, **bounds
+    ),
 }
 
 
@@ -493,8 +498,43 @@ def test_a_sweep_that_is_late_leaves_the_rest(tmp_path: Path) -> None:
     """The start of a worker does not wait for a leftover of any size."""
     (tmp_path / _NAME / "d").mkdir(parents=True)
     (tmp_path / _NAME / _MARKER).touch()
-    assert sweep(tmp_path, seconds=0).kept == ((_NAME, "it took too long"),)
+    assert sweep(tmp_path, seconds=0) == SweepResult((), ())
+    with pytest.MonkeyPatch.context() as patch:
+        _count_looks_at_the_clock(patch)
+        assert sweep(tmp_path, seconds=2) == SweepResult((), ((_NAME, "it took too long"),))
     assert sweep(tmp_path).removed == (_NAME,)
+
+
+def _count_looks_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second passes between two looks at the clock."""
+    times = itertools.count()
+    monkeypatch.setattr("cp_thirdparty.artifacts._temporary.time", SimpleNamespace(monotonic=lambda: next(times)))
+
+
+def test_a_sweep_looks_at_a_limited_number_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other users may have put any number of files into the directory for temporary files."""
+    seen: list[int] = []
+
+    def endless(_: OpenDirectory) -> Generator[str]:
+        for number in itertools.count():
+            seen.append(number)
+            yield f"other-{number}"
+
+    monkeypatch.setattr(OpenDirectory, "names", endless)
+    _count_looks_at_the_clock(monkeypatch)
+    assert sweep(tmp_path, seconds=100) == SweepResult((), ())
+    assert len(seen) == 100
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_sweep_ends_with_the_job(parent: Path, way: str) -> None:
+    """What a killed process has left is not removed in the time of a job that is over."""
+    (parent / _NAME).mkdir()
+    with pytest.raises(ArtifactTransferError, match="because the job was cancelled"):
+        _WAYS[way](parent, None, is_cancelled=lambda: True)
+    assert [path.name for path in parent.iterdir()] == [_NAME]
+    _WAYS[way](parent, None)
+    assert [path.name for path in parent.iterdir()] == ["out"]
 
 
 def _race(monkeypatch: pytest.MonkeyPatch, function: str, tmp_path: Path, times: int) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import http.client
 import io
 import json
 import random
 import re
-import shutil
 import socket
 import socketserver
 import threading
@@ -19,10 +20,17 @@ from typing import Any, cast
 from botocore.config import Config
 from botocore.session import Session
 from support import artifact_jobs
-from support.scripted_s3 import Asked, Response, ScriptedS3, failed
+from support.scripted_s3 import Asked, Response, ScriptedS3, crc32, failed
 from support.worker_service import ACTION_TYPE, CLIENT_ID
 
-from cp_thirdparty import ArtifactCredentials, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
+from cp_thirdparty import (
+    ArtifactCredentials,
+    ArtifactStore,
+    FailureDetails,
+    FailureType,
+    SecretStr,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.testing import LocalCodePipeline
 from long.fuzz_checks import MARKER, Case, Hidden, ending_of, junk, mutate_bytes, mutate_document
 from long.fuzz_documents import DETAILS
@@ -185,7 +193,14 @@ def codepipeline_responses(_directory: Path) -> Generator[Case]:
             yield case
 
 
-_OBJECT = b"content of an artifact\n" * 100
+# One that comes at once, and one that comes in two ranges.
+_OBJECTS = {"in": b"content of an artifact\n" * 100, "large": b"content of an artifact\n" * 400_000}
+_CHECKSUM = "x-amz-checksum-crc32"
+# Values of a header; botocore compares no checksum with a hyphen.
+_ODD_HEADERS = (
+    *("", "x", "\x7f", "bytes 0-1/2", "bytes 5-1/9", '"other"', "AAAA==", "-1", "AAAAAA==-2", "9" * 40, "x" * 5_000),
+    *("COMPOSITE", "FULL_OBJECT"),
+)
 _CREDENTIALS = ArtifactCredentials(
     access_key_id=f"{MARKER}-id", secret_access_key=f"{MARKER}-secret", session_token=f"{MARKER}-session"
 )
@@ -196,16 +211,20 @@ def s3_responses(directory: Path) -> Generator[Case]:
     """Open the cases: a response of S3 for each request of an upload or a download."""
     current, lock = Hidden(None), threading.Lock()
     bucket = "example-bucket"
-    inputs = [artifact_jobs.artifact("in", "in", bucket=bucket)]
+    inputs = [artifact_jobs.artifact(name, name, bucket=bucket) for name in _OBJECTS]
     outputs = [artifact_jobs.artifact("out", "out", bucket=bucket)]
     source, target = directory / "source", directory / "target"
-    source.write_bytes(_OBJECT)
+    source.write_bytes(_OBJECTS["in"])
+    announced = Hidden(None)  # the checksum in the newest response to HEAD, as the library reads it
 
-    with ScriptedS3({f"/{bucket}/in": _OBJECT}) as s3:
+    with ScriptedS3({f"/{bucket}/{name}": content for name, content in _OBJECTS.items()}) as s3:
 
         def respond(head: bytes, body: bytes) -> bytes:
             with lock:  # the threads of one transfer share the random numbers
-                return _s3_response(current.value, s3, head, body)
+                response = _s3_response(current.value, s3, head, body)
+                if head.startswith(b"HEAD "):
+                    announced.value = _read_checksum(response)
+                return response
 
         with (
             _raw_server(respond) as endpoint_url,
@@ -213,18 +232,22 @@ def s3_responses(directory: Path) -> Generator[Case]:
                 _CREDENTIALS, endpoint_url, inputs=inputs, outputs=outputs, options={"config": _ONCE}
             ) as store,
         ):
-            calls: list[Callable[[], object]] = [
-                lambda: store.download("in", to=target),
-                lambda: store.upload("out", source),
-                lambda: _read(store),
+            calls: list[Callable[[str], object]] = [
+                lambda name: store.download(name, to=target),
+                lambda _: store.upload("out", source),
+                lambda name: target.write_bytes(_read(store, name)),
             ]
 
             def case(chance: random.Random) -> str:
                 current.value = chance
-                ending = ending_of(chance.choice(calls), is_peer_shown=True)
+                name = "large" if _rare(chance) else "in"
+                ending = ending_of(functools.partial(chance.choice(calls), name), is_peer_shown=True)
                 if target.exists():
-                    assert target.read_bytes() == _OBJECT  # the checksum or the length detects any other content
+                    content, checksum = target.read_bytes(), crc32(_OBJECTS[name])
                     target.unlink()
+                    # Without a checksum, other bytes of the same length are accepted.
+                    assert len(content) == len(_OBJECTS[name])
+                    assert content == _OBJECTS[name] or announced.value != [checksum], announced.value
                 assert [path.name for path in directory.iterdir()] == ["source"]
                 return ending
 
@@ -232,9 +255,18 @@ def s3_responses(directory: Path) -> Generator[Case]:
     source.unlink()
 
 
-def _read(store: Any) -> None:
-    with store.open("in") as stream:
-        shutil.copyfileobj(stream, io.BytesIO())
+def _read(store: ArtifactStore, name: str) -> bytes:
+    with store.open(name) as stream:
+        return stream.read()
+
+
+def _read_checksum(response: bytes) -> list[str]:
+    stream = io.BytesIO(response)
+    stream.readline()
+    try:
+        return http.client.parse_headers(stream).get_all(_CHECKSUM, [])
+    except http.client.HTTPException:
+        return []
 
 
 def _s3_response(chance: random.Random, s3: ScriptedS3, head: bytes, body: bytes) -> bytes:
@@ -259,8 +291,7 @@ def _s3_response(chance: random.Random, s3: ScriptedS3, head: bytes, body: bytes
 def _with_odd_header(chance: random.Random, answer: Response) -> dict[str, str]:
     headers = {"x-amz-request-id": "request-1", **answer.headers}
     if chance.random() < 0.2:
-        odd = ("", "x", "\x7f", "bytes 0-1/2", "bytes 5-1/9", '"other"', "AAAA==", "-1", "9" * 40, "x" * 5_000)
-        headers[chance.choice(list(headers))] = chance.choice(odd)
+        headers[chance.choice([*headers, _CHECKSUM, "x-amz-checksum-type"])] = chance.choice(_ODD_HEADERS)
     return headers
 
 

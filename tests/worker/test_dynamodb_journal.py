@@ -18,9 +18,11 @@ from typing import Any
 import attrs
 import pytest
 import yaml
+from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
-from support.dynamodb import Fleet, moto_client
+from support.dynamodb import Fleet, create_client, moto_client
 from support.journals import OTHER_SCOPE, SCOPE
+from support.scripted_server import Response, ScriptedServer, ok
 from support.worker_service import (
     ACTION_TYPE,
     CLIENT_ID,
@@ -245,6 +247,35 @@ def test_the_default_timer_goes_on() -> None:
 
 
 # --- requests that fail
+
+
+_NO_ID = "a response without a request id is not from DynamoDB"
+# Response, and the reasons why a write and a read of it fail; no reason for a write that is accepted.
+_FOREIGN_RESPONSES = {
+    "page": (Response(body=b"<html>log in</html>", headers={}), _NO_ID, _NO_ID),
+    "empty": (Response(body=b"{}", headers={}), _NO_ID, _NO_ID),
+    "list": (Response(body=b"[]"), "AttributeError", "AttributeError"),
+    "bytes": (Response(body=b"\xff\xfe"), "UnicodeDecodeError", "UnicodeDecodeError"),
+    "no items": (ok({}), None, "KeyError"),
+    "no number": (ok({"Items": [{"a": {"N": "x"}}]}), None, "ValueError"),
+}
+
+
+@pytest.mark.parametrize("way", _FOREIGN_RESPONSES)
+def test_a_response_that_is_not_from_dynamodb_is_a_journal_error(way: str) -> None:
+    """Botocore takes the page of a proxy for a success without content; the job would run without a record."""
+    response, written, read = _FOREIGN_RESPONSES[way]
+    with ScriptedServer(lambda _: response) as server:
+        settings = Config(retries={"total_max_attempts": 1})
+        client = create_client(endpoint_url=server.endpoint_url, config=settings)
+        journal = DynamoDBJournal("jobs", client=client)
+        if written is not None:
+            with pytest.raises(JournalError, match=f"table jobs cannot be written: {written}"):
+                journal.claim(_job(), SCOPE)
+        for call in (lambda: [*journal.jobs()], lambda: journal.end("job-1")):
+            with pytest.raises(JournalError, match=f"table jobs cannot be read: {read}"):
+                call()
+        journal._lease.stop()
 
 
 @pytest.mark.parametrize(

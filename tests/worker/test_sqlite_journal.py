@@ -1060,6 +1060,27 @@ def test_reading_a_copy_creates_nothing_beside_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["j.db", "j.db-wal"]
 
 
+def test_a_change_that_was_not_finished_is_not_read(tmp_path: Path) -> None:
+    """Where a write-ahead log is not possible, a killed process leaves a part of its change in the file."""
+    path, copy = tmp_path / "j.db", tmp_path / "copy" / "j.db"
+    copy.parent.mkdir()
+    with closing(SqliteJournal(path)) as journal:
+        journal.claim(_JOB, SCOPE)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA cache_size = 1", "BEGIN"):
+            connection.execute(statement)
+        connection.execute("UPDATE entries SET job_id = 'other', outcome = hex(zeroblob(100000))")
+        for name in ("j.db", "j.db-journal"):
+            shutil.copy(tmp_path / name, copy.with_name(name))
+    before = {file.name: file.read_bytes() for file in copy.parent.iterdir()}
+    assert sorted(before) == ["j.db", "j.db-journal"]
+    with pytest.raises(JournalError, match="the journal cannot be read: a change of it is not finished; if no worker"):
+        list(read_journal(copy))
+    assert {file.name: file.read_bytes() for file in copy.parent.iterdir()} == before
+    SqliteJournal(copy).close()
+    assert [each.job for each in read_journal(copy) if not isinstance(each, SetAside)] == [_JOB]
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
 def test_only_regular_files_are_read(tmp_path: Path, suffix: str) -> None:
     """A pipe would block, and a device would fill the memory or the disk."""

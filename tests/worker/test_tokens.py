@@ -16,7 +16,14 @@ from support.aws_machine import MARKER, Machine, Setup
 from support.scripted_server import Response, ScriptedServer
 
 from cp_thirdparty import SecretStr
-from cp_thirdparty.exceptions import AccessDeniedError, CredentialsError, ThirdPartyError, TransportError
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    CredentialsError,
+    ThirdPartyError,
+    TransportError,
+    UntrustedResponseError,
+)
 from cp_thirdparty.worker import EnvironmentTokens, RefreshingTokens, SecretsManagerTokens
 
 _MARKER = "xMARKERx-token"
@@ -150,6 +157,27 @@ def test_a_refusal_is_a_typed_error(answer: Response, kind: type[ThirdPartyError
     assert caught.value.__cause__ is caught.value.__context__ is None
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "xMARKERx-secret" not in shown
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(body=b"<html>log in</html>", headers={}),
+        Response(body=b'{"SecretString": "xMARKERx'),
+        Response(body=b'{"SecretString": 3}'),
+    ],
+    ids=["page", "truncated", "number"],
+)
+def test_a_response_without_a_secret_is_not_a_missing_secret(response: Response) -> None:
+    """Botocore takes the page of a proxy for a success without content; the next look-up asks again."""
+    with ScriptedServer(lambda _: response) as server:
+        tokens = SecretsManagerTokens("", endpoint_url=server.endpoint_url)
+        for attempt in (1, 2):
+            with pytest.raises(UntrustedResponseError, match="the response has no secret") as caught:
+                tokens("client-1")
+            assert (caught.value.is_retry_safe, caught.value.delivery) == (True, Delivery.RESPONDED)
+            assert caught.value.request_id == response.headers.get("x-amzn-RequestId")
+            assert len(server.asked) == attempt
 
 
 def test_no_response_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:

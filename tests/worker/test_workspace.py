@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,29 @@ def test_links_are_not_followed(workspace: Workspace) -> None:
     outside.remove()
 
 
+def test_a_link_in_place_of_a_directory_is_not_followed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that the handler has left may exchange them at any moment; the place outside keeps its mode."""
+    outside = Workspace()
+    outside.path.chmod(0o555)
+    (workspace.path / "folder").mkdir()
+    chmod = os.chmod
+
+    def exchange(name: str, mode: int, **settings: Any) -> None:
+        if name == "folder":
+            (folder,) = workspace.path.parent.glob("*/folder")
+            folder.rmdir()
+            folder.symlink_to(outside.path)
+        chmod(name, mode, **settings)
+
+    monkeypatch.setattr("os.chmod", exchange)
+    assert workspace.remove() == "NotADirectoryError"
+    monkeypatch.undo()
+    assert outside.path.stat().st_mode & 0o777 == 0o555
+    assert [path.is_symlink() for path in workspace.path.parent.rglob("[!.]*")] == [True]
+    shutil.rmtree(workspace.path.parent)
+    outside.remove()
+
+
 def test_what_cannot_be_removed_is_left_and_reported(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the system keeps does not keep the others."""
     _make_wide(workspace.path)
@@ -148,8 +172,7 @@ def test_a_removal_has_an_end(workspace: Workspace, monkeypatch: pytest.MonkeyPa
         (workspace.path / f"{number}").touch()
     times = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    for module in ("_open_directory", "_temporary"):
-        monkeypatch.setattr(f"cp_thirdparty.artifacts.{module}.time", clock)
+    monkeypatch.setattr("cp_thirdparty.artifacts._temporary.time", clock)
     assert workspace._outer.close(seconds=seconds) == "it took too long"
     monkeypatch.undo()
     left = [path for path in workspace.path.parent.rglob("[!.]*") if path.is_file()]

@@ -112,6 +112,12 @@ def note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
     call.request_id = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
 
 
+def foreign_response_error(fault: str, call: Call, metadata: Mapping[str, Any]) -> UntrustedResponseError:
+    """Return the error for a response to another operation than CodePipeline's that does not come from its service."""
+    note_stub(call, metadata)
+    return UntrustedResponseError(fault, **facts_of(call, Failure.UNTRUSTED))
+
+
 def unchecked_error(call: Call) -> UntrustedResponseError:
     """Return the error for a request of which nothing was observed: it may have arrived, and more than once."""
     facts = facts_of(call, Failure.UNTRUSTED)

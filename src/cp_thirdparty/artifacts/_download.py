@@ -4,37 +4,21 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, cast
 
-import attrs
 from botocore.exceptions import ClientError
 
-from cp_thirdparty.artifacts._checksum import Checksum, checksum_of
+from cp_thirdparty.artifacts._checksum import Comparison, read_checksums
 from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.artifacts._s3 import close_responses, pin_object
-from cp_thirdparty.artifacts._transfer import PART_BYTES, Reporter, transfers
+from cp_thirdparty.artifacts._transfer import Reporter, transfers
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
-__all__ = ["Facts", "facts_of", "fetch"]
-
-
-@attrs.frozen
-class Facts:
-    """
-    What S3 has reported about an object before it is read.
-
-    Attributes:
-        size: Its bytes.
-        etag: It changes with each version.
-        checksum: The checksum of all its bytes, if S3 sends one that can be computed here.
-    """
-
-    size: int
-    etag: str
-    checksum: Checksum | None
+__all__ = ["facts_of", "fetch"]
 
 
 def facts_of(s3: Any, place: Place) -> Facts:
-    """Request size, ETag and checksum of an object from S3."""
+    """Request size, ETag and checksums of an object from S3."""
     try:
         response = s3.head_object(Bucket=place.bucket, Key=place.key, ChecksumMode="ENABLED")
     except ClientError as failure:
@@ -42,7 +26,12 @@ def facts_of(s3: Any, place: Place) -> Facts:
             # The response to HEAD has no body.  That to GET states whether S3 or KMS has denied it.
             s3.get_object(Bucket=place.bucket, Key=place.key, Range="bytes=0-0")["Body"].close()
         raise
-    return Facts(size=response["ContentLength"], etag=response["ETag"], checksum=checksum_of(response))
+    checksums = read_checksums(response["ResponseMetadata"]["HTTPHeaders"])
+    facts = Facts(size=response["ContentLength"], etag=response["ETag"], checksums=checksums)
+    if facts.size == 0:  # some proxies send this for every HEAD, and a stream of no bytes needs no other request
+        with pin_object(facts):
+            s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].close()
+    return facts
 
 
 def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
@@ -60,7 +49,7 @@ def fetch(s3: Any, place: Place, file: BinaryIO, reporter: Reporter, *, max_byte
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
     check_space(file, facts.size)
-    with pin_object(facts.etag, facts.size), close_responses(), transfers(s3) as manager:
+    with pin_object(facts), close_responses(), transfers(s3) as manager:
         future = manager.download(
             *(place.bucket, place.key, file),
             extra_args={"ChecksumMode": "ENABLED"},
@@ -84,13 +73,13 @@ class _KnownSize:
 
 
 def _check(file: BinaryIO, place: Place, facts: Facts) -> None:
-    # For a range S3 sends no checksum; botocore has looked at that of a smaller object, read at once.
-    if facts.checksum is None or facts.size < PART_BYTES:
+    # S3 sends no checksum with a range.  With a complete object, botocore compares only what it can.
+    comparison = Comparison(facts.checksums)
+    if not comparison.is_possible:
         return
-    running = facts.checksum.start()
     buffer = bytearray(1 << 20)
     file.seek(0)
     while count := cast("Any", file).readinto(buffer):
-        running.update(memoryview(buffer)[:count])
-    if not facts.checksum.is_met_by(running):
+        comparison.update(memoryview(buffer)[:count])
+    if not comparison.is_equal():
         raise ArtifactTransferError(f"{place}: the bytes do not have the checksum that S3 reports", is_retry_safe=True)

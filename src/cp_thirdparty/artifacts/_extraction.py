@@ -67,7 +67,7 @@ class Extraction:
         return None
 
     def _extract(self, file: BinaryIO) -> None:
-        with Staging(self._target) as staging:
+        with Staging(self._target, self._reporter.is_over) as staging:
             tree = Tree(self._limits, is_folding=staging.folds_case())
             check_space(self._target.parent, self._check(file, tree))
             self._write(file, tree, staging)

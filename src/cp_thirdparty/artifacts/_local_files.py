@@ -122,24 +122,28 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 @contextmanager
-def create_private_file(parent: Path) -> Generator[BinaryIO]:
+def create_private_file(parent: Path, is_over: Callable[[], bool]) -> Generator[BinaryIO]:
     """
     Create a private temporary file, open for reading and writing, and remove it at the end.
+
+    Args:
+        parent: The directory in which it is created.
+        is_over: As for `PrivateDirectory`.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: It cannot be created.
     """
     with ExitStack() as stack:
-        file = _create_file(stack, parent)
+        file = _create_file(stack, parent, is_over)
         if isinstance(file, ArtifactFileError):
             raise file
         stack.callback(_close, file)
         yield file
 
 
-def _create_file(stack: ExitStack, parent: Path) -> BinaryIO | ArtifactFileError:
+def _create_file(stack: ExitStack, parent: Path, is_over: Callable[[], bool]) -> BinaryIO | ArtifactFileError:
     try:
-        return stack.enter_context(PrivateDirectory(parent)).create_file(_TEMPORARY)
+        return stack.enter_context(PrivateDirectory(parent, is_over=is_over)).create_file(_TEMPORARY)
     except OSError as failure:
         return file_error(failure, parent)
 

@@ -91,7 +91,7 @@ class S3Objects:
 
 def download(objects: Objects, place: Place, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
     """Write an object to a file, which appears when it is complete."""
-    with PrivateDirectory(to.parent) as private:
+    with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
         with private.create_file(_OBJECT) as file:
             objects.fetch(place, file, reporter, max_bytes=max_bytes)
         private.publish(_OBJECT, to.name)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +56,7 @@ class OpenDirectory:
             return OpenDirectory(f"{self.path}{name}/", None)
         return OpenDirectory("", os.open(name, _DIRECTORY, dir_fd=self.descriptor))
 
-    def names(self) -> Iterator[str]:
+    def names(self) -> Generator[str]:
         """Return the names in it."""
         if self.descriptor is None:  # pragma: no cover - only Windows
             with os.scandir(self.path) as entries:
@@ -96,7 +95,9 @@ class OpenDirectory:
             os.close(self.descriptor)
 
 
-def remove_tree(parent: OpenDirectory, name: str, opened: OpenDirectory, *, last: str, ends_at: float) -> str:
+def remove_tree(
+    parent: OpenDirectory, name: str, opened: OpenDirectory, *, last: str, is_over: Callable[[], bool]
+) -> str:
     """
     Remove a directory with its content, and return what prevented that; empty if nothing is left.
 
@@ -107,12 +108,12 @@ def remove_tree(parent: OpenDirectory, name: str, opened: OpenDirectory, *, last
         name: Its name there.
         opened: The directory itself.  If the name leads to another one now, that one stays.
         last: The file in it that is removed when nothing else is left.
-        ends_at: The time on the monotonic clock at which the rest is left.
+        is_over: Returns whether the rest is left.
     """
     if opened.descriptor is None:  # pragma: no cover - only Windows
         shutil.rmtree(opened.path, ignore_errors=True)
         return ""
-    removal = _Removal(opened.descriptor, last, ends_at)
+    removal = _Removal(opened.descriptor, last, is_over)
     removal.run()
     try:
         if not removal.problem:  # otherwise a later removal goes on
@@ -134,11 +135,11 @@ class _Removal:
     a limit.
     """
 
-    def __init__(self, root: int, last: str, ends_at: float) -> None:
+    def __init__(self, root: int, last: str, is_over: Callable[[], bool]) -> None:
         self.problem = ""
         self._root = root
         self._last = last
-        self._ends_at = ends_at
+        self._is_over = is_over
         self._waiting: list[str] = []
 
     def run(self) -> None:
@@ -174,8 +175,9 @@ class _Removal:
             os.unlink(entry.name, dir_fd=folder)
             return
         # The system writes the entry ".." of a directory that it moves.
-        with suppress(PermissionError):  # by a file system without modes
-            os.chmod(entry.name, PRIVATE, dir_fd=folder)
+        # PermissionError: its file system has no modes.  The others: another program has put a link in its place.
+        with suppress(PermissionError, NotImplementedError, ValueError):
+            os.chmod(entry.name, PRIVATE, dir_fd=folder, follow_symlinks=False)
         moved = secrets.token_hex(16)
         os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._root)
         self._waiting.append(moved)
@@ -187,7 +189,7 @@ class _Removal:
             self.note(failure)
 
     def _is_late(self) -> bool:
-        is_late = time.monotonic() >= self._ends_at
+        is_late = self._is_over()
         if is_late:
             self.problem = self.problem or "it took too long"
         return is_late

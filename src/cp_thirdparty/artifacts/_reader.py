@@ -10,9 +10,11 @@ from typing import Any, Final
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 from cp_thirdparty.artifacts._bounds import TransferCall
-from cp_thirdparty.artifacts._download import Facts, facts_of
+from cp_thirdparty.artifacts._checksum import Comparison
+from cp_thirdparty.artifacts._download import facts_of
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.artifacts._s3 import pin_object
 from cp_thirdparty.exceptions import ArtifactTransferError
 
@@ -41,7 +43,7 @@ class ArtifactReader(io.RawIOBase):
         self._call = call
         self._position = 0
         self._body: Any = None
-        self._running: Any = None if facts.checksum is None else facts.checksum.start()
+        self._comparison = Comparison(facts.checksums)
 
     @classmethod
     def create(cls, s3: Any, place: Place, call: TransferCall) -> ArtifactReader:
@@ -74,8 +76,7 @@ class ArtifactReader(io.RawIOBase):
         data = self._read_some(len(view))
         view[: len(data)] = data
         self._position += len(data)
-        if self._running is not None:
-            self._running.update(data)
+        self._comparison.update(data)
         return len(data)
 
     def _read_some(self, most: int) -> bytes:
@@ -90,7 +91,7 @@ class ArtifactReader(io.RawIOBase):
         raise ArtifactTransferError(f"{self._place}: the connection was closed before the end", is_retry_safe=True)
 
     def _ask(self) -> Any:
-        with pin_object(self._facts.etag, self._facts.size):
+        with pin_object(self._facts):
             response = self._s3.get_object(
                 Bucket=self._place.bucket, Key=self._place.key, Range=f"bytes={self._position}-"
             )
@@ -98,8 +99,7 @@ class ArtifactReader(io.RawIOBase):
 
     def _end(self) -> int:
         self._release()
-        checksum = self._facts.checksum
-        if checksum is not None and not checksum.is_met_by(self._running):
+        if not self._comparison.is_equal():
             raise ArtifactTransferError(
                 f"{self._place}: the bytes do not have the checksum that S3 reports", is_retry_safe=True
             )

@@ -2,7 +2,7 @@
 Validate the responses of S3.
 
 Botocore hands on a page of a proxy as the bytes of an object, reads a body without a length to whatever end it has, and
-does not look whether a range, an ETag or an encryption is the one that was asked for.
+does not look whether a range, an ETag, a checksum or an encryption is the one that was asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["ResponseRefusedError", "find_fault"]
+import attrs
+
+from cp_thirdparty.artifacts._checksum import find_checksum_fault
+
+__all__ = ["Facts", "ResponseRefusedError", "find_fault"]
 
 _OK: Final = 200
 _PARTIAL: Final = 206
@@ -26,6 +30,22 @@ _ENCRYPTING: Final = frozenset({"PutObject", "UploadPart"})
 _OTHER_SIZE: Final = "the object does not have the size that S3 has reported before"
 
 
+@attrs.frozen
+class Facts:
+    """
+    What S3 has reported about an object before it is read.
+
+    Attributes:
+        size: Its bytes.
+        etag: It changes with each version.
+        checksums: Its checksums by algorithm, as S3 has sent them.
+    """
+
+    size: int
+    etag: str
+    checksums: Mapping[str, str]
+
+
 class ResponseRefusedError(Exception):
     """A response is not accepted; the message has the reason and nothing of the response."""
 
@@ -37,7 +57,7 @@ def find_fault(
     parsed: Mapping[str, Any],
     key_id: str | None,
     *,
-    size: int | None,
+    facts: Facts | None,
     is_request_id_required: bool,
 ) -> str | None:
     """
@@ -49,14 +69,14 @@ def find_fault(
         asked: The headers of the request.
         parsed: What botocore has read from the response.
         key_id: The encryption key of the job, if it has one.
-        size: How many bytes the object must have that is being read; ``None`` if that is not known.
+        facts: What S3 has reported about the object that is being read; ``None`` if it has not yet.
         is_request_id_required: Whether a response without a request id counts as one that S3 did not send.
     """
     headers: Mapping[str, str] = parsed["ResponseMetadata"]["HTTPHeaders"]
     if is_request_id_required and not headers.get("x-amz-request-id"):
         return "a response without a request id is not from S3"
     if operation_name in ("GetObject", "HeadObject"):
-        return _download_fault(status, asked, headers, size)
+        return _download_fault(status, asked, headers, facts)
     if operation_name in ("PutObject", "UploadPart", "CompleteMultipartUpload") and not parsed.get("ETag"):
         return "S3 did not return the ETag of the stored object"
     if operation_name in _ENCRYPTING:
@@ -64,7 +84,9 @@ def find_fault(
     return None
 
 
-def _download_fault(status: int, asked: Mapping[str, Any], headers: Mapping[str, str], size: int | None) -> str | None:
+def _download_fault(
+    status: int, asked: Mapping[str, Any], headers: Mapping[str, str], facts: Facts | None
+) -> str | None:
     length = headers.get("content-length", "")
     if not _LENGTH.fullmatch(length):
         return "a response without a length cannot be checked"
@@ -73,20 +95,23 @@ def _download_fault(status: int, asked: Mapping[str, Any], headers: Mapping[str,
         return "the response is not about the requested object"
     span = _RANGE.fullmatch(asked.get("Range", ""))
     if span is not None:
-        return _range_fault(status, span, headers, size)
-    if status != _OK:
-        return "S3 sent a part of the object instead of all of it"
-    return None if size in (None, int(length)) else _OTHER_SIZE
+        fault = _range_fault(status, span, headers, facts)
+    elif status != _OK:
+        fault = "S3 sent a part of the object instead of all of it"
+    else:
+        fault = None if facts is None or facts.size == int(length) else _OTHER_SIZE
+    reported = None if facts is None else facts.checksums
+    return fault or find_checksum_fault(headers, reported, is_complete=span is None)
 
 
-def _range_fault(status: int, span: re.Match[str], headers: Mapping[str, str], size: int | None) -> str | None:
+def _range_fault(status: int, span: re.Match[str], headers: Mapping[str, str], facts: Facts | None) -> str | None:
     sent = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     begin, end, total = (-1, -1, -1) if sent is None else (int(part) for part in sent.groups())
     last = min(int(span[2] or total), total - 1)
     length = int(headers["content-length"])
     if status != _PARTIAL or sent is None or (begin, end, length) != (int(span[1]), last, last - begin + 1):
         return "S3 did not send the requested part of the object"
-    return None if size in (None, total) else _OTHER_SIZE
+    return None if facts is None or facts.size == total else _OTHER_SIZE
 
 
 def _encryption_fault(headers: Mapping[str, str], key_id: str | None) -> str | None:

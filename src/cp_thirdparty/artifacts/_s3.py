@@ -25,7 +25,7 @@ from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
-from cp_thirdparty.artifacts._responses import ResponseRefusedError, find_fault
+from cp_thirdparty.artifacts._responses import Facts, ResponseRefusedError, find_fault
 
 __all__ = ["close_responses", "create_s3", "pin_object"]
 
@@ -43,8 +43,8 @@ _PRECONDITION_FAILED: Final = 412
 # How often a request is resent whose response is not accepted, as often as botocore's standard mode asks.
 _ATTEMPTS: Final = 3
 
-# The ETag and the size of the object that is being read: each request for a part of it accepts no other.
-_PINNED: ContextVar[tuple[str, int] | None] = ContextVar("cp_thirdparty_pinned", default=None)
+# The object that is being read: each request for a part of it accepts no other.
+_PINNED: ContextVar[Facts | None] = ContextVar("cp_thirdparty_pinned", default=None)
 
 
 # For s3transfer's ten threads, with some left for `open()`.
@@ -52,9 +52,9 @@ _CONNECTIONS: Final = 16
 
 
 @contextmanager
-def pin_object(etag: str, size: int) -> Generator[None]:
-    """Read only the object that has this ETag and this many bytes."""
-    token = _PINNED.set((etag, size))
+def pin_object(facts: Facts) -> Generator[None]:
+    """Read only the object about which S3 has reported this."""
+    token = _PINNED.set(facts)
     try:
         yield
     finally:
@@ -215,7 +215,7 @@ class _Handlers:
             params["ExpectedBucketOwner"] = self._owner
         pin = _PINNED.get()
         if pin is not None and model.name == "GetObject":
-            params["IfMatch"] = pin[0]
+            params["IfMatch"] = pin.etag
 
     def check_credentials(self, request: Any, **_: object) -> None:
         """See to it that the credentials are good, and note which they are."""
@@ -246,10 +246,9 @@ class _Handlers:
         if http.status_code >= _FIRST_NO_SUCCESS:
             self._clean(parsed)
             return self._sign_again(operation.name, request_dict["context"], parsed)
-        pin = _PINNED.get()
         fault = find_fault(
             *(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id),
-            size=None if pin is None else pin[1],
+            facts=_PINNED.get(),
             is_request_id_required=self._is_request_id_required,
         )
         if fault is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from typing_extensions import Self
 
 from cp_thirdparty.artifacts._archive_tree import Node, Tree
+from cp_thirdparty.artifacts._bounds import never
 from cp_thirdparty.artifacts._open_directory import OpenDirectory
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
@@ -26,13 +27,15 @@ class Staging:
 
     Args:
         to: The final path.  Its parent must exist.
+        is_over: As for `PrivateDirectory`.
     """
 
-    def __init__(self, to: Path) -> None:
+    def __init__(self, to: Path, is_over: Callable[[], bool] = never) -> None:
         self._to = to
+        self._is_over = is_over
 
     def __enter__(self) -> Self:
-        self._outer = PrivateDirectory(self._to.parent)
+        self._outer = PrivateDirectory(self._to.parent, is_over=self._is_over)
         try:
             self._outer.inner.make_directory(_TREE, 0o755)
         except BaseException:

@@ -9,13 +9,15 @@ locks, as on Windows, they stay.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import secrets
 import stat
 import sys
 import time
 import weakref
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, cast
@@ -23,6 +25,7 @@ from typing import BinaryIO, Final, cast
 import attrs
 from typing_extensions import Self
 
+from cp_thirdparty.artifacts._bounds import never
 from cp_thirdparty.artifacts._open_directory import PRIVATE, OpenDirectory, remove_tree
 from cp_thirdparty.exceptions import ArtifactError
 
@@ -40,7 +43,7 @@ _OTHERS: Final = 0o077
 
 # The result of a job waits for the removal of its workspace, so that must end long before CodePipeline's timeout.
 _REMOVAL_SECONDS: Final = 60.0
-# A worker waits for the sweep when it starts.
+# A worker waits for the sweep when it starts, and a transfer for that of its directory.
 _SWEEP_SECONDS: Final = 10.0
 # A sweep of another process may take a new directory before it is locked.
 _ATTEMPTS: Final = 10
@@ -55,6 +58,7 @@ class PrivateDirectory:
     Args:
         parent: The directory in which it is created.
         is_hidden: Whether its name starts with a dot.
+        is_over: Returns whether the removal of what dead processes have left must end: the job has more urgent work.
 
     Attributes:
         path: Its absolute path.
@@ -65,7 +69,7 @@ class PrivateDirectory:
         cp_thirdparty.exceptions.ArtifactError: Another user has exchanged it.
     """
 
-    def __init__(self, parent: Path, *, is_hidden: bool = True) -> None:
+    def __init__(self, parent: Path, *, is_hidden: bool = True, is_over: Callable[[], bool] = never) -> None:
         self._parent_path = parent.absolute()  # the process may change its directory meanwhile
         self._is_closed = False
         self._parent = self.inner = _CLOSED
@@ -75,7 +79,7 @@ class PrivateDirectory:
             self._parent = OpenDirectory.open(parent)
             try:
                 with suppress(OSError):  # the user may not list the parent
-                    _sweep(self._parent, time.monotonic() + _SWEEP_SECONDS)
+                    _sweep(self._parent, _limit(_SWEEP_SECONDS, is_over))
                 self._name = self._create(prefix)
             except BaseException:
                 self._close_parent()
@@ -131,8 +135,7 @@ class PrivateDirectory:
             return ""
         self._is_closed = True
         try:
-            ends_at = time.monotonic() + seconds
-            return remove_tree(self._parent, self._name, self.inner, last=_MARKER, ends_at=ends_at)
+            return remove_tree(self._parent, self._name, self.inner, last=_MARKER, is_over=_limit(seconds))
         finally:
             self._close_inner()
             self._close_parent()
@@ -226,7 +229,7 @@ def _can_be_new(opened: OpenDirectory, descriptor: int, status: os.stat_result) 
     containers store neither owners nor modes.  There it is enough that a new file has another owner, too, and that the
     mode cannot be changed: who may write there may change everything anyway.
     """
-    if os.listdir(descriptor) or (status.st_uid != os.geteuid() and _has_owners(opened)):
+    if not _is_empty(descriptor) or (status.st_uid != os.geteuid() and _has_owners(opened)):
         return False
     mode = stat.S_IMODE(status.st_mode)
     return not mode & _OTHERS or not _has_modes(descriptor, mode)
@@ -263,7 +266,7 @@ class SweepResult:
 
     Attributes:
         removed: Names of the directories of dead processes, which are removed.
-        kept: Names of the others, each with the reason.
+        kept: Names of the others that it has come to, each with the reason.
     """
 
     removed: tuple[str, ...]
@@ -283,27 +286,37 @@ def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
     """
     parent = OpenDirectory.open(directory)
     try:
-        return _sweep(parent, time.monotonic() + seconds)
+        return _sweep(parent, _limit(seconds))
     finally:
         parent.close()
 
 
-def _sweep(parent: OpenDirectory, ends_at: float) -> SweepResult:
+def _limit(seconds: float, is_over: Callable[[], bool] = never) -> Callable[[], bool]:
+    """Return a function that returns whether so many seconds have passed from now on, or the other one does."""
+    ends_at = time.monotonic() + seconds
+    return lambda: time.monotonic() >= ends_at or is_over()
+
+
+def _sweep(parent: OpenDirectory, is_over: Callable[[], bool]) -> SweepResult:
     removed: list[str] = []
     kept: list[tuple[str, str]] = []
-    for name in sorted(name for name in parent.names() if name.removeprefix(".").startswith(_PREFIX)):
-        try:
-            reason = _remove_leftover(parent, name, ends_at)
-        except OSError as failure:
-            reason = failure.strerror or type(failure).__name__
-        if reason:
-            kept.append((name, reason))
-        else:
-            removed.append(name)
-    return SweepResult(tuple(removed), tuple(kept))
+    # Other users may have put any number of files there, also ones with such names.
+    with closing(parent.names()) as names:
+        for name in itertools.takewhile(lambda _: not is_over(), names):
+            if not name.removeprefix(".").startswith(_PREFIX):
+                continue
+            try:
+                reason = _remove_leftover(parent, name, is_over)
+            except OSError as failure:
+                reason = failure.strerror or type(failure).__name__
+            if reason:
+                kept.append((name, reason))
+            else:
+                removed.append(name)
+    return SweepResult(tuple(sorted(removed)), tuple(sorted(kept)))
 
 
-def _remove_leftover(parent: OpenDirectory, name: str, ends_at: float) -> str:
+def _remove_leftover(parent: OpenDirectory, name: str, is_over: Callable[[], bool]) -> str:
     opened = parent.open_directory(name)
     try:
         if opened.descriptor is None:  # pragma: no cover - only Windows
@@ -315,7 +328,7 @@ def _remove_leftover(parent: OpenDirectory, name: str, ends_at: float) -> str:
             return "its file system has no locks" if is_locked is None else "its process is alive"
         if not _is_marked(opened, opened.descriptor):
             return "it was not created by cp-thirdparty"
-        return remove_tree(parent, name, opened, last=_MARKER, ends_at=ends_at)
+        return remove_tree(parent, name, opened, last=_MARKER, is_over=is_over)
     finally:
         opened.close()
 
@@ -325,7 +338,13 @@ def _is_marked(opened: OpenDirectory, descriptor: int) -> bool:
     try:
         return opened.status(_MARKER).st_uid == os.geteuid()
     except FileNotFoundError:
-        return not os.listdir(descriptor)
+        return _is_empty(descriptor)
+
+
+def _is_empty(descriptor: int) -> bool:
+    """Whether a directory is empty.  One of another user may have any number of files."""
+    with os.scandir(descriptor) as entries:
+        return not any(True for _ in entries)  # after the first one, no other is read
 
 
 def _lock(descriptor: int) -> bool | None:

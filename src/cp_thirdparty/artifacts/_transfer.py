@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from cp_thirdparty.artifacts._bounds import TransferStoppedError
+
 __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callback", "transfers"]
 
 _T = TypeVar("_T")
@@ -93,6 +95,14 @@ class Reporter:
     def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
         """Report bytes, as s3transfer calls it."""
         self.add(bytes_transferred)
+
+    def is_over(self) -> bool:
+        """Return whether work must end."""
+        try:
+            self.check()
+        except TransferStoppedError:
+            return True
+        return False
 
     def add(self, count: int) -> None:
         """

@@ -59,7 +59,7 @@ _UNIX: Final = (3, 19)
 _DOS: Final = (0, 10, 11, 14)
 
 # Enough for 100,000 entries with long names; it is read at once.
-_LONGEST_DIRECTORY: Final = 128 << 20
+LONGEST_DIRECTORY: Final = 128 << 20
 # Programs write a handful; each of 100,000 headers may have 16,000.
 _MOST_EXTRAS: Final = 100
 _ZEROS: Final = re.compile(rb"\0*")
@@ -130,7 +130,7 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     place = find_directory(file, size)
     if place.count > limits.max_entries:
         raise rule_error(rules.ENTRIES, "", limits)
-    if place.end - place.begin > _LONGEST_DIRECTORY:
+    if place.end - place.begin > LONGEST_DIRECTORY:
         raise rule_error(rules.CENTRAL, hint="it has more than 128 MiB")
     data = bytes_at(file, place.begin, place.end - place.begin)
     records = sorted(_central_records(data, place, limits), key=lambda record: record.offset)

@@ -7,6 +7,7 @@ import stat
 import zipfile
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Progress, Reporter, check_callback
+from cp_thirdparty.artifacts._zip_directory import LONGEST_DIRECTORY
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 
@@ -30,6 +32,8 @@ _ARCHIVE: Final = "archive"
 # The first moment that zip can store; the real ones would make each archive a different one.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _DIRECTORY: Final = 0x10  # the attribute of DOS
+# Of an entry in the central directory, besides its name: the record, the 64-bit sizes and the slash of a directory.
+_RECORD_BYTES: Final = 46 + 28 + 1
 # Beyond it zipfile must leave space for the 64-bit sizes.  Where it decides by itself, from 5 % before on,
 # Python 3.10 and 3.13 write different headers.
 _LARGE: Final = (1 << 31) - 1
@@ -147,7 +151,7 @@ def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creati
         creation.run(file)
         file.flush()
         return
-    with PrivateDirectory(target.parent) as private:
+    with PrivateDirectory(target.parent, is_over=creation.reporter.is_over) as private:
         with private.create_file(_ARCHIVE) as created:
             creation.run(created)
         private.publish(_ARCHIVE, target.name)
@@ -167,11 +171,12 @@ class _Creation:
     def __init__(self, directory: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None) -> None:
         self._directory = directory
         self._limits = limits
-        self._reporter = reporter
+        self.reporter = reporter
         self._on_skip = on_skip
         self._tree = Tree(limits)
         self._entries = 0
         self._total = 0
+        self._directory_bytes = 0  # at most, of the central directory of the archive
 
     def run(self, file: BinaryIO) -> None:
         """Write the archive."""
@@ -188,7 +193,7 @@ class _Creation:
         """Report that an entry is left out, or raise its error."""
         if self._on_skip is None:
             raise error
-        self._reporter.call(self._on_skip, error)
+        self.reporter.call(self._on_skip, error)
 
     # --- before anything is written
 
@@ -216,12 +221,15 @@ class _Creation:
         try:
             if descriptor is not None and not _is_source(node.content, os.fstat(descriptor)):
                 return ArtifactError(f"the archive cannot be created: {prefix!a} is not the same directory any more")
-            entries = _list(local if descriptor is None else descriptor, local)
+            most = 2 * self._limits.max_entries  # as many again may be left out
+            entries = _list(local if descriptor is None else descriptor, local, most + 1)
             if isinstance(entries, ArtifactFileError):
                 return entries
+            if len(entries) > most:
+                raise rule_error(rules.ENTRIES, prefix, self._limits)
             below: list[tuple[str, Node]] = []
             for entry in entries:
-                self._reporter.check()
+                self.reporter.check()
                 added = self._add_source(f"{prefix}{entry.name}", entry, descriptor)
                 if added is not None and added.kind == "directory":
                     below.append((f"{prefix}{entry.name}/", added))
@@ -238,6 +246,9 @@ class _Creation:
         self._entries += 1
         if self._entries > self._limits.max_entries:
             raise rule_error(rules.ENTRIES, name, self._limits)
+        self._directory_bytes += _RECORD_BYTES + len(name.encode())
+        if self._directory_bytes > LONGEST_DIRECTORY:
+            raise rule_error(rules.LONG_NAME, name, hint="all names together may have about 128 MiB")
         return node
 
     def _add_to_tree(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | ArtifactError:
@@ -268,7 +279,7 @@ class _Creation:
     # --- writing
 
     def _add(self, archive: zipfile.ZipFile, path: str, node: Node) -> None:
-        self._reporter.check()
+        self.reporter.check()
         info = zipfile.ZipInfo(path + "/" * (node.kind == "directory"), date_time=_EPOCH)
         info.create_system = _UNIX
         if node.kind == "directory":
@@ -308,7 +319,7 @@ class _Creation:
                 while piece:
                     packed.write(piece)
                     left -= len(piece)
-                    self._reporter.add(len(piece))
+                    self.reporter.add(len(piece))
                     piece = _read(local, partial(file.read, min(left, _PIECE)))
             after = os.fstat(file.fileno())
         if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
@@ -346,10 +357,10 @@ def _is_source(source: _Source | None, status: os.stat_result) -> bool:
     return (source.device, source.inode) == (status.st_dev, status.st_ino)
 
 
-def _list(directory: int | str, local: str) -> list[os.DirEntry[str]] | ArtifactFileError:
+def _list(directory: int | str, local: str, most: int) -> list[os.DirEntry[str]] | ArtifactFileError:
     try:
         with os.scandir(directory) as scanned:
-            return sorted(scanned, key=lambda entry: os.fsencode(entry.name))
+            return sorted(islice(scanned, most), key=lambda entry: os.fsencode(entry.name))
     except OSError as failure:
         return file_error(failure, local)
 

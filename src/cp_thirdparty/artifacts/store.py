@@ -60,8 +60,9 @@ class ArtifactStore:
     Make one with `for_job()`.  It uses the job's own credentials and never those of the machine.  They live 15 minutes;
     it renews them by reading the job's details again, so it can be used as long as the job can be read.
 
-    Bytes count only when they are S3's, complete, and of one version of the object; where S3 has a checksum of the full
-    object in an algorithm that this machine has, they have that too.
+    Bytes count only when they are S3's, complete, and of one version of the object.  They are compared with each
+    checksum of the full object that S3 reports, if this machine has its algorithm.  A checksum of the checksums of
+    parts is not compared.
 
     Thread-safe, within one process.  A context manager.
 
@@ -278,7 +279,7 @@ class ArtifactStore:
         place = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
-        with create_private_file(target.parent) as archive:
+        with create_private_file(target.parent, reporter.is_over) as archive:
             self._do(
                 lambda: self._objects.fetch(place, archive, reporter, max_bytes=checked.max_total_bytes),
                 place,
@@ -323,7 +324,7 @@ class ArtifactStore:
         source, checked = to_path(directory, "directory"), check_limits(limits)
         reporter = Reporter(None, self._bounds.start("creation").check_deadline)
         temporary = Path(tempfile.gettempdir())
-        with create_private_file(temporary) as archive:
+        with create_private_file(temporary, reporter.is_over) as archive:
             write_archive(source, temporary, checked, reporter, on_skip, file=archive)
             self._upload(place, lambda: nullcontext(archive), progress, temporary)
 

@@ -198,7 +198,7 @@ class _FolderObjects:
         _check_deadline()
         to = self._path(place)
         file.seek(0)
-        with PrivateDirectory(to.parent) as private:
+        with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
             with private.create_file(to.name) as written:
                 _copy(file, written, reporter)
             private.publish(to.name, to.name)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core.settings import prepare
@@ -99,7 +99,7 @@ class Table:
         }
         while True:
             page = self._call(self._client.query, "read", TableName=self._name, **request)
-            yield from map(_decode, page["Items"])
+            yield from self._decode_page(page)
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -127,17 +127,32 @@ class Table:
             }
         return self._call(method, "written", TableName=self._name, **request) is not None
 
+    def _decode_page(self, page: Mapping[str, Any]) -> list[Item]:
+        try:
+            return [_decode(item) for item in page["Items"]]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = type(error).__name__
+        raise self._error("read", reason)
+
     def _call(self, method: Callable[..., Any], what: str, **request: Any) -> Any:
         """Return the response, or ``None`` if a condition does not hold."""
         try:
-            return method(**request)
+            response = method(**request)
         except ClientError as error:
             reason = show(error.response.get("Error", {}).get("Code", type(error).__name__))
-        except BotoCoreError as error:
+        except Exception as error:  # noqa: BLE001 - some responses of proxies end in errors of Python
             reason = type(error).__name__
+        else:
+            # For botocore, the page of a proxy is a success without content.
+            if response.get("ResponseMetadata", {}).get("RequestId"):
+                return response
+            reason = "a response without a request id is not from DynamoDB"
         if reason == _CONDITION_FAILED:
             return None
-        raise JournalError(f"the journal's table {show(self._name)} cannot be {what}: {reason}")
+        raise self._error(what, reason)
+
+    def _error(self, what: str, reason: str) -> JournalError:
+        return JournalError(f"the journal's table {show(self._name)} cannot be {what}: {reason}")
 
 
 class _Foreign(dict[str, Any]):

@@ -102,6 +102,9 @@ _CACHE_KIB: Final = 256
 # Bytes to which SQLite shortens the write-ahead log when it starts it again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
 
+# The first bytes of a rollback journal, from SQLite's "Database File Format".
+_ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
+
 # Waits until the disk has the data of a file; macOS and Windows have no `fdatasync`.
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
@@ -319,16 +322,25 @@ def read_only_uri(path: Path) -> str:
 
 
 @contextmanager
-def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
+def open_read_only(path: Path, *, is_unfinished_accepted: bool) -> Generator[sqlite3.Connection, None, None]:
     """
     Open the file of a journal to read it; nothing is created, also not beside it.
 
+    Args:
+        path: The file.
+        is_unfinished_accepted: Whether a file is read of which a part was changed and the rest was not.
+
     Raises:
-        JournalError: The file, or one beside it, is not a regular file.
+        JournalError: The file, or one beside it, is not a regular file, or a change of it is not finished.
         OSError: The file cannot be copied.
         sqlite3.Error: The file cannot be opened.
     """
     refuse_special_files(path)
+    if not is_unfinished_accepted and _is_unfinished(path):
+        raise JournalError(
+            "the journal cannot be read: a change of it is not finished; if no worker uses it, one was killed, and the "
+            "next worker that opens it undoes the change"
+        )
     # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the log
     # and leave it, unless the file is declared as immutable.
     is_open = _exists(path, "-wal")
@@ -341,6 +353,13 @@ def open_read_only(path: Path) -> Generator[sqlite3.Connection, None, None]:
         connection = stack.enter_context(closing(sqlite3.connect(uri, timeout=_BUSY, uri=True)))
         connection.text_factory = _decode
         yield connection
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether SQLite has saved what it changes, as it does where a write-ahead log is not possible."""
+    with suppress(FileNotFoundError), side_file(path, "-journal").open("rb") as file:
+        return file.read(len(_ROLLBACK)) == _ROLLBACK
+    return False
 
 
 def _exists(path: Path, suffix: str) -> bool:
@@ -401,7 +420,7 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
     create_private_file(path)
     # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
     # without that, or changes meanwhile, is checked below.
-    with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_read_only(path) as reader:
+    with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_read_only(path, is_unfinished_accepted=True) as reader:
         check_format(reader)
     connection = connect(path)
     try:

@@ -168,12 +168,12 @@ def read_journal(path: Path, *, unfinished_only: bool = False) -> Iterator[Journ
     Yield the jobs of a journal, and the unfinished ones that cannot be read, without a change of the file.
 
     Raises:
-        JournalError: The file cannot be read, or is not a journal.
+        JournalError: The file cannot be read, is not a journal, or has a change that is not finished.
     """
     failure: str | None = None
     try:
         # A connection of its own: a million jobs are read while workers write.
-        with open_read_only(path) as connection:
+        with open_read_only(path, is_unfinished_accepted=False) as connection:
             yield from _read_all(connection, path, "state <> 'DONE'" if unfinished_only else "TRUE")
     except (*SQLITE_ERRORS, OSError) as error:
         failure = describe(error)

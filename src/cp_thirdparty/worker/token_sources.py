@@ -19,7 +19,7 @@ from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._core.caller_code import forget
-from cp_thirdparty._core.errors import error_of, is_missing
+from cp_thirdparty._core.errors import error_of, foreign_response_error, is_missing
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -162,7 +162,13 @@ class SecretsManagerTokens:
         finally:
             CURRENT.reset(current)
         token = response.get("SecretString")
-        return SecretStr(token) if token else None
+        if isinstance(token, str):
+            return SecretStr(token) if token else None
+        if "SecretBinary" in response:
+            return None
+        # Not from Secrets Manager: for botocore, the page of a proxy is a success without content.
+        del token
+        return foreign_response_error("the response has no secret", call, response["ResponseMetadata"])
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_made")}
