@@ -115,8 +115,8 @@ def _fail(client: Any, operation: str, *, times: int = 1, is_done: bool = False,
     return _Failing()
 
 
-def test_a_short_job_needs_five_write_units(fleet: Fleet) -> None:
-    """Each change is one item of less than 1 KB; the end is two."""
+def test_a_short_job_needs_six_write_units(fleet: Fleet) -> None:
+    """Each change is one item of less than 1 KB; the end is three."""
     units: list[float] = []
 
     class _Counting:
@@ -138,9 +138,9 @@ def test_a_short_job_needs_five_write_units(fleet: Fleet) -> None:
         journal.result("job-1", Succeeded(execution_details=ExecutionDetails(summary="done")))
         assert journal.hold("job-1") > 0
         journal.finish("job-1", "reported")
-    assert len(units) == 5 + 1  # the last one is the end of the lease
-    (item,) = fleet.items()
-    assert len(str(item)) < 1024
+    assert len(units) == 6 + 1  # the last one is the end of the lease
+    assert len(fleet.items()) == 2
+    assert all(len(str(item)) < 1024 for item in fleet.items())
 
 
 def test_what_a_table_keeps_has_no_owner_when_it_is_done(fleet: Fleet) -> None:
@@ -148,9 +148,10 @@ def test_what_a_table_keeps_has_no_owner_when_it_is_done(fleet: Fleet) -> None:
     with closing(fleet.open(lambda: 1000.5, keep_finished=2.0)) as journal:
         journal.claim(_job(), SCOPE)
         journal.finish("job-1", "reported")
-    (item,) = fleet.items()
-    assert item["expires_at"] == {"N": str(1000 + 2 * 86_400)}
-    assert "owner" not in item
+    assert {item["pk"]["S"][:5] for item in fleet.items()} == {"done", "done#"}
+    for item in fleet.items():
+        assert item["expires_at"] == {"N": str(1000 + 2 * 86_400)}
+        assert "owner" not in item
 
 
 @pytest.mark.parametrize(("now", "expected"), [(500.0, 1), (1000.0 + 86_401.0, 0)])
@@ -167,8 +168,42 @@ def test_finished_jobs_may_be_kept_forever(fleet: Fleet) -> None:
     with closing(fleet.open(keep_finished=None)) as journal:
         journal.claim(_job(), SCOPE)
         journal.finish("job-1", "reported")
-        assert [item.get("expires_at") for item in fleet.items() if item["pk"]["S"] == "done"] == [None]
+        assert [item.get("expires_at") for item in fleet.items() if item["sk"]["S"][:6] != "lease#"] == [None, None]
         assert len(list(journal.jobs())) == 1
+
+
+def test_a_finished_job_is_found_by_one_read(fleet: Fleet) -> None:
+    """However many jobs have finished, a Lambda function reads one item for each event."""
+    read: list[int] = []
+
+    class _Counting:
+        def __getattr__(self, name: str) -> Any:
+            def call(**request: Any) -> Any:
+                response = getattr(fleet.client, name)(**request)
+                if name == "query":
+                    read.append(response["ScannedCount"])
+                return response
+
+            return call
+
+    with closing(fleet.open(client=_Counting())) as journal:
+        for number in range(5):
+            journal.claim(_job(str(number)), SCOPE)
+            journal.finish(str(number), "reported")
+        read.clear()
+        assert [journal.is_finished(job_id, SCOPE) for job_id in ("3", "6")] == [True, False]
+        assert read == [1, 0]
+
+
+def test_a_job_that_finished_twice_is_pruned(fleet: Fleet) -> None:
+    """CodePipeline may offer a job again; it has two items and one mark, which one request must not have twice."""
+    now = [1000.0]
+    with closing(fleet.open(lambda: now[0])) as journal:
+        for now[0] in (1000.0, 1001.0):
+            journal.claim(_job(), SCOPE)
+            journal.finish("job-1", "gone")
+        assert journal.prune(older_than=2000.0, limit=10) == 2
+        assert [item["pk"]["S"] for item in fleet.items()] == ["open"]  # the lease
 
 
 def test_many_jobs_are_pruned(fleet: Fleet) -> None:

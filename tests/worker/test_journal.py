@@ -327,6 +327,20 @@ class _HasOneOutcome(SqliteJournal):
         super().finish(job_id, "reported")
 
 
+class _FindsNothingFinished(SqliteJournal):
+    """It does not find a finished job."""
+
+    def is_finished(self, job_id: str, scope: JobScope) -> bool:  # noqa: ARG002 - dropped
+        return False
+
+
+class _FindsInEachScope(SqliteJournal):
+    """It finds a finished job of another scope."""
+
+    def is_finished(self, job_id: str, scope: JobScope) -> bool:  # noqa: ARG002 - dropped
+        return super().is_finished(job_id, SCOPE)
+
+
 _BROKEN: list[type[SqliteJournal]] = [
     _ClaimsAll,
     _KeepsWithdrawn,
@@ -353,6 +367,8 @@ _BROKEN: list[type[SqliteJournal]] = [
     _StoresNoSuspicion,
     _KeepsTheFirstResult,
     _HasOneOutcome,
+    _FindsNothingFinished,
+    _FindsInEachScope,
 ]
 
 
@@ -383,6 +399,35 @@ def test_the_suite_finds_a_broken_journal(broken: type[SqliteJournal], tmp_path:
 def test_the_suite_finds_nothing_in_a_sound_journal(tmp_path: Path) -> None:
     """It also runs without pytest's fixtures."""
     assert _failures(TestSqliteJournal, tmp_path) == []
+
+
+class _WithoutIndex(SqliteJournal):
+    """It is not an `IndexedJournal`."""
+
+    is_finished: Any = None
+
+
+def test_the_index_is_optional(tmp_path: Path) -> None:
+    """The suite does not ask for it."""
+
+    class Suite(TestSqliteJournal):
+        journal_class = _WithoutIndex
+        path = tmp_path / "jobs.db"
+
+    Suite().test_a_finished_job_is_found_by_its_id()
+
+
+@pytest.mark.parametrize("journal_class", [SqliteJournal, _WithoutIndex, MemoryJournal])
+def test_a_finished_job_is_found_in_each_journal(journal_class: Any, tmp_path: Path) -> None:
+    """Without the method, the jobs of the journal are read."""
+    journal = journal_class() if journal_class is MemoryJournal else journal_class(tmp_path / "jobs.db")
+    writer = JournalWriter(journal, SCOPE, lambda *_, **__: None, Emitter())
+    journal.claim(ThirdPartyJob(client_id="c", job_id="job-1"), SCOPE)
+    assert not writer.is_finished("job-1")
+    journal.finish("job-1", "reported")
+    assert [writer.is_finished(job_id) for job_id in ("job-1", "job-2")] == [True, False]
+    journal.close()
+    writer.close(5.0)
 
 
 def test_a_worker_calls_a_journal_in_memory_in_its_own_thread() -> None:

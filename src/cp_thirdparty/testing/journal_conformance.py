@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import Final
 
 import attrs
@@ -32,6 +33,7 @@ from cp_thirdparty.testing._journal_samples import (
     Clock,
 )
 from cp_thirdparty.worker import (
+    IndexedJournal,
     Journal,
     JournalEntry,
     JournalState,
@@ -351,6 +353,21 @@ class JournalConformance:
             journal.claim(JOB, SCOPE)
             _check("prune()", [journal.prune(older_than=STARTED + 3, limit=2) for _ in range(3)], [2, 1, 0])
             _check("jobs", sorted(_states(journal.jobs())), ["3", "4", JOB.job_id])
+
+    def test_a_finished_job_is_found_by_its_id(self) -> None:
+        """Of an `IndexedJournal`: in its own scope, and until it is deleted."""
+        with self._open() as (journal, _):
+            if not isinstance(journal, IndexedJournal):
+                return
+            keys = [(job.job_id, scope) for job in (JOB, OTHER) for scope in (SCOPE, OTHER_SCOPE)]
+            find = partial(map, lambda key: journal.is_finished(*key), keys)
+            for job in (JOB, OTHER):
+                journal.claim(job, SCOPE)
+            _check("is_finished() after claim()", list(find()), [False] * 4)
+            journal.finish(JOB.job_id, "gone")
+            _check("is_finished() after finish()", list(find()), [True, False, False, False])
+            journal.prune(older_than=STARTED + 1, limit=1)
+            _check("is_finished() after prune()", list(find()), [False] * 4)
 
     # --- several workers
 

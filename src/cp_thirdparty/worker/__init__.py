@@ -7,6 +7,7 @@ from cp_thirdparty.worker.health import WorkerHealth, WorkerState
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.journal import (
     FinishedOutcome,
+    IndexedJournal,
     JobScope,
     Journal,
     JournalEntry,
@@ -48,6 +49,7 @@ __all__ = [
     "Gone",
     "HandedBack",
     "Handler",
+    "IndexedJournal",
     "Job",
     "JobEvent",
     "JobEventName",

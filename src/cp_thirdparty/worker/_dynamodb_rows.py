@@ -19,6 +19,10 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, R
 
 _JOB: Final = "job#"
 
+# The start of the partition of a mark, by which a finished job is found.  Each mark has a partition of its own, so that
+# a `Query` reads one, and the policy of workers needs no other action.
+_MARK: Final = "done#"
+
 # The key of a scope that cannot be read.
 _NO_SCOPE: Final = "?"
 
@@ -89,6 +93,17 @@ def finished(item: Item, *, outcome: str, now: float, expires_at: int | None) ->
         "changed_at": now,
         "expires_at": expires_at,
     }
+
+
+def mark_finished(item: Item, *, expires_at: int | None) -> Item:
+    """Return the mark of a finished job, from its item in either partition."""
+    partition = partition_of_mark(str(item.get("job_id")), str(item.get("scope")))
+    return {PARTITION: partition, SORT: DONE, "expires_at": expires_at}
+
+
+def partition_of_mark(job_id: str, scope: str) -> str:
+    """Return the partition of the mark of a finished job, whose scope is given as in its item."""
+    return f"{_MARK}{scope_key(scope)}#{job_id}"
 
 
 def sort_by_time(seconds: float) -> str:

@@ -17,9 +17,9 @@ from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import (
+    IndexedJournal,
     JobScope,
     Journal,
-    JournalEntry,
     JournalState,
     LeasedJournal,
     MemoryJournal,
@@ -156,11 +156,7 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-
-        def has(entry: JournalEntry) -> bool:
-            return entry.job.job_id == job_id and entry.scope == self.scope and entry.state is JournalState.DONE
-
-        return self._guard("read", lambda journal: any(has(entry) for entry in journal.jobs()))
+        return self._guard("read", lambda journal: _has_finished(journal, job_id, self.scope))
 
     def count_left(self) -> Counter[JobScope]:
         """
@@ -294,6 +290,13 @@ def _use(use: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:
         return use(journal)
     except JournalError as failure:
         return failure.with_traceback(None)
+
+
+def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
+    if isinstance(journal, IndexedJournal):
+        return journal.is_finished(job_id, scope)
+    found = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
+    return any(entry.job.job_id == job_id and entry.scope == scope for entry in found)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

@@ -18,6 +18,8 @@ from cp_thirdparty.worker._dynamodb_rows import (
     Takeover,
     create_item,
     finished,
+    mark_finished,
+    partition_of_mark,
     read_item,
     read_open,
     sort_by_time,
@@ -25,7 +27,7 @@ from cp_thirdparty.worker._dynamodb_rows import (
 from cp_thirdparty.worker._dynamodb_table import DONE, EXPIRY, PARTITION, SORT, Item, Table, create_client
 from cp_thirdparty.worker._lease import Lease, read_timer
 from cp_thirdparty.worker._result_text import text_of
-from cp_thirdparty.worker._sqlite_rows import ALONE
+from cp_thirdparty.worker._sqlite_rows import ALONE, text_of_scope
 from cp_thirdparty.worker.journal import FinishedOutcome, JobScope, JournalEntry, JournalState, Recovered, SetAside
 from cp_thirdparty.worker.results import Result
 
@@ -83,9 +85,9 @@ class DynamoDBJournal:
     """
     A journal in a DynamoDB table, which the workers of several machines share.
 
-    Each change is one conditional write, two when a job finishes; it is durable when the method returns.  Each object
-    has a lease in the table, which a thread renews.  When the lease of a worker is over, another worker takes its jobs
-    over.  Leases are compared with the other worker's own timer, so clocks may differ.  Thread-safe.
+    Each change is one conditional write, three writes when a job finishes; it is durable when the method returns.  Each
+    object has a lease in the table, which a thread renews.  When the lease of a worker is over, another worker takes
+    its jobs over.  Leases are compared with the other worker's own timer, so clocks may differ.  Thread-safe.
 
     Before each attempt to report a result, the worker confirms by a conditional write that it still has the job, and
     the attempt ends before its lease does.  CodePipeline does not take a fencing token, so a worker that stands still
@@ -240,6 +242,10 @@ class DynamoDBJournal:
             self._owned.update({item["job_id"]: _Owned(item, began_at) for item in takeover.items})
             return recovered
 
+    def is_finished(self, job_id: str, scope: JobScope) -> bool:
+        """Return whether a job of that id and scope is finished, and was not deleted since; it reads one item."""
+        return any(self._table.query(partition_of_mark(job_id, text_of_scope(scope))))
+
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """
         Yield the jobs, in no order.  Those that cannot be read are left out.
@@ -296,8 +302,11 @@ class DynamoDBJournal:
             limit: The most jobs to delete.
         """
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
-        old = (item for item in items if not _is_later(item.get("changed_at"), older_than))
-        return self._table.delete_all(list(islice(old, limit)))
+        old = list(islice((item for item in items if not _is_later(item.get("changed_at"), older_than)), limit))
+        # Before the jobs: with a job, the next call also finds its mark.
+        marks = {mark[PARTITION]: mark for mark in (mark_finished(item, expires_at=None) for item in old)}
+        self._table.delete_all(list(marks.values()))
+        return self._table.delete_all(old)
 
     def end(self, job_id: str) -> None:
         """
@@ -381,11 +390,12 @@ class DynamoDBJournal:
         return True
 
     def _finish(self, item: Item, outcome: FinishedOutcome) -> None:
-        """Move a job to the finished ones: first to its new place, so that nothing between the two writes loses it."""
+        """Move a job to the finished ones: first to its new place, so that nothing between the writes loses it."""
         now = self._clock()
         days = self._keep_finished
         expires_at = None if days is None else int(now + days * _SECONDS_OF_A_DAY)
         self._table.put(finished(item, outcome=outcome, now=now, expires_at=expires_at))
+        self._table.put(mark_finished(item, expires_at=expires_at))
         owner = item.get("owner")
         if owner is None:
             self._table.delete(item, "attribute_not_exists(#owner)")

@@ -18,6 +18,7 @@ from cp_thirdparty.worker.results import Result
 
 __all__ = [
     "FinishedOutcome",
+    "IndexedJournal",
     "JobScope",
     "Journal",
     "JournalEntry",
@@ -307,6 +308,21 @@ class LeasedJournal(Journal, Protocol):
         ...
 
 
+@runtime_checkable
+class IndexedJournal(Journal, Protocol):
+    """
+    A journal that finds a finished job by its id.
+
+    `LambdaHandler` asks for the job of each event.  It reads all jobs of a journal without this method.
+
+    .. versionadded:: 0.2.0
+    """
+
+    def is_finished(self, job_id: str, scope: JobScope) -> bool:
+        """Return whether the journal has a job of that id and scope as finished, at a cost that does not grow."""
+        ...
+
+
 @attrs.define(eq=False)
 class _Row:
     """A job as `MemoryJournal` keeps it."""
@@ -438,6 +454,11 @@ class MemoryJournal:
             ]
             self._owned.update({row.job.job_id: row for row in found})
             return Recovered(entries=tuple(row.entry(is_owned=True) for row in found), set_aside=())
+
+    def is_finished(self, job_id: str, scope: JobScope) -> bool:
+        """Return whether a job is one of the finished ones that it keeps."""
+        with self._lock:
+            return (scope, job_id) in self._finished
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """Yield the jobs, in no order."""

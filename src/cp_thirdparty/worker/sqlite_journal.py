@@ -47,6 +47,7 @@ _ADD_SCOPE: Final = """
     INSERT INTO scopes (key, scope) VALUES (?, ?)
     ON CONFLICT (key) DO UPDATE SET scope = excluded.scope WHERE scope IS NOT excluded.scope
 """
+_FINISHED: Final = "SELECT 1 FROM entries WHERE job_id = ? AND scope = ? AND state = 'DONE'"
 _OWN: Final = "WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
 
 # Finished jobs that are deleted in one transaction.
@@ -227,6 +228,20 @@ class SqliteJournal:
         recovered = self._file.transact(partial(_takeover.take_over, scope=scope, owner=self._owner.name, dead=dead))
         self._owner.remove_files(dead)
         return recovered
+
+    def is_finished(self, job_id: str, scope: JobScope) -> bool:
+        """
+        Return whether the journal has a job of that id and scope as finished.
+
+        Args:
+            job_id: The job's id.
+            scope: The job's scope.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The file cannot be read.
+        """
+        key = (job_id, _sqlite_rows.scope_key(_sqlite_rows.text_of_scope(scope)))
+        return self._file.transact(lambda connection: connection.execute(_FINISHED, key).fetchone() is not None)
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """
