@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import json
@@ -9,12 +10,13 @@ import logging
 import math
 import multiprocessing.synchronize
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pytest
 from support import lambda_functions as functions
@@ -28,24 +30,43 @@ from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     InvalidJobStateException,
+    JobNotFoundException,
     JournalError,
     ResponseDecodeError,
     TransportError,
 )
-from cp_thirdparty.models import AnyJob, JobData, LambdaJobEvent
+from cp_thirdparty.models import JobData, LambdaJobEvent
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline, LocalLambda
 from cp_thirdparty.worker import (
+    Gone,
+    HandedBack,
     JobEvent,
     JobScope,
     LambdaHandler,
+    LostRace,
     MemoryJournal,
+    Outcome,
     Recovered,
+    Rejected,
+    Released,
+    Reported,
     Succeeded,
+    Uncertain,
+    Unsent,
     _bounded_calls,
     _journal_writer,
     _processes,
+    _steps,
+    lambda_handler,
 )
+from cp_thirdparty.worker._invocation import Invocation
 from cp_thirdparty.worker._lambda_job import find_details
+from cp_thirdparty.worker._processes import ProcessEngine
+from cp_thirdparty.worker.lambda_handler import NEEDS_REDELIVERY
+
+
+# An event that is reported at once, without a process for its handler.
+_STALE_EVENT = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": 1})
 
 
 @pytest.fixture(autouse=True)
@@ -125,8 +146,10 @@ def test_other_user_parameters_are_one_value(parameters: str) -> None:
 @pytest.mark.slow
 def test_a_handler_that_hangs_is_killed_and_reported(client: FakeClient, note: Path) -> None:
     """Its process is gone when the function returns, so it cannot go on in the next invocation."""
-    _function(client, partial(functions.hang, note=str(note)))(make_event(), LambdaContext(4.0))
-    assert _message(client) == "The job took longer than 2 seconds."
+    _function(client)(make_event(), LambdaContext())  # its first process is slow to start
+    client.results.clear()
+    _function(client, partial(functions.hang, note=str(note)))(make_event(), LambdaContext(12.0))
+    assert _message(client) == "The job took longer than 7 seconds."
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text(encoding="utf-8")), 0)
 
@@ -181,11 +204,14 @@ def test_a_report_ends_with_the_time_of_the_function(client: FakeClient, caplog:
     until(lambda: any("unsent job=job-1" in record.getMessage() for record in caplog.records))
 
 
-def test_a_report_that_hangs_is_left(client: FakeClient) -> None:
+@pytest.mark.parametrize("has_failed", [True, False], ids=["a failed job", "a job whose time is over"])
+def test_a_report_that_hangs_is_left(client: FakeClient, monkeypatch: pytest.MonkeyPatch, *, has_failed: bool) -> None:
     """The function returns, although its thread still reports."""
     gate = threading.Event()
     client.on_put = lambda: gate.wait(30)
-    _function(client)(make_event(), LambdaContext(0.8))
+    monkeypatch.setattr(ProcessEngine, "run", lambda *_: gate.wait(30) and None)  # until the time is over
+    _function(client)(_STALE_EVENT if has_failed else make_event(), LambdaContext(0.8))
+    assert client.results == []
     gate.set()
     until(lambda: len(client.results) == 1)
 
@@ -339,15 +365,26 @@ def test_a_job_of_an_environment_that_ended_is_reported_as_failed(client: FakeCl
     assert not note.exists()
 
 
-class _BrokenJournal(MemoryJournal):
-    """Cannot be written."""
+class _FailingJournal(SharedJournal):
+    """One of its methods fails for a number of calls."""
 
-    def claim(self, job: AnyJob, scope: JobScope) -> bool:  # noqa: ARG002
-        raise JournalError("full")
+    def __init__(self, method: str, failures: float = math.inf) -> None:
+        super().__init__()
+        self._method: Any = getattr(self, method)
+        self._failures = failures
+        setattr(self, method, self._fail)
+
+    def _fail(self, *arguments: Any, **settings: Any) -> Any:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise JournalError("full")
+        return self._method(*arguments, **settings)
 
 
-class _UnreadableJournal(MemoryJournal):
-    """Cannot be read."""
+class _UnreadableJournal(SharedJournal):
+    """Has no index, and cannot be read."""
+
+    is_finished: Any = None
 
     def jobs(self, **_: Any) -> Any:
         raise OSError(MARKER)
@@ -357,34 +394,78 @@ def _no_journal() -> MemoryJournal:
     raise OSError(MARKER)
 
 
-@pytest.mark.parametrize("journal", [_BrokenJournal, _UnreadableJournal, _no_journal])
-def test_without_its_journal_a_job_is_reported_as_failed(journal: Any, client: FakeClient, note: Path) -> None:
-    """Its handler might run twice."""
-    _function(client, partial(functions.count, note=str(note)), journal=journal)(make_event(), LambdaContext())
-    assert _message(client) == "The action's worker is not set up correctly: its journal cannot be used (job job-1)."
+@pytest.mark.parametrize(
+    ("journal", "why"),
+    [
+        (partial(_FailingJournal, "claim"), "the journal cannot be written"),
+        (partial(_FailingJournal, "is_finished"), "full"),
+        (partial(_FailingJournal, "recover"), "full"),
+        (_UnreadableJournal, "the journal raised OSError"),
+        (_no_journal, "journal raised OSError"),
+    ],
+)
+def test_without_its_journal_an_event_must_come_again(journal: Any, why: str, client: FakeClient, note: Path) -> None:
+    """Another environment may have the job, so the handler is not called, and no result is reported."""
+    events: list[JobEvent] = []
+    handler = partial(functions.count, note=str(note))
+    function = _function(client, handler, journal=journal, on_event=events.append)
+    with pytest.raises(JournalError) as caught:
+        function(make_event(), LambdaContext())
+    assert str(caught.value) == f"job job-1 has no result yet: {why}; Lambda must deliver the event again"
+    assert [(event.name, event.detail) for event in events] == [("rejected", f"{why} (JournalError)")]
     assert not note.exists()
-
-
-class _FullJournal(MemoryJournal):
-    """Fails after the claim."""
-
-    def result(self, *_: Any, **__: Any) -> None:
-        raise JournalError("full")
+    assert client.results == []
 
 
 def test_a_claimed_job_goes_on_without_its_journal(client: FakeClient) -> None:
     """The result is reported, and the failure of the journal is an event."""
     events: list[JobEvent] = []
-    _function(client, journal=_FullJournal, on_event=events.append)(make_event(), LambdaContext())
+    journal = partial(_FailingJournal, "result")
+    _function(client, journal=journal, on_event=events.append)(make_event(), LambdaContext())
     assert len(client.results) == 1
     until(lambda: [event.name for event in events] == ["claimed", "journal_failed", "reported"])
 
 
-@pytest.mark.parametrize("method", ["", "jobs", "recover", "claim", "running", "result", "finish"])
-def test_a_journal_that_hangs_costs_no_report(
+@pytest.fixture
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_FIRST_PAUSE", "_LONGEST_PAUSE"):
+        monkeypatch.setattr(_steps, name, 0.01)
+
+
+@pytest.mark.usefixtures("_short_pauses")
+def test_a_handler_begins_when_the_journal_has_it(client: FakeClient, note: Path) -> None:
+    """The next delivery would run it a second time, because only the journal shows that it has begun."""
+    function = _function(
+        client, partial(functions.count, note=str(note)), journal=lambda: _FailingJournal("running", 4)
+    )
+    function(make_event(), LambdaContext())
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+    assert len(client.results) == 1
+
+
+@pytest.mark.usefixtures("_short_pauses")
+def test_a_handler_that_could_not_begin_runs_at_the_next_delivery(client: FakeClient, note: Path) -> None:
+    """The job is released, and no failure is reported: the customer cannot change the reason."""
+    journal = _FailingJournal("running")
+    handler = partial(functions.count, note=str(note))
+    events: list[JobEvent] = []
+    with pytest.raises(JournalError, match="job job-1 has no result yet: the journal keeps it"):
+        _function(client, handler, journal=lambda: journal, on_event=events.append)(make_event(), LambdaContext(0.6))
+    until(lambda: bool(events) and events[-1].name == "released")
+    assert events[-1].detail == "the journal does not have that the handler begins"
+    assert (note.exists(), client.results) == (False, [])
+    assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
+    journal.running = SharedJournal.running.__get__(journal)  # type: ignore[method-assign]
+    _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext())
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+    assert len(client.results) == 1
+
+
+@pytest.mark.parametrize("method", ["", "is_finished", "recover", "claim", "running", "result", "finish"])
+def test_a_journal_that_hangs_does_not_hold_the_function_up(
     client: FakeClient, note: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """Before the claim the job is reported as failed, because its handler might run twice; then its result counts."""
+    """Before the handler begins, the event must come again; then the result of the handler is reported."""
     monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.01)
     for name in ("_READ_SECONDS", "_WRITE_SECONDS"):
         monkeypatch.setattr(_journal_writer, name, 0.05)
@@ -399,31 +480,43 @@ def test_a_journal_that_hangs_costs_no_report(
         setattr(journal, method, hang)
     handler = partial(functions.count, note=str(note))
     function = _function(client, handler, journal=(lambda: journal) if method else hang)
-    function(make_event(), LambdaContext(60.0 if method else 1.0))
+    has_begun = method in ("result", "finish")
+    with contextlib.nullcontext() if has_begun else pytest.raises(JournalError, match="job job-1 has no result yet"):
+        function(make_event(), LambdaContext(60.0 if has_begun else 1.0))
     release.set()
-    ((_, result),) = client.results
-    assert isinstance(result, FailureDetails) is (method in ("", "jobs", "recover", "claim"))
+    assert [isinstance(result, FailureDetails) for _, result in client.results] == [False] * has_begun
+    assert note.exists() is has_begun
 
 
-class _LostLease(MemoryJournal):
-    """A journal with leases of which another environment has taken the job over."""
+class _LostLease(SharedJournal):
+    """A journal with leases, of which another environment takes the job over after some confirmations."""
 
     recovery_seconds = 60.0
 
+    def __init__(self, confirmations: int) -> None:
+        super().__init__()
+        self.confirmations = confirmations
+
     def hold(self, _job_id: str) -> float:
-        return 0.0
+        self.confirmations -= 1
+        return 60.0 if self.confirmations >= 0 else 0.0
 
 
-def test_a_job_that_was_taken_over_is_not_reported(client: FakeClient) -> None:
-    """This environment stood still for longer than its lease."""
+@pytest.mark.parametrize(
+    ("confirmations", "names"),
+    [(0, ["lost_race"]), (1, ["claimed", "lost_race"]), (2, ["claimed", "call_failed", "lost_race"])],
+    ids=["before the claim counts", "before the handler", "before the report"],
+)
+def test_a_job_that_was_taken_over_is_left(
+    client: FakeClient, note: Path, confirmations: int, names: list[str]
+) -> None:
+    """This environment stood still for longer than its lease; the other one runs the handler, and reports."""
     events: list[JobEvent] = []
-    _function(client, journal=_LostLease, on_event=events.append)(make_event(), LambdaContext())
-    until(lambda: [event.name for event in events] == ["claimed", "call_failed", "lost_race"])
-    assert client.results == []
-
-
-# An event that is reported at once, without a process for its handler.
-_STALE_EVENT = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": 1})
+    handler = partial(functions.count, note=str(note))
+    function = _function(client, handler, journal=lambda: _LostLease(confirmations), on_event=events.append)
+    function(make_event(), LambdaContext())
+    until(lambda: [event.name for event in events] == names)
+    assert (client.results, note.exists()) == ([], confirmations == 2)
 
 
 def test_a_result_that_was_not_accepted_in_time_is_reported_by_the_next_delivery(client: FakeClient) -> None:
@@ -432,7 +525,7 @@ def test_a_result_that_was_not_accepted_in_time_is_reported_by_the_next_delivery
     events: list[JobEvent] = []
     function = _function(client, journal=lambda: journal, on_event=events.append)
     client.errors = [TransportError("unreachable") for _ in range(10_000)]
-    with pytest.raises(JournalError, match="the journal keeps job job-1 until Lambda delivers the event again"):
+    with pytest.raises(JournalError, match="job job-1 has no result yet: the journal keeps it"):
         function(_STALE_EVENT, LambdaContext(0.8))
     until(lambda: "unsent" in [event.name for event in events])
     assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
@@ -447,7 +540,7 @@ def test_a_job_whose_report_hangs_is_left_in_the_journal(client: FakeClient) -> 
     journal = SharedJournal()
     events: list[JobEvent] = []
     client.on_put = lambda: gate.wait(30)
-    with pytest.raises(JournalError, match="the journal keeps job job-1"):
+    with pytest.raises(JournalError, match="the journal keeps it"):
         _function(client, journal=lambda: journal, on_event=events.append)(_STALE_EVENT, LambdaContext(0.8))
     until(lambda: "unsent" in [event.name for event in events])
     assert [entry.is_owner_alive for entry in journal.jobs()] == [None]
@@ -505,7 +598,7 @@ def test_without_time_to_wait_the_event_must_come_again(client: FakeClient, note
     journal = _LeasesOfOthers(looks=math.inf)
     journal.recovery_seconds = 60.0
     function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
-    with pytest.raises(JournalError, match="another environment has job job-1, and the time of the function"):
+    with pytest.raises(JournalError, match="job-1 has no result yet: another environment has it, and the time of the"):
         function(make_event(), LambdaContext(30.0))
     assert not note.exists()
     assert client.results == []
@@ -523,22 +616,20 @@ class _NoRelease(SharedJournal):
         super().release(job_id, has_begun=has_begun)
 
 
-@pytest.mark.parametrize(
-    ("failures", "message"),
-    [
-        (1, "The action's worker was lost in the middle of job job-2."),
-        (9, "The action's worker is not set up correctly: its journal cannot be used (job job-2)."),
-    ],
-)
+@pytest.mark.parametrize("failures", [1, 2])
 def test_a_job_of_another_event_that_was_not_released_is_released_later(
-    client: FakeClient, note: Path, failures: int, message: str
+    client: FakeClient, note: Path, failures: int
 ) -> None:
     """Its own event may come to this environment, which must not take it for the job of another one."""
     journal = _left_by_another(_NoRelease, has_result=False)
     journal.failures = failures
     function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
     function(make_event(), LambdaContext())
+    if failures == 2:
+        with pytest.raises(JournalError, match="job-2 has no result yet: what the journal has of this job could not"):
+            function(make_event("job-2"), LambdaContext())
     function(make_event("job-2"), LambdaContext())
+    message = "The action's worker was lost in the middle of job job-2."
     assert [(job_id, failure.message) for job_id, failure in client.results[1:]] == [("job-2", message)]
     assert not note.exists()
 
@@ -559,14 +650,118 @@ def test_a_journal_that_hangs_is_not_called_for_the_next_event(
             return super().recover(scope)
 
     function = _function(client, journal=Hanging)
-    for expected in (1, 1):
-        function(make_event(), LambdaContext())
-        assert len(calls) == expected
+    for _ in range(2):
+        with pytest.raises(JournalError, match="the journal has not returned in time"):
+            function(make_event(), LambdaContext())
+        assert len(calls) == 1
     release.set()
     until(lambda: not function._journal_calls.is_hanging)
     function(make_event(), LambdaContext())
     assert len(calls) == 2
-    assert [isinstance(result, FailureDetails) for _, result in client.results] == [True, True, False]
+    assert len(client.results) == 1
+
+
+# --- what each outcome means for Lambda
+
+
+_RESULT = Succeeded()
+_OFFER = CustomJob(id="job-1", data=JobData(), nonce="")
+_OUTCOMES: tuple[Outcome, ...] = (
+    Reported(job=_OFFER, result=_RESULT),
+    Gone(job=_OFFER, error="JobNotFoundException"),
+    LostRace(job=_OFFER),
+    Rejected(job=_OFFER, reason="the journal cannot be written"),
+    Released(job=_OFFER, error="full"),
+    Unsent(job=_OFFER, result=_RESULT, error="TransportError"),
+    Uncertain(job=_OFFER),
+    HandedBack(job=_OFFER),
+)
+
+
+@pytest.mark.parametrize("outcome", _OUTCOMES, ids=lambda outcome: type(outcome).__name__)
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_an_outcome_without_a_result_must_come_again(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, *, has_journal: bool
+) -> None:
+    """Without a journal nothing must: the next delivery would run the handler again."""
+    monkeypatch.setattr(Invocation, "run_in_time", lambda *_: outcome)
+    function = _function(client, journal=SharedJournal if has_journal else None)
+    must_come_again = has_journal and not isinstance(outcome, (Reported, Gone, LostRace))
+    with pytest.raises(JournalError, match="job-1 has no") if must_come_again else contextlib.nullcontext():
+        assert function(make_event(), LambdaContext()) is None
+
+
+def test_the_page_has_each_outcome() -> None:
+    """Its table is the one of the code."""
+    page = (Path(__file__).parents[2] / "docs/how-to/lambda-action.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `(\w+)` \|.*\| (returns|raises) \|$", page, flags=re.MULTILINE)
+    assert dict(found) == {
+        kind.__name__: "raises" if raises else "returns" for kind, raises in NEEDS_REDELIVERY.items()
+    }
+    assert set(NEEDS_REDELIVERY) == set(map(type, _OUTCOMES)) == set(get_args(Outcome))
+
+
+def test_a_job_that_is_gone_does_not_come_again(client: FakeClient) -> None:
+    """CodePipeline accepts no result any more."""
+    client.errors = [JobNotFoundException("gone", code="JobNotFoundException")]
+    journal = SharedJournal()
+    assert _function(client, journal=lambda: journal)(_STALE_EVENT, LambdaContext()) is None
+    assert [entry.outcome for entry in journal.jobs()] == ["gone"]
+
+
+# --- metrics
+
+
+class _Metrics:
+    """Counts events."""
+
+    def __init__(self, act: Callable[[], object] = lambda: None) -> None:
+        self.act = act
+        self.counted: list[tuple[str, str | None]] = []
+
+    def record(self, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
+        self.act()
+        self.counted.append((event.name, None if action_type_id is None else action_type_id.provider))
+
+    def watch(self, *_: Any) -> None:
+        raise AssertionError("a function has no health")
+
+
+def test_metrics_have_each_event_when_the_function_returns(client: FakeClient) -> None:
+    """Lambda stops the environment then.  An event of a finished job is counted too."""
+    metrics = _Metrics()
+    journal = SharedJournal()
+    function = _function(client, journal=lambda: journal, metrics=metrics)
+    function(_STALE_EVENT, LambdaContext())
+    assert metrics.counted == [("claimed", "Lambda"), ("reported", "Lambda")]
+    function(_STALE_EVENT, LambdaContext())
+    assert metrics.counted[2:] == [("lost_race", "Lambda")]
+
+
+def test_an_event_that_must_come_again_is_counted(client: FakeClient) -> None:
+    """An alert on it finds a journal that fails."""
+    metrics = _Metrics()
+    with pytest.raises(JournalError):
+        _function(client, journal=_no_journal, metrics=metrics)(_STALE_EVENT, LambdaContext())
+    assert metrics.counted == [("rejected", "Lambda")]
+
+
+def test_metrics_that_fail_or_hang_cost_no_report(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has it."""
+    gate = threading.Event()
+    monkeypatch.setattr(lambda_handler, "_METRICS_SECONDS", 0.01)
+
+    def fail() -> None:
+        raise OSError
+
+    for act in (fail, gate.wait):
+        _function(client, metrics=_Metrics(act))(_STALE_EVENT, LambdaContext())
+    gate.set()
+    assert len(client.results) == 2
+    messages = {record.getMessage() for record in caplog.records}
+    assert {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")} <= messages
 
 
 # --- action types with a Lambda executor: the result is returned

@@ -73,6 +73,8 @@ class ClaimedJob:
 
     Attributes:
         offer: The job, as a poll or the journal has returned it.
+        can_be_claimed_twice: Whether a second claim of another process is not refused, so that only the journal shows
+            that the handler has begun.
         began_at: When this process began to work on it, by the worker's clock.
         entry: Its entry in the journal at that time; ``None`` for a job that a poll has returned.
         stage: How far it has come.
@@ -90,6 +92,7 @@ class ClaimedJob:
         crashes: How many processes have died while its handler was the only one there.
         isolated_crashes: How many of these processes ran no other job, so that their death affected none.
         has_begun: Whether its handler may have run, here or in an earlier process.
+        looks_unbegun: Whether a later process would find in the journal that the handler has not begun, and run it.
         has_died: Whether a process of this worker died while its handler ran there.
         is_suspect: Whether it ran in a process that died together with others.
         cancelled: Set when the result of its handler is no longer wanted.
@@ -105,6 +108,7 @@ class ClaimedJob:
         self, offer: AnyJob, *, recorder: Recorder, began_at: float, entry: JournalEntry | None = None
     ) -> None:
         self.offer, self.details = kind_of(offer).split(offer)
+        self.can_be_claimed_twice = False
         self.began_at = began_at
         self.entry = entry
         self.stage = Stage.OFFERED if entry is None else _RESUME_AT[entry.state]
@@ -120,6 +124,7 @@ class ClaimedJob:
         self.crashes = 0 if entry is None else entry.crashes
         self.isolated_crashes = 0
         self.has_begun = entry is not None and entry.state is JournalState.RUNNING
+        self.looks_unbegun = entry is not None and entry.state is JournalState.CLAIMED
         self.has_died = False
         self.is_suspect = False if entry is None else entry.is_suspect
         self.cancelled = threading.Event()
@@ -160,10 +165,6 @@ class ClaimedJob:
         return self.has_died or (self.entry is not None and self.entry.state is JournalState.RUNNING)
 
     @property
-    def _was_left_unbegun(self) -> bool:
-        return self.entry is not None and self.entry.state is JournalState.CLAIMED
-
-    @property
     def must_run_alone(self) -> bool:
         """Whether its handler may end the process, so that no other handler should run there."""
         return self.is_suspect or self.crashes > self.isolated_crashes
@@ -188,7 +189,8 @@ class ClaimedJob:
     def claim(self, now: float) -> None:
         """Record that the job is this worker's."""
         self.claimed_at = now
-        self._move(Stage.CLAIMED, is_recorded=True)
+        is_known = self._move(Stage.CLAIMED, is_recorded=True)
+        self.looks_unbegun = self.can_be_claimed_twice and not is_known
 
     def start(self, *, may_run_twice: bool) -> bool:
         """
@@ -204,10 +206,11 @@ class ClaimedJob:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self._had_begun, self._may_begin = self.has_begun, True
-            # If this process dies, the journal must have the one job that may be the cause.  A job that another worker
-            # left before its handler began must not look as if the handler had never begun.
-            is_known = self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self._was_left_unbegun)
-            if self._was_left_unbegun and not is_known and not may_run_twice:
+            # If this process dies, the journal must have the one job that may be the cause, and must not show that a
+            # handler has not begun that has.
+            is_known = self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self.looks_unbegun)
+            self.looks_unbegun = self.looks_unbegun and not is_known
+            if self.looks_unbegun and not may_run_twice:
                 self._may_begin = False
                 self._move(Stage.CLAIMED)
                 raise JournalError("the journal does not have that the handler begins")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import wait
 from contextvars import copy_context
 from typing import Final
 
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker._processing import Processing
-from cp_thirdparty.worker.outcomes import Outcome
+from cp_thirdparty.worker.outcomes import Outcome, Released
 
 # Seconds of an invocation that are left for its end: the process of the handler is killed, and the function returns.
 _FOR_RETURN: Final = 0.25
@@ -34,7 +35,8 @@ class Invocation(Processing):
     """
     One job of a `LambdaHandler`.
 
-    Nobody else takes the job, so whatever happens, it is reported before the function's time is over.
+    Whatever happens, the job is reported before the function's time is over.  It is not if the journal cannot have that
+    its handler begins: then the handler does not run, and the job is left to the next delivery of the event.
     """
 
     def run_in_time(self, failure: FailureDetails | None) -> Outcome:
@@ -44,6 +46,7 @@ class Invocation(Processing):
         Args:
             failure: What to report in place of a call of the handler; ``None`` to call it.
         """
+        self.job.can_be_claimed_twice = True  # by the next delivery of the event
         self._work(self._claim)
         if failure is not None:
             self.job.decide(failure, time.monotonic())
@@ -65,18 +68,28 @@ class Invocation(Processing):
         return True
 
     def _follow(self) -> None:
-        """Run the handler in another thread, and report the job when its time is over."""
-        run = functools.partial(copy_context().run, self._finish)
-        try:
-            threading.Thread(target=run, name="cp-thirdparty-invocation", daemon=True).start()
-        except RuntimeError:  # the system has no thread left
-            self.give_up(_NO_THREAD)
-            return
+        """Run the handler, and report the job when its time is over, in other threads: any call may hang."""
+        self._start(self._finish, functools.partial(self.give_up, _NO_THREAD))
         wait([self.outcome], self._flow.seconds_left(self.job))
         if not self.outcome.done():
-            self.give_up(self._describe_timeout())
+            self._start(self._end_in_time, self._end_in_time)
         left = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()) + _FOR_LAST_CALL
         wait([self.outcome], left)
+
+    def _start(self, work: Callable[[], object], work_here: Callable[[], object]) -> None:
+        """Start a thread; if the system has none left, do something else in this one."""
+        run = functools.partial(copy_context().run, work)
+        try:
+            threading.Thread(target=run, name="cp-thirdparty-invocation", daemon=True).start()
+        except RuntimeError:
+            work_here()
+
+    def _end_in_time(self) -> None:
+        released = Released(job=self.job.offer, error=self.job.problem or _TOO_LATE)
+        if self.job.looks_unbegun and self.job.give_up(released, may_have_begun=False):
+            self._work(lambda: released)
+        else:
+            self.give_up(self._describe_timeout())
 
     def _finish(self) -> None:
         self._work(lambda: self._flow.finish(self.job))

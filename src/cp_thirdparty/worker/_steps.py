@@ -153,12 +153,12 @@ class Steps:
 
     def is_ours(self, job: ClaimedJob) -> bool:
         """
-        Return whether no other worker has taken over a job of the journal, while it waited here.
+        Return whether no other worker has taken over a job that it could run too, while the job waited here.
 
         Raises:
             JournalError: It cannot be found out.
         """
-        return not job.is_inherited or self.hold(job) > 0
+        return not (job.is_inherited or job.can_be_claimed_twice) or self.hold(job) > 0
 
     def report(self, job: ClaimedJob, wait: Wait) -> Outcome:
         """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""

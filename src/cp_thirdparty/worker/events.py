@@ -130,7 +130,7 @@ for it before they return.
 
 class WorkerMetrics(Protocol):
     """
-    Records the metrics of a worker or a processor, such as `cp_thirdparty.observability.PrometheusMetrics`.
+    Records the metrics of a worker, a processor or a Lambda function, such as `cp_thirdparty.observability.PrometheusMetrics`.
 
     What a method raises is logged and ignored.
 
@@ -139,12 +139,13 @@ class WorkerMetrics(Protocol):
 
     def record(self, event: JobEvent, action_type_id: ActionTypeId | None) -> object:
         """
-        Count an event.  It is called in the thread of the job, which waits for it, so it must not block.
+        Count an event.  The thread of the job waits for it, so it must not block.
 
         Args:
             event: The event.
             action_type_id: The action type of the worker.  A `cp_thirdparty.worker.JobProcessor` knows that in the
-                details of the job, and has ``None`` before they are read.
+                details of the job, and has ``None`` before they are read.  A `cp_thirdparty.LambdaHandler` has that of
+                AWS for an invoke action.
         """
         ...
 

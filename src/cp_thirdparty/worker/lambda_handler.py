@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -50,9 +49,19 @@ from cp_thirdparty.worker._lambda_job import (
 )
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._steps import hold_forever
-from cp_thirdparty.worker.events import EventHook, JobEventName
+from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName, WorkerMetrics
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
-from cp_thirdparty.worker.outcomes import LostRace, Outcome, Rejected, Released, Unsent
+from cp_thirdparty.worker.outcomes import (
+    Gone,
+    HandedBack,
+    LostRace,
+    Outcome,
+    Rejected,
+    Released,
+    Reported,
+    Uncertain,
+    Unsent,
+)
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
 
 __all__ = ["LambdaHandler"]
@@ -71,9 +80,24 @@ _LOOKS: Final = 6
 # The action type of the events that do not name theirs.
 _INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
 
+# Seconds for the metrics of an event.
+_METRICS_SECONDS: Final = 0.25
+
+# Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again.  Without a
+# journal it never does, because the handler would run again.
+NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
+    Reported: False,
+    Gone: False,
+    LostRace: False,  # the environment that has the job lives
+    Rejected: True,  # it is not known whether another environment has the job
+    Released: True,
+    Unsent: True,
+    Uncertain: True,
+    HandedBack: True,
+}
+
 _STALE: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
 _UNREADABLE: Final = "The event of job {job_id} cannot be read: {problem}."
-_NO_JOURNAL: Final = "The action's worker is not set up correctly: its journal cannot be used (job {job_id})."
 
 
 class LambdaHandler(Generic[_ConfigurationT]):
@@ -108,6 +132,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
             reported.  If another environment has the job, the function waits until that one is dead, or has lived for
             as long as the journal needs to take a job over.  ``None`` for no journal.
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
+        metrics: Counts each event before the function returns, such as
+            `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  The action type of an invoke action is
+            the one of AWS.
 
     Raises:
         TypeError: An argument has a wrong type, cannot be called with what it gets, or cannot go to another process.
@@ -127,6 +154,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         artifacts: ArtifactsFactory | None = None,
         journal: Callable[[], Journal] | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None: ...
 
     @overload
@@ -140,6 +168,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         artifacts: ArtifactsFactory | None = None,
         journal: Callable[[], Journal] | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None: ...
 
     def __init__(
@@ -152,6 +181,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         artifacts: ArtifactsFactory | None = None,
         journal: Callable[[], Journal] | None = None,
         on_event: EventHook | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         connect = _connect if connect is None else connect
         check_handling(
@@ -175,7 +205,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
         # Of all events: a writer remembers what it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
-        self._emitter = Emitter(on_event)
+        count = None if metrics is None else partial(_count, BoundedCalls("cp-thirdparty-metrics"), metrics)
+        self._emitter = Emitter(on_event, count)
 
     @hide_arguments
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:
@@ -192,9 +223,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
-            cp_thirdparty.exceptions.JournalError: Another environment has the job, and the time of the function is too
-                short to find out whether that one is dead; or the journal keeps a job whose result CodePipeline has not
-                accepted in time.  Lambda must deliver the event again.
+            cp_thirdparty.exceptions.JournalError: The job has no result.  The journal cannot be used; or another
+                environment has the job, and the time of the function is too short to find out whether that one is dead;
+                or CodePipeline has not accepted the result in time.  Lambda must deliver the event again.
             Exception: What ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
@@ -215,25 +246,40 @@ class LambdaHandler(Generic[_ConfigurationT]):
         failure: FailureDetails | None,
         limits: _Limits,
     ) -> None:
-        outcome: Outcome | None = None
-        writer: JournalWriter | None = None
         self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
         try:
-            writer = self._open_journal(event)
-            entry = None if writer is None else _take_over(writer, event.id, limits)
-            if entry is None and writer is not None and writer.is_finished(event.id):
-                self._emitter.emit_outcome(LostRace(job=_find_offer(event)))
-                return
-            outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
-        except _UndecidedError:
-            raise
+            outcome = self._find_outcome(event, calls, failure, limits)
         except JournalError as error:
-            self._emitter.log(logging.ERROR, "job=%s: %s", event.id, error)
-        if outcome is None or isinstance(outcome, Rejected):  # without its journal, the handler might run twice
-            self._run(event, calls, _describe(_NO_JOURNAL, event.id), limits)
-        elif writer is not None and isinstance(outcome, (Released, Unsent)):
-            job_id = printable(event.id, _LONGEST_ID)
-            raise JournalError(f"the journal keeps job {job_id} until Lambda delivers the event again")
+            outcome = Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
+            self._emit_outcome(outcome, limits)
+        if self._create_journal is not None and NEEDS_REDELIVERY[type(outcome)]:
+            why = outcome.reason if isinstance(outcome, Rejected) else "the journal keeps it"
+            raise JournalError(
+                f"job {printable(event.id, _LONGEST_ID)} has no result yet: {why}; Lambda must deliver the event again"
+            )
+
+    def _find_outcome(
+        self, event: LambdaJobEvent, calls: EventCalls, failure: FailureDetails | None, limits: _Limits
+    ) -> Outcome:
+        """
+        Take the job of an event to its outcome.
+
+        Raises:
+            JournalError: It is not known whether another environment has the job.
+        """
+        writer = self._open_journal(event)
+        if writer is None:
+            return self._run(event, calls, failure, limits)
+        entry = _take_over(writer, event.id, limits)
+        if entry is not None or not writer.is_finished(event.id):
+            return self._run(event, calls, failure, limits, writer=writer, entry=entry)
+        outcome = LostRace(job=_find_offer(event))
+        self._emit_outcome(outcome, limits)
+        return outcome
+
+    def _emit_outcome(self, outcome: Outcome, limits: _Limits) -> None:
+        self._emitter.emit_outcome(outcome)
+        self._emitter.flush(limits.seconds_left())
 
     def _run(
         self,
@@ -301,6 +347,18 @@ class LambdaHandler(Generic[_ConfigurationT]):
         return writer
 
 
+def _count(calls: BoundedCalls, metrics: WorkerMetrics, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
+    """
+    Count an event.  Metrics that hang must not hold the function up.
+
+    Raises:
+        TimeoutError: The metrics have not returned in time.
+    """
+    record = partial(metrics.record, event, action_type_id or _INVOKE_ACTION_TYPE)
+    if isinstance(calls.call_or_raise(_METRICS_SECONDS, record), NotReturned):
+        raise TimeoutError
+
+
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
     emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
@@ -315,10 +373,6 @@ class _Limits:
     def seconds_left(self) -> float:
         """Return how many seconds are left before the report."""
         return math.inf if self.ends_at is None else max(0.0, self.ends_at - self.for_report - time.monotonic())
-
-
-class _UndecidedError(JournalError):
-    """Lambda must deliver the event again, because another environment may still report its job."""
 
 
 def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEntry | None:
@@ -336,9 +390,9 @@ def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEn
         if entry is not None or math.isinf(writer.recovery_seconds) or job_id not in writer.find_unfinished():
             return entry
         if limits.seconds_left() <= writer.recovery_seconds:
-            raise _UndecidedError(
-                f"another environment has job {printable(job_id, _LONGEST_ID)}, and the time of the function is too "
-                "short to find out whether it is dead; give the function more time than the journal's takeover needs"
+            raise JournalError(
+                "another environment has it, and the time of the function is too short to find out whether that one is "
+                "dead; give the function more time than the journal's takeover needs"
             )
         time.sleep(writer.recovery_seconds)
     return _recover(writer, job_id)
