@@ -54,12 +54,16 @@ def _errors() -> dict[str, Exception]:
         ProcessDiedError("no", is_alone=True),
     )
     token = exceptions.ValidationException("Value at 'clientToken' failed", code="ValidationException")
+    job_id = exceptions.ValidationException("Value at 'jobId' failed", code="ValidationException")
+    own_job_id = exceptions.InvalidRequestError("job_id", "no", is_retry_safe=False)
     refused = exceptions.InvalidRequestError("execution_details", "no", is_retry_safe=False)
     return {
         **errors,
         **{type(error).__name__: error for error in more},
         "refused result": refused,
         "refused token": token,
+        "refused id": job_id,
+        "own rule of ids": own_job_id,
     }
 
 
@@ -69,6 +73,7 @@ _CLAIMED = Situation(is_claimed=True)
 _AGAIN = Situation(is_claimed=True, can_run_again=True)
 _LOST = Situation(may_be_accepted=True)
 _LOST_RESULT = Situation(is_claimed=True, may_be_accepted=True)
+_EVENT = Situation(is_claimed=True, is_from_event=True)
 _INHERITED = Situation(is_inherited=True)
 _INHERITED_LOST = Situation(is_inherited=True, may_be_accepted=True)
 
@@ -80,25 +85,25 @@ _REFUSED = ("InvalidNonceException", "ServiceError")
 # By step and situation: what follows an error, and for all errors that are not named, what follows those.
 _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party, Next]]] = {
     (Step.POLL, _NEW): {
-        ("ActionTypeNotFoundException", "AccessDeniedError", "InvalidRequestError", "refused result"): (
-            Party.US,
-            Next.STOP,
-        ),
+        (
+            *("ActionTypeNotFoundException", "AccessDeniedError"),
+            *("InvalidRequestError", "refused result", "own rule of ids"),
+        ): (Party.US, Next.STOP),
         ("ClockSkewError", "CredentialsError"): (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
     (Step.READ, _NEW): {
         _GONE: (Party.JOB, Next.END),
         ("InvalidClientTokenException",): (Party.US, Next.RENEW_TOKEN),
-        ("NoTokenError", "InvalidRequestError", "refused result"): (Party.US, Next.REJECT),
+        ("NoTokenError", "InvalidRequestError", "refused result", "own rule of ids"): (Party.US, Next.REJECT),
         None: (Party.SERVICE, Next.REJECT),
     },
     (Step.READ, _CLAIMED): {
         _GONE: (Party.JOB, Next.END),
-        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused result"): (
-            Party.US,
-            Next.RENEW_TOKEN,
-        ),
+        (
+            *("InvalidClientTokenException", "NoTokenError"),
+            *("InvalidRequestError", "refused result", "own rule of ids"),
+        ): (Party.US, Next.RENEW_TOKEN),
         _SETUP: (Party.US, Next.RECONNECT),
         None: (Party.SERVICE, Next.RETRY),
     },
@@ -107,7 +112,8 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
         (*_GONE, "InvalidJobStateException"): (Party.JOB, Next.END),
         (
             *("ActionTypeNotFoundException", "InvalidClientTokenException", "ServiceError", "ValidationException"),
-            *(*_CREDENTIALS, "InvalidRequestError", "OutputVariablesSizeExceededException", "refused result"),
+            *(*_CREDENTIALS, "InvalidRequestError", "OutputVariablesSizeExceededException"),
+            *("refused result", "own rule of ids"),
         ): (Party.US, Next.REJECT),
         None: (Party.SERVICE, Next.RETRY),
     },
@@ -143,6 +149,21 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
             Party.JOB,
             Next.SIMPLIFY_RESULT,
         ),
+        (
+            *("InvalidClientTokenException", "NoTokenError", "InvalidRequestError"),
+            *("refused token", "refused id", "own rule of ids"),
+        ): (Party.US, Next.RENEW_TOKEN),
+        _SETUP: (Party.US, Next.RECONNECT),
+        _REFUSED: (Party.SERVICE, Next.DROP_DECORATION),
+        ("NotHeldError",): (Party.US, Next.RETRY),
+        None: (Party.SERVICE, Next.RETRY),
+    },
+    (Step.REPORT, _EVENT): {
+        (*_GONE, "InvalidJobStateException", "refused id", "own rule of ids"): (Party.JOB, Next.END),
+        ("ValidationException", "OutputVariablesSizeExceededException", "refused result"): (
+            Party.JOB,
+            Next.SIMPLIFY_RESULT,
+        ),
         ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused token"): (
             Party.US,
             Next.RENEW_TOKEN,
@@ -159,10 +180,10 @@ _EXPECTED: dict[tuple[Step, Situation], dict[tuple[str, ...] | None, tuple[Party
             Party.JOB,
             Next.SIMPLIFY_RESULT,
         ),
-        ("InvalidClientTokenException", "NoTokenError", "InvalidRequestError", "refused token"): (
-            Party.US,
-            Next.RENEW_TOKEN,
-        ),
+        (
+            *("InvalidClientTokenException", "NoTokenError", "InvalidRequestError"),
+            *("refused token", "refused id", "own rule of ids"),
+        ): (Party.US, Next.RENEW_TOKEN),
         _SETUP: (Party.US, Next.RECONNECT),
         _REFUSED: (Party.SERVICE, Next.DROP_DECORATION),
         ("NotHeldError",): (Party.US, Next.RETRY),

@@ -30,10 +30,12 @@ from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     InvalidJobStateException,
+    InvalidRequestError,
     JobNotFoundException,
     JournalError,
     ResponseDecodeError,
     TransportError,
+    ValidationException,
 )
 from cp_thirdparty.models import JobData, LambdaJobEvent
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline, LocalLambda
@@ -63,7 +65,6 @@ from cp_thirdparty.worker._invocation import Invocation
 from cp_thirdparty.worker._lambda_job import find_details
 from cp_thirdparty.worker._processes import ProcessEngine
 from cp_thirdparty.worker.lambda_handler import NEEDS_REDELIVERY
-
 
 # An event that is reported at once, without a process for its handler.
 _STALE_EVENT = make_event(artifactCredentials={**CREDENTIALS, "expirationTime": 1})
@@ -707,6 +708,23 @@ def test_a_job_that_is_gone_does_not_come_again(client: FakeClient) -> None:
     journal = SharedJournal()
     assert _function(client, journal=lambda: journal)(_STALE_EVENT, LambdaContext()) is None
     assert [entry.outcome for entry in journal.jobs()] == ["gone"]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ValidationException("Value 'x' at 'jobId' failed to satisfy constraint", code="ValidationException"),
+        InvalidRequestError("job_id", "must have at most 512 characters"),
+    ],
+    ids=lambda refusal: type(refusal).__name__,
+)
+def test_an_event_with_an_id_that_codepipeline_refuses_is_gone(client: FakeClient, refusal: Exception) -> None:
+    """Someone has written it to try the function, so further attempts until the end of its time cannot succeed."""
+    client.errors = [refusal]
+    events: list[JobEvent] = []
+    _function(client, on_event=events.append)(_STALE_EVENT, LambdaContext())
+    assert [(event.name, event.detail) for event in events[1:]] == [("gone", type(refusal).__name__)]
+    assert client.results == []
 
 
 # --- metrics

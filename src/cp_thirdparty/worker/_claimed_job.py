@@ -73,8 +73,8 @@ class ClaimedJob:
 
     Attributes:
         offer: The job, as a poll or the journal has returned it.
-        can_be_claimed_twice: Whether a second claim of another process is not refused, so that only the journal shows
-            that the handler has begun.
+        is_from_event: Whether the event of a Lambda function has brought it.  CodePipeline has confirmed neither its id
+            nor its claim, so only the journal shows to the next delivery of the event that the handler has begun.
         began_at: When this process began to work on it, by the worker's clock.
         entry: Its entry in the journal at that time; ``None`` for a job that a poll has returned.
         stage: How far it has come.
@@ -108,7 +108,7 @@ class ClaimedJob:
         self, offer: AnyJob, *, recorder: Recorder, began_at: float, entry: JournalEntry | None = None
     ) -> None:
         self.offer, self.details = kind_of(offer).split(offer)
-        self.can_be_claimed_twice = False
+        self.is_from_event = False
         self.began_at = began_at
         self.entry = entry
         self.stage = Stage.OFFERED if entry is None else _RESUME_AT[entry.state]
@@ -190,7 +190,7 @@ class ClaimedJob:
         """Record that the job is this worker's."""
         self.claimed_at = now
         is_known = self._move(Stage.CLAIMED, is_recorded=True)
-        self.looks_unbegun = self.can_be_claimed_twice and not is_known
+        self.looks_unbegun = self.is_from_event and not is_known
 
     def start(self, *, may_run_twice: bool) -> bool:
         """

@@ -142,12 +142,14 @@ class Situation:
     Attributes:
         is_claimed: Whether the job is this worker's.
         is_inherited: Whether an earlier process began to claim the job.
+        is_from_event: Whether an event has brought the job, so that CodePipeline may not know its id.
         may_be_accepted: Whether an earlier attempt of the same step may have been accepted.
         can_run_again: Whether the handler may run again.
     """
 
     is_claimed: bool = False
     is_inherited: bool = False
+    is_from_event: bool = False
     may_be_accepted: bool = False
     can_run_again: bool = False
 
@@ -195,6 +197,12 @@ def _can_run_again(_error: Exception, situation: Situation) -> bool:
     return situation.can_run_again
 
 
+def _is_about_id_of_event(error: Exception, situation: Situation) -> bool:
+    return situation.is_from_event and (
+        f"at '{_JOB_ID}'" in str(error) or getattr(error, "parameter", None) == "job_id"
+    )
+
+
 def _is_about_result(error: Exception, _situation: Situation) -> bool:
     if isinstance(error, ValidationException):
         return not any(f"at '{name}'" in error.message for name in _REQUEST_MEMBERS)
@@ -209,7 +217,8 @@ _RESULT_PARAMETERS: Final = (
     "output_variables",
 )
 # What CodePipeline names if it refuses a request for something else than its result.
-_REQUEST_MEMBERS: Final = ("clientToken", "jobId")
+_JOB_ID: Final = "jobId"
+_REQUEST_MEMBERS: Final = ("clientToken", _JOB_ID)
 _GONE: Final = (JobNotFoundException, InvalidJobException)
 _ENDED: Final = (*_GONE, InvalidJobStateException)
 _CREDENTIALS: Final = (CredentialsError, AccessDeniedError, ClockSkewError)
@@ -259,6 +268,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),
     Row(Step.REPORT, (OutputVariablesSizeExceededException,), _always, Party.JOB, Next.SIMPLIFY_RESULT),
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
+    # An id that CodePipeline has never had, such as that of an event which a person has written, stays refused.
+    Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_id_of_event, Party.JOB, Next.END),
     Row(
         Step.REPORT,
         (InvalidClientTokenException, NoTokenError, InvalidRequestError, ValidationException),

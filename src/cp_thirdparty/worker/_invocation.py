@@ -46,7 +46,7 @@ class Invocation(Processing):
         Args:
             failure: What to report in place of a call of the handler; ``None`` to call it.
         """
-        self.job.can_be_claimed_twice = True  # by the next delivery of the event
+        self.job.is_from_event = True
         self._work(self._claim)
         if failure is not None:
             self.job.decide(failure, time.monotonic())

@@ -158,7 +158,7 @@ class Steps:
         Raises:
             JournalError: It cannot be found out.
         """
-        return not (job.is_inherited or job.can_be_claimed_twice) or self.hold(job) > 0
+        return not (job.is_inherited or job.is_from_event) or self.hold(job) > 0
 
     def report(self, job: ClaimedJob, wait: Wait) -> Outcome:
         """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""
@@ -242,7 +242,10 @@ class Steps:
                 job.note_success()
                 return found
             situation = Situation(
-                is_claimed=job.is_claimed, is_inherited=job.is_inherited, may_be_accepted=may_be_accepted
+                is_claimed=job.is_claimed,
+                is_inherited=job.is_inherited,
+                is_from_event=job.is_from_event,
+                may_be_accepted=may_be_accepted,
             )
             row = classify(step, found, situation)
             may_be_accepted = may_be_accepted or (isinstance(found, ThirdPartyError) and may_have_been_accepted(found))
