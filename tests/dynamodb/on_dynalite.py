@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,12 +22,17 @@ from long.fleet import end, find_unfinished, look, start_child, wait_for_end
 from long.kills import kills
 from long.restarts import restarts
 from long.table import count_units, share, take_over
-from support.dynamodb import Fleet, create_table, dynalite, dynalite_client
+from support import lambda_functions as functions
+from support.dynamodb import TABLE_NAME, Fleet, create_table, dynalite, dynalite_client
+from support.lambda_child import create_function
+from support.lambda_functions import FakeClient, make_event
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, until
 
-from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty import FailureDetails
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.testing import LambdaContext, LocalCodePipeline
 from cp_thirdparty.testing.journal_conformance import JournalConformance
-from cp_thirdparty.worker import DynamoDBJournal, Journal, JournalState
+from cp_thirdparty.worker import DynamoDBJournal, JobEvent, Journal, JournalState
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +158,62 @@ def test_a_paused_worker_reports_nothing_that_was_taken_over(tmp_path: Path) -> 
         assert (seen.lost, seen.accepted_twice, seen.uncertain) == ((), (), 0)
         puts = [record for record in service.requests if str(record.operation_name).startswith("Put")]
         assert len(puts) == 1
+
+
+# --- environments of a Lambda function
+
+
+@contextmanager
+def _environment(url: str, note: Path, step: str) -> Generator[subprocess.Popen[bytes], None, None]:
+    """Start an environment that stands still at a step of the job of an event, and kill it at the end."""
+    command = [sys.executable, "-m", "support.lambda_child", url, str(note), step]
+    environment = {**os.environ, "AWS_REGION": "us-east-1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    # A group of its own: Lambda ends an environment with all its processes.
+    with subprocess.Popen(command, env=environment, start_new_session=True) as child:
+        try:
+            yield child
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Start a database with the table of jobs, and return its URL."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with dynalite() as started:
+        create_table(dynalite_client(started))
+        yield started
+
+
+def _has_begun(url: str, note: Path, step: str) -> bool:
+    items = dynalite_client(url).scan(TableName=TABLE_NAME, ConsistentRead=True)["Items"]
+    return note.exists() if step == "handler" else any("state" in item for item in items)
+
+
+@pytest.mark.parametrize("step", ["claim", "handler"])
+def test_the_event_of_a_killed_environment_is_handled_by_another_one(tmp_path: Path, table: str, step: str) -> None:
+    """Its handler runs if it has not begun; otherwise the job is lost.  A third delivery changes nothing."""
+    killed, note = tmp_path / "killed", tmp_path / "note"
+    with _environment(table, killed, step):
+        until(lambda: _has_begun(table, killed, step))
+    client = FakeClient()
+    events: list[JobEvent] = []
+    function = create_function(table, partial(functions.count, note=str(note)), client, on_event=events.append)
+    for _ in range(2):
+        assert function(make_event(), LambdaContext()) is None
+    assert [isinstance(result, FailureDetails) for _, result in client.results] == [step == "handler"]
+    assert note.exists() is (step == "claim")
+    assert [event.name for event in events][-2:] == ["reported", "lost_race"]
+
+
+def test_the_event_of_a_living_environment_is_left_to_it(tmp_path: Path, table: str) -> None:
+    """Lambda has delivered it twice.  With too little time to find out, it must be delivered once more."""
+    living, note = tmp_path / "living", tmp_path / "note"
+    client = FakeClient()
+    function = create_function(table, partial(functions.count, note=str(note)), client)
+    with _environment(table, living, "handler"):
+        until(lambda: _has_begun(table, living, "handler"))
+        with pytest.raises(JournalError, match="another environment has it"):
+            function(make_event(), LambdaContext(0.5))
+        assert function(make_event(), LambdaContext()) is None
+    assert (note.exists(), client.results) == (False, [])

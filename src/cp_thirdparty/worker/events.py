@@ -130,7 +130,9 @@ for it before they return.
 
 class WorkerMetrics(Protocol):
     """
-    Records the metrics of a worker, a processor or a Lambda function, such as `cp_thirdparty.observability.PrometheusMetrics`.
+    Records the metrics of a worker, a processor or a Lambda function.
+
+    `cp_thirdparty.observability.PrometheusMetrics` is one.
 
     What a method raises is logged and ignored.
 
