@@ -50,6 +50,7 @@ from cp_thirdparty.worker import (
     Gone,
     HandedBack,
     Handler,
+    IndexedJournal,
     JobEvent,
     JobEventName,
     JobProcessor,
@@ -494,12 +495,15 @@ def _lambda_handler(
     handler: Handler[Any],
     connect: Callable[[], CustomJobClient],
     journal: Callable[[], Journal],
+    metrics: WorkerMetrics,
     event: dict[str, Any],
     context: object,
 ) -> None:
     day = timedelta(days=1)
     assert_type(
-        LambdaHandler(handler, configuration=Scan, connect=connect, report_seconds=day, journal=journal),
+        LambdaHandler(
+            handler, configuration=Scan, connect=connect, report_seconds=day, journal=journal, metrics=metrics
+        ),
         LambdaHandler[Scan],
     )
     assert_type(one(event, context), dict[str, Any] | None)
@@ -660,6 +664,9 @@ def _dynamodb_journal(
     leased: LeasedJournal = one
     assert_type(leased.hold(job_id), float)
     assert_type(leased.recovery_seconds, float)
+    indexed: IndexedJournal = one
+    assert_type(indexed.is_finished(job_id, scope), bool)
+    assert_type(one.is_finished(job_id, scope), bool)
     assert_type(one.is_durable, bool)
     assert_type(one.is_shared, bool)
     assert_type(one.recovery_seconds, float)

@@ -88,7 +88,7 @@ _METRICS_SECONDS: Final = 0.25
 NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
     Reported: False,
     Gone: False,
-    LostRace: False,  # the environment that has the job lives
+    LostRace: False,  # the environment that has the job is alive
     Rejected: True,  # it is not known whether another environment has the job
     Released: True,
     Unsent: True,
@@ -107,10 +107,10 @@ class LambdaHandler(Generic[_ConfigurationT]):
     The event of an invoke action is reported with ``PutJobSuccessResult`` or ``PutJobFailureResult``.  For an action
     type with a Lambda executor, whose event has no member ``CodePipeline.job``, the result is the return value.
 
-    Each event gets exactly one result, unless Lambda ends the environment.  The handler runs in a process of its own,
-    which is killed before the time of the function is over.  Then the job is reported as failed, so a handler whose
-    work takes longer returns a `Continued` before `Job.deadline`.  The next event has its continuation token, and a job
-    id of its own.
+    Each event gets exactly one result, unless Lambda ends the environment; with a journal, the function may also raise
+    an error, so that Lambda delivers the event again.  The handler runs in a process of its own, which is killed before
+    the time of the function is over.  Then the job is reported as failed, so a handler whose work takes longer returns
+    a `Continued` before `Job.deadline`.  The next event has its continuation token, and a job id of its own.
 
     The artifacts are those of the event, with its credentials, which nobody can renew.  An event whose credentials have
     expired is not handled, but reported as failed.
@@ -130,7 +130,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         journal: Creates a journal that all environments of the function share; it is called at the first event.  With
             it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
             reported.  If another environment has the job, the function waits until that one is dead, or has lived for
-            as long as the journal needs to take a job over.  ``None`` for no journal.
+            as long as the journal needs to take a job over.  The handler does not begin before the journal has that it
+            does.  ``None`` for no journal.
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
         metrics: Counts each event before the function returns, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  The action type of an invoke action is
