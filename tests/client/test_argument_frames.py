@@ -240,8 +240,8 @@ _WITHOUT_SECRETS = frozenset(
     CustomJob CustomJobClient CustomJobDetails Delay Delivery DynamoDBJournal EncryptionKey EncryptionKeyType
     EnvironmentTokens EventHook ExecutionDetails ExpiredCredentials FailureDetails FailureType Fault Faults
     FinishedOutcome Gone HandedBack Handler HealthServer HtmlPage IndexedJournal InvalidClientTokenException
-    InvalidJobException InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails JobEvent
-    JobEventName JobFailedError JobNotFoundException JobScope JobStatus Journal JournalConformance JournalEntry
+    InvalidJobException InvalidJobStateException InvalidNonceException InvalidRequestError Job JobData JobDetails
+    JobEvent JobEventName JobFailedError JobNotFoundException JobScope JobStatus Journal JournalConformance JournalEntry
     JournalError JournalState Key LambdaContext LambdaJobEvent LeasedJournal LostAnswer LostRace ManualClock
     MemoryJournal OutputVariablesSizeExceededException PipelineContext ProcessPerJob PrometheusMetrics Recovered
     RefreshingTokens Rejected Released Reported RequestRecord Response ResponseDecodeError S3Location SampleJob
