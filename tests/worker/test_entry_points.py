@@ -13,7 +13,7 @@ import pytest
 from support.one_handler import Configuration, handle
 from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS
 
-from cp_thirdparty import FailureDetails
+from cp_thirdparty import FailureDetails, JobWorker
 from cp_thirdparty.testing import Action, LambdaContext, LocalCodePipeline, LocalLambda, Success
 from cp_thirdparty.worker import JobProcessor, LambdaHandler
 
@@ -42,6 +42,24 @@ def _end_of(action: Action) -> End:
 
 def _without_id(message: str) -> str:
     return re.sub(r"job [0-9a-f-]+", "job", message)
+
+
+def _third_party_worker(service: LocalCodePipeline, configuration: dict[str, str]) -> End:
+    connect = partial(service.client, in_process=True)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration=configuration)
+    with JobWorker(connect, ACTION_TYPE, handle, configuration=Configuration, client_tokens=TOKENS) as worker:
+        while action.status not in ("Succeeded", "Failed"):
+            worker.run_once()
+    return _end_of(action)
+
+
+def _custom_worker(service: LocalCodePipeline, configuration: dict[str, str]) -> End:
+    connect = partial(service.custom_client, in_process=True)
+    action = service.start_action(_CUSTOM_TYPE, configuration=configuration)
+    with JobWorker(connect, _CUSTOM_TYPE, handle, configuration=Configuration) as worker:
+        while action.status not in ("Succeeded", "Failed"):
+            worker.run_once()
+    return _end_of(action)
 
 
 def _third_party(service: LocalCodePipeline, configuration: dict[str, str]) -> End:
@@ -85,7 +103,9 @@ def _action_type(_service: LocalCodePipeline, configuration: dict[str, str]) -> 
 
 _ENTRY_POINTS: dict[str, Callable[[LocalCodePipeline, dict[str, str]], End]] = {
     "third-party job": _third_party,
+    "third-party job of a worker": _third_party_worker,
     "custom job": _custom,
+    "custom job of a worker": _custom_worker,
     "invoke action": _invoke_action,
     "action type with a Lambda executor": _action_type,
 }
@@ -98,6 +118,14 @@ _SCENARIOS: dict[str, tuple[dict[str, str], End]] = {
     "error of the handler": (
         {"ProjectName": "broken", "ApiKey": "xMARKERx"},
         (1, "JobFailed", "The action's worker failed with RuntimeError (job)."),
+    ),
+    "no result": (
+        {"ProjectName": "silent", "ApiKey": "xMARKERx"},
+        (1, "JobFailed", "The action's worker returned no valid result (job)."),
+    ),
+    "failure of the configuration": (
+        {"ProjectName": "unknown", "ApiKey": "xMARKERx"},
+        (1, "ConfigurationError", "There is no such project."),
     ),
     "wrong configuration": (
         {"ProjectName": "a", "MaxFindings": "xMARKERx"},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
 import json
 import logging
 import math
 import multiprocessing.synchronize
+import operator
 import os
 import re
 import threading
@@ -20,7 +22,7 @@ from typing import Any, TypeVar, get_args
 
 import pytest
 from support import lambda_functions as functions
-from support.lambda_functions import CREDENTIALS, DATA, MARKER, Configuration, FakeClient, make_event
+from support.lambda_functions import ARTIFACT, CREDENTIALS, DATA, MARKER, Configuration, FakeClient, make_event
 from support.marker_surfaces import ERROR_SURFACES, logged
 from support.worker_service import SharedJournal, until
 
@@ -56,12 +58,14 @@ from cp_thirdparty.worker import (
     Uncertain,
     Unsent,
     _bounded_calls,
+    _emit,
     _journal_writer,
     _processes,
     _steps,
     lambda_handler,
 )
 from cp_thirdparty.worker._invocation import Invocation
+from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._lambda_job import find_details
 from cp_thirdparty.worker._processes import ProcessEngine
 from cp_thirdparty.worker.lambda_handler import NEEDS_REDELIVERY
@@ -118,6 +122,78 @@ def test_each_part_of_an_event_may_be_absent(absent: str | None, client: FakeCli
     _function(client, partial(functions.count, note=str(note)))(event, LambdaContext())
     assert [job_id for job_id, _ in client.results] == ["job-1"]
     assert note.read_text(encoding="utf-8") == "job-1\n"
+
+
+_CONTEXT = {
+    "pipelineName": "p",
+    "pipelineArn": "arn",
+    "pipelineExecutionId": "x",
+    "stage": {"name": "s"},
+    "action": {"name": "a", "actionExecutionId": "e"},
+}
+_FULL_DATA = {
+    **DATA,
+    "actionTypeId": {"category": "Invoke", "owner": "AWS", "provider": "Lambda", "version": "1"},
+    "artifactCredentials": {**CREDENTIALS, "expirationTime": 4_102_444_800_000},
+    "outputArtifacts": [{**ARTIFACT, "name": "Out"}],
+    "pipelineContext": _CONTEXT,
+}
+_FULL_EVENTS: dict[str, dict[str, Any]] = {
+    "invoke action": make_event(**_FULL_DATA),
+    "action type": {
+        "jobId": "job-1",
+        "accountId": "111122223333",
+        "data": {
+            **_FULL_DATA,
+            "actionConfiguration": {"ApiKey": f"{MARKER}-key"},
+            "actionCredentials": _FULL_DATA["artifactCredentials"],
+            "actionExecutionId": "execution",
+        },
+    },
+}
+
+# Without these, or with null in their place, a part of an event means nothing.
+_REQUIRED = {
+    *(("id",), ("jobId",), ("CodePipeline.job",)),
+    *(("s3Location", name) for name in ("bucketName", "objectKey")),
+    *(("encryptionKey", name) for name in ("id", "type")),
+    *(("actionTypeId", name) for name in ("category", "owner", "provider", "version")),
+}
+
+
+def _find_parts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each member at any depth."""
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(key, str):
+            yield (*path, key)
+        yield from _find_parts(part, (*path, key))
+
+
+def _change(event: dict[str, Any], path: tuple[Any, ...], *, is_null: bool) -> dict[str, Any]:
+    """Return an event without a part, or with null in its place."""
+    changed: dict[str, Any] = json.loads(json.dumps(event))
+    *parents, name = path
+    parent = functools.reduce(operator.getitem, parents, changed)
+    if is_null:
+        parent[name] = None
+    else:
+        del parent[name]
+    return changed
+
+
+@pytest.mark.parametrize("form", _FULL_EVENTS)
+@pytest.mark.parametrize("is_null", [False, True])
+def test_each_optional_part_may_be_absent_at_any_depth(form: str, *, is_null: bool) -> None:
+    """Only what gives its part a meaning is required."""
+
+    def is_refused(path: tuple[Any, ...]) -> bool:
+        changed = _change(_FULL_EVENTS[form], path, is_null=is_null)
+        return isinstance(call_partner(structure, changed, LambdaJobEvent), Raised)
+
+    found = filter(is_refused, _find_parts(_FULL_EVENTS[form]))
+    refused = {path[-2:] if path[-2:] in _REQUIRED else path[-1:] for path in found}
+    assert refused <= _REQUIRED
+    assert {("s3Location", "objectKey"), ("encryptionKey", "id")} < refused
 
 
 @pytest.mark.parametrize(
@@ -762,6 +838,18 @@ def test_an_event_that_must_come_again_is_counted(client: FakeClient) -> None:
     with pytest.raises(JournalError):
         _function(client, journal=_no_journal, metrics=metrics)(_STALE_EVENT, LambdaContext())
     assert metrics.counted == [("rejected", "Lambda")]
+
+
+def test_a_hook_that_hangs_does_not_hold_the_function_up(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda stops its thread with the environment; metrics are counted all the same."""
+    gate = threading.Event()
+    monkeypatch.setattr(_emit, "_FLUSH_SECONDS", 0.01)
+    metrics = _Metrics()
+    _function(client, on_event=lambda _: gate.wait(30), metrics=metrics)(_STALE_EVENT, LambdaContext())
+    assert [name for name, _ in metrics.counted] == ["claimed", "reported"]
+    assert not gate.is_set()
+    gate.set()
+    assert len(client.results) == 1
 
 
 def test_metrics_that_fail_or_hang_cost_no_report(

@@ -50,14 +50,24 @@ def _find_data(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     found: dict[str, Any] = {**cast("dict[str, Any]", data)}
-    configuration = found.get("actionConfiguration")
-    if isinstance(configuration, dict) and isinstance(configuration.get("configuration", ""), str):
-        found["actionConfiguration"] = {"configuration": configuration}  # the members themselves, without a wrapper
+    found["actionConfiguration"] = _find_configuration(found.get("actionConfiguration"))
     if found.get("artifactCredentials") is None:
         found["artifactCredentials"] = found.get(_CREDENTIALS)
     if found.get("pipelineContext") is None and found.get(_EXECUTION_ID) is not None:
         found["pipelineContext"] = {"action": {_EXECUTION_ID: found[_EXECUTION_ID]}}
     return found
+
+
+def _find_configuration(configuration: Any) -> Any:
+    if not isinstance(configuration, dict):
+        return configuration
+    values: Any = cast("dict[str, Any]", configuration).get("configuration", "")
+    if isinstance(values, str):
+        values = configuration  # the members themselves, without a wrapper
+    if not isinstance(values, dict):
+        return {"configuration": values}
+    given = {key: value for key, value in cast("dict[str, Any]", values).items() if value is not None}
+    return {"configuration": given}
 
 
 def _find_expiry(data: Any) -> float | None:
