@@ -47,7 +47,7 @@ _FILES: Final = [
 _TESTED_PAGES: Final = {
     "how-to/test-your-handler": "tests/testing/test_how_to_page.py",
     "explanation/trust": "tests/client/test_facts.py",
-    "tutorials/try-in-your-account": "tests/project/test_readme.py",
+    "tutorials/try-in-your-account": "tests/project/test_tutorial.py",
 }
 _INDEX: Final = "a package index"
 _AWS: Final = "an AWS account"

@@ -17,8 +17,7 @@ import attrs
 import pytest
 from support import readme_pictures as picture
 
-from cp_thirdparty import JobStatus, JobWorker, ThirdPartyJobClient, exceptions, structure_configuration
-from cp_thirdparty.testing import samples
+from cp_thirdparty import JobStatus, ThirdPartyJobClient, exceptions, structure_configuration
 
 _ROOT = Path(__file__).parents[2]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
@@ -114,26 +113,6 @@ def _run(code: str, names: dict[str, Any]) -> str:
     with redirect_stdout(printed):
         exec(compile(code, "README.md", "exec", dont_inherit=True), names)
     return printed.getvalue()
-
-
-def test_the_program_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program of "Try it in your own AWS account" creates its worker, and its handler counts findings."""
-    monkeypatch.chdir(tmp_path)
-    ran = []
-    monkeypatch.setattr(JobWorker, "run", lambda worker, **settings: ran.append((worker, settings)))
-    page = (_ROOT / "docs" / "tutorials" / "try-in-your-account.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    names: dict[str, Any] = {"__name__": "__main__"}
-    assert not _run(code, names)
-    names["worker"].close()
-    names["worker"]._journal.close()
-    assert [settings for _, settings in ran] == [{"handle_signals": True}]
-    job = samples.job(
-        configuration={"ProjectName": "demo", "ApiKey": "key"},
-        configuration_class=names["ScanConfiguration"],
-        inputs={"MyApp": {"app.py": "# TODO: write it"}},
-    )
-    assert names["handle"](job).output_variables == {"Findings": "1"}
 
 
 def test_the_table_has_each_extra() -> None:
