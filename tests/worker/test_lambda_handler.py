@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -59,6 +60,7 @@ from cp_thirdparty.worker import (
     Unsent,
     _bounded_calls,
     _emit,
+    _invocation,
     _journal_writer,
     _processes,
     _steps,
@@ -481,14 +483,18 @@ def _no_journal() -> MemoryJournal:
         (_no_journal, "journal raised OSError"),
     ],
 )
-def test_without_its_journal_an_event_must_come_again(journal: Any, why: str, client: FakeClient, note: Path) -> None:
+def test_without_its_journal_an_event_must_come_again(
+    journal: Any, why: str, client: FakeClient, note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another environment may have the job, so the handler is not called, and no result is reported."""
     events: list[JobEvent] = []
     handler = partial(functions.count, note=str(note))
     function = _function(client, handler, journal=journal, on_event=events.append)
+    monkeypatch.setattr(_emit, "_FLUSH_SECONDS", 60.0)
     with pytest.raises(JournalError) as caught:
         function(make_event(), LambdaContext())
     assert str(caught.value) == f"job job-1 has no result yet: {why}; Lambda must deliver the event again"
+    # When the function raises, the hook has had the event, because Lambda stops the environment then.
     assert [(event.name, event.detail) for event in events] == [("rejected", f"{why} (JournalError)")]
     assert not note.exists()
     assert client.results == []
@@ -536,6 +542,24 @@ def test_a_handler_that_could_not_begin_runs_at_the_next_delivery(client: FakeCl
     _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext())
     assert note.read_text(encoding="utf-8") == "job-1\n"
     assert len(client.results) == 1
+
+
+@pytest.mark.usefixtures("_short_pauses")
+def test_a_handler_that_has_no_time_to_begin_is_released(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread finds out before the function does that the time is over."""
+    threads: list[str] = []
+    end_in_time = Invocation._end_in_time
+
+    def end(invocation: Invocation) -> None:
+        threads.append(threading.current_thread().name)
+        end_in_time(invocation)
+
+    monkeypatch.setattr(Invocation, "_end_in_time", end)
+    monkeypatch.setattr(_invocation, "wait", lambda futures, _: wait(futures, 60.0))
+    with pytest.raises(JournalError, match="the journal keeps it"):
+        _function(client, journal=lambda: _FailingJournal("running"))(make_event(), LambdaContext(0.2))
+    assert len(threads) == 1
+    assert client.results == []
 
 
 @pytest.mark.parametrize("method", ["", "is_finished", "recover", "claim", "running", "result", "finish"])
@@ -799,7 +823,7 @@ def test_an_event_with_an_id_that_codepipeline_refuses_is_gone(client: FakeClien
     client.errors = [refusal]
     events: list[JobEvent] = []
     _function(client, on_event=events.append)(_STALE_EVENT, LambdaContext())
-    assert [(event.name, event.detail) for event in events[1:]] == [("gone", type(refusal).__name__)]
+    until(lambda: [(event.name, event.detail) for event in events[1:]] == [("gone", type(refusal).__name__)])
     assert client.results == []
 
 
@@ -821,6 +845,13 @@ class _Metrics:
         raise AssertionError("a function has no health")
 
 
+@pytest.fixture
+def _patient_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine take its time."""
+    monkeypatch.setattr(lambda_handler, "_METRICS_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("_patient_metrics")
 def test_metrics_have_each_event_when_the_function_returns(client: FakeClient) -> None:
     """Lambda stops the environment then.  An event of a finished job is counted too."""
     metrics = _Metrics()
@@ -832,6 +863,7 @@ def test_metrics_have_each_event_when_the_function_returns(client: FakeClient) -
     assert metrics.counted[2:] == [("lost_race", "Lambda")]
 
 
+@pytest.mark.usefixtures("_patient_metrics")
 def test_an_event_that_must_come_again_is_counted(client: FakeClient) -> None:
     """An alert on it finds a journal that fails."""
     metrics = _Metrics()
@@ -840,6 +872,7 @@ def test_an_event_that_must_come_again_is_counted(client: FakeClient) -> None:
     assert metrics.counted == [("rejected", "Lambda")]
 
 
+@pytest.mark.usefixtures("_patient_metrics")
 def test_a_hook_that_hangs_does_not_hold_the_function_up(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda stops its thread with the environment; metrics are counted all the same."""
     gate = threading.Event()
@@ -866,8 +899,8 @@ def test_metrics_that_fail_or_hang_cost_no_report(
         _function(client, metrics=_Metrics(act))(_STALE_EVENT, LambdaContext())
     gate.set()
     assert len(client.results) == 2
-    messages = {record.getMessage() for record in caplog.records}
-    assert {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")} <= messages
+    expected = {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")}
+    until(lambda: expected <= {record.getMessage() for record in caplog.records})
 
 
 # --- action types with a Lambda executor: the result is returned

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import wait
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Final
 
 from cp_thirdparty.models import FailureDetails
+from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._processing import Processing
 from cp_thirdparty.worker.outcomes import Outcome, Released
 
@@ -83,6 +85,12 @@ class Invocation(Processing):
             threading.Thread(target=run, name="cp-thirdparty-invocation", daemon=True).start()
         except RuntimeError:
             work_here()
+
+    def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+        if not job.looks_unbegun or self._flow.seconds_left(job):
+            return super()._make_room(job)
+        self._end_in_time()
+        return nullcontext(False)
 
     def _end_in_time(self) -> None:
         released = Released(job=self.job.offer, error=self.job.problem or _TOO_LATE)

@@ -80,8 +80,8 @@ _LOOKS: Final = 6
 # The action type of the events that do not name theirs.
 _INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
 
-# Seconds for the metrics of an event.
-_METRICS_SECONDS: Final = 0.25
+# Seconds for the metrics of an event.  After a call that hangs, no other one is made until it has returned.
+_METRICS_SECONDS: Final = 1.0
 
 # Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again.  Without a
 # journal it never does, because the handler would run again.
