@@ -477,6 +477,24 @@ def test_a_paused_worker_loses_its_jobs(fleet: Fleet, caplog: pytest.LogCaptureF
     assert other.hold("job-1") > 0
 
 
+def test_a_machine_that_was_paused_renews_its_lease(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    """The timer may stand still while Lambda or a hypervisor pauses a machine; the clock shows that time has passed."""
+    now = [1000.0]
+    journal, other = fleet.open(lambda: now[0], timer=lambda: 1.0), fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal.finish("job-1", "reported")
+    fleet.journals.remove(journal)  # paused
+    other.recover(SCOPE)
+    fleet.wait(fleet.takeover_seconds)
+    other.recover(SCOPE)
+    now[0] += fleet.takeover_seconds
+    journal.recover(SCOPE)
+    journal.claim(_job("job-2"), SCOPE)
+    assert other.recover(SCOPE).entries == ()
+    assert journal.hold("job-2") > 0
+    assert caplog.records == []  # it had no job, so nothing is wrong
+
+
 def test_a_job_that_another_worker_took_is_not_held(fleet: Fleet) -> None:
     """The conditional write fails, although the lease is valid: the job was uncertain, and offered again."""
     journal, other = fleet.open(), fleet.open()

@@ -9,12 +9,13 @@ compared.  A worker that another one takes for dead can beat no more.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Final
 
 from cp_thirdparty.exceptions import JournalError
@@ -51,6 +52,9 @@ class Lease:
         table: The table of the journal.
         takeover_seconds: Seconds within which the jobs of a dead worker are taken over.
         timer: Returns the time in seconds, for intervals.
+        clock: Returns the time in seconds since 1970.  It also goes on where the timer stands still, because the
+            machine is paused.
+        jobs: The jobs of the worker.
 
     Attributes:
         name: The owner of the jobs that the journal claims; another one after a worker has taken this one for dead.
@@ -58,18 +62,29 @@ class Lease:
         look_seconds: Seconds between two looks at the leases of others.
     """
 
-    def __init__(self, table: Table, *, takeover_seconds: float, timer: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        *,
+        takeover_seconds: float,
+        timer: Callable[[], float],
+        clock: Callable[[], float],
+        jobs: Sized,
+    ) -> None:
         self.name = uuid.uuid4().hex
         self.seconds = takeover_seconds * _LEASE_PART
         self.look_seconds = takeover_seconds * _LOOK_PART
         self._interval = takeover_seconds * _BEAT_PART
         self._table = table
         self._timer = timer
+        self._clock = clock
+        self._jobs = jobs
         self._process_id = os.getpid()
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # of what follows
         self._beats = 0
         self._beaten_at: float | None = None
+        self._ensured_at = -math.inf  # by the clock
         self._seen: dict[str, tuple[object, float]] = {}
 
     @property
@@ -92,8 +107,9 @@ class Lease:
         return 0.0 if self._beaten_at is None else self._beaten_at + self.seconds - self._timer()
 
     def ensure(self) -> None:
-        """Beat now if the last beat was long ago, and begin to beat if there was none."""
-        if self.seconds_left() < self.seconds / 2:
+        """Beat now if the last beat may have been long ago, and begin to beat if there was none."""
+        before, self._ensured_at = self._ensured_at, self._clock()
+        if self._ensured_at - before > self.seconds / 2 or self.seconds_left() < self.seconds / 2:
             self.beat()
 
     def beat(self) -> None:
@@ -109,7 +125,8 @@ class Lease:
                 raise JournalError("the journal is closed")
             began_at = self._timer()
             if not self._put():
-                _log.error("another worker has taken this one for dead, and takes its jobs over")
+                if self._jobs:
+                    _log.error("another worker has taken this one for dead, and takes its jobs over")
                 self.name, self._beats = uuid.uuid4().hex, 0
                 self._put()
             if self._beaten_at is None:

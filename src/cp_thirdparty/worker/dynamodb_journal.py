@@ -134,8 +134,14 @@ class DynamoDBJournal:
         self._clock = clock
         self._timer = read_timer if timer is None else timer
         self._table = Table(create_client() if client is None else client, table_name)
-        self._lease = Lease(self._table, takeover_seconds=takeover_seconds, timer=self._timer)
         self._owned: dict[str, _Owned] = {}
+        self._lease = Lease(
+            self._table,
+            takeover_seconds=takeover_seconds,
+            timer=self._timer,
+            clock=clock,
+            jobs=self._owned,
+        )
         self._lock = threading.Lock()  # of claims
         self._recovery = threading.Lock()
 
