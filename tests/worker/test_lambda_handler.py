@@ -1001,7 +1001,7 @@ def test_no_surface_shows_a_secret(client: FakeClient, capfd: pytest.CaptureFixt
 
 @pytest.mark.parametrize("surface", ERROR_SURFACES)
 def test_no_error_shows_a_secret(surface: str) -> None:
-    """Neither an event that cannot be read nor a client that cannot be created leads to the event."""
+    """Events that cannot be read, and clients and journals that fail, do not lead to the event."""
 
     def connect() -> Any:
         raise OSError("no region")
@@ -1011,6 +1011,9 @@ def test_no_error_shows_a_secret(surface: str) -> None:
         with pytest.raises((OSError, ResponseDecodeError)) as caught:
             function(make_event(job_id), LambdaContext())
         assert MARKER not in ERROR_SURFACES[surface](caught.value)
+    with pytest.raises(JournalError) as failed:
+        LambdaHandler(functions.describe, connect=FakeClient, journal=_no_journal)(make_event(), LambdaContext())
+    assert MARKER not in ERROR_SURFACES[surface](failed.value)
 
 
 def test_nothing_of_an_event_is_left(client: FakeClient) -> None:
