@@ -87,8 +87,8 @@ class Invocation(Processing):
             work_here()
 
     def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
-        if not job.looks_unbegun or self._flow.seconds_left(job):
-            return super()._make_room(job)
+        if self._flow.seconds_left(job):
+            return nullcontext(True)
         self._end_in_time()
         return nullcontext(False)
 
