@@ -37,7 +37,7 @@ def _find_command(start: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save the program as the page says."""
+    """Save the program as on the page."""
     (tmp_path / "scan.py").write_text(_PROGRAM, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -338,6 +338,7 @@ def _journal_conformance(one: JournalConformance, clock: Callable[[], float], jo
     one.test_an_unknown_or_finished_job_does_not_change()
     one.test_many_threads_claim_one_job()
     one.test_old_finished_jobs_are_pruned()
+    one.test_a_finished_job_is_found_by_its_id()
     one.test_a_living_worker_keeps_its_jobs()
     one.test_closing_releases_the_jobs()
     one.test_a_job_that_ran_alone_counts_a_crash()
