@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 _NAMES = (
-    *("instructions", "documents", "calls", "starts", "cli"),
+    *("instructions", "documents", "memory", "calls", "starts", "cli"),
     *("artifacts", "extraction", "worker", "local_service", "scale"),
 )
 _PEERS = (

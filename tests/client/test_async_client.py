@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import pickle
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
 import botocore.session
 import pytest
 from aiobotocore.config import AioConfig
@@ -215,6 +217,28 @@ def test_closing_cancels_no_task(server: ScriptedServer, script: Script) -> None
 
 async def _in_task(client: AsyncThirdPartyJobClient) -> object:
     return await client.get_third_party_job_details("job-1", client_token=TOKEN)
+
+
+def _responses() -> int:
+    """Return how many responses of aiohttp are in memory."""
+    return sum(isinstance(each, aiohttp.ClientResponse) for each in gc.get_objects())
+
+
+def test_a_response_is_freed_without_a_garbage_collection(server: ScriptedServer) -> None:
+    """No reference cycle keeps aiohttp's response alive after the call."""
+
+    async def main() -> None:
+        async with client_of(server.endpoint_url) as client:
+            gc.collect()
+            gc.disable()
+            before = _responses()
+            try:
+                assert await client.poll_for_third_party_jobs(TYPE) == ()
+                assert _responses() == before
+            finally:
+                gc.enable()
+
+    asyncio.run(main())
 
 
 # --- what it is made of ----------------------------------------------------------------------------------------------

@@ -16,7 +16,14 @@ from cp_thirdparty.exceptions import TransportError, UntrustedResponseError
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _MIB = 1 << 20
 
-# What fills a response: its start, the part that is repeated, and its end; whether the response is accepted.
+_DETAILS = b'{"jobDetails":{"id":"job-1","nonce":"1","data":{'
+_CONFIGURATION = _DETAILS + b'"actionConfiguration":{"configuration":{"Key":"'
+_ARTIFACT = b'{"name":"%s"}' % (b"a" * 3000)
+_ERROR = b'{"__type":"JobNotFoundException","message":"'
+_ERROR_PAGE = b"<html><title>Error</title>"
+
+# What fills a response: its start, the part that is repeated, and its end; whether the response is accepted.  A body
+# that starts as job details do is the response to a call for them; an error has status 400.
 _BODIES: dict[str, tuple[bytes, bytes, bytes, bool]] = {
     "objects": (b'{"jobs":[{}', b",{}", b"]}", False),
     "arrays": (b'{"jobs":[[]', b",[]", b"]}", False),
@@ -30,8 +37,17 @@ _BODIES: dict[str, tuple[bytes, bytes, bytes, bool]] = {
     "one string of Latin-1": (b'{"jobs":[],"a":"', "é".encode(), b'"}', True),
     "one string of emoji": (b'{"jobs":[],"a":"', "\U0001f600".encode(), b'"}', False),
     "one emoji in a string": ('{"jobs":[],"a":"\U0001f600'.encode(), b"abcdefgh", b'"}', False),
+    "one escaped emoji in a string": (b'{"jobs":[],"a":"\\ud83d\\ude00', b"abcdefgh", b'"}', False),
+    "one escaped character of two bytes": (b'{"jobs":[],"a":"\\u20ac', b"abcdefgh", b'"}', False),
+    "escapes of ASCII and Latin-1": (b'{"jobs":[],"a":"', b"\\u0041\\u00e9\\\\u20ac", b'"}', True),
     "jobs": (b'{"jobs":[{}', b',{"clientId":"11111111","jobId":"11111111"}', b"]}", False),
     "no JSON": (b"<html>", b"<p>", b"", False),
+    "configuration": (_CONFIGURATION, b"abcdefgh", b'"}}}}}', True),
+    "configuration of Latin-1": (_CONFIGURATION, "é".encode(), b'"}}}}}', True),
+    "artifacts": (_DETAILS + b'"inputArtifacts":[{}', b"," + _ARTIFACT, b"]}}}", True),
+    "error": (_ERROR, b"abcdefgh", b'"}', False),
+    "error with escapes": (_ERROR, b"\\u0041%41&amp;", b'"}', False),
+    "error without JSON": (_ERROR_PAGE, b"<p>&amp;", b"", False),
 }
 
 
@@ -41,10 +57,11 @@ def _stream(start: bytes, part: bytes, end: bytes, size: int) -> tuple[Callable[
     length = len(start) + count * len(part) + len(end)
     block = part * (65_536 // len(part))
     blocks, rest = divmod(count, 65_536 // len(part))
+    status = "400 Bad Request" if start in (_ERROR, _ERROR_PAGE) else "200 OK"
 
     def play(peer: Peer) -> None:
         peer.read_request()
-        head = f"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: {length}\r\n\r\n"
+        head = f"HTTP/1.1 {status}\r\nx-amzn-RequestId: r\r\nContent-Length: {length}\r\n\r\n"
         peer.send(head.encode() + start)
         for _ in range(blocks):
             peer.send(block)
@@ -65,17 +82,19 @@ def _poll(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
 
 
 @both.each_kind
-@pytest.mark.parametrize("size", [6, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [5, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", _BODIES)
 def test_a_response_takes_four_times_its_length(what: str, size: int, kind: str) -> None:
-    """The peak of all allocations while a poll runs, the response itself included."""
+    """The peak of all allocations while a call runs, the response itself included."""
     start, part, end, is_accepted = _BODIES[what]
     play, length = _stream(start, part, end, size * _MIB)
     with Server(play) as server:
         client = _poll(kind, f"http://127.0.0.1:{server.port}")
         tracemalloc.start()
         try:
-            if is_accepted:
+            if start.startswith(_DETAILS):
+                assert client.get_third_party_job_details("job-1", client_token="token-1").id == "job-1"
+            elif is_accepted:
                 assert client.poll_for_third_party_jobs(_TYPE) == ()
             else:
                 with pytest.raises(UntrustedResponseError):

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import time
+import tracemalloc
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -246,9 +247,30 @@ _HARD: dict[str, Callable[[int], bytes]] = {
     "ampersands": lambda size: b"&" * size,
     "unfinished entities": lambda size: b"&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" * (size // 32),
     "entities": lambda size: b"&amp;" * (size // 5),
+    "escaped backslashes, URL": lambda size: b"%5c" * (size // 3),
+    "escaped backslashes, JSON": lambda size: rb"\u005c" * (size // 6),
+    "escaped backslashes, hexadecimal": lambda size: rb"\x5c" * (size // 4),
+    "escaped backslashes, HTML": lambda size: b"&#92;" * (size // 5),
     "almost the secret": lambda size: b"aaab" * (size // 4),
     "the secret": lambda size: b"aaaa" * (size // 4),
 }
+
+
+@pytest.mark.parametrize("kind", _HARD)
+def test_it_takes_linear_memory(kind: str) -> None:
+    """Four times the data take less than eight times the memory, which grows with the number of readings."""
+
+    def peak(size: int) -> int:
+        data = _HARD[kind](size)
+        tracemalloc.start()
+        try:
+            strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(400)  # fills the cache of the named entities
+    assert peak(1_600) < 8 * peak(400)
 
 
 @pytest.mark.slow

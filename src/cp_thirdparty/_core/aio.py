@@ -164,6 +164,8 @@ def _is_readable(response: aiohttp.ClientResponse) -> bool:
 
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    # It refers to the response, so without this only a garbage collection would free the response.
+    del vars(response)["read"]
     try:
         body = b"".join([_count(piece, call) async for piece in response.content.iter_any()])
     except BaseException:

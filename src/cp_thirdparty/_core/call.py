@@ -101,8 +101,7 @@ class Call:
         error_response: The error that botocore parsed, of the current attempt.
         is_last_attempt: Whether no further attempt is allowed.
         has_success: Whether the response of the current attempt is a success that is trusted.
-        document: Such a response as it arrived; ``None`` if it is long, or not JSON.
-        body: Such a response, not parsed, if it is long.
+        document: Such a response as it arrived; ``None`` if it is not JSON.
         parsed: What botocore's parser would find in the document, if that was skipped.
         status_code: HTTP status of the response of the current attempt.
         request_id: What AWS Support asks for, of that response.
@@ -129,7 +128,6 @@ class Call:
     error_response: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     is_last_attempt: bool = False
     document: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
-    body: bytes | None = attrs.field(default=None, repr=False)
     parsed: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     has_success: bool = False
     status_code: int | None = None
@@ -196,7 +194,7 @@ class Call:
 
     def forget_response(self) -> None:
         """Drop the content of a response: frames that hold the call outlive it."""
-        self.error_response = self.document = self.body = self.parsed = None
+        self.error_response = self.document = self.parsed = None
         self.has_success = False
 
     def note_sent(self) -> None:

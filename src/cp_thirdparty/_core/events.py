@@ -115,9 +115,7 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_REQUEST
     else:
-        call.has_success = True
-        is_long = len(response_dict["body"]) > guard.LONG_BODY and not is_cbor
-        call.body, call.document = (response_dict["body"], None) if is_long else (None, verdict.document)
+        call.has_success, call.document = True, verdict.document
 
 
 def _skip_parsing(keep_known: Filter, response_dict: dict[str, Any], **_: object) -> None:

@@ -20,14 +20,16 @@ FIRST_ERROR_STATUS: Final = 300
 
 # Errors of the service have less than 10 kB.
 _MAX_ERROR_BYTES: Final = 64 << 10
-# A parsed value takes 50 to 250 bytes of memory, and botocore parses each document a second time.  Real responses have
-# a value for each 30 bytes and are short; the longest are long because of long strings.
+_LONG_ERROR: Final = "the error is too long"
+# A parsed value takes 50 to 250 bytes of memory.  Real responses have a value for each 30 bytes and are short; the
+# longest are long because of long strings.
 _MAX_VALUES: Final = 20_000
 _BYTES_PER_VALUE: Final = 1 << 10
-# Above this, a document is parsed a second time rather than kept, and must not take 4 bytes for each character.
-LONG_BODY: Final = 4 << 20
+# Above this, no character may be one for which Python stores each character of its string in 2 or 4 bytes.
+_LONG_BODY: Final = 4 << 20
 _DECODER: Final = json.JSONDecoder()
-_WIDE: Final = re.compile(rb"[\xc4-\xff]")  # the first byte of a character beyond Latin-1, in UTF-8
+# A character beyond Latin-1: its first byte in UTF-8, or its escape in JSON.
+_WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}")
 
 
 @attrs.define
@@ -67,10 +69,12 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
     if length is not None and length.strip() != str(len(body)):
         is_truncated = length.strip().isdecimal() and len(body) < int(length)
         return Verdict("the response does not have the length that it declares", request_id, is_truncated=is_truncated)
+    status: int = response["status_code"]
+    if status >= FIRST_ERROR_STATUS and len(body) > _MAX_ERROR_BYTES:
+        return Verdict(_LONG_ERROR, request_id, is_error=True)
     if _is_expensive(body):
         return Verdict("the response has too many values for its length", request_id)
-    status: int = response["status_code"]
-    document = _cbor_facts(body) if is_cbor else parse_object(body)
+    document = _cbor_facts(body) if is_cbor else _parse_object(body)
     kind = "" if document is None else document.get("__type", "")
     is_error = status >= FIRST_ERROR_STATUS or (document is not None and "__type" in document)
     fault = None
@@ -79,11 +83,11 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
     elif not isinstance(kind, str):
         fault = "the response has an error type that is not a string"
     elif is_error and len(body) > _MAX_ERROR_BYTES:
-        fault = "the error is too long"
+        fault = _LONG_ERROR
     return Verdict(fault, request_id, None if is_cbor else document, is_error=is_error)
 
 
-def parse_object(body: bytes) -> dict[str, Any] | None:
+def _parse_object(body: bytes) -> dict[str, Any] | None:
     """Return the JSON object of a body, or ``None`` if it is none."""
     try:
         text = body.decode("utf-8").strip(" \t\r\n")
@@ -97,10 +101,10 @@ def _is_expensive(body: bytes) -> bool:
     """Whether parsing the body would take several times its own memory."""
     if len(body) <= _MAX_VALUES:  # each value takes at least one byte
         return False
-    if len(body) > LONG_BODY and _WIDE.search(body):
-        return True
     most = max(_MAX_VALUES, len(body) // _BYTES_PER_VALUE)
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if len(body) > _LONG_BODY and _WIDE.search(bare):
+        return True
     if bare.count(b'"') > 2 * most:
         return True
     between_strings = bare.split(b'"')[::2]

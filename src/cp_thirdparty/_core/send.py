@@ -14,7 +14,7 @@ from botocore import xform_name
 from botocore.client import BaseClient
 
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
-from cp_thirdparty._core import connection, guard, redaction
+from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
 from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser
 from cp_thirdparty._core.deadline import WATCHDOG
@@ -91,10 +91,9 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
         if call.context is None or call.step is not Step.PREPARING:
             return Result(None, unchecked_error(call))
         note_stub(call, parsed.get("ResponseMetadata", {}))
-    document = call.document if call.body is None else guard.parse_object(call.body)
     # A stub, and CBOR, have only what botocore parsed.  Botocore's parser takes an object for an empty list and a
     # number for a string, so the document is better.
-    value, error = request.decode(parsed if document is None else document)
+    value, error = request.decode(parsed if call.document is None else call.document)
     if error is not None:
         add_facts(error, facts_of(call, Failure.UNREADABLE))
     return Result(value, error, call.status_code, call.request_id)

@@ -13,6 +13,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Final
 
 from cp_thirdparty.secrets import SecretStr
@@ -187,7 +188,7 @@ class _Readings:
         starts = [(position + 1, self.data[position : position + 1])]
         while starts and len(escapes) < _MAX_READINGS:
             start, first = starts.pop()
-            for escape in self._kinds[first](start):
+            for escape in islice(self._kinds[first](start), _MAX_READINGS):
                 if escape not in escapes and escape[1] in self._kinds:  # it may begin another escape: %25 in %2541
                     starts.append(escape)
                 escapes[escape] = None
