@@ -59,8 +59,9 @@ class ScriptedServer:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 is_json = headers.get("content-type", "").startswith("application/x-amz-json")
                 parameters = json.loads(body) if is_json else {}
-                asked.append(Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers))
-                answered = answer(asked[-1])
+                request = Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers)
+                asked.append(request)
+                answered = answer(request)
                 self.send_response_only(answered.status)  # no Date: the test decides which
                 for name, value in answered.headers.items():
                     self.send_header(name, value)
