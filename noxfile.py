@@ -364,6 +364,7 @@ def kill(session: nox.Session) -> None:
         ("--kind", "custom", "--jobs", "2000", "--kills", "200"),
         ("--kind", "custom", "--engine", "processes", "--jobs", "500", "--kills", "50"),
         ("--database", "dynamodb", "--jobs", "2000", "--kills", "200"),
+        ("--database", "dynamodb", "--kind", "custom", "--jobs", "500", "--kills", "50"),
     )
     environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     for options in [session.posargs] if session.posargs else runs:
