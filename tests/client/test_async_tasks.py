@@ -181,7 +181,11 @@ class _peer:  # noqa: N801 - a context manager in the shape of a function
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._play, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._respond, args=(connection,), daemon=True).start()
+
+    def _respond(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # the client may disconnect at any time
+            self._play(connection)
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: %d\r\n\r\n"
@@ -272,7 +276,7 @@ def test_the_timeout_of_a_caller_is_the_callers(server: ScriptedServer, script: 
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked)
+        script.answer = late(asked, 60.0)
         async with client_of(server.endpoint_url) as client:
             with pytest.raises(TimeoutError) as caught:
                 async with vars(asyncio)["timeout"](0.1):
