@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, NoReturn
@@ -60,7 +61,7 @@ def _run(program: Callable[[], Any], request: dict[str, Any], output: IO[bytes],
         code = end.code
         sys.stdout.flush()
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        traceback.print_exc()
         raise
     finally:
         os._exit(code if isinstance(code, int) else code is not None)
