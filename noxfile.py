@@ -218,7 +218,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def clients(session: nox.Session) -> None:
     """Call the local CodePipeline with boto3, the AWS CLI, aiobotocore and AWS's SDK for JavaScript."""
-    install(session, "-e", ".", "--group", "test")
+    install(session, "-e", ".[cli,testing]")
     for name in ("boto3", "awscli", "aiobotocore"):  # each requires its own version of botocore
         install_beside(session, name, name)
     beside = install_node(session, "@aws-sdk/client-codepipeline").parent
@@ -230,7 +230,7 @@ def clients(session: nox.Session) -> None:
 @nox.session
 def corpus(session: nox.Session) -> None:
     """Extract archives that a dozen other programs make; after `--`, count what is refused of folders of archives."""
-    install(session, "-e", ".", "--group", "test")
+    install(session, "-e", ".[testing]")
     path = {"PYTHONPATH": "tests"}
     if session.posargs:
         session.run("python", "-m", "corpus.refusals", *session.posargs, env=path)
@@ -243,7 +243,7 @@ def corpus(session: nox.Session) -> None:
 @nox.session
 def dynamodb(session: nox.Session) -> None:
     """Run the journal in DynamoDB against dynalite; after `--`, options of pytest."""
-    install(session, "-e", ".", "--group", "test")
+    install(session, "-e", ".[testing]")
     environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     session.run("python", *PYTEST, "--no-skips", "tests/dynamodb/on_dynalite.py", *session.posargs, env=environment)
 
@@ -336,6 +336,9 @@ def interpreters(session: nox.Session) -> None:
 @nox.parametrize(["python", "case"], [(find_python(case.python), case) for case in MATRIX.values()], ids=[*MATRIX])
 def matrix(session: nox.Session, case: Case) -> None:
     """Run tests with the oldest and newest Pythons and dependencies; after `--`, options of pytest."""
+    if case.requirements == TEST and case.python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        # The session `tests` has the same Python, which runs nox, and the same requirements, and it runs more tests.
+        session.skip("the session `tests` runs these tests with this Python")
     install(session, *case.requirements)
     arguments = (*PYTEST, "-m", "not slow", *PARALLEL, *case.tests, *session.posargs)
     if not case.covers or session.posargs:
@@ -362,6 +365,7 @@ def kill(session: nox.Session) -> None:
         ("--kind", "custom", "--jobs", "2000", "--kills", "200"),
         ("--kind", "custom", "--engine", "processes", "--jobs", "500", "--kills", "50"),
         ("--database", "dynamodb", "--jobs", "2000", "--kills", "200"),
+        ("--database", "dynamodb", "--kind", "custom", "--jobs", "500", "--kills", "50"),
     )
     environment = {**install_dynalite(session), "PYTHONPATH": "tests"}
     for options in [session.posargs] if session.posargs else runs:

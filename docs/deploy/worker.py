@@ -18,6 +18,7 @@ import threading
 import time
 from functools import partial
 from itertools import product
+from typing import Any
 
 from prometheus_client import REGISTRY
 
@@ -61,7 +62,7 @@ def open_journal() -> Journal:
     return SqliteJournal(os.environ["EXAMPLE_FILE"]) if table_name is None else DynamoDBJournal(table_name)
 
 
-def least(workers: list[JobWorker]) -> WorkerHealth:
+def least(workers: list[JobWorker[Any]]) -> WorkerHealth:
     """Return the health of the first worker that is not alive or not ready."""
     healths = [worker.health() for worker in workers]
     return min(healths, key=lambda health: (health.is_alive, health.is_ready))
@@ -75,9 +76,14 @@ def main() -> int:
     metrics = prometheus_metrics(REGISTRY)
     providers = os.environ.get("EXAMPLE_PROVIDERS", "ExampleScan").split(",")
     regions = os.environ["EXAMPLE_REGIONS"].split(",")
+    workers: list[JobWorker[Any]] = []
     is_clean: list[bool] = []
+
+    def stop(_number: int, _frame: object) -> None:
+        for worker in workers:
+            worker.stop()
+
     with contextlib.ExitStack() as stack:
-        workers = []
         for region_name, provider in product(regions, providers):
             journal = stack.enter_context(contextlib.closing(open_journal()))
             connect = partial(ThirdPartyJobClient.create, region_name=region_name, on_call=metrics.on_call)
@@ -90,7 +96,7 @@ def main() -> int:
             )
         threads = [threading.Thread(target=lambda worker=worker: is_clean.append(worker.run())) for worker in workers]
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: [worker.stop() for worker in workers])
+            signal.signal(number, stop)
         for thread in threads:
             thread.start()
         host, port = os.environ.get("EXAMPLE_HOST", "127.0.0.1"), int(os.environ.get("EXAMPLE_PORT", "8080"))

@@ -24,6 +24,7 @@ from support.artifact_jobs import artifact, kms_key, store
 from support.seaweedfs import BUCKET, Seaweed
 
 from benchmarks.measure import (
+    FEWEST_PAIRS,
     Target,
     choose_pairs,
     exit_status,
@@ -92,7 +93,7 @@ def _print_speeds(
     print_table(
         f"{title}, MiB a second",
         "boto3",
-        take_turns(candidates, pairs=choose_pairs(8, short=short)),
+        take_turns(candidates, pairs=choose_pairs(FEWEST_PAIRS, short=short)),
         {} if is_checksum_verified else {"ArtifactStore": Target(">=", 0.95)},
         is_judged=not short,
     )
@@ -108,7 +109,7 @@ def memory(seaweed: Seaweed, directory: Path, *, short: bool) -> None:
             for size in (_MIB, large)
         }
         small_name, large_name = candidates
-        samples = take_turns(candidates, pairs=choose_pairs(8, short=short))
+        samples = take_turns(candidates, pairs=FEWEST_PAIRS)
         print_table(f"peak memory of a process, {way}, MiB", small_name, samples)
         growth = samples.difference(large_name, small_name)
         judge(f"{way} of {large_name} rather than {small_name}, MiB more", growth, "<=", 64)

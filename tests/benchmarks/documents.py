@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import attrs
 
 from benchmarks.constant_service import DOCUMENT
-from benchmarks.measure import Target, bytes_each, choose_pairs, main, microseconds, print_table, take_turns
+from benchmarks.measure import FEWEST_PAIRS, Target, bytes_each, main, microseconds, print_table, take_turns
 from cp_thirdparty import JobDetails, SecretStr
 from cp_thirdparty.converter import structure
 
@@ -25,7 +25,7 @@ _PYDANTIC = "pydantic, as strict, same secrets"
 _Make = Callable[[Any], object]
 
 
-def run(*, short: bool) -> None:
+def run(*, short: bool) -> None:  # noqa: ARG001 - a short run does the same: it takes a second or two
     """Print both tables."""
     document = json.loads(_TEXT)
     makers = _makers()
@@ -34,7 +34,7 @@ def run(*, short: bool) -> None:
     print_table(
         f"structuring {len(_TEXT):,} characters, µs",
         "json.loads",
-        take_turns(timed, pairs=60),  # short runs too: it takes a second or two
+        take_turns(timed, pairs=60),
         {
             "cp-thirdparty": Target("<=", 1.6),
             _PYDANTIC: Target(">=", 1.0, to="cp-thirdparty"),
@@ -47,7 +47,7 @@ def run(*, short: bool) -> None:
     print_table(
         "memory of one document, bytes",
         "dictionary",
-        take_turns(sizes, pairs=choose_pairs(0, short=short)),
+        take_turns(sizes, pairs=FEWEST_PAIRS),
         {"cp-thirdparty": Target("<=", 0.65)},
     )
 

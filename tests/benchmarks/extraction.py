@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Target, choose_pairs, judge, main, print_table, seconds, take_turns
+from benchmarks.measure import FEWEST_PAIRS, Target, choose_pairs, judge, main, print_table, seconds, take_turns
 from cp_thirdparty.artifacts import create_archive, extract_archive
 
 _Work = Callable[[Path, Path], object]
@@ -35,7 +35,7 @@ def run(*, short: bool) -> None:
             extraction: dict[str, _Work] = {"extractall": _extract_all, "extract_archive": _extract}
             _compare(f"extracting {title}", extraction, archive, limit=0.8, short=short)
             peaks = {"no file": partial(_measure_peak, directory / "empty"), title: partial(_measure_peak, source)}
-            samples = take_turns(peaks, pairs=choose_pairs(8, short=short))
+            samples = take_turns(peaks, pairs=FEWEST_PAIRS)
             print_table("peak memory of a process that archives and extracts, MiB", "no file", samples)
             if source.name == "large":
                 judge(f"{title} rather than none, MiB more", samples.difference(title, "no file"), "<=", 64)
@@ -57,7 +57,9 @@ def _compare(title: str, works: dict[str, _Work], source: Path, *, short: bool, 
     print_table(
         f"{title}, times a minute",
         baseline,
-        take_turns({name: speed_of(work) for name, work in works.items()}, pairs=choose_pairs(8, short=short)),
+        take_turns(
+            {name: speed_of(work) for name, work in works.items()}, pairs=choose_pairs(FEWEST_PAIRS, short=short)
+        ),
         {ours: Target(">=", limit)},
         is_judged=not short,
     )

@@ -19,7 +19,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from benchmarks.measure import choose_pairs, judge, main, print_table, seconds, take_turns
+from benchmarks.measure import FEWEST_PAIRS, choose_pairs, judge, main, print_table, seconds, take_turns
 from cp_thirdparty.testing import LocalCodePipeline, samples
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._wire import HttpRequest, Response, ok_response
@@ -34,8 +34,8 @@ _DETAILS = ok_response(
 
 def run(*, short: bool) -> None:
     """Run both benchmarks and print their tables."""
-    calls_per_second(100 if short else 1000, pairs=choose_pairs(8, short=short))
-    plugin(pairs=choose_pairs(40, short=short))
+    calls_per_second(100 if short else 1000, pairs=choose_pairs(FEWEST_PAIRS, short=short))
+    plugin(pairs=FEWEST_PAIRS if short else 40)
 
 
 def calls_per_second(jobs: int, *, pairs: int) -> None:

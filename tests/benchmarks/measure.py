@@ -70,7 +70,14 @@ class Estimate:
     high: float
 
     def verdict(self, sign: Sign, limit: float) -> Verdict:
-        """Compare the complete interval with a limit."""
+        """
+        Compare the complete interval with a limit.
+
+        Raises:
+            ValueError: The figures were too few for an interval.
+        """
+        if math.isinf(self.high):
+            raise ValueError(f"a verdict needs at least {FEWEST_PAIRS} pairs")
         worst, best = (self.high, self.low) if sign == "<=" else (-self.low, -self.high)
         bound = limit if sign == "<=" else -limit
         if worst <= bound:
@@ -78,7 +85,9 @@ class Estimate:
         return Verdict.MISSED if best > bound else Verdict.UNDECIDED
 
     def text(self, digits: int = 2) -> str:
-        """Return the median with its interval."""
+        """Return the median with its interval, if it has one."""
+        if math.isinf(self.high):
+            return f"{self.median:,.{digits}f}"
         return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
 
 
@@ -87,19 +96,17 @@ def estimate_median(values: Sequence[float]) -> Estimate:
     Return the median of independent values with a distribution-free confidence interval.
 
     A value is below the true median as often as a coin shows heads, so the number of values below it is binomial.
-
-    Raises:
-        ValueError: There are too few values for an interval.
+    Fewer than `FEWEST_PAIRS` values limit the median to nothing, and the interval is infinite.
     """
     ordered = sorted(values)
+    if len(ordered) < FEWEST_PAIRS:
+        return Estimate(statistics.median(ordered), -math.inf, math.inf)
     rank = _lowest_rank(len(ordered))
     return Estimate(statistics.median(ordered), ordered[rank], ordered[-1 - rank])
 
 
 def _lowest_rank(count: int) -> int:
     """Return how many values to leave out at each end."""
-    if count < FEWEST_PAIRS:
-        raise ValueError(f"an interval needs at least {FEWEST_PAIRS} pairs, not {count}")
     allowed = (1 - CONFIDENCE) / 2 * 2**count
     rank, tail = 0, math.comb(count, 0)
     while tail + math.comb(count, rank + 1) <= allowed:
@@ -132,8 +139,8 @@ class Samples:
 
 
 def choose_pairs(full: int, *, short: bool) -> int:
-    """Return the number of rounds of a full or a short run."""
-    return FEWEST_PAIRS if short else max(full, FEWEST_PAIRS)
+    """Return the number of rounds of a full run, or one round for a short run, which judges nothing."""
+    return 1 if short else full
 
 
 def take_turns(candidates: Mapping[str, Callable[[], float]], *, pairs: int) -> Samples:

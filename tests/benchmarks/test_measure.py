@@ -58,10 +58,12 @@ def test_the_interval_is_the_narrowest_with_the_confidence(count: int) -> None:
     assert _coverage(count, rank) >= CONFIDENCE > _coverage(count, rank + 1)
 
 
-def test_too_few_pairs_are_an_error() -> None:
-    """Seven values give no interval, because their complete range misses the median too often."""
-    with pytest.raises(ValueError, match="at least 8 pairs, not 7"):
-        estimate_median([1.0] * 7)
+def test_too_few_pairs_give_no_verdict() -> None:
+    """Seven values have a median and no interval, because their complete range misses the median too often."""
+    estimate = estimate_median([1.0] * 7)
+    assert estimate.text() == "1.00"
+    with pytest.raises(ValueError, match="at least 8 pairs"):
+        estimate.verdict("<=", 2.0)
 
 
 def test_the_interval_contains_the_median_as_often_as_it_should() -> None:
@@ -217,10 +219,13 @@ def test_a_benchmark_exits_with_1_if_it_misses_a_target(
     assert (exit_.value.code, is_short) == (status, [True])
 
 
-@pytest.mark.parametrize(("full", "short", "expected"), [(60, False, 60), (60, True, 8), (0, False, 8), (0, True, 8)])
-def test_every_run_has_enough_pairs_for_an_interval(full: int, *, short: bool, expected: int) -> None:
-    """A short run takes fewer rounds, and no run takes fewer than an interval needs."""
-    assert choose_pairs(full, short=short) == expected
+def test_a_short_run_has_one_round_for_what_it_does_not_judge(capsys: pytest.CaptureFixture[str]) -> None:
+    """One round is printed without an interval and without a verdict."""
+    assert (choose_pairs(60, short=False), choose_pairs(60, short=True)) == (60, 1)
+    samples = Samples({"a": [10.0], "b": [30.0]})
+    print_table("work", "a", samples, {"b": Target("<=", 1.0)}, is_judged=False)
+    assert "| b | 30.0 | 3.00 | <= 1.00: not judged: a short run does too little work |" in capsys.readouterr().out
+    assert exit_status() == 0
 
 
 def test_candidates_measure_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:

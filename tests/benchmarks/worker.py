@@ -26,6 +26,7 @@ from distributed import Client, LocalCluster
 
 from benchmarks.constant_service import CREDENTIALS, Server
 from benchmarks.measure import (
+    FEWEST_PAIRS,
     Target,
     choose_pairs,
     judge,
@@ -223,7 +224,7 @@ def _measure_jobs(server: Server, jobs: int, handler: Any, executor: Callable[[]
 def processes(server: Server, *, short: bool) -> None:
     """Compare one process with two that compute, and the executors with handlers that do nothing."""
     os.environ.update(AWS_ACCESS_KEY_ID=CREDENTIALS[0], AWS_SECRET_ACCESS_KEY=CREDENTIALS[1], NO_PROXY="127.0.0.1")
-    jobs, pairs = 20 if short else 100, choose_pairs(8, short=short)
+    jobs, pairs = 20 if short else 100, choose_pairs(FEWEST_PAIRS, short=short)
     pools = {
         name: partial(ProcessPoolExecutor, max_workers=count, mp_context=multiprocessing.get_context("spawn"))
         for name, count in (("one process", 1), ("two processes", 2))
@@ -262,7 +263,7 @@ def idling(server: Server, *, short: bool) -> None:
         time.sleep(1 if short else 15)
         return (time.process_time() - cpu) / (time.perf_counter() - begin) * 100
 
-    samples = take_turns({"idle": measure}, pairs=choose_pairs(8, short=short))
+    samples = take_turns({"idle": measure}, pairs=choose_pairs(FEWEST_PAIRS, short=short))
     worker.stop()
     thread.join()
     judge("idle worker, % of a core", samples.estimate("idle"), "<=", 0.5, is_judged=not short)

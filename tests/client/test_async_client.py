@@ -179,12 +179,12 @@ def test_closing_ends_calls_that_are_under_way(server: ScriptedServer, script: S
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 1.0)
+        script.answer = late(asked, 60.0)
         async with client_of(server.endpoint_url) as client:
             call = asyncio.create_task(_in_task(client))
             await asked.wait()
         with pytest.raises(exceptions.TransportError) as caught:
-            await asyncio.wait_for(call, 0.9)
+            await asyncio.wait_for(call, 50)
         assert STEM not in reachable(caught.value)
 
     asyncio.run(main())
@@ -196,14 +196,14 @@ def test_closing_cancels_no_task(server: ScriptedServer, script: Script) -> None
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 1.0)
+        script.answer = late(asked, 60.0)
         config = Config(max_pool_connections=1, retries={"mode": "standard", "total_max_attempts": 1})
         async with client_of(server.endpoint_url, config=config) as client:
             first, waiting, cancelled = (asyncio.create_task(_in_task(client)) for _ in range(3))
             await asked.wait()
             await asyncio.sleep(0.05)  # until the others wait for the connection
             cancelled.cancel()
-        done = await asyncio.wait_for(asyncio.gather(first, waiting, cancelled, return_exceptions=True), 0.9)
+        done = await asyncio.wait_for(asyncio.gather(first, waiting, cancelled, return_exceptions=True), 50)
         assert [type(each) for each in done] == [
             exceptions.TransportError,
             exceptions.TransportError,

@@ -181,7 +181,11 @@ class _peer:  # noqa: N801 - a context manager in the shape of a function
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._play, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._respond, args=(connection,), daemon=True).start()
+
+    def _respond(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # the client may disconnect at any time
+            self._play(connection)
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: %d\r\n\r\n"
@@ -218,12 +222,12 @@ def test_no_response_takes_a_connection_away(head: bytes, error: type[Exception]
     async def main() -> None:
         config = Config(max_pool_connections=1, retries={"mode": "standard", "total_max_attempts": 1})
         with _peer(play) as endpoint_url:
-            async with client_of(endpoint_url, config=config, deadline=2.0) as client:
+            async with client_of(endpoint_url, config=config, deadline=60) as client:
                 for _ in range(3):
                     begin = time.monotonic()
                     with contextlib.nullcontext() if error is None else pytest.raises(error) as caught:
                         await _CALLS["succeed"](client)
-                    assert time.monotonic() - begin < 1.5
+                    assert time.monotonic() - begin < 50
                     if caught is not None:
                         assert "is_retry_safe=True" not in repr(vars(caught.value))
 
@@ -234,12 +238,12 @@ def test_no_response_takes_a_connection_away(head: bytes, error: type[Exception]
 
 
 def _drip(connection: socket.socket) -> None:
-    """Send a byte of a response every 20 milliseconds, for 4 seconds at most."""
+    """Send a byte of a response every 20 milliseconds, for a minute at most."""
     with connection:
         try:
             connection.recv(65536)
-            connection.sendall(_HEAD % 1000)
-            for _ in range(200):
+            connection.sendall(_HEAD % 10_000)
+            for _ in range(3000):
                 connection.sendall(b" ")
                 time.sleep(0.02)
         except OSError:
@@ -262,7 +266,7 @@ def test_a_slow_peer_cannot_outlive_the_deadline(operation: str, seen: Callable[
 
     _run(main())
     assert [(record.attempts, record.error) for record in records] == [(1, "TransportError")]
-    assert records[0].seconds < 3.5  # the peer goes on for 4 seconds
+    assert records[0].seconds < 50  # the peer goes on for a minute
     assert "Traceback" not in seen()
 
 
@@ -272,7 +276,7 @@ def test_the_timeout_of_a_caller_is_the_callers(server: ScriptedServer, script: 
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked)
+        script.answer = late(asked, 60.0)
         async with client_of(server.endpoint_url) as client:
             with pytest.raises(TimeoutError) as caught:
                 async with vars(asyncio)["timeout"](0.1):

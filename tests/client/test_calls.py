@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -24,7 +24,7 @@ from support.scripted_server import Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
 from cp_thirdparty._core import events, guard, operations
-from cp_thirdparty._core.call import Call
+from cp_thirdparty._core.call import CURRENT, Call, now
 from cp_thirdparty._core.send import send_request
 from cp_thirdparty.telemetry import CallRecord
 
@@ -82,7 +82,7 @@ def test_each_call_reports_its_facts(kind: str, server: ScriptedServer, debug: p
     (record,) = records
     facts = (record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts, record.error)
     assert facts == ("PollForThirdPartyJobs", None, 200, "req-0001", 1, None)
-    assert 0 < record.seconds < 5
+    assert record.seconds > 0
     (line,) = [each.getMessage() for each in debug.records if each.name == "cp_thirdparty"]
     assert line.startswith("PollForThirdPartyJobs job=None status=200 request=req-0001 attempts=1 ")
     assert line.endswith(" ms")
@@ -257,9 +257,9 @@ def test_the_filter_survives(kind: str, how: str, server: ScriptedServer, debug:
 # --- deadline --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def drip() -> Iterator[str]:
-    """Give the address of a peer that sends a byte of a response every 20 milliseconds, for 4 seconds at most."""
+@contextmanager
+def _serve_bytes(count: int) -> Generator[str]:
+    """Give the address of a peer that sends a byte of a response every 20 milliseconds."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -268,18 +268,32 @@ def drip() -> Iterator[str]:
                     connection, _ = listening.accept()
                 except OSError:
                     return
-                threading.Thread(target=_drip, args=(connection,), daemon=True).start()
+                threading.Thread(target=_drip, args=(connection, count), daemon=True).start()
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def _drip(connection: socket.socket) -> None:
+@pytest.fixture
+def drip() -> Iterator[str]:
+    """Give the address of a slow peer that stops after 4 seconds, before its response is complete."""
+    with _serve_bytes(200) as endpoint_url:
+        yield endpoint_url
+
+
+@pytest.fixture
+def endless_drip() -> Iterator[str]:
+    """Give the address of a slow peer that goes on for a minute."""
+    with _serve_bytes(3000) as endpoint_url:
+        yield endpoint_url
+
+
+def _drip(connection: socket.socket, count: int) -> None:
     with connection:
         try:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: 1000\r\n\r\n")
-            for _ in range(200):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: 10000\r\n\r\n")
+            for _ in range(count):
                 connection.sendall(b" ")
                 time.sleep(0.02)
         except OSError:
@@ -287,24 +301,35 @@ def _drip(connection: socket.socket) -> None:
 
 
 @both.each_kind
-def test_a_slow_peer_cannot_outlive_the_deadline(kind: str, drip: str) -> None:
+def test_a_slow_peer_cannot_outlive_the_deadline(kind: str, endless_drip: str) -> None:
     """A peer that sends byte after byte beats every read timeout, and not the deadline."""
+    client = _client(endless_drip, kind=kind, deadline=0.5)
     begin = time.monotonic()
     with pytest.raises(exceptions.TransportError, match="no response before the deadline"):
-        _client(drip, kind=kind, deadline=0.5).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert 0.4 < time.monotonic() - begin < 3.5  # the peer goes on for 4 seconds
+        client.poll_for_third_party_jobs(_ACTION_TYPE)
+    assert 0.4 < time.monotonic() - begin < 50  # the peer goes on for a minute
 
 
 @both.each_kind
-def test_no_attempt_begins_when_no_time_is_left(kind: str, drip: str) -> None:
+def test_no_attempt_begins_when_no_time_is_left(kind: str, endless_drip: str) -> None:
     """Botocore's retries end with the deadline."""
     client = both.create(
-        kind, region_name="us-east-1", endpoint_url=drip, session=_session(kind), deadline=0.5, read_timeout=None
+        kind,
+        region_name="us-east-1",
+        endpoint_url=endless_drip,
+        session=_session(kind),
+        deadline=0.5,
+        read_timeout=None,
     )
-    begin = time.monotonic()
-    with pytest.raises(exceptions.TransportError) as caught:
+    with pytest.raises(exceptions.TransportError, match="no response before the deadline") as caught:
         client.poll_for_third_party_jobs(_ACTION_TYPE)
-    assert (caught.value.attempts, time.monotonic() - begin < 2) == (1, True)
+    assert caught.value.attempts == 1
+
+
+def _leave_less_than_a_second(**_: object) -> None:
+    call = CURRENT.get()
+    assert call is not None
+    call.ends_at = now() + 0.9
 
 
 @both.each_kind
@@ -312,8 +337,9 @@ def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
     """An error that botocore would retry is raised at once when its pause may outlast the deadline."""
     with ScriptedServer(lambda _: error("InternalFailure", status=500)) as server:
         client = both.create(
-            kind, region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(kind), deadline=0.9
+            kind, region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(kind), deadline=60
         )
+        client._client.meta.events.register("response-received.codepipeline", _leave_less_than_a_second)
         with pytest.raises(exceptions.ServiceError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
     assert (caught.value.status_code, caught.value.attempts, len(server.asked)) == (500, 1, 1)

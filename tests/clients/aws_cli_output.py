@@ -11,13 +11,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from support.client_environments import find_program
+from support.client_environments import ForkedProgram, find_program
 
 from cp_thirdparty import ActionTypeId, Artifact, ArtifactLocation, ArtifactLocationType, S3Location
 from cp_thirdparty.testing import LocalCodePipeline
@@ -80,6 +80,8 @@ _QUERIES = (
 # A table of the AWS CLI cannot have these: it fails, or loses values.
 _NO_TABLE = (f"{_D}.[inputArtifacts, outputArtifacts]", '`[[1, 2], ["a", ["b"]]]`')
 
+Call = Callable[..., tuple[bytes, bytes]]
+
 
 def _artifact(name: str) -> Artifact:
     place = S3Location(bucket_name="codepipeline-us-east-1-1", object_key=f"demo/{name}/ü.zip")
@@ -116,14 +118,21 @@ def _credentials() -> Any:
     )
 
 
-def _both(service: tuple[dict[str, str], str], *options: str) -> tuple[bytes, bytes]:
+def _ask(job_id: str, *options: str) -> tuple[str, ...]:
+    return ("get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN, *options)
+
+
+@pytest.fixture(name="both")
+def _both(service: tuple[dict[str, str], str], aws: ForkedProgram, ours: ForkedProgram) -> Call:
+    """Return a function that gives the output of the AWS CLI and of ours."""
     env, job_id = service
-    asked = ["get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN, *options]
-    ours = subprocess.run(
-        [sys.executable, "-m", "cp_thirdparty", *asked, "--reveal-secrets"], env=env, capture_output=True, check=True
-    )
-    theirs = subprocess.run([_AWS, "codepipeline", *asked], env=env, capture_output=True, check=True)
-    return theirs.stdout, ours.stdout
+
+    def call(*options: str) -> tuple[bytes, bytes]:
+        asked = _ask(job_id, *options)
+        theirs = aws.run("codepipeline", *asked, env=env)
+        return theirs.stdout, ours.run(*asked, "--reveal-secrets", env=env).stdout
+
+    return call
 
 
 def _cells(table: bytes) -> list[list[str]]:
@@ -135,35 +144,30 @@ def _cells(table: bytes) -> list[list[str]]:
 
 @pytest.mark.parametrize("output", ["json", "text"])
 @pytest.mark.parametrize("query", [None, *_QUERIES])
-def test_the_bytes_are_the_same(service: tuple[dict[str, str], str], query: str | None, output: str) -> None:
+def test_the_bytes_are_the_same(both: Call, query: str | None, output: str) -> None:
     """JSON and text are those of the AWS CLI, with and without a query."""
-    theirs, ours = _both(service, "--output", output, *(() if query is None else ("--query", query)))
+    theirs, ours = both("--output", output, *(() if query is None else ("--query", query)))
     assert theirs == ours
 
 
 @pytest.mark.parametrize("query", [None, *(query for query in _QUERIES if query not in _NO_TABLE)])
-def test_tables_have_the_same_cells(service: tuple[dict[str, str], str], query: str | None) -> None:
+def test_tables_have_the_same_cells(both: Call, query: str | None) -> None:
     """A table has the cells of the AWS CLI under the same headings."""
-    theirs, ours = _both(service, "--output", "table", *(() if query is None else ("--query", query)))
+    theirs, ours = both("--output", "table", *(() if query is None else ("--query", query)))
     assert _cells(theirs) == _cells(ours)
 
 
 @pytest.mark.parametrize("query", [None, *_QUERIES[:12]])
-def test_yaml_has_the_same_document(service: tuple[dict[str, str], str], query: str | None) -> None:
+def test_yaml_has_the_same_document(
+    service: tuple[dict[str, str], str], aws: ForkedProgram, ours: ForkedProgram, query: str | None
+) -> None:
     """YAML reads as the JSON of the AWS CLI does; a stream has it as its only item."""
-    options = () if query is None else ("--query", query)
     env, job_id = service
-    asked = ["get-third-party-job-details", "--job-id", job_id, "--client-token", _TOKEN, *options]
-    json_text = subprocess.run([_AWS, "codepipeline", *asked], env=env, capture_output=True, check=True).stdout
-    for output, wrap in (("yaml", False), ("yaml-stream", True)):
-        ours = subprocess.run(
-            [sys.executable, "-m", "cp_thirdparty", *asked, "--output", output, "--reveal-secrets"],
-            env=env,
-            capture_output=True,
-            check=True,
-        ).stdout
-        expected = yaml.safe_load(json_text)  # JSON is YAML
-        assert yaml.safe_load(ours) == ([expected] if wrap else expected)
+    asked = _ask(job_id, *(() if query is None else ("--query", query)))
+    expected = yaml.safe_load(aws.run("codepipeline", *asked, env=env).stdout)  # JSON is YAML
+    for output, document in (("yaml", expected), ("yaml-stream", [expected])):
+        written = ours.run(*asked, "--output", output, "--reveal-secrets", env=env).stdout
+        assert yaml.safe_load(written) == document
 
 
 @pytest.mark.parametrize(
@@ -174,13 +178,13 @@ def test_yaml_has_the_same_document(service: tuple[dict[str, str], str], query: 
         "put-third-party-job-success-result",
     ],
 )
-def test_skeletons_are_the_same(service: tuple[dict[str, str], str], command: str) -> None:
+def test_skeletons_are_the_same(
+    service: tuple[dict[str, str], str], aws: ForkedProgram, ours: ForkedProgram, command: str
+) -> None:
     """The sample input is that of the AWS CLI, byte for byte, where it does not choose at random."""
     env, _ = service
-    asked = [command, "--generate-cli-skeleton"]
-    theirs = subprocess.run([_AWS, "codepipeline", *asked], env=env, capture_output=True, check=True).stdout
-    ours = subprocess.run([sys.executable, "-m", "cp_thirdparty", *asked], env=env, capture_output=True, check=True)
-    assert theirs == ours.stdout
+    asked = (command, "--generate-cli-skeleton")
+    assert aws.run("codepipeline", *asked, env=env).stdout == ours.run(*asked, env=env).stdout
 
 
 @pytest.mark.parametrize("output", ["json", "text"])

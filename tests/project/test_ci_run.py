@@ -78,4 +78,18 @@ def test_a_failure_is_the_last_check(machine: Path, session: str) -> None:
     assert f"out of {session}\n" in result.stdout
     assert f"  {session} FAILED\n" in result.stdout
     assert "  types\n" in result.stdout
-    assert "benchmarks" not in result.stdout
+    assert "  benchmarks\n" not in result.stdout
+
+
+def test_the_benchmarks_run_alone(machine: Path) -> None:
+    """The checks in the background end before the benchmarks begin, because other work would change their figures."""
+    body = 'echo "begin $*" >> calls; [ "$3" != slow ] || sleep 0.3; echo "end $*" >> calls'
+    _write(machine / "bin" / "python3", body)
+    (machine / "bin" / "sleep").symlink_to(shutil.which("sleep") or "sleep")
+    assert _run(machine).returncode == 0
+    calls = (machine / "calls").read_text(encoding="utf-8").splitlines()
+    first = calls.index("begin noxfile.py benchmarks -- --short")
+    assert calls[first + 1] == "end noxfile.py benchmarks -- --short"
+    assert {call.removeprefix("begin ") for call in calls[:first] if call.startswith("begin ")} == {
+        call.removeprefix("end ") for call in calls[:first] if call.startswith("end ")
+    }

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -128,6 +129,10 @@ def test_options_without_a_separator_get_a_hint(
         assert capsys.readouterr().out == ""
 
 
+class _SkipError(Exception):
+    """What `session.skip` raises."""
+
+
 def _load(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Load the noxfile with a nox that leaves each session a plain function."""
     nox = MagicMock()
@@ -157,6 +162,25 @@ def test_options_after_the_separator_keep_the_tests_of_a_row(monkeypatch: pytest
     session = MagicMock(posargs=["-k", "name"])
     noxfile["matrix"](session, noxfile["MATRIX"]["3.12"])
     assert session.run.call_args.args[-4:] == ("tests/client", "tests/models", "-k", "name")
+
+
+def test_a_row_that_repeats_the_session_tests_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row with the Python and the requirements of the session `tests` installs nothing; another row of it does."""
+    noxfile = _load(monkeypatch)
+    installed: list[tuple[str, ...]] = []
+    monkeypatch.setitem(
+        noxfile["matrix"].__globals__, "install", lambda _, *requirements: installed.append(requirements)
+    )
+    rows = noxfile["MATRIX"]
+    monkeypatch.setattr(sys, "version_info", SimpleNamespace(major=3, minor=13))
+    session = MagicMock(posargs=[])
+    session.skip.side_effect = _SkipError
+    with pytest.raises(_SkipError):
+        noxfile["matrix"](session, rows["3.13-newest"])
+    assert not installed
+    for name in ("3.13-middle", "3.12"):
+        noxfile["matrix"](session, rows[name])
+    assert installed == [rows["3.13-middle"].requirements, rows["3.12"].requirements]
 
 
 @pytest.mark.parametrize(

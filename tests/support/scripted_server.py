@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -43,6 +44,15 @@ def error(code: str, message: str = "no", *, status: int = 400, headers: Mapping
     return Response(body=body, status=status, headers={"x-amzn-RequestId": "req-0001", **(headers or {})})
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of an error; a client that has disconnected is none, and another test may run by then."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class ScriptedServer:
     """Respond to each request with what ``answer`` makes of it."""
 
@@ -59,8 +69,9 @@ class ScriptedServer:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 is_json = headers.get("content-type", "").startswith("application/x-amz-json")
                 parameters = json.loads(body) if is_json else {}
-                asked.append(Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers))
-                answered = answer(asked[-1])
+                request = Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers)
+                asked.append(request)
+                answered = answer(request)
                 self.send_response_only(answered.status)  # no Date: the test decides which
                 for name, value in answered.headers.items():
                     self.send_header(name, value)
@@ -71,8 +82,7 @@ class ScriptedServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
                 """Keep quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
 

@@ -248,7 +248,7 @@ def test_a_child_process_reaches_it(service: LocalCodePipeline, action: Action) 
 
 
 def _post(service: LocalCodePipeline, body: bytes, **headers: str) -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=60)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", "/", body, {"Content-Type": "application/x-amz-json-1.1", **named})
     answer = connection.getresponse()

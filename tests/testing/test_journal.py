@@ -110,7 +110,7 @@ def test_a_lost_refusal_was_not_accepted(service: LocalCodePipeline, raw: Any) -
 def test_what_is_not_a_request_of_the_service_is_written_down(method: str, length: str, status: int) -> None:
     """HTTP that the service cannot use is a record without an operation."""
     with LocalCodePipeline() as service:
-        connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=5)
+        connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=60)
         connection.request(method, "/xMARKERx", headers={"Content-Length": length})
         assert connection.getresponse().status == status
         connection.close()
