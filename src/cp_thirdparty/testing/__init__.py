@@ -32,17 +32,14 @@ __all__ = [
     "Success",
 ]
 
-_HOMES = {
-    "Action": "testing.actions",
-    "ArtifactContent": "testing.folder_artifacts",
-    "FolderArtifacts": "testing.folder_artifacts",
-    "Job": "testing.actions",
-    "LambdaContext": "testing.local_lambda",
-    "LocalCodePipeline": "testing.server",
-    "LocalLambda": "testing.local_lambda",
-    "ManualClock": "testing.clock",
-    "RequestRecord": "testing.journal",
-    "Success": "testing.actions",
+# Module -> its names here.
+_NAMES = {
+    "testing.actions": ("Action", "Job", "Success"),
+    "testing.clock": ("ManualClock",),
+    "testing.folder_artifacts": ("ArtifactContent", "FolderArtifacts"),
+    "testing.journal": ("RequestRecord",),
+    "testing.local_lambda": ("LambdaContext", "LocalLambda"),
+    "testing.server": ("LocalCodePipeline",),
 }
 
 # Public modules, which are attributes after ``import cp_thirdparty`` alone.
@@ -52,5 +49,5 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
     from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(
-        __name__, __all__, _HOMES, modules=_MODULES, needs={"plugin": "pytest", "strategies": "hypothesis"}
+        __name__, __all__, _NAMES, modules=_MODULES, needs={"plugin": "pytest", "strategies": "hypothesis"}
     )
