@@ -175,7 +175,7 @@ def test_the_region_of_a_table_is_that_of_its_arn(
         ({}, ("dynamodb://nothing",), 255, "the journal's table nothing cannot be read: ResourceNotFoundException"),
         ({"AWS_DEFAULT_REGION": None}, ("dynamodb://jobs",), 253, "--region: must be given, here or by AWS_DEFAULT_RE"),
         ({}, ("dynamodb://jobs", "--profile", "MARK"), 253, "--profile: there is no such profile"),
-        ({}, ("dynamodb://jobs", "--region", "MARK!"), 253, "the settings of AWS cannot be used (InvalidRegionError)"),
+        ({}, ("dynamodb://jobs", "--region", "MARK!"), 253, "the AWS settings cannot be used (InvalidRegionError)"),
     ],
 )
 def test_a_table_that_cannot_be_read(  # noqa: PLR0917 - fixtures

@@ -53,7 +53,7 @@ class AwsSettings:
 
     @cached_property
     def _keys(self) -> dict[str, Any]:
-        import botocore.session  # noqa: PLC0415 - a variable may make it needless
+        import botocore.session  # noqa: PLC0415 - not needed if a variable is set
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - few calls use it
 
         try:
