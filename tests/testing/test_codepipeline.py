@@ -30,7 +30,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._wire import BadRequestError, parse_request
+from cp_thirdparty.testing._wire import BadRequestError, operation_name_of, parameters_of
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _OTHER_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="2")
@@ -318,7 +318,7 @@ def _constraint(path: str, rule: str) -> str:
 def test_the_service_model_is_enforced(parameters: dict[str, Any], message: str) -> None:
     """Required members, lengths and ranges of the service model are checked, and no value is repeated."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request(_TARGET, json.dumps(parameters).encode())
+        parameters_of("PutThirdPartyJobSuccessResult", json.dumps(parameters).encode())
     assert (caught.value.code, caught.value.message) == ("ValidationException", message)
 
 
@@ -339,7 +339,7 @@ def test_the_service_model_is_enforced(parameters: dict[str, Any], message: str)
 def test_a_wrong_type_cannot_be_read(parameters: dict[str, Any], path: str, kind: str) -> None:
     """A JSON value of a wrong type is a SerializationException, before any rule is looked at."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request(_TARGET, json.dumps(parameters).encode())
+        parameters_of("PutThirdPartyJobSuccessResult", json.dumps(parameters).encode())
     expected = ("SerializationException", f"Value at '{path}' must be of type {kind}")
     assert (caught.value.code, caught.value.message) == expected
 
@@ -348,10 +348,7 @@ def test_patterns_and_enums_are_enforced() -> None:
     """Two problems at once are reported together."""
     wrong = {"category": "Dance", "owner": "ThirdParty", "provider": "a b", "version": "1"}
     with pytest.raises(BadRequestError) as caught:
-        parse_request(
-            {"x-amz-target": "CodePipeline_20150709.PollForThirdPartyJobs"},
-            json.dumps({"actionTypeId": wrong, "maxBatchSize": 1}).encode(),
-        )
+        parameters_of("PollForThirdPartyJobs", json.dumps({"actionTypeId": wrong, "maxBatchSize": 1}).encode())
     assert caught.value.message.startswith("2 validation errors detected: Value at 'actionTypeId.category'")
     assert "Member must satisfy enum value set: [Source, " in caught.value.message
     assert "Member must satisfy regular expression pattern: [0-9A-Za-z_-]+" in caught.value.message
@@ -374,7 +371,7 @@ def test_patterns_and_enums_are_enforced() -> None:
 def test_a_request_that_makes_no_sense_is_refused(headers: dict[str, str], body: bytes, code: str) -> None:
     """Other operations, protocols and bodies each get an error of the service."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request(headers, body)
+        parameters_of(operation_name_of(headers), body)
     assert caught.value.code == code
 
 

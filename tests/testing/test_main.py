@@ -115,7 +115,7 @@ def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFi
 def test_a_failure_is_reported_with_its_message(capsys: pytest.CaptureFixture[str]) -> None:
     """Its text comes from a worker, so controls of a terminal are escaped."""
     service = LocalCodePipeline()
-    introduction = Scenario.create_default().play(service)
+    introduction = Scenario.create_default().start(service)
     (action,) = introduction.actions
     before = program._report_changes([action], [""])
     client_token = introduction.client_token
@@ -281,7 +281,7 @@ def test_all_that_an_action_can_have_may_be_in_the_file(tmp_path: Path) -> None:
     scenario = load(_file(tmp_path, {"clients": _CLIENTS, "actions": [{**_ACTION, **more}]}))
     assert "xMARKERx" not in repr(scenario)
     service = LocalCodePipeline(**scenario.settings)
-    introduction = scenario.play(service)
+    introduction = scenario.start(service)
     assert introduction.action_type_id == ActionTypeId(
         category="Build", owner="ThirdParty", provider="ExampleBuild", version="2"
     )
@@ -303,8 +303,8 @@ def test_a_file_without_clients_gets_one(tmp_path: Path, content: object) -> Non
     """A client with a token is made up, new each time, and no action is started."""
     scenario = load(_file(tmp_path, content))
     service = LocalCodePipeline(**scenario.settings)
-    introduction = scenario.play(service)
-    assert introduction.client_token != Scenario.create_default().play(LocalCodePipeline()).client_token
+    introduction = scenario.start(service)
+    assert introduction.client_token != Scenario.create_default().start(LocalCodePipeline()).client_token
     with service.client(in_process=True) as client:
         assert client.poll_for_third_party_jobs(introduction.action_type_id) == ()
 
@@ -315,7 +315,7 @@ def test_the_scenario_of_the_page_is_one(tmp_path: Path) -> None:
     (example,) = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
     scenario = load(_file(tmp_path, example))
     assert scenario.settings == {"redelivery_delay": 1, "continuation_delay": 0}
-    introduction = scenario.play(LocalCodePipeline(**scenario.settings))
+    introduction = scenario.start(LocalCodePipeline(**scenario.settings))
     assert introduction.client_token.get_secret_value() == "a token for tests"
     table = set(re.findall(r"^\| `(\w+)` \| `", page, flags=re.MULTILINE))
     assert table - {"action_types", "wrong_owner_error"} == _SETTINGS.keys() - {"verify_signatures"}
@@ -327,6 +327,6 @@ def test_a_scenario_may_have_custom_actions(tmp_path: Path) -> None:
     content = {"settings": {"customJobTimeout": 60}, "actions": [{"actionTypeId": custom}]}
     scenario = load(_file(tmp_path, json.dumps(content)))
     service = LocalCodePipeline(**scenario.settings)
-    introduction = scenario.play(service)
+    introduction = scenario.start(service)
     with service.custom_client(in_process=True) as client:
         assert len(client.poll_for_jobs(introduction.action_type_id)) == 1

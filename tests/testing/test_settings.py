@@ -276,4 +276,4 @@ def test_credentials_that_have_expired_are_forgotten() -> None:
         desk.issue(fixed)
         desk.issue(None)
         clock.advance(1)
-    assert len(desk._ends) == 11
+    assert len(desk._expiry) == 11

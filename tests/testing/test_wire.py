@@ -13,9 +13,9 @@ from botocore.model import Shape
 
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.testing._exchange import _HANDLERS
-from cp_thirdparty.testing._wire import _IS_TYPE, BadRequestError, _problems, error_response, ok_response, parse_request
+from cp_thirdparty.testing._wire import _IS_TYPE, BadRequestError, _problems, error_response, ok_response, parameters_of
 
-_TARGET = {"x-amz-target": "CodePipeline_20150709.PutThirdPartyJobSuccessResult"}
+_OPERATION = "PutThirdPartyJobSuccessResult"
 _MODEL = botocore.session.Session().get_service_model("codepipeline")
 
 
@@ -30,7 +30,7 @@ def _revision(created: str) -> bytes:
 
 def _message(body: bytes, code: str = "SerializationException") -> str:
     with pytest.raises(BadRequestError) as caught:
-        parse_request(_TARGET, body)
+        parameters_of(_OPERATION, body)
     assert caught.value.code == code
     return caught.value.message
 
@@ -44,7 +44,7 @@ def test_a_time_that_no_calendar_has_is_refused(created: str) -> None:
 @pytest.mark.parametrize("created", ["0", "1.5", "-62135596800", "253402300799"])
 def test_a_time_within_the_calendar_passes(created: str) -> None:
     """Seconds with and without a fraction pass, from the first one of a datetime to the last."""
-    _, parameters = parse_request(_TARGET, _revision(created))
+    parameters = parameters_of(_OPERATION, _revision(created))
     assert parameters["currentRevision"]["created"] == float(created)
 
 
@@ -82,7 +82,7 @@ def test_no_value_is_repeated(member: str, value: object, code: str) -> None:
 def test_members_that_the_service_does_not_have_are_left_out() -> None:
     """A newer SDK may send more than this model knows; it reaches neither the states nor the journal."""
     body = {"jobId": "j", "clientToken": "t", "later": "xMARKERx", "executionDetails": {"summary": "s", "later": [1]}}
-    _, parameters = parse_request(_TARGET, json.dumps(body).encode())
+    parameters = parameters_of(_OPERATION, json.dumps(body).encode())
     assert parameters == {"jobId": "j", "clientToken": "t", "executionDetails": {"summary": "s"}}
 
 

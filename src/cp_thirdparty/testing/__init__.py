@@ -1,5 +1,5 @@
 """
-A local CodePipeline: what a partner develops and tests against, offline, with real HTTP and real botocore.
+A local CodePipeline to develop and test a worker against: offline, with real HTTP and real botocore.
 
 Every name is loaded when it is first used, so importing the package costs next to nothing.
 """
@@ -45,7 +45,7 @@ _NAMES = {
 # Public modules, which are attributes after ``import cp_thirdparty`` alone.
 _MODULES = ("faults", "journal_conformance", "plugin", "samples", "strategies")
 
-if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(
