@@ -238,8 +238,8 @@ def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
             script.append(line)
             if DETAILS in line:
                 break
-        told = "".join(script[:-1]) + script[-1].replace("# cp-thirdparty", f"{sys.executable} -m cp_thirdparty")
-        done = subprocess.run(["sh", "-c", told], capture_output=True, text=True, check=False, timeout=_BOUND)
+        program = "".join(script[:-1]) + script[-1].replace("# cp-thirdparty", f"{sys.executable} -m cp_thirdparty")
+        done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False, timeout=_BOUND)
         served.send_signal(number)
         _, errors = served.communicate(timeout=_BOUND)
     assert (done.returncode, '"ProjectName": "**********"' in done.stdout) == (0, True)

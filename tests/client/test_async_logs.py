@@ -50,8 +50,8 @@ async def _container() -> dict[str, str]:
     kind: Any = AioContainerMetadataFetcher
     async with await asyncio.start_server(answer, "127.0.0.1") as agent:
         port = agent.sockets[0].getsockname()[1]
-        told: dict[str, str] = await kind(sleep=no_pause).retrieve_full_uri(f"http://127.0.0.1:{port}/")
-        return told
+        credentials: dict[str, str] = await kind(sleep=no_pause).retrieve_full_uri(f"http://127.0.0.1:{port}/")
+        return credentials
 
 
 def _expired_session(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:

@@ -37,15 +37,15 @@ class _Queue:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let no pause take time, and note how long each should have been."""
-    told: list[float] = []
+    pauses: list[float] = []
     real = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        told.append(seconds)
+        pauses.append(seconds)
         await real(0)
 
     monkeypatch.setattr(asyncio_client, "_sleep", sleep)
-    return told
+    return pauses
 
 
 def _take_jobs(server: ScriptedServer, count: int, **settings: Any) -> list[str]:

@@ -324,7 +324,7 @@ def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
 def test_a_pause_that_is_asked_for_counts(kind: str, headers: dict[str, str], attempts: int) -> None:
     """Botocore waits up to five seconds more when a response asks for it: not beyond the deadline."""
     answers = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
-    told: list[CallRecord] = []
+    records: list[CallRecord] = []
     with ScriptedServer(lambda _: answers.pop(0)) as server, suppress(exceptions.ServiceError):
         both.create(
             kind,
@@ -332,9 +332,9 @@ def test_a_pause_that_is_asked_for_counts(kind: str, headers: dict[str, str], at
             endpoint_url=server.endpoint_url,
             session=_session(kind),
             deadline=5.5,
-            on_call=told.append,
+            on_call=records.append,
         ).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert [record.attempts for record in told] == [attempts]
+    assert [record.attempts for record in records] == [attempts]
 
 
 @both.each_kind

@@ -64,7 +64,7 @@ def test_a_weakness_fails(release: Any, tmp_path: Path, others: tuple[dict[str, 
 
 @pytest.mark.parametrize("hosted", [False, True])
 @pytest.mark.parametrize(
-    ("answers", "error", "told"),
+    ("answers", "error", "reason"),
     [((_OURS, _UNKNOWN), "", "no response about attrs"), ((), "usage\nCould not connect", "Could not connect")],
 )
 def test_no_response_is_reported(
@@ -76,7 +76,7 @@ def test_no_response_is_reported(
     hosted: bool,
     answers: tuple[dict[str, Any], ...],
     error: str,
-    told: str,
+    reason: str,
 ) -> None:
     """Where no service responds the release prints that nothing was audited, and on a hosted runner it fails."""
     _pip_audit_says(tmp_path, *answers, status=1 if error else 0, error=error)
@@ -86,7 +86,7 @@ def test_no_response_is_reported(
             release.audit(tmp_path)
     else:
         release.audit(tmp_path)
-    assert capsys.readouterr().out == f"pip-audit: NOT AUDITED: {told}\n"
+    assert capsys.readouterr().out == f"pip-audit: NOT AUDITED: {reason}\n"
 
 
 def test_a_wrong_call_fails(release: Any, tmp_path: Path) -> None:
