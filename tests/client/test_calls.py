@@ -323,9 +323,9 @@ def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
 @pytest.mark.parametrize(("headers", "attempts"), [({}, 2), ({"x-amz-retry-after": "4000"}, 1)], ids=["own", "asked"])
 def test_a_pause_that_is_asked_for_counts(kind: str, headers: dict[str, str], attempts: int) -> None:
     """Botocore waits up to five seconds more when a response asks for it: not beyond the deadline."""
-    answers = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
+    responses = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
     records: list[CallRecord] = []
-    with ScriptedServer(lambda _: answers.pop(0)) as server, suppress(exceptions.ServiceError):
+    with ScriptedServer(lambda _: responses.pop(0)) as server, suppress(exceptions.ServiceError):
         both.create(
             kind,
             region_name="us-east-1",

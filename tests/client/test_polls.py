@@ -189,10 +189,10 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
 def empty() -> Iterator[ScriptedServer]:
     """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls without limit."""
 
-    def answer(_: Asked) -> Response:
+    def respond(_: Asked) -> Response:
         return ok({"jobs": []}) if len(server.asked) <= 5 else error("ActionTypeNotFoundException")
 
-    with ScriptedServer(answer) as server:
+    with ScriptedServer(respond) as server:
         yield server
 
 

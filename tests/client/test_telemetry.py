@@ -79,10 +79,10 @@ class _Script:
     """What the server returns, one after the other; the last one again and again."""
 
     def __init__(self) -> None:
-        self.answers: list[Response] = []
+        self.responses: list[Response] = []
 
     def __call__(self, _: Asked) -> Response:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +154,9 @@ def test_a_call_reports_its_facts(
     outcome: str, method: str, script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]
 ) -> None:
     """The hook gets operation, job, status, request id, attempts, time and the class of the error."""
-    answer, status, request_id, name = _OUTCOMES[outcome]
+    response, status, request_id, name = _OUTCOMES[outcome]
     operation, job_id, call = _CALLS[method]
-    script.answers = [answer]
+    script.responses = [response]
     _try(lambda: call(shared))
     (record,) = records
     assert record == CallRecord(
@@ -176,7 +176,7 @@ def test_a_response_of_the_wrong_shape_reports_its_facts(
     method: str, script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]
 ) -> None:
     """A response that CodePipeline gave and that cannot be decoded has its status and its request id."""
-    script.answers = [_OUTCOMES["wrong shapes"][0]]
+    script.responses = [_OUTCOMES["wrong shapes"][0]]
     _try(lambda: _CALLS[method][2](shared))
     (record,) = records
     assert (record.status_code, record.request_id, record.error) == (200, "req-0001", "ResponseDecodeError")
@@ -191,7 +191,7 @@ def test_the_log_has_the_same_facts(
     lines: Callable[[], list[str]],
 ) -> None:
     """One DEBUG record has what the hook gets, and nothing else is logged on the library's logger."""
-    script.answers = [_OUTCOMES[outcome][0]]
+    script.responses = [_OUTCOMES[outcome][0]]
     _try(lambda: _get(shared))
     assert lines() == [_line(record) for record in records]
     assert len(records) == 1
@@ -202,8 +202,8 @@ def test_the_record_is_one_of_debug(
 ) -> None:
     """Nothing is logged above DEBUG, whether a call succeeds or not."""
     caplog.set_level(logging.INFO)
-    for answer in (ok(_GOOD), error("JobNotFoundException")):
-        script.answers = [answer]
+    for response in (ok(_GOOD), error("JobNotFoundException")):
+        script.responses = [response]
         _try(lambda: _get(shared))
     assert caplog.records == []
 
@@ -241,7 +241,7 @@ def test_a_failed_connection_reports_its_facts(kind: str, lines: Callable[[], li
 def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Script) -> None:
     """A call that botocore resent is one call of two attempts, with the facts of the last response."""
     records: list[CallRecord] = []
-    script.answers = [Response(body=b"<html>"), ok(_GOOD)]
+    script.responses = [Response(body=b"<html>"), ok(_GOOD)]
     with _connect(kind, server.endpoint_url, 2, on_call=records.append) as client:
         _get(client)
     assert [(record.attempts, record.status_code, record.error) for record in records] == [(2, 200, None)]
@@ -250,7 +250,7 @@ def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Sc
 def test_the_last_error_counts(kind: str, server: ScriptedServer, script: _Script) -> None:
     """A call that failed twice reports the second failure."""
     records: list[CallRecord] = []
-    script.answers = [Response(body=b"<html>"), error("JobNotFoundException")]
+    script.responses = [Response(body=b"<html>"), error("JobNotFoundException")]
     with _connect(kind, server.endpoint_url, 2, on_call=records.append) as client:
         _try(lambda: _get(client))
     assert [(record.attempts, record.status_code, record.error) for record in records] == [
@@ -297,7 +297,7 @@ def test_a_stubbed_call_reports_its_facts() -> None:
 
 def test_a_record_is_frozen(script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]) -> None:
     """A hook cannot change what another reader of the record sees."""
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     _get(shared)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         records[0].attempts = 5  # type: ignore[misc] # on purpose
@@ -312,8 +312,8 @@ def test_the_facts_hold_no_secret(
     lines: Callable[[], list[str]],
 ) -> None:
     """Neither the records nor the lines have the client token, though the service repeats it."""
-    answer = _OUTCOMES[outcome][0]
-    script.answers = [attrs.evolve(answer, body=answer.body.replace(b"no", _MARKER.encode()))]
+    response = _OUTCOMES[outcome][0]
+    script.responses = [attrs.evolve(response, body=response.body.replace(b"no", _MARKER.encode()))]
     for _, _, call in _CALLS.values():
         _try(lambda call=call: call(shared))  # type: ignore[misc] # mypy knows no type of it
     assert len(records) == len(lines()) == len(_CALLS)
@@ -329,7 +329,7 @@ def test_the_hook_runs_in_the_calling_thread(
     """The hook is called in the thread of the call, before the call returns."""
     threads: list[int] = []
     monkeypatch.setattr(shared, "_on_call", lambda _: threads.append(threading.get_ident()))
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     callers: list[int] = []
 
     def call() -> None:
@@ -357,11 +357,11 @@ def test_a_hook_may_call_the_service(
     def hook(record: CallRecord) -> None:
         names.append(record.operation_name)
         if record.operation_name == "GetThirdPartyJobDetails":
-            script.answers = [ok(_GOOD)]
+            script.responses = [ok(_GOOD)]
             _CALLS["poll"][2](shared)
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [_OUTCOMES[outcome][0]]
+    script.responses = [_OUTCOMES[outcome][0]]
     if outcome == "success":
         _get(shared)
     else:
@@ -384,7 +384,7 @@ def test_what_a_hook_raises_is_dropped(
         raise raised
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     assert _CALLS["poll"][2](shared) == ()
     (record,) = [each for each in caplog.records if each.name == "cp_thirdparty"]
     assert (record.getMessage(), record.levelname) == (f"on_call raised {type(raised).__name__}", "WARNING")
@@ -401,7 +401,7 @@ def test_a_failing_hook_leaves_the_error_as_it_is(
         raise LookupError(_MARKER)
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [error("JobNotFoundException")]
+    script.responses = [error("JobNotFoundException")]
     with pytest.raises(JobNotFoundException) as caught:
         _get(shared)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -422,7 +422,7 @@ def test_a_hook_may_end_the_program(
         raise raised
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [_OUTCOMES[outcome][0]]
+    script.responses = [_OUTCOMES[outcome][0]]
     with pytest.raises(raised):
         _get(shared)
 
@@ -432,7 +432,7 @@ def test_without_a_reader_no_record_is_made(
 ) -> None:
     """Without a hook and without DEBUG a call does no work for it."""
     monkeypatch.setattr("cp_thirdparty._core.send.CallRecord", None)
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     _get(shared)
 
 
@@ -441,8 +441,8 @@ def test_the_errors_agree_with_the_facts(
     error_kind: type[ThirdPartyError], script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]
 ) -> None:
     """Where an error has a status, a request id and attempts, they are those of the record."""
-    (answer,) = [each[0] for name, each in _OUTCOMES.items() if each[3] == error_kind.__name__ and name != "403 page"]
-    script.answers = [answer]
+    (response,) = [each[0] for name, each in _OUTCOMES.items() if each[3] == error_kind.__name__ and name != "403 page"]
+    script.responses = [response]
     with pytest.raises(error_kind) as caught:
         _get(shared)
     for name in ("operation_name", "status_code", "request_id", "attempts"):

@@ -219,7 +219,7 @@ _TEXTS: list[tuple[Exception, str]] = [
     ),
     (ClockSkewError("late", offset=900.4, code="C", operation_name="Op"), "Op: C: late (this clock is +900 s off)"),
     (ClockSkewError("", offset=-900.6, code="C", operation_name="Op"), "Op: C (this clock is -901 s off)"),
-    (TransportError("no answer", operation_name="Op"), "Op: no answer"),
+    (TransportError("no response", operation_name="Op"), "Op: no response"),
     (UntrustedResponseError("a page", operation_name="Op"), "Op: a page"),
     (
         AccessDeniedError(action="codepipeline:Op", resource="arn:aws:x", operation_name="Op"),

@@ -251,10 +251,10 @@ def _post(service: LocalCodePipeline, body: bytes, **headers: str) -> tuple[int,
     connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=5)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", "/", body, {"Content-Type": "application/x-amz-json-1.1", **named})
-    answer = connection.getresponse()
-    content = answer.read()
+    response = connection.getresponse()
+    content = response.read()
     connection.close()
-    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(content)
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, json.loads(content)
 
 
 def test_an_error_has_the_service_shape() -> None:

@@ -140,8 +140,8 @@ def test_a_body_that_was_truncated_with_its_length_fools_botocore(
 ) -> None:
     """A short body of the right length passes for an empty response in botocore, which our own client refuses."""
     service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length="cut"), times=None)
-    answer = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
-    assert "jobDetails" not in answer
+    response = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
+    assert "jobDetails" not in response
     with service.client() as client, pytest.raises(exceptions.UntrustedResponseError):
         client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN)
 

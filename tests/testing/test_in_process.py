@@ -72,9 +72,9 @@ def test_a_partner_s_own_client_is_attached(service: LocalCodePipeline, endpoint
     action = service.start_action(_ACTION_TYPE, client_id="client-1")
     raw = _attach_client(service, endpoint_url=endpoint_url)
     expected = [{"clientId": "client-1", "jobId": action.jobs[0].id}]
-    answer = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
-    assert answer["jobs"] == expected
-    assert {"x-amzn-requestid", "x-amz-crc32", "date"} <= answer["ResponseMetadata"]["HTTPHeaders"].keys()
+    response = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
+    assert response["jobs"] == expected
+    assert {"x-amzn-requestid", "x-amz-crc32", "date"} <= response["ResponseMetadata"]["HTTPHeaders"].keys()
     raw.close()
 
 

@@ -88,10 +88,10 @@ def test_the_check_can_be_left_out(setting: bool, passes: bool) -> None:  # noqa
     """A service that does not verify signatures serves a client of any credentials, and else it does not."""
     with LocalCodePipeline(verify_signatures=setting) as service:
         try:
-            answered = _poll(service) == []
+            response = _poll(service) == []
         except ClientError:
-            answered = False
-    assert answered is passes
+            response = False
+    assert response is passes
 
 
 def test_a_session_token_that_nobody_asked_for_is_refused() -> None:
@@ -133,8 +133,8 @@ def test_responses_have_the_time_of_the_service() -> None:
         "codepipeline", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
     service.attach(raw)
-    answer = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
-    date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+    response = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
+    date = response["ResponseMetadata"]["HTTPHeaders"]["date"]
     assert parsedate_to_datetime(date).timestamp() == 1_000_000_000
 
 

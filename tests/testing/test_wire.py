@@ -115,24 +115,24 @@ def test_each_operation_is_served() -> None:
 
 def test_a_response_has_the_headers_of_the_service() -> None:
     """A good response has a request id of its own, the checksum and the length of its body, and the protocol's type."""
-    answer = ok_response({"status": "InProgress"})
-    assert (answer.status, json.loads(answer.body)) == (200, {"status": "InProgress"})
-    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
-    assert answer.headers["Content-Length"] == str(len(answer.body))
-    assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
-    assert answer.headers["x-amzn-RequestId"] != ok_response({}).headers["x-amzn-RequestId"]
-    assert "x-amzn-ErrorType" not in answer.headers
+    response = ok_response({"status": "InProgress"})
+    assert (response.status, json.loads(response.body)) == (200, {"status": "InProgress"})
+    assert response.headers["x-amz-crc32"] == str(zlib.crc32(response.body))
+    assert response.headers["Content-Length"] == str(len(response.body))
+    assert response.headers["Content-Type"] == "application/x-amz-json-1.1"
+    assert response.headers["x-amzn-RequestId"] != ok_response({}).headers["x-amzn-RequestId"]
+    assert "x-amzn-ErrorType" not in response.headers
 
 
 def test_a_response_without_output_has_no_body() -> None:
     """The two results get a status alone."""
-    answer = ok_response(None)
-    assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")
+    response = ok_response(None)
+    assert (response.status, response.body, response.headers["Content-Length"]) == (200, b"", "0")
 
 
 def test_an_error_names_its_code_twice() -> None:
     """A refusal has its code in the body and in a header."""
-    answer = error_response("JobNotFoundException", "no")
-    assert (answer.status, json.loads(answer.body)) == (400, {"__type": "JobNotFoundException", "message": "no"})
-    assert answer.headers["x-amzn-ErrorType"] == "JobNotFoundException"
-    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
+    response = error_response("JobNotFoundException", "no")
+    assert (response.status, json.loads(response.body)) == (400, {"__type": "JobNotFoundException", "message": "no"})
+    assert response.headers["x-amzn-ErrorType"] == "JobNotFoundException"
+    assert response.headers["x-amz-crc32"] == str(zlib.crc32(response.body))

@@ -681,7 +681,7 @@ def _local_lambda(
 # --- wire
 
 
-def _answer(
+def _response(
     one: Response, status: int, headers: Mapping[str, str], body: bytes, ending: Literal["keep", "close", "lost"]
 ) -> None:
     assert_type(Response(status=status, headers=headers, body=body, ending=ending), Response)
