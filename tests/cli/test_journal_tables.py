@@ -30,7 +30,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def fleet(client: Any, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    """Create a table, and let the environment lead to it."""
+    """Create a table, and point the environment at it."""
     variables = {"AWS_DEFAULT_REGION": _REGION, "AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -127,7 +127,7 @@ def test_a_job_of_a_table_is_ended(fleet: Fleet, living: DynamoDBJournal, capsys
 
 
 def test_a_worker_that_is_silent_for_its_lease_is_dead(fleet: Fleet) -> None:
-    """Looks go on until each worker has renewed its lease, or its lease is over."""
+    """The command waits until each worker has renewed its lease, or its lease has ended."""
     living, dead, operator = fleet.open(), fleet.open(), fleet.open()
     _claim(living, "running")
     _claim(dead, "lost")
@@ -147,7 +147,7 @@ def test_a_worker_that_is_silent_for_its_lease_is_dead(fleet: Fleet) -> None:
 def test_the_region_of_a_table_is_that_of_its_arn(
     fleet: Fleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An option goes before it; a name has that of the environment."""
+    """An option overrides it; a table name has the region of the environment."""
     regions: list[str | None] = []
 
     def query(**request: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Whatever options are combined, no secret comes out unless it was asked for."""
+"""No combination of options shows a secret, unless it is requested."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _RESPONSES = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[ScriptedServer, dict[str, Response]]]:
-    """Return what a test wants."""
+    """Return the responses of a test."""
     now = {"response": _RESPONSES["good"]}
 
     def respond(_: Asked) -> Response:

@@ -119,10 +119,10 @@ _PASSING: dict[str, Response] = {
 
 
 @pytest.mark.parametrize("failure", _PASSING)
-def test_it_outlives_what_passes(
+def test_it_continues_after_a_temporary_failure(
     failure: str, server: ScriptedServer, script: Script, pauses: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A poll that fails is logged as a warning, and the pauses grow up to a minute, until a poll goes well."""
+    """A poll that fails is logged as a warning, and the pauses grow up to a minute, until a poll succeeds."""
     script.respond = _Queue(1, failures=8, response=_PASSING[failure])
     assert _take_jobs(server, 1, poll_interval=1.0) == ["0"]
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -140,7 +140,7 @@ def test_it_outlives_what_passes(
         ("AccessDeniedException", exceptions.AccessDeniedError),
     ],
 )
-def test_it_ends_with_what_does_not_pass(
+def test_it_ends_with_a_lasting_failure(
     code: str, kind: type[exceptions.ThirdPartyError], server: ScriptedServer, script: Script
 ) -> None:
     """An action type that is not there, or that the caller may not poll, is raised, without cause and context."""

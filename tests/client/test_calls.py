@@ -536,7 +536,7 @@ def test_after_a_fork_both_processes_work(server: ScriptedServer) -> None:
     assert done.stdout.split(maxsplit=1) == ["0", "[False, False]\n"]
 
 
-def test_what_botocore_falls_over_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_crashes_botocore_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever botocore raises about an error response becomes an UntrustedResponseError that names its type only."""
 
     def fall_over(*_: object) -> None:
@@ -550,7 +550,7 @@ def test_what_botocore_falls_over_is_not_trusted(monkeypatch: pytest.MonkeyPatch
     assert str(caught.value) == "PollForThirdPartyJobs: the response could not be read (AttributeError)"
 
 
-def test_what_stands_in_for_a_method_of_botocore_raises_what_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_of_a_method_of_botocore_may_raise_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception of code that replaces a method of the wrapped client leaves as itself, with its own traceback."""
     raw = _raw("http://127.0.0.1:9")
 

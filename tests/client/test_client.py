@@ -515,7 +515,7 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     assert server.asked == []
 
 
-def test_a_refused_role_is_a_matter_of_credentials(tmp_path: Path) -> None:
+def test_a_refused_role_is_a_credentials_error(tmp_path: Path) -> None:
     """An error of the call that fetches the credentials is not taken for one of CodePipeline."""
     (tmp_path / "config").write_text(
         "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n"
@@ -733,7 +733,7 @@ def test_a_client_is_not_pickled() -> None:
         pickle.dumps(client)
 
 
-def test_a_client_shows_where_it_leads() -> None:
+def test_a_client_shows_its_endpoint() -> None:
     """The repr of a client names its endpoint."""
     client = ThirdPartyJobClient.create(region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
     assert repr(client) == "<ThirdPartyJobClient http://127.0.0.1:9>"

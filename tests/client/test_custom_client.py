@@ -242,8 +242,8 @@ def test_it_iterates_over_jobs_in_asyncio() -> None:
         client._runner.run_until_complete(jobs.aclose())
 
 
-def test_a_client_closes_and_says_so() -> None:
-    """A client that `create` has made is closed by its context, and its iterators end."""
+def test_a_context_closes_the_client_and_ends_its_iterators() -> None:
+    """The context of a client that `create` has created closes it, and its iterators end."""
     session = both.session("blocking", "AKIDEXAMPLE", "made up")
     with (
         ScriptedServer(lambda _: ok({"jobs": []})) as server,

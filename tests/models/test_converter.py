@@ -477,7 +477,7 @@ def test_reports_each_of_ten_thousand_problems() -> None:
 
 
 @pytest.mark.parametrize(("good", "bad", "listed"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
-def test_explains_no_million_of_problems(good: int, bad: int, listed: int) -> None:
+def test_lists_the_problems_of_at_most_ten_thousand_items(good: int, bad: int, listed: int) -> None:
     """Problems of a long list have the right places, and are no more than memory has room for."""
     refused = _catch_refusal(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
     expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a string" for index in range(listed))

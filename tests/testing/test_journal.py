@@ -1,4 +1,4 @@
-"""The journal of the local CodePipeline: what was asked, what became of it, and no secret."""
+"""The journal of the local CodePipeline: requests and their outcomes, without secrets."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_fault_is_written_down(
     assert record.parameters == {"actionTypeId": _TYPE_ID}
 
 
-def test_a_lost_refusal_was_not_accepted(service: LocalCodePipeline, raw: Any) -> None:
+def test_a_lost_refusal_is_not_accepted(service: LocalCodePipeline, raw: Any) -> None:
     """What the service has refused took no effect, though no client got the response."""
     service.faults.add("GetThirdPartyJobDetails", LostAnswer())
     with pytest.raises(BotoCoreError):

@@ -31,7 +31,7 @@ _CLIENTS = [{"clientId": _CLIENT_ID, "clientToken": "xMARKERx-token"}]
 
 @pytest.fixture(autouse=True)
 def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a bad file that passes fail its test at once, instead of being served forever in this process."""
+    """Fail a test whose bad file is accepted, instead of serving it forever in this process."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("it was served")
@@ -104,8 +104,8 @@ def test_the_port_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
-def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A wrong port ends with code 2 and a word on the option."""
+def test_a_wrong_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong port ends with code 2 and a message that names the option."""
     with pytest.raises(SystemExit) as caught:
         program.main([f"--port={port}"])
     assert caught.value.code == 2
@@ -113,7 +113,7 @@ def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFi
 
 
 def test_a_failure_is_reported_with_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its text comes from a worker, so controls of a terminal are escaped."""
+    """Its message comes from a worker, so controls of a terminal are escaped."""
     service = LocalCodePipeline()
     introduction = Scenario.create_default().start(service)
     (action,) = introduction.actions
@@ -234,7 +234,7 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_file_gets_one_line(
+def test_a_bad_file_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
 ) -> None:
     """A file that cannot be used ends with code 2 and one line that lists each problem, and no value of the file."""
@@ -244,22 +244,22 @@ def test_a_bad_file_gets_one_line(
     assert (printed.out, printed.err) == ("", f"cp_thirdparty.testing: {path}: {message}\n")
 
 
-def test_an_unknown_setting_gets_the_list_of_them(tmp_path: Path) -> None:
-    """A setting that is like no other is refused with the names of all."""
+def test_an_unknown_setting_lists_the_known_ones(tmp_path: Path) -> None:
+    """An unknown setting is refused with the names of all settings."""
     with pytest.raises(
         ScenarioError, match=r"json: settings: unknown member 'faults'; must be one of redeliveryDelay, .*, ver"
     ):
         load(_file(tmp_path, {"settings": {"faults": 1}}))
 
 
-def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing file is reported in the system's own words."""
+def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing file is reported with the message of the operating system."""
     assert program.main(["--scenario", str(tmp_path / "nothing.json")]) == 2
     assert capsys.readouterr().err.endswith("nothing.json: cannot be read: No such file or directory\n")
 
 
 def test_the_error_of_a_bad_file_leads_to_no_value(tmp_path: Path) -> None:
-    """No frame and no cause of the error holds what is in the file."""
+    """No frame and no cause of the error has the content of the file."""
     path = _file(tmp_path, {"clients": _CLIENTS, "actions": ["xMARKERx"]})
     with pytest.raises(ScenarioError) as caught:
         load(path)
@@ -269,7 +269,7 @@ def test_the_error_of_a_bad_file_leads_to_no_value(tmp_path: Path) -> None:
     assert "xMARKERx" not in repr(frames)
 
 
-def test_all_that_an_action_can_have_may_be_in_the_file(tmp_path: Path) -> None:
+def test_a_file_may_have_everything_of_an_action(tmp_path: Path) -> None:
     """An action of a file has what an action of a test has."""
     more = {
         "inputArtifacts": [{"name": "In"}],

@@ -1,4 +1,4 @@
-"""What `cp_thirdparty.testing` offers by name, and what naming it loads."""
+"""The names of `cp_thirdparty.testing`, and the modules that they load."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_type_checkers_see_what_is_loaded() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    """A test runner that imports the package does not pay for botocore, nor for a model."""
+    """A test runner that imports the package loads neither botocore nor a model."""
     program = "import sys, cp_thirdparty.testing; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"botocore", "attrs", "cattrs", "http"} & set(loaded) == set()

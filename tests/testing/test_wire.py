@@ -56,7 +56,7 @@ def test_an_integer_has_32_bits(number: str) -> None:
 
 
 @pytest.mark.parametrize("member", ["jobId", "clientToken", "continuationToken"])
-def test_half_a_character_is_refused(member: str) -> None:
+def test_a_lone_surrogate_is_refused(member: str) -> None:
     """A lone surrogate, which no SDK can write, is not a string, and it is not repeated."""
     body = {"jobId": "j", "clientToken": "t", member: "xMARKERx\ud800"}
     message = _message(json.dumps(body).encode())
