@@ -58,6 +58,8 @@ __all__ = [
 
 _NO_CONFIGURATION = SecretMapping({})
 
+# The converters are in this module, because `typing.get_type_hints` reads the types of their arguments here.
+
 
 def _wrap(value: str | SecretStr | None) -> SecretStr | None:
     return None if value is None else SecretStr.wrap(value)
