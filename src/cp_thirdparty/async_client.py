@@ -30,7 +30,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
     Call the five operations of CodePipeline's third-party jobs, for asyncio.
 
     Create one with `create()`, or wrap an open client of aiobotocore.  Parameters, results and errors are
-    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses, what is logged, and what is not.
+    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses and the log.
 
     It belongs to the event loop in which it was created.  Any number of tasks there may call it at once: 64 have a
     connection, and the others wait for one.  It is not thread-safe.  A call that is cancelled ends at once, and its

@@ -281,7 +281,7 @@ class JobData:
     action_configuration: ActionConfiguration | None = None
     """What the customer entered, or ``None``."""
     pipeline_context: PipelineContext | None = None
-    """Where the job comes from, or ``None``."""
+    """The pipeline, stage and action of the job, or ``None``."""
     input_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
     """The artifacts that the action reads; may be empty."""
     output_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)

@@ -87,7 +87,7 @@ class SecretStr:
     __str__ = __repr__
 
     def __format__(self, format_spec: str) -> str:
-        return _MASK  # whatever the width asked for: padding must not depend on anything
+        return _MASK  # without padding, whatever the width
 
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encode(self), key=_HASH_KEY, digest_size=8).digest(), "big")
@@ -175,7 +175,7 @@ class SecretMapping(Mapping[str, SecretStr]):
 
     @classmethod
     def _of_plain(cls, plain: dict[str, str]) -> SecretMapping:
-        """Create one of a dictionary of plain ``str`` that nobody else holds; it is neither copied nor checked."""
+        """Create one from a dictionary of plain ``str`` without other references; it is neither copied nor checked."""
         self = _new_object(cls)
         _set_mapping_reveal(self, plain.__getitem__)
         return self
@@ -235,7 +235,7 @@ def _entries(mapping: SecretMapping) -> dict[str, str]:
 
 
 def _plain_strings(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
-    """Return the strings in clear, and the name of the first wrong type: whoever raises must not hold the strings."""
+    """Return the strings in clear, and the name of the first wrong type, so that no frame that raises has strings."""
     plain: dict[str, str] = {}
     if not isinstance(entries, Mapping):
         return plain, type(entries).__name__

@@ -98,7 +98,7 @@ def aware_datetime(value: object) -> str | None:
 
 
 def query_param(value: object) -> str | None:
-    """Check what a poll asks for: at most one queryable configuration value by its key."""
+    """Check the query of a poll: at most one queryable configuration value by its key."""
     pairs = _pairs(value)
     if pairs is None:
         return "must be a mapping"

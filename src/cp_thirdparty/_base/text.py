@@ -21,7 +21,7 @@ def escape(text: str) -> str:
     r"""
     Return a string whose control, C1, bidirectional and other invisible characters are escaped: ``\x1b``.
 
-    A line break is such a character, so what is returned is one line.
+    A line break is such a character, so the result is one line.
     """
     plain = str.__str__(text)  # a subclass may have methods of its own
     if _HARMLESS.fullmatch(plain) or plain.isprintable():

@@ -44,7 +44,7 @@ def read_parameters(
     """
     Return the parameters of a call.  The command line overrides the document.
 
-    If ``prompt`` is ``None``, a terminal is asked for the client token only.
+    If ``prompt`` is ``None``, the user is prompted for the client token only.
     """
     option, content = document or ("", {})
     values = _document_values(operation, content, option)

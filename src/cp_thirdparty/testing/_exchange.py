@@ -64,7 +64,7 @@ class Exchange:
         return self._add_to_journal(response, operation_name, served.parameters, fault, accepted=served.accepted)
 
     def refuse(self, code: str, message: str, *, status: int = 400) -> Response:
-        """Refuse what is not a request of the service, and write it into the journal."""
+        """Refuse a request that is not one of the service, and write it into the journal."""
         return self._add_to_journal(error_response(code, message, status=status), None, None, None, accepted=False)
 
     def _add_to_journal(

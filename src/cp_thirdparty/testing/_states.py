@@ -171,7 +171,7 @@ class States:
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
         """
-        Offer jobs of this action type that nobody has claimed, oldest first.
+        Offer jobs of this action type that no worker has claimed, oldest first.
 
         Raises:
             RefusedError: There is no such action type.
@@ -379,7 +379,7 @@ class States:
     # --- called without the lock
 
     def _data(self, entry: _Entry) -> JobData:
-        """Return what a job is about, with new credentials, which may come from a server."""
+        """Return the data of a job with new credentials, which may come from a server."""
         return attrs.evolve(entry.data, artifact_credentials=self._issuer.issue(entry.credentials))
 
     def _context_of(self, action_type_id: ActionTypeId) -> PipelineContext:

@@ -48,7 +48,7 @@ class Fault(Protocol):
 @attrs.frozen(kw_only=True)
 class Throttling:
     """
-    The service refuses the request, because there are too many.  It takes no effect.
+    The service refuses the request, because there are too many.  The request has no effect.
 
     Attributes:
         code: The code.  AWS models none for these operations; this is the one of its newer services.
@@ -58,7 +58,7 @@ class Throttling:
     code: str = "ThrottlingException"
     status: int = 400
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
         """Return the error."""
         return error_response(self.code, "Rate exceeded", status=self.status)
 
@@ -66,7 +66,7 @@ class Throttling:
 @attrs.frozen(kw_only=True)
 class ServerError:
     """
-    The service fails.  The request takes no effect.
+    The service fails.  The request has no effect.
 
     Attributes:
         status: The HTTP status, 500 or more.
@@ -76,23 +76,23 @@ class ServerError:
     status: int = 500
     code: str = "InternalFailure"
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
         """Return the error."""
         return error_response(self.code, "Injected fault", status=self.status)
 
 
 @attrs.frozen
 class ExpiredCredentials:
-    """The service reports that the caller's own AWS credentials have expired.  The request takes no effect."""
+    """The service reports that the caller's own AWS credentials have expired.  The request has no effect."""
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
         """Return the error."""
         return error_response("ExpiredTokenException", "The security token included in the request is expired")
 
 
 @attrs.frozen
 class LostAnswer:
-    """The request takes effect, and the connection ends before anything of the response is sent."""
+    """The service does what the request asks for, and the connection ends before the response is sent."""
 
     def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and drop the response."""
@@ -102,7 +102,7 @@ class LostAnswer:
 @attrs.frozen(kw_only=True)
 class TruncatedBody:
     """
-    The request takes effect, and the response is truncated.
+    The service does what the request asks for, and the response is truncated.
 
     Attributes:
         length: How many bytes of the body arrive.
@@ -129,7 +129,7 @@ class TruncatedBody:
 @attrs.frozen(kw_only=True)
 class HtmlPage:
     """
-    A proxy, a captive portal or a load balancer returns a page of its own.  The request takes no effect.
+    A proxy, a captive portal or a load balancer returns a page of its own.  The request has no effect.
 
     Attributes:
         status: The HTTP status.
@@ -139,7 +139,7 @@ class HtmlPage:
     status: int = 200
     page: str = "<!DOCTYPE html><html><body><h1>Please sign in to the network</h1></body></html>"
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
         """Return the page."""
         body = self.page.encode()
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}

@@ -219,7 +219,7 @@ class JournalConformance:
             _check("jobs() after the second claim()", list(journal.jobs()), [entry])
 
     def test_an_uncertain_job_is_claimed_when_it_is_offered(self) -> None:
-        """CodePipeline offers a job only while nobody has acknowledged it."""
+        """CodePipeline offers a job only while no worker has acknowledged it."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.uncertain(JOB.job_id)

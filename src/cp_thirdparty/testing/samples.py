@@ -1,5 +1,5 @@
 """
-Jobs and models with made-up values for tests of handlers: each is valid, and a test names only what it is about.
+Jobs and models with made-up values for tests of handlers: each is valid, and a test sets only the values that matter.
 
 `job()` returns the job of a handler, without S3 and without a service.  The other functions return what the service
 sends.  Models that a handler creates, such as `ExecutionDetails`, have few fields and no sample.
