@@ -80,7 +80,7 @@ def test_only_the_latest_connection_is_shut_down(pair: Pair) -> None:
     own, other = socket.socketpair()
     with own, other:
         call = _start(watchdog, 0.05)
-        with watchdog._lock:  # the deadline has no effect before the second connection, as above
+        with watchdog._lock:  # the deadline has no effect before the second connection
             watchdog.use(call, pair[0])
             watchdog.use(call, own)
         other.settimeout(10)
