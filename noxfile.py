@@ -282,7 +282,7 @@ ASYNC = ("-e", ".[async]", "--group", "async")
 ASYNC_TESTS = (
     *("-k", "async"),
     *(
-        "tests/client/test_answers.py",
+        "tests/client/test_false_responses.py",
         "tests/client/test_async_argument_frames.py",
         "tests/client/test_async_client.py",
     ),

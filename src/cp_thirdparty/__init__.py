@@ -4,8 +4,8 @@ Typed AWS CodePipeline actions of partners (third-party) and of your own (custom
 Every name is loaded when it is first used, so importing the package costs next to nothing.
 """
 
-# Not typing's: importing that would be most of the cost.  Type checkers know the name; the annotation keeps jedi, which
-# completes names in editors, from leaving the imports out.
+# Not that of `typing`: importing `typing` would take most of the time.  Type checkers know the name.  With the
+# annotation, jedi reads the imports below; it completes names in editors.
 TYPE_CHECKING: bool = False
 
 if TYPE_CHECKING:
@@ -113,51 +113,23 @@ __all__ = [
     "structure_configuration",
 ]
 
-_HOMES = {
-    "ActionCategory": "enums",
-    "ActionConfiguration": "models",
-    "ActionContext": "models",
-    "ActionOwner": "enums",
-    "ActionTypeId": "models",
-    "Artifact": "models",
-    "ArtifactCredentials": "models",
-    "ArtifactLocation": "models",
-    "ArtifactLocationType": "enums",
-    "ArtifactStore": "artifacts.store",
-    "AsyncCustomJobClient": "async_client",
-    "AsyncThirdPartyJobClient": "async_client",
-    "CodePipelineJobError": "exceptions",
-    "ConfigurationKey": "configuration",
-    "Continued": "worker",
-    "CurrentRevision": "models",
-    "CustomJob": "models",
-    "CustomJobClient": "client",
-    "CustomJobDetails": "models",
-    "EncryptionKey": "models",
-    "EncryptionKeyType": "enums",
-    "ExecutionDetails": "models",
-    "FailureDetails": "models",
-    "FailureType": "enums",
-    "Job": "worker",
-    "JobData": "models",
-    "JobDetails": "models",
-    "JobFailedError": "exceptions",
-    "JobStatus": "enums",
-    "JobWorker": "worker",
-    "LambdaHandler": "worker",
-    "LambdaJobEvent": "models",
-    "Key": "configuration",
-    "PipelineContext": "models",
-    "S3Location": "models",
-    "SecretStr": "secrets",
-    "StageContext": "models",
-    "Succeeded": "worker",
-    "ThirdPartyError": "exceptions",
-    "ThirdPartyJob": "models",
-    "ThirdPartyJobClient": "client",
-    "__version__": "_base.version",
-    "action_type_properties": "configuration",
-    "structure_configuration": "configuration",
+# Module -> its names here.
+_NAMES = {
+    "_base.version": ("__version__",),
+    "artifacts.store": ("ArtifactStore",),
+    "async_client": ("AsyncCustomJobClient", "AsyncThirdPartyJobClient"),
+    "client": ("CustomJobClient", "ThirdPartyJobClient"),
+    "configuration": ("ConfigurationKey", "Key", "action_type_properties", "structure_configuration"),
+    "enums": ("ActionCategory", "ActionOwner", "ArtifactLocationType", "EncryptionKeyType", "FailureType", "JobStatus"),
+    "exceptions": ("CodePipelineJobError", "JobFailedError", "ThirdPartyError"),
+    "models": (
+        *("ActionConfiguration", "ActionContext", "ActionTypeId", "Artifact", "ArtifactCredentials"),
+        *("ArtifactLocation", "CurrentRevision", "CustomJob", "CustomJobDetails", "EncryptionKey"),
+        *("ExecutionDetails", "FailureDetails", "JobData", "JobDetails", "LambdaJobEvent", "PipelineContext"),
+        *("S3Location", "StageContext", "ThirdPartyJob"),
+    ),
+    "secrets": ("SecretStr",),
+    "worker": ("Continued", "Job", "JobWorker", "LambdaHandler", "Succeeded"),
 }
 
 # Public modules, which are attributes after ``import cp_thirdparty`` alone.
@@ -177,13 +149,13 @@ _MODULES = (
     "worker",
 )
 
-if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(
         __name__,
         __all__,
-        _HOMES,
+        _NAMES,
         modules=_MODULES,
         needs={
             "ArtifactStore": "s3transfer",
@@ -192,4 +164,6 @@ if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any n
             "async_client": "aiobotocore",
         },
     )
-    del __all__  # `__getattr__` gives it, without the names whose extra is not installed: star import loads each name
+    del (
+        __all__
+    )  # `__getattr__` returns it without the names whose extra is not installed, because star import loads each name

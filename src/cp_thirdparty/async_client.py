@@ -29,11 +29,11 @@ class AsyncThirdPartyJobClient(AsyncioClient):
     """
     Call the five operations of CodePipeline's third-party jobs, for asyncio.
 
-    Make one with `create()`, or wrap a client of aiobotocore that you have entered.  Parameters, results and errors are
-    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses, what is logged, and what is not.
+    Create one with `create()`, or wrap an open client of aiobotocore.  Parameters, results and errors are
+    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses and the log.
 
-    It belongs to the event loop in which it was made: any number of tasks there may call it at once, of which 64 have a
-    connection and the others wait for one.  It is not thread-safe.  A call that is cancelled ends at once, and its
+    It belongs to the event loop in which it was created.  Any number of tasks there may call it at once: 64 have a
+    connection, and the others wait for one.  It is not thread-safe.  A call that is cancelled ends at once, and its
     connection is closed; whether the service has acted on it is not known.
 
     Every method also raises `cp_thirdparty.exceptions.InvalidRequestError` when the client is not open, or is used in

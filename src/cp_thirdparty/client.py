@@ -29,7 +29,7 @@ class ThirdPartyJobClient(BlockingClient):
     Call the five operations of CodePipeline's third-party jobs.
 
     Create one with `create()`, or wrap an existing client: ``ThirdPartyJobClient(boto3.client("codepipeline"))``.
-    Thread-safe: share one between threads.  A context manager, which closes only what `create()` made.
+    Thread-safe: share one between threads.  A context manager, which closes only what `create()` created.
 
     Besides the errors that it lists, every method raises:
 
@@ -46,8 +46,8 @@ class ThirdPartyJobClient(BlockingClient):
         client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Its five third-party
             operations get the checks of responses that this library's own clients have; nothing else of it changes.
         deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts; ``None`` for no
-            limit.  Looking up the host's name is not bounded by it.  The pause before one more attempt may exceed it by
-            a second, and connecting to a host with several addresses by botocore's ``connect_timeout``.
+            limit.  It does not bound the look-up of the host's name.  The pause before one more attempt may exceed it
+            by a second, and connecting to a host with several addresses by botocore's ``connect_timeout``.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
@@ -65,8 +65,8 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Ask for jobs that wait for a worker.
 
-        A job that is not acknowledged is offered again after a while, about 30 seconds.  AWS documents no time; this is
-        what AWS's own Jenkins plug-in waits.
+        CodePipeline offers a job that is not acknowledged again after about 30 seconds.  AWS does not document this
+        time; its own Jenkins plug-in waits that long.
 
         Args:
             action_type_id: The action type whose jobs are wanted.
@@ -85,20 +85,20 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Read the details of a job: what to do, with which artifacts, and the credentials for them.
 
-        Reading changes nothing, and reading again brings new credentials.
+        Reading changes nothing.  Each reading returns new credentials.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
 
         Raises:
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
+            cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
             cp_thirdparty.exceptions.InvalidJobException: The job cannot be read.
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = THIRD_PARTY.request_details(job_id, client_token=client_token)
-        del client_token  # from here on only `request` has it, hidden: this frame is in every traceback
+        del client_token  # `request` hides it, and this frame is in every traceback
         return self._call(request)
 
     def acknowledge_third_party_job(self, job_id: str, *, nonce: str, client_token: str | SecretStr) -> JobStatus:
@@ -114,8 +114,8 @@ class ThirdPartyJobClient(BlockingClient):
             cp_thirdparty.exceptions.InvalidNonceException: Another worker has the job.  Drop it and report nothing.
                 If an acknowledgement of this process failed before with an ``is_retry_safe`` of ``None``, the job is
                 most probably yours instead.
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
+            cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         request = THIRD_PARTY.request_claim(job_id, nonce=nonce, client_token=client_token)
@@ -134,7 +134,7 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Report that a job has succeeded.
 
-        With a continuation token only this job ends: the action goes on, and a later poll brings a new job that carries
+        With a continuation token only this job ends: the action goes on, and a later poll returns a new job that has
         the token.
 
         Args:
@@ -147,8 +147,8 @@ class ThirdPartyJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
+            cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
         """
         request = THIRD_PARTY.request_success(
             job_id,
@@ -169,12 +169,12 @@ class ThirdPartyJobClient(BlockingClient):
         Args:
             job_id: The id of the job, 1 to 512 characters.
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
-            failure_details: Why.
+            failure_details: Why it failed.
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
-            cp_thirdparty.exceptions.InvalidClientTokenException: The token is not this client's.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
+            cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
         """
         request = THIRD_PARTY.request_failure(job_id, client_token=client_token, failure_details=failure_details)
         del client_token  # `request` hides it, and this frame is in every traceback
@@ -262,7 +262,7 @@ class CustomJobClient(BlockingClient):
         Read the details of a job, with new credentials for its artifacts.
 
         Raises:
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         return self._call(CUSTOM.request_details(job_id))
@@ -278,7 +278,7 @@ class CustomJobClient(BlockingClient):
         Raises:
             cp_thirdparty.exceptions.InvalidNonceException: As for
                 `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
         """
         return self._call(CUSTOM.request_claim(job_id, nonce=nonce))
@@ -309,7 +309,7 @@ class CustomJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
             cp_thirdparty.exceptions.OutputVariablesSizeExceededException: The output variables are too large together.
         """
         request = CUSTOM.request_success(
@@ -327,7 +327,7 @@ class CustomJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
-            cp_thirdparty.exceptions.JobNotFoundException: There is no such job, or no longer.
+            cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
         """
         self._call(CUSTOM.request_failure(job_id, failure_details=failure_details))
 
@@ -342,7 +342,7 @@ class CustomJobClient(BlockingClient):
         """
         Poll until stopped, and yield each job, as `cp_thirdparty.ThirdPartyJobClient.iter_third_party_jobs` does.
 
-        It takes the ``query_param`` of `poll_for_jobs` too.
+        It accepts the ``query_param`` of `poll_for_jobs` too.
         """
         return self._iterate(
             functools.partial(

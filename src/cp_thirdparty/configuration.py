@@ -112,8 +112,8 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
         cp_thirdparty.exceptions.ConfigurationError: Keys are missing, or values do not fit or are refused by a
             validator of the class.  It lists every problem by key, and never a value.  The class may raise it too, as
             well as `cp_thirdparty.JobFailedError`; such an error is raised as it is.
-        TypeError: The class cannot be filled from strings, which is seen at its first use, whatever the values; or the
-            configuration is not a `cp_thirdparty.models.ActionConfiguration`.
+        TypeError: The class cannot be filled from strings, whatever the values; or the configuration is not a
+            `cp_thirdparty.models.ActionConfiguration`.
         NameError: A name in an annotation of the class is not known where the class is defined.
     """
     if not isinstance(configuration, (ActionConfiguration, types.NoneType)):
@@ -205,7 +205,7 @@ def action_type_properties(
         cp_thirdparty.exceptions.InvalidRequestError: The class breaks a limit of the service: at most 10 properties;
             1 to 50 characters of a name; 1 to 160 characters of a description, 250 for third-party actions; at most
             one queryable property, which is required and not secret.
-        ValueError: ``for_`` is neither word.
+        ValueError: ``for_`` is another string.
         TypeError: As `check_configuration_class`.
         NameError: As `check_configuration_class`.
 

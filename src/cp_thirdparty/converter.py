@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 _MODELS = frozenset(getattr(models, name) for name in models.__all__)
 
-# One by one: to some type checkers `attrs.AttrsInstance` is any object.
+# Listed one by one, because some type checkers accept any object as an `attrs.AttrsInstance`.
 _Model = (
     models.ActionConfiguration
     | models.ActionContext
@@ -43,13 +43,11 @@ _Model = (
     | models.ThirdPartyJob
 )
 
-if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
-    # No call needs these two, so that a program's first one does not wait for them.
-    __getattr__, __dir__ = _lazy.attach(
-        __name__, __all__, {"Key": "configuration", "structure_configuration": "configuration"}
-    )
+    # No call needs these two names, so the first call of a program does not load their module.
+    __getattr__, __dir__ = _lazy.attach(__name__, __all__, {"configuration": ("Key", "structure_configuration")})
 
 
 @hide_arguments
@@ -57,7 +55,7 @@ def structure(data: object, model: type[_T]) -> _T:
     """
     Read a model from a dictionary with the service's member names.
 
-    Unknown members are ignored, unknown enum values survive, ``None`` members count as absent.  For `JobDetails`
+    Unknown members are ignored, unknown enum values are kept, ``None`` counts as an absent member.  For `JobDetails`
     and `CustomJobDetails` the complete output of the AWS CLI, which has ``jobDetails``, is read too.
     For `LambdaJobEvent` the complete event of a Lambda function is read.
 
@@ -67,7 +65,7 @@ def structure(data: object, model: type[_T]) -> _T:
 
     Raises:
         cp_thirdparty.exceptions.ResponseDecodeError: The data does not have the shape.  It lists each problem by path.
-        TypeError: The class is none of `cp_thirdparty.models`.
+        TypeError: It is not a class of `cp_thirdparty.models`.
     """
     if not (isinstance(model, type) and model in _MODELS):
         raise TypeError("structure() takes a class of cp_thirdparty.models")
@@ -93,7 +91,7 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
         secrets: ``"mask"`` writes the mask of each secret, ``"reveal"`` its value.
 
     Raises:
-        TypeError: The model is none of `cp_thirdparty.models`, or ``secrets`` is neither word.
+        TypeError: The model is not of a class of `cp_thirdparty.models`, or ``secrets`` is another string.
     """
     if type(model) not in _MODELS:
         raise TypeError("unstructure() takes an instance of a class of cp_thirdparty.models")

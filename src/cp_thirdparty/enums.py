@@ -70,7 +70,7 @@ class _OpenEnum(str, Enum):
         """Whether this version of the library knows the value."""
         return self._name_ != _UNKNOWN
 
-    # The same text on every Python: 3.10 and 3.11 differ in format() of a str enumeration.
+    # The same string on every Python: 3.10 and 3.11 differ in format() of a str enumeration.
     __str__ = str.__str__
     __format__ = str.__format__  # type: ignore[assignment] # typeshed names the parameter of one and not of the other
 
@@ -94,7 +94,7 @@ class ActionCategory(_OpenEnum):
 
 
 class ActionOwner(_OpenEnum):
-    """Who made the action type.  Jobs of a partner's action have `THIRD_PARTY`."""
+    """Who created the action type.  Jobs of a partner's action have `THIRD_PARTY`."""
 
     AWS = "AWS"
     THIRD_PARTY = "ThirdParty"
@@ -154,7 +154,7 @@ class JobStatus(_OpenEnum):
 
 
 class FailureType(str, Enum):
-    """Why a job failed.  Ours to send, so it is closed: the service refuses any other value."""
+    """Why a job failed.  We send it, so it is closed: the service refuses any other value."""
 
     JOB_FAILED = "JobFailed"
     CONFIGURATION_ERROR = "ConfigurationError"

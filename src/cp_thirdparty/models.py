@@ -1,19 +1,18 @@
 """
-The shapes of the operations on jobs: frozen, typed, redacted.
+Typed, immutable models of jobs, of their details and of their results.  Secrets are redacted.
 
-They mirror the ``jobDetails`` tree of the service; a field is the snake_case of its member.  What the service sends has
-no limits here, because the service has outgrown its own model before.  What we send (`CurrentRevision`,
-`ExecutionDetails`, `FailureDetails`) is checked when it is made.
+They mirror the ``jobDetails`` tree of the service: the name of a field is the snake_case of its member.  Strings that
+the service sends have no limits here, because they have exceeded the documented limits before.  What we send
+(`CurrentRevision`, `ExecutionDetails`, `FailureDetails`) is checked when it is created.
 
-Models know nothing of JSON: `cp_thirdparty.converter` reads and writes them.  All are immutable, hashable and safe to
-share between threads.
+`cp_thirdparty.converter` reads and writes models as JSON.  All are hashable and safe to share between threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 
@@ -58,7 +57,8 @@ __all__ = [
 ]
 
 _NO_CONFIGURATION = SecretMapping({})
-_FAILURE_TYPES: dict[str, FailureType] = {member.value: member for member in FailureType}
+
+# The converters are in this module, because `typing.get_type_hints` reads the types of their arguments here.
 
 
 def _wrap(value: str | SecretStr | None) -> SecretStr | None:
@@ -86,9 +86,10 @@ def _key_type(value: EncryptionKeyType | EncryptionKeyTypeName) -> EncryptionKey
 
 
 def _failure(value: FailureType | FailureTypeName) -> FailureType:
-    known: Any = _FAILURE_TYPES.get(value, value) if isinstance(value, str) else value
-    failure_type: FailureType = known  # or another value, which the validator refuses
-    return failure_type
+    try:
+        return FailureType(value)
+    except ValueError:
+        return cast("FailureType", value)  # the validator refuses it
 
 
 def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
@@ -102,7 +103,7 @@ def _failure_type(value: object) -> str | None:
 @add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class S3Location:
-    """The place of an object in S3."""
+    """The bucket and the key of an object in S3."""
 
     bucket_name: str
     """The bucket.  Its name comes from the pipeline's owner, so it is untrusted."""
@@ -114,34 +115,34 @@ class S3Location:
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ArtifactLocation:
     """
-    The place of an artifact.
+    The location of an artifact.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The type is not a string.
     """
 
     type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
-    """The kind of store, or ``None``.  It may be given as text."""
+    """The kind of store, or ``None``.  A plain string is accepted too."""
     s3_location: S3Location | None = None
-    """The place in S3, or ``None``."""
+    """The location in S3, or ``None``."""
 
 
 @add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Artifact:
-    """Files that an action takes or makes, most often one ZIP archive."""
+    """An input or an output of an action, most often one ZIP archive."""
 
     name: str | None = None
     """The name that the pipeline gives it, or ``None``."""
     revision: str | None = None
     """A commit id, an S3 version or the like, or ``None``."""
     location: ArtifactLocation | None = None
-    """Its place, or ``None``."""
+    """Its location, or ``None``."""
 
     @property
     def s3(self) -> S3Location | None:
         """
-        The place in S3, or ``None`` without one.
+        The location in S3, or ``None``.
 
         .. versionadded:: 0.2.0
         """
@@ -180,16 +181,16 @@ class EncryptionKey:
     """
 
     id: str
-    """A key id, a key ARN or an alias ARN.  An alias is known only in the account that made the key."""
+    """A key id, a key ARN or an alias ARN.  An alias is valid only in the account that owns the key."""
     type: EncryptionKeyType = attrs.field(converter=_key_type)
-    """The kind of key.  It may be given as text."""
+    """The kind of key.  A plain string is accepted too."""
 
 
 @add_views
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class ActionTypeId:
     """
-    The four parts that name an action type.  ``category`` and ``owner`` take a plain text too.
+    The four parts that name an action type.  ``category`` and ``owner`` accept a plain string too.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is not a string.
@@ -198,7 +199,7 @@ class ActionTypeId:
     category: ActionCategory = attrs.field(converter=_category)
     """What kind of action it is."""
     owner: ActionOwner = attrs.field(converter=_owner)
-    """Who made it, such as ``ThirdParty`` for a partner's action."""
+    """Who created it, such as ``ThirdParty`` for a partner's action."""
     provider: str
     """The partner's name of the action."""
     version: str
@@ -280,16 +281,16 @@ class JobData:
     action_configuration: ActionConfiguration | None = None
     """What the customer entered, or ``None``."""
     pipeline_context: PipelineContext | None = None
-    """Where the job comes from, or ``None``."""
+    """The pipeline, stage and action of the job, or ``None``."""
     input_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
-    """What the action takes; may be empty."""
+    """The artifacts that the action reads; may be empty."""
     output_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
-    """What the action must make; may be empty."""
+    """The artifacts that the action must write; may be empty."""
     artifact_credentials: ArtifactCredentials | None = None
     """Credentials for the artifacts, or ``None``."""
     continuation_token: str | None = None
     """
-    The partner's own text from an earlier job of this action, or ``None`` for the first. It is shown in clear: keep
+    The partner's own string from an earlier job of this action, or ``None`` for the first. It is shown in clear: keep
     secrets out of it.
     """
     encryption_key: EncryptionKey | None = None
@@ -335,7 +336,7 @@ class JobDetails(WeaklyReferenced):
     data: JobData
     """What the job is about."""
     nonce: str
-    """A fence number for the acknowledgement, which lets one worker have the job.  Not a secret."""
+    """A value for the acknowledgement, so that only one worker claims the job.  Not a secret."""
 
 
 @add_views
@@ -344,7 +345,7 @@ class ThirdPartyJob(WeaklyReferenced):
     """What a poll returns.  It holds no secret, so send it, and not the details, to another process."""
 
     client_id: str
-    """Names the customer to the partner, who looks up the client token by it."""
+    """Identifies the customer.  The partner looks up the client token by it."""
     job_id: str
     """The id of the job."""
 
@@ -369,12 +370,12 @@ class CustomJob(WeaklyReferenced):
 
     @property
     def job_id(self) -> str:
-        """The same as `id`, by the name that a `ThirdPartyJob` has for it."""
+        """The same as `id`, under the name that a `ThirdPartyJob` has."""
         return self.id
 
     @property
     def client_id(self) -> str:
-        """The account id in the place of the client id of a `ThirdPartyJob`; empty without one."""
+        """The account id, in place of the client id of a `ThirdPartyJob`; an empty string without one."""
         return self.account_id or ""
 
 
@@ -429,8 +430,8 @@ class CurrentRevision:
     """
     The revision that a successful job has produced.
 
-    The client truncates longer strings when it sends them, the last character is then ``…``.  A revision without
-    `revision` or `change_identifier` is not sent, because the service would refuse the result.
+    The client truncates longer strings when it sends them, and ends them with ``…``.  A revision without `revision` or
+    `change_identifier` is not sent, because the service would refuse the result.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
@@ -443,7 +444,7 @@ class CurrentRevision:
     )
     """What changed, up to 100 characters."""
     created: datetime | None = attrs.field(default=None, validator=verify(limits.aware_datetime))
-    """When the revision was made, with a time zone; fractions of a second may get lost."""
+    """When the revision was created, with a time zone; fractions of a second may be lost."""
     revision_summary: str | None = attrs.field(
         default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.REVISION_SUMMARY)
     )
@@ -456,7 +457,7 @@ class ExecutionDetails:
     """
     The progress that the customer's console shows.
 
-    The client truncates longer strings when it sends them, the last character is then ``…``.  It leaves out empty ones.
+    The client truncates longer strings when it sends them, and ends them with ``…``.  It leaves out empty strings.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
@@ -482,15 +483,15 @@ class FailureDetails:
     """
     Why a job failed.
 
-    The client truncates longer strings when it sends them, the last character is then ``…``.  It replaces an empty
-    message, because the service would refuse it.
+    The client truncates longer strings when it sends them, and ends them with ``…``.  It replaces an empty message,
+    because the service would refuse it.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
     type: FailureType = attrs.field(converter=_failure, validator=verify(_failure_type))
-    """The kind of failure.  It may be given as its value, such as ``"JobFailed"``."""
+    """The kind of failure.  Its value, such as ``"JobFailed"``, is accepted too."""
     message: str = attrs.field(validator=verify(limits.string), metadata=limit(limits.text, limits.FAILURE_MESSAGE))
     """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
     external_execution_id: str | None = attrs.field(

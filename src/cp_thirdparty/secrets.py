@@ -24,7 +24,7 @@ class SecretStr:
     """
     A string whose value is available only through `get_secret_value()`.
 
-    ``repr``, ``str``, ``format`` and f-strings give a fixed mask, which hides the value and its length.
+    ``repr``, ``str``, ``format`` and f-strings return a fixed mask, which hides the value and its length.
     It is not a ``str``: joining, adding, writing or putting it into an environment is a ``TypeError``, so a secret
     cannot slip into a string unnoticed.  It equals only another `SecretStr` of the same value.
 
@@ -33,7 +33,7 @@ class SecretStr:
     It guards against accidents.  It does not guard against code in the same process that wants the value.
 
     Args:
-        value: The text to hide.
+        value: The string to hide.
 
     Raises:
         TypeError: The value is not a ``str``.  The message names its type only.
@@ -47,7 +47,7 @@ class SecretStr:
     def __new__(cls, value: str) -> SecretStr:  # noqa: D102 - the class's docstring describes it
         # Not __init__, which anyone could call a second time.
         if isinstance(value, str):
-            # str.__str__ makes a plain str of a subclass, whose own __str__ could give another text.
+            # str.__str__ makes a plain str of a subclass, whose own __str__ could return another string.
             return cls._of_plain(str.__str__(value))
         kind = type(value).__name__
         del value  # it may be the secret in another type, and this frame is in the traceback
@@ -87,7 +87,7 @@ class SecretStr:
     __str__ = __repr__
 
     def __format__(self, format_spec: str) -> str:
-        return _MASK  # whatever the width asked for: padding must not depend on anything
+        return _MASK  # without padding, whatever the width
 
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encode(self), key=_HASH_KEY, digest_size=8).digest(), "big")
@@ -131,7 +131,7 @@ class SecretStr:
         raise TypeError(_NO_PICKLE)
 
 
-# Past the __setattr__ that refuses; bound once, because the models of one response make a dozen.
+# They bypass the __setattr__ that raises.  Bound once, because one response creates a dozen secrets.
 _new_object = object.__new__
 _set_reveal: Callable[[SecretStr, Callable[[], str]], None] = SecretStr.__dict__["_reveal"].__set__
 
@@ -149,7 +149,7 @@ def _encode(secret: SecretStr) -> bytes:
 @final
 class SecretMapping(Mapping[str, SecretStr]):
     """
-    An immutable mapping whose values are secret: it gives each as a `SecretStr`.
+    An immutable mapping whose values are secret: it returns each as a `SecretStr`.
 
     Keeps the order of its entries and equals any mapping with the same ones.  Hashable and safe to share between
     threads; it refuses to be pickled as `SecretStr` does.
@@ -161,13 +161,13 @@ class SecretMapping(Mapping[str, SecretStr]):
         TypeError: A key is not a ``str``, or a value neither ``str`` nor `SecretStr`.  The message names types only.
     """
 
-    # The bound __getitem__ of a dict of plain strings, as well hidden as the method in SecretStr.  Values are wrapped
-    # when they are asked for: eight SecretStr more would be a tenth of a job's memory and of the time to read it.
+    # The bound __getitem__ of a dict of plain strings, hidden like the method in SecretStr.  Values are wrapped when
+    # they are read: eight more SecretStr would take a tenth of a job's memory and of the time to read it.
     __slots__ = ("_reveal",)
     _reveal: Callable[[str], str]
 
     def __new__(cls, entries: Mapping[str, str | SecretStr]) -> SecretMapping:  # noqa: D102 - the class describes it
-        plain, wrong_type = _plain_texts(entries)
+        plain, wrong_type = _plain_strings(entries)
         if wrong_type is not None:
             del entries, plain
             raise TypeError(f"SecretMapping takes a mapping of str to str or SecretStr, not {wrong_type}")
@@ -175,7 +175,7 @@ class SecretMapping(Mapping[str, SecretStr]):
 
     @classmethod
     def _of_plain(cls, plain: dict[str, str]) -> SecretMapping:
-        """Create one of a dictionary of plain ``str`` that nobody else holds; it is neither copied nor checked."""
+        """Create one from a dictionary of plain ``str`` without other references; it is neither copied nor checked."""
         self = _new_object(cls)
         _set_mapping_reveal(self, plain.__getitem__)
         return self
@@ -234,8 +234,8 @@ def _entries(mapping: SecretMapping) -> dict[str, str]:
     return entries
 
 
-def _plain_texts(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
-    """Return the strings in clear, and the name of the first wrong type: whoever raises must not hold the strings."""
+def _plain_strings(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
+    """Return the strings in clear, and the name of the first wrong type, so that no frame that raises has strings."""
     plain: dict[str, str] = {}
     if not isinstance(entries, Mapping):
         return plain, type(entries).__name__

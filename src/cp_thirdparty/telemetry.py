@@ -20,7 +20,7 @@ class CallRecord:
         operation_name: The operation as the service spells it.
         job_id: The job that it was about; ``None`` for a poll.
         status_code: HTTP status of the last response, or ``None`` when there was none.
-        request_id: What AWS Support asks for, or ``None``.
+        request_id: The request id that AWS Support asks for, or ``None``.
         attempts: How many times the request was sent.
         seconds: How long it took with all attempts.
         error: Name of the class of the error that was raised, or ``None``.

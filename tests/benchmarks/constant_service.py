@@ -41,10 +41,10 @@ class _Service(asyncio.Protocol):
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
         if end and len(body) >= length:
             self._received = b""
-            self._transport.write(_answer(head, body))
+            self._transport.write(_response(head, body))
 
 
-def _answer(head: bytes, body: bytes) -> bytes:
+def _response(head: bytes, body: bytes) -> bytes:
     operation = head.partition(b"CodePipeline_20150709.")[2].partition(b"\r\n")[0]
     document: Any = None
     if operation == b"PollForThirdPartyJobs":

@@ -41,17 +41,17 @@ def run(*, short: bool) -> None:
 def calls_per_second(jobs: int, *, pairs: int) -> None:
     """Compare the local CodePipeline with the same server that only sends bytes."""
     candidates = {
-        "the same bytes each time": partial(_rate, jobs, answers_bytes=True),
-        "the local CodePipeline": partial(_rate, jobs, answers_bytes=False),
+        "the same bytes each time": partial(_rate, jobs, has_fixed_responses=True),
+        "the local CodePipeline": partial(_rate, jobs, has_fixed_responses=False),
     }
     title = f"details of {jobs:,} jobs by {_THREADS} threads, calls a second"
     print_table(title, "the same bytes each time", take_turns(candidates, pairs=pairs))
 
 
-def _rate(jobs: int, *, answers_bytes: bool) -> float:
+def _rate(jobs: int, *, has_fixed_responses: bool) -> float:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, jobs, answers_bytes), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, jobs, has_fixed_responses), daemon=True)
     process.start()
     theirs.close()  # recv() raises EOFError if the process ends first, instead of a wait without end
     url, access_key_id, secret, job_ids = ours.recv()
@@ -71,7 +71,7 @@ def _rate(jobs: int, *, answers_bytes: bool) -> float:
     return jobs / elapsed
 
 
-def _serve(pipe: Connection, jobs: int, answers_bytes: bool) -> None:  # noqa: FBT001 - goes to another process
+def _serve(pipe: Connection, jobs: int, has_fixed_responses: bool) -> None:  # noqa: FBT001 - goes to another process
     with LocalCodePipeline() as service:
         service.register_client("client-1", _TOKEN)
         actions = [
@@ -79,7 +79,7 @@ def _serve(pipe: Connection, jobs: int, answers_bytes: bool) -> None:  # noqa: F
         ]
         job_ids = [action.jobs[0].id for action in actions]
         secret = service.secret_access_key.get_secret_value()
-        if answers_bytes:  # no `patch`: mypy must see a method that has another name now
+        if has_fixed_responses:  # no `patch`: mypy must see a method that has another name now
             Exchange.respond = _same_bytes  # type: ignore[method-assign, assignment]
         pipe.send((service.endpoint_url, service.access_key_id, secret, job_ids))
         pipe.recv()

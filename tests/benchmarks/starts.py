@@ -41,23 +41,23 @@ print(client.get_third_party_job_details("job-1", "t")["job_details"]["id"])
 import sys, boto3
 from aws_resource_validator.pydantic_models.codepipeline.codepipeline_classes import ThirdPartyJobDetailsTypeDef
 client = boto3.client("codepipeline", region_name="us-east-1", endpoint_url=sys.argv[1])
-answer = client.get_third_party_job_details(jobId="job-1", clientToken="t")["jobDetails"]
-print(ThirdPartyJobDetailsTypeDef.model_validate(answer).id)
+response = client.get_third_party_job_details(jobId="job-1", clientToken="t")["jobDetails"]
+print(ThirdPartyJobDetailsTypeDef.model_validate(response).id)
 """,
     "boto3-dataclass": """
 import sys, boto3
 from boto3_dataclass_codepipeline.type_defs import ThirdPartyJobDetails
 client = boto3.client("codepipeline", region_name="us-east-1", endpoint_url=sys.argv[1])
-answer = client.get_third_party_job_details(jobId="job-1", clientToken="t")["jobDetails"]
-print(ThirdPartyJobDetails(boto3_raw_data=answer).id)
+response = client.get_third_party_job_details(jobId="job-1", clientToken="t")["jobDetails"]
+print(ThirdPartyJobDetails(boto3_raw_data=response).id)
 """,
     "aiobotocore": """
 import asyncio, sys
 from aiobotocore.session import get_session
 async def main():
     async with get_session().create_client("codepipeline", region_name="us-east-1", endpoint_url=sys.argv[1]) as client:
-        answer = await client.get_third_party_job_details(jobId="job-1", clientToken="t")
-        print(answer["jobDetails"]["id"])
+        response = await client.get_third_party_job_details(jobId="job-1", clientToken="t")
+        print(response["jobDetails"]["id"])
 asyncio.run(main())
 """,
 }

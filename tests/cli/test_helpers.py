@@ -1,4 +1,4 @@
-"""The commands beside the operations, and the formats of documents that no operation gives."""
+"""The commands `policy`, `local`, `sweep` and `completion`, and the formats of documents that no operation returns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PLACE = ("--region", "us-east-1", "--account", "123456789012")
 
 
 def test_policy_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
-    """The policy of the library comes out as JSON."""
+    """The policy of the library is printed as JSON."""
     shown = command(
         capsys, "policy", "--action-type-id", "category=Test,owner=ThirdParty,provider=ExampleScan,version=1", *_PLACE
     )
@@ -178,7 +178,7 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     )
 
 
-def test_a_journal_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A missing file is not created, and a file of another kind is an error."""
     path = tmp_path / "jobs.db"
     loop = tmp_path / "loop"
@@ -231,7 +231,7 @@ def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A script comes out that calls the program."""
+    """The script calls the program."""
     assert "_CP_THIRDPARTY_COMPLETE=" in command(capsys, "completion", shell).out
     assert command(capsys, "completion", "other").code == 252
 
@@ -246,7 +246,7 @@ def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture
     ],
 )
 def test_completion_knows_commands_and_options(words: str, expected: str) -> None:
-    """What is begun is completed."""
+    """The beginning of a word is completed."""
     asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_CP_THIRDPARTY_COMPLETE": "bash_complete"}
     done = subprocess.run(
         [sys.executable, "-m", "cp_thirdparty"], env={**os.environ, **asked}, capture_output=True, text=True, check=True
@@ -306,7 +306,7 @@ def test_completion_knows_options_before_the_command_and_their_values(
     ],
 )
 def test_formats_of_odd_documents(document: object, output: str, expected: str) -> None:
-    """What a query can leave of a response is written as the AWS CLI writes it."""
+    """Each kind of result of a query is written as the AWS CLI writes it."""
     assert format_document(document, output, title="Get") == expected
 
 
@@ -327,7 +327,7 @@ def test_a_table_keeps_what_the_aws_cli_drops() -> None:
     ],
 )
 def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -> None:
-    """What click and Python print of a value is left out."""
+    """Messages of click and Python lose their values."""
     assert describe_error(error) == expected
 
 

@@ -1,4 +1,4 @@
-"""Parameters of the command line: the five operations on the local service, tokens from everywhere, and bad input."""
+"""Parameters of the command line: the five operations on the local service, tokens from each source, and bad input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VARIABLE = "CP_THIRDPARTY_CLIENT_TOKEN"
 
 @pytest.fixture
 def action(monkeypatch: pytest.MonkeyPatch) -> Iterator[Action]:
-    """Serve an action, and let the environment lead there."""
+    """Serve an action, and point the environment at it."""
     with LocalCodePipeline(continuation_delay=0) as service:
         service.register_client(_CLIENT_ID, _TOKEN)
         monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -80,10 +80,10 @@ def test_a_failure(action: Action, capsys: pytest.CaptureFixture[str], monkeypat
 
 
 @pytest.mark.parametrize("way", ["option", "standard input", "file", "document", "environment"])
-def test_a_token_comes_from_everywhere(
+def test_a_token_comes_from_each_source(
     way: str, action: Action, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each way brings the token, and is stronger than the ways below it."""
+    """Each source supplies the token, and overrides the sources below it."""
     ways = ["option", "standard input", "file", "document", "environment"]
     path = tmp_path / "token"
     path.write_text(f"{_TOKEN}\r\n", encoding="utf-8")
@@ -182,7 +182,7 @@ _NO_YAML = "\n".join(["{" * 5, _TOKEN])
 def test_bad_input_is_one_line(
     arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is wrong is named by its option, with the right code and without a value."""
+    """The error names the option, has the right code, and has no value."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv(_VARIABLE, raising=False)
@@ -232,7 +232,7 @@ def test_text_that_is_piped_or_pasted_may_have_a_byte_order_mark(
 
 
 def test_a_query_that_does_not_suit_the_response(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
-    """A function of the wrong type fails without the value that it was given."""
+    """A function of the wrong type fails without the value of its argument."""
     arguments = ("--job-id", action.jobs[0].id, "--client-token", _TOKEN, "--query", "sum(jobDetails.id)")
     shown = command(capsys, DETAILS, *arguments)
     assert (shown.code, shown.out) == (255, "")
@@ -284,7 +284,7 @@ def test_refused_credentials_are_an_error_of_the_service(
 
 
 def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else goes wrong is reported by its type alone."""
+    """Any other error is reported by its type alone."""
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(_TOKEN)
@@ -295,7 +295,7 @@ def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the program names what to install; another missing module is not taken for it."""
+    """Without the extra, the program names what to install; another missing module is another error."""
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
     shown = command(capsys, DETAILS, *_JOB, "--cli-input-yaml", "{}")
     assert (shown.code, "pip install 'cp-thirdparty[cli]'" in shown.err) == (253, True)

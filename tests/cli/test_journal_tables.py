@@ -30,7 +30,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def fleet(client: Any, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    """Create a table, and let the environment lead to it."""
+    """Create a table, and point the environment at it."""
     variables = {"AWS_DEFAULT_REGION": _REGION, "AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -127,7 +127,7 @@ def test_a_job_of_a_table_is_ended(fleet: Fleet, living: DynamoDBJournal, capsys
 
 
 def test_a_worker_that_is_silent_for_its_lease_is_dead(fleet: Fleet) -> None:
-    """Looks go on until each worker has renewed its lease, or its lease is over."""
+    """The command waits until each worker has renewed its lease, or its lease has ended."""
     living, dead, operator = fleet.open(), fleet.open(), fleet.open()
     _claim(living, "running")
     _claim(dead, "lost")
@@ -147,7 +147,7 @@ def test_a_worker_that_is_silent_for_its_lease_is_dead(fleet: Fleet) -> None:
 def test_the_region_of_a_table_is_that_of_its_arn(
     fleet: Fleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An option goes before it; a name has that of the environment."""
+    """An option overrides it; a table name has the region of the environment."""
     regions: list[str | None] = []
 
     def query(**request: Any) -> Any:
@@ -175,7 +175,7 @@ def test_the_region_of_a_table_is_that_of_its_arn(
         ({}, ("dynamodb://nothing",), 255, "the journal's table nothing cannot be read: ResourceNotFoundException"),
         ({"AWS_DEFAULT_REGION": None}, ("dynamodb://jobs",), 253, "--region: must be given, here or by AWS_DEFAULT_RE"),
         ({}, ("dynamodb://jobs", "--profile", "MARK"), 253, "--profile: there is no such profile"),
-        ({}, ("dynamodb://jobs", "--region", "MARK!"), 253, "the settings of AWS cannot be used (InvalidRegionError)"),
+        ({}, ("dynamodb://jobs", "--region", "MARK!"), 253, "the AWS settings cannot be used (InvalidRegionError)"),
     ],
 )
 def test_a_table_that_cannot_be_read(  # noqa: PLR0917 - fixtures

@@ -1,4 +1,4 @@
-"""Whatever options are combined, no secret comes out unless it was asked for."""
+"""No combination of options shows a secret, unless it is requested."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DETAILS = {
         "nonce": "1",
     }
 }
-_ANSWERS = {
+_RESPONSES = {
     "good": ok({**_DETAILS, "status": "InProgress", "jobs": []}),
     "echo": error("ValidationException", f"Value '{_MARKERS['client_token']}' at 'clientToken' failed"),
     "page": Response(body=f"<html>{_STEM}</html>".encode()),
@@ -49,13 +49,13 @@ _ANSWERS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[ScriptedServer, dict[str, Response]]]:
-    """Return what a test wants."""
-    now = {"answer": _ANSWERS["good"]}
+    """Return the responses of a test."""
+    now = {"response": _RESPONSES["good"]}
 
-    def answer(_: Asked) -> Response:
-        return now["answer"]
+    def respond(_: Asked) -> Response:
+        return now["response"]
 
-    with ScriptedServer(answer) as server, pytest.MonkeyPatch.context() as patch:
+    with ScriptedServer(respond) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_ENDPOINT_URL_CODEPIPELINE": server.endpoint_url,
             "AWS_REGION": "us-east-1",
@@ -125,17 +125,17 @@ def _command(*arguments: str) -> str:
             ("put-third-party-job-failure-result", "--failure-details", "type=JobFailed,message=no"),
         ]
     ),
-    answer=st.sampled_from(sorted(_ANSWERS)),
+    response=st.sampled_from(sorted(_RESPONSES)),
 )
-@hypothesis.example(options=[], operation=(DETAILS,), answer="shapes")
+@hypothesis.example(options=[], operation=(DETAILS,), response="shapes")
 def test_no_combination_shows_a_secret(
     server: tuple[ScriptedServer, dict[str, Response]],
     options: list[list[str]],
     operation: tuple[str, ...],
-    answer: str,
+    response: str,
 ) -> None:
     """Output, errors and the debug log of every command have no marker, whatever the service returns."""
-    server[1]["answer"] = _ANSWERS[answer]
+    server[1]["response"] = _RESPONSES[response]
     words = [word for option in options for word in option]
     assert _STEM not in _command(*operation, "--job-id", "job-1", *words)
 
@@ -160,8 +160,8 @@ _CONTROLLED: dict[str, Any] = {
 }
 # A poll for third-party jobs reads two members, and one for custom jobs the others.
 _CONTROLLED["jobs"] = [{"clientId": _PEER, "jobId": _PEER, **_CONTROLLED["jobDetails"]}]
-_PEER_ANSWERS = {
-    **_ANSWERS,
+_PEER_RESPONSES = {
+    **_RESPONSES,
     "controls": ok(_CONTROLLED),
     "controls in an error": error("ValidationException", _PEER),
     "controls in a code": error(f"Other{_CONTROLS}", _PEER),
@@ -235,14 +235,14 @@ def _calls(draw: st.DrawFn) -> tuple[str, ...]:
 
 @pytest.mark.slow
 @hypothesis.settings(max_examples=1500, deadline=None)
-@hypothesis.given(call=_calls(), answer=st.sampled_from(sorted(_PEER_ANSWERS)))
+@hypothesis.given(call=_calls(), response=st.sampled_from(sorted(_PEER_RESPONSES)))
 def test_no_command_shows_a_secret_or_controls_the_terminal(
-    server: tuple[ScriptedServer, dict[str, Response]], journal: str, call: tuple[str, ...], answer: str
+    server: tuple[ScriptedServer, dict[str, Response]], journal: str, call: tuple[str, ...], response: str
 ) -> None:
     """Whatever CodePipeline returns for whatever combination of options, also before the command."""
     # CodePipeline cannot repeat a token that the command does not send.
-    hypothesis.assume(_WITHOUT_TOKEN.isdisjoint(call) or answer not in ("echo", "denied"))
-    server[1]["answer"] = _PEER_ANSWERS[answer]
+    hypothesis.assume(_WITHOUT_TOKEN.isdisjoint(call) or response not in ("echo", "denied"))
+    server[1]["response"] = _PEER_RESPONSES[response]
     shown = _command(*(journal if word == _JOURNAL else word for word in call))
     assert _STEM not in shown
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown) if "on" in call else shown  # our own colours
@@ -252,6 +252,6 @@ def test_no_command_shows_a_secret_or_controls_the_terminal(
 
 def test_the_harness_finds_a_secret(server: tuple[ScriptedServer, dict[str, Response]]) -> None:
     """Revealed, every secret of the response is found."""
-    server[1]["answer"] = _ANSWERS["good"]
+    server[1]["response"] = _RESPONSES["good"]
     shown = _command(DETAILS, "--job-id", "job-1", "--output", "text", "--reveal-secrets")
     assert [name for name in _NAMES if _MARKERS[name] in shown] == list(_NAMES[1:5])

@@ -1,4 +1,4 @@
-"""Commands about one job by hand: report a result, check the configuration, and move artifacts."""
+"""Commands for one job by hand: report a result, check the configuration, and transfer artifacts."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ class _Terminal(io.StringIO):
 def test_a_terminal_is_asked(
     text: str, code: int, site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is reported without a yes; the question names the job and that the result is final."""
+    """Nothing is reported without a yes; the question names the job and states that the result is final."""
     site.claim()
     monkeypatch.setattr("sys.stdin", _Terminal(text))
     shown = command(capsys, "fail", *site.job, "--message", "m")

@@ -33,7 +33,7 @@ _DOCUMENT["jobDetails"]["id"] = "job-1"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    """Return the details of a job, and let the environment lead there."""
+    """Return the details of a job, and point the environment at the server."""
     with ScriptedServer(lambda _: ok(_DOCUMENT)) as server:
         for name, value in _environment(server.endpoint_url).items():
             monkeypatch.setenv(name, value)
@@ -85,7 +85,7 @@ def test_the_docs_list_every_option() -> None:
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    """Help describes what each command does and gives an example that the parser takes."""
+    """The help describes each command, and has an example that the parser accepts."""
     cli = Program()
     context = click.Context(cli)
     for name in cli.list_commands(context):
@@ -130,7 +130,7 @@ def test_job_id_and_client_token_are_sent(server: ScriptedServer, capsys: pytest
 def test_an_input_document_gives_what_the_command_line_does_not(
     form: str, source: str, server: ScriptedServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A document, as text or file, fills in parameters; the command line overrides it."""
+    """A document, as a string or a file, supplies parameters; the command line overrides it."""
     document = {"jobId": "other", "clientToken": "token-2"}
     text = json.dumps(document) if form == "json" else yaml.safe_dump(document)
     if source == "file":
@@ -142,7 +142,7 @@ def test_an_input_document_gives_what_the_command_line_does_not(
 
 
 def test_skeletons_are_samples(capsys: pytest.CaptureFixture[str], server: ScriptedServer) -> None:
-    """A skeleton can be read, sends nothing, and the output one goes through query and output."""
+    """A skeleton can be read and sends nothing; the query and the format apply to that of an output."""
     empty = {"jobId": "", "clientToken": ""}
     assert json.loads(command(capsys, DETAILS, "--generate-cli-skeleton").out) == empty
     assert json.loads(command(capsys, DETAILS, "--generate-cli-skeleton", "input").out) == empty
@@ -168,7 +168,7 @@ def test_debug_writes_the_log(capsys: pytest.CaptureFixture[str]) -> None:
 def test_endpoint_url_is_called(
     server: ScriptedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The option is stronger than the environment."""
+    """The option overrides the environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_CODEPIPELINE", "http://127.0.0.1:9")
     assert command(capsys, DETAILS, *_JOB, "--endpoint-url", server.endpoint_url).code == 0
     assert len(server.asked) == 1
@@ -222,7 +222,7 @@ def test_region_and_signature_are_seen_in_the_request(
     assert "authorization" not in _last_request(server).headers
 
 
-def test_profile_brings_its_credentials(
+def test_a_profile_has_its_credentials(
     server: ScriptedServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The request is signed with the key of the profile."""
@@ -235,7 +235,7 @@ def test_profile_brings_its_credentials(
 
 @pytest.mark.usefixtures("server")
 def test_output_query_and_color(capsys: pytest.CaptureFixture[str]) -> None:
-    """Formats differ, a query picks, and colours come when they are asked for."""
+    """Formats differ, a query selects, and colours are used when they are requested."""
     shown = {
         output: command(capsys, DETAILS, *_JOB, "--output", output).out
         for output in ("json", "text", "table", "yaml", "yaml-stream")
@@ -277,7 +277,7 @@ def test_a_query_that_python_cannot_read_is_refused(capsys: pytest.CaptureFixtur
 def test_a_query_that_cannot_be_applied_is_an_error_of_the_option(
     capsys: pytest.CaptureFixture[str], query: str
 ) -> None:
-    """Or its result is nothing, but no other error comes out."""
+    """Or its result is empty; there is no other error."""
     shown = command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
     is_error = shown.err.startswith("cp-thirdparty: error: --query: ")
     assert is_error or (shown.code, shown.out) == (0, "null\n")

@@ -1,4 +1,4 @@
-"""The command line in a terminal: prompts without echo, colours, the pager, Ctrl-C and a reader that goes away."""
+"""The command line in a terminal: prompts without echo, colours, the pager, Ctrl-C, a closed pipe."""
 
 from __future__ import annotations
 
@@ -176,8 +176,8 @@ def test_a_pager_gets_no_token(service: tuple[dict[str, str], str], tmp_path: Pa
     assert _TOKEN not in paged.shown
 
 
-def test_a_reader_that_goes_away_is_not_an_error(service: tuple[dict[str, str], str]) -> None:
-    """Output into a pipe that nobody reads ends quietly."""
+def test_a_reader_that_closes_the_pipe_is_not_an_error(service: tuple[dict[str, str], str]) -> None:
+    """Output into a closed pipe ends without an error."""
     env, job_id = service
     reader, writer = os.pipe()
     os.close(reader)
@@ -212,8 +212,8 @@ def test_a_full_disk_is_an_error(service: tuple[dict[str, str], str]) -> None:
     assert (done.returncode, done.stderr) == (255, f"cp-thirdparty: error: {problem}\n")
 
 
-def test_letters_that_the_terminal_lacks_are_escaped(service: tuple[dict[str, str], str]) -> None:
-    """An encoding without a letter does not end the program."""
+def test_characters_that_the_terminal_cannot_encode_are_escaped(service: tuple[dict[str, str], str]) -> None:
+    """An encoding that lacks a character does not end the program."""
     env, job_id = service
     done = subprocess.run(
         [sys.executable, "-m", "cp_thirdparty", DETAILS, "--job-id", job_id, "--query", "'\u2713'"],
@@ -238,8 +238,8 @@ def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
             script.append(line)
             if DETAILS in line:
                 break
-        told = "".join(script[:-1]) + script[-1].replace("# cp-thirdparty", f"{sys.executable} -m cp_thirdparty")
-        done = subprocess.run(["sh", "-c", told], capture_output=True, text=True, check=False, timeout=_BOUND)
+        program = "".join(script[:-1]) + script[-1].replace("# cp-thirdparty", f"{sys.executable} -m cp_thirdparty")
+        done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=False, timeout=_BOUND)
         served.send_signal(number)
         _, errors = served.communicate(timeout=_BOUND)
     assert (done.returncode, '"ProjectName": "**********"' in done.stdout) == (0, True)
@@ -247,7 +247,7 @@ def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
 
 
 def test_a_help_page_on_a_full_disk_is_an_error() -> None:
-    """What is still unwritten when the program ends is not taken for written."""
+    """If output is lost at the end of the program, it is an error."""
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
             [sys.executable, "-m", "cp_thirdparty", "--version"],

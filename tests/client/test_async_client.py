@@ -179,7 +179,7 @@ def test_closing_ends_calls_that_are_under_way(server: ScriptedServer, script: S
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 60.0)
+        script.respond = late(asked, 60.0)
         async with client_of(server.endpoint_url) as client:
             call = asyncio.create_task(_in_task(client))
             await asked.wait()
@@ -196,7 +196,7 @@ def test_closing_cancels_no_task(server: ScriptedServer, script: Script) -> None
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 60.0)
+        script.respond = late(asked, 60.0)
         config = Config(max_pool_connections=1, retries={"mode": "standard", "total_max_attempts": 1})
         async with client_of(server.endpoint_url, config=config) as client:
             first, waiting, cancelled = (asyncio.create_task(_in_task(client)) for _ in range(3))
@@ -251,10 +251,10 @@ def test_a_wrapped_client_is_used_and_left_open(server: ScriptedServer, script: 
         async with raw_client(server.endpoint_url, config=Config(retries={"total_max_attempts": 1})) as raw:
             async with AsyncThirdPartyJobClient(raw) as client, AsyncThirdPartyJobClient(raw):
                 assert await client.poll_for_third_party_jobs(TYPE) == ()
-                script.answer = lambda _: Response(body=b"<html>")
+                script.respond = lambda _: Response(body=b"<html>")
                 with pytest.raises(exceptions.UntrustedResponseError):
                     await client.put_third_party_job_success_result("job-1", client_token=TOKEN)
-            script.answer = lambda _: ok({"pipelines": []})
+            script.respond = lambda _: ok({"pipelines": []})
             assert (await raw.list_pipelines())["pipelines"] == []
 
     asyncio.run(main())
@@ -266,7 +266,7 @@ def test_other_operations_of_a_wrapped_client_are_left_alone(server: ScriptedSer
     async def main() -> None:
         async with raw_client(server.endpoint_url) as raw:
             AsyncThirdPartyJobClient(raw)
-            script.answer = lambda _: Response(body=b"{}", headers={})
+            script.respond = lambda _: Response(body=b"{}", headers={})
             assert (await raw.list_pipelines())["ResponseMetadata"]["HTTPStatusCode"] == 200
 
     asyncio.run(main())

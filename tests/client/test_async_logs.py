@@ -37,7 +37,7 @@ def _sign_in() -> Awaitable[dict[str, str]]:
 async def _container() -> dict[str, str]:
     """Ask the agent of a container, which returns what cannot be read."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         body = f"{STEM}-agent".encode()
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
@@ -48,10 +48,10 @@ async def _container() -> dict[str, str]:
         """Do not wait."""
 
     kind: Any = AioContainerMetadataFetcher
-    async with await asyncio.start_server(answer, "127.0.0.1") as agent:
+    async with await asyncio.start_server(respond, "127.0.0.1") as agent:
         port = agent.sockets[0].getsockname()[1]
-        told: dict[str, str] = await kind(sleep=no_pause).retrieve_full_uri(f"http://127.0.0.1:{port}/")
-        return told
+        credentials: dict[str, str] = await kind(sleep=no_pause).retrieve_full_uri(f"http://127.0.0.1:{port}/")
+        return credentials
 
 
 def _expired_session(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:
@@ -96,7 +96,7 @@ def test_a_logger_reports_nothing_of_our_calls(
                 with suppress(Exception):
                     await raw.get_third_party_job_details(jobId="job-1", clientToken=TOKEN.get_secret_value())
 
-    script.answer = _cookie
+    script.respond = _cookie
     caplog.set_level(logging.DEBUG)
     asyncio.run(main())
     records = [record for record in caplog.records if record.name.startswith(logger)]
@@ -115,12 +115,12 @@ def test_no_logger_leaks_in_any_retry_mode(
         retries: Any = {"mode": mode, "total_max_attempts": 1}
         async with raw_client(server.endpoint_url, config=Config(retries=retries)) as raw:
             client = AsyncThirdPartyJobClient(raw)
-            for answer in (
+            for response in (
                 Response(body=STEM.encode()),
                 Response(body=f'{{"a": "{STEM}"}}'.encode(), status=500),
                 ok(GOOD),
             ):
-                script.answer = lambda _, answer=answer: answer  # type: ignore[misc] # mypy knows no type of it
+                script.respond = lambda _, response=response: response  # type: ignore[misc] # mypy knows no type of it
                 with suppress(ThirdPartyError):
                     await get(client)
 

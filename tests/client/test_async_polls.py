@@ -20,15 +20,15 @@ from cp_thirdparty._core.backoff import LONGEST_PAUSE
 class _Queue:
     """Return jobs to polls, each job once; or an error, as often as the test wants."""
 
-    def __init__(self, count: int, *, failures: int = 0, answer: Response | None = None) -> None:
+    def __init__(self, count: int, *, failures: int = 0, response: Response | None = None) -> None:
         self.jobs = [{"clientId": "c", "jobId": str(number)} for number in range(count)]
         self.failures = failures
-        self.answer = error("InternalFailure", status=500) if answer is None else answer
+        self.response = error("InternalFailure", status=500) if response is None else response
 
     def __call__(self, asked: Asked) -> Response:
         if self.failures:
             self.failures -= 1
-            return self.answer
+            return self.response
         count = asked.parameters["maxBatchSize"]
         found, self.jobs = self.jobs[:count], self.jobs[count:]
         return ok({"jobs": found})
@@ -37,15 +37,15 @@ class _Queue:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Let no pause take time, and note how long each should have been."""
-    told: list[float] = []
+    pauses: list[float] = []
     real = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        told.append(seconds)
+        pauses.append(seconds)
         await real(0)
 
     monkeypatch.setattr(asyncio_client, "_sleep", sleep)
-    return told
+    return pauses
 
 
 def _take_jobs(server: ScriptedServer, count: int, **settings: Any) -> list[str]:
@@ -65,7 +65,7 @@ def _take_jobs(server: ScriptedServer, count: int, **settings: Any) -> list[str]
 
 def test_it_gives_each_job_as_it_comes(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
     """Jobs come in their order, one a poll, and there is no pause while they do."""
-    script.answer = _Queue(5)
+    script.respond = _Queue(5)
     assert _take_jobs(server, 5) == ["0", "1", "2", "3", "4"]
     assert [asked.parameters["maxBatchSize"] for asked in server.asked] == [1] * 5
     assert pauses == []
@@ -73,7 +73,7 @@ def test_it_gives_each_job_as_it_comes(server: ScriptedServer, script: Script, p
 
 def test_it_polls_when_a_batch_is_used_up(server: ScriptedServer, script: Script) -> None:
     """Nothing is asked for while the loop is busy, or has jobs of the last poll."""
-    script.answer = _Queue(4)
+    script.respond = _Queue(4)
 
     async def main() -> None:
         async with (
@@ -91,7 +91,7 @@ def test_it_polls_when_a_batch_is_used_up(server: ScriptedServer, script: Script
 def test_it_takes_no_more_than_it_asked_for(server: ScriptedServer, script: Script) -> None:
     """A service that sends too many jobs has the others back: they are not acknowledged, so it offers them again."""
     sent = [{"clientId": "c", "jobId": str(number)} for number in range(5)]
-    script.answer = lambda _: ok({"jobs": sent})
+    script.respond = lambda _: ok({"jobs": sent})
     assert _take_jobs(server, 4, max_batch_size=2) == ["0", "1", "0", "1"]
 
 
@@ -99,10 +99,10 @@ def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pause
     """After a poll that brought nothing it pauses for the interval, a fifth more or less."""
     empty, queue = 20, _Queue(1)
 
-    def answer(asked: Asked) -> Response:
+    def respond(asked: Asked) -> Response:
         return ok({"jobs": []}) if len(server.asked) <= empty else queue(asked)
 
-    script.answer = answer
+    script.respond = respond
     assert _take_jobs(server, 1, poll_interval=10.0) == ["0"]
     assert len(pauses) == empty
     assert all(8.0 <= pause <= 12.0 for pause in pauses)
@@ -119,11 +119,11 @@ _PASSING: dict[str, Response] = {
 
 
 @pytest.mark.parametrize("failure", _PASSING)
-def test_it_outlives_what_passes(
+def test_it_continues_after_a_temporary_failure(
     failure: str, server: ScriptedServer, script: Script, pauses: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A poll that fails is logged as a warning, and the pauses grow up to a minute, until a poll goes well."""
-    script.answer = _Queue(1, failures=8, answer=_PASSING[failure])
+    """A poll that fails is logged as a warning, and the pauses grow up to a minute, until a poll succeeds."""
+    script.respond = _Queue(1, failures=8, response=_PASSING[failure])
     assert _take_jobs(server, 1, poll_interval=1.0) == ["0"]
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.name for record in warnings] == ["cp_thirdparty"] * 8
@@ -140,11 +140,11 @@ def test_it_outlives_what_passes(
         ("AccessDeniedException", exceptions.AccessDeniedError),
     ],
 )
-def test_it_ends_with_what_does_not_pass(
+def test_it_ends_with_a_lasting_failure(
     code: str, kind: type[exceptions.ThirdPartyError], server: ScriptedServer, script: Script
 ) -> None:
     """An action type that is not there, or that the caller may not poll, is raised, without cause and context."""
-    script.answer = lambda _: error(code)
+    script.respond = lambda _: error(code)
     with pytest.raises(kind) as caught:
         _take_jobs(server, 1)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -171,7 +171,7 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str, serv
 
 def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that is cancelled while the iterator pauses ends with CancelledError, and polls no more."""
-    script.answer = _Queue(0)
+    script.respond = _Queue(0)
 
     async def main() -> None:
         pausing = asyncio.Event()
@@ -196,7 +196,7 @@ def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypa
 
 def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
     """An iterator that goes on after its client was closed raises an error, and does not poll forever."""
-    script.answer = _Queue(1)
+    script.respond = _Queue(1)
 
     async def main() -> None:
         async with client_of(server.endpoint_url) as client:
@@ -211,7 +211,7 @@ def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, paus
 
 def test_an_iterator_of_custom_jobs_polls_for_them(server: ScriptedServer, script: Script) -> None:
     """It sends the query, and yields the jobs of a poll."""
-    script.answer = lambda _: ok({"jobs": [{"id": "job-1", "nonce": "1", "data": {}, "accountId": "111122223333"}]})
+    script.respond = lambda _: ok({"jobs": [{"id": "job-1", "nonce": "1", "data": {}, "accountId": "111122223333"}]})
     custom = ActionTypeId(category="Test", owner="Custom", provider="p", version="1")
 
     async def main() -> str:

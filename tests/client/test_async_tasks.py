@@ -63,7 +63,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 def test_a_hundred_calls_at_once(server: ScriptedServer, script: Script) -> None:
     """A hundred tasks that share a client each get the response to their own question."""
 
-    def answer(asked: Asked) -> Response:
+    def respond(asked: Asked) -> Response:
         job_id = asked.parameters["jobId"]
         return ok({"jobDetails": {"id": job_id, "data": {}, "nonce": job_id}})
 
@@ -75,7 +75,7 @@ def test_a_hundred_calls_at_once(server: ScriptedServer, script: Script) -> None
             )
         assert [each.nonce for each in details] == numbers
 
-    script.answer = answer
+    script.respond = respond
     _run(main())
 
 
@@ -122,7 +122,7 @@ def test_a_cancelled_call_ends_at_once(
     async def main() -> None:
         asked = asyncio.Event()
         async with client_of(server.endpoint_url, on_call=records.append) as client:
-            script.answer = late(asked)
+            script.respond = late(asked)
             task = asyncio.create_task(_CALLS[operation](client))
             if when == "while it waits":
                 await asked.wait()
@@ -131,7 +131,7 @@ def test_a_cancelled_call_ends_at_once(
                 await task
             assert STEM not in with_locals(caught.value) + reachable(caught.value) + repr(task)
             assert task.cancelled()
-            script.answer = good
+            script.respond = good
             assert await client.poll_for_third_party_jobs(TYPE) == ()
 
     _run(main())
@@ -276,7 +276,7 @@ def test_the_timeout_of_a_caller_is_the_callers(server: ScriptedServer, script: 
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 60.0)
+        script.respond = late(asked, 60.0)
         async with client_of(server.endpoint_url) as client:
             with pytest.raises(TimeoutError) as caught:
                 async with vars(asyncio)["timeout"](0.1):
@@ -295,7 +295,7 @@ def test_the_deadline_of_one_call_cancels_no_other(server: ScriptedServer, scrip
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 0.6)
+        script.respond = late(asked, 0.6)
         async with client_of(server.endpoint_url, deadline=0.2) as hasty, client_of(server.endpoint_url) as patient:
             outcomes = await asyncio.gather(
                 hasty.poll_for_third_party_jobs(TYPE), patient.poll_for_third_party_jobs(TYPE), return_exceptions=True
@@ -321,7 +321,7 @@ def test_a_group_of_tasks_shows_no_secret(server: ScriptedServer, script: Script
             for call in _CALLS.values():
                 group.create_task(call(client))
 
-    script.answer = _echo
+    script.respond = _echo
     with pytest.raises(Exception, match="unhandled errors in a TaskGroup") as caught:
         _run(main())
     members: tuple[Exception, ...] = getattr(caught.value, "exceptions", ())
@@ -337,7 +337,7 @@ def test_a_task_shows_no_secret(outcome: str, server: ScriptedServer, script: Sc
 
     async def main() -> None:
         asked = asyncio.Event()
-        script.answer = late(asked, 0.1) if outcome != "error" else _echo
+        script.respond = late(asked, 0.1) if outcome != "error" else _echo
         async with client_of(server.endpoint_url) as client:
             task = asyncio.create_task(get(client))
             shown = [repr(task)]
@@ -371,7 +371,7 @@ def test_an_error_that_nobody_asks_for_shows_no_secret(
             del task
             gc.collect()
 
-    script.answer = _echo
+    script.respond = _echo
     _run(main())
     assert "Task exception was never retrieved" in seen()
     assert "no job for **********" in seen()
@@ -415,7 +415,7 @@ def test_a_program_that_ends_in_the_midst_of_a_call(server: ScriptedServer, scri
 
     async def main() -> asyncio.Task[object]:
         asked = asyncio.Event()
-        script.answer = late(asked)
+        script.respond = late(asked)
         client = await client_of(server.endpoint_url).__aenter__()
 
         async def use() -> object:
@@ -440,7 +440,7 @@ def test_no_request_follows_a_redirect(status: int, operation: str, server: Scri
     """Wherever a peer points to, neither the client token nor the session token of the headers goes there."""
     with ScriptedServer(good) as elsewhere:
         headers = {"Location": f"{elsewhere.endpoint_url}/", "x-amzn-RequestId": "r"}
-        script.answer = lambda _: Response(body=b"", status=status, headers=headers)
+        script.respond = lambda _: Response(body=b"", status=status, headers=headers)
 
         async def main() -> None:
             async with client_of(server.endpoint_url) as client:
@@ -455,7 +455,7 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
     """The harness sees a redirect followed when a wrapped client is used directly: that is left as it is."""
     with ScriptedServer(good) as elsewhere:
         headers = {"Location": f"{elsewhere.endpoint_url}/", "x-amzn-RequestId": "r"}
-        script.answer = lambda _: Response(body=b"", status=307, headers=headers)
+        script.respond = lambda _: Response(body=b"", status=307, headers=headers)
 
         async def main() -> None:
             async with raw_client(server.endpoint_url) as raw:
@@ -470,7 +470,7 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
 def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: Callable[[], str]) -> None:
     """Aiohttp's log of a cookie that it cannot read does not repeat the token."""
 
-    def answer(asked: Asked) -> Response:
+    def respond(asked: Asked) -> Response:
         headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"[{asked.parameters['clientToken']}]=1; Max-Age={STEM}"}
         return Response(body=ok(GOOD).body, headers=headers)
 
@@ -478,7 +478,7 @@ def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: 
         async with client_of(server.endpoint_url) as client:
             await get(client)
 
-    script.answer = answer
+    script.respond = respond
     _run(main())
     assert "withheld" in seen()
 
@@ -486,7 +486,7 @@ def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: 
 def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> None:
     """A cookie of an earlier response, such as that of a proxy, is not in later requests."""
 
-    def answer(_: Asked) -> Response:
+    def respond(_: Asked) -> Response:
         return Response(body=ok(GOOD).body, headers={"x-amzn-RequestId": "r", "Set-Cookie": "proxy=1"})
 
     async def main() -> None:
@@ -494,6 +494,6 @@ def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> No
             await get(client)
             await get(client)
 
-    script.answer = answer
+    script.respond = respond
     _run(main())
     assert [asked.headers.get("cookie") for asked in server.asked] == [None, None]

@@ -39,13 +39,13 @@ def _fail_while_handling(**_: object) -> None:
 @pytest.fixture
 def script() -> SimpleNamespace:
     """Give what the server responds; a test starts with a good response."""
-    return SimpleNamespace(answer=ok({"jobDetails": {"id": "job-1", "nonce": "3", "data": {}}}))
+    return SimpleNamespace(response=ok({"jobDetails": {"id": "job-1", "nonce": "3", "data": {}}}))
 
 
 @pytest.fixture
 def server(script: SimpleNamespace) -> Iterator[ScriptedServer]:
     """Give a server with this script."""
-    with ScriptedServer(lambda _: script.answer) as running:
+    with ScriptedServer(lambda _: script.response) as running:
         yield running
 
 
@@ -111,7 +111,7 @@ def test_a_failure_of_botocore_does_not_leave_with_it(
     kind: str, server: ScriptedServer, script: SimpleNamespace
 ) -> None:
     """A handler that is called because of an error of the service raises its own exception only."""
-    script.answer = error("ValidationException", _TOKEN)
+    script.response = error("ValidationException", _TOKEN)
     hooks = {"needs-retry.codepipeline": _fail, "after-call-error.codepipeline": _fail_while_handling}
     raised = _catch_error(kind, server, hooks)
     assert isinstance(raised.__cause__, StopIteration)
@@ -151,7 +151,7 @@ def test_a_handler_sees_no_secret_that_the_service_repeats(
 ) -> None:
     """Errors are clean before botocore parses them: the message, the request id and every other header."""
     headers = {"x-amzn-RequestId": _TOKEN, "x-echo": "xMARKERx%2dtoken"}
-    script.answer = error("ValidationException", f"{_TOKEN} xMARKERx%2Dtoken", headers=headers)
+    script.response = error("ValidationException", f"{_TOKEN} xMARKERx%2Dtoken", headers=headers)
     seen: list[Any] = []
     client = _client(kind, server.endpoint_url)
     client._client.meta.events.register(
@@ -223,7 +223,7 @@ def test_the_refusal_of_a_tracers_own_call_leaves_as_it_is(
 ) -> None:
     """It is not reported as an error of the credentials, and not dropped; the tracer's frame is the outermost."""
     refusal = error("AccessDeniedException")
-    with ScriptedServer(lambda asked: refusal if asked.operation == "ListPipelines" else script.answer) as server:
+    with ScriptedServer(lambda asked: refusal if asked.operation == "ListPipelines" else script.response) as server:
         client = _client(kind, server.endpoint_url)
         _trace(kind, monkeypatch, when)
         raised = _call(client, ClientError)

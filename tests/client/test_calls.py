@@ -349,18 +349,18 @@ def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
 @pytest.mark.parametrize(("headers", "attempts"), [({}, 2), ({"x-amz-retry-after": "4000"}, 1)], ids=["own", "asked"])
 def test_a_pause_that_is_asked_for_counts(kind: str, headers: dict[str, str], attempts: int) -> None:
     """Botocore waits up to five seconds more when a response asks for it: not beyond the deadline."""
-    answers = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
-    told: list[CallRecord] = []
-    with ScriptedServer(lambda _: answers.pop(0)) as server, suppress(exceptions.ServiceError):
+    responses = [error("InternalFailure", status=500, headers=headers), ok({"jobs": []})]
+    records: list[CallRecord] = []
+    with ScriptedServer(lambda _: responses.pop(0)) as server, suppress(exceptions.ServiceError):
         both.create(
             kind,
             region_name="us-east-1",
             endpoint_url=server.endpoint_url,
             session=_session(kind),
             deadline=5.5,
-            on_call=told.append,
+            on_call=records.append,
         ).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert [record.attempts for record in told] == [attempts]
+    assert [record.attempts for record in records] == [attempts]
 
 
 @both.each_kind
@@ -562,7 +562,7 @@ def test_after_a_fork_both_processes_work(server: ScriptedServer) -> None:
     assert done.stdout.split(maxsplit=1) == ["0", "[False, False]\n"]
 
 
-def test_what_botocore_falls_over_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_that_crashes_botocore_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever botocore raises about an error response becomes an UntrustedResponseError that names its type only."""
 
     def fall_over(*_: object) -> None:
@@ -576,7 +576,7 @@ def test_what_botocore_falls_over_is_not_trusted(monkeypatch: pytest.MonkeyPatch
     assert str(caught.value) == "PollForThirdPartyJobs: the response could not be read (AttributeError)"
 
 
-def test_what_stands_in_for_a_method_of_botocore_raises_what_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_of_a_method_of_botocore_may_raise_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception of code that replaces a method of the wrapped client leaves as itself, with its own traceback."""
     raw = _raw("http://127.0.0.1:9")
 

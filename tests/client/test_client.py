@@ -94,8 +94,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def _serve(answer: Response | Callable[[Asked], Response]) -> ScriptedServer:
-    return ScriptedServer(answer if callable(answer) else lambda _: answer)
+def _serve(response: Response | Callable[[Asked], Response]) -> ScriptedServer:
+    return ScriptedServer(response if callable(response) else lambda _: response)
 
 
 def _client(server: ScriptedServer, **settings: Any) -> ThirdPartyJobClient:
@@ -154,10 +154,10 @@ def test_the_smallest_details_are_enough() -> None:
     assert (details.nonce, details.data.input_artifacts, details.data.action_configuration) == ("1", (), None)
 
 
-@pytest.mark.parametrize(("answered", "expected"), [("InProgress", JobStatus.IN_PROGRESS), ("New", JobStatus("New"))])
-def test_acknowledging_returns_the_status(answered: str, expected: JobStatus) -> None:
+@pytest.mark.parametrize(("response", "expected"), [("InProgress", JobStatus.IN_PROGRESS), ("New", JobStatus("New"))])
+def test_acknowledging_returns_the_status(response: str, expected: JobStatus) -> None:
     """An acknowledgement sends the nonce and returns the status, known or not."""
-    with _serve(ok({"status": answered})) as server:
+    with _serve(ok({"status": response})) as server:
         status = _client(server).acknowledge_third_party_job(_JOB_ID, nonce="3", client_token=_TOKEN)
     assert status == expected
     assert server.asked[0].parameters == {"jobId": _JOB_ID, "nonce": "3", "clientToken": _TOKEN}
@@ -213,8 +213,8 @@ def test_a_failure_sends_its_details() -> None:
 @pytest.mark.parametrize("operation", _CALLS)
 def test_each_call_is_one_signed_request(operation: str) -> None:
     """Each method sends one signed request of its operation, with our name in the user agent."""
-    call, answer = _CALLS[operation]
-    with _serve(ok(answer)) as server:
+    call, response = _CALLS[operation]
+    with _serve(ok(response)) as server:
         call(_client(server))
     assert [asked.operation for asked in server.asked] == [operation]
     assert server.asked[0].headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
@@ -303,7 +303,7 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "answer", "problems"),
+    ("operation", "response", "problems"),
     [
         ("PollForThirdPartyJobs", {}, ("required field missing: jobs",)),
         ("PollForThirdPartyJobs", {"jobs": [{"clientId": "c"}]}, ("required field missing: jobs[0].jobId",)),
@@ -328,9 +328,9 @@ def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
         ("AcknowledgeThirdPartyJob", {"status": 1}, ("status: must be a string",)),
     ],
 )
-def test_a_response_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:
+def test_a_response_of_the_wrong_shape_is_refused(operation: str, response: object, problems: tuple[str, ...]) -> None:
     """A response without what the operation must bring is a ResponseDecodeError that lists each problem by path."""
-    with _serve(ok(answer)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
+    with _serve(ok(response)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
         _CALLS[operation][0](_client(server))
     assert caught.value.problems == problems
 
@@ -394,8 +394,8 @@ _SERVICE_ERRORS: list[tuple[str, Response | Callable[[], Response], type[Excepti
 @pytest.mark.parametrize(("name", "operation"), slow_pairs((row[0] for row in _SERVICE_ERRORS), _CALLS))
 def test_an_error_of_the_service_has_its_class(name: str, operation: str) -> None:
     """Each error code becomes exactly its class, with the facts of the response, no cause and no context."""
-    answer, kind, facts = next(row[1:] for row in _SERVICE_ERRORS if row[0] == name)
-    response = answer if isinstance(answer, Response) else answer()
+    given, kind, facts = next(row[1:] for row in _SERVICE_ERRORS if row[0] == name)
+    response = given if isinstance(given, Response) else given()
     with _serve(response) as server, pytest.raises(exceptions.ThirdPartyError) as caught:
         _CALLS[operation][0](_client(server))
     raised = caught.value
@@ -411,8 +411,10 @@ def test_an_error_of_the_service_has_its_class(name: str, operation: str) -> Non
 
 def test_a_skewed_clock_reports_the_offset() -> None:
     """The offset is positive when this machine's clock is ahead of the service's."""
-    answer = error("RequestExpired", headers={"Date": format_datetime(datetime.now(timezone.utc) - timedelta(hours=2))})
-    with _serve(answer) as server, pytest.raises(exceptions.ClockSkewError) as caught:
+    response = error(
+        "RequestExpired", headers={"Date": format_datetime(datetime.now(timezone.utc) - timedelta(hours=2))}
+    )
+    with _serve(response) as server, pytest.raises(exceptions.ClockSkewError) as caught:
         _client(server).poll_for_third_party_jobs(_ACTION_TYPE)
     assert caught.value.offset == pytest.approx(7200, abs=30)
     assert re.search(r"\+72[0-3][0-9] s off\)$", str(caught.value))
@@ -488,11 +490,11 @@ def test_a_lost_response_may_have_been_a_result(operation: str, is_retry_safe: b
     """After a timeout it is not known whether a result was accepted; what only reads may be resent."""
     has_failed = threading.Event()
 
-    def answer(_: Asked) -> Response:
+    def respond(_: Asked) -> Response:
         has_failed.wait(60)
         return ok({})
 
-    with _serve(answer) as server:
+    with _serve(respond) as server:
         with pytest.raises(exceptions.TransportError) as caught:
             _CALLS[operation][0](_client(server, read_timeout=0.1))
         has_failed.set()
@@ -516,7 +518,7 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     assert server.asked == []
 
 
-def test_a_refused_role_is_a_matter_of_credentials(tmp_path: Path) -> None:
+def test_a_refused_role_is_a_credentials_error(tmp_path: Path) -> None:
     """An error of the call that fetches the credentials is not taken for one of CodePipeline."""
     (tmp_path / "config").write_text(
         "[profile base]\naws_access_key_id = a\naws_secret_access_key = b\n"
@@ -734,7 +736,7 @@ def test_a_client_is_not_pickled() -> None:
         pickle.dumps(client)
 
 
-def test_a_client_shows_where_it_leads() -> None:
+def test_a_client_shows_its_endpoint() -> None:
     """The repr of a client names its endpoint."""
     client = ThirdPartyJobClient.create(region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
     assert repr(client) == "<ThirdPartyJobClient http://127.0.0.1:9>"
@@ -755,10 +757,10 @@ def test_threads_share_a_client() -> None:
     """Eight threads that share one client each get their own responses."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only here
 
-    def answer(asked: Asked) -> Response:
+    def respond(asked: Asked) -> Response:
         return ok({"jobDetails": {"id": asked.parameters["jobId"], "data": {}, "nonce": asked.parameters["jobId"]}})
 
-    with _serve(answer) as server, ThreadPoolExecutor(8) as pool:
+    with _serve(respond) as server, ThreadPoolExecutor(8) as pool:
         client = _client(server)
 
         def read(number: int) -> str:

@@ -100,8 +100,8 @@ _SENT: dict[str, tuple[Call, object, object, dict[str, Any]]] = {
 @pytest.mark.parametrize("operation", _SENT)
 def test_a_call_sends_its_parameters_and_returns_the_model(operation: str, kind: str) -> None:
     """Each operation sends what it was given, without a client token, and returns the frozen model."""
-    call, answer, expected, parameters = _SENT[operation]
-    with ScriptedServer(lambda _: ok(answer)) as server:
+    call, response, expected, parameters = _SENT[operation]
+    with ScriptedServer(lambda _: ok(response)) as server:
         assert call(_client(kind, server)) == expected
     assert [(asked.operation, asked.parameters) for asked in server.asked] == [(operation, parameters)]
 
@@ -183,7 +183,7 @@ def test_output_variables_at_their_limit_are_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "answer", "problems"),
+    ("operation", "response", "problems"),
     [
         ("PollForJobs", {}, ("required field missing: jobs",)),
         ("PollForJobs", {"jobs": [{"id": "1", "data": {}}]}, ("required field missing: jobs[0].nonce",)),
@@ -194,9 +194,9 @@ def test_output_variables_at_their_limit_are_sent() -> None:
         ("AcknowledgeJob", {}, ("required field missing: status",)),
     ],
 )
-def test_a_response_of_the_wrong_shape_is_refused(operation: str, answer: object, problems: tuple[str, ...]) -> None:
+def test_a_response_of_the_wrong_shape_is_refused(operation: str, response: object, problems: tuple[str, ...]) -> None:
     """A response without what the operation must return is a ResponseDecodeError with each problem and its path."""
-    with ScriptedServer(lambda _: ok(answer)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
+    with ScriptedServer(lambda _: ok(response)) as server, pytest.raises(exceptions.ResponseDecodeError) as caught:
         _SENT[operation][0](_client("blocking", server))
     assert caught.value.problems == problems
 
@@ -242,8 +242,8 @@ def test_it_iterates_over_jobs_in_asyncio() -> None:
         client._runner.run_until_complete(jobs.aclose())
 
 
-def test_a_client_closes_and_says_so() -> None:
-    """A client that `create` has made is closed by its context, and its iterators end."""
+def test_a_context_closes_the_client_and_ends_its_iterators() -> None:
+    """The context of a client that `create` has created closes it, and its iterators end."""
     session = both.session("blocking", "AKIDEXAMPLE", "made up")
     with (
         ScriptedServer(lambda _: ok({"jobs": []})) as server,

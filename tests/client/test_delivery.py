@@ -405,7 +405,7 @@ _ROLE_OBSTACLES: dict[str, tuple[Behaviour, bool, bool]] = {
 
 @both.each_kind
 @pytest.mark.parametrize("name", _ROLE_OBSTACLES)
-def test_an_obstacle_on_the_way_to_sts_may_pass_or_last(name: str, kind: str, network: Network) -> None:
+def test_a_failure_of_sts_is_temporary_or_lasting(name: str, kind: str, network: Network) -> None:
     """A connection to STS that was closed may be made later; one that a certificate or a proxy forbids may not."""
     behaviour, is_proxy, may_pass = _ROLE_OBSTACLES[name]
     _role()(network)

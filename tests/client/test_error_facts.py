@@ -118,14 +118,14 @@ def _facts(raised: CodePipelineJobError) -> dict[str, object]:
 
 @both.each_kind
 @each_operation
-@pytest.mark.parametrize("response", _RESPONSES)
-def test_an_error_of_a_sent_call_has_all_facts(response: str, operation: str, kind: str) -> None:
+@pytest.mark.parametrize("outcome", _RESPONSES)
+def test_an_error_of_a_sent_call_has_all_facts(outcome: str, operation: str, kind: str) -> None:
     """Operation, job, status, request id, attempts and the safety of a resend are on every error of every operation."""
-    answer, cls, status_code, request_id, is_retry_safe = _RESPONSES[response]
+    response, cls, status_code, request_id, is_retry_safe = _RESPONSES[outcome]
     call, job_id, is_repeatable = _CALLS[operation]
     if cls is ResponseDecodeError and operation.startswith("Put"):
         pytest.skip("a result has no output that could have a wrong shape")
-    script = answer if callable(answer) else lambda _: answer
+    script = response if callable(response) else lambda _: response
     with (
         ScriptedServer(script) as server,
         _client(kind, server) as client,
@@ -210,9 +210,9 @@ def test_an_error_of_a_closed_async_client_has_all_facts(operation: str) -> None
 
 def test_access_denied_keeps_code_and_message() -> None:
     """Access denied is an error of the service, so it has its code and its message, without the call's secrets."""
-    answer = error("AccessDeniedException", "token-1 may not")
+    response = error("AccessDeniedException", "token-1 may not")
     with (
-        ScriptedServer(lambda _: answer) as server,
+        ScriptedServer(lambda _: response) as server,
         _client("blocking", server) as client,
         pytest.raises(ServiceError) as caught,
     ):

@@ -29,12 +29,12 @@ def _call(step: Step = Step.PREPARING, **facts: Any) -> Call:
     return Call(request=THIRD_PARTY.request_details("job-1", client_token=_TOKEN), step=step, **facts)
 
 
-def _answer(code: str, *, status: int = 400, operation: str = "GetThirdPartyJobDetails") -> Exception:
-    answer: Any = {
+def _response(code: str, *, status: int = 400, operation: str = "GetThirdPartyJobDetails") -> Exception:
+    response: Any = {
         "Error": {"Code": code, "Message": "say xMARKERx"},
         "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "req-1", "HTTPHeaders": {}},
     }
-    return botocore_exceptions.ClientError(answer, operation)
+    return botocore_exceptions.ClientError(response, operation)
 
 
 _NO_FILES = "/a (does not exist) or /b (does not exist)"
@@ -69,7 +69,7 @@ def test_a_client_that_cannot_be_made_gives_the_reason(what: str, monkeypatch: p
 
 
 # Code, status -> the class of the error and its text.
-_ANSWERS: list[tuple[str, int, type[ThirdPartyError], str]] = [
+_RESPONSES: list[tuple[str, int, type[ThirdPartyError], str]] = [
     ("ThrottlingException", 400, ThrottledError, "ThrottlingException: say **********"),
     ("Strange", 429, ThrottledError, "Strange: say **********"),
     ("Strange", 500, ServiceError, "Strange: say **********"),
@@ -78,10 +78,10 @@ _ANSWERS: list[tuple[str, int, type[ThirdPartyError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "status", "kind", "text"), _ANSWERS)
+@pytest.mark.parametrize(("code", "status", "kind", "text"), _RESPONSES)
 def test_the_text_of_a_service_error_is_kept(code: str, status: int, kind: type[ThirdPartyError], text: str) -> None:
     """The service's text is kept without the secret, with status and request id; a stub counts as an attempt."""
-    error: Any = error_of(_answer(code, status=status), _call())
+    error: Any = error_of(_response(code, status=status), _call())
     assert (type(error), str(error)) == (kind, f"GetThirdPartyJobDetails: {text}")
     assert (error.status_code, error.request_id, error.attempts) == (status, "req-1", 1)
     assert error.delivery is Delivery.RESPONDED
@@ -92,7 +92,7 @@ _CREDENTIALS: dict[str, tuple[Step, Exception, str]] = {
     "missing": (Step.SIGNING, botocore_exceptions.NoCredentialsError(), "no AWS credentials were found"),
     "role": (
         Step.SIGNING,
-        _answer("AccessDenied", operation="AssumeRole"),
+        _response("AccessDenied", operation="AssumeRole"),
         "the AWS credentials could not be loaded: AssumeRole failed with AccessDenied",
     ),
     "endpoint of an account": (

@@ -3,7 +3,7 @@ A planted marker in each secret of a call, and each place in which it must not a
 
 DEBUG is on everywhere.  The calls succeed, fail in each modelled way, and meet faults; then no log, no error and no
 traceback tool shows a marker.  The last tests show that the harness finds them where redaction is off.  Every fault of
-`test_answers` is held against the surfaces that cost little; here the costly ones are, too.
+`test_false_responses` is held against the surfaces that cost little; here the costly ones are, too.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _echo(asked: Asked) -> Response:
     return error("ValidationException", f"Value '{token}' or {json.dumps(token)} or {quoted} at 'clientToken' failed")
 
 
-def _always(answer: Response) -> Callable[[Asked], Response]:
-    return lambda _: answer
+def _always(response: Response) -> Callable[[Asked], Response]:
+    return lambda _: response
 
 
 _WRONG = {"jobDetails": {**_DETAILS["jobDetails"], "nonce": [_MARKERS["session_token"]]}, "jobs": [_STEM], "status": {}}
@@ -111,7 +111,7 @@ _FAILURES: dict[str, Callable[[Asked], Response]] = {
 }
 
 
-class _Answers:
+class _Responses:
     """What the server returns now."""
 
     now: Callable[[Asked], Response] = staticmethod(_always(ok(_GOOD)))
@@ -119,12 +119,12 @@ class _Answers:
 
 @pytest.fixture(scope="module")
 def endpoint_url() -> Iterator[str]:
-    """Give a server that returns what `_Answers` holds."""
+    """Give a server that returns what `_Responses` holds."""
 
-    def answer(asked: Asked) -> Response:
-        return _Answers.now(asked)
+    def respond(asked: Asked) -> Response:
+        return _Responses.now(asked)
 
-    with ScriptedServer(answer) as server:
+    with ScriptedServer(respond) as server:
         yield server.endpoint_url
 
 
@@ -149,7 +149,7 @@ def _is_in(name: str, text: str) -> bool:
 @pytest.mark.parametrize(("failure", "surface"), slow_pairs(_FAILURES, ALL_ERROR_SURFACES))
 def test_no_error_shows_a_secret(failure: str, surface: str, client: ThirdPartyJobClient) -> None:
     """No tool that shows errors finds a marker in any error of any operation."""
-    _Answers.now = staticmethod(_FAILURES[failure])
+    _Responses.now = staticmethod(_FAILURES[failure])
     shown: list[str] = []
     for name, call in _CALLS.items():
         if surface in ERROR_TOOLS and name not in ("get with a str", "succeed", "GetJobDetails"):
@@ -168,8 +168,8 @@ def test_no_log_and_no_output_shows_a_secret(
     caplog.set_level(logging.DEBUG)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        for answer in (_always(ok(_GOOD)), *_FAILURES.values()):
-            _Answers.now = staticmethod(answer)
+        for response in (_always(ok(_GOOD)), *_FAILURES.values()):
+            _Responses.now = staticmethod(response)
             for call in _CALLS.values():
                 catch(lambda call=call: call(client))  # type: ignore[misc]
     shown = logged(caplog.records) + "".join(capfd.readouterr()) + repr([str(warning.message) for warning in warned])
@@ -189,12 +189,12 @@ def test_the_debug_level_of_http_client_shows_no_secret(
 ) -> None:
     """``http.client`` prints all that it sends and receives, but nothing of a call of ours without wire logs."""
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
-    for answer in (_always(ok(_GOOD)), _echo):
-        _Answers.now = staticmethod(answer)
+    for response in (_always(ok(_GOOD)), _echo):
+        _Responses.now = staticmethod(response)
         for call in _CALLS.values():
             catch(lambda call=call: call(client))  # type: ignore[misc]
     assert "".join(capfd.readouterr()) == ""
-    _Answers.now = staticmethod(_always(ok(_GOOD)))
+    _Responses.now = staticmethod(_always(ok(_GOOD)))
     if kind == "blocking":
         settings: dict[str, Any] = {"region_name": "us-east-1", "endpoint_url": endpoint_url, "session": _session()}
         with both.create(kind, wire_logs=True, **settings) as loud:
@@ -207,7 +207,7 @@ def test_the_debug_level_of_http_client_shows_no_secret(
 
 def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interruption comes out of a call without the frames of the call."""
-    _Answers.now = staticmethod(_always(ok(_GOOD)))
+    _Responses.now = staticmethod(_always(ok(_GOOD)))
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -225,7 +225,7 @@ def test_ctrl_c_shows_no_secret(client: ThirdPartyJobClient, monkeypatch: pytest
 @pytest.mark.parametrize("surface", ["traceback with locals", "reachable locals", *ERROR_TOOLS])
 def test_the_harness_finds_a_secret_of_botocore(surface: str, endpoint_url: str) -> None:
     """The same error of botocore alone shows the token on every surface that shows frames."""
-    _Answers.now = staticmethod(_FAILURES["JobNotFoundException"])
+    _Responses.now = staticmethod(_FAILURES["JobNotFoundException"])
     raw: Any = _session().create_client("codepipeline", region_name="us-east-1", endpoint_url=endpoint_url)
     try:
         raw.get_third_party_job_details(jobId="job-1", clientToken=_TOKEN.get_secret_value())
@@ -245,7 +245,7 @@ def test_the_harness_finds_a_secret_in_wire_logs(
 ) -> None:
     """With ``wire_logs=True`` the log has every secret."""
     caplog.set_level(logging.DEBUG)
-    _Answers.now = staticmethod(_always(ok(_GOOD)))
+    _Responses.now = staticmethod(_always(ok(_GOOD)))
     loud = both.create(kind, region_name="us-east-1", endpoint_url=endpoint_url, session=_session(kind), wire_logs=True)
     _CALLS["get"](loud)
     shown = logged(caplog.records)

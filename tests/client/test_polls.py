@@ -129,7 +129,7 @@ _PASSING: dict[str, Response] = {
 
 
 @pytest.mark.parametrize("failure", _PASSING)
-def test_it_outlives_what_passes(failure: str, clock: _Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_continues_after_a_temporary_failure(failure: str, clock: _Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A failed poll is logged as a warning, and the pauses grow, up to a minute each."""
     taken, asked = _take_jobs(_Service(1, failures=8, failure=_PASSING[failure]), 1, poll_interval=1.0)
     assert (taken, len(asked)) == (["0"], 9)
@@ -138,7 +138,7 @@ def test_it_outlives_what_passes(failure: str, clock: _Clock, caplog: pytest.Log
     assert LONGEST_PAUSE < clock.total < 8 * LONGEST_PAUSE
 
 
-def test_a_success_brings_the_plain_interval_back(clock: _Clock) -> None:
+def test_a_success_restores_the_plain_interval(clock: _Clock) -> None:
     """After failures and one good poll, pauses are as long as without failures."""
     service = _Service(2, failures=8, failure=_PASSING["500"])
     with ScriptedServer(service) as server, _client(server) as polling:
@@ -157,7 +157,7 @@ def test_a_success_brings_the_plain_interval_back(clock: _Clock) -> None:
         ("AccessDeniedException", exceptions.AccessDeniedError),
     ],
 )
-def test_it_ends_with_what_does_not_pass(code: str, kind: type[exceptions.CodePipelineJobError]) -> None:
+def test_it_ends_with_a_lasting_failure(code: str, kind: type[exceptions.CodePipelineJobError]) -> None:
     """An action type that is missing, or that the caller may not poll, is raised, without cause and context."""
     with ScriptedServer(lambda _: error(code)) as server, _client(server) as polling:
         with pytest.raises(kind) as caught:
@@ -189,10 +189,10 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
 def empty() -> Iterator[ScriptedServer]:
     """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls without limit."""
 
-    def answer(_: Asked) -> Response:
+    def respond(_: Asked) -> Response:
         return ok({"jobs": []}) if len(server.asked) <= 5 else error("ActionTypeNotFoundException")
 
-    with ScriptedServer(answer) as server:
+    with ScriptedServer(respond) as server:
         yield server
 
 

@@ -49,12 +49,12 @@ _MARKERS = {
     "key id": f"{_STEM}-key-id",
     "secret key": f"{_STEM}-secret-key",
     "session token": f"{_STEM}-session-token",
-    "answer": f"{_STEM}-answer",
+    "response": f"{_STEM}-response",
 }
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _WIRE_TYPE = {"category": "Test", "owner": "ThirdParty", "provider": "p", "version": "1"}
 _TOKEN = SecretStr(_MARKERS["client token"])
-_DATA = {"actionConfiguration": {"configuration": {"ApiKey": _MARKERS["answer"]}}}
+_DATA = {"actionConfiguration": {"configuration": {"ApiKey": _MARKERS["response"]}}}
 _GOOD = {"jobDetails": {"id": "job-1", "data": _DATA, "nonce": "1"}, "jobs": [], "status": "InProgress"}
 
 # Loggers that were seen to log what is sent and received, some by a traceback whose frames hold it.
@@ -115,10 +115,10 @@ class _Script:
     """What the server returns now."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Asked], Response] = lambda _: ok(_GOOD)
+        self.respond: Callable[[Asked], Response] = lambda _: ok(_GOOD)
 
     def __call__(self, asked: Asked) -> Response:
-        return self.answer(asked)
+        return self.respond(asked)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def server(script: _Script) -> Iterator[ScriptedServer]:
 @pytest.fixture(autouse=True)
 def _good(script: _Script) -> None:
     """Each test starts with good responses."""
-    script.answer = lambda _: ok(_GOOD)
+    script.respond = lambda _: ok(_GOOD)
 
 
 @pytest.fixture(scope="module")
@@ -227,14 +227,14 @@ def _bad_chunk(connection: socket.socket) -> None:
 
 # --- which loggers ---------------------------------------------------------------------------------------------------
 
-_ANSWERS: dict[str, Callable[[Asked], Response]] = {
+_RESPONSES: dict[str, Callable[[Asked], Response]] = {
     "good": lambda _: ok(_GOOD),
     "echo": lambda asked: error("ValidationException", str(asked.parameters.get("clientToken"))),
     "throttled": lambda _: error("ThrottlingException"),
-    "error of the service": lambda _: Response(body=json.dumps({"a": _MARKERS["answer"]}).encode(), status=500),
-    "page": lambda _: Response(body=_MARKERS["answer"].encode()),
+    "error of the service": lambda _: Response(body=json.dumps({"a": _MARKERS["response"]}).encode(), status=500),
+    "page": lambda _: Response(body=_MARKERS["response"].encode()),
     "odd retry header": lambda _: Response(
-        body=b"{}", status=500, headers={"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["answer"]}
+        body=b"{}", status=500, headers={"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["response"]}
     ),
 }
 
@@ -244,8 +244,8 @@ def test_no_logger_of_any_library_leaks(mode: str, server: ScriptedServer, scrip
     """Whatever is returned, in each retry mode of botocore, no record of any logger has a marker."""
     raw = _raw(server.endpoint_url, retries={"mode": mode, "total_max_attempts": 1})
     client = ThirdPartyJobClient(raw)
-    for answer in _ANSWERS.values():
-        script.answer = answer
+    for response in _RESPONSES.values():
+        script.respond = response
         _try(lambda: _get(client))
     raw.close()
     assert kept.leaking() == set()
@@ -304,7 +304,7 @@ def _record_events(server: ScriptedServer, _: _Script, __: pytest.MonkeyPatch) -
 @contextmanager
 def _monitor_calls(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
     """Turn botocore's client-side monitoring on, which truncates a long message of the service, and logs it."""
-    script.answer = lambda asked: error("ValidationException", asked.parameters["clientToken"] + "x" * 600)
+    script.respond = lambda asked: error("ValidationException", asked.parameters["clientToken"] + "x" * 600)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         raw = _raw(server.endpoint_url)
         publisher = SocketPublisher(sending, "127.0.0.1", 9, CSMSerializer(csm_client_id=""))
@@ -323,8 +323,8 @@ def _unsendable(server: ScriptedServer, _: _Script, monkeypatch: pytest.MonkeyPa
 @contextmanager
 def _ask_to_wait(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
     """Return the time to wait in words."""
-    headers = {"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["answer"]}
-    script.answer = lambda _: Response(body=b"{}", status=500, headers=headers)
+    headers = {"x-amzn-RequestId": "r", "x-amz-retry-after": _MARKERS["response"]}
+    script.respond = lambda _: Response(body=b"{}", status=500, headers=headers)
     yield _raw(server.endpoint_url, retries={"mode": "standard", "total_max_attempts": 2})
 
 
@@ -505,7 +505,7 @@ def _inside_a_call(log: Callable[[logging.Logger], None], logger: str, server: S
 
 
 def _fail(*_: object) -> None:
-    local = _MARKERS["answer"]
+    local = _MARKERS["response"]
     raise LookupError(local)
 
 
@@ -654,11 +654,11 @@ def test_both_at_the_same_time(
     raw = other if direct == "another client" else client._client
     meeting = threading.Barrier(2, timeout=10)
 
-    def answer(_: Asked) -> Response:
+    def respond(_: Asked) -> Response:
         meeting.wait()  # both requests are under way
         return ok(_GOOD)
 
-    script.answer = answer
+    script.respond = respond
     thread = threading.Thread(target=_get_raw, args=(raw,))
     thread.start()
     _get(client)
@@ -705,10 +705,10 @@ def test_after_a_failure_others_have_their_log(
     client: ThirdPartyJobClient, other: Any, script: _Script, kept: _Kept
 ) -> None:
     """A call that ended in an error no longer withholds anything."""
-    script.answer = lambda _: error("JobNotFoundException")
+    script.respond = lambda _: error("JobNotFoundException")
     _try(lambda: _get(client))
     assert _STEM not in str(kept)
-    script.answer = lambda _: ok(_GOOD)
+    script.respond = lambda _: ok(_GOOD)
     _get_raw(other)
     assert kept.leaking() >= {"botocore.endpoint", "botocore.parsers", "botocore.auth"}
 

@@ -104,13 +104,13 @@ def _result(client: Any, result: Any) -> Any:
 @pytest.mark.parametrize("name", _CALLS)
 def test_tools_see_of_a_refusal_what_botocore_shows(name: str, mode: str, kind: str) -> None:
     """The events, the class of the exception and the metadata are those of a call of botocore's own client."""
-    answers: list[Any] = []
-    with ScriptedServer(lambda _: answers[-1]) as server:
+    responses: list[Any] = []
+    with ScriptedServer(lambda _: responses[-1]) as server:
         ours, plain = (_client(kind, server.endpoint_url, mode=mode, total_max_attempts=1) for _ in range(2))
         observer, expected = (_Observer(kind, client._client) for client in (ours, plain))
         # The adaptive mode waits after a client was throttled.
         for code, status in _REFUSALS[: -1 if mode == "adaptive" else None]:
-            answers.append(error(code, status=status))
+            responses.append(error(code, status=status))
             with pytest.raises(ThirdPartyError):
                 _CALLS[name](ours)
             _call_botocore(plain, *observer.sent)
@@ -148,9 +148,9 @@ def test_a_result_is_not_resent(mode: str, kind: str) -> None:
 def test_handlers_see_no_secret_in_a_body(kind: str, *, with_request_id: bool) -> None:
     """The bytes of an error are clean for handlers too, and those of a response that is not trusted are gone."""
     headers = {} if with_request_id else {"x-amzn-RequestId": ""}
-    answer = error("InvalidNonceException", f"bad {_TOKEN}", headers=headers)
+    response = error("InvalidNonceException", f"bad {_TOKEN}", headers=headers)
     seen: list[Any] = []
-    with ScriptedServer(lambda _: answer) as server:
+    with ScriptedServer(lambda _: response) as server:
         client = _client(kind, server.endpoint_url, total_max_attempts=1)
         hooks: Any = client._client.meta.events
         hooks.register("response-received.codepipeline", lambda response_dict, **_: seen.append(response_dict["body"]))

@@ -199,8 +199,8 @@ def test_other_text_is_kept(text: str, secret: str) -> None:
 
 
 @given(parts=st.lists(st.sampled_from([*_SECRETS, "%", "\\", "&", "\\u00", "%2", "&#", "é"]), max_size=12))
-def test_bytes_stay_text(parts: list[str]) -> None:
-    """Whatever is struck out, the rest is still UTF-8, and no secret is left."""
+def test_struck_out_bytes_are_still_utf_8(parts: list[str]) -> None:
+    """After striking out, the rest is still UTF-8, and no secret is left."""
     secrets = [SecretStr(secret) for secret in _SECRETS]
     left = strike_out("".join(parts), secrets)
     assert not any(secret in left for secret in _SECRETS)

@@ -79,10 +79,10 @@ class _Script:
     """What the server returns, one after the other; the last one again and again."""
 
     def __init__(self) -> None:
-        self.answers: list[Response] = []
+        self.responses: list[Response] = []
 
     def __call__(self, _: Asked) -> Response:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +111,12 @@ def _connect(kind: str, endpoint_url: str, attempts: int = 1, **settings: Any) -
 
 @pytest.fixture(scope="module")
 def shared(kind: str, server: ScriptedServer) -> ThirdPartyJobClient:
-    """Give a client that tries once; `client` and `told` give it its hook."""
+    """Give a client that tries once; `client` and `records` set its hook."""
     return _connect(kind, server.endpoint_url)
 
 
 @pytest.fixture
-def told(shared: ThirdPartyJobClient) -> Iterator[list[CallRecord]]:
+def records(shared: ThirdPartyJobClient) -> Iterator[list[CallRecord]]:
     """Collect what the hook of the client gets."""
     records: list[CallRecord] = []
     shared._on_call = records.append
@@ -151,14 +151,14 @@ def _line(record: CallRecord) -> str:
 @pytest.mark.parametrize("method", _CALLS)
 @pytest.mark.parametrize("outcome", [name for name in _OUTCOMES if name != "wrong shapes"])
 def test_a_call_reports_its_facts(
-    outcome: str, method: str, script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
+    outcome: str, method: str, script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]
 ) -> None:
     """The hook gets operation, job, status, request id, attempts, time and the class of the error."""
-    answer, status, request_id, name = _OUTCOMES[outcome]
+    response, status, request_id, name = _OUTCOMES[outcome]
     operation, job_id, call = _CALLS[method]
-    script.answers = [answer]
+    script.responses = [response]
     _try(lambda: call(shared))
-    (record,) = told
+    (record,) = records
     assert record == CallRecord(
         operation_name=operation,
         job_id=job_id,
@@ -173,12 +173,12 @@ def test_a_call_reports_its_facts(
 
 @pytest.mark.parametrize("method", ["poll", "get", "acknowledge"])
 def test_a_response_of_the_wrong_shape_reports_its_facts(
-    method: str, script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
+    method: str, script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]
 ) -> None:
     """A response that CodePipeline gave and that cannot be decoded has its status and its request id."""
-    script.answers = [_OUTCOMES["wrong shapes"][0]]
+    script.responses = [_OUTCOMES["wrong shapes"][0]]
     _try(lambda: _CALLS[method][2](shared))
-    (record,) = told
+    (record,) = records
     assert (record.status_code, record.request_id, record.error) == (200, "req-0001", "ResponseDecodeError")
 
 
@@ -187,14 +187,14 @@ def test_the_log_has_the_same_facts(
     outcome: str,
     script: _Script,
     shared: ThirdPartyJobClient,
-    told: list[CallRecord],
+    records: list[CallRecord],
     lines: Callable[[], list[str]],
 ) -> None:
     """One DEBUG record has what the hook gets, and nothing else is logged on the library's logger."""
-    script.answers = [_OUTCOMES[outcome][0]]
+    script.responses = [_OUTCOMES[outcome][0]]
     _try(lambda: _get(shared))
-    assert lines() == [_line(record) for record in told]
-    assert len(told) == 1
+    assert lines() == [_line(record) for record in records]
+    assert len(records) == 1
 
 
 def test_the_record_is_one_of_debug(
@@ -202,15 +202,15 @@ def test_the_record_is_one_of_debug(
 ) -> None:
     """Nothing is logged above DEBUG, whether a call succeeds or not."""
     caplog.set_level(logging.INFO)
-    for answer in (ok(_GOOD), error("JobNotFoundException")):
-        script.answers = [answer]
+    for response in (ok(_GOOD), error("JobNotFoundException")):
+        script.responses = [response]
         _try(lambda: _get(shared))
     assert caplog.records == []
 
 
 def test_a_failed_connection_reports_its_facts(kind: str, lines: Callable[[], list[str]]) -> None:
     """A call whose connection was reset has neither status nor request id."""
-    told: list[CallRecord] = []
+    records: list[CallRecord] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def reset() -> None:
@@ -221,11 +221,11 @@ def test_a_failed_connection_reports_its_facts(kind: str, lines: Callable[[], li
 
         thread = threading.Thread(target=reset)
         thread.start()
-        client = _connect(kind, f"http://127.0.0.1:{listening.getsockname()[1]}", on_call=told.append)
+        client = _connect(kind, f"http://127.0.0.1:{listening.getsockname()[1]}", on_call=records.append)
         _try(lambda: _get(client))
         thread.join()
         client.close()
-    (record,) = told
+    (record,) = records
     assert attrs.evolve(record, seconds=0) == CallRecord(
         operation_name="GetThirdPartyJobDetails",
         job_id="job-1",
@@ -240,20 +240,20 @@ def test_a_failed_connection_reports_its_facts(kind: str, lines: Callable[[], li
 
 def test_all_attempts_are_counted(kind: str, server: ScriptedServer, script: _Script) -> None:
     """A call that botocore resent is one call of two attempts, with the facts of the last response."""
-    told: list[CallRecord] = []
-    script.answers = [Response(body=b"<html>"), ok(_GOOD)]
-    with _connect(kind, server.endpoint_url, 2, on_call=told.append) as client:
+    records: list[CallRecord] = []
+    script.responses = [Response(body=b"<html>"), ok(_GOOD)]
+    with _connect(kind, server.endpoint_url, 2, on_call=records.append) as client:
         _get(client)
-    assert [(record.attempts, record.status_code, record.error) for record in told] == [(2, 200, None)]
+    assert [(record.attempts, record.status_code, record.error) for record in records] == [(2, 200, None)]
 
 
 def test_the_last_error_counts(kind: str, server: ScriptedServer, script: _Script) -> None:
     """A call that failed twice reports the second failure."""
-    told: list[CallRecord] = []
-    script.answers = [Response(body=b"<html>"), error("JobNotFoundException")]
-    with _connect(kind, server.endpoint_url, 2, on_call=told.append) as client:
+    records: list[CallRecord] = []
+    script.responses = [Response(body=b"<html>"), error("JobNotFoundException")]
+    with _connect(kind, server.endpoint_url, 2, on_call=records.append) as client:
         _try(lambda: _get(client))
-    assert [(record.attempts, record.status_code, record.error) for record in told] == [
+    assert [(record.attempts, record.status_code, record.error) for record in records] == [
         (2, 400, "JobNotFoundException")
     ]
 
@@ -271,36 +271,36 @@ def test_the_last_error_counts(kind: str, server: ScriptedServer, script: _Scrip
 def test_a_refused_request_reports_nothing(
     refused: Callable[[ThirdPartyJobClient], object],
     shared: ThirdPartyJobClient,
-    told: list[CallRecord],
+    records: list[CallRecord],
     lines: Callable[[], list[str]],
 ) -> None:
     """What was not sent is not a call."""
     with pytest.raises(InvalidRequestError):
         refused(shared)
-    assert (told, lines()) == ([], [])
+    assert (records, lines()) == ([], [])
 
 
 def test_a_stubbed_call_reports_its_facts() -> None:
     """A client whose responses come from botocore's Stubber reports its calls as well."""
-    told: list[CallRecord] = []
+    records: list[CallRecord] = []
     raw: Any = botocore.session.Session().create_client(
         "codepipeline", region_name="us-east-1", endpoint_url="http://127.0.0.1:9"
     )
     with Stubber(raw) as stub:
         stub.add_client_error("acknowledge_third_party_job", "InvalidNonceException", "no", 400)
-        _try(lambda: _CALLS["acknowledge"][2](ThirdPartyJobClient(raw, on_call=told.append)))
+        _try(lambda: _CALLS["acknowledge"][2](ThirdPartyJobClient(raw, on_call=records.append)))
     raw.close()
-    assert [(record.operation_name, record.status_code, record.error) for record in told] == [
+    assert [(record.operation_name, record.status_code, record.error) for record in records] == [
         ("AcknowledgeThirdPartyJob", 400, "InvalidNonceException")
     ]
 
 
-def test_a_record_is_frozen(script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]) -> None:
+def test_a_record_is_frozen(script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]) -> None:
     """A hook cannot change what another reader of the record sees."""
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     _get(shared)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        told[0].attempts = 5  # type: ignore[misc] # on purpose
+        records[0].attempts = 5  # type: ignore[misc] # on purpose
 
 
 @pytest.mark.parametrize("outcome", _OUTCOMES)
@@ -308,16 +308,16 @@ def test_the_facts_hold_no_secret(
     outcome: str,
     script: _Script,
     shared: ThirdPartyJobClient,
-    told: list[CallRecord],
+    records: list[CallRecord],
     lines: Callable[[], list[str]],
 ) -> None:
     """Neither the records nor the lines have the client token, though the service repeats it."""
-    answer = _OUTCOMES[outcome][0]
-    script.answers = [attrs.evolve(answer, body=answer.body.replace(b"no", _MARKER.encode()))]
+    response = _OUTCOMES[outcome][0]
+    script.responses = [attrs.evolve(response, body=response.body.replace(b"no", _MARKER.encode()))]
     for _, _, call in _CALLS.values():
         _try(lambda call=call: call(shared))  # type: ignore[misc] # mypy knows no type of it
-    assert len(told) == len(lines()) == len(_CALLS)
-    assert _MARKER not in f"{told} {lines()}"
+    assert len(records) == len(lines()) == len(_CALLS)
+    assert _MARKER not in f"{records} {lines()}"
 
 
 # --- the hook --------------------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def test_the_hook_runs_in_the_calling_thread(
     """The hook is called in the thread of the call, before the call returns."""
     threads: list[int] = []
     monkeypatch.setattr(shared, "_on_call", lambda _: threads.append(threading.get_ident()))
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     callers: list[int] = []
 
     def call() -> None:
@@ -357,11 +357,11 @@ def test_a_hook_may_call_the_service(
     def hook(record: CallRecord) -> None:
         names.append(record.operation_name)
         if record.operation_name == "GetThirdPartyJobDetails":
-            script.answers = [ok(_GOOD)]
+            script.responses = [ok(_GOOD)]
             _CALLS["poll"][2](shared)
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [_OUTCOMES[outcome][0]]
+    script.responses = [_OUTCOMES[outcome][0]]
     if outcome == "success":
         _get(shared)
     else:
@@ -384,7 +384,7 @@ def test_what_a_hook_raises_is_dropped(
         raise raised
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     assert _CALLS["poll"][2](shared) == ()
     (record,) = [each for each in caplog.records if each.name == "cp_thirdparty"]
     assert (record.getMessage(), record.levelname) == (f"on_call raised {type(raised).__name__}", "WARNING")
@@ -401,7 +401,7 @@ def test_a_failing_hook_leaves_the_error_as_it_is(
         raise LookupError(_MARKER)
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [error("JobNotFoundException")]
+    script.responses = [error("JobNotFoundException")]
     with pytest.raises(JobNotFoundException) as caught:
         _get(shared)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -422,7 +422,7 @@ def test_a_hook_may_end_the_program(
         raise raised
 
     monkeypatch.setattr(shared, "_on_call", hook)
-    script.answers = [_OUTCOMES[outcome][0]]
+    script.responses = [_OUTCOMES[outcome][0]]
     with pytest.raises(raised):
         _get(shared)
 
@@ -432,18 +432,18 @@ def test_without_a_reader_no_record_is_made(
 ) -> None:
     """Without a hook and without DEBUG a call does no work for it."""
     monkeypatch.setattr("cp_thirdparty._core.send.CallRecord", None)
-    script.answers = [ok(_GOOD)]
+    script.responses = [ok(_GOOD)]
     _get(shared)
 
 
 @pytest.mark.parametrize("error_kind", [UntrustedResponseError, AccessDeniedError])
 def test_the_errors_agree_with_the_facts(
-    error_kind: type[ThirdPartyError], script: _Script, shared: ThirdPartyJobClient, told: list[CallRecord]
+    error_kind: type[ThirdPartyError], script: _Script, shared: ThirdPartyJobClient, records: list[CallRecord]
 ) -> None:
     """Where an error has a status, a request id and attempts, they are those of the record."""
-    (answer,) = [each[0] for name, each in _OUTCOMES.items() if each[3] == error_kind.__name__ and name != "403 page"]
-    script.answers = [answer]
+    (response,) = [each[0] for name, each in _OUTCOMES.items() if each[3] == error_kind.__name__ and name != "403 page"]
+    script.responses = [response]
     with pytest.raises(error_kind) as caught:
         _get(shared)
     for name in ("operation_name", "status_code", "request_id", "attempts"):
-        assert getattr(caught.value, name, getattr(told[0], name)) == getattr(told[0], name)
+        assert getattr(caught.value, name, getattr(records[0], name)) == getattr(records[0], name)

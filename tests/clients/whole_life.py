@@ -63,8 +63,8 @@ def call(request: pytest.FixtureRequest, service: LocalCodePipeline) -> Iterator
         def send(operation: str, **parameters: Any) -> dict[str, Any]:
             stdin.write(json.dumps([operation, parameters]) + "\n")
             stdin.flush()
-            answer: dict[str, Any] = json.loads(stdout.readline())
-            return answer
+            response: dict[str, Any] = json.loads(stdout.readline())
+            return response
 
         yield send
         stdin.close()

@@ -15,11 +15,11 @@ async def main() -> None:
         while line := await asyncio.to_thread(sys.stdin.readline):
             operation, parameters = json.loads(line)
             try:
-                answer = await getattr(client, xform_name(operation))(**parameters)
-                del answer["ResponseMetadata"]
+                response = await getattr(client, xform_name(operation))(**parameters)
+                del response["ResponseMetadata"]
             except ClientError as error:
-                answer = {"error": error.response["Error"]["Code"]}
-            print(json.dumps(answer), flush=True)
+                response = {"error": error.response["Error"]["Code"]}
+            print(json.dumps(response), flush=True)
 
 
 asyncio.run(main())

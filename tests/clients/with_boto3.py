@@ -11,8 +11,8 @@ client = boto3.client("codepipeline")
 for line in sys.stdin:
     operation, parameters = json.loads(line)
     try:
-        answer = getattr(client, xform_name(operation))(**parameters)
-        del answer["ResponseMetadata"]
+        response = getattr(client, xform_name(operation))(**parameters)
+        del response["ResponseMetadata"]
     except ClientError as error:
-        answer = {"error": error.response["Error"]["Code"]}
-    print(json.dumps(answer), flush=True)
+        response = {"error": error.response["Error"]["Code"]}
+    print(json.dumps(response), flush=True)

@@ -55,9 +55,9 @@ class _Undecodable:
 
     def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and replace the body."""
-        answer, body = serve(), b'{"jobDetails": 1}'
-        headers = {name: value for name, value in answer.headers.items() if name != "x-amz-crc32"}
-        return attrs.evolve(answer, body=body, headers={**headers, "Content-Length": str(len(body))})
+        response, body = serve(), b'{"jobDetails": 1}'
+        headers = {name: value for name, value in response.headers.items() if name != "x-amz-crc32"}
+        return attrs.evolve(response, body=body, headers={**headers, "Content-Length": str(len(body))})
 
 
 _UNDECODABLE = _Undecodable()

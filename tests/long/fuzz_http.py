@@ -273,23 +273,23 @@ def _s3_response(chance: random.Random, s3: ScriptedS3, head: bytes, body: bytes
     line, *lines = head.decode("latin-1").splitlines()
     method, path, _ = line.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
-    answer = s3.answer(Asked(method, path.partition("?")[0], {}, headers, body))
+    response = s3.respond(Asked(method, path.partition("?")[0], {}, headers, body))
     s3.asked.clear()
-    content = answer.body
+    content = response.body
     if chance.random() < 0.25:
         message = chance.choice((headers.get("x-amz-security-token", ""), "no", "\x1b[2J", "&#27;[2J", "x" * 9_000))
         code = chance.choice((*_CODES, "AccessDenied", "InvalidToken", "RequestTimeout", "KMS.DisabledException"))
-        answer = failed(code, chance.choice((400, 403, 404, 412, 500, 503)), message=message)
-        content = answer.body
+        response = failed(code, chance.choice((400, 403, 404, 412, 500, 503)), message=message)
+        content = response.body
     elif chance.random() < 0.1:
         content = chance.choice((b"", b"<html>", b"<?xml", b"<a>" * 50_000, content * 2, mutate_bytes(chance, content)))
-    given = _with_odd_header(chance, answer)
-    data = _frame(chance, given, content, f"{answer.status} Status".encode())
+    given = _with_odd_header(chance, response)
+    data = _frame(chance, given, content, f"{response.status} Status".encode())
     return data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == "HEAD" else data
 
 
-def _with_odd_header(chance: random.Random, answer: Response) -> dict[str, str]:
-    headers = {"x-amz-request-id": "request-1", **answer.headers}
+def _with_odd_header(chance: random.Random, response: Response) -> dict[str, str]:
+    headers = {"x-amz-request-id": "request-1", **response.headers}
     if chance.random() < 0.2:
         headers[chance.choice([*headers, _CHECKSUM, "x-amz-checksum-type"])] = chance.choice(_ODD_HEADERS)
     return headers

@@ -43,7 +43,7 @@ _CLASS_NAMES = {
 }
 
 # What `cp_thirdparty._core.operations` reads of each response.
-_ANSWERS = {
+_RESPONSES = {
     "PollForThirdPartyJobs": {"jobs"},
     "GetThirdPartyJobDetails": {"jobDetails"},
     "AcknowledgeThirdPartyJob": {"status"},
@@ -176,7 +176,7 @@ def _problems(service: dict[str, Any]) -> list[str]:
             found += _input_problems(shapes, member["shape"])
         if "output" in operation:
             members = shapes[operation["output"]["shape"]]["members"]
-            found += [f"answer that is not read: {name}.{member}" for member in members.keys() ^ _ANSWERS[name]]
+            found += [f"response that is not read: {name}.{member}" for member in members.keys() ^ _RESPONSES[name]]
             for member in members.values():
                 found += _shape_problems(shapes, member["shape"])
     return sorted(set(found))
@@ -333,7 +333,7 @@ def _plant(service: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
         (
             ("shapes", "PollForThirdPartyJobsOutput", "members", "nextToken"),
             {"shape": "Revision"},
-            "answer that is not read: PollForThirdPartyJobs.nextToken",
+            "response that is not read: PollForThirdPartyJobs.nextToken",
         ),
         (("shapes", "ClientToken", "max"), 512, "limits not checked before sending: ClientToken"),
         (("shapes", "Version", "pattern"), "[0-9]+", "pattern not checked before sending: Version"),

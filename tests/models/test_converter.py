@@ -50,14 +50,14 @@ _SURROGATE = "\ud800"
 _any_class: st.SearchStrategy[Any] = st.sampled_from(list(MODELS))
 
 
-def _saved_answer() -> Any:
+def _read_details() -> Any:
     return json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text())
 
 
 @pytest.fixture
-def answer() -> Any:
+def response() -> Any:
     """Give a saved response of the AWS CLI, with every member that the service sends."""
-    return _saved_answer()
+    return _read_details()
 
 
 def _job(**data: Any) -> dict[str, Any]:
@@ -80,14 +80,14 @@ def _problems(document: Any, model: type[Any]) -> tuple[str, ...]:
 @pytest.mark.parametrize("model", [JobDetails, ThirdPartyJob])
 def test_a_good_document_is_read_once(model: type[Any]) -> None:
     """The second reading, which explains faults, takes four times as long, and must not be necessary."""
-    document = _saved_answer()["jobDetails"] if model is JobDetails else {"clientId": "c", "jobId": "j"}
+    document = _read_details()["jobDetails"] if model is JobDetails else {"clientId": "c", "jobId": "j"}
     assert make_converter(detailed=False).structure(document, model) == structure(document, model)
 
 
 @pytest.mark.parametrize("has_envelope", [True, False])
-def test_reads_the_saved_response(answer: Any, *, has_envelope: bool) -> None:
+def test_reads_the_saved_response(response: Any, *, has_envelope: bool) -> None:
     """The response of the AWS CLI is read completely, with the envelope around it and without."""
-    details = structure(answer if has_envelope else answer["jobDetails"], JobDetails)
+    details = structure(response if has_envelope else response["jobDetails"], JobDetails)
     data = details.data
     inputs = [(item.name, item.revision, item.location and item.location.type) for item in data.input_artifacts]
     assert (details.id, details.nonce) == ("11111111-2222-4333-8444-555555555555", "3")
@@ -109,9 +109,9 @@ def test_reads_the_saved_response(answer: Any, *, has_envelope: bool) -> None:
     assert data.encryption_key.type == "KMS"
 
 
-def test_writes_the_saved_response_as_it_was(answer: Any) -> None:
+def test_writes_the_saved_response_as_it_was(response: Any) -> None:
     """Nothing of the response is lost: what is written with its secrets is what was read."""
-    assert answer["jobDetails"] == unstructure(structure(answer, JobDetails), secrets="reveal")
+    assert response["jobDetails"] == unstructure(structure(response, JobDetails), secrets="reveal")
 
 
 def test_only_the_envelope_of_job_details_is_opened() -> None:
@@ -222,14 +222,14 @@ def test_reads_a_large_configuration_value() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_the_document_stays_as_it_was(model: type[Any], answer: Any) -> None:
+def test_the_document_stays_as_it_was(model: type[Any], response: Any) -> None:
     """Reading changes nothing of the document, whether it fits or not."""
-    before = copy.deepcopy(answer)
+    before = copy.deepcopy(response)
     with contextlib.suppress(ResponseDecodeError):
-        structure(answer, model)
+        structure(response, model)
     with contextlib.suppress(ResponseDecodeError):
-        structure(answer["jobDetails"]["data"], model)
-    assert before == answer
+        structure(response["jobDetails"]["data"], model)
+    assert before == response
 
 
 def test_the_configuration_is_a_copy() -> None:
@@ -476,11 +476,11 @@ def test_reports_each_of_ten_thousand_problems() -> None:
     assert str(refused).endswith("data.inputArtifacts[9].name: must be a string; and 9990 more")
 
 
-@pytest.mark.parametrize(("good", "bad", "told"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
-def test_explains_no_million_of_problems(good: int, bad: int, told: int) -> None:
+@pytest.mark.parametrize(("good", "bad", "listed"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
+def test_lists_the_problems_of_at_most_ten_thousand_items(good: int, bad: int, listed: int) -> None:
     """Problems of a long list have the right places, and are no more than memory has room for."""
     refused = _catch_refusal(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
-    expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a string" for index in range(told))
+    expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a string" for index in range(listed))
     assert expected == refused.problems
 
 
@@ -549,8 +549,8 @@ _LEAKS: dict[str, tuple[type[Any], Any]] = {
     **{name: (model, document) for name, (model, document, _) in {**_BAD, **_FAILING}.items()},
     **{f"marked: {name}": (model, _add_markers(document)) for name, (model, document, _) in _BAD.items()},
     **{f"time: {time!r:.20}": (CurrentRevision, {**_revision(time), _MARKER: _MARKER}) for time, _ in _NOT_TIMES},
-    "answer": (JobDetails, _add_markers(_saved_answer()["jobDetails"])),
-    "answer in the envelope": (JobDetails, {"jobDetails": _add_markers(_saved_answer()["jobDetails"])}),
+    "response": (JobDetails, _add_markers(_read_details()["jobDetails"])),
+    "response in the envelope": (JobDetails, {"jobDetails": _add_markers(_read_details()["jobDetails"])}),
 }
 
 
@@ -749,21 +749,21 @@ def _mutate_copy(document: Any, path: tuple[Any, ...], mutate: Callable[[Any, An
     return document
 
 
-_PLACES = list(_places(_saved_answer()))
+_PLACES = list(_places(_read_details()))
 
 
 @given(path=st.sampled_from(_PLACES), value=JSON_VALUES)
 def test_any_changed_response_is_a_model_or_refused(path: tuple[Any, ...], value: Any) -> None:
     """The saved response with one member replaced is read or refused, and nothing else."""
     _read_or_refused(
-        _mutate_copy(_saved_answer(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails
+        _mutate_copy(_read_details(), path, lambda parent, key: parent.__setitem__(key, value)), JobDetails
     )
 
 
 @pytest.mark.parametrize("path", _PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_a_response_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]) -> None:
     """The saved response with one member left out is read, or refused by the name of that member."""
-    document = _mutate_copy(_saved_answer(), path, lambda parent, key: parent.__delitem__(key))
+    document = _mutate_copy(_read_details(), path, lambda parent, key: parent.__delitem__(key))
     dropped = ".".join(map(str, path[1:])).replace(".0", "[0]").replace(".1", "[1]")
     try:
         read = structure(document, JobDetails)
@@ -771,7 +771,7 @@ def test_a_response_without_a_member_is_a_model_or_refused(path: tuple[Any, ...]
         expected = {f"required field missing: {dropped}"} if dropped else {"required field missing: id"}
         assert expected <= set(refused.problems)  # noqa: PT017 - either way is right
     else:
-        assert document["jobDetails"] != unstructure(structure(_saved_answer(), JobDetails), secrets="reveal")
+        assert document["jobDetails"] != unstructure(structure(_read_details(), JobDetails), secrets="reveal")
         assert structure(document, JobDetails) == read
 
 

@@ -355,7 +355,7 @@ def test_an_untrusted_name_is_only_text(name: str) -> None:
     assert _STEM not in "".join(read.texts)
 
 
-def test_what_is_long_is_truncated() -> None:
+def test_long_values_are_truncated() -> None:
     """A value of a megabyte shows its beginning and its length; of a thousand artifacts or keys, fifty are shown."""
     job = samples.job_details(
         configuration={f"Key{at}": "k" for at in range(100)},

@@ -167,7 +167,7 @@ _TRANSPORTS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("transport", _TRANSPORTS.values(), ids=_TRANSPORTS)
 @each_class
-def test_errors_travel_completely(cls: Any, transport: Callable[[Any], Any]) -> None:
+def test_errors_are_pickled_completely(cls: Any, transport: Callable[[Any], Any]) -> None:
     """Class, text, arguments, every attribute and the notes come out of each pickle and copy as they went in."""
     error = _make_error(cls)
     _add_note(error, "while reading job 1")
@@ -187,7 +187,7 @@ def test_a_second_journey_changes_nothing(cls: Any) -> None:
     assert (type(error), error.args, vars(error)) == (type(twice), twice.args, vars(twice))
 
 
-def test_an_own_subclass_travels_too() -> None:
+def test_a_subclass_of_the_caller_is_pickled_too() -> None:
     """A partner's subclass with keyword-only parameters pickles without doing anything for it."""
     arrived = pickle.loads(pickle.dumps(OwnError(findings=3)))
     assert OwnError is type(arrived)
@@ -219,7 +219,7 @@ _TEXTS: list[tuple[Exception, str]] = [
     ),
     (ClockSkewError("late", offset=900.4, code="C", operation_name="Op"), "Op: C: late (this clock is +900 s off)"),
     (ClockSkewError("", offset=-900.6, code="C", operation_name="Op"), "Op: C (this clock is -901 s off)"),
-    (TransportError("no answer", operation_name="Op"), "Op: no answer"),
+    (TransportError("no response", operation_name="Op"), "Op: no response"),
     (UntrustedResponseError("a page", operation_name="Op"), "Op: a page"),
     (
         AccessDeniedError(action="codepipeline:Op", resource="arn:aws:x", operation_name="Op"),

@@ -99,7 +99,7 @@ def test_a_secret_equals_nothing_but_a_secret(other: object) -> None:
         assert other != secret
 
 
-def test_the_value_of_a_lying_str_is_what_its_characters_are() -> None:
+def test_a_str_subclass_is_read_by_its_characters() -> None:
     """A subclass of ``str`` cannot put another text in, run its own code later, or be kept alive as itself."""
     secret = SecretStr(_LyingStr(_VALUE))
     assert str is type(secret.get_secret_value())
@@ -378,7 +378,7 @@ _CHANGES: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
-def test_a_mapping_has_nothing_that_changes_it(change: Callable[[Any], object]) -> None:
+def test_a_mapping_has_no_method_that_changes_it(change: Callable[[Any], object]) -> None:
     """None of the methods that change a dictionary is there."""
     with pytest.raises(AttributeError):
         change(_mapping())

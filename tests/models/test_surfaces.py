@@ -235,8 +235,8 @@ def test_a_converted_job_shows_no_secret(surface: str, job: JobDetails) -> None:
 
 @pytest.mark.parametrize("secret", _SECRETS)
 @pytest.mark.parametrize("surface", _TYPE_ERRORS)
-def test_a_secret_is_not_carried_away(surface: str, secret: str, job: JobDetails) -> None:
-    """What would copy a secret in clear is a TypeError that does not hold it."""
+def test_a_secret_cannot_be_copied_in_clear(surface: str, secret: str, job: JobDetails) -> None:
+    """A function that would copy a secret in clear raises a TypeError without the secret."""
     with pytest.raises(TypeError) as caught:
         _TYPE_ERRORS[surface](_SECRETS[secret](job))
     assert _STEM not in str(caught.value)
@@ -250,7 +250,7 @@ def test_a_job_with_secrets_is_not_pickled(protocol: int, job: JobDetails) -> No
 
 
 @pytest.mark.parametrize("secret", _SECRETS)
-def test_the_value_is_there_for_who_asks(secret: str, job: JobDetails) -> None:
+def test_the_value_is_returned_on_request(secret: str, job: JobDetails) -> None:
     """``get_secret_value()`` gives the value."""
     assert _SECRETS[secret](job).get_secret_value() == f"{_STEM}-{secret}"
 

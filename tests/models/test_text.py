@@ -25,7 +25,7 @@ from cp_thirdparty._base.text import MAXIMUM, escape, escape_json, show, show_re
         ("", ""),
     ],
 )
-def test_what_nobody_sees_is_escaped(text: str, shown: str) -> None:
+def test_invisible_characters_are_escaped(text: str, shown: str) -> None:
     """Letters of every language stay."""
     assert escape(text) == shown
 

@@ -129,7 +129,7 @@ def test_it_listens_on_this_machine_only_and_can_be_closed() -> None:
     ],
 )
 def test_the_name_of_another_host_is_refused_on_this_machine(listens_on: str, host: str, status: int) -> None:
-    """A page of another site whose name leads to 127.0.0.1 can read neither health nor metrics."""
+    """A page of another site whose name resolves to 127.0.0.1 can read neither health nor metrics."""
     with HealthServer(lambda: _GOOD, host=listens_on, port=0) as server:
         assert _request(server.port, "/live", Host=host)[0] == status
 

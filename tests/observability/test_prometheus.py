@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what is counted, with which labels, and what they are read from."""
+"""Metrics for Prometheus: their values, labels and sources."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_processor_of_custom_jobs_counts_events(service: LocalCodePipeline) ->
 
 
 def test_labels_are_bounded() -> None:
-    """What is not of this library is counted as something else."""
+    """Values that this library does not know are counted as `other`."""
     registry = CollectorRegistry()
     metrics = prometheus_metrics(registry)
     record = CallRecord(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -60,10 +61,10 @@ def test_type_checkers_see_what_is_loaded() -> None:
     }
     assert typed.pop("lazy") == "cp_thirdparty._base"
     assert typed == {
-        **{name: f"cp_thirdparty.{home}" for name, home in cp_thirdparty._HOMES.items()},
+        **{name: f"cp_thirdparty.{module}" for module, names in cp_thirdparty._NAMES.items() for name in names},
         **dict.fromkeys(cp_thirdparty._MODULES, "cp_thirdparty"),
     }
-    assert {*cp_thirdparty._HOMES, "exceptions"} == set(written_names(cp_thirdparty))
+    assert {*chain(*cp_thirdparty._NAMES.values()), "exceptions"} == set(written_names(cp_thirdparty))
 
 
 def test_importing_the_root_loads_nothing_else() -> None:

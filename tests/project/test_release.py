@@ -38,8 +38,8 @@ def _release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def _pip_audit_says(directory: Path, *answers: dict[str, Any], status: int = 0, error: str = "") -> None:
-    text = json.dumps({"dependencies": answers}) if answers else ""
+def _pip_audit_says(directory: Path, *responses: dict[str, Any], status: int = 0, error: str = "") -> None:
+    text = json.dumps({"dependencies": responses}) if responses else ""
     script = directory / "pip-audit"
     script.write_text(
         f"#!{sys.executable}\nimport sys\nprint({text!r})\nprint({error!r}, file=sys.stderr)\nsys.exit({status})\n"
@@ -64,7 +64,7 @@ def test_a_weakness_fails(release: Any, tmp_path: Path, others: tuple[dict[str, 
 
 @pytest.mark.parametrize("hosted", [False, True])
 @pytest.mark.parametrize(
-    ("answers", "error", "told"),
+    ("responses", "error", "reason"),
     [((_OURS, _UNKNOWN), "", "no response about attrs"), ((), "usage\nCould not connect", "Could not connect")],
 )
 def test_no_response_is_reported(
@@ -74,19 +74,19 @@ def test_no_response_is_reported(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     hosted: bool,
-    answers: tuple[dict[str, Any], ...],
+    responses: tuple[dict[str, Any], ...],
     error: str,
-    told: str,
+    reason: str,
 ) -> None:
     """Where no service responds the release prints that nothing was audited, and on a hosted runner it fails."""
-    _pip_audit_says(tmp_path, *answers, status=1 if error else 0, error=error)
+    _pip_audit_says(tmp_path, *responses, status=1 if error else 0, error=error)
     if hosted:
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
         with pytest.raises(SystemExit, match="hosted runner"):
             release.audit(tmp_path)
     else:
         release.audit(tmp_path)
-    assert capsys.readouterr().out == f"pip-audit: NOT AUDITED: {told}\n"
+    assert capsys.readouterr().out == f"pip-audit: NOT AUDITED: {reason}\n"
 
 
 def test_a_wrong_call_fails(release: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from support.scripted_server import Asked, Response, ScriptedServer, ok
 STEM = "xMARKERx"
 TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 TOKEN = SecretStr(f"{STEM}-token")
-_DATA = {"actionConfiguration": {"configuration": {"ApiKey": f"{STEM}-answer"}}}
+_DATA = {"actionConfiguration": {"configuration": {"ApiKey": f"{STEM}-response"}}}
 GOOD = {"jobDetails": {"id": "job-1", "data": _DATA, "nonce": "1"}, "jobs": [], "status": "InProgress"}
 
 
@@ -25,11 +25,11 @@ class Script:
     """What the server returns."""
 
     def __init__(self) -> None:
-        self.answer: Callable[[Asked], Response] = good
+        self.respond: Callable[[Asked], Response] = good
 
     def __call__(self, asked: Asked) -> Response:
         """Return what the test wants."""
-        return self.answer(asked)
+        return self.respond(asked)
 
 
 def good(_: Asked) -> Response:
@@ -41,12 +41,12 @@ def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[Asked], Respon
     """Respond after a given number of seconds, and set the event in the loop that runs now when a request has come."""
     loop = asyncio.get_running_loop()
 
-    def answer(asked: Asked) -> Response:
+    def respond(asked: Asked) -> Response:
         loop.call_soon_threadsafe(event.set)
         time.sleep(seconds)
         return good(asked)
 
-    return answer
+    return respond
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def _serve_script() -> Iterator[tuple[Script, ScriptedServer]]:
 @pytest.fixture
 def script(_serve_script: tuple[Script, ScriptedServer]) -> Script:
     """Give what the server returns; a test starts with good responses."""
-    _serve_script[0].answer = good
+    _serve_script[0].respond = good
     return _serve_script[0]
 
 

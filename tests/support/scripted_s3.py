@@ -117,7 +117,7 @@ class ScriptedS3:
         """Return the methods that were asked for, with the name of their first query parameter."""
         return [" ".join([asked.method, *list(asked.query)[:1]]) for asked in self.asked]
 
-    def answer(self, asked: Asked) -> Response:
+    def respond(self, asked: Asked) -> Response:
         """Return the response to a request."""
         self.asked.append(asked)
         right = self._right(asked)
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the client has closed the connection
             self.close_connection = True
             return
-        self._send(self.s3.answer(Asked(self.command, unquote(parts.path), query, headers, body)))
+        self._send(self.s3.respond(Asked(self.command, unquote(parts.path), query, headers, body)))
 
     do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = _do  # noqa: N815 - http.server's names
 

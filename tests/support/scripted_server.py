@@ -54,9 +54,9 @@ class _Server(ThreadingHTTPServer):
 
 
 class ScriptedServer:
-    """Respond to each request with what ``answer`` makes of it."""
+    """Respond to each request with what ``respond`` returns."""
 
-    def __init__(self, answer: Callable[[Asked], Response]) -> None:
+    def __init__(self, respond: Callable[[Asked], Response]) -> None:
         self.asked: list[Asked] = []
         asked = self.asked
 
@@ -71,13 +71,13 @@ class ScriptedServer:
                 parameters = json.loads(body) if is_json else {}
                 request = Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers)
                 asked.append(request)
-                answered = answer(request)
-                self.send_response_only(answered.status)  # no Date: the test decides which
-                for name, value in answered.headers.items():
+                response = respond(request)
+                self.send_response_only(response.status)  # no Date: the test decides which
+                for name, value in response.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answered.body)))
+                self.send_header("Content-Length", str(len(response.body)))
                 self.end_headers()
-                self.wfile.write(answered.body)
+                self.wfile.write(response.body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
                 """Keep quiet."""

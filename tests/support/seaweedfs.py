@@ -167,11 +167,11 @@ class Seaweed:
     def assume_role(self) -> ArtifactCredentials:
         """Get credentials that may use `BUCKET` only, for 15 minutes, the shortest that it gives."""
         sts = self._client("sts", *_ADMIN)
-        answer = sts.assume_role(RoleArn=_ROLE, RoleSessionName="job", DurationSeconds=900)["Credentials"]
+        response = sts.assume_role(RoleArn=_ROLE, RoleSessionName="job", DurationSeconds=900)["Credentials"]
         return ArtifactCredentials(
-            access_key_id=answer["AccessKeyId"],
-            secret_access_key=answer["SecretAccessKey"],
-            session_token=answer["SessionToken"],
+            access_key_id=response["AccessKeyId"],
+            secret_access_key=response["SecretAccessKey"],
+            session_token=response["SessionToken"],
         )
 
     def put(self, key: str, body: bytes, *, bucket: str = BUCKET, **settings: str) -> None:
@@ -180,8 +180,8 @@ class Seaweed:
 
     def get(self, key: str) -> dict[str, Any]:
         """Read an object back: the response, with its body as bytes."""
-        answer: dict[str, Any] = self.admin.get_object(Bucket=BUCKET, Key=key)
-        return {**answer, "Body": answer["Body"].read()}
+        response: dict[str, Any] = self.admin.get_object(Bucket=BUCKET, Key=key)
+        return {**response, "Body": response["Body"].read()}
 
     def uploads(self) -> list[str]:
         """Return the keys of multipart uploads that nobody has completed or aborted."""

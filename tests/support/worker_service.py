@@ -120,11 +120,11 @@ class Before:
 class Instead:
     """A fault: the service returns something else, and the request takes no effect."""
 
-    answer: Response
+    response: Response
 
     def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
         """Return that."""
-        return self.answer
+        return self.response
 
 
 def claim(client: ThirdPartyJobClient, job_id: str) -> None:

@@ -30,7 +30,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._wire import BadRequestError, parse_request
+from cp_thirdparty.testing._wire import BadRequestError, operation_name_of, parameters_of
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _OTHER_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="2")
@@ -71,7 +71,7 @@ def _claim(client: ThirdPartyJobClient) -> ThirdPartyJob:
     return job
 
 
-def test_a_job_goes_its_way(client: ThirdPartyJobClient, action: Action) -> None:
+def test_a_job_is_polled_claimed_and_reported(client: ThirdPartyJobClient, action: Action) -> None:
     """A job is queued, dispatched, in progress and succeeded, and the action shows what was reported."""
     seen = [action.status]
     (job,) = client.poll_for_third_party_jobs(_ACTION_TYPE)
@@ -94,7 +94,7 @@ def test_a_job_goes_its_way(client: ThirdPartyJobClient, action: Action) -> None
 def test_the_details_are_what_the_action_was_started_with(
     service: LocalCodePipeline, client: ThirdPartyJobClient
 ) -> None:
-    """What a test puts into an action comes out of the details, with the secrets hidden in the model."""
+    """The details have what the action was started with, and the model hides the secrets."""
     credentials = ArtifactCredentials(access_key_id="a", secret_access_key="s", session_token="t")
     key = EncryptionKey(id="alias/k", type=EncryptionKeyType.KMS)
     service.start_action(
@@ -118,7 +118,7 @@ def test_the_details_are_what_the_action_was_started_with(
 
 
 def test_polls_are_filtered_and_limited(service: LocalCodePipeline, client: ThirdPartyJobClient) -> None:
-    """A poll brings the oldest jobs of its action type, and no more than it asks for."""
+    """A poll returns the oldest jobs of its action type, and no more than it requests."""
     jobs = [service.start_action(_ACTION_TYPE, client_id="client-1").jobs[0].id for _ in range(3)]
     assert client.poll_for_third_party_jobs(_OTHER_TYPE) == ()
     first = client.poll_for_third_party_jobs(_ACTION_TYPE, max_batch_size=2)
@@ -127,7 +127,7 @@ def test_polls_are_filtered_and_limited(service: LocalCodePipeline, client: Thir
 
 
 def test_an_unclaimed_job_is_offered_again(client: ThirdPartyJobClient, action: Action, clock: ManualClock) -> None:
-    """A job that was not acknowledged comes again after 30 seconds, and not before."""
+    """A job that was not acknowledged is offered again after 30 seconds, and not before."""
     first = client.poll_for_third_party_jobs(_ACTION_TYPE)
     clock.advance(29.9)
     assert client.poll_for_third_party_jobs(_ACTION_TYPE) == ()
@@ -154,8 +154,8 @@ def test_one_worker_wins(client: ThirdPartyJobClient, action: Action) -> None:
     assert action.status == "InProgress"
 
 
-def test_a_continuation_brings_a_new_job(client: ThirdPartyJobClient, action: Action, clock: ManualClock) -> None:
-    """A success with a token ends the job and brings one with a new id, a new nonce and the token after 30 seconds."""
+def test_a_continuation_leads_to_a_new_job(client: ThirdPartyJobClient, action: Action, clock: ManualClock) -> None:
+    """A success with a token ends the job; after 30 seconds the next one has a new id, a new nonce and the token."""
     job = _claim(client)
     client.put_third_party_job_success_result(job.job_id, client_token=_TOKEN, continuation_token="run-1")
     assert (action.status, [each.status for each in action.jobs]) == ("InProgress", ["Succeeded", "Queued"])
@@ -177,7 +177,7 @@ def test_a_failure_ends_the_action(client: ThirdPartyJobClient, action: Action) 
 
 
 def test_a_job_without_a_result_times_out(client: ThirdPartyJobClient, action: Action, clock: ManualClock) -> None:
-    """After its time a claimed job is TimedOut and takes no result."""
+    """After its timeout a claimed job is TimedOut and accepts no result."""
     job = _claim(client)
     clock.advance(3600)
     assert action.status == "TimedOut"
@@ -251,14 +251,14 @@ def _post(service: LocalCodePipeline, body: bytes, **headers: str) -> tuple[int,
     connection = http.client.HTTPConnection(service.endpoint_url.removeprefix("http://"), timeout=60)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request("POST", "/", body, {"Content-Type": "application/x-amz-json-1.1", **named})
-    answer = connection.getresponse()
-    content = answer.read()
+    response = connection.getresponse()
+    content = response.read()
     connection.close()
-    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(content)
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, json.loads(content)
 
 
 def test_an_error_has_the_service_shape() -> None:
-    """An error carries its code in the body and in a header, a request id, a checksum and one date."""
+    """An error has its code in the body and in a header, a request id, a checksum and one date."""
     with LocalCodePipeline(verify_signatures=False) as service:
         status, headers, body = _post(
             service,
@@ -318,7 +318,7 @@ def _constraint(path: str, rule: str) -> str:
 def test_the_service_model_is_enforced(parameters: dict[str, Any], message: str) -> None:
     """Required members, lengths and ranges of the service model are checked, and no value is repeated."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request(_TARGET, json.dumps(parameters).encode())
+        parameters_of("PutThirdPartyJobSuccessResult", json.dumps(parameters).encode())
     assert (caught.value.code, caught.value.message) == ("ValidationException", message)
 
 
@@ -339,7 +339,7 @@ def test_the_service_model_is_enforced(parameters: dict[str, Any], message: str)
 def test_a_wrong_type_cannot_be_read(parameters: dict[str, Any], path: str, kind: str) -> None:
     """A JSON value of a wrong type is a SerializationException, before any rule is looked at."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request(_TARGET, json.dumps(parameters).encode())
+        parameters_of("PutThirdPartyJobSuccessResult", json.dumps(parameters).encode())
     expected = ("SerializationException", f"Value at '{path}' must be of type {kind}")
     assert (caught.value.code, caught.value.message) == expected
 
@@ -348,10 +348,7 @@ def test_patterns_and_enums_are_enforced() -> None:
     """Two problems at once are reported together."""
     wrong = {"category": "Dance", "owner": "ThirdParty", "provider": "a b", "version": "1"}
     with pytest.raises(BadRequestError) as caught:
-        parse_request(
-            {"x-amz-target": "CodePipeline_20150709.PollForThirdPartyJobs"},
-            json.dumps({"actionTypeId": wrong, "maxBatchSize": 1}).encode(),
-        )
+        parameters_of("PollForThirdPartyJobs", json.dumps({"actionTypeId": wrong, "maxBatchSize": 1}).encode())
     assert caught.value.message.startswith("2 validation errors detected: Value at 'actionTypeId.category'")
     assert "Member must satisfy enum value set: [Source, " in caught.value.message
     assert "Member must satisfy regular expression pattern: [0-9A-Za-z_-]+" in caught.value.message
@@ -371,15 +368,15 @@ def test_patterns_and_enums_are_enforced() -> None:
         (_TARGET, b"", "ValidationException"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(headers: dict[str, str], body: bytes, code: str) -> None:
+def test_a_request_of_another_form_is_refused(headers: dict[str, str], body: bytes, code: str) -> None:
     """Other operations, protocols and bodies each get an error of the service."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request(headers, body)
+        parameters_of(operation_name_of(headers), body)
     assert caught.value.code == code
 
 
 def test_a_client_of_botocore_works_without_our_own(service: LocalCodePipeline, action: Action) -> None:
-    """A partner's own botocore client gets the service's responses in its own words."""
+    """A partner's own botocore client gets the responses as dictionaries."""
     raw: Any = botocore.session.Session().create_client(
         "codepipeline",
         endpoint_url=service.endpoint_url,

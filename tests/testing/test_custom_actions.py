@@ -10,7 +10,7 @@ import pytest
 from cp_thirdparty import CustomJobClient, ExecutionDetails, FailureDetails, JobStatus, ThirdPartyJobClient, exceptions
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success, samples
 from cp_thirdparty.testing._states import States
-from cp_thirdparty.testing._wire import BadRequestError, parse_request
+from cp_thirdparty.testing._wire import BadRequestError, parameters_of
 
 _CUSTOM = samples.action_type_id(owner="Custom")
 _THIRD_PARTY = samples.action_type_id()
@@ -221,5 +221,5 @@ _TYPE = '{"category": "Test", "owner": "Custom", "provider": "p", "version": "1"
 def test_parameters_are_checked(operation: str, body: str, problem: str) -> None:
     """The limits of the service's model hold for mappings too."""
     with pytest.raises(BadRequestError) as caught:
-        parse_request({"x-amz-target": f"CodePipeline_20150709.{operation}"}, body.encode())
+        parameters_of(operation, body.encode())
     assert problem in caught.value.message

@@ -1,4 +1,4 @@
-"""Faults of the local CodePipeline, as botocore and our own client meet them over HTTP and in the process."""
+"""Faults of the local CodePipeline, as botocore and our own client get them over HTTP and in the process."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _acknowledge(raw: Any, action: Action) -> Any:
 def test_a_refusal_takes_no_effect(
     service: LocalCodePipeline, connected: Any, action: Action, fault: Fault, *, code: str, status: int
 ) -> None:
-    """Throttling, failures and expired credentials are errors of the service, and the job is as it was; once."""
+    """Throttling, failures and expired credentials are errors of the service, once, and do not change the job."""
     service.faults.add("AcknowledgeThirdPartyJob", fault)
     with pytest.raises(ClientError) as caught:
         _acknowledge(connected, action)
@@ -111,7 +111,7 @@ def test_a_lost_response_has_taken_effect(service: LocalCodePipeline, connected:
 def test_a_truncated_response_has_taken_effect(
     service: LocalCodePipeline, action: Action, fault: Fault, *, in_process: bool
 ) -> None:
-    """When a response is truncated our client does not believe it, and the job is claimed."""
+    """When a response is truncated our client does not trust it, and the job is claimed."""
     service.faults.add("AcknowledgeThirdPartyJob", fault)
     job = action.jobs[0]
     with service.client(in_process=in_process) as client:
@@ -135,13 +135,13 @@ def test_a_result_whose_response_is_truncated_is_noticed(
     assert action.status == "Succeeded"
 
 
-def test_a_body_that_was_truncated_with_its_length_fools_botocore(
+def test_botocore_accepts_a_body_that_was_truncated_with_its_length(
     service: LocalCodePipeline, connected: Any, action: Action
 ) -> None:
-    """A short body of the right length passes for an empty response in botocore, which our own client refuses."""
+    """Botocore reads a short body of the right length as an empty response; our own client refuses it."""
     service.faults.add("GetThirdPartyJobDetails", TruncatedBody(content_length="cut"), times=None)
-    answer = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
-    assert "jobDetails" not in answer
+    response = connected.get_third_party_job_details(jobId=action.jobs[0].id, clientToken=_TOKEN)
+    assert "jobDetails" not in response
     with service.client() as client, pytest.raises(exceptions.UntrustedResponseError):
         client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN)
 
@@ -150,7 +150,7 @@ def test_a_body_that_was_truncated_with_its_length_fools_botocore(
 def test_details_that_end_too_early_are_not_a_response(
     service: LocalCodePipeline, action: Action, *, in_process: bool
 ) -> None:
-    """A body that is shorter than its length is asked for again, and is never taken for the details."""
+    """A request is resent if the body is shorter than its length; such a body is never read as the details."""
     service.faults.add("GetThirdPartyJobDetails", TruncatedBody(), times=None)
     with service.client(in_process=in_process) as client, pytest.raises(exceptions.TransportError):
         client.get_third_party_job_details(action.jobs[0].id, client_token=_TOKEN)
@@ -160,7 +160,7 @@ def test_details_that_end_too_early_are_not_a_response(
 
 
 def test_a_page_in_place_of_a_response(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """Botocore takes a page with status 200 for a success; our client does not; the request takes no effect."""
+    """Botocore reads a page with status 200 as a success; our client does not; the request has no effect."""
     _acknowledge(connected, action)
     service.faults.add("PutThirdPartyJobSuccessResult", HtmlPage(), times=None)
     connected.put_third_party_job_success_result(jobId=action.jobs[0].id, clientToken=_TOKEN)
@@ -202,7 +202,7 @@ def test_a_short_delay_is_waited_for(service: LocalCodePipeline, connected: Any,
     assert _acknowledge(connected, action)["status"] == "InProgress"
 
 
-def test_our_client_sends_again(service: LocalCodePipeline, action: Action) -> None:
+def test_our_client_resends_a_poll(service: LocalCodePipeline, action: Action) -> None:
     """A throttled poll, a failing one and one whose response is lost are resent until the job is there."""
     for fault in (Throttling(), ServerError()):
         service.faults.add("PollForThirdPartyJobs", fault)
@@ -219,7 +219,7 @@ def _take_faults(faults: Faults, count: int, operation: str = "PollForThirdParty
 
 
 def test_faults_come_in_the_order_in_which_they_were_added() -> None:
-    """Each request takes the next fault of its operation, a fault as often as it was asked for."""
+    """Each request gets the next fault of its operation, as often as the fault was added for."""
     faults = Faults()
     faults.add("PollForThirdPartyJobs", Throttling(), times=2)
     faults.add("GetThirdPartyJobDetails", LostAnswer())
@@ -239,7 +239,7 @@ def test_a_fault_can_stay_until_it_is_cleared() -> None:
 
 
 def test_threads_share_the_faults() -> None:
-    """Of many requests at once, as many as asked for meet the fault."""
+    """Of many requests at once, exactly the requested number gets the fault."""
     faults = Faults()
     faults.add("PollForThirdPartyJobs", LostAnswer(), times=500)
     start = threading.Barrier(8)
@@ -285,8 +285,8 @@ def test_a_fault_is_a_value(fault: Any) -> None:
         fault.seconds = 2.0
 
 
-def test_a_fault_of_one_s_own(service: LocalCodePipeline, connected: Any, action: Action) -> None:
-    """A class with a ``play()`` will do, and its errors reach the client by their type, as a 500."""
+def test_a_fault_may_be_a_class_of_the_caller(service: LocalCodePipeline, connected: Any, action: Action) -> None:
+    """A class with a ``play()`` is accepted, and its errors become responses 500 with their type."""
 
     class Twice:
         def play(self, serve: Callable[[], Response]) -> Response:

@@ -1,4 +1,4 @@
-"""The page "Test your handler" is true: its files run as a partner would run them."""
+"""The files of the page "Test your handler" run as a partner would run them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def service() -> LocalCodePipeline:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold each test of this file to the rule that nothing is connected and no name is looked up."""
+    """Fail each test of this file that opens a connection or looks up a name."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("something went past the event")
@@ -51,7 +51,7 @@ def _attach_client(service: LocalCodePipeline, **settings: Any) -> Any:
     return raw
 
 
-def test_a_job_goes_its_way_without_a_socket(service: LocalCodePipeline) -> None:
+def test_a_job_is_polled_claimed_and_reported_without_a_socket(service: LocalCodePipeline) -> None:
     """Our own client polls, reads, acknowledges and reports, and gets the service's errors."""
     action = service.start_action(_ACTION_TYPE, client_id="client-1", configuration={"ApiKey": "xMARKERx"})
     with service.client(in_process=True) as client:
@@ -72,13 +72,13 @@ def test_a_partner_s_own_client_is_attached(service: LocalCodePipeline, endpoint
     action = service.start_action(_ACTION_TYPE, client_id="client-1")
     raw = _attach_client(service, endpoint_url=endpoint_url)
     expected = [{"clientId": "client-1", "jobId": action.jobs[0].id}]
-    answer = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
-    assert answer["jobs"] == expected
-    assert {"x-amzn-requestid", "x-amz-crc32", "date"} <= answer["ResponseMetadata"]["HTTPHeaders"].keys()
+    response = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
+    assert response["jobs"] == expected
+    assert {"x-amzn-requestid", "x-amz-crc32", "date"} <= response["ResponseMetadata"]["HTTPHeaders"].keys()
     raw.close()
 
 
-def test_an_attached_client_must_sign_well(service: LocalCodePipeline) -> None:
+def test_an_attached_client_must_sign_correctly(service: LocalCodePipeline) -> None:
     """Without HTTP, too, a wrong secret is refused."""
     raw = _attach_client(service, aws_secret_access_key="another")
     with pytest.raises(ClientError, match="InvalidSignatureException"):
@@ -86,7 +86,7 @@ def test_an_attached_client_must_sign_well(service: LocalCodePipeline) -> None:
     raw.close()
 
 
-def test_other_operations_do_not_get_away(service: LocalCodePipeline) -> None:
+def test_other_operations_are_not_sent_to_aws(service: LocalCodePipeline) -> None:
     """An operation that the service does not have is refused, and not sent to AWS."""
     raw = _attach_client(service, config=Config(retries={"total_max_attempts": 1}))
     with pytest.raises(ClientError, match="UnknownOperationException"):
@@ -96,7 +96,7 @@ def test_other_operations_do_not_get_away(service: LocalCodePipeline) -> None:
 
 
 def test_several_services_do_not_mix(service: LocalCodePipeline) -> None:
-    """A client belongs to the service that made it."""
+    """A client belongs to the service that created it."""
     action = service.start_action(_ACTION_TYPE, client_id="client-1")
     other = LocalCodePipeline()
     with other.client(in_process=True) as foreign, service.client(in_process=True) as own:
@@ -107,7 +107,7 @@ def test_several_services_do_not_mix(service: LocalCodePipeline) -> None:
 
 @pytest.mark.parametrize("body", [b'{"a": 1}', '{"a": 1}', bytearray(b'{"a": 1}'), None])
 def test_each_form_of_a_request_is_understood(body: Any) -> None:
-    """Bodies and headers of bytes and of text come out as a server would receive them."""
+    """Bodies and headers of bytes and of strings are read as a server would receive them."""
     headers: Any = {"X-Text": "a", "X-Bytes": b"b"}
     received = _to_http_request(
         AWSPreparedRequest("POST", "https://example.com?b=1", headers, body, stream_output=False)

@@ -1,4 +1,4 @@
-"""The journal of the local CodePipeline: what was asked, what became of it, and no secret."""
+"""The journal of the local CodePipeline: requests and their outcomes, without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cp_thirdparty import ActionTypeId, SecretStr
 from cp_thirdparty.testing import LocalCodePipeline, RequestRecord
 from cp_thirdparty.testing.faults import Fault, HtmlPage, LostAnswer, Throttling, TruncatedBody
-from cp_thirdparty.testing.journal import Journal
+from cp_thirdparty.testing.journal import RequestJournal
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
@@ -96,7 +96,7 @@ def test_a_fault_is_written_down(
     assert record.parameters == {"actionTypeId": _TYPE_ID}
 
 
-def test_a_lost_refusal_was_not_accepted(service: LocalCodePipeline, raw: Any) -> None:
+def test_a_lost_refusal_is_not_accepted(service: LocalCodePipeline, raw: Any) -> None:
     """What the service has refused took no effect, though no client got the response."""
     service.faults.add("GetThirdPartyJobDetails", LostAnswer())
     with pytest.raises(BotoCoreError):
@@ -141,7 +141,7 @@ def test_threads_write_at_once() -> None:
     record = RequestRecord(
         operation_name=None, parameters=None, accepted=False, status_code=400, error_code=None, fault=None
     )
-    journal = Journal(10_000)
+    journal = RequestJournal(10_000)
 
     def write(_: int) -> None:
         for _ in range(500):

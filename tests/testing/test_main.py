@@ -31,7 +31,7 @@ _CLIENTS = [{"clientId": _CLIENT_ID, "clientToken": "xMARKERx-token"}]
 
 @pytest.fixture(autouse=True)
 def no_serving_in_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a bad file that passes fail its test at once, instead of being served forever in this process."""
+    """Fail a test whose bad file is accepted, instead of serving it forever in this process."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("it was served")
@@ -104,8 +104,8 @@ def test_the_port_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
-def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A wrong port ends with code 2 and a word on the option."""
+def test_a_wrong_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong port ends with code 2 and a message that names the option."""
     with pytest.raises(SystemExit) as caught:
         program.main([f"--port={port}"])
     assert caught.value.code == 2
@@ -113,9 +113,9 @@ def test_a_port_that_there_is_not_is_refused(port: str, capsys: pytest.CaptureFi
 
 
 def test_a_failure_is_reported_with_its_message(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its text comes from a worker, so controls of a terminal are escaped."""
+    """Its message comes from a worker, so controls of a terminal are escaped."""
     service = LocalCodePipeline()
-    introduction = Scenario.create_default().play(service)
+    introduction = Scenario.create_default().start(service)
     (action,) = introduction.actions
     before = program._report_changes([action], [""])
     client_token = introduction.client_token
@@ -234,7 +234,7 @@ def test_a_scenario_is_played(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_file_gets_one_line(
+def test_a_bad_file_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
 ) -> None:
     """A file that cannot be used ends with code 2 and one line that lists each problem, and no value of the file."""
@@ -244,22 +244,22 @@ def test_a_bad_file_gets_one_line(
     assert (printed.out, printed.err) == ("", f"cp_thirdparty.testing: {path}: {message}\n")
 
 
-def test_an_unknown_setting_gets_the_list_of_them(tmp_path: Path) -> None:
-    """A setting that is like no other is refused with the names of all."""
+def test_an_unknown_setting_lists_the_known_ones(tmp_path: Path) -> None:
+    """An unknown setting is refused with the names of all settings."""
     with pytest.raises(
         ScenarioError, match=r"json: settings: unknown member 'faults'; must be one of redeliveryDelay, .*, ver"
     ):
         load(_file(tmp_path, {"settings": {"faults": 1}}))
 
 
-def test_a_file_that_is_not_there_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing file is reported in the system's own words."""
+def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing file is reported with the message of the operating system."""
     assert program.main(["--scenario", str(tmp_path / "nothing.json")]) == 2
     assert capsys.readouterr().err.endswith("nothing.json: cannot be read: No such file or directory\n")
 
 
 def test_the_error_of_a_bad_file_leads_to_no_value(tmp_path: Path) -> None:
-    """No frame and no cause of the error holds what is in the file."""
+    """No frame and no cause of the error has the content of the file."""
     path = _file(tmp_path, {"clients": _CLIENTS, "actions": ["xMARKERx"]})
     with pytest.raises(ScenarioError) as caught:
         load(path)
@@ -269,7 +269,7 @@ def test_the_error_of_a_bad_file_leads_to_no_value(tmp_path: Path) -> None:
     assert "xMARKERx" not in repr(frames)
 
 
-def test_all_that_an_action_can_have_may_be_in_the_file(tmp_path: Path) -> None:
+def test_a_file_may_have_everything_of_an_action(tmp_path: Path) -> None:
     """An action of a file has what an action of a test has."""
     more = {
         "inputArtifacts": [{"name": "In"}],
@@ -281,7 +281,7 @@ def test_all_that_an_action_can_have_may_be_in_the_file(tmp_path: Path) -> None:
     scenario = load(_file(tmp_path, {"clients": _CLIENTS, "actions": [{**_ACTION, **more}]}))
     assert "xMARKERx" not in repr(scenario)
     service = LocalCodePipeline(**scenario.settings)
-    introduction = scenario.play(service)
+    introduction = scenario.start(service)
     assert introduction.action_type_id == ActionTypeId(
         category="Build", owner="ThirdParty", provider="ExampleBuild", version="2"
     )
@@ -303,8 +303,8 @@ def test_a_file_without_clients_gets_one(tmp_path: Path, content: object) -> Non
     """A client with a token is made up, new each time, and no action is started."""
     scenario = load(_file(tmp_path, content))
     service = LocalCodePipeline(**scenario.settings)
-    introduction = scenario.play(service)
-    assert introduction.client_token != Scenario.create_default().play(LocalCodePipeline()).client_token
+    introduction = scenario.start(service)
+    assert introduction.client_token != Scenario.create_default().start(LocalCodePipeline()).client_token
     with service.client(in_process=True) as client:
         assert client.poll_for_third_party_jobs(introduction.action_type_id) == ()
 
@@ -315,7 +315,7 @@ def test_the_scenario_of_the_page_is_one(tmp_path: Path) -> None:
     (example,) = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
     scenario = load(_file(tmp_path, example))
     assert scenario.settings == {"redelivery_delay": 1, "continuation_delay": 0}
-    introduction = scenario.play(LocalCodePipeline(**scenario.settings))
+    introduction = scenario.start(LocalCodePipeline(**scenario.settings))
     assert introduction.client_token.get_secret_value() == "a token for tests"
     table = set(re.findall(r"^\| `(\w+)` \| `", page, flags=re.MULTILINE))
     assert table - {"action_types", "wrong_owner_error"} == _SETTINGS.keys() - {"verify_signatures"}
@@ -327,6 +327,6 @@ def test_a_scenario_may_have_custom_actions(tmp_path: Path) -> None:
     content = {"settings": {"customJobTimeout": 60}, "actions": [{"actionTypeId": custom}]}
     scenario = load(_file(tmp_path, json.dumps(content)))
     service = LocalCodePipeline(**scenario.settings)
-    introduction = scenario.play(service)
+    introduction = scenario.start(service)
     with service.custom_client(in_process=True) as client:
         assert len(client.poll_for_jobs(introduction.action_type_id)) == 1

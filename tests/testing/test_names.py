@@ -1,4 +1,4 @@
-"""What `cp_thirdparty.testing` offers by name, and what naming it loads."""
+"""The names of `cp_thirdparty.testing`, and the modules that they load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def test_each_name_loads(name: str) -> None:
     """Each name can be used, twice as well as once, and is what its module has."""
     value = getattr(package, name)
     assert value is getattr(package, name)
-    assert value is getattr(import_module(f"cp_thirdparty.{package._HOMES[name]}"), name)
+    (module,) = [module for module, names in package._NAMES.items() if name in names]
+    assert value is getattr(import_module(f"cp_thirdparty.{module}"), name)
 
 
 def test_the_package_shows_its_names() -> None:
@@ -37,12 +38,12 @@ def test_type_checkers_see_what_is_loaded() -> None:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cp_thirdparty.testing.")
         for alias in node.names
     }
-    assert typed == package._HOMES
+    assert typed == {name: module for module, names in package._NAMES.items() for name in names}
     assert sorted(typed) == package.__all__
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    """A test runner that imports the package does not pay for botocore, nor for a model."""
+    """A test runner that imports the package loads neither botocore nor a model."""
     program = "import sys, cp_thirdparty.testing; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"botocore", "attrs", "cattrs", "http"} & set(loaded) == set()

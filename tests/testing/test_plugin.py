@@ -23,7 +23,7 @@ _CLIENT_ID, _TOKEN = "client-1", "xMARKERx-token"
 
 
 def test_pytest_finds_the_plugin() -> None:
-    """An installed library brings its plugin, under the name by which `-p` would load it."""
+    """An installed library registers its plugin, under the name by which `-p` would load it."""
     found = {entry.name: entry.value for entry in entry_points(group="pytest11")}
     assert found[_PLUGIN] == _PLUGIN
 

@@ -88,9 +88,9 @@ def client(service: LocalCodePipeline) -> Iterator[BaseClient]:
 
 
 def _call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = getattr(client, botocore.xform_name(operation))(**parameters)
-    del answer["ResponseMetadata"]
-    return answer
+    response: dict[str, Any] = getattr(client, botocore.xform_name(operation))(**parameters)
+    del response["ResponseMetadata"]
+    return response
 
 
 def _plain(value: Any) -> Any:
@@ -127,13 +127,15 @@ def _response_values(shape_of: str) -> st.SearchStrategy[Any]:
     return _values(_SERVICE.operation_model(shape_of).output_shape)
 
 
-@given(answer=_response_values("GetThirdPartyJobDetails").filter(lambda answer: _is_whole(answer.get("jobDetails"))))
-def test_details_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, answer: Any) -> None:
+@given(
+    response=_response_values("GetThirdPartyJobDetails").filter(lambda response: _is_whole(response.get("jobDetails")))
+)
+def test_details_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, response: Any) -> None:
     """Details that the model allows reach botocore's caller as the states have them."""
-    details = structure(answer["jobDetails"], JobDetails)
+    details = structure(response["jobDetails"], JobDetails)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service._states, "details", lambda *_: details)
-        assert _call(client, "GetThirdPartyJobDetails", {"jobId": "1", "clientToken": "t"}) == answer
+        assert _call(client, "GetThirdPartyJobDetails", {"jobId": "1", "clientToken": "t"}) == response
 
 
 def _is_whole(details: Any) -> bool:
@@ -141,11 +143,12 @@ def _is_whole(details: Any) -> bool:
     return details is not None and {"id", "data", "nonce"} <= set(details)
 
 
-@given(answer=_response_values("PollForThirdPartyJobs"))
-def test_jobs_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, answer: Any) -> None:
+@given(response=_response_values("PollForThirdPartyJobs"))
+def test_jobs_arrive_as_they_were_served(service: LocalCodePipeline, client: BaseClient, response: Any) -> None:
     """The jobs of a poll reach botocore's caller as the states have them."""
     jobs = tuple(
-        ThirdPartyJob(client_id=job.get("clientId", ""), job_id=job.get("jobId", "")) for job in answer.get("jobs", [])
+        ThirdPartyJob(client_id=job.get("clientId", ""), job_id=job.get("jobId", ""))
+        for job in response.get("jobs", [])
     )
     action_type = {"category": "Test", "owner": "ThirdParty", "provider": "P", "version": "1"}
     with pytest.MonkeyPatch.context() as patch:

@@ -218,7 +218,7 @@ def test_a_pipeline_context_reaches_the_worker(service: LocalCodePipeline) -> No
     assert details.data.pipeline_context == context
 
 
-def test_its_client_goes_past_proxies(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_client_ignores_proxies(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy in the environment, which could not reach 127.0.0.1 on this machine, is not asked."""
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -65,8 +65,8 @@ def test_each_setting_is_described() -> None:
         "default_batch_size",
     ],
 )
-def test_a_number_that_makes_no_sense_is_refused(name: str) -> None:
-    """A negative time, and a batch of none, are ValueErrors that name the setting."""
+def test_a_setting_out_of_its_range_is_refused(name: str) -> None:
+    """A negative time and an empty batch are ValueErrors that name the setting."""
     settings: dict[str, Any] = {name: 0 if name == "default_batch_size" else -0.1}
     with pytest.raises(ValueError, match=f"{name}: must be at least"):
         LocalCodePipeline(**settings)
@@ -93,7 +93,7 @@ def test_a_number_of_any_size_is_accepted(name: str, number: float) -> None:
         assert client.get_third_party_job_details(job.job_id, client_token=_TOKEN).id == job.job_id
 
 
-def test_a_poll_that_names_no_size_brings_the_default() -> None:
+def test_a_poll_without_a_size_returns_the_default() -> None:
     """The default batch size is settable."""
     service = _service(default_batch_size=2)
     for _ in range(3):
@@ -276,4 +276,4 @@ def test_credentials_that_have_expired_are_forgotten() -> None:
         desk.issue(fixed)
         desk.issue(None)
         clock.advance(1)
-    assert len(desk._ends) == 11
+    assert len(desk._expiry) == 11

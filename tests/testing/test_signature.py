@@ -88,13 +88,13 @@ def test_the_check_can_be_left_out(setting: bool, passes: bool) -> None:  # noqa
     """A service that does not verify signatures serves a client of any credentials, and else it does not."""
     with LocalCodePipeline(verify_signatures=setting) as service:
         try:
-            answered = _poll(service) == []
+            response = _poll(service) == []
         except ClientError:
-            answered = False
-    assert answered is passes
+            response = False
+    assert response is passes
 
 
-def test_a_session_token_that_nobody_asked_for_is_refused() -> None:
+def test_an_unexpected_session_token_is_refused() -> None:
     """A session token beside a key that has none is not recognized."""
     with LocalCodePipeline(secret_access_key=_SECRET, region_name="eu-west-1") as service:
         with pytest.raises(ClientError, match="UnrecognizedClientException"):
@@ -133,8 +133,8 @@ def test_responses_have_the_time_of_the_service() -> None:
         "codepipeline", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
     )
     service.attach(raw)
-    answer = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
-    date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+    response = raw.poll_for_third_party_jobs(actionTypeId=_TYPE_ID)
+    date = response["ResponseMetadata"]["HTTPHeaders"]["date"]
     assert parsedate_to_datetime(date).timestamp() == 1_000_000_000
 
 
@@ -233,8 +233,8 @@ def test_a_date_header_will_do() -> None:
         {"method": "PUT"},
     ],
 )
-def test_what_changes_on_the_way_is_noticed(changed: dict[str, Any]) -> None:
-    """A body, path or method that was not signed so is refused."""
+def test_a_request_that_changes_in_transit_is_refused(changed: dict[str, Any]) -> None:
+    """A body, path or method that differs from the signed one is refused."""
     assert _code(attrs.evolve(_signed_request(), **changed)) == "InvalidSignatureException"
 
 
@@ -281,7 +281,7 @@ def test_nothing_of_the_check_shows_a_secret(service: LocalCodePipeline) -> None
     assert isinstance(service.secret_access_key, SecretStr)
 
 
-def test_our_client_calls_it_a_matter_of_credentials(service: LocalCodePipeline) -> None:
+def test_our_client_raises_a_credentials_error(service: LocalCodePipeline) -> None:
     """A wrong secret is a CredentialsError of our own client."""
     session = botocore.session.Session()
     session.set_credentials(service.access_key_id, "wrong", _SESSION_TOKEN)

@@ -69,13 +69,13 @@ class Workers(RuleBasedStateMachine):
         if lost:
             self.service.faults.add(operation, LostAnswer())
         try:
-            answer = getattr(self.client, botocore.xform_name(operation))(**parameters)
+            response = getattr(self.client, botocore.xform_name(operation))(**parameters)
         except ClientError as refused:
-            answer = refused.response
+            response = refused.response
         except ConnectionClosedError:
-            answer = None
-        assert (answer is None) == lost
-        return self.service.requests[-1].accepted, answer
+            response = None
+        assert (response is None) == lost
+        return self.service.requests[-1].accepted, response
 
     def pick(self, pick: int) -> str:
         """Choose a job that is known, a late one rather than an early one."""
@@ -114,8 +114,8 @@ class Workers(RuleBasedStateMachine):
     def ask(self, size: int, *, lost: bool) -> list[dict[str, Any]]:
         """Poll; return no jobs if the response is lost."""
         mine = {"category": "Test", "owner": self.owner, "provider": "ExampleScan", "version": "1"}
-        _, answer = self.send(self.operations.poll, lost=lost, actionTypeId=mine, maxBatchSize=size)
-        return [] if answer is None else list(answer["jobs"])
+        _, response = self.send(self.operations.poll, lost=lost, actionTypeId=mine, maxBatchSize=size)
+        return [] if response is None else list(response["jobs"])
 
     def id_of(self, job: dict[str, Any]) -> str:
         """Return the id of a job of a poll."""
@@ -132,12 +132,12 @@ class Workers(RuleBasedStateMachine):
         job_id = self.pick(pick)
         _, read = self.send(self.operations.details, lost=False, **self.mine(job_id))
         nonce = read["jobDetails"].get("nonce", self.nonces[job_id])
-        accepted, answer = self.send(self.operations.acknowledge, lost=lost, nonce=nonce, **self.mine(job_id))
+        accepted, response = self.send(self.operations.acknowledge, lost=lost, nonce=nonce, **self.mine(job_id))
         if accepted:
             assert job_id not in self.winners, "two winners"
             self.winners[job_id] = worker
-        elif answer is not None:
-            assert answer["Error"]["Code"] == "InvalidNonceException"
+        elif response is not None:
+            assert response["Error"]["Code"] == "InvalidNonceException"
 
     @rule(lost=_lost)
     def claim_what_waits(self, lost: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
@@ -175,12 +175,12 @@ class Workers(RuleBasedStateMachine):
     def put(self, operation: str, job_id: str, *, lost: bool, **result: Any) -> None:
         """Report, and see that only a job in progress takes it."""
         status = self.job(job_id).status
-        accepted, answer = self.send(operation, lost=lost, **self.mine(job_id), **result)
+        accepted, response = self.send(operation, lost=lost, **self.mine(job_id), **result)
         assert accepted == (status == "InProgress")
         if accepted:
             self.results[job_id] = self.job(job_id)
-        elif answer is not None:
-            assert answer["Error"]["Code"] == "InvalidJobStateException"
+        elif response is not None:
+            assert response["Error"]["Code"] == "InvalidJobStateException"
 
     def action_of(self, job_id: str) -> Action:
         """Find the action of a job."""

@@ -95,8 +95,8 @@ def test_a_job_that_is_claimed_or_done_is_not_offered_again(states: States, cloc
     assert states.poll(_ACTION_TYPE, 1) == ()
 
 
-def test_polls_do_not_look_at_jobs_that_were_taken(states: States, clock: ManualClock) -> None:
-    """Polls stay quick however many jobs there were: those that were claimed or timed out are not gone through."""
+def test_polls_do_not_read_claimed_jobs(states: States, clock: ManualClock) -> None:
+    """The time of a poll does not depend on the number of jobs that were claimed or timed out."""
     _start(states)
     _claim(states)
     _start(states)
@@ -105,7 +105,7 @@ def test_polls_do_not_look_at_jobs_that_were_taken(states: States, clock: Manual
     assert (len(states._entries), states._unclaimed) == (2, {})
 
 
-def test_a_job_that_nobody_took_times_out(states: States, clock: ManualClock) -> None:
+def test_a_job_that_nobody_claimed_times_out(states: States, clock: ManualClock) -> None:
     """A job that waited too long is offered no more, cannot be claimed, and can still be read."""
     action = _start(states)
     (job,) = action.jobs
@@ -144,7 +144,7 @@ def test_each_job_of_a_continued_action_has_its_own_time(states: States, clock: 
     assert action.status == "TimedOut"
 
 
-def test_a_continued_job_carries_the_new_token_only(states: States, clock: ManualClock) -> None:
+def test_a_continued_job_has_the_new_token_only(states: States, clock: ManualClock) -> None:
     """Each continuation replaces the token of the one before it, and the last success ends the action."""
     action = _start(states)
     for token in ("run-1", "run-2"):
@@ -234,7 +234,7 @@ def test_polls_at_once_share_the_jobs(states: States) -> None:
     assert (len(offered), set(offered)) == (40, expected)
 
 
-def test_a_poll_that_names_no_size_brings_ten(states: States) -> None:
+def test_a_poll_without_a_size_returns_ten_jobs(states: States) -> None:
     """Without a batch size a poll brings ten jobs at most."""
     for _ in range(11):
         _start(states)

@@ -86,14 +86,14 @@ def _meanwhile(states: States, act: Callable[[], object]) -> Generator[None]:
     thread.join()
 
 
-def test_what_is_so_already_is_not_waited_for(states: States, action: Action) -> None:
+def test_a_wait_for_a_status_that_is_reached_ends_at_once(states: States, action: Action) -> None:
     """A status that is there is returned at once, even without time."""
     assert action.wait("Queued", timeout=0) == "Queued"
     _succeed(states, _claim(states))
     assert action.wait(timeout=0) == "Succeeded"
 
 
-def test_a_change_wakes_who_waits(states: States, action: Action) -> None:
+def test_a_change_ends_a_wait(states: States, action: Action) -> None:
     """Polling, claiming and reporting in another thread each wake who waits for them."""
     with _meanwhile(states, lambda: states.poll(_ACTION_TYPE, 1)):
         assert action.wait("Dispatched", timeout=_LONG) == "Dispatched"
@@ -126,7 +126,7 @@ def test_a_condition_may_ask_the_service_from_another_thread(states: States, act
     assert action.wait(until=is_offered, timeout=_LONG) == "Dispatched"
 
 
-def test_the_moved_clock_wakes_who_waits(states: States, action: Action, clock: ManualClock) -> None:
+def test_a_moved_clock_ends_a_wait(states: States, action: Action, clock: ManualClock) -> None:
     """A job that times out because the clock was moved ends the wait."""
     begin = time.monotonic()
     with _meanwhile(states, lambda: clock.advance(100)):
@@ -134,7 +134,7 @@ def test_the_moved_clock_wakes_who_waits(states: States, action: Action, clock: 
     assert time.monotonic() - begin < _LONG
 
 
-def test_a_clock_that_goes_by_itself_wakes_who_waits() -> None:
+def test_the_timeout_of_a_job_ends_a_wait_with_a_real_clock() -> None:
     """A job that times out by the real clock ends the wait, though nothing else happens."""
     action = _start(_states(time.monotonic, job_timeout=0.1))
     begin = time.monotonic()
@@ -142,7 +142,7 @@ def test_a_clock_that_goes_by_itself_wakes_who_waits() -> None:
     assert time.monotonic() - begin < _LONG
 
 
-def test_a_clock_that_stands_still_does_not_keep_the_machine_busy() -> None:
+def test_a_wait_on_a_clock_that_stands_still_uses_no_processor() -> None:
     """Just before a timeout that never comes, a wait looks at the clock a few times and gives up in time."""
     looked: list[float] = []
 
@@ -163,7 +163,7 @@ def test_another_end_than_the_expected_one_is_an_error(states: States, action: A
         action.wait("Succeeded", timeout=_LONG)
 
 
-def test_time_runs_out(action: Action) -> None:
+def test_a_wait_ends_at_its_timeout(action: Action) -> None:
     """When nothing happens the wait ends with an error that names the status."""
     with pytest.raises(TimeoutError, match=r"after 0\.01 seconds the action is Queued"):
         action.wait(timeout=0.01)
@@ -199,7 +199,7 @@ def test_a_clock_moves_forward_only() -> None:
     assert clock() == 7.5
 
 
-def test_a_clock_calls_who_listens() -> None:
+def test_a_moved_clock_calls_its_listeners() -> None:
     """Each move is notified after it has happened."""
     clock = ManualClock()
     heard: list[float] = []

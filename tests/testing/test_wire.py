@@ -13,9 +13,9 @@ from botocore.model import Shape
 
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.testing._exchange import _HANDLERS
-from cp_thirdparty.testing._wire import _IS_TYPE, BadRequestError, _problems, error_response, ok_response, parse_request
+from cp_thirdparty.testing._wire import _IS_TYPE, BadRequestError, _problems, error_response, ok_response, parameters_of
 
-_TARGET = {"x-amz-target": "CodePipeline_20150709.PutThirdPartyJobSuccessResult"}
+_OPERATION = "PutThirdPartyJobSuccessResult"
 _MODEL = botocore.session.Session().get_service_model("codepipeline")
 
 
@@ -30,7 +30,7 @@ def _revision(created: str) -> bytes:
 
 def _message(body: bytes, code: str = "SerializationException") -> str:
     with pytest.raises(BadRequestError) as caught:
-        parse_request(_TARGET, body)
+        parameters_of(_OPERATION, body)
     assert caught.value.code == code
     return caught.value.message
 
@@ -44,7 +44,7 @@ def test_a_time_that_no_calendar_has_is_refused(created: str) -> None:
 @pytest.mark.parametrize("created", ["0", "1.5", "-62135596800", "253402300799"])
 def test_a_time_within_the_calendar_passes(created: str) -> None:
     """Seconds with and without a fraction pass, from the first one of a datetime to the last."""
-    _, parameters = parse_request(_TARGET, _revision(created))
+    parameters = parameters_of(_OPERATION, _revision(created))
     assert parameters["currentRevision"]["created"] == float(created)
 
 
@@ -56,7 +56,7 @@ def test_an_integer_has_32_bits(number: str) -> None:
 
 
 @pytest.mark.parametrize("member", ["jobId", "clientToken", "continuationToken"])
-def test_half_a_character_is_refused(member: str) -> None:
+def test_a_lone_surrogate_is_refused(member: str) -> None:
     """A lone surrogate, which no SDK can write, is not a string, and it is not repeated."""
     body = {"jobId": "j", "clientToken": "t", member: "xMARKERx\ud800"}
     message = _message(json.dumps(body).encode())
@@ -82,7 +82,7 @@ def test_no_value_is_repeated(member: str, value: object, code: str) -> None:
 def test_members_that_the_service_does_not_have_are_left_out() -> None:
     """A newer SDK may send more than this model knows; it reaches neither the states nor the journal."""
     body = {"jobId": "j", "clientToken": "t", "later": "xMARKERx", "executionDetails": {"summary": "s", "later": [1]}}
-    _, parameters = parse_request(_TARGET, json.dumps(body).encode())
+    parameters = parameters_of(_OPERATION, json.dumps(body).encode())
     assert parameters == {"jobId": "j", "clientToken": "t", "executionDetails": {"summary": "s"}}
 
 
@@ -115,24 +115,24 @@ def test_each_operation_is_served() -> None:
 
 def test_a_response_has_the_headers_of_the_service() -> None:
     """A good response has a request id of its own, the checksum and the length of its body, and the protocol's type."""
-    answer = ok_response({"status": "InProgress"})
-    assert (answer.status, json.loads(answer.body)) == (200, {"status": "InProgress"})
-    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
-    assert answer.headers["Content-Length"] == str(len(answer.body))
-    assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
-    assert answer.headers["x-amzn-RequestId"] != ok_response({}).headers["x-amzn-RequestId"]
-    assert "x-amzn-ErrorType" not in answer.headers
+    response = ok_response({"status": "InProgress"})
+    assert (response.status, json.loads(response.body)) == (200, {"status": "InProgress"})
+    assert response.headers["x-amz-crc32"] == str(zlib.crc32(response.body))
+    assert response.headers["Content-Length"] == str(len(response.body))
+    assert response.headers["Content-Type"] == "application/x-amz-json-1.1"
+    assert response.headers["x-amzn-RequestId"] != ok_response({}).headers["x-amzn-RequestId"]
+    assert "x-amzn-ErrorType" not in response.headers
 
 
 def test_a_response_without_output_has_no_body() -> None:
     """The two results get a status alone."""
-    answer = ok_response(None)
-    assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "0")
+    response = ok_response(None)
+    assert (response.status, response.body, response.headers["Content-Length"]) == (200, b"", "0")
 
 
 def test_an_error_names_its_code_twice() -> None:
     """A refusal has its code in the body and in a header."""
-    answer = error_response("JobNotFoundException", "no")
-    assert (answer.status, json.loads(answer.body)) == (400, {"__type": "JobNotFoundException", "message": "no"})
-    assert answer.headers["x-amzn-ErrorType"] == "JobNotFoundException"
-    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
+    response = error_response("JobNotFoundException", "no")
+    assert (response.status, json.loads(response.body)) == (400, {"__type": "JobNotFoundException", "message": "no"})
+    assert response.headers["x-amzn-ErrorType"] == "JobNotFoundException"
+    assert response.headers["x-amz-crc32"] == str(zlib.crc32(response.body))

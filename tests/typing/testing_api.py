@@ -56,7 +56,7 @@ from cp_thirdparty.testing._artifact_credentials import CredentialIssuer, Creden
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._http_server import HttpServer
 from cp_thirdparty.testing._in_process import IN_PROCESS_URL, connect
-from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioError, load
+from cp_thirdparty.testing._scenario import RunningScenario, Scenario, ScenarioError, load
 from cp_thirdparty.testing._signature import SignatureCheck
 from cp_thirdparty.testing._states import RefusedError, States
 from cp_thirdparty.testing._wire import (
@@ -67,7 +67,6 @@ from cp_thirdparty.testing._wire import (
     ok_response,
     operation_name_of,
     parameters_of,
-    parse_request,
 )
 from cp_thirdparty.testing.faults import (
     Delay,
@@ -80,7 +79,7 @@ from cp_thirdparty.testing.faults import (
     Throttling,
     TruncatedBody,
 )
-from cp_thirdparty.testing.journal import Journal
+from cp_thirdparty.testing.journal import RequestJournal
 from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.testing.samples import (
     SampleJob,
@@ -219,7 +218,7 @@ def _exchange(
     one: Exchange,
     states: States,
     faults: Faults,
-    journal: Journal,
+    journal: RequestJournal,
     signature: SignatureCheck | None,
     clock: Callable[[], float],
     request: HttpRequest,
@@ -232,7 +231,7 @@ def _exchange(
     assert_type(one.refuse(code, message, status=status), Response)
     assert_type(one.clock, Callable[[], float])
     assert_type(one.faults, Faults)
-    assert_type(one.journal, Journal)
+    assert_type(one.journal, RequestJournal)
     assert_type(one.signature, SignatureCheck | None)
     assert_type(one.states, States)
 
@@ -352,8 +351,8 @@ def _journal_conformance(one: JournalConformance, clock: Callable[[], float], jo
 # --- journal
 
 
-def _journal(one: Journal, size: int, record: RequestRecord) -> None:
-    assert_type(Journal(size), Journal)
+def _request_journal(one: RequestJournal, size: int, record: RequestRecord) -> None:
+    assert_type(RequestJournal(size), RequestJournal)
     one.add(record)
     assert_type(one.records, tuple[RequestRecord, ...])
 
@@ -514,10 +513,12 @@ def _folder_artifacts(
 # --- scenario
 
 
-def _introduction(one: Introduction, client_id: str, client_token: SecretStr, action_type_id: ActionTypeId) -> None:
+def _running_scenario(
+    one: RunningScenario, client_id: str, client_token: SecretStr, action_type_id: ActionTypeId
+) -> None:
     assert_type(
-        Introduction(client_id=client_id, client_token=client_token, action_type_id=action_type_id, actions=()),
-        Introduction,
+        RunningScenario(client_id=client_id, client_token=client_token, action_type_id=action_type_id, actions=()),
+        RunningScenario,
     )
     assert_type(one.action_type_id, ActionTypeId)
     assert_type(one.actions, tuple[Action, ...])
@@ -530,7 +531,7 @@ def _scenario(
     service: LocalCodePipeline,
 ) -> None:
     assert_type(Scenario.create_default(), Scenario)
-    assert_type(one.play(service), Introduction)
+    assert_type(one.start(service), RunningScenario)
     assert_type(len(one.actions), int)
     assert_type(one.clients, Mapping[str, SecretStr])
     assert_type(one.settings, Mapping[str, Any])
@@ -680,7 +681,7 @@ def _local_lambda(
 # --- wire
 
 
-def _answer(
+def _response(
     one: Response, status: int, headers: Mapping[str, str], body: bytes, ending: Literal["keep", "close", "lost"]
 ) -> None:
     assert_type(Response(status=status, headers=headers, body=body, ending=ending), Response)
@@ -716,10 +717,6 @@ def _operation_name_of(headers: Mapping[str, str]) -> None:
 
 def _parameters_of(operation_name: str, body: bytes) -> None:
     assert_type(parameters_of(operation_name, body), dict[str, Any])
-
-
-def _parse_request(headers: Mapping[str, str], body: bytes) -> None:
-    assert_type(parse_request(headers, body), tuple[str, dict[str, Any]])
 
 
 def _strategies() -> None:

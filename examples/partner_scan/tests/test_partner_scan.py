@@ -18,7 +18,7 @@ from cp_thirdparty.testing import (
     samples,
 )
 from cp_thirdparty.worker import ArtifactsFactory, MemoryJournal
-from partner_scan.__main__ import make_custom_worker, make_worker
+from partner_scan.__main__ import main, make_custom_worker, make_worker
 from partner_scan.configuration import ScanConfiguration
 from partner_scan.handler import handle
 from partner_scan.lambda_function import make_function
@@ -187,3 +187,26 @@ def test_an_action_fails(
     action = run(source, **configuration)
     assert action.status == "Failed"
     assert message in str(action.result)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({}, "PARTNER_SCAN_PROVIDER is not set"),
+        ({"PARTNER_SCAN_PROVIDER": "ExampleScan"}, "PARTNER_SCAN_JOURNAL is not set"),
+        (
+            {"PARTNER_SCAN_OWNER": "custom"},
+            "PARTNER_SCAN_OWNER must be ThirdParty or Custom",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    settings: dict[str, str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that is missing or wrong ends the program with its name."""
+    for name in ("OWNER", "PROVIDER", "JOURNAL"):
+        monkeypatch.delenv(f"PARTNER_SCAN_{name}", raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=problem):
+        main()

@@ -1,1 +1,1 @@
-"""Modules that need no other module of this library: limits, text for logs, tracebacks, lazy imports."""
+"""Modules that need no other module of this library: limits, strings for logs, tracebacks, lazy imports."""

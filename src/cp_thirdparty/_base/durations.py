@@ -11,7 +11,7 @@ __all__ = ["MAX_SECONDS", "read_days", "read_seconds", "seconds_rule", "to_secon
 # A socket takes a timeout of no more than 2**31 milliseconds.
 MAX_SECONDS = 1_000_000
 
-# A hundred years: a longer time means `None`.
+# A hundred years.  For a longer time, the argument must be None.
 _MAX_DAYS = 36_500
 
 _DAY = timedelta(days=1)
@@ -31,13 +31,13 @@ def to_seconds(duration: Any) -> Any:
 
 
 def seconds_rule(value: Any, *, is_optional: bool = True) -> str | None:
-    """Return the rule that a number of seconds breaks; ``None``, where it may be given, is for no limit."""
+    """Return the rule that a number of seconds breaks, or ``None``.  An optional one may be ``None`` for no limit."""
     if value is None and is_optional:
         return None
-    other = is_optional * ", or None for no limit"
+    or_none = is_optional * ", or None for no limit"
     if not _is_number(value):
-        return f"must be a number of seconds or a timedelta{other}"
-    return None if 0 < value <= MAX_SECONDS else f"must be more than 0 and at most {MAX_SECONDS:,} seconds{other}"
+        return f"must be a number of seconds or a timedelta{or_none}"
+    return None if 0 < value <= MAX_SECONDS else f"must be more than 0 and at most {MAX_SECONDS:,} seconds{or_none}"
 
 
 def read_seconds(name: str, duration: Any, *, least: float | None = None, most: float = MAX_SECONDS) -> float:
@@ -70,17 +70,17 @@ def read_days(name: str, duration: Any) -> float | None:
     if duration is None:
         return None
     days: float = duration / _DAY if isinstance(duration, timedelta) else duration
-    _check(name, days, "days", least=0, most=_MAX_DAYS, other=", or None")
+    _check(name, days, "days", least=0, most=_MAX_DAYS, or_none=", or None")
     return days
 
 
-def _check(name: str, value: Any, unit: str, *, least: float | None, most: float, other: str = "") -> None:
+def _check(name: str, value: Any, unit: str, *, least: float | None, most: float, or_none: str = "") -> None:
     if not _is_number(value):
-        raise TypeError(f"{name}: must be a number of {unit} or a timedelta{other}, not {type(value).__name__}")
+        raise TypeError(f"{name}: must be a number of {unit} or a timedelta{or_none}, not {type(value).__name__}")
     if not (value <= most and (value > 0 if least is None else value >= least)):  # NaN fails each comparison
         start = "more than 0" if least is None else f"at least {least:,}"
         end = "" if math.isinf(most) else f" and at most {most:,}"
-        raise ValueError(f"{name}: must be {start}{end} {unit}{other}")
+        raise ValueError(f"{name}: must be {start}{end} {unit}{or_none}")
 
 
 def _is_number(value: object) -> TypeGuard[float]:

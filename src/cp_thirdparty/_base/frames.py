@@ -2,7 +2,7 @@
 Keep the arguments of a call out of the traceback of its error.
 
 Crash reporters send the locals of each frame of a traceback.  A function that raises because one argument is wrong
-would show its other arguments there, such as a table of client tokens.  Some of them fail if an object there has no
+would show its other arguments there, such as a table of client tokens.  Some reporters fail if an object there has no
 ``repr`` yet, because its ``__init__`` has raised.
 """
 
@@ -21,7 +21,7 @@ def hide_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     Let a function raise without the frames that hold its arguments.
 
-    What led to the error is dropped with its frames, so the message must describe the problem completely.
+    The cause of the error is dropped too, so the message must describe the problem completely.
     """
 
     @functools.wraps(function)
@@ -38,6 +38,6 @@ def hide_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def hide_init_arguments(cls: _C) -> _C:
-    """Do the same for the instances of a class."""
+    """Let ``__init__`` of a class raise without the frames that hold its arguments."""
     cls.__init__ = hide_arguments(cls.__init__)  # type: ignore[misc]
     return cls

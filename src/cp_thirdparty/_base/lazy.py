@@ -2,7 +2,7 @@
 
 import sys
 
-# Not typing's: importing that would be most of the cost of `import cp_thirdparty`.
+# Not that of `typing`: importing `typing` would take most of the time of `import cp_thirdparty`.
 TYPE_CHECKING: bool = False
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _EXTRAS = {
     "s3transfer": ("artifacts", "artifacts in S3 need s3transfer"),
 }
 
-# What code that names an attribute runs; `hasattr`, `getattr` and `inspect` run none of them.
+# Bytecode instructions that read an attribute by its name; `hasattr`, `getattr` and `inspect` run none of them.
 _USES = ("IMPORT_FROM", "LOAD_ATTR", "LOAD_METHOD")
 
 
@@ -51,7 +51,7 @@ def is_installed(package: str) -> bool:
 def attach(
     module: str,
     exported: "Collection[str]",
-    homes: "Mapping[str, str]",
+    names: "Mapping[str, Collection[str]]",
     *,
     modules: "Collection[str]" = (),
     needs: "Mapping[str, str] | None" = None,
@@ -66,41 +66,39 @@ def attach(
     Args:
         module: Name of the module.
         exported: Its ``__all__``, with the names of extras.
-        homes: Name -> the module that defines it, below the package ``cp_thirdparty``.
+        names: Module below the package ``cp_thirdparty`` -> the names of it that the module here has.
         modules: Public submodules, which are attributes without an import of their own.
         needs: Name or submodule -> the package of an extra that it needs.
     """
     needed = needs or {}
+    defined_in = {name: source for source, defined in names.items() for name in defined}
 
     def visible(names: "Collection[str]") -> list[str]:
         missing = {package for package in set(needed.values()) if not is_installed(package)}
         return sorted(name for name in names if needed.get(name) not in missing)
 
     def get(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 - loaded when needed, like all else here
+        from importlib import import_module  # noqa: PLC0415 - only for a name that is not loaded yet
 
         if name == "__all__":
             return visible(exported)
-        if name not in homes and name not in modules:
+        if name not in defined_in and name not in modules:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         if name in needed and not is_installed(needed[name]):
             missing = missing_extra(needed[name])
             raise missing if _is_use() else AttributeError(f"{module}.{name}: {missing}")
         if name in modules:
             return import_module(f"{module}.{name}")
-        value = getattr(import_module(f"cp_thirdparty.{homes[name]}"), name)
+        value = getattr(import_module(f"cp_thirdparty.{defined_in[name]}"), name)
         setattr(sys.modules[module], name, value)
         return value
 
-    def names() -> list[str]:
-        return visible({*exported, *modules})
-
-    return get, names
+    return get, lambda: visible({*exported, *modules})
 
 
 def _is_use() -> bool:
-    """Return whether the code that asked for an attribute names it, and does not only try it."""
+    """Return whether the code that reads the attribute names it, and does not only test for it."""
     from opcode import opname  # noqa: PLC0415 - only for a name whose extra is missing
 
-    frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the code that asked
+    frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the code that reads the attribute
     return opname[frame.f_code.co_code[frame.f_lasti]] in _USES

@@ -3,8 +3,8 @@ The service's limits on what we send.  Each check returns the broken rule, or ``
 
 Botocore checks none of the maxima, and a result that the service refuses leaves the job hanging until its timeout.
 Strings of results are therefore truncated when they are sent, see `_core.truncation`.
-The numbers are those of botocore's ``codepipeline/2015-07-09/service-2.json``; a test holds them against it.
-Limits on what we *receive* are not enforced: the service has outgrown its own model before.
+The numbers are those of botocore's ``codepipeline/2015-07-09/service-2.json``; a test compares them.
+Limits on what we *receive* are not enforced, because the service has exceeded its documented limits before.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def string(value: object) -> str | None:
 
 def name(value: object, maximum: int) -> str | None:
     """Check a provider or version: a string of letters, digits, ``_`` and ``-``."""
-    return _in_letters(value, maximum, _NAME)
+    return _check_letters(value, maximum, _NAME)
 
 
-def _in_letters(value: object, maximum: int, letters: re.Pattern[str]) -> str | None:
+def _check_letters(value: object, maximum: int, letters: re.Pattern[str]) -> str | None:
     broken = text(value, maximum)
     if broken is None and isinstance(value, str) and not letters.fullmatch(value):
         return "must have only letters, digits, '_' and '-'"
@@ -98,7 +98,7 @@ def aware_datetime(value: object) -> str | None:
 
 
 def query_param(value: object) -> str | None:
-    """Check what a poll asks for: at most one queryable configuration value by its key."""
+    """Check the query of a poll: at most one queryable configuration value by its key."""
     pairs = _pairs(value)
     if pairs is None:
         return "must be a mapping"
@@ -108,7 +108,7 @@ def query_param(value: object) -> str | None:
         broken = text(key, CONFIGURATION_KEY)
         if broken is not None:
             return f"its key {broken}"
-        broken = _in_letters(item, QUERYABLE_VALUE, _QUERYABLE)
+        broken = _check_letters(item, QUERYABLE_VALUE, _QUERYABLE)
         if broken is not None:
             return f"its value {broken}"
     return None
@@ -137,7 +137,7 @@ def _pairs(value: object) -> list[tuple[Any, Any]] | None:
 
 
 def is_unicode(value: str) -> bool:
-    """Whether a string can be encoded: JSON lets lone surrogates through, and nothing after it takes them."""
+    """Return whether a string can be encoded: JSON accepts lone surrogates, and no encoder does."""
     if value.isascii():
         return True
     try:

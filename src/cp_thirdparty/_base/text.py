@@ -1,4 +1,4 @@
-"""Show strings that come from outside, so that no log, terminal or notebook obeys them, and none is too long."""
+"""Show untrusted strings: escape what a log, terminal or notebook would interpret, and truncate long strings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _ELLIPSIS: Final = "…"
 # Ten problems of 1,000 characters each, with our own words.
 _LONGEST_MESSAGE: Final = 20_000
 
-# Most strings have only these; `str.isprintable` is exact, and is asked for the others.
+# Most strings have only these characters; `str.isprintable` is exact, and is called for the others.
 _HARMLESS: Final = re.compile(r"[ -\[\]-~]*")
 
 
 def escape(text: str) -> str:
     r"""
-    Return a string whose control, C1, bidirectional and other characters that nobody sees are escaped: ``\x1b``.
+    Return a string whose control, C1, bidirectional and other invisible characters are escaped: ``\x1b``.
 
-    A line break is such a character, so what is returned is one line.
+    A line break is such a character, so the result is one line.
     """
     plain = str.__str__(text)  # a subclass may have methods of its own
     if _HARMLESS.fullmatch(plain) or plain.isprintable():
@@ -35,14 +35,14 @@ def show(text: str, maximum: int = MAXIMUM) -> str:
 
     Args:
         text: The string.
-        maximum: The most characters before they are escaped; one more shows that some are missing.
+        maximum: The most characters, counted before they are escaped; ``…`` is added to a truncated string.
     """
     plain = str.__str__(text)
     return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
 
 
 def show_all(text: str) -> str:
-    """Escape a string that this library has put together of limited parts, such as the message of an error."""
+    """Escape a string that this library has composed of limited parts, such as the message of an error."""
     return show(text, _LONGEST_MESSAGE)
 
 
@@ -52,7 +52,7 @@ def show_optional(text: str | None) -> str | None:
 
 
 def show_value(value: object) -> object:
-    """Create an argument of a log record safe to show; an exception becomes its message, so that its frames can go."""
+    """Return an argument of a log record as a safe string; of an exception only the message, without its frames."""
     if isinstance(value, str):
         return show(value)
     if isinstance(value, (list, tuple)):
@@ -67,7 +67,7 @@ def show_repr(text: str) -> str:
 
 
 def escape_json(document: str) -> str:
-    r"""Escape in a JSON text what a terminal may obey: it is the same document, with ``\u009b`` for one character."""
+    r"""Escape the characters of a JSON document that a terminal may interpret, such as ``\u009b``."""
     return "".join(each if each == "\n" or each.isprintable() else escape_for_json(each) for each in document)
 
 
@@ -76,6 +76,6 @@ def _escape_one(character: str) -> str:
 
 
 def escape_for_json(character: str) -> str:
-    r"""Return a character as a JSON string may have it: ``\u2713``."""
+    r"""Return the escape of a character in a JSON string, such as ``\u2713``."""
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -1,3 +1,3 @@
-"""The command line: the operations as ``aws codepipeline`` has them, with secrets masked unless they are asked for."""
+"""The command line: the operations as ``aws codepipeline`` has them, with masked secrets by default."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The command that prints what registers an action type."""
+"""The command that prints the input to register an action type."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def action_type(
     polling_account: tuple[str, ...],
 ) -> None:
     """
-    Print what registers an action type.
+    Print an action type to register.
 
     Its configuration is the class MODULE:CLASS.  With the owner ThirdParty it is the input of `aws codepipeline
     update-action-type`, and with the owner Custom that of `aws codepipeline create-custom-action-type`.  The module

@@ -32,7 +32,7 @@ class AwsSettings:
         return option or self._choose("AWS_DEFAULT_OUTPUT", "output", FORMATS) or default
 
     def prompts(self, *, option: bool | None) -> bool | None:
-        """Return whether missing parameters are asked for; ``None`` if nothing is set."""
+        """Return whether the user is prompted for missing parameters; ``None`` if nothing is set."""
         if option is not None:
             return option
         chosen = self._choose("AWS_CLI_AUTO_PROMPT", "cli_auto_prompt", tuple(_PROMPTS))
@@ -53,7 +53,7 @@ class AwsSettings:
 
     @cached_property
     def _keys(self) -> dict[str, Any]:
-        import botocore.session  # noqa: PLC0415 - a variable may make it needless
+        import botocore.session  # noqa: PLC0415 - not needed if a variable is set
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - few calls use it
 
         try:

@@ -1,4 +1,4 @@
-"""Runs one operation: parameters in, call, output out."""
+"""Run one operation: read its parameters, call it, and write its output."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import click
 from cp_thirdparty._cli.aws_settings import AwsSettings, choose_region
 from cp_thirdparty._cli.documents import parse_document
 from cp_thirdparty._cli.errors import CommandError, code_of, describe_errors_at
-from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.operations import Operation
 from cp_thirdparty._cli.options import Settings, options_of
-from cp_thirdparty._cli.output import is_colored, terminal_width, warn, write
+from cp_thirdparty._cli.output import warn, write
 from cp_thirdparty._cli.parameters import UserInput, find_token, read_parameters
+from cp_thirdparty._cli.printer import Printer
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._structuring.converter import member_name
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["command_of", "create_client", "quiet"]
+__all__ = ["command_of", "create_client", "protect_logs"]
 
 _ClientT = TypeVar("_ClientT", bound=ThirdPartyJobClient | CustomJobClient)
 
@@ -38,12 +38,12 @@ _OPTIONS = {
     "read_timeout": "cli_read_timeout",
 }
 
-# How often botocore's standard mode sends a request: with it the timeouts bound a complete call.
+# How often botocore's standard mode sends a request.  The timeouts times this number bound a complete call.
 _ATTEMPTS = 3
 
 
 def command_of(operation: Operation) -> click.Command:
-    """Make the command of an operation."""
+    """Create the command of an operation."""
     return click.Command(
         operation.command,
         callback=_runner(operation),
@@ -55,7 +55,7 @@ def command_of(operation: Operation) -> click.Command:
 
 def _runner(operation: Operation) -> Callable[..., None]:
     members = {parameter.member for parameter in operation.parameters}
-    # click makes identifiers of what an option is called in lower case.
+    # click converts the names of options to lower case.
     names = {member.lower(): member for member in members}
 
     def run(**options: Any) -> None:
@@ -71,37 +71,34 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
 
         write(input_skeleton(operation.name, as_yaml=settings.generate_cli_skeleton == "yaml-input"))
         return
-    aws = AwsSettings(settings.profile)
-    output = aws.output(settings.output)
-    query = compile_query(settings.query)
+    printer = Printer(settings)
     document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
     token = find_token(settings.client_tokens, settings.client_id, is_given=given.get("clientToken") is not None)
     given = given if token is None else {**given, "clientToken": token}
-    inputs = read_parameters(operation, given, document=document, prompt=aws.prompts(option=settings.cli_auto_prompt))
+    prompt = AwsSettings(settings.profile).prompts(option=settings.cli_auto_prompt)
+    inputs = read_parameters(operation, given, document=document, prompt=prompt)
     if settings.generate_cli_skeleton == "output":
         from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls use it
 
         response, accepted = output_skeleton(operation.name), ""
     else:
         response, accepted = _call(operation, settings, inputs), "; CodePipeline has accepted the call"
-    text = format_document(
-        query(response), output, title=operation.name, color=is_colored(settings.color), width=terminal_width()
-    )
+    text = printer.format(response, operation.name)
     try:
-        write(text, pager="" if settings.no_cli_pager else aws.pager())
+        printer.write(text)
     except CommandError as error:
         raise CommandError(f"{error}{accepted}", error.code) from None
 
 
 @contextmanager
-def quiet(*, debug: bool) -> Generator[None, None, None]:
-    """Withhold secrets of the log from the first step to the last."""
+def protect_logs(*, debug: bool) -> Generator[None, None, None]:
+    """Keep secrets out of the log, from creating the client to its last call."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     level = root.level
     redaction.install()
-    # So that what is fetched to make the client is withheld as well.
+    # A call scope: secrets that are loaded to create the client are withheld too.
     token = CURRENT.set(Call())
     if debug:
         root.addHandler(handler)
@@ -117,7 +114,7 @@ def quiet(*, debug: bool) -> Generator[None, None, None]:
 def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
-    with quiet(debug=settings.debug), create_client(settings, operation.client_class) as client:
+    with protect_logs(debug=settings.debug), create_client(settings, operation.client_class) as client:
         try:
             with describe_errors_at(client.endpoint_url):
                 return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")

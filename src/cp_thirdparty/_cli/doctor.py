@@ -1,4 +1,4 @@
-"""The command that checks what a worker needs, one line each with the remedy."""
+"""The command `doctor`: check what a worker needs, and print a line with the remedy for each check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import click
 
 from cp_thirdparty._cli.click_parts import single
-from cp_thirdparty._cli.commands import create_client, quiet
+from cp_thirdparty._cli.commands import create_client, protect_logs
 from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_call, describe_error
 from cp_thirdparty._cli.journal_sources import open_journal
@@ -32,7 +32,7 @@ from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, kind_of_type
 __all__ = ["doctor"]
 
 _TYPE = "--action-type-id"
-# What a call proves, in the order in which the service checks it.
+# Checks that a call includes, in the order of the service.
 _CALL = ("endpoint", "clock", "credentials", "iam", "action type")
 _REMEDIES = {
     "region": "give --region, or set AWS_DEFAULT_REGION or region of the profile to the name of a region",
@@ -67,7 +67,7 @@ def _attempt(name: str, check: Callable[[], str]) -> _Check:
 
 
 def _check_service(settings: Settings, kind: JobKind, action_type_id: ActionTypeId | None) -> Iterator[_Check]:
-    """Yield what is found out by a client: one poll proves most of it."""
+    """Yield the checks that need a client.  One poll includes most of them."""
     try:
         client = create_client(settings, kind.client_class)
     except (InvalidRequestError, CommandError) as error:
@@ -92,7 +92,7 @@ def _check_service(settings: Settings, kind: JobKind, action_type_id: ActionType
 def _find_failure(client: AnyClient, kind: JobKind, action_type_id: ActionTypeId | None) -> _Check | None:
     try:
         if action_type_id is None:
-            # No such job, which CodePipeline finds out after all that is checked here.
+            # There is no such job.  CodePipeline reports that only if all checks here pass.
             kind.read(client, "cp-thirdparty-doctor", SecretStr("none") if kind.has_client_token else None)
         else:
             kind.poll(client, action_type_id, 1)
@@ -105,7 +105,7 @@ def _find_failure(client: AnyClient, kind: JobKind, action_type_id: ActionTypeId
 
 
 def _find_check(error: CodePipelineJobError) -> str | None:
-    """Return the check that an error of a call belongs to; ``None`` if the call came as far as the job."""
+    """Return the check that an error of a call belongs to; ``None`` if the error is about the job."""
     for kind, name in (
         (ClockSkewError, "clock"),
         (CredentialsError, "credentials"),
@@ -146,7 +146,7 @@ def _run(action_type_id: str | None, journal: str | None, kind: str | None, **op
     needed = settings.client_tokens or settings.client_id
     if needed and not found.has_client_token:
         raise CommandError("--client-tokens, --client-id: custom jobs have no client token")
-    with quiet(debug=settings.debug):
+    with protect_logs(debug=settings.debug):
         checks = [*_check_service(settings, found, model)]
     reason = "needs: --client-tokens and --client-id" if found.has_client_token else "custom jobs have no client token"
     skipped = _Check("token store", "skip", reason)

@@ -1,4 +1,4 @@
-"""Parse what the user wrote, JSON, YAML, shorthand or a file that has them, into plain values."""
+"""Parse the input of the user: JSON, YAML or shorthand, on the command line or in a file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["parse_document", "parse_structure", "read_text"]
 
 _FILE = "file://"
-_MARK = "\ufeff"  # the byte order mark of a string that is not read from a file
+_BYTE_ORDER_MARK = "\ufeff"  # the byte order mark of a string that is not read from a file
 _FILE_HINT = "; to read a file, write file://PATH"
-# What people write for it: the binary form of the AWS CLI, one slash, and the form of curl.
+# What people write instead: the binary form of the AWS CLI, one slash, and the form of curl.
 _NEARLY_A_FILE = re.compile("fileb://|file:/?(?!/)|@")
 
 _FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { } may need quotes"
@@ -44,7 +44,7 @@ class _YamlError(ValueError):
 
 
 def read_text(value: str, name: str) -> str:
-    """Return a string, or what is in the file that it names by ``file://``."""
+    """Return a string, or the content of the file that it names by ``file://``."""
     if not value.startswith(_FILE):
         if nearly := re.match("fileb://|file:/", value):
             raise CommandError(f"{name}: must not start with {nearly[0]}{_FILE_HINT}")
@@ -75,15 +75,15 @@ def parse_document(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] 
         option, given, parse = "--cli-input-yaml", as_yaml, _parse_yaml
     else:
         return None
-    document, problem = parse(read_text(given, option).removeprefix(_MARK))
-    if problem is not None or isinstance(document, str):  # YAML takes a path for a string
+    document, problem = parse(read_text(given, option).removeprefix(_BYTE_ORDER_MARK))
+    if problem is not None or isinstance(document, str):  # YAML reads a path as a string
         raise CommandError(f"{option}: {problem or 'must be an object'}{_hint_at_file(given)}")
     return option, document
 
 
 def parse_structure(text: str, kind: Any, name: str) -> Any:
     """Parse JSON or ``NAME=VALUE,NAME=VALUE``."""
-    text = text.removeprefix(_MARK)
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     document, problem = parse_json(text) if text.lstrip().startswith("{") else _parse_shorthand(text, kind, name)
     if problem is not None:
         raise CommandError(f"{name}: {problem}{_hint_at_file(text)}")
@@ -103,7 +103,7 @@ def _parse_shorthand(text: str, kind: Any, name: str) -> tuple[Any, str | None]:
 
 
 def _hint_at_file(text: str) -> str:
-    """Return a hint if the text that was not a document is the path of a file."""
+    """Return a hint if the string that is not a document is the path of a file."""
     try:
         is_file = bool(_NEARLY_A_FILE.match(text)) or Path(text).expanduser().is_file()
     except (OSError, ValueError, RuntimeError):  # too long for a path, or not one
@@ -119,7 +119,7 @@ def _parse_yaml(text: str | bytes) -> tuple[Any, str | None]:
     import yaml  # noqa: PLC0415 - few calls need it
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, without what gives another value than the one that is written."""
+        """The safe loader, without the features that read another value than the one that is written."""
 
         def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
             node = super().compose_mapping_node(anchor)

@@ -27,12 +27,12 @@ ENVIRONMENT = 253
 SERVICE = 254
 OTHER = 255
 
-# What the user sets in the AWS configuration as often as on the command line.
+# Settings that are as often in the AWS configuration as on the command line.
 _OF_ENVIRONMENT = ("region_name", "profile_name")
 
 
 class CommandError(Exception):
-    """The command cannot go on.  The message is one line without a value of the user's."""
+    """The command cannot continue.  The message is one line without values of the user."""
 
     def __init__(self, message: str, code: int = USAGE) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class CommandError(Exception):
 def describe_error(error: BaseException) -> tuple[int, str]:
     """Return the exit code and the line for an error."""
     code, text = _describe(error)
-    # A service's text may hold anything; a terminal gets one line.
+    # The message of a service may have any characters; a terminal gets one line.
     return code, escape(" ".join(text.split()))
 
 
@@ -62,7 +62,7 @@ def _describe(error: BaseException) -> tuple[int, str]:
 
 @contextmanager
 def describe_errors_at(endpoint_url: str) -> Generator[None, None, None]:
-    """Let errors of calls name the endpoint."""
+    """Add the endpoint to errors of calls."""
     failure: CommandError | None = None
     try:
         yield
@@ -99,12 +99,12 @@ def code_of(error: ThirdPartyError) -> int:
 
 
 def _is_of_environment(parameter: str) -> bool:
-    """Whether an environment variable is named, or a key in a file."""
+    """Return whether an environment variable is named, or a key in a file."""
     return parameter in _OF_ENVIRONMENT or parameter in os.environ or os.sep in parameter
 
 
 def _usage(error: click.UsageError) -> str:
-    """Return the problem without what the user has typed, which may be a secret in the wrong place."""
+    """Return the problem without the words of the user, because one may be a secret in the wrong place."""
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
         return "there is no such option" + suggest(error.option_name, known, f"see {_help(error)}")
@@ -123,7 +123,7 @@ def _help(error: click.UsageError) -> str:
 
 def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
     """
-    Return what the user probably meant, to be put after the problem.
+    Return what the user probably meant, as the end of an error message.
 
     The word itself is not shown: it may be a secret in the wrong place.
     """

@@ -1,4 +1,4 @@
-"""Documents to text, in the output formats of the AWS CLI."""
+"""Format documents in the output formats of the AWS CLI."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Query = Callable[[Any], Any]
 
 
 def compile_query(expression: str | None) -> Query:
-    """Create a function that applies a JMESPath expression; without one it returns what it gets."""
+    """Create a function that applies a JMESPath expression; without one it returns its argument."""
     if expression is None:
         return lambda document: document
     import jmespath  # noqa: PLC0415 - few calls need it
 
     try:
         query = jmespath.compile(expression)
-    except (RecursionError, ValueError):  # nested too deeply, or no expression
+    except (RecursionError, ValueError):  # nested too deeply, or not an expression
         query = None
     if query is None:
         raise CommandError("--query: must be a JMESPath expression")
@@ -33,8 +33,8 @@ def compile_query(expression: str | None) -> Query:
     def search(document: Any) -> Any:
         try:
             return query.search(document), None
-        except Exception as error:  # noqa: BLE001 - jmespath also raises what its functions meet
-            return None, type(error).__name__  # its text holds values of the document
+        except Exception as error:  # noqa: BLE001 - jmespath does not wrap the errors of its functions
+            return None, type(error).__name__  # the message has values of the document
 
     def apply(document: Any) -> Any:
         found, failure = search(document)
@@ -50,14 +50,14 @@ def format_document(document: Any, output: str, *, title: str, color: bool = Fal
     Write a document.
 
     Returns:
-        The text with its last line break, or an empty text when there is nothing to show.
+        A string that ends with a line break, or an empty one if there is nothing to show.
     """
     if output == "json":
         return "" if document == {} else escape_json(json.dumps(document, indent=4, ensure_ascii=False)) + "\n"
     if output == "text":
         return "".join(f"{line}\n" for line in _lines(document, None, None))
     if output == "table":
-        from cp_thirdparty._cli.tables import table  # noqa: PLC0415 - rich takes its time
+        from cp_thirdparty._cli.tables import table  # noqa: PLC0415 - loading rich is slow
 
         return table(document, title=title, color=color, width=width)
     import yaml  # noqa: PLC0415 - few calls need it
@@ -67,7 +67,7 @@ def format_document(document: Any, output: str, *, title: str, color: bool = Fal
     # The AWS CLI streams one item for each page of a response; these operations have one page.
     shown = [document] if output == "yaml-stream" else document
     text = _dump_yaml(yaml, shown, allow_unicode=True)
-    # PyYAML escapes only a part of what a terminal obeys.
+    # PyYAML does not escape all characters that a terminal interprets.
     if not text.replace("\n", "").isprintable() or not can_encode(text):
         text = _dump_yaml(yaml, shown, allow_unicode=False)
     return text.removesuffix("...\n")  # what PyYAML ends a single value with

@@ -1,4 +1,4 @@
-"""The commands beside the operations: IAM policy, local service, leftovers, shell completion."""
+"""The commands `policy`, `local`, `sweep` and `completion`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def policy(action_type_id: str, region: str, account: str) -> None:
     """Print the IAM policy of a worker."""
     from cp_thirdparty._cli.documents import read_text  # noqa: PLC0415 - see below
     from cp_thirdparty._cli.parameters import read_model  # noqa: PLC0415 - see below
-    from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it brings the worker
+    from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it loads the worker
 
     option = "--action-type-id"
     model = read_model(ActionTypeId, read_text(action_type_id, option), option)
@@ -76,13 +76,13 @@ def local(port: int, scenario: str | None, output: str) -> None:
     """
     Serve a local CodePipeline.
 
-    It ends at Ctrl-C or SIGTERM.  It prints what a client needs, with made-up secrets, and on standard error what
-    becomes of each action.
+    It ends at Ctrl-C or SIGTERM.  It prints what a client needs, with made-up secrets, and on standard error
+    each change of an action.
     """
-    from cp_thirdparty.testing.__main__ import serve  # noqa: PLC0415 - it brings the local service
+    from cp_thirdparty.testing.__main__ import serve  # noqa: PLC0415 - it loads the local service
     from cp_thirdparty.testing._scenario import ScenarioError  # noqa: PLC0415 - few calls use it
 
-    gc.enable()  # which a program of one call does without
+    gc.enable()  # the console script has disabled it, because most commands end soon
     try:
         serve(port, None if scenario is None else Path(scenario), output)
     except ScenarioError as error:
@@ -100,7 +100,7 @@ def sweep(directory: str | None) -> None:
     """
     Remove files of killed processes.
 
-    These are temporary directories of yours in DIRECTORY.  The default is the directory for temporary files, where
+    These are your own temporary directories in DIRECTORY.  The default is the directory for temporary files, where
     workers have the workspaces of jobs.  Partial downloads, extractions and archives are beside the path that was
     written.
     """

@@ -1,4 +1,4 @@
-"""Objects of the user that an option names as ``MODULE:NAME``."""
+"""Load an object of the user that an option names as ``MODULE:NAME``."""
 
 from __future__ import annotations
 

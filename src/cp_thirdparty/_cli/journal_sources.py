@@ -26,10 +26,10 @@ _ARN: Final = re.compile(r"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d{12}
 
 
 class JournalSource(Protocol):
-    """A journal: what the commands need of it."""
+    """The methods of a journal that the commands need."""
 
     def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
-        """Yield the jobs without a change of the journal."""
+        """Yield the jobs without changing the journal."""
         ...
 
     def observe_owners(self) -> None:
@@ -70,7 +70,7 @@ class _FileSource:
         self._path = path
 
     def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
-        from cp_thirdparty.worker._sqlite_rows import read_journal  # noqa: PLC0415 - it brings the worker
+        from cp_thirdparty.worker._sqlite_rows import read_journal  # noqa: PLC0415 - it loads the worker
 
         yield from read_journal(self._path, unfinished_only=unfinished_only)
 
@@ -78,7 +78,7 @@ class _FileSource:
         """Do nothing: reading the file shows which processes are alive."""
 
     def end(self, job_id: str) -> None:
-        from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it brings the worker
+        from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it loads the worker
 
         with closing(SqliteJournal(self._path)) as opened:
             opened.end(job_id)
@@ -88,7 +88,7 @@ class _TableSource:
     """A journal in a DynamoDB table."""
 
     def __init__(self, table_name: str, region: str | None, profile: str | None) -> None:
-        from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal  # noqa: PLC0415 - it brings the worker
+        from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal  # noqa: PLC0415 - it loads the worker
 
         client = _create_client(choose_region(region), profile)
         # It writes only to end a job: a journal that claims nothing has no lease.
@@ -114,7 +114,7 @@ def _create_client(region: str | None, profile: str | None) -> Any:
     import botocore.session  # noqa: PLC0415 - only a table needs it
     from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound  # noqa: PLC0415 - the same reason
 
-    from cp_thirdparty.worker._dynamodb_table import create_client  # noqa: PLC0415 - it brings the worker
+    from cp_thirdparty.worker._dynamodb_table import create_client  # noqa: PLC0415 - it loads the worker
 
     try:
         return create_client(botocore.session.Session(profile=profile), region)
@@ -123,5 +123,5 @@ def _create_client(region: str | None, profile: str | None) -> Any:
     except ProfileNotFound:
         problem = "--profile: there is no such profile in the AWS configuration"
     except (BotoCoreError, ValueError) as error:
-        problem = f"the settings of AWS cannot be used ({type(error).__name__})"
+        problem = f"the AWS settings cannot be used ({type(error).__name__})"
     raise CommandError(problem, ENVIRONMENT)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cp_thirdparty._base.text import escape
-from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.click_parts import single
-from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.journal_sources import open_journal
 from cp_thirdparty._cli.options import Settings, pick_options, token_options
-from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
+from cp_thirdparty._cli.output import confirm, write
+from cp_thirdparty._cli.printer import Printer
 
 if TYPE_CHECKING:
     from cp_thirdparty.worker.journal import JournalEntry, SetAside
@@ -39,21 +38,19 @@ _OPTIONS = (
 
 def _show(file: str, *, unfinished: bool, pipelines: bool, **options: Any) -> None:
     settings = Settings(**options)
-    aws, select = AwsSettings(settings.profile), compile_query(settings.query)
+    printer = Printer(settings, "table")
     source = open_journal(file, region=settings.region, profile=settings.profile)
     source.observe_owners()
     found = [(each, _show_job(each)) for each in source.read(unfinished_only=unfinished)]
     if pipelines:
         _add_pipelines(found, settings)
-    document = {"jobs": sorted((job for _, job in found), key=lambda job: str(job.get("since", "")))}
-    form, width = aws.output(settings.output, "table"), terminal_width()
-    text = format_document(select(document), form, title="Jobs", color=is_colored(settings.color), width=width)
-    write(text, pager="" if settings.no_cli_pager else aws.pager())
+    shown = sorted((job for _, job in found), key=lambda job: str(job.get("since", "")))
+    printer.print({"jobs": shown}, "Jobs")
 
 
 def _add_pipelines(found: list[tuple[JournalEntry | SetAside, dict[str, Any]]], settings: Settings) -> None:
-    from cp_thirdparty._cli.pipelines import Pipelines  # noqa: PLC0415 - it brings the clients
-    from cp_thirdparty.worker.journal import JournalEntry, JournalState  # noqa: PLC0415 - it brings the worker
+    from cp_thirdparty._cli.pipelines import Pipelines  # noqa: PLC0415 - it loads the clients
+    from cp_thirdparty.worker.journal import JournalEntry, JournalState  # noqa: PLC0415 - it loads the worker
 
     with Pipelines.open(settings) as opened:
         for entry, job in found:
@@ -107,7 +104,7 @@ def resolve(file: str, job_id: str, *, yes: bool, region: str | None, profile: s
 def _show_job(found: JournalEntry | SetAside) -> dict[str, Any]:
     from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - few commands need it
     from cp_thirdparty.models import FailureDetails  # noqa: PLC0415 - few calls use it
-    from cp_thirdparty.worker.journal import JournalEntry  # noqa: PLC0415 - it brings the worker
+    from cp_thirdparty.worker.journal import JournalEntry  # noqa: PLC0415 - it loads the worker
 
     if not isinstance(found, JournalEntry):
         return {"jobId": found.job_id, "state": "SET_ASIDE", "problem": found.problem}

@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of an error."""
+"""The program: its commands, and how it reports errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _HELPERS = {
 
 
 class Program(Group):
-    """All commands.  One is loaded when it is used: ``--version`` should not wait for botocore."""
+    """All commands.  Each is loaded when it is used, so ``--version`` does not load botocore."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ class Program(Group):
             epilog=_EXAMPLE,
             params=[version_option()],
             context_settings={"help_option_names": ["-h", "--help"]},
-            no_args_is_help=False,  # else click 8.1 takes nothing for a call of the help
+            no_args_is_help=False,  # otherwise click 8.1 shows the help if there are no arguments
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -82,7 +82,7 @@ class Program(Group):
 
 
 def _move_options(arguments: Sequence[str]) -> list[str]:
-    """Move options before the command behind it, which knows them."""
+    """Move options from before the command to behind it, because only the command knows them."""
     if not arguments or not arguments[0].startswith("--") or arguments[0] in ("--version", "--help"):
         return list(arguments)
     options = import_module("cp_thirdparty._cli.options").common_options()

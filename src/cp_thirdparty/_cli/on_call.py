@@ -1,4 +1,4 @@
-"""Commands about one job by hand: report a result, check the configuration, and move artifacts."""
+"""Commands for one job by hand: report a result, check the configuration, and transfer artifacts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from botocore import xform_name
 from cp_thirdparty._base.text import escape, show
 from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.click_parts import Group, single
-from cp_thirdparty._cli.commands import create_client, quiet
+from cp_thirdparty._cli.commands import create_client, protect_logs
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
-from cp_thirdparty._cli.formats import compile_query, format_document
 from cp_thirdparty._cli.imports import load_object
 from cp_thirdparty._cli.operations import CLIENT_TOKEN, JOB_ID
-from cp_thirdparty._cli.options import Settings, kind_option, option_of, pick_options, token_options
-from cp_thirdparty._cli.output import confirm, is_colored, terminal_width, write
+from cp_thirdparty._cli.options import (
+    Settings,
+    flag_option,
+    kind_option,
+    option_of,
+    pick_options,
+    text_option,
+    token_options,
+)
+from cp_thirdparty._cli.output import confirm, write
 from cp_thirdparty._cli.parameters import find_token, read_one
+from cp_thirdparty._cli.printer import Printer
 from cp_thirdparty._structuring.strict_input import read_input
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.configuration import structure_configuration
@@ -66,33 +74,25 @@ class _Job:
         return ArtifactStore.for_job(client, self.details, client_token=token, endpoint_url=s3_endpoint_url)
 
     def acknowledge(self, nonce: str | None) -> JobStatus:
-        """Claim it, a custom job with the nonce that only a poll returns."""
+        """Claim it.  A custom job needs the nonce, because only a poll returns it."""
         offer = job_of(job_id=self.details.id, client_id="", nonce=nonce)
         return self.kind.acknowledge(self.client, offer, self.details, self.client_token)
 
     def report(self, result: Result) -> None:
-        """Put the result."""
+        """Report the result."""
         self.kind.report(self.client, self.details.id, result, self.client_token)
-
-    def print(self, document: dict[str, Any]) -> None:
-        """Write a document in the format that the user wants."""
-        settings, aws = self.settings, AwsSettings(self.settings.profile)
-        shown, title = compile_query(settings.query)(document), "Job"
-        color, width = is_colored(settings.color), terminal_width()
-        text = format_document(shown, aws.output(settings.output), title=title, color=color, width=width)
-        write(text, pager="" if settings.no_cli_pager else aws.pager())
 
 
 def _command(
     name: str, *own: click.Parameter, summary: str, example: str, shown: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Create the command of a function that takes a `_Job` and the options of its own."""
+    """Create the command of a function that takes a `_Job` and its own options."""
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
         def run(**options: Any) -> int | None:
             names = attrs.fields_dict(Settings).keys() & options.keys()
             settings = Settings(**{each: options.pop(each) for each in names})
-            # Some versions of click make lower case of a member's name.
+            # Some versions of click convert the name of a member to lower case.
             job_id, token = (options.pop(each, options.pop(each.lower(), None)) for each in ("jobId", "clientToken"))
             with _open_job(settings, KINDS[options.pop("kind")], job_id, token) as job:
                 return function(job, **options)
@@ -125,7 +125,7 @@ def _open_job(
     if has_token and token is None:
         token = read_one(CLIENT_TOKEN, client_token, prompt=prompt)
     with (
-        quiet(debug=settings.debug),
+        protect_logs(debug=settings.debug),
         create_client(settings, kind.client_class) as client,
         describe_errors_at(client.endpoint_url),
     ):
@@ -140,19 +140,11 @@ def _open_job(
         raise CommandError(problem)
 
 
-def _text(name: str, text: str, *, default: str | None = None, required: bool = False) -> click.Option:
-    return click.Option([name], metavar="TEXT", help=text, required=required, show_default=True, **single(default))
-
-
-def _flag(name: str, text: str) -> click.Option:
-    return click.Option([name], is_flag=True, help=text)
-
-
 _EXTERNAL = "--external-execution-id"
 _REPORT = (
-    _flag("--acknowledge", "Claim the job first, if no worker has claimed it."),
-    _text("--nonce", "Nonce of a custom job, for --acknowledge; `poll-for-jobs` shows it."),
-    _flag("--yes", "Do not ask for confirmation."),
+    flag_option("--acknowledge", "Claim the job first, if no worker has claimed it."),
+    text_option("--nonce", "Nonce of a custom job, for --acknowledge; `poll-for-jobs` shows it."),
+    flag_option("--yes", "Do not ask for confirmation."),
 )
 _EXAMPLE_JOB = "--job-id 11111111-2222-4333-8444-555555555555"
 
@@ -172,7 +164,7 @@ def _report(job: _Job, result: Result, status: str, *, acknowledge: bool, nonce:
 
 
 def _read(kind: type[Any], **members: str | None) -> Any:
-    """Create a model of options, each of which is named after its member."""
+    """Create a model from options, each of which is named after its member."""
     model, problems = read_input({name: text for name, text in members.items() if text is not None}, kind)
     if problems:
         name, _, problem = problems[0].partition(": ")
@@ -182,7 +174,7 @@ def _read(kind: type[Any], **members: str | None) -> Any:
 
 @_command(
     "fail",
-    _text("--message", "Why, in words for the customer.", required=True),
+    text_option("--message", "Why, in words for the customer.", required=True),
     click.Option(
         ["--type"],
         type=click.Choice([str(each.value) for each in FailureType]),
@@ -190,7 +182,7 @@ def _read(kind: type[Any], **members: str | None) -> Any:
         help="What kind of failure it is.",
         **single("JobFailed"),
     ),
-    _text(_EXTERNAL, "Id of the run in your system."),
+    text_option(_EXTERNAL, "Id of the run in your system."),
     *_REPORT,
     summary="Report a job as failed, by hand.  A confirmation shows the pipeline before.",
     example=f"fail {_EXAMPLE_JOB} --message 'The scanner was down; run the pipeline again.'",
@@ -202,21 +194,22 @@ def fail(job: _Job, *, message: str, type: str, external_execution_id: str | Non
 
 @_command(
     "succeed",
-    _text("--summary", "What the customer's console shows."),
-    _text(_EXTERNAL, "Id of the run in your system."),
+    text_option("--summary", "What the customer's console shows."),
+    text_option(_EXTERNAL, "Id of the run in your system."),
     *_REPORT,
     summary="Report a job as succeeded, by hand.  A confirmation shows the pipeline before.",
     example=f"succeed {_EXAMPLE_JOB} --summary 'Checked by hand.'",
 )
 def succeed(job: _Job, *, summary: str | None, external_execution_id: str | None, **report: Any) -> None:
-    is_empty = summary is external_execution_id is None
-    shown = None if is_empty else _read(ExecutionDetails, summary=summary, externalExecutionId=external_execution_id)
-    _report(job, Succeeded(execution_details=shown), "succeeded", **report)
+    details = None
+    if summary is not None or external_execution_id is not None:
+        details = _read(ExecutionDetails, summary=summary, externalExecutionId=external_execution_id)
+    _report(job, Succeeded(execution_details=details), "succeeded", **report)
 
 
 @_command(
     "explain",
-    _text("--configuration", "Your class, as MODULE:CLASS.", required=True),
+    text_option("--configuration", "Your class, as MODULE:CLASS.", required=True),
     shown=_SHOWN,
     summary="Apply your class to a job.  The keys of the configuration and every problem are shown; values are masked.",
     example=f"explain {_EXAMPLE_JOB} --configuration examplescan.worker:ScanConfiguration",
@@ -228,7 +221,7 @@ def explain(job: _Job, *, configuration: str) -> int:
     problems = _find_problems(data.action_configuration, model, option)
     given = data.action_configuration
     keys = {} if given is None else unstructure(given, secrets="mask")["configuration"]
-    job.print({"job": job.name, "configuration": keys, "problems": problems})
+    Printer(job.settings).print({"job": job.name, "configuration": keys, "problems": problems}, "Job")
     return OTHER if problems else 0
 
 
@@ -248,25 +241,25 @@ def _find_problems(given: Any, model: Any, option: str) -> list[str]:
 
 # --- artifacts -------------------------------------------------------------------------------------------------------
 
-_S3 = _text("--s3-endpoint-url", "URL of another S3, such as a VPC endpoint. Default: that of the region.")
+_S3 = text_option("--s3-endpoint-url", "URL of another S3, such as a VPC endpoint. Default: that of the region.")
 _NAME = click.Argument(["name"], metavar="NAME")
 
 
 @contextmanager
 def _progress() -> Generator[Callable[[int], None], None, None]:
-    """Show on a terminal how many bytes were moved."""
-    moved = 0
+    """Show on a terminal how many bytes were transferred."""
+    total = 0
 
     def count(more: int) -> None:
-        nonlocal moved
-        moved += more
+        nonlocal total
+        total += more
         if sys.stderr.isatty():
-            click.echo(f"\r{moved / 1e6:,.1f} MB", nl=False, err=True)
+            click.echo(f"\r{total / 1e6:,.1f} MB", nl=False, err=True)
 
     try:
         yield count
     finally:
-        if moved and sys.stderr.isatty():
+        if total and sys.stderr.isatty():
             click.echo(err=True)
 
 
@@ -279,14 +272,14 @@ def _progress() -> Generator[Callable[[int], None], None, None]:
 def _list_artifacts(job: _Job) -> None:
     document = unstructure(job.details, secrets="mask")["data"]
     names = ("inputArtifacts", "outputArtifacts", "artifactCredentials", "encryptionKey")
-    job.print({name: document[name] for name in names if name in document})
+    Printer(job.settings).print({name: document[name] for name in names if name in document}, "Job")
 
 
 @_command(
     "get",
     _NAME,
-    _text("--to", "File to write, or with --extract the directory to create.", required=True),
-    _flag("--extract", "Extract the zip archive."),
+    text_option("--to", "File to write, or with --extract the directory to create.", required=True),
+    flag_option("--extract", "Extract the zip archive."),
     _S3,
     summary="Download an input artifact, by its NAME.  The job's own credentials are used.",
     example=f"artifact get MyApp {_EXAMPLE_JOB} --to app.zip",
@@ -301,7 +294,7 @@ def _get_artifact(job: _Job, *, name: str, to: str, extract: bool, s3_endpoint_u
     "put",
     _NAME,
     click.Argument(["path"], metavar="PATH"),
-    _flag("--yes", "Do not ask for confirmation."),
+    flag_option("--yes", "Do not ask for confirmation."),
     _S3,
     summary="Upload PATH as the output artifact NAME.  PATH is a file, or a directory to archive.",
     example=f"artifact put Report report.zip {_EXAMPLE_JOB}",

@@ -24,10 +24,10 @@ class Parameter:
     Attributes:
         member: The service's name.
         option: The option of the command line.
-        kind: ``str``, ``int``, ``dict`` for strings by name, or the model that is made of it.
-        is_required: Whether there must be one.
-        is_secret: Whether it is never shown.
-        help: What it is.
+        kind: ``str``, ``int``, ``dict`` for strings by name, or a model.
+        is_required: Whether it must be given.
+        is_secret: Whether it is hidden.
+        help: The help of the option.
     """
 
     member: str
@@ -45,9 +45,9 @@ class Operation:
 
     Attributes:
         name: As the service spells it.
-        help: What it does.
-        example: The options of a call of it.
-        parameters: What it takes.
+        help: The help of the command.
+        example: The options of an example.
+        parameters: Its parameters.
         client_class: The class of the client that calls it.
     """
 
@@ -64,7 +64,7 @@ class Operation:
 
     def call(self, client: Any, values: Mapping[str, Any], secrets: Literal["mask", "reveal"]) -> dict[str, Any]:
         """Call it with values by the service's names, and return the response as a document."""
-        # What only some operations need is loaded by them.
+        # Some modules are loaded only by the operations that need them.
         if self.name in (THIRD_PARTY.details, CUSTOM.details):
             from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - see above
 
@@ -141,8 +141,8 @@ OPERATIONS: tuple[Operation, ...] = (
                 option="--current-revision",
                 kind=CurrentRevision,
                 is_required=False,
-                help="The revision that the job has made: revision, changeIdentifier, created (ISO 8601 with a time "
-                f"zone), revisionSummary. {_SHORT} Default: none.",
+                help="The revision that the job has produced: revision, changeIdentifier, created (ISO 8601 with a "
+                f"time zone), revisionSummary. {_SHORT} Default: none.",
             ),
             Parameter(
                 member="continuationToken",
@@ -179,7 +179,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def _custom(third_party: Operation, name: str, more: tuple[Parameter, ...] = (), **texts: str) -> Operation:
-    """Create an operation of custom jobs from that of third-party jobs: without the client token, perhaps with more."""
+    """Create an operation of custom jobs from that of third-party jobs, without the client token."""
     return attrs.evolve(
         third_party,
         name=name,

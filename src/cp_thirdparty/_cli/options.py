@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -12,7 +11,17 @@ from cp_thirdparty._cli.click_parts import single, version_option
 from cp_thirdparty._cli.formats import FORMATS
 from cp_thirdparty._cli.operations import Operation, Parameter
 
-__all__ = ["Settings", "common_options", "kind_option", "option_of", "options_of", "pick_options", "token_options"]
+__all__ = [
+    "Settings",
+    "common_options",
+    "flag_option",
+    "kind_option",
+    "option_of",
+    "options_of",
+    "pick_options",
+    "text_option",
+    "token_options",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +54,7 @@ class Settings:
 
 
 def options_of(operation: Operation) -> list[click.Parameter]:
-    """Make the options of an operation."""
+    """Create the options of an operation."""
     has_token = any(parameter.is_secret for parameter in operation.parameters)
     return [
         *(option_of(parameter) for parameter in operation.parameters),
@@ -69,19 +78,19 @@ def option_of(parameter: Parameter) -> click.Option:
 def token_options() -> list[click.Option]:
     """Create the options that find a client token in a store."""
     return [
-        _text(
+        text_option(
             "--client-tokens",
             "Where your worker finds client tokens, in place of --client-token: a callable or a mapping, such as "
             "examplescan.worker:tokens. A class is called without arguments.",
             "MODULE:NAME",
-        )(),
-        _text("--client-id", "Client of the job, for --client-tokens; a poll and the journal show it.")(),
+        ),
+        text_option("--client-id", "Client of the job, for --client-tokens; a poll and the journal show it."),
     ]
 
 
 def kind_option(default: str | None = "third-party", text: str = "What kind of job it is.") -> click.Option:
     """Create the option that selects third-party or custom jobs."""
-    return _choice("--kind", ("third-party", "custom"), default, text)()
+    return _choice("--kind", ("third-party", "custom"), default, text)
 
 
 def pick_options(*names: str) -> list[click.Option]:
@@ -89,25 +98,22 @@ def pick_options(*names: str) -> list[click.Option]:
     return [*(option for option in common_options() if option.opts[0] in names), version_option()]
 
 
-def common_options() -> list[click.Option]:
-    """Create the options that all operations have."""
-    return [make() for make in _COMMON]
+def text_option(name: str, text: str, metavar: str = "TEXT", *, required: bool = False) -> click.Option:
+    """Create an option whose value is a string."""
+    return click.Option([name], metavar=metavar, help=text, required=required, **single())
 
 
-def _text(name: str, text: str, metavar: str = "TEXT") -> Callable[[], click.Option]:
-    return lambda: click.Option([name], metavar=metavar, help=text, **single())
+def flag_option(name: str, text: str) -> click.Option:
+    """Create an option without a value."""
+    return click.Option([name], is_flag=True, help=text)
 
 
-def _flag(name: str, text: str) -> Callable[[], click.Option]:
-    return lambda: click.Option([name], is_flag=True, help=text)
+def _choice(name: str, choices: tuple[str, ...], default: str | None, text: str) -> click.Option:
+    return click.Option([name], type=click.Choice(choices), show_default=True, help=text, **single(default))
 
 
-def _choice(name: str, choices: tuple[str, ...], default: str | None, text: str) -> Callable[[], click.Option]:
-    return lambda: click.Option([name], type=click.Choice(choices), show_default=True, help=text, **single(default))
-
-
-def _seconds(name: str, text: str) -> Callable[[], click.Option]:
-    return lambda: click.Option(
+def _seconds(name: str, text: str) -> click.Option:
+    return click.Option(
         [name], type=click.IntRange(min=0), show_default=True, metavar="SECONDS", help=text, **single(60)
     )
 
@@ -127,41 +133,52 @@ def _auto_prompt() -> click.Option:
     return click.Option(["--cli-auto-prompt/--no-cli-auto-prompt"], default=None, help=text)
 
 
-_COMMON: tuple[Callable[[], click.Option], ...] = (
-    _text("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
-    _text("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
-    _skeleton,
-    _flag("--debug", "Write botocore's log, with secrets withheld, to standard error."),
-    _text("--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"),
-    _flag("--no-verify-ssl", "Trust any TLS certificate."),
-    _flag("--no-paginate", "Accepted, without effect: these operations have one page."),
-    _choice(
-        "--output",
-        FORMATS,
-        None,
-        "Format of the output. Default: AWS_DEFAULT_OUTPUT, output of the profile, or json; for jobs: table.",
-    ),
-    _text("--query", "JMESPath expression that picks from the output, such as jobDetails.nonce."),
-    _text("--profile", "Profile of the AWS configuration. Default: AWS_PROFILE, or the default profile.", "NAME"),
-    _text(
-        "--region",
-        "AWS region, such as us-east-1. Default: AWS_REGION, AWS_DEFAULT_REGION, or region of the profile.",
-        "NAME",
-    ),
-    _choice("--color", ("on", "off", "auto"), "auto", "Whether tables have colours; auto: on a terminal."),
-    _flag("--no-sign-request", "Send the request unsigned, without loading credentials."),
-    _text("--ca-bundle", "File of the CA certificates to trust. Default: botocore's own.", "PATH"),
-    _seconds("--cli-read-timeout", "Longest wait between two pieces of a response; 0 for no limit."),
-    _seconds("--cli-connect-timeout", "Longest wait for a connection; 0 for no limit."),
-    _choice(
-        "--cli-binary-format",
-        ("base64", "raw-in-base64-out"),
-        "base64",
-        "Accepted, without effect: these operations have no binary values.",
-    ),
-    _flag(
-        "--no-cli-pager", "Write to the terminal without a pager. Default pager: AWS_PAGER, cli_pager, PAGER, or less."
-    ),
-    _auto_prompt,
-    _flag("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
-)
+def common_options() -> list[click.Option]:
+    """Create the options that all operations have."""
+    return [
+        text_option(
+            "--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."
+        ),
+        text_option(
+            "--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."
+        ),
+        _skeleton(),
+        flag_option("--debug", "Write botocore's log, with secrets withheld, to standard error."),
+        text_option(
+            "--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"
+        ),
+        flag_option("--no-verify-ssl", "Trust any TLS certificate."),
+        flag_option("--no-paginate", "Accepted, without effect: these operations have one page."),
+        _choice(
+            "--output",
+            FORMATS,
+            None,
+            "Format of the output. Default: AWS_DEFAULT_OUTPUT, output of the profile, or json; for jobs: table.",
+        ),
+        text_option("--query", "JMESPath expression that picks from the output, such as jobDetails.nonce."),
+        text_option(
+            "--profile", "Profile of the AWS configuration. Default: AWS_PROFILE, or the default profile.", "NAME"
+        ),
+        text_option(
+            "--region",
+            "AWS region, such as us-east-1. Default: AWS_REGION, AWS_DEFAULT_REGION, or region of the profile.",
+            "NAME",
+        ),
+        _choice("--color", ("on", "off", "auto"), "auto", "Whether tables have colours; auto: on a terminal."),
+        flag_option("--no-sign-request", "Send the request unsigned, without loading credentials."),
+        text_option("--ca-bundle", "File of the CA certificates to trust. Default: botocore's own.", "PATH"),
+        _seconds("--cli-read-timeout", "Longest wait between two pieces of a response; 0 for no limit."),
+        _seconds("--cli-connect-timeout", "Longest wait for a connection; 0 for no limit."),
+        _choice(
+            "--cli-binary-format",
+            ("base64", "raw-in-base64-out"),
+            "base64",
+            "Accepted, without effect: these operations have no binary values.",
+        ),
+        flag_option(
+            "--no-cli-pager",
+            "Write to the terminal without a pager. Default pager: AWS_PAGER, cli_pager, PAGER, or less.",
+        ),
+        _auto_prompt(),
+        flag_option("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
+    ]

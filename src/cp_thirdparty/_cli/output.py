@@ -1,4 +1,4 @@
-"""Text to the terminal, to its pager, or to a pipe."""
+"""Write to the terminal, to its pager, or to a pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_colored(color: str) -> bool:
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal, or 80 when standard output is none, as the AWS CLI has it."""
+    """Return the columns of the terminal; 80 if standard output is not a terminal, as in the AWS CLI."""
     return shutil.get_terminal_size().columns if _is_terminal() else 80
 
 
@@ -45,7 +45,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def write(text: str, *, pager: str = "") -> None:
-    """Write to standard output.  A reader that has gone away is not an error."""
+    """Write to standard output.  A reader that has closed the pipe is not an error."""
     if not text:
         return
     if sys.stdout is None:
@@ -55,10 +55,10 @@ def write(text: str, *, pager: str = "") -> None:
         if pager and _is_terminal():
             _page(text, {"PAGER": pager, "LESS": os.environ.get("LESS", "FRX")})
         else:
-            sys.stdout.write(text if can_encode(text) else _escape_unknown(text))
+            sys.stdout.write(text if can_encode(text) else _escape_characters(text))
             sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered must not be tried again when Python ends.
+        # At its end, Python would write the rest of the buffer again, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         problem = error.strerror or type(error).__name__
@@ -69,13 +69,13 @@ def write(text: str, *, pager: str = "") -> None:
 def _page(text: str, environment: Mapping[str, str]) -> None:
     from cp_thirdparty._cli.parameters import TOKEN_VARIABLE  # noqa: PLC0415 - only a terminal has a pager
 
-    os.environ.update(environment)  # what click goes by; the process ends after this
-    os.environ.pop(TOKEN_VARIABLE, None)  # the pager and what it starts need no secret
+    os.environ.update(environment)  # click reads these; the process ends after this
+    os.environ.pop(TOKEN_VARIABLE, None)  # the pager and its child processes need no secret
     click.echo_via_pager(text.removesuffix("\n"), color=True)
 
 
 def can_encode(text: str) -> bool:
-    """Return whether standard output has all letters of a string in its encoding."""
+    """Return whether standard output can encode each character of a string."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -83,10 +83,11 @@ def can_encode(text: str) -> bool:
     return True
 
 
-def _escape_unknown(text: str) -> str:
+def _escape_characters(text: str) -> str:
     r"""
-    Escape the letters that the encoding of standard output lacks.
+    Escape the characters that standard output cannot encode.
 
-    In JSON, letters beyond ASCII stand only in strings, where ``\u2713`` is the same letter: it is the same document.
+    In JSON, characters beyond ASCII are only in strings, where ``\u2713`` is the same character, so the document is
+    the same.
     """
     return "".join(each if can_encode(each) else escape_for_json(each) for each in text)

@@ -20,7 +20,7 @@ __all__ = ["TOKEN_VARIABLE", "UserInput", "find_token", "read_model", "read_one"
 
 TOKEN_VARIABLE = "CP_THIRDPARTY_CLIENT_TOKEN"  # noqa: S105 - a name
 
-# An error stays readable on one line.
+# More problems would not be readable on one line.
 _MOST_PROBLEMS = 5
 
 
@@ -31,7 +31,7 @@ class UserInput:
 
     Attributes:
         values: The values by the service's names.
-        names: What the user wrote to give each of them, by the service's names: an option, or a place in a document.
+        names: The option or the place in a document that has each value, by the service's names.
     """
 
     values: Mapping[str, Any]
@@ -44,7 +44,7 @@ def read_parameters(
     """
     Return the parameters of a call.  The command line overrides the document.
 
-    Without a choice about the prompt (``None``), a terminal is asked for the client token only.
+    If ``prompt`` is ``None``, the user is prompted for the client token only.
     """
     option, content = document or ("", {})
     values = _document_values(operation, content, option)
@@ -74,11 +74,11 @@ def _document_values(operation: Operation, document: Any, option: str) -> dict[s
             problems.extend(found)
         else:
             problems.append(unknown_member(name, list(known)))
-    _check(option, problems)
+    _raise_if_any(option, problems)
     return values
 
 
-def _check(name: str, problems: Sequence[str]) -> None:
+def _raise_if_any(name: str, problems: Sequence[str]) -> None:
     if problems:
         more = len(problems) - _MOST_PROBLEMS
         shown = [*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
@@ -86,9 +86,9 @@ def _check(name: str, problems: Sequence[str]) -> None:
 
 
 def read_model(kind: type[Any], value: str, name: str) -> Any:
-    """Create a model of JSON or of ``NAME=VALUE,NAME=VALUE``."""
+    """Create a model from JSON or from ``NAME=VALUE,NAME=VALUE``."""
     model, problems = read_input(parse_structure(value, kind, name), kind)
-    _check(name, problems)
+    _raise_if_any(name, problems)
     return model
 
 
@@ -107,7 +107,7 @@ def find_token(
     if client_id is None:
         raise CommandError("--client-id: is required with --client-tokens")
     from cp_thirdparty._cli.imports import load_object  # noqa: PLC0415 - few calls need it
-    from cp_thirdparty.worker._isolation import Raised, call_partner  # noqa: PLC0415 - it brings the worker
+    from cp_thirdparty.worker._isolation import Raised, call_partner  # noqa: PLC0415 - it loads the worker
     from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup  # noqa: PLC0415 - few calls use it
 
     option = "--client-tokens"
@@ -132,7 +132,7 @@ def _read(parameter: Parameter, value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value
     if parameter.is_secret:
-        return SecretStr(_line(value, parameter.option))
+        return SecretStr(_read_secret(value, parameter.option))
     if parameter.kind is int:
         return value
     text = read_text(value, parameter.option)
@@ -141,7 +141,7 @@ def _read(parameter: Parameter, value: Any) -> Any:
     return text if parameter.kind is str else read_model(parameter.kind, text, parameter.option)
 
 
-def _line(value: str, name: str) -> str:
+def _read_secret(value: str, name: str) -> str:
     """Return a secret: itself, or the first line of standard input or of a file."""
     text = sys.stdin.readline() if value == "-" else read_text(value, name)
     return text.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")

@@ -1,4 +1,4 @@
-"""The pipelines of jobs in a journal, which CodePipeline knows and the journal does not."""
+"""Read the pipelines of jobs in a journal from CodePipeline, because the journal does not have them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import attrs
 
-from cp_thirdparty._cli.commands import create_client, quiet
+from cp_thirdparty._cli.commands import create_client, protect_logs
 from cp_thirdparty._cli.errors import CommandError, describe_error
 from cp_thirdparty._cli.options import Settings
 from cp_thirdparty._cli.parameters import find_token
@@ -30,7 +30,7 @@ class Pipelines:
     @contextmanager
     def open(cls, settings: Settings) -> Generator[Pipelines, None, None]:
         """Open each client at its first use, and close them at the end."""
-        with quiet(debug=settings.debug), ExitStack() as stack:
+        with protect_logs(debug=settings.debug), ExitStack() as stack:
             yield cls(settings, {}, stack)
 
     def find(self, entry: JournalEntry) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Sample inputs and outputs of an operation, made of botocore's model."""
+"""Sample inputs and outputs of an operation, from botocore's model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["input_skeleton", "output_skeleton"]
 def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
     """Write a sample input."""
     sample: Any = ArgumentGenerator().generate_skeleton(_model(operation_name).input_shape)
-    plain = json.loads(json.dumps(sample, default=_format_time))
+    plain = json.loads(json.dumps(sample, default=datetime.isoformat))
     if not as_yaml:
         return json.dumps(plain, indent=4) + "\n"
     import yaml  # noqa: PLC0415 - few calls need it
@@ -38,7 +38,3 @@ def _model(operation_name: str) -> Any:
     return ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline").operation_model(
         operation_name
     )
-
-
-def _format_time(value: datetime) -> str:
-    return value.isoformat()

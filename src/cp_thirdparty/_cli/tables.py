@@ -1,4 +1,4 @@
-"""Documents to tables: a section for each structure, with the cells and headings of the AWS CLI."""
+"""Format documents as tables: a section for each structure, with the cells and headings of the AWS CLI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cp_thirdparty._base.text import escape
 
 __all__ = ["table"]
 
-# No table is truncated: what is too wide for the terminal is for the pager.
+# No table is truncated: the pager shows one that is wider than the terminal.
 _NO_LIMIT = 1_000_000
 
 
@@ -34,14 +34,14 @@ class _Section:
     rows: list[Sequence[str]] = attrs.field(factory=list)
 
     def width(self) -> int:
-        """Return the columns that the AWS CLI would need for it, so that both turn the same tables."""
+        """Return the columns that the AWS CLI would need, so that both transpose the same tables."""
         lines = [line for line in (self.headings, *self.rows) if line]
         count = max(map(len, lines), default=0)
         widths = (max(cell_len(line[at]) for line in lines if at < len(line)) + 4 for at in range(count))
         return max(cell_len(self.title), sum(widths)) + 2 + 2 * self.depth
 
-    def turn(self) -> _Section:
-        """Return it with the headings beside their values, if it has but one row."""
+    def transpose(self) -> _Section:
+        """Return it with the headings beside their values, if it has only one row."""
         if len(self.rows) != 1 or not self.headings:
             return self
         return attrs.evolve(self, headings=(), rows=list(zip(self.headings, self.rows[0], strict=True)))
@@ -51,7 +51,7 @@ def table(document: Any, *, title: str, color: bool, width: int) -> str:
     """Write a document as a table."""
     sections = list(_sections(document, title, 0))
     if any(section.width() > width for section in sections):
-        sections = [section.turn() for section in sections]
+        sections = [section.transpose() for section in sections]
     text = io.StringIO()
     console = Console(
         file=text,

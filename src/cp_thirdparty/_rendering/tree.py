@@ -1,8 +1,8 @@
 """
-Render a model for Jupyter and for rich: one tree, written twice, with every secret masked.
+Render a model as a tree for Jupyter and for rich, with every secret masked.
 
-Names are untrusted, so what does not print is escaped and what is long is truncated.  What is neither a model nor one
-of the types that models are made of shows its type alone.
+Names are untrusted, so invisible characters are escaped and long strings are truncated.  Of an object that is neither a
+model nor of a type that models have, only the type is shown.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["html", "html_of_items", "rich_tree"]
 
-# Characters of a value, and entries of a list, that are shown.  All ids and ARNs and most keys of S3 are shorter.
-_LONGEST = 200
-_MOST = 50
+# Most ids, ARNs and keys of S3 have fewer characters.
+_MAX_CHARACTERS = 200
+_MAX_ROWS = 50
 
 
 # --- the tree --------------------------------------------------------------------------------------------------------
 
 
 class _Part(NamedTuple):
-    """A value as text that is safe to show; ``note`` is ours."""
+    """A value as a string that is safe to show, with a note of ours."""
 
     text: str
     kind: Literal["value", "secret", "absent"] = "value"
@@ -42,7 +42,7 @@ class _Part(NamedTuple):
 
 class _Line(NamedTuple):
     parts: Sequence[_Part]
-    between: str = ""
+    separator: str = ""
 
 
 class _Table(NamedTuple):
@@ -63,7 +63,7 @@ def _tree(label: str, value: Any) -> _Tree:
     if type(value).__name__ == "ActionConfiguration":
         value = value.configuration
     if isinstance(value, SecretMapping) and value:
-        rows = [_Tree(_text(key), _SECRET) for key in list(value)[:_MOST]]
+        rows = [_Tree(_text(key), _SECRET) for key in list(value)[:_MAX_ROWS]]
         return _Tree(name, rows=rows, note=_more(value))
     if isinstance(value, tuple) and value and all(attrs.has(type(item)) for item in value):
         return _Tree(name, table=_table(value), note=_more(value))
@@ -77,25 +77,25 @@ def _rows(model: Any) -> list[_Tree]:
 
 
 def _further_rows(value: Any) -> list[_Tree]:
-    """Make rows of what a pipeline has beside its path, which is most often one id."""
+    """Return rows for the members of a pipeline that its path does not show, which are most often one id."""
     if type(value).__name__ != "PipelineContext":
         return []
-    further = {
+    members = {
         "action_execution_id": getattr(value.action, "action_execution_id", None),
         "pipeline_arn": value.pipeline_arn,
         "pipeline_execution_id": value.pipeline_execution_id,
     }
-    return [_tree(name, each) for name, each in further.items() if each is not None]
+    return [_tree(name, each) for name, each in members.items() if each is not None]
 
 
 def _table(items: Sequence[Any]) -> _Table:
     headings = [field.name for field in attrs.fields(type(items[0])) if field.repr]
-    rows = [[_line(getattr(item, name, None)) for name in headings] for item in items[:_MOST]]
+    rows = [[_line(getattr(item, name, None)) for name in headings] for item in items[:_MAX_ROWS]]
     return _Table(headings, rows)
 
 
 def _more(items: Any) -> str:
-    return f"… {len(items) - _MOST:,} more" if len(items) > _MOST else ""
+    return f"… {len(items) - _MAX_ROWS:,} more" if len(items) > _MAX_ROWS else ""
 
 
 def _line(value: Any) -> _Line:
@@ -118,9 +118,10 @@ def _part(value: object) -> _Part:
 
 
 def _text(value: str) -> _Part:
-    # str.__str__: an enumeration is a str too, whose value it gives.
-    whole = str.__str__(value)
-    return _Part(escape(whole[:_LONGEST]), note=f"… {len(whole):,} characters" if len(whole) > _LONGEST else "")
+    # str.__str__ also returns the value of an enumeration.
+    complete = str.__str__(value)
+    note = f"… {len(complete):,} characters" if len(complete) > _MAX_CHARACTERS else ""
+    return _Part(escape(complete[:_MAX_CHARACTERS]), note=note)
 
 
 def _path(context: Any) -> _Line:
@@ -140,14 +141,14 @@ def _place(location: Any) -> _Line:
     return _Line([_part(location.type), _Part(" "), *_line(location.s3_location).parts])
 
 
-def _four_parts(action_type: Any) -> _Line:
+def _action_type(action_type: Any) -> _Line:
     parts = (action_type.category, action_type.owner, action_type.provider, action_type.version)
     return _Line([_part(part) for part in parts], " / ")
 
 
-# Models that one line shows, by name: their module imports this one.
+# Models that are shown in one line, by name, because their module imports this one.
 _LINES: dict[str, Callable[[Any], _Line]] = {
-    "ActionTypeId": _four_parts,
+    "ActionTypeId": _action_type,
     "ArtifactLocation": _place,
     "EncryptionKey": lambda key: _Line([_part(key.type), _part(key.id)], " "),
     "PipelineContext": _path,
@@ -158,8 +159,8 @@ _SECRET = _Line([_Part(repr(SecretStr("")), "secret")])
 
 # --- a notebook ------------------------------------------------------------------------------------------------------
 
-# All colours are the page's own, more or less of them, so that it is readable on any.  Pages have rules for tables and
-# lists in notebooks, such as striped rows: hence !important.
+# All colours are mixed from the text colour of the page, so they are readable on any background.  Pages have rules for
+# tables and lists in notebooks, such as striped rows: hence !important.
 _STYLE = """<style>
 .cp-thirdparty { color: inherit; background: transparent; line-height: 1.5; overflow-wrap: anywhere; text-align: left }
 .cp-thirdparty summary { display: list-item; cursor: pointer; margin: 0; padding: 0 }
@@ -188,12 +189,12 @@ _STYLE = """<style>
 
 
 def html(model: object) -> str:
-    """Return the tree of a model as HTML of its own: no script, nothing that is fetched."""
+    """Return the tree of a model as HTML without scripts and without links to other files."""
     return _html_document(_tree(type(model).__name__, model))
 
 
 def html_of_items(name: str, models: tuple[object, ...]) -> str:
-    """Return a table of models of one class, with a name and their number above it, as HTML of its own."""
+    """Return a table of models of one class, with a name and their number above it, as HTML."""
     return _html_document(_tree(f"{name} ({len(models):,})", tuple(models)))
 
 
@@ -222,11 +223,11 @@ def _html_table(table: _Table) -> str:
 
 
 def _html_line(line: _Line) -> str:
-    return line.between.join(map(_html_part, line.parts))
+    return line.separator.join(map(_html_part, line.parts))
 
 
 def _html_part(part: _Part, style: str = "") -> str:
-    # <bdi>: a name that is written from right to left turns nothing beside it around.
+    # <bdi>: a name that is written from right to left does not reorder the text beside it.
     note = f" {_html_note(part.note, 'span')}" if part.note else ""
     return f'<bdi class="{style or f"cp-{part.kind}"}">{escape_html(part.text)}</bdi>{note}'
 
@@ -241,12 +242,12 @@ _STYLES = {"value": "", "secret": "yellow", "absent": "dim"}
 
 
 def rich_tree(model: object) -> RichTree:
-    """Return the tree of a model as rich's."""
-    from rich.tree import Tree as RichTree  # noqa: PLC0415 - only rich asks for it, so it is there
+    """Return the tree of a model as a ``rich.tree.Tree``."""
+    from rich.tree import Tree as RichTree  # noqa: PLC0415 - only rich calls this, so it is installed
 
-    def grow(branch: RichTree, tree: _Tree) -> RichTree:
+    def add_rows(branch: RichTree, tree: _Tree) -> RichTree:
         for row in tree.rows:
-            grow(branch.add(_rich_head(row)), row)
+            add_rows(branch.add(_rich_head(row)), row)
         if tree.table is not None:
             branch.add(_rich_table(tree.table))
         if tree.note:
@@ -254,7 +255,7 @@ def rich_tree(model: object) -> RichTree:
         return branch
 
     tree = _tree(type(model).__name__, model)
-    return grow(RichTree(_rich_head(tree)), tree)
+    return add_rows(RichTree(_rich_head(tree)), tree)
 
 
 def _rich_head(tree: _Tree) -> Text:
@@ -268,8 +269,8 @@ def _rich_head(tree: _Tree) -> Text:
 def _rich_line(line: _Line) -> Text:
     from rich.text import Text  # noqa: PLC0415 - rich is optional
 
-    # Text and not markup: a name may hold "[red]".
-    return Text(line.between).join(
+    # Not markup, because a name may have "[red]".
+    return Text(line.separator).join(
         Text.assemble((part.text, _STYLES[part.kind]), (" " * bool(part.text and part.note) + part.note, "italic"))
         for part in line.parts
     )
@@ -278,9 +279,9 @@ def _rich_line(line: _Line) -> Text:
 def _rich_table(table: _Table) -> RichTable:
     from rich.table import Table as RichTable  # noqa: PLC0415 - rich is optional
 
-    drawn = RichTable(box=None)
+    rich_table = RichTable(box=None)
     for heading in table.headings:
-        drawn.add_column(heading, overflow="fold")
+        rich_table.add_column(heading, overflow="fold")
     for row in table.rows:
-        drawn.add_row(*map(_rich_line, row))
-    return drawn
+        rich_table.add_row(*map(_rich_line, row))
+    return rich_table

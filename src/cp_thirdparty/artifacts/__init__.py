@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ArchiveLimits", "ArtifactStore", "create_archive", "extract_archive"]
 
-_HOMES = {
-    "ArchiveLimits": "artifacts.limits",
-    "ArtifactStore": "artifacts.store",
-    "create_archive": "artifacts.create",
-    "extract_archive": "artifacts.extract",
+# Module -> its names here.
+_NAMES = {
+    "artifacts.create": ("create_archive",),
+    "artifacts.extract": ("extract_archive",),
+    "artifacts.limits": ("ArchiveLimits",),
+    "artifacts.store": ("ArtifactStore",),
 }
 
-if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
-    __getattr__, __dir__ = _lazy.attach(__name__, __all__, _HOMES, needs={"ArtifactStore": "s3transfer"})
-    del __all__  # `__getattr__` gives it, without the name whose extra is not installed
+    __getattr__, __dir__ = _lazy.attach(__name__, __all__, _NAMES, needs={"ArtifactStore": "s3transfer"})
+    del __all__  # `__getattr__` returns it without the name whose extra is not installed

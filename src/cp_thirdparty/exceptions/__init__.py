@@ -92,7 +92,7 @@ __all__ = [
 ]
 
 
-# Programs and pages know this class by the name of this module, and pickles the function.
+# Users import the class from this module, and existing pickles look up ``_rebuild`` here.
 JobFailedError.__module__ = __name__
 _rebuild.__module__, _rebuild.__qualname__ = __name__, "_rebuild"
 
@@ -174,7 +174,7 @@ class ServiceError(CodePipelineJobError):
 
     Attributes:
         code: The service's error code, such as ``"JobNotFoundException"``.
-        message: The service's message, or an empty one.
+        message: The service's message, or an empty string.
     """
 
     def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
@@ -197,7 +197,7 @@ class InvalidJobException(ServiceError):  # noqa: N818 - the service's name
 
 
 class InvalidJobStateException(ServiceError):  # noqa: N818 - the service's name
-    """The job is in a state that does not take this call: most often it has a result already."""
+    """The state of the job does not allow this call: most often the job already has a result."""
 
 
 class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
@@ -370,7 +370,7 @@ class ArtifactFileError(ArtifactError):
 
     Attributes:
         errno: The error number of the operating system, such as ``errno.ENOSPC`` for a full disk; ``None`` if unknown.
-        strerror: The text of the operating system for it.
+        strerror: The operating system's description of the error.
         filename: The file; ``None`` if unknown.
 
     .. versionadded:: 0.2.0
@@ -388,7 +388,7 @@ class ArtifactFileError(ArtifactError):
 
 class UnsafeArchiveError(ArtifactError):
     """
-    An archive, or a directory of which an archive is created, breaks a rule.  Nothing was written.
+    An archive, or the directory to create one from, breaks a rule.  Nothing was written.
 
     Attributes:
         entry: The name of the entry, made printable and truncated to 200 characters; empty for the archive itself.
@@ -440,20 +440,20 @@ def is_already_reported(error: BaseException, *earlier: BaseException | None) ->
 
     Args:
         error: The error of the latest attempt to report the result.
-        earlier: The errors of the attempts before, in any order.  Only those count that are about the same job, that
-            come from one of the two calls for results, and whose ``is_retry_safe`` is ``None``.
+        earlier: The errors of the earlier attempts, in any order.  An error counts only if it is about the same job,
+            comes from a call that reports a result, and has an ``is_retry_safe`` of ``None``.
 
     .. versionadded:: 0.2.0
     """
     return (
         isinstance(error, InvalidJobStateException)
-        and _is_of_result(error)
+        and _is_about_result(error)
         and any(
-            isinstance(one, CodePipelineJobError)
-            and may_have_been_accepted(one)
-            and _is_of_result(one)
-            and one.job_id == error.job_id
-            for one in earlier
+            isinstance(each, CodePipelineJobError)
+            and may_have_been_accepted(each)
+            and _is_about_result(each)
+            and each.job_id == error.job_id
+            for each in earlier
         )
     )
 
@@ -463,5 +463,5 @@ def may_have_been_accepted(error: CodePipelineJobError) -> bool:
     return error.delivery in (Delivery.SENT, Delivery.RESPONDED) and error.is_retry_safe is None
 
 
-def _is_of_result(error: CodePipelineJobError) -> bool:
+def _is_about_result(error: CodePipelineJobError) -> bool:
     return error.job_id is not None and (error.operation_name or "").startswith(("PutJob", "PutThirdPartyJob"))

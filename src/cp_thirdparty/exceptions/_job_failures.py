@@ -41,10 +41,10 @@ def check_failure(
         problems.append(f"failure_type must be a FailureType or one of {', '.join(_FAILURE_TYPES)}")
     correct = {
         "failure_type": kind,
-        "message": _string("message", message, problems),
+        "message": _read_string("message", message, problems),
         "external_execution_id": None
         if external_execution_id is None
-        else _string("external_execution_id", external_execution_id, problems),
+        else _read_string("external_execution_id", external_execution_id, problems),
     }
     return correct, problems
 
@@ -53,7 +53,7 @@ def _find_failure_type(value: object) -> FailureType | None:
     return _FAILURE_TYPES.get(str.__str__(value)) if isinstance(value, str) else None
 
 
-def _string(name: str, value: object, problems: list[str]) -> str | None:
+def _read_string(name: str, value: object, problems: list[str]) -> str | None:
     if isinstance(value, str):
         return str.__str__(value)  # a subclass may have methods of its own
     problems.append(f"{name} must be a str, not {type(value).__name__}")

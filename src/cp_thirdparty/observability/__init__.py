@@ -1,5 +1,5 @@
 """
-What operators see of workers: metrics for Prometheus, and a small HTTP server for probes.
+Observe workers: metrics for Prometheus, and a small HTTP server for probes.
 
 The metrics need the extra ``prometheus``.  Every name is loaded when it is first used.
 """
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["HealthServer", "PrometheusMetrics", "prometheus_metrics"]
 
-_HOMES = {
-    "HealthServer": "observability._health_server",
-    "PrometheusMetrics": "observability._prometheus",
-    "prometheus_metrics": "observability._prometheus",
+# Module -> its names here.
+_NAMES = {
+    "observability._health_server": ("HealthServer",),
+    "observability._prometheus": ("PrometheusMetrics", "prometheus_metrics"),
 }
 
-if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
     _NEEDS = dict.fromkeys(("PrometheusMetrics", "prometheus_metrics"), "prometheus_client")
-    __getattr__, __dir__ = _lazy.attach(__name__, __all__, _HOMES, needs=_NEEDS)
-    del __all__  # `__getattr__` gives it, without the names whose extra is not installed
+    __getattr__, __dir__ = _lazy.attach(__name__, __all__, _NAMES, needs=_NEEDS)
+    del __all__  # `__getattr__` returns it without the names whose extra is not installed

@@ -1,4 +1,4 @@
-"""An HTTP server for the probes of an orchestrator and the scrape of Prometheus."""
+"""An HTTP server for the probes of an orchestrator and for scrapes of Prometheus."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class HealthServer:
         return self._server.server_port
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -125,9 +125,9 @@ class _Handler(BoundedHandler):
         return found
 
     def _send_state(self, read: Callable[[], bool]) -> None:
-        is_good = self._call("health", read)
-        if not isinstance(is_good, Raised):
-            self._send(200 if is_good else 503, b"yes\n" if is_good else b"no\n")
+        is_healthy = self._call("health", read)
+        if not isinstance(is_healthy, Raised):
+            self._send(200 if is_healthy else 503, b"yes\n" if is_healthy else b"no\n")
 
     def _send(self, status: int, body: bytes, content_type: str = _TEXT) -> None:
         self.start_response()

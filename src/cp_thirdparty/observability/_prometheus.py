@@ -21,7 +21,7 @@ from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, Journal, JournalEntry, JournalState, WorkerHealth
 
-# What a label has for a value that this library does not know: a peer cannot add values.
+# The label of a value that this library does not know, so that a peer cannot add labels.
 _OTHER: Final = "other"
 
 _ERRORS: Final = frozenset(exceptions.__all__)
@@ -50,7 +50,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = 
 
 def prometheus_metrics(registry: CollectorRegistry) -> PrometheusMetrics:
     """
-    Register the metrics of this library, and return what records them.
+    Register the metrics of this library, and return the object that records them.
 
     Args:
         registry: A ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``.

@@ -1,5 +1,5 @@
 """
-A local CodePipeline: what a partner develops and tests against, offline, with real HTTP and real botocore.
+A local CodePipeline to develop and test a worker against: offline, with real HTTP and real botocore.
 
 Every name is loaded when it is first used, so importing the package costs next to nothing.
 """
@@ -32,25 +32,22 @@ __all__ = [
     "Success",
 ]
 
-_HOMES = {
-    "Action": "testing.actions",
-    "ArtifactContent": "testing.folder_artifacts",
-    "FolderArtifacts": "testing.folder_artifacts",
-    "Job": "testing.actions",
-    "LambdaContext": "testing.local_lambda",
-    "LocalCodePipeline": "testing.server",
-    "LocalLambda": "testing.local_lambda",
-    "ManualClock": "testing.clock",
-    "RequestRecord": "testing.journal",
-    "Success": "testing.actions",
+# Module -> its names here.
+_NAMES = {
+    "testing.actions": ("Action", "Job", "Success"),
+    "testing.clock": ("ManualClock",),
+    "testing.folder_artifacts": ("ArtifactContent", "FolderArtifacts"),
+    "testing.journal": ("RequestRecord",),
+    "testing.local_lambda": ("LambdaContext", "LocalLambda"),
+    "testing.server": ("LocalCodePipeline",),
 }
 
 # Public modules, which are attributes after ``import cp_thirdparty`` alone.
 _MODULES = ("faults", "journal_conformance", "plugin", "samples", "strategies")
 
-if not TYPE_CHECKING:  # pragma: no branch - else type checkers would take any name for one of ours
+if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(
-        __name__, __all__, _HOMES, modules=_MODULES, needs={"plugin": "pytest", "strategies": "hypothesis"}
+        __name__, __all__, _NAMES, modules=_MODULES, needs={"plugin": "pytest", "strategies": "hypothesis"}
     )

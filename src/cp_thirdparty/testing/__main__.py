@@ -1,7 +1,7 @@
 """
 ``python -m cp_thirdparty.testing``: the local CodePipeline for clients in any language.
 
-It prints all that a client needs, with made-up secrets.  ``cp-thirdparty local`` is the same program.
+It prints what a client needs, with made-up secrets.  ``cp-thirdparty local`` is the same program.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 from cp_thirdparty._base.text import show
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import FailureDetails
-from cp_thirdparty.testing._scenario import Introduction, Scenario, ScenarioError, load
+from cp_thirdparty.testing._scenario import RunningScenario, Scenario, ScenarioError, load
 from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
 OUTPUTS = ("env", "json")
 
 _LAST_PORT = 65535
-# Seconds between two looks at the actions.
-_TICK = 0.1
+# Seconds between two checks of the actions.
+_CHECK_INTERVAL = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(port: int, path: Path | None, output: str) -> None:
     """
-    Serve a local CodePipeline until SIGTERM or Ctrl-C, and write to standard error what becomes of each action.
+    Serve a local CodePipeline until SIGTERM or Ctrl-C, and write each change of an action to standard error.
 
     Args:
         port: Where to listen; 0 for a free port.
@@ -56,25 +56,25 @@ def serve(port: int, path: Path | None, output: str) -> None:
     """
     scenario = Scenario.create_default() if path is None else load(path)
     service = LocalCodePipeline(port=port, **scenario.settings)
-    introduction = scenario.play(service)
+    running = scenario.start(service)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _serve(service, introduction, output)
+        _serve(service, running, output)
     except KeyboardInterrupt:
         return
 
 
-def _serve(service: LocalCodePipeline, introduction: Introduction, output: str) -> None:
+def _serve(service: LocalCodePipeline, running: RunningScenario, output: str) -> None:
     with service:
-        lines = [_json_line(service, introduction)] if output == "json" else _shell_lines(service, introduction)
+        lines = [_json_line(service, running)] if output == "json" else _shell_lines(service, running)
         print("\n".join(lines), flush=True)  # noqa: T201 - the purpose of the program
-        shown = [_describe(action) for action in introduction.actions]
+        shown = [_describe(action) for action in running.actions]
         try:
             while True:
-                time.sleep(_TICK)
-                shown = _report_changes(introduction.actions, shown)
+                time.sleep(_CHECK_INTERVAL)
+                shown = _report_changes(running.actions, shown)
         finally:
-            _report_changes(introduction.actions, shown)
+            _report_changes(running.actions, shown)
 
 
 def _report_changes(actions: Sequence[Action], before: list[str]) -> list[str]:
@@ -91,18 +91,18 @@ def _describe(action: Action) -> str:
     return f"{text}: {result.type}: {show(result.message)}" if isinstance(result, FailureDetails) else text
 
 
-def _shell_lines(service: LocalCodePipeline, introduction: Introduction) -> Iterator[str]:
+def _shell_lines(service: LocalCodePipeline, running: RunningScenario) -> Iterator[str]:
     variables = service.environment()
-    variables["CP_THIRDPARTY_CLIENT_TOKEN"] = introduction.client_token.get_secret_value()
+    variables["CP_THIRDPARTY_CLIENT_TOKEN"] = running.client_token.get_secret_value()
     yield from (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
-    members = unstructure(introduction.action_type_id).items()
+    members = unstructure(running.action_type_id).items()
     shorthand = ",".join(f"{name}={value}" for name, value in members)
     yield f"# cp-thirdparty poll-for-third-party-jobs --action-type-id {shlex.quote(shorthand)}"
-    for action in introduction.actions[:1]:
+    for action in running.actions[:1]:
         yield f"# cp-thirdparty get-third-party-job-details --job-id {action.jobs[0].id}"
 
 
-def _json_line(service: LocalCodePipeline, introduction: Introduction) -> str:
+def _json_line(service: LocalCodePipeline, running: RunningScenario) -> str:
     token = service.session_token
     return json.dumps(
         {
@@ -111,9 +111,9 @@ def _json_line(service: LocalCodePipeline, introduction: Introduction) -> str:
             "accessKeyId": service.access_key_id,
             "secretAccessKey": service.secret_access_key.get_secret_value(),
             "sessionToken": None if token is None else token.get_secret_value(),
-            "clientId": introduction.client_id,
-            "clientToken": introduction.client_token.get_secret_value(),
-            "actionTypeId": unstructure(introduction.action_type_id),
+            "clientId": running.client_id,
+            "clientToken": running.client_token.get_secret_value(),
+            "actionTypeId": unstructure(running.action_type_id),
         }
     )
 
@@ -127,8 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cp_thirdparty.testing",
         description="Serve a local CodePipeline for third-party actions on 127.0.0.1.  Prints the endpoint, "
-        "region, made-up credentials, a client with its token, and an action type, and then on standard error what "
-        "becomes of each action.  Ends at SIGTERM.",
+        "region, made-up credentials, a client with its token, and an action type, and then on standard error each "
+        "change of an action.  Ends at SIGTERM.",
     )
     parser.add_argument("--port", type=_port, default=0, help="where to listen; 0, the default, is a free port")
     parser.add_argument("--output", choices=OUTPUTS, default="json", help="json, the default, or env for a shell")

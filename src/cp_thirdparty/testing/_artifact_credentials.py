@@ -1,4 +1,4 @@
-"""Which artifact credentials a job's details bring, and how long they hold."""
+"""Create the artifact credentials of jobs, and remember how long they are valid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cp_thirdparty.models import ArtifactCredentials
 __all__ = ["CredentialIssuer", "CredentialSource"]
 
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
-"""Fixed credentials, a function that makes (or leaves out) new ones at each reading, or ``None`` for made-up ones."""
+"""Fixed credentials, a function that returns new ones, or ``None``, at each reading, or ``None`` for made-up ones."""
 
 
 class CredentialIssuer:
@@ -30,11 +30,11 @@ class CredentialIssuer:
         self._clock = clock
         self._lifetime = lifetime
         self._lock = threading.Lock()
-        self._ends: dict[ArtifactCredentials, float] = {}  # in the order of their ends, for all live equally long
+        self._expiry: dict[ArtifactCredentials, float] = {}  # the first to expire first, because all have one lifetime
 
     def issue(self, source: CredentialSource) -> ArtifactCredentials | None:
         """
-        Return the credentials of one reading, which hold from now on.
+        Return the credentials of one reading, whose lifetime begins now.
 
         Raises:
             TypeError: A function returned something else.
@@ -49,16 +49,16 @@ class CredentialIssuer:
     def is_valid(self, credentials: ArtifactCredentials) -> bool:
         """Return whether credentials were issued and have not expired."""
         with self._lock:
-            end = self._ends.get(credentials)
-        return end is not None and self._clock() < end
+            expiry = self._expiry.get(credentials)
+        return expiry is not None and self._clock() < expiry
 
     def _remember(self, credentials: ArtifactCredentials) -> None:
         now = self._clock()
         with self._lock:
-            self._ends.pop(credentials, None)
-            self._ends[credentials] = now + self._lifetime
-            while (oldest := next(iter(self._ends))) != credentials and self._ends[oldest] <= now:
-                del self._ends[oldest]
+            self._expiry.pop(credentials, None)
+            self._expiry[credentials] = now + self._lifetime
+            while (oldest := next(iter(self._expiry))) != credentials and self._expiry[oldest] <= now:
+                del self._expiry[oldest]
 
 
 def _create_credentials() -> ArtifactCredentials:

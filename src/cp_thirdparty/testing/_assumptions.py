@@ -14,8 +14,8 @@ from cp_thirdparty.models import ActionTypeId
 
 __all__ = ["Assumptions"]
 
-# Seconds.  An int may have more digits than a float can have, and any time after this is never.
-_LONGEST: Final = 1e300
+# Seconds.  An int may be too large for a float, so larger ones are reduced to this one.
+_MAX_SECONDS: Final = 1e300
 
 
 def _seconds(default: float) -> Any:
@@ -23,7 +23,7 @@ def _seconds(default: float) -> Any:
         read_seconds(field.name, value, least=0, most=math.inf)
 
     def limit(value: float) -> float:
-        return min(value, _LONGEST) if isinstance(value, int) else value
+        return min(value, _MAX_SECONDS) if isinstance(value, int) else value
 
     return attrs.field(default=default, converter=limit, validator=check)
 
@@ -44,7 +44,7 @@ def _freeze(value: Collection[ActionTypeId] | None) -> frozenset[ActionTypeId] |
 @attrs.frozen(kw_only=True)
 class Assumptions:
     """
-    The arguments of `LocalCodePipeline` that decide how the service behaves; it describes them.
+    The arguments of `LocalCodePipeline` that decide how the service behaves.  Their descriptions are there.
 
     Raises:
         ValueError: A number is too small.

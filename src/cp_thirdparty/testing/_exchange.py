@@ -1,4 +1,4 @@
-"""Handle one request and return its response: faults, signature, parameters, states and the journal."""
+"""Handle one request and return its response: faults, signature, parameters, states and journal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cp_thirdparty.testing._wire import (
 )
 from cp_thirdparty.testing.actions import Success
 from cp_thirdparty.testing.faults import Fault, Faults
-from cp_thirdparty.testing.journal import Journal, RequestRecord
+from cp_thirdparty.testing.journal import RequestJournal, RequestRecord
 
 __all__ = ["Exchange"]
 
@@ -36,21 +36,21 @@ class Exchange:
     Respond to requests.  Thread-safe.
 
     Attributes:
-        states: What the requests are about.
+        states: The clients, actions and jobs.
         faults: The faults to inject.
-        journal: Where each request is written.
-        signature: What signatures are checked with, or ``None``.
+        journal: Keeps each request.
+        signature: Checks signatures; ``None`` to accept all.
         clock: Returns the seconds since 1970.
     """
 
     states: States
     faults: Faults
-    journal: Journal
+    journal: RequestJournal
     signature: SignatureCheck | None
     clock: Callable[[], float]
 
     def respond(self, request: HttpRequest) -> Response:
-        """Do what a request asks for, or the fault that is its turn, and write it into the journal."""
+        """Serve a request, or play the next fault of its operation, and write the request into the journal."""
         try:
             operation_name = operation_name_of(request.headers)
         except BadRequestError as refused:
@@ -59,15 +59,15 @@ class Exchange:
         fault = self.faults.take(operation_name)
         try:
             response = served.serve() if fault is None else fault.play(served.serve)
-        except Exception as error:  # noqa: BLE001 - of a fault that is not ours; the caller sees its type and no values
+        except Exception as error:  # noqa: BLE001 - from a fault of the user; the response has its type and no values
             response = _internal_failure(error)
-        return self._note(response, operation_name, served.parameters, fault, accepted=served.accepted)
+        return self._add_to_journal(response, operation_name, served.parameters, fault, accepted=served.accepted)
 
     def refuse(self, code: str, message: str, *, status: int = 400) -> Response:
-        """Refuse what is not a request of the service, and write it into the journal."""
-        return self._note(error_response(code, message, status=status), None, None, None, accepted=False)
+        """Refuse a request that is not one of the service, and write it into the journal."""
+        return self._add_to_journal(error_response(code, message, status=status), None, None, None, accepted=False)
 
-    def _note(
+    def _add_to_journal(
         self,
         response: Response,
         operation_name: str | None,
@@ -86,12 +86,12 @@ class Exchange:
             fault=fault,
         )
         self.journal.add(record)
-        # A client whose clock is wrong computes the difference from it.
+        # A client whose clock is wrong computes the difference from the header Date.
         return attrs.evolve(response, headers={"Date": formatdate(self.clock(), usegmt=True), **response.headers})
 
 
 class _ServedRequest:
-    """A request on its way to the states."""
+    """A request while it is served."""
 
     def __init__(self, *, exchange: Exchange, operation_name: str, request: HttpRequest) -> None:
         self._exchange = exchange
@@ -105,7 +105,7 @@ class _ServedRequest:
         return self._parameters if self._refusal is None else None
 
     def serve(self) -> Response:
-        """Check the signature first, then the parameters, and then do it."""
+        """Check the signature first, then the parameters, and then call the operation."""
         try:
             if self._exchange.signature is not None:
                 self._exchange.signature.check(self._request)
@@ -114,7 +114,7 @@ class _ServedRequest:
             document = _HANDLERS[self._operation_name](self._exchange.states, self._parameters)
         except (BadRequestError, RefusedError) as refused:
             return error_response(refused.code, refused.message)
-        except Exception as error:  # noqa: BLE001 - the clock's, for one; the caller sees its type and stderr no values
+        except Exception as error:  # noqa: BLE001 - such as one of the clock; the response has its type and no values
             return _internal_failure(error)
         self.accepted = True
         return ok_response(document)

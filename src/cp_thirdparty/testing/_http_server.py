@@ -1,8 +1,8 @@
 """
-The local CodePipeline's HTTP on 127.0.0.1.
+Serve the local CodePipeline over HTTP on 127.0.0.1.
 
-By the standard library's ``http.server``: it adds no dependency, keeps connections alive, gives each a thread, and
-leaves the socket within reach for playing faults.
+It uses the standard library's ``http.server``, which adds no dependency, keeps connections alive, gives each connection
+a thread, and has access to the socket, so that a fault can end the connection.
 """
 
 from __future__ import annotations
@@ -24,14 +24,10 @@ _LENGTH = re.compile(r"[0-9]{1,7}")
 
 class HttpServer(BoundedServer):
     """
-    Listen on 127.0.0.1 and pass each request to an exchange.
-
-    Args:
-        exchange: Responds to the requests.
-        port: Where to listen; 0 for a free port.
+    Listens on 127.0.0.1 and passes each request to an exchange.
 
     Raises:
-        OSError: Somebody else listens there.
+        OSError: The port is in use.
     """
 
     allow_reuse_port = False  # of some versions of http.server: two services would share a port unnoticed
@@ -85,8 +81,8 @@ class Handler(BoundedHandler):
         self.end_headers()
         self.wfile.write(response.body)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they echo
-        """Refuse what is not a request or not a POST: in JSON, without http.server's echo of what was sent."""
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they repeat the request
+        """Refuse what is not a request or not a POST: in JSON, and without repeating it, as http.server would."""
         self.close_connection = True
         self.request_version = self.protocol_version  # of a request that it cannot read, it would send no headers
         self._send(self._exchange.refuse("UnknownOperationException", f"{code} {HTTPStatus(code).phrase}", status=code))

@@ -1,4 +1,4 @@
-"""A client and the local CodePipeline in one process, without a socket: by botocore's ``before-send`` event."""
+"""Connect a client with the local CodePipeline in one process, by botocore's event ``before-send``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,14 @@ from cp_thirdparty.testing._wire import HttpRequest
 
 __all__ = ["IN_PROCESS_URL", "connect"]
 
-# No resolver knows names that end so (RFC 2606): a request that came past the event would reach nobody.
+# No resolver has names of this domain (RFC 2606), so a request that bypasses the event reaches no host.
 IN_PROCESS_URL = "http://local-codepipeline.invalid"
 """The endpoint of clients that reach the service without HTTP; no host has this name."""
 
 
 def connect(client: BaseClient | Session, exchange: Exchange) -> None:
-    """
-    Handle the CodePipeline requests of a client, or of all clients that a session makes, in this process.
-
-    Args:
-        client: A client or a session of botocore.
-        exchange: Responds to the requests.
-    """
-    sender: Any = _Sender(exchange)  # stubs have it that handlers return nothing
+    """Let an exchange respond to the CodePipeline requests of a client, or of all clients that a session creates."""
+    sender: Any = _Sender(exchange)  # type stubs declare that handlers return nothing
     events = client if isinstance(client, Session) else client.meta.events
     events.register("before-send.codepipeline", sender)
 
@@ -41,15 +35,15 @@ class _Sender:
     def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         response = self._exchange.respond(_to_http_request(request))
         if response.ending == "lost":
-            # What a socket that ends too early comes to in botocore.  A body that ends too early is taken as it is, as
-            # with most versions of urllib3.
+            # botocore raises this when a socket ends too early.  It accepts a body that ends too early, as it does with
+            # most versions of urllib3.
             raise ConnectionClosedError(endpoint_url=request.url, request=request)
-        headers: Any = response.headers  # any mapping will do
+        headers: Any = response.headers  # any mapping works
         return AWSResponse(request.url, response.status, headers, _Body(response.body))
 
 
 class _Body:
-    """What botocore reads a response from."""
+    """The stream from which botocore reads a response."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

@@ -1,4 +1,4 @@
-"""What the conformance tests of journals put into one: jobs, scopes, results, and a clock that a test sets."""
+"""Samples for the conformance tests of journals: jobs, scopes, results, and a clock that a test sets."""
 
 from __future__ import annotations
 

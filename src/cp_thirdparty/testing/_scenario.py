@@ -27,7 +27,7 @@ from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
-__all__ = ["Introduction", "Scenario", "ScenarioError", "load"]
+__all__ = ["RunningScenario", "Scenario", "ScenarioError", "load"]
 
 # What a file may set, by the names of the constructor, with the type of the JSON value; a float may be an integer.
 _SETTINGS: Mapping[str, type[float | int | bool]] = {
@@ -78,16 +78,8 @@ class _Content:
 
 
 @attrs.frozen(kw_only=True)
-class Introduction:
-    """
-    What a worker needs of a scenario: its first client and its first action type.
-
-    Attributes:
-        client_id: The client.
-        client_token: Its token.
-        action_type_id: The action type.
-        actions: The actions that were started.
-    """
+class RunningScenario:
+    """The parts of a started scenario that a worker needs: the first client, the first action type, and the actions."""
 
     client_id: str
     client_token: SecretStr
@@ -112,7 +104,7 @@ class Scenario:
 
     @classmethod
     def create_default(cls) -> Scenario:
-        """Make up a client and an action of it."""
+        """Create a scenario with one made-up client and an action of it."""
         clients = _create_client()
         actions = tuple(
             _Action(
@@ -126,7 +118,7 @@ class Scenario:
         )
         return cls(settings={}, clients=clients, actions=actions)
 
-    def play(self, service: LocalCodePipeline) -> Introduction:
+    def start(self, service: LocalCodePipeline) -> RunningScenario:
         """Register the clients and start the actions."""
         for client_id, client_token in self.clients.items():
             service.register_client(client_id, client_token)
@@ -136,7 +128,7 @@ class Scenario:
         ]
         client_id, client_token = next(iter(self.clients.items()))
         action_type_id = self.actions[0].action_type_id if self.actions else _MADE_UP_TYPE
-        return Introduction(
+        return RunningScenario(
             client_id=client_id, client_token=client_token, action_type_id=action_type_id, actions=tuple(started)
         )
 
@@ -148,7 +140,7 @@ def load(path: Path) -> Scenario:
     The file is one JSON object.  All its members may be left out:
 
     * ``settings``: numbers and booleans by the constructor's names in camelCase, such as ``"redeliveryDelay": 1``.
-    * ``clients``: objects with ``clientId`` and ``clientToken``; without any, one is made up.
+    * ``clients``: objects with ``clientId`` and ``clientToken``; if there is none, one is made up.
     * ``actions``: objects with ``actionTypeId``, ``clientId`` unless the owner is ``Custom``, and, in the service's own
       form, ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``,
       ``encryptionKey``, ``pipelineContext``.
@@ -159,7 +151,7 @@ def load(path: Path) -> Scenario:
     """
     scenario, problems = _read(path)
     if scenario is None:
-        # Out here, so that no frame of the traceback holds what is in the file.
+        # Raised here, so that no frame of the traceback has the content of the file.
         raise ScenarioError(f"{path}: {'; '.join(problems)}")
     return scenario
 

@@ -1,5 +1,5 @@
 """
-Signature Version 4 as the local CodePipeline checks it, by botocore's own ``SigV4Auth`` over what was received.
+Check Signature Version 4 of a received request, with botocore's own ``SigV4Auth``.
 
 The codes are those that AWS's JSON services return, each with status 400.  AWS documents them only as common
 errors of older front ends, under other names, so their use by CodePipeline is an assumption, as is the order of checks.
@@ -45,7 +45,7 @@ class SignatureCheck:
     Attributes:
         access_key_id: The access key.
         secret_access_key: Its secret.
-        session_token: What requests must bring along with it, or ``None``.
+        session_token: The session token that requests must have, or ``None``.
         region_name: The region that signatures must be for.
         clock: Returns the seconds since 1970.
     """
@@ -105,7 +105,7 @@ class SignatureCheck:
 
 @attrs.frozen(kw_only=True)
 class _Claim:
-    """What the headers claim about a signature."""
+    """The claims of the headers about a signature."""
 
     access_key_id: str
     scope: tuple[str, ...]
@@ -159,7 +159,7 @@ def _time_of(request: HttpRequest) -> datetime:
             return datetime.strptime(request.headers["x-amz-date"], _TIMESTAMP).replace(tzinfo=timezone.utc)
         return parsedate_to_datetime(request.headers["date"]).astimezone(timezone.utc)
     except (LookupError, TypeError, ValueError, OverflowError):
-        pass  # refused below, without the text
+        pass  # refused below, without the value
     raise _incomplete("There must be an 'X-Amz-Date' or a 'Date' header with a time")
 
 

@@ -39,7 +39,7 @@ from cp_thirdparty.testing.clock import ManualClock
 
 __all__ = ["Action", "Job", "RefusedError", "States", "Success"]
 
-# A clock that goes by itself is looked at no more often than this, in seconds, by those who wait for an action.
+# Seconds.  Threads that wait for an action read a real clock no more often than this.
 _SHORTEST_WAIT = 0.05
 _DEFAULT = Assumptions()
 
@@ -64,7 +64,7 @@ class RefusedError(Exception):
 
 @attrs.define(kw_only=True, eq=False)
 class _Entry:
-    """A job as the states keep it."""
+    """A job with its data and its times."""
 
     job: Job
     action: Action
@@ -88,7 +88,7 @@ class States:
         self._assumed = assumptions
         self._issuer = CredentialIssuer(clock=clock, lifetime=assumptions.credential_lifetime)
         self._changed = threading.Condition(threading.RLock())
-        self.version: int = 0  # of all that can be seen; grows with each change
+        self.version: int = 0  # grows with each visible change
         self._tokens: dict[str, SecretStr] = {}
         self._entries: dict[str, _Entry] = {}  # by job id
         self._unclaimed: dict[str, _Entry] = {}  # by job id, oldest first
@@ -97,7 +97,7 @@ class States:
         if isinstance(clock, ManualClock):
             clock.listen(self._change)
 
-    # --- the pipeline's side
+    # --- called by tests
 
     def register_client(self, client_id: str, client_token: str | SecretStr) -> None:
         """Register a client and its client token."""
@@ -120,8 +120,8 @@ class States:
         Queue the first job of an action.
 
         Raises:
-            ValueError: The client is not registered, a custom action has a client, or the action type is not among
-                those that there are.
+            ValueError: The client is not registered, a custom action has a client, or the action type does not
+                exist.
         """
         is_custom = action_type_id.owner == ActionOwner.CUSTOM
         if is_custom and client_id is not None:
@@ -134,7 +134,7 @@ class States:
             output_artifacts=output_artifacts,
             encryption_key=encryption_key,
         )
-        if not self._has(action_type_id):
+        if not self._has_action_type(action_type_id):
             raise ValueError("action_type_id: must be one of the action_types of the service")
         with self._changed:
             if not is_custom and client_id not in self._tokens:
@@ -152,26 +152,26 @@ class States:
             return tuple(entry.job for entry in self._of_action[action])
 
     def credentials_are_valid(self, credentials: ArtifactCredentials) -> bool:
-        """Return whether a job's details brought these credentials and they have not expired."""
+        """Return whether the details of a job returned these credentials and they have not expired."""
         return self._issuer.is_valid(credentials)
 
     def wait_for_change(self, action: Action, version: int, timeout: float) -> None:
         """
         Wait until something differs from a version, or until the timeout, in real seconds.
 
-        It also ends about when a job of the action times out by a clock that goes by itself.
+        With a real clock, it also ends when a job of the action times out.
         """
         with self._changed:
             if self.version == version:
                 if not isinstance(self._clock, ManualClock):
-                    timeout = min(timeout, self._seconds_to_live(action))
+                    timeout = min(timeout, self._seconds_to_timeout(action))
                 self._changed.wait(timeout)
 
-    # --- the worker's side: the operations
+    # --- the operations
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
         """
-        Offer jobs of this action type that nobody has claimed, oldest first.
+        Offer jobs of this action type that no worker has claimed, oldest first.
 
         Raises:
             RefusedError: There is no such action type.
@@ -199,10 +199,10 @@ class States:
 
     def details(self, job_id: str, client_token: SecretStr) -> JobDetails:
         """
-        Return the details of a job, with credentials that hold from now on.
+        Return the details of a job, with new credentials.
 
         Raises:
-            RefusedError: There is no such job, the token is not its client's, or it cannot be read any more.
+            RefusedError: There is no such job, the token is not its client's, or it can no longer be read.
         """
         with self._changed:
             entry = self._readable_entry(job_id, client_token)
@@ -211,10 +211,10 @@ class States:
 
     def custom_details(self, job_id: str) -> CustomJobDetails:
         """
-        Return the details of a custom job, with credentials that hold from now on.
+        Return the details of a custom job, with new credentials.
 
         Raises:
-            RefusedError: There is no such job, or it cannot be read any more.
+            RefusedError: There is no such job, or it can no longer be read.
         """
         with self._changed:
             entry = self._readable_entry(job_id, None)
@@ -239,7 +239,7 @@ class States:
         End the job; with a continuation token queue the next one of its action.
 
         Raises:
-            RefusedError: The job has no result to wait for, or its output variables are not accepted.
+            RefusedError: The job is not in progress, or its output variables are not accepted.
         """
         with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
@@ -259,7 +259,7 @@ class States:
             entry = self._entry_in_progress(job_id, client_token)
             self._set(entry, status=JobStatus.FAILED, result=failure)
 
-    # --- inside the lock
+    # --- called with the lock
 
     def _queue(
         self, action: Action, client_id: str | None, data: JobData, credentials: CredentialSource, *, offered_at: float
@@ -308,7 +308,7 @@ class States:
             raise RefusedError(
                 self._assumed.wrong_owner_error, f"The owner {action_type_id.owner} has other operations"
             )
-        if not self._has(action_type_id):
+        if not self._has_action_type(action_type_id):
             raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
         now = self._clock()
         waiting = self._waiting(action_type_id, query_param, now)
@@ -325,7 +325,7 @@ class States:
             entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
         return entry.job.nonce
 
-    def _has(self, action_type_id: ActionTypeId) -> bool:
+    def _has_action_type(self, action_type_id: ActionTypeId) -> bool:
         return self._assumed.action_types is None or action_type_id in self._assumed.action_types
 
     def _waiting(self, action_type_id: ActionTypeId, query_param: Mapping[str, str], now: float) -> Iterator[_Entry]:
@@ -370,16 +370,16 @@ class States:
         if entry.deadline <= now and not entry.job.has_ended:
             self._set(entry, status=JobStatus.TIMED_OUT)
 
-    def _seconds_to_live(self, action: Action) -> float:
+    def _seconds_to_timeout(self, action: Action) -> float:
         """Return the seconds until the next job of an action times out; a very large number when none can."""
         now = self._clock()
-        left = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
-        return max(min(left, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)
+        remaining = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
+        return max(min(remaining, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)
 
-    # --- outside of the lock
+    # --- called without the lock
 
     def _data(self, entry: _Entry) -> JobData:
-        """Return what a job is about, with new credentials, for which a server may be asked."""
+        """Return the data of a job with new credentials, which may come from a server."""
         return attrs.evolve(entry.data, artifact_credentials=self._issuer.issue(entry.credentials))
 
     def _context_of(self, action_type_id: ActionTypeId) -> PipelineContext:

@@ -1,9 +1,8 @@
 """
-AWS JSON 1.1 without sockets: bytes to checked parameters, responses to bytes.
+Read requests and write responses of AWS JSON 1.1, without sockets.
 
-What is checked comes from botocore's own service model, so the service's limits, patterns and enumerations hold here.
-Smithy RPC v2 CBOR, which the newest model lists too, would be another pair of functions beside `parse_request` and
-`ok`; no SDK tried sends it.
+Parameters are checked against botocore's own service model, so the service's limits, patterns and enumerations apply.
+The newest model also lists Smithy RPC v2 CBOR, which no SDK tried sends.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ __all__ = [
     "ok_response",
     "operation_name_of",
     "parameters_of",
-    "parse_request",
 ]
 
 _TARGET_PREFIX = "CodePipeline_20150709."
@@ -88,21 +86,6 @@ class Response:
     headers: Mapping[str, str]
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
     ending: Literal["keep", "close", "lost"] = "keep"
-
-
-def parse_request(headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any]]:
-    """
-    Return the operation and its checked parameters.
-
-    Args:
-        headers: Names in lower case.
-        body: The complete body.
-
-    Raises:
-        BadRequestError: It is not one of the operations, or a parameter breaks a rule.  No value is repeated.
-    """
-    operation_name = operation_name_of(headers)
-    return operation_name, parameters_of(operation_name, body)
 
 
 def operation_name_of(headers: Mapping[str, str]) -> str:
@@ -174,7 +157,7 @@ def _operation(name: str) -> OperationModel:
     return _service().operation_model(name)
 
 
-def _is_text(value: object) -> bool:
+def _is_string(value: object) -> bool:
     return isinstance(value, str) and is_unicode(value)
 
 
@@ -192,9 +175,9 @@ def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-# A type that is not here passes unchecked: a newer botocore may add members; a test fails on such a type.
+# Types that are not here are not checked, because a newer botocore may add members; a test fails on such a type.
 _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
-    "string": _is_text,
+    "string": _is_string,
     "integer": _is_integer,
     "timestamp": _is_time,
     "structure": _is_object,
@@ -202,12 +185,9 @@ _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def _is_unchecked(_value: object) -> bool:
-    return True
-
-
 def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
-    if not _IS_TYPE.get(shape.type_name, _is_unchecked)(value):
+    is_type = _IS_TYPE.get(shape.type_name)
+    if is_type is not None and not is_type(value):
         raise BadRequestError(
             "SerializationException", f"Value at '{path.rstrip('.')}' must be of type {shape.type_name}"
         )
@@ -221,7 +201,7 @@ def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
     elif shape.type_name == "map" and isinstance(value, dict):
         yield from _map_problems(shape, value, path)
     elif isinstance(value, str):
-        yield from (_problem(path, rule) for rule in _text_rules(shape, value))
+        yield from (_problem(path, rule) for rule in _string_rules(shape, value))
     elif isinstance(value, (int, float)):
         yield from (_problem(path, rule) for rule in _number_rules(shape, value))
 
@@ -248,7 +228,7 @@ def _problem(path: str, rule: str) -> str:
     return f"Value at '{path.rstrip('.')}' failed to satisfy constraint: {rule}"
 
 
-def _text_rules(shape: Shape, value: str) -> Iterator[str]:
+def _string_rules(shape: Shape, value: str) -> Iterator[str]:
     rules: Mapping[str, Any] = shape.metadata
     if len(value) < rules.get("min", 0):
         yield f"Member must have length greater than or equal to {rules['min']}"

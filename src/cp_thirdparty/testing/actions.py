@@ -42,13 +42,13 @@ class Success:
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    One job of an action, as it was when it was asked for.
+    One job of an action, as it was when it was read.
 
     Attributes:
-        id: The id that polls bring.
-        nonce: What decides who works on it.
+        id: The id that polls return.
+        nonce: The nonce that an acknowledgement must have.
         status: Queued, Dispatched, InProgress, Succeeded, Failed or TimedOut.
-        continuation_token: The text of the job before it, or ``None`` for the first job of an action.
+        continuation_token: The token from the job before it, or ``None`` for the first job of an action.
         result: What a worker reported: the continuation token, the revision and the execution details of a success, or
             the details of a failure.  ``None`` while there is none.
     """
@@ -66,12 +66,12 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is complete."""
+        """Whether it has succeeded, failed or timed out."""
         return self.status in _ENDED
 
 
 class _JobSource(Protocol):
-    """What an `Action` reads. `States` provides it and creates actions, so an import of it here would be a circle."""
+    """What an `Action` reads. `States` provides it and creates actions, so importing it here would be circular."""
 
     version: int
 
@@ -88,7 +88,7 @@ class Action:
     """
     An action that a pipeline runs: it has one job, and one more for each continuation.
 
-    Made by `LocalCodePipeline.start_action`.  Thread-safe.
+    Created by `LocalCodePipeline.start_action`.  Thread-safe.
     """
 
     def __init__(self, states: _JobSource) -> None:
@@ -101,7 +101,7 @@ class Action:
 
     @property
     def status(self) -> JobStatus:
-        """That of the only job; between the jobs of a continued action ``InProgress``."""
+        """The status of the latest job; ``InProgress`` while the next job of a continued action waits."""
         *earlier, last = self.jobs
         return JobStatus.IN_PROGRESS if earlier and last.is_unclaimed else last.status
 
@@ -120,19 +120,19 @@ class Action:
         """
         Wait for the action; each change of the service ends the wait, so nothing is polled.
 
-        A job that times out wakes it too, by `ManualClock` or by a clock that goes by itself.  A clock of another kind
-        that jumps is noticed at the next change of the service.
+        The timeout of a job ends the wait too, with a `ManualClock` or a real clock.  If a clock of another kind
+        jumps, the wait notices it at the next change of the service.
 
         Args:
             status: The status to wait for; ``None`` waits until the action has ended.
-            until: Called with the action after each change, until it returns something true; in place of a status.
+            until: Called with the action after each change, until it returns a true value; in place of a status.
             timeout: Real seconds, or a ``timedelta``, to wait at most.
 
         Returns:
             The status at the end.
 
         Raises:
-            TimeoutError: The time is over.
+            TimeoutError: The timeout has ended.
             RuntimeError: The action has ended with another status than the one that is waited for.
             ValueError: Both a status and a condition were given, or a status that the service does not have.
         """
@@ -140,15 +140,15 @@ class Action:
             raise ValueError("status: must be a status of the service, and not together with until")
         wanted = None if status is None else JobStatus(status)
         timeout = read_seconds("timeout", timeout, least=-MAX_SECONDS)
-        give_up = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         while True:
             version = self._states.version
             if self._is_reached(wanted, until):
                 return self.status
-            left = give_up - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError(f"after {timeout:g} seconds the action is {self.status}")
-            self._states.wait_for_change(self, version, left)
+            self._states.wait_for_change(self, version, remaining)
 
     def _is_reached(self, status: JobStatus | None, until: Callable[[Action], object] | None) -> bool:
         if until is not None:

@@ -1,4 +1,4 @@
-"""`ManualClock`: time that stands still until a test moves it."""
+"""`ManualClock`: a clock that moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ManualClock:
     A move notifies each thread that waits for an action.  Thread-safe.
 
     Args:
-        now: Where it begins, in seconds.
+        now: The time at the start, in seconds.
     """
 
     def __init__(self, now: float = 0.0) -> None:

@@ -39,8 +39,8 @@ class Fault(Protocol):
         Return the response to a request.
 
         Args:
-            serve: Lets the service do what the request asks for, and returns its response.  What is not called takes no
-                effect.
+            serve: Lets the service do what the request asks for, and returns its response.  If you do not call it, the
+                request has no effect.
         """
         ...
 
@@ -48,7 +48,7 @@ class Fault(Protocol):
 @attrs.frozen(kw_only=True)
 class Throttling:
     """
-    The service refuses the request, because there are too many.  It takes no effect.
+    The service refuses the request, because there are too many.  The request has no effect.
 
     Attributes:
         code: The code.  AWS models none for these operations; this is the one of its newer services.
@@ -58,15 +58,15 @@ class Throttling:
     code: str = "ThrottlingException"
     status: int = 400
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
-        """Refuse."""
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
+        """Return the error."""
         return error_response(self.code, "Rate exceeded", status=self.status)
 
 
 @attrs.frozen(kw_only=True)
 class ServerError:
     """
-    The service fails.  The request takes no effect.
+    The service fails.  The request has no effect.
 
     Attributes:
         status: The HTTP status, 500 or more.
@@ -76,23 +76,23 @@ class ServerError:
     status: int = 500
     code: str = "InternalFailure"
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
-        """Fail."""
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
+        """Return the error."""
         return error_response(self.code, "Injected fault", status=self.status)
 
 
 @attrs.frozen
 class ExpiredCredentials:
-    """The service reports that the caller's own AWS credentials have expired.  The request takes no effect."""
+    """The service reports that the caller's own AWS credentials have expired.  The request has no effect."""
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
-        """Refuse."""
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
+        """Return the error."""
         return error_response("ExpiredTokenException", "The security token included in the request is expired")
 
 
 @attrs.frozen
 class LostAnswer:
-    """The request takes effect, and the connection ends before anything of the response is sent."""
+    """The service does what the request asks for, and the connection ends before the response is sent."""
 
     def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and drop the response."""
@@ -102,13 +102,13 @@ class LostAnswer:
 @attrs.frozen(kw_only=True)
 class TruncatedBody:
     """
-    The request takes effect, and the response is truncated.
+    The service does what the request asks for, and the response is truncated.
 
     Attributes:
         length: How many bytes of the body arrive.
         content_length: ``"whole"`` sends the length of the complete body, and the connection ends: a client that
             compares the two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` sends the
-            number of bytes that arrive: only a reader of the document notices, and nobody if there is no body.
+            number of bytes that arrive: only a client that parses the document notices, and none if there is no body.
     """
 
     length: int = 10
@@ -129,7 +129,7 @@ class TruncatedBody:
 @attrs.frozen(kw_only=True)
 class HtmlPage:
     """
-    A proxy, a captive portal or a load balancer returns a page of its own.  The request takes no effect.
+    A proxy, a captive portal or a load balancer returns a page of its own.  The request has no effect.
 
     Attributes:
         status: The HTTP status.
@@ -139,8 +139,8 @@ class HtmlPage:
     status: int = 200
     page: str = "<!DOCTYPE html><html><body><h1>Please sign in to the network</h1></body></html>"
 
-    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - it takes no effect
-        """Show the page."""
+    def play(self, serve: Callable[[], Response]) -> Response:  # noqa: ARG002 - the request has no effect
+        """Return the page."""
         body = self.page.encode()
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
         return Response(status=self.status, headers=headers, body=body)
@@ -177,7 +177,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._coming: dict[str, deque[_PlannedFault]] = {name: deque() for name in OPERATION_NAMES}
+        self._planned: dict[str, deque[_PlannedFault]] = {name: deque() for name in OPERATION_NAMES}
 
     def add(self, operation_name: str, fault: Fault, times: int | None = 1) -> None:
         """
@@ -185,7 +185,7 @@ class Faults:
 
         Args:
             operation_name: As on the wire, such as ``"GetThirdPartyJobDetails"``.
-            fault: What to play, after the faults of this operation that were added before.
+            fault: The fault to play, after the faults of this operation that were added before.
             times: For how many requests, at least 1; ``None`` for all until `clear()`.
 
         Raises:
@@ -199,31 +199,31 @@ class Faults:
         if times is not None and times < 1:
             raise ValueError("times: must be at least 1, or None for all requests")
         with self._lock:
-            self._coming[operation_name].append(_PlannedFault(fault, times))
+            self._planned[operation_name].append(_PlannedFault(fault, times))
 
     def clear(self) -> None:
         """Remove all faults that remain."""
         with self._lock:
-            for coming in self._coming.values():
-                coming.clear()
+            for planned in self._planned.values():
+                planned.clear()
 
     def take(self, operation_name: str) -> Fault | None:
         """Return and remove the next fault of an operation, or ``None``."""
         with self._lock:
-            coming = self._coming[operation_name]
-            if not coming:
+            planned = self._planned[operation_name]
+            if not planned:
                 return None
-            first = coming[0]
+            first = planned[0]
             if first.times is not None:
                 first.times -= 1
                 if first.times == 0:
-                    coming.popleft()
+                    planned.popleft()
             return first.fault
 
     def __repr__(self) -> str:
         with self._lock:
-            coming = {name: list(queue) for name, queue in self._coming.items() if queue}
-        return f"<Faults: {coming}>"
+            planned = {name: list(queue) for name, queue in self._planned.items() if queue}
+        return f"<Faults: {planned}>"
 
 
 @attrs.define

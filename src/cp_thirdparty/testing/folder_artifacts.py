@@ -55,7 +55,7 @@ class FolderArtifacts(ArtifactStore):
     Args:
         folder: The folder; it is created if it does not exist.
         details: The details of the job, whose artifacts have names and places in S3.  Without them, only `put()` and
-            `files()` are of use.
+            `files()` are useful.
         deadline: When each transfer must end, as for `ArtifactStore.for_job`.
         is_cancelled: Returns whether the artifacts are not wanted any more, as for `ArtifactStore.for_job`.
         clock: Returns the time in seconds since 1970.

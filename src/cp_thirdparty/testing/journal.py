@@ -1,4 +1,4 @@
-"""The requests and responses of the local CodePipeline, to assert on; secrets are hidden."""
+"""The requests of the local CodePipeline and their outcomes, for assertions; secrets are hidden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 
 from cp_thirdparty.testing.faults import Fault
 
-__all__ = ["Journal", "RequestRecord"]
+__all__ = ["RequestJournal", "RequestRecord"]
 
 
 @attrs.frozen(kw_only=True)
@@ -20,13 +20,13 @@ class RequestRecord:
     One request and its outcome.
 
     Attributes:
-        operation_name: As on the wire, or ``None`` when it named none of the five.
+        operation_name: As on the wire, or ``None`` when the request names no operation of jobs.
         parameters: What the service understood, by its own names, with the client token as a `SecretStr`; ``None`` when
             the request breaks a rule of the service's model.
-        accepted: Whether the service did what it was asked for, whatever arrived of the response.
+        accepted: Whether the service did what the request asks for, even if the response was lost.
         status_code: The HTTP status that the client was sent, or ``None`` when the response was lost.
         error_code: The error code that the client was sent, or ``None``.
-        fault: The fault that was played, or ``None``.
+        fault: The fault that was injected, or ``None``.
     """
 
     operation_name: str | None
@@ -37,17 +37,12 @@ class RequestRecord:
     fault: Fault | None
 
 
-class Journal:
+class RequestJournal:
     """
-    The latest requests.
-
-    Thread-safe.
-
-    Args:
-        size: How many to keep, at least 1.
+    The latest requests, up to a number.  Thread-safe.
 
     Raises:
-        ValueError: The size is less than 1.
+        ValueError: The number is less than 1.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,8 +1,8 @@
 """
 Tests that every journal must pass, such as one that a partner writes for a database.
 
-Make a subclass of `JournalConformance` in a test module.  Its `open_journal` opens a journal, and its `crash` makes one
-lose its process, such as by ``journal.connection.kill()``.
+Define a subclass of `JournalConformance` in a test module.  Its `open_journal` opens a journal, and its `crash` kills
+the owner of one, such as by ``journal.connection.kill()``.
 
 It needs neither the pytest plugin of this library nor pytest: `unittest.TestCase` may be a second base class.
 """
@@ -45,7 +45,7 @@ __all__ = ["JournalConformance"]
 
 _THREADS: Final = 8
 
-# Job id -> what brings a claimed job of this id to its state.
+# Job id -> a function that brings a claimed job of this id into its state.
 _RECORDS: Final[Mapping[str, Callable[[Journal], object]]] = {
     "claiming": lambda _: None,
     "running": lambda journal: journal.running("running"),
@@ -70,9 +70,9 @@ def _ids(recovered: Recovered) -> list[str]:
 
 class JournalConformance:
     """
-    Tests of a journal.  Each test opens journals by `open_journal` and closes them.
+    Tests of a journal.  Each test opens journals with `open_journal` and closes them.
 
-    A journal that other processes share (`Journal.is_shared`) is tested with several workers; another one alone.
+    A journal that other processes share (`Journal.is_shared`) is also tested with several workers.
     """
 
     def open_journal(self, clock: Callable[[], float]) -> Journal:
@@ -80,7 +80,7 @@ class JournalConformance:
         Open the journal of a test.
 
         The first call in a test must return an empty journal.  Each later call must return another object for the same
-        jobs, as another worker has it; such calls come only for a journal that is durable and shared.
+        jobs, as for another worker.  There are later calls only for a journal that is durable and shared.
 
         Args:
             clock: Returns the time in seconds since 1970; the journal must use it.
@@ -92,10 +92,10 @@ class JournalConformance:
 
     def crash(self, journal: Journal) -> None:
         """
-        Create a journal's owner dead, as SIGKILL does: nothing is released.  Only for a journal that is shared.
+        Kill the owner of a journal, as SIGKILL does: nothing is released.  Only called for a shared journal.
 
         Args:
-            journal: It is not used any more, except that `Journal.close` is called.
+            journal: Afterwards, only its `Journal.close` is called.
 
         Raises:
             NotImplementedError: The subclass does not override it.
@@ -105,7 +105,7 @@ class JournalConformance:
     # --- one worker
 
     def test_a_job_goes_from_claim_to_done(self) -> None:
-        """Each step is visible, with its times and what is known by then."""
+        """Each step is visible, with its times and its result."""
         with self._open() as (journal, clock):
             _check("claim()", journal.claim(JOB, SCOPE), True)
             entry = JournalEntry(
@@ -136,7 +136,7 @@ class JournalConformance:
             _check("results", found, {str(number): result for number, result in enumerate(RESULTS)})
 
     def test_a_later_result_replaces_the_first(self) -> None:
-        """A result that CodePipeline refuses is reported with less, and a stop may decide before the handler."""
+        """The worker shortens a result that CodePipeline refuses, and a stop may decide before the handler."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             for result in RESULTS:
@@ -158,7 +158,7 @@ class JournalConformance:
             _check("may_be_accepted after claim()", [entry.may_be_accepted for entry in journal.jobs()], [True])
 
     def test_the_outcome_is_kept(self) -> None:
-        """Each finished job has its own."""
+        """Each finished job has its own outcome."""
         with self._open() as (journal, _):
             for outcome in ("reported", "gone"):
                 journal.claim(ThirdPartyJob(client_id="c", job_id=outcome), SCOPE)
@@ -167,7 +167,7 @@ class JournalConformance:
             _check("outcomes", found, {"reported": "reported", "gone": "gone"})
 
     def test_a_custom_job_is_kept(self) -> None:
-        """Its nonce too: only a poll returns it, and a later worker needs it for the acknowledgement."""
+        """Its nonce is kept too: only a poll returns it, and a later worker needs it for the acknowledgement."""
         job = CustomJob(id="job-1", nonce="3", account_id="111122223333", data=JobData())
         with self._open() as (journal, _):
             _check("claim()", journal.claim(job, CUSTOM_SCOPE), True)
@@ -176,7 +176,7 @@ class JournalConformance:
             _check("recover()", [entry.job for entry in journal.recover(CUSTOM_SCOPE).entries], [job])
 
     def test_a_recovered_job_is_complete(self) -> None:
-        """Nothing of what was recorded is lost."""
+        """`recover` returns all that was recorded."""
         with self._open() as (journal, clock):
             for number, result in enumerate(RESULTS):
                 job = ThirdPartyJob(client_id=f"client-{number}", job_id=str(number))
@@ -202,7 +202,7 @@ class JournalConformance:
                 _check("jobs() after recover()", [each for each in journal.jobs() if each.job == job], [entry])
 
     def test_a_job_in_work_is_not_claimed(self) -> None:
-        """A claim is refused until the job is finished, and then starts from nothing."""
+        """A claim is refused until the job is finished, and then starts a new entry."""
         with self._open() as (journal, clock):
             journal.claim(JOB, SCOPE)
             _check("claim() of a job that is CLAIMING", journal.claim(JOB, SCOPE), False)
@@ -219,7 +219,7 @@ class JournalConformance:
             _check("jobs() after the second claim()", list(journal.jobs()), [entry])
 
     def test_an_uncertain_job_is_claimed_when_it_is_offered(self) -> None:
-        """CodePipeline offers a job only while nobody has acknowledged it."""
+        """CodePipeline offers a job only while no worker has acknowledged it."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.uncertain(JOB.job_id)
@@ -228,7 +228,7 @@ class JournalConformance:
             _check("jobs()", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
 
     def test_a_withdrawn_job_is_removed(self) -> None:
-        """A job that another worker acknowledged leaves nothing."""
+        """A job that another worker acknowledged leaves no entry."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.withdraw(JOB.job_id)
@@ -248,7 +248,7 @@ class JournalConformance:
             _check("crashes, is_suspect and claimed_at", found, (2, True, STARTED))
 
     def test_a_released_job_is_recovered_once(self) -> None:
-        """It comes as it was: a release is not a crash."""
+        """It is recovered unchanged: a release is not a crash."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -266,7 +266,7 @@ class JournalConformance:
             _check("jobs() after finish()", _states(journal.jobs()), {JOB.job_id: JournalState.DONE})
 
     def test_a_released_job_whose_handler_never_began_is_claimed(self) -> None:
-        """It is not taken for one that ran; what ran before stays so."""
+        """It does not count as a job that ran."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.release(JOB.job_id, has_begun=False)
@@ -282,7 +282,7 @@ class JournalConformance:
             _check("running() and release()", _states(journal.jobs()), {JOB.job_id: JournalState.RUNNING})
 
     def test_a_released_job_may_be_claimed(self) -> None:
-        """The offer takes it, so that nobody recovers it."""
+        """The new claim has it, so that no worker recovers it."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.release(JOB.job_id)
@@ -315,7 +315,7 @@ class JournalConformance:
             _check("recover() of the first scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
     def test_an_unknown_or_finished_job_does_not_change(self) -> None:
-        """Methods do nothing for a job that this object has not."""
+        """Methods have no effect on a job that this object does not have."""
         with self._open() as (journal, _):
             journal.claim(OTHER, SCOPE)
             journal.finish(OTHER.job_id, "reported")
@@ -331,7 +331,7 @@ class JournalConformance:
             _check("recover()", _ids(journal.recover(SCOPE)), [])
 
     def test_many_threads_claim_one_job(self) -> None:
-        """One of several threads gets each job."""
+        """Exactly one of several threads claims each job."""
         jobs = [ThirdPartyJob(client_id="c", job_id=f"job-{number}") for number in range(20)]
         with self._open() as (journal, _):
 
@@ -343,7 +343,7 @@ class JournalConformance:
             _check("jobs", len(list(journal.jobs())), len(jobs))
 
     def test_old_finished_jobs_are_pruned(self) -> None:
-        """Only jobs that finished before the time are deleted, and at most so many at once."""
+        """Only jobs that finished before the time are deleted, and at most ``limit`` in one call."""
         with self._open() as (journal, clock):
             for number in range(5):
                 clock.now = STARTED + number
@@ -386,7 +386,7 @@ class JournalConformance:
             _check("jobs()", list(other.jobs()), before)
 
     def test_closing_releases_the_jobs(self) -> None:
-        """Another worker recovers them, without a crash; what was recorded is still there."""
+        """Another worker recovers them with their records, and without a crash."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -414,7 +414,7 @@ class JournalConformance:
             _check("the second recover()", _ids(other.recover(SCOPE)), [])
 
     def test_several_running_jobs_become_suspects(self) -> None:
-        """Any of them may be the cause, in whatever scope; no crash is counted."""
+        """Any of them may be the cause, in any scope; no crash is counted."""
         for journal, other in self._open_several(2):
             for job, scope in ((JOB, SCOPE), (OTHER, OTHER_SCOPE)):
                 journal.claim(job, scope)
@@ -472,7 +472,7 @@ class JournalConformance:
             _check("jobs()", found, [(False, JournalState.CLAIMING), (True, JournalState.DONE)])
 
     def test_each_job_is_recovered_by_one_worker(self) -> None:
-        """Of several workers that look at once, one gets each job."""
+        """If several workers recover at once, exactly one of them gets each job."""
         names = [f"job-{number}" for number in range(20)]
         for journal, *others in self._open_several(4):
             for name in names:

@@ -18,7 +18,7 @@ from cp_thirdparty.testing.server import LocalCodePipeline
 
 __all__ = ["LambdaContext", "LocalLambda"]
 
-# What the event of an invoke action has, by the user guide.
+# The members of the event of an invoke action, from the user guide.
 _MEMBERS: Final = (
     "actionConfiguration",
     "inputArtifacts",
@@ -102,8 +102,8 @@ class LocalLambda:
 
         Args:
             user_parameters: The user parameters of the action, such as a JSON object.
-            input_artifacts: What the action takes.
-            output_artifacts: What the action must make.
+            input_artifacts: The artifacts that the action reads.
+            output_artifacts: The artifacts that the action must write.
             artifact_credentials: As for `LocalCodePipeline.start_action`.
             encryption_key: The key of the artifacts, or ``None``.
         """

@@ -2,7 +2,7 @@
 The pytest plugin: the fixture `local_codepipeline`.
 
 Pytest loads it by its entry point into every run where the library is installed, so it loads nothing of the library
-until a fixture is asked for.
+until a test uses a fixture.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Jobs and models with made-up values for tests of handlers: each is valid, and a test names only what it is about.
+Jobs and models with made-up values for tests of handlers: each is valid, and a test sets only the values that matter.
 
-`job()` returns what a handler is given, without S3 and without a service.  The other functions return what the service
-sends.  What a handler makes itself, such as `ExecutionDetails`, has few fields and no sample.
+`job()` returns the job of a handler, without S3 and without a service.  The other functions return what the service
+sends.  Models that a handler creates, such as `ExecutionDetails`, have few fields and no sample.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def artifact(
     Args:
         name: As the pipeline calls it.
         bucket_name: Its bucket.
-        object_key: Its key, or ``None`` for one that is made of the name.
+        object_key: Its key, or ``None`` for one that has the name.
         revision: The revision, which only an input artifact has.
     """
     key = f"example-pipeline/{name[:10]}/EXAMPLE" if object_key is None else object_key
@@ -192,10 +192,10 @@ def job_details(
         configuration: What the customer has entered, or ``None`` for nothing.
         action_type: The action type, or ``None`` for `action_type_id()`.
         context: The pipeline, or ``None`` for `pipeline_context()`.
-        input_artifacts: What the action takes, or ``None`` for one `artifact()`.
-        output_artifacts: What the action must make.
+        input_artifacts: The artifacts that the action reads, or ``None`` for one `artifact()`.
+        output_artifacts: The artifacts that the action must write.
         credentials: Credentials for the artifacts, or ``None`` for `artifact_credentials()`.
-        continuation_token: That of the action's job before, or ``None`` for a first job.
+        continuation_token: The token from the job before, or ``None`` for a first job.
         encryption_key: The key of the artifacts, or ``None`` for that of S3.
     """
     data = JobData(
@@ -213,7 +213,7 @@ def job_details(
 
 class SampleJob(Job[_ConfigurationT]):
     """
-    What a handler is given, in a test; `job()` creates it.
+    The job of a handler, in a test; `job()` creates it.
 
     Its workspace and its folder of artifacts are temporary.  They are removed when nothing refers to the job any more,
     so a test can read what the handler has written.
@@ -286,7 +286,7 @@ def job(
     stopping: threading.Event | None = None,
 ) -> SampleJob[_ConfigurationT]:
     """
-    Create the job that a handler is given, with its artifacts in a local folder.
+    Create the job of a handler, with its artifacts in a local folder.
 
     The handler is called as a function: ``result = handler(samples.job(inputs={"Source": {"app.py": "x = 1"}}))``.
 
@@ -300,7 +300,7 @@ def job(
         folder: The folder of the artifacts, or ``None`` for a temporary one.
         client_id: The customer.
         context: The pipeline, or ``None`` for `pipeline_context()`.
-        continuation_token: That of the action's job before, or ``None`` for a first job.
+        continuation_token: The token from the job before, or ``None`` for a first job.
         seconds_left: Seconds or a ``timedelta`` that the handler has.
         cancelled: Set it when the result is no longer wanted.
         stopping: Set it when the worker stops.
@@ -326,7 +326,7 @@ def job(
     structured: Any = details.data.action_configuration
     if configuration_class is not None:
         structured = structure_configuration(structured, configuration_class)
-    made: SampleJob[_ConfigurationT] = SampleJob(
+    sample: SampleJob[_ConfigurationT] = SampleJob(
         details,
         structured,
         client_id=client_id,
@@ -336,5 +336,5 @@ def job(
         stopping=threading.Event() if stopping is None else stopping,
     )
     for name, content in contents.items():
-        made.artifacts.put(name, content)
-    return made
+        sample.artifacts.put(name, content)
+    return sample

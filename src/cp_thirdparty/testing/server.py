@@ -30,7 +30,7 @@ from cp_thirdparty.testing._signature import SignatureCheck
 from cp_thirdparty.testing._states import States
 from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.faults import Faults
-from cp_thirdparty.testing.journal import Journal, RequestRecord
+from cp_thirdparty.testing.journal import RequestJournal, RequestRecord
 
 __all__ = ["LocalCodePipeline"]
 
@@ -49,9 +49,9 @@ class LocalCodePipeline:
     Args:
         clock: Returns the time in seconds; give a `ManualClock` that a test moves.
         redelivery_delay: Seconds or a ``timedelta`` after which a job that was not acknowledged is offered again.  AWS
-            documents none; 30 is what its own Jenkins plug-in counts on.
-        continuation_delay: Seconds or a ``timedelta`` after which a success with a continuation token brings the next
-            job.  AWS's user guide has 30 for Lambda actions; that it holds for third-party actions too is an
+            documents none; its own Jenkins plug-in waits 30.
+        continuation_delay: Seconds or a ``timedelta`` after which a success with a continuation token leads to the
+            next job.  AWS's user guide has 30 for Lambda actions; that it holds for third-party actions too is an
             assumption.
         job_timeout: Seconds or a ``timedelta``, from when a job can first be offered, after which it times out without
             a result.  AWS's quotas set one hour for actions that are not listed by name; an action type may set its
@@ -65,16 +65,16 @@ class LocalCodePipeline:
 
             .. versionadded:: 0.2.0
 
-        default_batch_size: How many jobs a poll brings that states no number.  An assumption.
+        default_batch_size: How many jobs a poll without a number returns.  An assumption.
         credential_lifetime: Seconds or a ``timedelta`` until artifact credentials expire, from the details call.  The
             900 were seen in AWS's own Jenkins plug-in.
-        action_types: The action types that there are: a poll for any other is an ``ActionTypeNotFoundException``.
-            ``None`` knows them all.
+        action_types: The action types that exist: a poll for any other is an ``ActionTypeNotFoundException``.
+            ``None`` for all.
         readable_after_acknowledgement: Whether the details of a job in progress can be read.  An assumption: AWS
             documents it for custom actions, to renew credentials.
         readable_after_end: Whether the details of a job that has ended can be read.  An assumption.
-        stable_nonce: ``True`` when each reading of the details brings the same nonce; ``False`` when each brings a new
-            one, and only the latest is good.  AWS does not document it.
+        stable_nonce: ``True`` when each reading of the details returns the same nonce; ``False`` when each returns a
+            new one, and only the latest is valid.  AWS does not document it.
         verify_signatures: ``False`` to let every request pass, signed or not.
         wall_clock: Returns the seconds since 1970, for signatures and the ``Date`` of responses.
         access_key_id: The access key of its callers.
@@ -127,7 +127,7 @@ class LocalCodePipeline:
         self.region_name = region_name
         self.faults: Faults = Faults()
         self._port = port
-        self._journal = Journal(journal_size)
+        self._journal = RequestJournal(journal_size)
         assumptions = Assumptions(
             redelivery_delay=to_seconds(redelivery_delay),
             continuation_delay=to_seconds(continuation_delay),
@@ -185,8 +185,8 @@ class LocalCodePipeline:
         Register a client: a customer whose pipelines run the partner's action.
 
         Args:
-            client_id: What polls bring.  The service's own are lower-case UUIDs.
-            client_token: What a worker must have to read the client's jobs; it takes the place of an earlier one.
+            client_id: The client id that polls return.  Those of the service are lower-case UUIDs.
+            client_token: The token to read the client's jobs; it replaces an earlier one.
 
         Raises:
             TypeError: The token is not a string.
@@ -213,9 +213,9 @@ class LocalCodePipeline:
             action_type_id: The action type.
             client_id: A registered client; ``None`` for a custom action, whose owner is ``Custom``.
             configuration: What the customer has entered, or ``None``.
-            input_artifacts: What the action takes.
-            output_artifacts: What the action must make.
-            artifact_credentials: Credentials for the artifacts that each reading of the details brings; or a function
+            input_artifacts: The artifacts that the action reads.
+            output_artifacts: The artifacts that the action must write.
+            artifact_credentials: Credentials that each reading of the details returns; or a function
                 without arguments that is called at each reading, such as one that assumes a role, and that may return
                 ``None`` to leave them out; or ``None`` for made-up ones, new at each reading.
             encryption_key: The key of the artifacts, or ``None``.
@@ -239,10 +239,10 @@ class LocalCodePipeline:
 
     def credentials_are_valid(self, artifact_credentials: ArtifactCredentials) -> bool:
         """
-        Return whether the details of a job have brought these credentials within their lifetime.
+        Return whether the details of a job have returned these credentials within their lifetime.
 
-        It goes by the clock of this service, for credentials of every origin.  A server that knows better, such as the
-        one that a role was assumed at, is not asked.
+        It uses the clock of this service, for credentials of every origin.  It does not ask the server that created
+        them, such as AWS STS for an assumed role.
 
         Args:
             artifact_credentials: As a worker has them.
@@ -256,7 +256,7 @@ class LocalCodePipeline:
         Put them over the environment of this process: ``{**os.environ, **service.environment()}``.  They hold the
         service's access key in clear.  They also exclude 127.0.0.1 from proxies.
 
-        Take ``AWS_PROFILE`` out of the result when it is set: Python's SDKs fail when the AWS configuration does not
+        Remove ``AWS_PROFILE`` from the merged environment: Python's SDKs fail when the AWS configuration does not
         have that profile, and others, such as that of JavaScript, prefer its credentials to those of the environment.
 
         Raises:
@@ -270,7 +270,7 @@ class LocalCodePipeline:
             "AWS_DEFAULT_REGION": self.region_name,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key.get_secret_value(),
-            # Empty is none: the one of this process, if it has one, does not belong to the key.
+            # An empty value means none.  It hides a token of this process, which does not belong to the key.
             "AWS_SESSION_TOKEN": "" if self.session_token is None else self.session_token.get_secret_value(),
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": no_proxy,
@@ -281,7 +281,7 @@ class LocalCodePipeline:
         """
         Create a client of this service.  Close it, or use it in a ``with`` statement.
 
-        It goes past the proxies of the environment, which know nothing of 127.0.0.1 on this machine.
+        It ignores the proxies of the environment, which cannot reach 127.0.0.1 of this machine.
 
         Args:
             in_process: ``True`` to leave out HTTP: requests and responses are the same, and the service need not run.
@@ -323,26 +323,26 @@ class LocalCodePipeline:
         """
         Connect a CodePipeline client of botocore or boto3 with this service without HTTP, whatever its endpoint is.
 
-        All its requests come here, those of other operations too; the service refuses them.  It must sign with the
+        All its requests reach this service, which refuses those of other operations.  It must sign with the
         service's credentials, for the service's region, unless signatures are not checked.
 
         Args:
-            client: It stays attached to the end of its life.
+            client: It cannot be disconnected.
         """
         connect(client, self._exchange)
 
     def start(self) -> None:
         """
-        Start to listen.
+        Start listening.
 
         Raises:
             RuntimeError: It is running already.
-            OSError: Somebody else listens on the port.
+            OSError: The port is in use.
         """
         if self._server is not None:
             raise RuntimeError("the local CodePipeline is running already")
         self._server = HttpServer(self._exchange, self._port)
-        # Looks for the end 20 times a second, so that closing is quick.
+        # It looks for a shutdown 20 times a second, so that closing is quick.
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 

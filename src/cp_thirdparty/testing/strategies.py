@@ -40,7 +40,7 @@ def _or_none(strategy: SearchStrategy[_T]) -> SearchStrategy[_T | None]:
 
 
 def _open(enum: Any) -> SearchStrategy[Any]:
-    """Known and unknown members."""
+    """Return a strategy for known and unknown members."""
     return st.sampled_from(enum) | _text.map(enum)
 
 
@@ -83,7 +83,7 @@ def _models() -> dict[type[Any], SearchStrategy[Any]]:
         encryption_key=_or_none(key),
     )
     zones = st.timedeltas(timedelta(hours=-12), timedelta(hours=12)).map(timezone)
-    times = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=zones)  # noqa: DTZ001 - the zone comes
+    times = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=zones)  # noqa: DTZ001 - the strategy adds the zone
     revision = st.builds(
         models.CurrentRevision,
         revision=_some_text,
@@ -144,7 +144,7 @@ def instances(model: type[_T]) -> SearchStrategy[_T]:
         model: A class of `cp_thirdparty.models`.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a class of `cp_thirdparty.models`.
     """
     if model not in MODELS:
         raise TypeError("instances() takes a class of cp_thirdparty.models")

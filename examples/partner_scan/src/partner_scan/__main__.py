@@ -62,15 +62,25 @@ def _action_type_id(
     return ActionTypeId(category="Test", owner=owner, provider=provider, version="1")
 
 
+def _read_setting(name: str, default: str = "") -> str:
+    value = os.environ.get(name, default)
+    if not value:
+        sys.exit(f"partner-scan: {name} is not set")
+    return value
+
+
 def main() -> int:
     """Work until SIGTERM; return 1 when something is left to report."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    journal = SqliteJournal(os.environ["PARTNER_SCAN_JOURNAL"])
-    provider = os.environ["PARTNER_SCAN_PROVIDER"]
+    owner = _read_setting("PARTNER_SCAN_OWNER", "ThirdParty")
+    if owner not in ("ThirdParty", "Custom"):
+        sys.exit("partner-scan: PARTNER_SCAN_OWNER must be ThirdParty or Custom")
+    provider = _read_setting("PARTNER_SCAN_PROVIDER")
+    journal = SqliteJournal(_read_setting("PARTNER_SCAN_JOURNAL"))
     # The region is that of AWS_DEFAULT_REGION or of the profile.
-    if os.environ.get("PARTNER_SCAN_OWNER") == "Custom":
+    if owner == "Custom":
         worker = make_custom_worker(CustomJobClient.create, provider, journal)
     else:
         worker = make_worker(ThirdPartyJobClient.create, provider, journal)
