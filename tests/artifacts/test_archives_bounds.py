@@ -14,6 +14,7 @@ import pytest
 from support.zip_records import DIRECTORY, Record, built
 
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
+from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_tree import Tree
 from cp_thirdparty.artifacts._staging import Staging
 from cp_thirdparty.artifacts._zip_directory import read_directory
@@ -54,6 +55,19 @@ def test_an_archive_that_is_shorter_than_its_size_is_refused() -> None:
     """A file that is truncated after its size was read is refused like any other truncated one."""
     with pytest.raises(UnsafeArchiveError, match=r"^a truncated archive"):
         read_directory(io.BytesIO(built(Record())[:-1]), len(built(Record())), ArchiveLimits(), Tree(ArchiveLimits()))
+
+
+def test_each_link_is_followed_once() -> None:
+    """A chain of links takes a time that grows with their number, and not with its square; it is not limited to 40."""
+    tree = Tree(ArchiveLimits())
+    checks: list[None] = []
+    for number in range(5000):
+        tree.set_target(tree.add(f"{number}", "link"), f"{number + 1}")
+    tree.set_target(tree.add("5000", "link"), "../outside")
+    broken = tree.broken_links(lambda: checks.append(None))
+    assert [node.name for node in broken] == [f"{number}" for number in reversed(range(5001))]
+    assert set(broken.values()) == {rules.LINK_OUTSIDE, rules.LINK_THROUGH}
+    assert len(checks) < 4 * 5001
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import hashlib
 import importlib
 import io
+import lzma
 import os
 import random
 import shutil
@@ -38,10 +40,16 @@ from support.zip_records import (
     zip64,
 )
 
-from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
+from cp_thirdparty.artifacts import ArchiveLimits, _archive_tree, create_archive, extract_archive
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule
-from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, InvalidRequestError, UnsafeArchiveError
+from cp_thirdparty.exceptions import (
+    ArtifactError,
+    ArtifactFileError,
+    ArtifactTransferError,
+    InvalidRequestError,
+    UnsafeArchiveError,
+)
 
 _TREE = {
     "README.md": b"# A project\n" * 100,
@@ -168,6 +176,10 @@ def test_what_tools_make_is_extracted(tmp_path: Path, tool: str) -> None:
 _TEXT = b"content\n"
 _PACKED = deflated(_TEXT)
 _UNKNOWN = {"crc": 0, "packed": 0, "size": 0}
+# LZMA as a zip archive has it, with an end marker and a dictionary of 2 GiB, most of which is not used; and `_TEXT` a
+# hundred times as 7-Zip has packed it, without an end marker.
+_LZMA = b"\x09\x04\5\0\x5d\0\0\0\x80" + lzma.compress(_TEXT, lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1}])
+_LZMA_OF_7_ZIP = bytes.fromhex("1a0205005d0000010000319bca19daeda4e9aa520f7cf95927c44000")
 # The layouts of tools that not every machine has, and of rare settings of those that it has.
 LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "jar": (
@@ -365,6 +377,63 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         {"file.txt": _TEXT},
     ),
     "zeros before the directory": (built(Record(), before_directory=bytes(65_536)), {"file.txt": _TEXT}),
+    "Unicode path in the local header only": (
+        built(
+            Record(
+                name=b"#U00fc",
+                local={"extra": b"\x75\x70\x07\0\1" + struct.pack("<L", zlib.crc32(b"#U00fc")) + "\u00fc".encode()},
+            )
+        ),
+        {"#U00fc": _TEXT},
+    ),
+    "sizes of 32 bits before a descriptor": (
+        built(
+            *(
+                Record(
+                    name=b"%d" % method,
+                    method=method,
+                    flags=8,
+                    descriptor=descriptor(_TEXT, len(_PACKED) if method else 8),
+                    local={"crc": crc, "packed": 0xFFFFFFFF, "size": 0xFFFFFFFF},
+                )
+                for method, crc in ((0, 0), (8, 0xFFFFFFFF))
+            )
+        ),
+        {"0": _TEXT, "8": _TEXT},
+    ),
+    "directories without a slash": (
+        built(
+            Record(name=b"a", content=b"", attributes=DIRECTORY),
+            Record(name=b"a/b"),
+            Record(name=b"c/d"),
+            Record(name=b"c", content=b"", attributes=0o040755 << 16),
+            Record(name=b"e", content=b"", made_by=20, attributes=0x10),
+            Record(name=b"e/", content=b"", attributes=DIRECTORY),
+            Record(name=b"e/f"),
+            # Only the mode counts on Unix.
+            Record(name=b"g", content=b"", attributes=FILE | 0x10),
+        ),
+        {"a/b": _TEXT, "c/d": _TEXT, "e/f": _TEXT, "g": b""},
+    ),
+    "bytes between entries": (
+        built(
+            Record(name=b"a", before=b"MZ" * 600_000),
+            Record(name=b"b", before=bytes(1)),
+            Record(name=b"c", method=8, flags=8, descriptor=descriptor(_TEXT, len(_PACKED)), local=_UNKNOWN),
+            Record(name=b"d", before=bytes(4096), flags=8),
+            Record(name=b"e", before=b"PK\0 text", flags=8, descriptor=b"x" * 13),
+            before_directory=bytes(100_000),
+        ),
+        dict.fromkeys("abcde", _TEXT),
+    ),
+    "descriptor for the central header only": (
+        built(Record(name=b"a"), Record(central={"flags": 8}, descriptor=descriptor(_TEXT))),
+        {"a": _TEXT, "file.txt": _TEXT},
+    ),
+    "bytes and no entry": (built(before_directory=b"text"), {}),
+    "bzip2": (built(Record(method=12, packed=bz2.compress(_TEXT))), {"file.txt": _TEXT}),
+    "LZMA": (built(Record(content=_TEXT * 100, method=14, packed=_LZMA_OF_7_ZIP)), {"file.txt": _TEXT * 100}),
+    "LZMA with an end marker": (built(Record(method=14, flags=2, packed=_LZMA)), {"file.txt": _TEXT}),
     "Unicode path in the central directory only": (
         built(
             Record(
@@ -488,6 +557,9 @@ def test_links_inside_the_tree_are_kept(tmp_path: Path) -> None:
         Record(name=b"nowhere", content=b"d/missing", attributes=LINK),
         Record(name=b"itself", content=b"itself", attributes=LINK),
         Record(name=b"sub/up", content=b"../m/../d/.", attributes=LINK),
+        # Nothing is there, and whatever appears there, the link stays inside.
+        Record(name=b"sub/later", content=b"missing/../../d/file.txt", attributes=LINK),
+        Record(name=b"sub/by way of a file", content=b"../d/file.txt/../file.txt", attributes=LINK),
     ]
     (tmp_path / "a.zip").write_bytes(built(*records))
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
@@ -797,6 +869,78 @@ def test_what_would_not_be_extracted_is_not_archived(tmp_path: Path, case: str) 
     assert [str(error) for error in skipped] == [str(caught.value)]
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     assert _files(tmp_path / "out") == {"good": _TEXT}
+
+
+def _make_links(source: Path, links: Mapping[str, str]) -> Path:
+    for name, target in links.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).symlink_to(target)
+    return source
+
+
+# Links -> those that are left out, with the rule.
+_BROKEN_LINKS: dict[str, tuple[dict[str, str], dict[str, Rule]]] = {
+    "through one that leads outside": (
+        {"a": "b/x", "b": "c", "c": "/etc", "d": "nowhere/../a", "e": "f"},
+        {"c": rules.LINK_OUTSIDE, "b": rules.LINK_THROUGH, "a": rules.LINK_THROUGH, "d": rules.LINK_THROUGH},
+    ),
+    "through one to its directory": (
+        {"d/c": "../d", "d/e/l": "../c/../d/c/../x", "ok": "d/e/l", "x/kept": "nowhere"},
+        {"d/c": rules.LINK_CYCLE, "d/e/l": rules.LINK_THROUGH, "ok": rules.LINK_THROUGH},
+    ),
+    # One link closes two cycles.
+    "to a directory with two others on the way": (
+        {"a/l": "../c/Y", "c/Y/n": "../X", "c/X/m": ".."},
+        {"c/X/m": rules.LINK_CYCLE},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _BROKEN_LINKS)
+def test_links_that_are_left_out_are_named_once(tmp_path: Path, case: str) -> None:
+    """The cause comes first, and the rest is extracted as it was."""
+    links, left_out = _BROKEN_LINKS[case]
+    source = _make_links(tmp_path / "source", links)
+    skipped: list[ArtifactError] = []
+    create_archive(source, to=tmp_path / "a.zip", on_skip=skipped.append)
+    found = [(error.entry, error.rule) for error in skipped if isinstance(error, UnsafeArchiveError)]
+    assert found == [(name, rule.text) for name, rule in left_out.items()]
+    for name in left_out:
+        (source / name).unlink()
+    assert read_tree(extract_archive(tmp_path / "a.zip", to=tmp_path / "out")) == read_tree(source)
+
+
+_WAYS: dict[str, Callable[[Path, Callable[[], bool]], object]] = {
+    "creation": lambda path, stop: create_archive(path / "source", to=path / "b.zip", is_cancelled=stop),
+    "extraction": lambda path, stop: extract_archive(path / "a.zip", to=path / "out", is_cancelled=stop),
+}
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_a_cancelled_job_ends_the_check_of_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """It is asked for each link, because many links take long; so is the deadline."""
+    create_archive(_make_links(tmp_path / "source", {"a": "b", "b": "c"}), to=tmp_path / "a.zip")
+    seen: list[str] = []
+    follow = _archive_tree._Resolution.follow
+
+    def record(resolution: Any, link: Any) -> Any:
+        seen.append(link.name)
+        return follow(resolution, link)
+
+    monkeypatch.setattr(_archive_tree._Resolution, "follow", record)
+    with pytest.raises(ArtifactTransferError, match=rf"^the {way} was stopped because the job was cancelled$"):
+        _WAYS[way](tmp_path, lambda: bool(seen))
+    assert seen == ["a"]
+
+
+def test_a_target_may_have_any_bytes(tmp_path: Path) -> None:
+    """The target of a link from a system with another encoding is kept."""
+    source = _make_links(tmp_path / "source", {"link": os.fsdecode(b"caf\xe9")})
+    create_archive(source, to=tmp_path / "a.zip")
+    extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    assert os.readlink(os.fsencode(tmp_path / "out" / "link")) == b"caf\xe9"  # noqa: PTH115 - as bytes
+    with pytest.raises(UnsafeArchiveError, match=r"^link: a symbolic link with an invalid target"):
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "more", limits=ArchiveLimits(names="portable"))
 
 
 def test_links_are_not_archived_by_choice(tmp_path: Path) -> None:

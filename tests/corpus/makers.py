@@ -19,6 +19,8 @@ from corpus.readers import HERE, build_go
 # Where the nox session `corpus` has installed Node.js and its packages.
 _NODE = "CP_THIRDPARTY_CORPUS_NODE"
 _ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
+# Of LZMA, bsdtar is the only reader that keeps modes and links, and it takes the backslash of this file for a slash.
+_BACKSLASH = "dev-disk-by*"
 
 Maker = Callable[[Path, Path], object]
 
@@ -116,11 +118,12 @@ def _git(*options: str) -> Maker:
 
 
 def _zipfile(source: Path, archive: Path, *, method: int, is_streaming: bool) -> None:
+    left_out = set(source.glob(_BACKSLASH)) if method == zipfile.ZIP_LZMA else set()
     with archive.open("wb") as file:
         if is_streaming:
             file.seekable = lambda: False  # type: ignore[method-assign]
         with zipfile.ZipFile(file, "w", method) as made:
-            for path in sorted(source.rglob("*")):
+            for path in sorted(set(source.rglob("*")) - left_out):
                 made.write(path, path.relative_to(source))
 
 
@@ -144,6 +147,7 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
         "zip, to a pipe": _zip_to_pipe,
         "zip, from a pipe": _zip_from_pipe,
         "zip, updated": _zip_twice,
+        "zip, bzip2": _zip("-y", "-Z", "bzip2"),
         "zip, comment": _zip_with_comment,
         "zip, script before it": partial(_zip_with_script, is_adjusted=False),
         "zip, script before it, adjusted": partial(_zip_with_script, is_adjusted=True),
@@ -156,6 +160,9 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
         "7-Zip, links": _7zip("-snl"),
         "7-Zip, stored": _7zip("-mx=0", "-mcu=on"),
         "7-Zip, best": _7zip("-mx=9", "-mtc=on"),
+        "7-Zip, bzip2": _7zip("-mm=BZip2"),
+        "7-Zip, LZMA": _7zip("-mm=LZMA", f"-x!{_BACKSLASH}"),
+        "7-Zip, LZMA with end markers": _7zip("-mm=LZMA", "-meos", "-mx=9", f"-x!{_BACKSLASH}"),
         "jar": _jar("-cf"),
         "jar, no manifest": _jar("-cfM"),
         "jar, stored": _jar("-0cf"),
@@ -174,6 +181,10 @@ MAKERS: Mapping[str, Maker] = MappingProxyType(
         "git, stored": _git("-0", "--prefix=project-1.0/"),
         "zipfile": partial(_zipfile, method=zipfile.ZIP_DEFLATED, is_streaming=False),
         "zipfile, stored": partial(_zipfile, method=zipfile.ZIP_STORED, is_streaming=False),
+        "zipfile, bzip2": partial(_zipfile, method=zipfile.ZIP_BZIP2, is_streaming=False),
+        "zipfile, bzip2, streaming": partial(_zipfile, method=zipfile.ZIP_BZIP2, is_streaming=True),
+        "zipfile, LZMA": partial(_zipfile, method=zipfile.ZIP_LZMA, is_streaming=False),
+        "zipfile, LZMA, streaming": partial(_zipfile, method=zipfile.ZIP_LZMA, is_streaming=True),
         "zipfile, streaming": partial(_zipfile, method=zipfile.ZIP_DEFLATED, is_streaming=True),
         "make_archive": _make_archive,
         "zipapp": _zipapp,

@@ -82,10 +82,10 @@ DIRECTORY_DATA: Final = Rule("a directory with data")
 LINK: Final = Rule("a symbolic link", 'symlinks="keep" accepts it')
 LINK_TARGET: Final = Rule(
     "a symbolic link with an invalid target",
-    'a target has 1 to 4,095 bytes of UTF-8 and, with names="portable", "/" only',
+    'a target has 1 to 4,095 bytes, no NUL and, with names="portable", "/" only',
 )
 LINK_OUTSIDE: Final = Rule("a symbolic link that leads outside", "targets must be relative and inside the archive")
-LINK_UNKNOWN: Final = Rule("a symbolic link with '..' after a directory that does not exist")
+LINK_THROUGH: Final = Rule("a symbolic link through one that breaks a rule")
 LINK_CYCLE: Final = Rule("a symbolic link to a directory that contains it")
 LINK_COPIES: Final = Rule(
     "symbolic links that repeat the tree too often",
@@ -95,7 +95,11 @@ LINK_COPIES: Final = Rule(
 # Data.
 ENCRYPTED: Final = Rule("encrypted data")
 FLAG: Final = Rule("an unknown flag")
-METHOD: Final = Rule("an unknown compression method", "entries must be stored or deflated")
+METHOD: Final = Rule(
+    "an unknown compression method",
+    "entries must be stored or compressed with Deflate, or with bzip2 or LZMA if Python has the module bz2 or lzma",
+)
+DICTIONARY: Final = Rule("an LZMA dictionary that is too large", "at most 64 MiB")
 SIZE: Final = Rule("a size that is not true")
 CHECKSUM: Final = Rule("a wrong checksum")
 DATA: Final = Rule("damaged data")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
@@ -28,8 +28,6 @@ _LONGEST_PART: Final = 255
 _LONGEST_NAMES: Final = {"portable": 1024, "posix": 3072}
 # PATH_MAX of Linux, without the NUL.
 LONGEST_TARGET: Final = 4095
-# Linux follows 40 symbolic links of one path, then it fails with ELOOP.
-_MOST_HOPS: Final = 40
 # How many entries a program that follows links may see for each that the archive may have.
 _MOST_COPIES: Final = 100
 
@@ -138,74 +136,44 @@ class Tree:
         self._links.pop(node, None)
         del parent.children[self._key(node.name)]
 
-    def broken_links(self) -> list[tuple[Node, Rule]]:
+    def broken_links(self, check: Callable[[], object]) -> dict[Node, Rule]:
         """
-        Return the links that break a rule, each with the rule.
+        Return the links that break a rule, each with the rule, the cause before what follows from it.
+
+        After their removal, others may break a rule that was not checked yet.
+
+        Args:
+            check: Called for each link; raises if the work must end.
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: All links together cost too much.
         """
         most = _MOST_COPIES * self._limits.max_entries
-        found: list[tuple[Node, Rule]] = []
-        ends: dict[Node, list[tuple[Node, Node]]] = {}
-        steps = 0
+        resolution = _Resolution(self._key, self._broken_target)
         for link in self._links:
-            rule = self._broken_target(link.target)
-            end, steps = (rule, steps) if rule is not None else self._resolve(link, steps)
-            if steps > most:
-                raise rule_error(rules.LINK_COPIES, link.path, self._limits)
-            if isinstance(end, Rule):
-                found.append((link, end))
-            elif end is not None and end.kind == "directory" and link.parent is not None:
-                ends.setdefault(link.parent, []).append((link, end))
-        if not found and ends:
-            cycles = _find_cycles(self.root, ends, most)
-            if cycles is None:
-                raise rule_error(rules.LINK_COPIES, "", self._limits)
-            found = [(link, rules.LINK_CYCLE) for link in cycles]
-        return found
+            for steps in resolution.follow(link):
+                check()
+                if steps > most:
+                    raise rule_error(rules.LINK_COPIES, link.path, self._limits)
+        ends: dict[Node, list[tuple[Node, Node]]] = {}
+        for link, end in resolution.ends.items():
+            if end.kind == "directory":
+                ends.setdefault(cast("Node", link.parent), []).append((link, end))
+        if resolution.broken or not ends:
+            return resolution.broken
+        cycles = _find_cycles(self.root, ends, most)
+        if cycles is None:
+            raise rule_error(rules.LINK_COPIES, "", self._limits)
+        return resolution.with_followers(dict.fromkeys(cycles, rules.LINK_CYCLE))
 
     def _broken_target(self, target: str) -> Rule | None:
         if self._limits.symlinks == "refuse":
             return rules.LINK
-        if not target or "\0" in target or _SURROGATE.search(target) or len(target.encode()) > LONGEST_TARGET:
+        if not target or "\0" in target or len(target.encode("utf-8", "surrogateescape")) > LONGEST_TARGET:
             return rules.LINK_TARGET
-        if self._is_portable and (_CONTROL.search(target) or _SEPARATOR.search(target)):
+        if self._is_portable and any(unusual.search(target) for unusual in (_CONTROL, _SEPARATOR, _SURROGATE)):
             return rules.LINK_TARGET
         return rules.LINK_OUTSIDE if target.startswith("/") else None
-
-    def _resolve(self, link: Node, steps: int) -> tuple[Node | Rule | None, int]:
-        """
-        Follow a link as the operating system does, and return where it ends and how many steps it has taken.
-
-        The end is ``None`` where nothing exists, which is harmless inside of the tree.
-        """
-        node: Node | None = link.parent
-        waiting = link.target.split("/")[::-1]
-        hops = 0
-        while waiting:
-            steps += 1
-            part = waiting.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                if node is None or node.kind != "directory":
-                    return rules.LINK_UNKNOWN, steps
-                node = node.parent
-                if node is None:
-                    return rules.LINK_OUTSIDE, steps
-                continue
-            child = None if node is None else node.children.get(self._key(part))
-            if child is not None and child.kind == "link":
-                hops += 1
-                if hops > _MOST_HOPS:  # the system refuses it, but what resolves paths without it goes on
-                    return (rules.LINK_UNKNOWN if ".." in waiting else None), steps
-                if child.target.startswith("/"):
-                    return rules.LINK_OUTSIDE, steps
-                waiting += child.target.split("/")[::-1]
-                continue
-            node = child
-        return node, steps
 
     # --- names
 
@@ -300,6 +268,88 @@ def _broken_path(name: str, most_bytes: int) -> Rule | None:
     if _ABSOLUTE.match(name):
         return rules.ABSOLUTE
     return rules.LONG_NAME if len(name.encode("utf-8", "surrogatepass")) > most_bytes else None
+
+
+class _Resolution:
+    """
+    Where links lead, as the operating system follows them.
+
+    Each link is followed once, so the time is that of reading all targets.
+
+    Args:
+        key: Returns the name of a child in `Node.children`.
+        broken_target: Returns the rule that a target breaks by itself.
+
+    Attributes:
+        ends: Where each link ends; one that leads to itself ends at a link.
+        broken: The links that break a rule.
+    """
+
+    def __init__(self, key: Callable[[str], str], broken_target: Callable[[str], Rule | None]) -> None:
+        self._key = key
+        self._broken_target = broken_target
+        self._followers: dict[Node, list[Node]] = {}
+        self._steps = 0
+        self.ends: dict[Node, Node] = {}
+        self.broken: dict[Node, Rule] = {}
+
+    def follow(self, link: Node) -> Iterator[int]:
+        """Find the end of a link, and of those that it leads through; return often how many parts were read in all."""
+        way = [] if link in self.ends else [self._walk(link)]
+        while way:
+            following = next(way[-1], None)
+            if following is None:
+                way.pop()
+            elif following not in self.ends:
+                way.append(self._walk(following))
+            yield self._steps
+
+    def _walk(self, link: Node) -> Iterator[Node]:
+        """Find the end of a link; each link on its way is returned, and must be followed before the walk continues."""
+        self.ends[link] = link
+        rule = self._broken_target(link.target)
+        if rule is not None:
+            self.broken[link] = rule
+            return
+        node = cast("Node", link.parent)
+        waiting = link.target.split("/")[::-1]
+        while waiting and node.kind != "link":
+            self._steps += 1
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if node.parent is None:
+                    self.broken[link] = rules.LINK_OUTSIDE
+                    return
+                node = node.parent
+                continue
+            child = node.children.get(self._key(part))
+            if child is None:
+                # Nothing is there.  Something may be there later, and then ".." leads back.
+                node = Node(part, node, "file", node.depth + 1, _NO_CHILDREN)
+            elif child.kind != "link":
+                node = child
+            else:
+                yield child
+                self._followers.setdefault(child, []).append(link)
+                if child in self.broken:
+                    self.broken[link] = rules.LINK_THROUGH
+                    return
+                node = self.ends[child]
+        if ".." in waiting:  # the system finds nothing behind a circle of links, but other programs go on
+            self.broken[link] = rules.LINK_OUTSIDE
+        self.ends[link] = node
+
+    def with_followers(self, found: dict[Node, Rule]) -> dict[Node, Rule]:
+        """Add the links that lead through one that breaks a rule."""
+        waiting = list(found)
+        while waiting:
+            for link in self._followers.get(waiting.pop(), ()):
+                if link not in found:
+                    found[link] = rules.LINK_THROUGH
+                    waiting.append(link)
+        return found
 
 
 def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: int) -> list[Node] | None:

@@ -6,17 +6,27 @@ What is wrong is returned, not raised, so that no traceback holds bytes of the c
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule
-from cp_thirdparty.artifacts._zip_directory import DEFLATED, Entry
+from cp_thirdparty.artifacts._zip_directory import Entry
+from cp_thirdparty.artifacts._zip_methods import LZMA, STORED, create_decompressor
 
 __all__ = ["copy_content"]
 
 _PIECE: Final = 256 << 10
+# LZMA in a zip archive begins with a version, the length of the properties, and the properties: a byte and the size of
+# the dictionary.  A file `.lzma` begins with the properties and the size of the data, or all bits for an end marker.
+_LZMA_HEAD: Final = struct.Struct("<2xHBL")
+_LZMA_FILE: Final = struct.Struct("<BLQ")
+_LZMA_PROPERTIES: Final = 5
+_UNKNOWN_SIZE: Final = (1 << 64) - 1
+# 7-Zip has 64 MiB up to its level 6; the decompressor takes as much memory.
+_LARGEST_DICTIONARY: Final = 64 << 20
 
 
 class _BrokenRuleError(Exception):
@@ -34,8 +44,9 @@ def copy_content(file: BinaryIO, entry: Entry, write: Callable[[bytes], object])
     At most one piece more than the stated size is decompressed.
     """
     crc, size = 0, 0
+    file.seek(entry.data_offset)
     try:
-        for piece in _inflate(file, entry) if entry.method == DEFLATED else _read(file, entry):
+        for piece in _read(file, entry.packed) if entry.method == STORED else _decompress(file, entry):
             crc = zlib.crc32(piece, crc)
             size += len(piece)
             write(piece)
@@ -46,9 +57,7 @@ def copy_content(file: BinaryIO, entry: Entry, write: Callable[[bytes], object])
     return None if crc == entry.crc else rules.CHECKSUM
 
 
-def _read(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    file.seek(entry.data_offset)
-    left = entry.packed
+def _read(file: BinaryIO, left: int) -> Iterator[bytes]:
     while left:
         piece = file.read(min(left, _PIECE))
         if not piece:
@@ -57,25 +66,43 @@ def _read(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
         yield piece
 
 
-def _inflate(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+def _decompress(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    decompressor, damage = create_decompressor(entry.method)
     left = entry.size
-    try:
-        for piece in _read(file, entry):
-            waiting, is_full = piece, False
-            while waiting or is_full:
-                room = min(_PIECE, left + 1)
-                found = inflater.decompress(waiting, room)
-                waiting = inflater.unconsumed_tail
-                # zlib may have read all that is packed and have more to return: its last byte can stand for 1,000.
-                is_full = len(found) == room
-                left -= len(found)
-                if left < 0 or inflater.unused_data:
-                    raise _BrokenRuleError(rules.SIZE)
-                if found:
-                    yield found
-    except zlib.error:
-        raise _BrokenRuleError(rules.DATA) from None
-    # bsdtar and Python accept an empty file without the two bytes of a deflate stream.
-    if entry.packed and not inflater.eof:
+    for piece in _read_lzma(file, entry) if entry.method == LZMA else _read(file, entry.packed):
+        waiting, has_more = piece, True
+        while has_more:
+            if decompressor.eof:
+                raise _BrokenRuleError(rules.SIZE)
+            room = min(_PIECE, left + 1)
+            try:
+                found = decompressor.decompress(waiting, room)
+            except damage:
+                raise _BrokenRuleError(rules.DATA) from None
+            waiting = b""
+            left -= len(found)
+            if left < 0 or decompressor.unused_data:
+                raise _BrokenRuleError(rules.SIZE)
+            if found:
+                yield found
+            # It may have read all that is packed and have more to return: the last byte can stand for 1,000.
+            has_more = len(found) == room and not decompressor.eof
+    # bsdtar and Python accept an empty file without compressed data.
+    if entry.packed and not decompressor.eof:
         raise _BrokenRuleError(rules.SIZE)
+
+
+def _read_lzma(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    """Read LZMA as a file ``.lzma``."""
+    if entry.packed < _LZMA_HEAD.size:
+        raise _BrokenRuleError(rules.DATA)
+    head = b"".join(_read(file, _LZMA_HEAD.size))
+    length, properties, dictionary = _LZMA_HEAD.unpack(head)
+    if length != _LZMA_PROPERTIES:
+        raise _BrokenRuleError(rules.DATA)
+    # A dictionary that is larger than the data is not used.
+    dictionary = min(dictionary, entry.size)
+    if dictionary > _LARGEST_DICTIONARY:
+        raise _BrokenRuleError(rules.DICTIONARY)
+    yield _LZMA_FILE.pack(properties, dictionary, _UNKNOWN_SIZE if entry.has_end_marker else entry.size)
+    yield from _read(file, entry.packed - _LZMA_HEAD.size)

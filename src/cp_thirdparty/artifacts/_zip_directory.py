@@ -1,9 +1,8 @@
 """
 Read the directory of a zip archive, and accept it only if each record agrees with every other.
 
-A zip archive states most facts twice, and readers differ in which of them they use.  Here the entries must follow each
-other in order and without a gap, and the two headers of an entry must be equal.  The format is that of PKWARE's APPNOTE
-6.3.10.
+A zip archive states most facts twice, and readers differ in which of them they use.  Here the entries must not overlap,
+and the two headers of an entry must be equal.  The format is that of PKWARE's APPNOTE 6.3.10.
 """
 
 from __future__ import annotations
@@ -23,19 +22,13 @@ from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._zip_layout import (
     FULL16,
     FULL32,
-    PADDING,
     Place,
     bytes_at,
-    check_prefix,
     find_directory,
-    find_end_of_entries,
+    has_archive_part,
 )
+from cp_thirdparty.artifacts._zip_methods import STORED, is_supported, name_of
 from cp_thirdparty.artifacts.limits import ArchiveLimits
-
-STORED: Final = 0
-DEFLATED: Final = 8
-# Others, for errors.  Windows Explorer uses Deflate64 for files of more than 2 GiB.
-_OTHER_METHODS: Final = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
@@ -43,6 +36,7 @@ _EXTRA: Final = struct.Struct("<2H")
 
 # General purpose flags.
 _ENCRYPTED: Final = 1 << 0 | 1 << 6 | 1 << 13
+_END_MARKER: Final = 1 << 1
 _DESCRIPTOR: Final = 1 << 3
 _PATCH: Final = 1 << 5
 _UTF8: Final = 1 << 11
@@ -57,6 +51,7 @@ _UNIX: Final = (3, 19)
 # Systems whose names cannot contain a backslash: FAT, NTFS by APPNOTE, NTFS by Info-ZIP, and VFAT.  PowerShell 5 and
 # .NET 4.5 write backslashes for slashes.
 _DOS: Final = (0, 10, 11, 14)
+_DOS_DIRECTORY: Final = 0x10
 
 # Enough for 100,000 entries with long names; it is read at once.
 LONGEST_DIRECTORY: Final = 128 << 20
@@ -81,7 +76,8 @@ class Entry:
     Attributes:
         node: Its place in the tree.
         mode: The file mode of Unix with the type; 0 if the archive has none.
-        method: `STORED` or `DEFLATED`.
+        method: The compression method.
+        has_end_marker: Whether its data has an end marker, if it is compressed with LZMA.
         data_offset: Where its compressed bytes begin.
         packed: How many there are.
         size: How many bytes they are when extracted.
@@ -91,6 +87,7 @@ class Entry:
     node: Node
     mode: int
     method: int
+    has_end_marker: bool
     data_offset: int
     packed: int
     size: int
@@ -110,8 +107,18 @@ class _Central:
     crc: int
     packed: int
     size: int
-    mode: int
+    attributes: int
     offset: int
+
+    @property
+    def mode(self) -> int:
+        """The file mode of Unix with the type; 0 if there is none."""
+        return self.attributes >> 16 if self.system in _UNIX else 0
+
+    @property
+    def is_marked_as_directory(self) -> bool:
+        """Whether the attributes are those of a directory."""
+        return stat.S_ISDIR(self.mode) or (self.system in _DOS and bool(self.attributes & _DOS_DIRECTORY))
 
 
 def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree) -> list[Entry]:
@@ -136,12 +143,13 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     records = sorted(_central_records(data, place, limits), key=lambda record: record.offset)
     if records and records[-1].offset >= place.begin:
         raise rule_error(rules.OUTSIDE, records[-1].name)
-    begins = [*(record.offset for record in records), find_end_of_entries(file, place)]
-    check_prefix(file, begins[0], begins[-1])
+    begins = [*(record.offset for record in records), place.begin]
+    if has_archive_part(file, 0, begins[0]):
+        raise rule_error(rules.GAP, hint="before the first entry")
     total = 0
     entries: list[Entry] = []
     for record, end in zip(records, begins[1:], strict=True):
-        entry = _entry(file, record, end, tree, padding=PADDING if record is records[-1] else 0)
+        entry = _entry(file, record, end, tree)
         total += entry.size
         rule = _exceeded_limit(entry, total, limits)
         if rule is not None:
@@ -198,7 +206,7 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
             crc=crc,
             packed=packed,
             size=size,
-            mode=attributes >> 16 if made_by >> 8 in _UNIX else 0,
+            attributes=attributes,
             offset=offset + place.shift,
         )
     if not place.has_count(count):
@@ -268,29 +276,25 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
 # --- one entry
 
 
-def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree, *, padding: int) -> Entry:
+def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree) -> Entry:
     """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
     kind = _kind(record)
     rule = _broken_record(record, kind)
     if rule is rules.METHOD:
-        method = _OTHER_METHODS.get(record.method, f"method {record.method}")
-        raise rule_error(rules.METHOD, record.name, hint=f"it is {method}; {rules.METHOD.hint}")
+        raise rule_error(rules.METHOD, record.name, hint=f"it is {name_of(record.method)}; {rules.METHOD.hint}")
     if rule is not None:
         raise rule_error(rule, record.name)
     node = tree.add(record.name, kind)
-    length, descriptors = _check_local_header(file, record, end)
+    length, needs_descriptor = _check_local_header(file, record, end)
     data_offset = record.offset + length
     data_end = data_offset + record.packed
-    if data_end != end or b"" not in descriptors:
-        rest = bytes_at(file, data_end, min(end - data_end, _LONGEST_DESCRIPTOR + padding + 1))
-        if not _is_rest(rest, descriptors, padding):
-            if descriptors == [b""]:
-                raise rule_error(rules.GAP, record.name, hint="after its data")
-            raise rule_error(rules.DESCRIPTOR, record.name)
+    if data_end != end or needs_descriptor:
+        _check_rest(file, record, data_end, end, needs_descriptor=needs_descriptor)
     entry = node.content = Entry(
         node=node,
         mode=record.mode,
         method=record.method,
+        has_end_marker=bool(record.flags & _END_MARKER),
         data_offset=data_offset,
         packed=record.packed,
         size=record.size,
@@ -303,10 +307,11 @@ def _kind(record: _Central) -> Kind:
     """
     Return the kind of an entry.
 
-    The slash makes a directory, whatever the mode is: Maven gives directories the mode of a file.  A program that reads
-    its input from a pipe gives a file the mode of a FIFO.
+    A slash makes a directory, whatever the mode is: Maven gives directories the mode of a file.  Without a slash, the
+    attributes make one if there is no data.  A program that reads its input from a pipe gives a file the mode of a
+    FIFO.
     """
-    if record.name.endswith("/"):
+    if record.name.endswith("/") or (record.is_marked_as_directory and not record.size):
         return "directory"
     return "link" if stat.S_ISLNK(record.mode) else "file"
 
@@ -316,7 +321,7 @@ def _broken_record(record: _Central, kind: Kind) -> Rule | None:
         return rules.ENCRYPTED
     if record.flags & _PATCH:
         return rules.FLAG
-    if record.method not in (STORED, DEFLATED):
+    if not is_supported(record.method):
         return rules.METHOD
     if record.method == STORED and record.packed != record.size:
         return rules.SIZE
@@ -325,12 +330,12 @@ def _broken_record(record: _Central, kind: Kind) -> Rule | None:
     return rules.DEVICE if kind == "file" and stat.S_IFMT(record.mode) in _DEVICES else None
 
 
-def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int, list[bytes]]:
+def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int, bool]:
     """
-    Check the local header, and return its length and the data descriptors that may follow the data.
+    Check the local header, and return its length and whether a data descriptor must follow the data.
 
-    Some programs set the flag of the descriptor, and that of UTF-8 for a name in ASCII, in one of the headers only, and
-    a name in Unicode in the central directory only.
+    Some programs set the flag of the descriptor, that of UTF-8 for a name in ASCII, and a name in Unicode in one of the
+    headers only.
     """
     header = bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
@@ -343,23 +348,32 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     extras = _extras(rest[name_length:])
     if extras is None:
         raise rule_error(rules.EXTRA, record.name)
-    name = _decode_name(rest[:name_length], flags, {_UNICODE_PATH: record.unicode_path, **extras}, system=record.system)
+    # Only the one of the central directory gives a name; one that only the local header has is ignored.
+    unicode_path = record.unicode_path and extras.get(_UNICODE_PATH, record.unicode_path)
+    name = _decode_name(rest[:name_length], flags, {_UNICODE_PATH: unicode_path}, system=record.system)
     if rest[:name_length] != record.raw_name or name != record.name:
         raise rule_error(rules.HEADERS, record.name, hint="the names differ")
     if (flags ^ record.flags) & (_ENCRYPTED | _PATCH) or method != record.method:
         raise rule_error(rules.HEADERS, record.name, hint="the methods or flags differ")
-    stated = (crc, *_read_zip64(record.name, extras, (size, packed, 0))[:2])
-    known = (record.crc, record.size, record.packed)
-    # What the descriptor after the data repeats may be 0 here; Info-ZIP writes the size, others nothing.
-    if any(
-        value != fact and not (flags & _DESCRIPTOR and value == 0) for value, fact in zip(stated, known, strict=True)
-    ):
+    # What the descriptor after the data repeats may be unknown here; Info-ZIP writes the size, others nothing.
+    unknown = (0, FULL32) if flags & _DESCRIPTOR else ()
+    if _ZIP64 in extras or not unknown:
+        size, packed, _ = _read_zip64(record.name, extras, (size, packed, 0))
+    stated, known = (crc, size, packed), (record.crc, record.size, record.packed)
+    if any(value != fact and value not in unknown for value, fact in zip(stated, known, strict=True)):
         raise rule_error(rules.HEADERS, record.name, hint="the sizes or checksums differ")
-    if not flags & _DESCRIPTOR:
-        return length, [b""]
-    # Without a descriptor, a program that reads from the first byte on can only find the end of deflated data.
-    is_optional = record.method == DEFLATED or stated == known
-    return length, [*_descriptors(record), *([b""] if is_optional else [])]
+    # Without a descriptor, a program that reads from the first byte on can only find the end of compressed data.
+    return length, bool(flags & _DESCRIPTOR) and record.method == STORED and stated != known
+
+
+def _check_rest(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> None:
+    """Check the bytes after the data of an entry: a data descriptor, and others that belong to no entry."""
+    head = bytes_at(file, begin, min(end - begin, _LONGEST_DESCRIPTOR))
+    length = max((len(each) for each in _descriptors(record) if head.startswith(each)), default=0)
+    if not length and (needs_descriptor or head.startswith(_DESCRIPTOR_SIGNATURE)):
+        raise rule_error(rules.DESCRIPTOR, record.name)
+    if has_archive_part(file, begin + length, end):
+        raise rule_error(rules.GAP, record.name, hint="after its data")
 
 
 def _descriptors(record: _Central) -> Iterator[bytes]:
@@ -369,12 +383,3 @@ def _descriptors(record: _Central) -> Iterator[bytes]:
     for layout in layouts:
         yield _DESCRIPTOR_SIGNATURE + layout.pack(*values)
         yield layout.pack(*values)
-
-
-def _is_rest(rest: bytes, descriptors: list[bytes], padding: int) -> bool:
-    """Whether the bytes after the data of an entry are one of the descriptors and at most so many zeros."""
-    for descriptor in descriptors:
-        zeros = rest[len(descriptor) :]
-        if rest.startswith(descriptor) and len(zeros) <= padding and not zeros.strip(b"\0"):
-            return True
-    return False

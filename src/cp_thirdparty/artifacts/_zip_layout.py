@@ -1,13 +1,13 @@
 """
-Find the central directory of a zip archive, and check the bytes around its entries.
+Find the central directory of a zip archive, and check the bytes that belong to no entry.
 
-The entries and the central directory must cover the file from its first byte to its last.  Other bytes are accepted
-before the first entry, before the central directory and at the end, if no reader can take them for a part of an
-archive.
+Such bytes are accepted before the first entry, between two entries, before the central directory and at the end, if no
+reader can take them for a part of an archive: a start script, zeros that align the data, Android's signing block.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Final
@@ -18,7 +18,7 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._file_formats import looks_like
 
-__all__ = ["FULL16", "FULL32", "PADDING", "Place", "bytes_at", "check_prefix", "find_directory", "find_end_of_entries"]
+__all__ = ["FULL16", "FULL32", "Place", "bytes_at", "find_directory", "has_archive_part"]
 
 FULL16: Final = 0xFFFF
 FULL32: Final = 0xFFFFFFFF
@@ -28,17 +28,13 @@ _END64_LOCATOR: Final = struct.Struct("<4sLQL")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 
 _COMMENT: Final = 0xFFFF
-# Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.
-PADDING: Final = 64 << 10
-# A start script or a launcher before the archive, which makes it executable.
-_LONGEST_PREFIX: Final = 1 << 20
-# Android's signature before the central directory: its size, pairs with a size each, its size, and its name.  Usual
-# ones have some KB.
-_SIGNING_END: Final = struct.Struct("<Q16s")
-_SIGNING_NAME: Final = b"APK Sig Block 42"
-_LONGEST_SIGNING_BLOCK: Final = 1 << 20
-_SIZE64: Final = struct.Struct("<Q")
+# Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.  unzip accepts more,
+# but less than 80 KiB.
+_LONGEST_END: Final = 80 << 10
 _SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
+_SIGNATURE: Final = re.compile(b"|".join(_SIGNATURES))
+_SIGNATURE_BYTES: Final = 4
+_PIECE: Final = 256 << 10
 
 
 @attrs.frozen
@@ -68,7 +64,7 @@ class Place:
 
 def find_directory(file: BinaryIO, size: int) -> Place:
     """Find the end records, and what they state about the central directory."""
-    tail_length = min(size, _END.size + _COMMENT + PADDING)
+    tail_length = min(size, _END.size + _COMMENT + _LONGEST_END)
     tail = bytes_at(file, size - tail_length, tail_length)
     found = next((at for at in _positions(tail, b"PK\5\6") if _ends_after(tail, at)), None)
     if found is None:
@@ -107,7 +103,7 @@ def _ends_after(tail: bytes, at: int) -> bool:
         return False
     end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
     rest = tail[end:]
-    return end <= len(tail) and len(rest) <= PADDING and not any(signature in rest for signature in _SIGNATURES)
+    return end <= len(tail) and len(rest) <= _LONGEST_END and not _SIGNATURE.search(rest)
 
 
 def _positions(data: bytes, signature: bytes) -> Iterator[int]:
@@ -129,37 +125,16 @@ def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, i
     return (disk, first_disk, here, count, size, begin), stated
 
 
-def check_prefix(file: BinaryIO, length: int, end_of_entries: int) -> None:
-    """Accept bytes before the first entry only if no other reader can take them for an archive."""
-    if length == 0:
-        return
-    if length > _LONGEST_PREFIX or length == end_of_entries:
-        raise rule_error(rules.GAP, hint="before the first entry")
-    prefix = bytes_at(file, 0, length)
-    if any(signature in prefix for signature in _SIGNATURES):
-        raise rule_error(rules.GAP, hint="before the first entry")
-
-
-def find_end_of_entries(file: BinaryIO, place: Place) -> int:
-    """Return where the central directory begins, or Android's signing block before it."""
-    if place.begin < _SIGNING_END.size:
-        return place.begin
-    size, name = _SIGNING_END.unpack(bytes_at(file, place.begin - _SIGNING_END.size, _SIGNING_END.size))
-    if name != _SIGNING_NAME:
-        return place.begin
-    begin: int = place.begin - size - _SIZE64.size
-    if begin < 0 or size > _LONGEST_SIGNING_BLOCK or not _is_signing_block(bytes_at(file, begin, place.begin - begin)):
-        raise rule_error(rules.GAP, hint="a damaged signing block")
-    return begin
-
-
-def _is_signing_block(block: bytes) -> bool:
-    """Whether a block consists of pairs, each with its size, and nothing in it looks like a part of an archive."""
-    at, end = _SIZE64.size, len(block) - _SIGNING_END.size
-    while at + _SIZE64.size <= end:
-        at += _SIZE64.size + _SIZE64.unpack_from(block, at)[0]
-    is_complete = at == end and block[: _SIZE64.size] == block[end : end + _SIZE64.size]
-    return is_complete and not any(signature in block for signature in _SIGNATURES)
+def has_archive_part(file: BinaryIO, begin: int, end: int) -> bool:
+    """Whether another reader can take something between two places for a part of an archive."""
+    overlap = b""
+    while begin < end:
+        piece = overlap + bytes_at(file, begin, min(end - begin, _PIECE))
+        if _SIGNATURE.search(piece):
+            return True
+        begin += len(piece) - len(overlap)
+        overlap = piece[1 - _SIGNATURE_BYTES :]
+    return False
 
 
 def bytes_at(file: BinaryIO, at: int, length: int) -> bytes:

@@ -271,8 +271,8 @@ class _Creation:
         return node
 
     def _check_links(self) -> None:
-        while links := self._tree.broken_links():
-            for link, rule in links:
+        while links := self._tree.broken_links(self._reporter.check):
+            for link, rule in links.items():
                 self._skip(rule_error(rule, link.path, hint=_hint(rule.hint)))
                 self._tree.remove(link)
 
@@ -286,9 +286,10 @@ class _Creation:
             info.external_attr = (stat.S_IFDIR | 0o755) << 16 | _DIRECTORY
             archive.writestr(info, b"", zipfile.ZIP_STORED)
         elif node.kind == "link":
-            self._check_size(info, len(node.target.encode()))
+            target = node.target.encode("utf-8", "surrogateescape")
+            self._check_size(info, len(target))
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
-            archive.writestr(info, node.target.encode(), zipfile.ZIP_STORED)
+            archive.writestr(info, target, zipfile.ZIP_STORED)
         else:
             info.external_attr = (stat.S_IFREG | (0o755 if node.content.is_executable else 0o644)) << 16
             error = self._add_file(archive, info, node.content, f"{self._directory}/{path}")

@@ -1,0 +1,81 @@
+"""The compression methods of zip archives, and what decompresses each."""
+
+from __future__ import annotations
+
+import zlib
+from importlib import import_module
+from typing import Final, Protocol
+
+__all__ = ["BZIP2", "DEFLATED", "LZMA", "STORED", "Decompressor", "create_decompressor", "is_supported", "name_of"]
+
+STORED: Final = 0
+DEFLATED: Final = 8
+BZIP2: Final = 12
+LZMA: Final = 14
+
+# Those that are refused are named in errors.  Windows Explorer uses Deflate64 for files of more than 2 GiB.
+_NAMES: Final = {9: "Deflate64", BZIP2: "bzip2", LZMA: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
+# Python can be built without these modules.
+_MODULES: Final = {BZIP2: "bz2", LZMA: "lzma"}
+
+
+class Decompressor(Protocol):
+    """A decompressor as the module ``bz2`` has it: the memory for its output is limited."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the data was found."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Input after the end of the data."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take more input, and return at most so many bytes.  If they are so many, there may be more."""
+
+
+class _Inflater:
+    """The decompressor of Deflate."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+
+
+def create_decompressor(method: int) -> tuple[Decompressor, type[Exception]]:
+    """Return a decompressor, and what it raises for damaged data; LZMA must be in the format of ``.lzma`` files."""
+    if method == DEFLATED:
+        return _Inflater(), zlib.error
+    if method == BZIP2:
+        import bz2  # noqa: PLC0415 - Python can be built without it
+
+        return bz2.BZ2Decompressor(), OSError
+    import lzma  # noqa: PLC0415 - Python can be built without it
+
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE), lzma.LZMAError
+
+
+def is_supported(method: int) -> bool:
+    """Whether data of a method can be read."""
+    if method in (STORED, DEFLATED):
+        return True
+    module = _MODULES.get(method)
+    try:
+        return module is not None and bool(import_module(module))
+    except ImportError:
+        return False
+
+
+def name_of(method: int) -> str:
+    """Return the name of a method for errors."""
+    return _NAMES.get(method, f"method {method}")
