@@ -209,15 +209,29 @@ def test_the_default_grace_fits_into_30_seconds(service: LocalCodePipeline) -> N
         release.set()
 
 
+class _HangPastTimeout:
+    """A handler that hangs, and the clock of its worker, which passes the timeout when it runs for so many jobs."""
+
+    job_timeout = 60.0
+
+    def __init__(self, end: threading.Event, jobs: int) -> None:
+        self._end = end
+        self._all_run = threading.Barrier(jobs, action=lambda: passed.append(self.job_timeout + 1))
+        passed: list[float] = []
+        self.clock = lambda: time.monotonic() + sum(passed)
+
+    def handle(self, _job: AnyJob) -> Succeeded:
+        self._all_run.wait(30)
+        self._end.wait(30)
+        return Succeeded()
+
+
 def test_a_worker_whose_slots_all_hang_ends(service: LocalCodePipeline, end: threading.Event) -> None:
     """Its jobs were reported, and a supervisor can start it again."""
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
-
-    def handle(_job: AnyJob) -> Succeeded:
-        end.wait(20)
-        return Succeeded()
-
-    worker = make_worker(service, handle, concurrency=2, job_timeout=0.1, grace=0.2)
+    hang = _HangPastTimeout(end, jobs=2)
+    settings: dict[str, Any] = {"clock": hang.clock, "job_timeout": hang.job_timeout}
+    worker = make_worker(service, hang.handle, concurrency=2, grace=0.2, **settings)
     with pytest.raises(WorkerStuckError) as caught:
         worker.run()
     assert set(caught.value.job_ids) == {action.jobs[0].id for action in actions}
@@ -229,12 +243,9 @@ def test_a_worker_whose_slots_all_hang_ends(service: LocalCodePipeline, end: thr
 def test_a_slot_that_is_free_again_in_time_keeps_the_worker(service: LocalCodePipeline, end: threading.Event) -> None:
     """A handler that ends within the grace after its timeout does no harm."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-
-    def handle(_job: AnyJob) -> Succeeded:
-        end.wait(20)
-        return Succeeded()
-
-    worker = make_worker(service, handle, concurrency=1, job_timeout=0.1, grace=5.0)
+    hang = _HangPastTimeout(end, jobs=1)
+    settings: dict[str, Any] = {"clock": hang.clock, "job_timeout": hang.job_timeout}
+    worker = make_worker(service, hang.handle, concurrency=1, grace=5.0, **settings)
     with running(worker) as run:
         until(lambda: bool(worker.health().overdue))
         time.sleep(0.3)  # some ticks
