@@ -27,7 +27,7 @@ TOKENS = {CLIENT_ID: CLIENT_TOKEN}
 AnyJob = Job[ActionConfiguration | None]
 
 # Seconds after which a test that waits for something has failed; far more than it takes on a busy machine.
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 def succeed(_job: AnyJob) -> Succeeded:

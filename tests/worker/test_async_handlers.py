@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -28,10 +29,19 @@ _VARIABLE: ContextVar[str] = ContextVar("_VARIABLE", default="unset")
 
 @pytest.fixture
 def loop() -> Iterator[AsyncHandlers]:
-    """Give an event loop that checks often."""
-    created = AsyncHandlers(tick=0.01, blocked_after=0.05, hangs_after=0.05)
+    """Give an event loop that checks often, and counts as blocked only after a jump of its clock."""
+    created = AsyncHandlers(tick=0.01, blocked_after=60.0, hangs_after=0.05)
     yield created
     created.close()
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the seconds that the clock of the library is ahead of the system's."""
+    seconds: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(seconds))
+    monkeypatch.setattr(_async_handlers, "time", clock)
+    return seconds
 
 
 @attrs.define
@@ -189,9 +199,10 @@ def test_a_result_that_is_not_wanted_cancels_the_coroutine(loop: AsyncHandlers) 
     assert ended.is_set()
 
 
-def test_a_deadline_cancels_the_coroutine(loop: AsyncHandlers) -> None:
+def test_a_deadline_cancels_the_coroutine(loop: AsyncHandlers, passed: list[float]) -> None:
     """Its ``finally`` blocks run."""
-    waiting, ended = _start_sleeping(loop, seconds_left=0.05)
+    waiting, ended = _start_sleeping(loop, seconds_left=60.0)
+    passed.append(61.0)
     assert isinstance(waiting.join(), HandlerTimeoutError)
     assert ended.is_set()
 
@@ -206,30 +217,32 @@ def test_a_deadline_that_is_over_begins_nothing(loop: AsyncHandlers) -> None:
         _run(loop, _sleep(began), seconds_left=-1)
 
 
-def test_a_result_after_the_cancellation_counts(loop: AsyncHandlers) -> None:
+def test_a_result_after_the_cancellation_counts(loop: AsyncHandlers, passed: list[float]) -> None:
     """A handler may return `Continued` when it is cancelled."""
 
     async def go_on() -> str:
+        passed.append(61.0)
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             return "continued"
         return ""
 
-    assert _run(loop, go_on(), seconds_left=0.01) == "continued"
+    assert _run(loop, go_on(), seconds_left=60.0) == "continued"
 
 
-def test_an_exception_after_the_cancellation_is_a_timeout(loop: AsyncHandlers) -> None:
+def test_an_exception_after_the_cancellation_is_a_timeout(loop: AsyncHandlers, passed: list[float]) -> None:
     """The customer reads the cause, and not what failed because of it."""
 
     async def fail() -> None:
+        passed.append(61.0)
         try:
             await asyncio.sleep(60)
         finally:
             raise KeyError
 
     with pytest.raises(HandlerTimeoutError):
-        _run(loop, fail(), seconds_left=0.01)
+        _run(loop, fail(), seconds_left=60.0)
 
 
 def test_a_coroutine_that_goes_on_is_logged_and_waited_for(
@@ -245,17 +258,21 @@ def test_a_coroutine_that_goes_on_is_logged_and_waited_for(
     release.set()
     waiting.join()
     assert waiting.value == "late"
-    (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith("job=job-1 the coroutine of its handler goes on 0.")
+    (message,) = [text for record in caplog.records if "goes on" in (text := record.getMessage())]
+    assert message.startswith("job=job-1 the coroutine of its handler goes on ")
     assert "test_async_handlers.py" in message
     assert "_refuse_to_end" in message
 
 
-def test_a_coroutine_that_goes_on_is_left(loop: AsyncHandlers, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_coroutine_that_goes_on_is_left(
+    loop: AsyncHandlers, passed: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     """A thread that has no time waits no longer than its patience."""
     began, release = threading.Event(), threading.Event()
-    with pytest.raises(HandlerTimeoutError):
-        _run(loop, _refuse_to_end(began, release), seconds_left=0.01, patience=0.02)
+    waiting = _Waiting(loop, _refuse_to_end(began, release), seconds_left=60.0, patience=0.02)
+    assert began.wait(30)
+    passed.append(61.0)
+    assert isinstance(waiting.join(), HandlerTimeoutError)
     assert "goes on" in caplog.text
     release.set()
 
@@ -279,16 +296,24 @@ def test_ctrl_c_in_the_waiting_thread_cancels_the_coroutine(
 # --- a loop that is blocked
 
 
-def test_a_blocked_loop_is_logged_once(loop: AsyncHandlers, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blocked_loop_is_logged_once(
+    loop: AsyncHandlers, passed: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
     """The log has the line that blocks, and how long it took."""
-    release = threading.Event()
+    began, release = threading.Event(), threading.Event()
 
     async def block() -> None:
+        began.set()
         release.wait(30)
 
-    other, _ = _start_sleeping(loop)
-    waiting = _Waiting(loop, block())
-    until(lambda: "has been blocked" in caplog.text)
+    def is_logged() -> bool:
+        passed.append(61.0)
+        return "has been blocked" in caplog.text
+
+    other, _ = _start_sleeping(loop, seconds_left=1e9)
+    waiting = _Waiting(loop, block(), seconds_left=1e9)
+    assert began.wait(30)
+    until(is_logged)
     release.set()
     waiting.join()
     until(lambda: "was blocked" in caplog.text)

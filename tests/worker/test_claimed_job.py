@@ -178,7 +178,8 @@ def test_a_handler_that_ran_counts_as_begun() -> None:
     assert not job.has_begun
     assert job.start(may_run_twice=True)
     assert job.begin()
-    assert not job.withdraw()
+    job.withdraw()  # too late
+    assert job.stage is Stage.RUNNING
     assert not job.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
     assert job.count_death(is_alone=True)
     assert job.start(may_run_twice=True)
@@ -190,16 +191,28 @@ def test_a_handler_that_ran_counts_as_begun() -> None:
     assert not other.begin()
 
 
-def test_a_handler_that_was_taken_back_never_begins() -> None:
-    """It may be started again, and begins then."""
+def test_a_handler_begins_once() -> None:
+    """A second begin of the same start is refused, and the next start may begin."""
     job = _claimed()
-    assert job.start(may_run_twice=True)
-    assert job.withdraw()
     assert not job.begin()
-    assert not job.withdraw()
     assert job.start(may_run_twice=True)
     assert job.begin()
     assert not job.begin()
+    assert job.stop()
+    assert job.start(may_run_twice=True)
+    assert job.begin()
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_handler_that_was_withdrawn_never_begins(*, is_started: bool) -> None:
+    """The thread of the job may be just about to start it: then the start does not lead to a begin either."""
+    job = _claimed()
+    assert not is_started or job.start(may_run_twice=True)
+    job.withdraw()
+    assert job.stage is Stage.CLAIMED
+    assert job.start(may_run_twice=True)
+    assert not job.begin()
+    assert job.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
 
 
 def test_a_job_that_was_left_unbegun_is_not_started_without_the_journal() -> None:

@@ -43,8 +43,9 @@ from cp_thirdparty.exceptions import ActionTypeNotFoundException, ArtifactNotFou
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, samples
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal, _emit, _processing
+from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal, Reported, _emit
 from cp_thirdparty.worker._emit import LEVELS, Emitter
+from cp_thirdparty.worker._event_queue import EventQueue
 
 _LOG = logging.getLogger("cp_thirdparty.worker")
 _TRACE: ContextVar[str] = ContextVar("_TRACE", default="none")
@@ -257,19 +258,14 @@ def test_a_hook_that_blocks_does_not_outlast_a_process(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A processor does not wait for its events longer than its process has."""
-    monkeypatch.setattr(_emit, "_FLUSH_SECONDS", 60.0)
-    monkeypatch.setattr(_processing, "_LEAST", 0.1)
-    monkeypatch.setattr(_processing, "_FOR_REPORT", 0.0)
-    block = _Block("claimed")
-    processor: JobProcessor[Any] = JobProcessor(service.client, succeed, client_tokens=TOKENS, on_event=block.call)
-    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    started = time.monotonic()
-    try:
-        list(processor.poll(ACTION_TYPE, seconds_left=0.5))
-        assert time.monotonic() - started < _PATIENCE
-    finally:
-        block.may_end.set()
-    assert action.status == "Succeeded"
+    monkeypatch.setattr(_emit, "_FLUSH_SECONDS", 1000.0)
+    waits: list[float] = []
+    monkeypatch.setattr(EventQueue, "flush", lambda _, seconds: waits.append(seconds))
+    processor: JobProcessor[Any] = JobProcessor(service.client, succeed, client_tokens=TOKENS)
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    assert [type(outcome) for outcome in processor.poll(ACTION_TYPE, seconds_left=60.0)] == [Reported]
+    (seconds,) = waits
+    assert 0 < seconds < 60
 
 
 @pytest.mark.usefixtures("long_flush")

@@ -375,6 +375,74 @@ def test_a_job_whose_handler_never_began_is_left_to_the_next_worker(service: Loc
     assert action.status == "Succeeded"
 
 
+class _Unknown:
+    """The time in which only the executor knows that the handler has not begun."""
+
+    def __init__(self) -> None:
+        self.has_begun = threading.Event()
+        self.is_decided = threading.Event()
+
+    def pass_by(self) -> None:
+        """Let a worker decide the job, which would be wrong."""
+        self.has_begun.set()
+        assert not self.is_decided.wait(0.2)
+
+
+class _LateFuture(Future[Any]):
+    """A future that takes long to return what it has."""
+
+    def __init__(self, unknown: _Unknown) -> None:
+        super().__init__()
+        self._unknown = unknown
+        self.set_result(NotStarted(error=None, error_name="OSError"))
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._unknown.pass_by()
+        return super().result(timeout)
+
+
+class _RefusesLate(Executor):
+    """An executor that takes long to find out that it can begin nothing."""
+
+    def __init__(self, unknown: _Unknown, *, has_future: bool) -> None:
+        self._unknown = unknown
+        self._has_future = has_future
+
+    def submit(self, _function: Callable[..., Any], /, *_arguments: Any, **_more: Any) -> Future[Any]:
+        if self._has_future:
+            return _LateFuture(self._unknown)
+        self._unknown.pass_by()
+        raise OSError("no process")
+
+
+@pytest.mark.parametrize("has_future", [False, True])
+@pytest.mark.parametrize("seconds", [0.0, 61.0])
+def test_an_executor_that_is_about_to_report_a_failure_is_waited_for(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, seconds: float, *, has_future: bool
+) -> None:
+    """The worker stops, or the timeout passes, while only the executor knows that the handler has not begun."""
+    monkeypatch.setattr(_executors, "_REPORT_SECONDS", 30.0)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    clock, unknown, events = ManualClock(), _Unknown(), list[str]()
+
+    def note(event: JobEvent) -> None:
+        events.append(event.name)
+        if event.name == "timed_out":
+            unknown.is_decided.set()
+
+    executor = partial(_RefusesLate, unknown, has_future=has_future)
+    settings: dict[str, Any] = {"journal": SharedJournal(), "job_timeout": 60, "grace": 0.0, "on_event": note}
+    worker = _worker(service, handlers.fail, executor, clock=clock, **settings)
+    with running(worker) as started:
+        assert unknown.has_begun.wait(30)
+        clock.advance(seconds)
+        if seconds:
+            until(lambda: worker.health().stalled == (action.jobs[0].id,))
+    assert (started.is_clean, events[-1]) == (False, "released")
+    assert "timed_out" not in events
+    assert action.status == "InProgress"
+
+
 class _CancelOnce(ThreadPoolExecutor):
     """An executor that another thread shuts down before its first job begins."""
 

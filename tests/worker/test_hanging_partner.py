@@ -16,6 +16,7 @@ from support.worker_service import (
     CLIENT_ID,
     CLIENT_TOKEN,
     TOKENS,
+    AnyJob,
     Running,
     SharedJournal,
     make_worker,
@@ -25,7 +26,7 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import ActionTypeId, JobWorker, ThirdPartyJob, ThirdPartyJobClient, exceptions
+from cp_thirdparty import ActionTypeId, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient, exceptions
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import (
@@ -165,13 +166,18 @@ def test_a_journal_that_hangs_while_the_worker_runs_delays_its_job_only(
     service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The result is reported without the journal, health reports the journal, and nothing more is claimed."""
-    monkeypatch.setattr(_journal_writer, "_WRITE_SECONDS", 0.05)
     journal, hanging = _hanging_journal(hang, "result")
+
+    def handle(_job: AnyJob) -> Succeeded:
+        monkeypatch.setattr(_journal_writer, "_WRITE_SECONDS", 60.0 if hanging.entered.is_set() else 0.05)
+        return Succeeded()
+
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    worker = make_worker(service, journal=journal)
+    worker = make_worker(service, handle, journal=journal)
     with running(worker) as it:
         until(lambda: action.status == "Succeeded")
         assert worker.health().journal_error == "the journal has not returned in time"
+        monkeypatch.setattr(_journal_writer, "_WRITE_SECONDS", 60.0)
         second = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         hanging.release.set()
         until(lambda: second.status == "Succeeded" and worker.health().in_flight == 0)
@@ -443,7 +449,8 @@ def test_metrics_that_hang_at_the_end_are_left(
     service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job is released."""
-    monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.05)
+    monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.3)
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 30.0)  # the journal does not hang
     monkeypatch.setattr(Poller, "start", lambda *_: None)  # it takes no job up
     journal = SharedJournal()
     _leave_job(journal, service)
@@ -458,7 +465,8 @@ def test_after_the_end_nothing_more_is_released(
     service: LocalCodePipeline, hang: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a large backlog would use the journal for as long as it takes; others take the jobs over."""
-    monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.05)
+    monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.3)
+    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 30.0)  # the journal does not hang
     monkeypatch.setattr(Poller, "start", lambda *_: None)  # it takes no job up
     journal = SharedJournal()
     for _ in range(2):

@@ -25,7 +25,7 @@ from support.worker_service import (
 )
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
-from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials
 from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected, Released, Reported, _steps, tokens
@@ -181,38 +181,44 @@ def end(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
 
-def test_a_token_store_that_hangs_costs_only_its_client(
-    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, end: threading.Event
-) -> None:
+def test_a_token_store_that_hangs_costs_only_its_client(monkeypatch: pytest.MonkeyPatch, end: threading.Event) -> None:
     """Its jobs are rejected after a time, the next one at once, and a later one is looked up again."""
-    service.register_client("client-2", "token-2")
-    calls: list[str] = []
+    clock = ManualClock()
+    with LocalCodePipeline(clock=clock) as service:
+        service.register_client(CLIENT_ID, CLIENT_TOKEN)
+        service.register_client("client-2", "token-2")
+        calls: list[str] = []
+        hangs_at = 0.0
 
-    def look_up(client_id: str) -> str:
-        calls.append(client_id)
-        if client_id == CLIENT_ID:
-            end.wait(20)
-        return "token-2"
+        def look_up(client_id: str) -> str:
+            nonlocal hangs_at
+            calls.append(client_id)
+            if client_id == CLIENT_ID:
+                hangs_at = time.monotonic() + tokens.MOST_SECONDS
+                end.wait(20)
+            return "token-2"
 
-    worker = make_worker(service, client_tokens=look_up, concurrency=2)
-    for _ in range(2):
-        service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    late = [
-        Rejected(job=outcome.job, reason=_steps.TOOK_TOO_LONG, error="TimeoutError") for outcome in worker.run_once()
-    ]
-    assert len(late) == len(calls) == 2
-    other = service.start_action(ACTION_TYPE, client_id="client-2")
-    time.sleep(0.25)  # until CodePipeline offers the two again
-    outcomes = [*worker.run_once(), *worker.run_once()]
-    assert other.status == "Succeeded"
-    reason = "the look-up of its client token does not return"
-    rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
-    assert {(outcome.reason, outcome.error) for outcome in rejected} == {(reason, "TimeoutError")}
-    assert calls.count(CLIENT_ID) == 2
-    monkeypatch.setattr(tokens, "_RETRY_SECONDS", 0.0)
-    time.sleep(0.25)
-    assert {type(outcome) for outcome in worker.run_once()} == {Rejected}
-    assert calls.count(CLIENT_ID) > 2
+        worker = make_worker(service, client_tokens=look_up, concurrency=2)
+        for _ in range(2):
+            service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        late = [
+            Rejected(job=outcome.job, reason=_steps.TOOK_TOO_LONG, error="TimeoutError")
+            for outcome in worker.run_once()
+        ]
+        assert len(late) == len(calls) == 2
+        other = service.start_action(ACTION_TYPE, client_id="client-2")
+        until(lambda: time.monotonic() > hangs_at)
+        clock.advance(31)  # CodePipeline offers the two again, once
+        outcomes = [*worker.run_once(), *worker.run_once()]
+        assert other.status == "Succeeded"
+        reason = "the look-up of its client token does not return"
+        rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+        assert {(outcome.reason, outcome.error) for outcome in rejected} == {(reason, "TimeoutError")}
+        assert calls.count(CLIENT_ID) == 2
+        monkeypatch.setattr(tokens, "_RETRY_SECONDS", 0.0)
+        clock.advance(31)
+        assert {type(outcome) for outcome in worker.run_once()} == {Rejected}
+        assert calls.count(CLIENT_ID) > 2
 
 
 def test_a_look_up_that_returns_too_late_starts_nothing(service: LocalCodePipeline, end: threading.Event) -> None:

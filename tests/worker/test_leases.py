@@ -18,7 +18,7 @@ from support.worker_service import (
     scope_of,
 )
 
-from cp_thirdparty import Succeeded, ThirdPartyJob
+from cp_thirdparty import Succeeded
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing._wire import Response
@@ -98,9 +98,10 @@ def test_a_lease_that_is_lost_between_two_attempts_ends_the_job(service: LocalCo
 
 def _run_left(service: LocalCodePipeline, journal: _Leases, *, is_claimed: bool) -> tuple[Outcome, list[str]]:
     """Take over a job that another worker has left; return its outcome, and the ids for which the handler ran."""
-    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with service.client() as client:
+        # It was offered, so the poll of this worker does not return it a second time.
+        (offer,) = client.poll_for_third_party_jobs(ACTION_TYPE)
         journal.claim(offer, scope_of(client))
         if is_claimed:
             claim(client, offer.job_id)

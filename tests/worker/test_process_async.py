@@ -413,7 +413,7 @@ def test_a_second_cancellation_leaves_the_report_to_its_thread(service: LocalCod
 # Seconds until the process ends, and settings: the one or the other ends the handler first.
 _LIMITS = pytest.mark.parametrize(
     ("seconds_left", "settings"),
-    [(30.0, {"job_timeout": 0.3}), pytest.param(2.0, {}, marks=pytest.mark.slow)],
+    [(30.0, {"job_timeout": 0.6}), pytest.param(2.0, {}, marks=pytest.mark.slow)],
     ids=["timeout of the job", "end of the process"],
 )
 
@@ -478,7 +478,7 @@ def test_a_result_at_the_last_moment_counts(service: LocalCodePipeline, monkeypa
         return Succeeded()
 
     _, offer = _start(service)
-    outcome = _run_with_limit(_processor(service, handle, job_timeout=0.3).process_async(offer))
+    outcome = _run_with_limit(_processor(service, handle, job_timeout=0.6).process_async(offer))
     assert outcome == Reported(job=offer, result=Succeeded())
 
 

@@ -506,6 +506,21 @@ def _create_recovery(left: _Left) -> Recovery:
     return Recovery(writer, Emitter(), keep_finished=None, clock=time.monotonic)
 
 
+def test_health_waits_for_no_lock_of_its_own_thread(left: _Left) -> None:
+    """A handler of a signal may call it, and interrupts the thread that changes what it reads."""
+    recovery = _create_recovery(left)
+    found: list[object] = []
+
+    def interrupt() -> None:
+        with recovery._lock:
+            found.append(recovery.uncertain)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert found == [()]
+
+
 def test_a_job_that_is_taken_over_after_the_end_is_released(left: _Left) -> None:
     """The thread that polls may still be reading the journal when the run ends."""
     left.journal.release(left.offer.job_id)

@@ -799,12 +799,31 @@ def test_a_change_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_no_other_change(tmp_path: Path) -> None:
-    """One thread gets it; no thread waits without limit, and the journal works on."""
+    """The thread that commits gets it, after the changes of the others; the journal works on."""
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         failures = _write_together(journal, _Interrupt())
-        found = sorted(type(failure).__name__ for failure in failures.values())
-        assert "KeyboardInterrupt" in found
+        found = [type(failure).__name__ for failure in failures.values()]
+        assert found.count("KeyboardInterrupt") == 1
+        assert sorted(entry.job.job_id for entry in journal.jobs(unfinished_only=True)) == ["2"]
         assert journal.claim(_JOB, SCOPE)
+
+
+def test_ctrl_c_before_a_commit_fails_the_changes_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their threads learn that the journal does not have them."""
+    commit = _sqlite_file._commit
+
+    def interrupt(connection: sqlite3.Connection, together: list[Any]) -> None:
+        if len(together) == 3:
+            raise KeyboardInterrupt
+        commit(connection, together)
+
+    monkeypatch.setattr(_sqlite_file, "_commit", interrupt)
+    with closing(SqliteJournal(tmp_path / "j.db")) as journal:
+        failures = _write_together(journal, "reported")
+        found = sorted(f"{type(failure).__name__} {failure}" for failure in failures.values())
+        error = "JournalError the journal cannot be written: interrupted"
+        assert found == [error, error, "KeyboardInterrupt "]
+        assert len(list(journal.jobs(unfinished_only=True))) == 3
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from support.worker_service import (
 
 from cp_thirdparty import Continued, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.exceptions import WorkerStuckError
-from cp_thirdparty.testing import LocalCodePipeline, ManualClock
+from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth, _loop
@@ -142,23 +142,33 @@ def test_a_second_run_leaves_the_first_its_clients(service: LocalCodePipeline, m
 # --- customers whose jobs hang
 
 
-def test_one_customer_gets_no_more_slots_than_allowed(service: LocalCodePipeline, end: threading.Event) -> None:
+def test_one_customer_gets_no_more_slots_than_allowed(end: threading.Event) -> None:
     """Jobs that hang leave slots for others; further jobs of the customer are not claimed."""
 
     def handle(job: AnyJob) -> Succeeded:
         if job.client_id == CLIENT_ID:
-            end.wait(20)
+            end.wait(60)
         return Succeeded()
 
-    hanging = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
-    worker = make_worker(service, handle, client_tokens=_BOTH, concurrency=3, max_jobs_per_client=2)
-    with running(worker):
-        until(lambda: sum(action.status == "InProgress" for action in hanging) == 2)
-        others = [service.start_action(ACTION_TYPE, client_id="client-2") for _ in range(2)]
-        until(lambda: all(action.status == "Succeeded" for action in others))
-        assert sum(action.status == "InProgress" for action in hanging) == 2
-        end.set()
-        until(lambda: all(action.status == "Succeeded" for action in hanging))
+    clock = ManualClock()
+    with LocalCodePipeline(clock=clock) as service:
+        for client_id, client_token in _BOTH.items():
+            service.register_client(client_id, client_token)
+        hanging = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(3)]
+        worker = make_worker(service, handle, client_tokens=_BOTH, concurrency=3, max_jobs_per_client=2)
+        with running(worker):
+            until(lambda: _count(hanging, "InProgress") == 2)
+            others = [service.start_action(ACTION_TYPE, client_id="client-2") for _ in range(2)]
+            until(lambda: _count(others, "Succeeded") == 2)
+            assert _count(hanging, "InProgress") == 2
+            end.set()
+            until(lambda: worker.health().free_slots == 3)
+            clock.advance(31)  # CodePipeline offers the third one again
+            until(lambda: _count(hanging, "Succeeded") == 3)
+
+
+def _count(actions: list[Action], status: str) -> int:
+    return sum(action.status == status for action in actions)
 
 
 def test_a_job_beyond_the_limit_of_its_customer_is_handed_back(service: LocalCodePipeline) -> None:
@@ -199,15 +209,29 @@ def test_the_default_grace_fits_into_30_seconds(service: LocalCodePipeline) -> N
         release.set()
 
 
+class _HangPastTimeout:
+    """A handler that hangs, and the clock of its worker, which passes the timeout when it runs for so many jobs."""
+
+    job_timeout = 60.0
+
+    def __init__(self, end: threading.Event, jobs: int) -> None:
+        self._end = end
+        self._all_run = threading.Barrier(jobs, action=lambda: passed.append(self.job_timeout + 1))
+        passed: list[float] = []
+        self.clock = lambda: time.monotonic() + sum(passed)
+
+    def handle(self, _job: AnyJob) -> Succeeded:
+        self._all_run.wait(30)
+        self._end.wait(30)
+        return Succeeded()
+
+
 def test_a_worker_whose_slots_all_hang_ends(service: LocalCodePipeline, end: threading.Event) -> None:
     """Its jobs were reported, and a supervisor can start it again."""
     actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]
-
-    def handle(_job: AnyJob) -> Succeeded:
-        end.wait(20)
-        return Succeeded()
-
-    worker = make_worker(service, handle, concurrency=2, job_timeout=0.1, grace=0.2)
+    hang = _HangPastTimeout(end, jobs=2)
+    settings: dict[str, Any] = {"clock": hang.clock, "job_timeout": hang.job_timeout}
+    worker = make_worker(service, hang.handle, concurrency=2, grace=0.2, **settings)
     with pytest.raises(WorkerStuckError) as caught:
         worker.run()
     assert set(caught.value.job_ids) == {action.jobs[0].id for action in actions}
@@ -219,12 +243,9 @@ def test_a_worker_whose_slots_all_hang_ends(service: LocalCodePipeline, end: thr
 def test_a_slot_that_is_free_again_in_time_keeps_the_worker(service: LocalCodePipeline, end: threading.Event) -> None:
     """A handler that ends within the grace after its timeout does no harm."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-
-    def handle(_job: AnyJob) -> Succeeded:
-        end.wait(20)
-        return Succeeded()
-
-    worker = make_worker(service, handle, concurrency=1, job_timeout=0.1, grace=5.0)
+    hang = _HangPastTimeout(end, jobs=1)
+    settings: dict[str, Any] = {"clock": hang.clock, "job_timeout": hang.job_timeout}
+    worker = make_worker(service, hang.handle, concurrency=1, grace=5.0, **settings)
     with running(worker) as run:
         until(lambda: bool(worker.health().overdue))
         time.sleep(0.3)  # some ticks

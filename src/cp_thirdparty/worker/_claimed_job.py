@@ -137,6 +137,7 @@ class ClaimedJob:
         self._recorder = recorder
         self._had_begun = self.has_begun
         self._may_begin = False  # whether it was started and has not begun
+        self._is_withdrawn = False
         self._lock = threading.RLock()
 
     @property
@@ -224,14 +225,17 @@ class ClaimedJob:
     def begin(self) -> bool:
         """Note that the handler begins; return ``False`` if it must not, because the job was taken back or ended."""
         with self._lock:
-            may_begin, self._may_begin = self._may_begin and self.stage is Stage.RUNNING, False
+            may_begin = self._may_begin and self.stage is Stage.RUNNING and not self._is_withdrawn
+            self._may_begin = False
             self.has_begun = self.has_begun or may_begin
             return may_begin
 
-    def withdraw(self) -> bool:
-        """Go back if the handler was started and has not begun, so that it never does."""
+    def withdraw(self) -> None:
+        """Let the handler never begin in this process from now on; a handler that has begun is left alone."""
         with self._lock:
-            return self._may_begin and self.stop()
+            self._is_withdrawn = True
+            if self._may_begin:
+                self.stop()
 
     def stop(self) -> bool:
         """Go back, because the handler did not start; return ``False`` if the result was decided before."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from cp_thirdparty.worker._async_handlers import CoroutineRunner
-from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
@@ -35,6 +35,9 @@ _TICK: Final = 0.5
 
 # Seconds after which a task without a permit counts as begun if it has not failed.
 _START_SECONDS: Final = 30.0
+
+# Seconds for which the end of a job waits for an executor that is about to report whether the handler has begun.
+_REPORT_SECONDS: Final = 1.5
 
 # Seconds to wait for the executor's `shutdown(wait=False)`, which should return at once.
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -181,18 +184,49 @@ class ThreadEngine:
 
 @attrs.define(eq=False)
 class _Task:
-    """A job in an executor, whether its handler will never begin there, and whether it is known to have begun."""
+    """
+    A job in an executor.
+
+    Attributes:
+        job: The job.
+        permit: What its process removes before it calls the handler; ``None`` for other executors than local ones.
+        future: What the executor has returned; ``None`` before that, and if it has raised.
+        is_withdrawn: Whether its handler will never begin there.
+        is_started: Whether its handler is known to have begun.
+    """
 
     job: ClaimedJob
     permit: str | None = None
+    future: Future[Ran | NotStarted] | None = None
     is_withdrawn: bool = False
     is_started: bool = False
+    _is_submitted: threading.Event = attrs.field(factory=threading.Event)
+    _has_ended: threading.Event = attrs.field(factory=threading.Event)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def withdraw(self) -> bool:
         """Prevent the handler from beginning; return ``False`` if it has begun, or may have."""
-        if self.permit is not None and take_permit(self.permit):
-            self.is_withdrawn = True
-        return self.is_withdrawn
+        with self._lock:
+            if self.permit is not None and take_permit(self.permit):
+                self.is_withdrawn = True
+            return self.is_withdrawn
+
+    def note_submit(self, future: Future[Ran | NotStarted] | None) -> None:
+        """Note that the executor has the task; ``None`` if it has raised, so that the handler never begins."""
+        if future is None:
+            self.job.stop()
+        self.future = future
+        self._is_submitted.set()
+
+    def note_end(self) -> None:
+        """Note that nothing more is learned about the task, and that the stage of its job shows what was."""
+        self._is_submitted.set()
+        self._has_ended.set()
+
+    def wait_for_report(self) -> None:
+        """Wait a short time if the executor is about to report whether the handler has begun."""
+        if self._is_submitted.wait(_REPORT_SECONDS) and self.future is not None and self.future.done():
+            self._has_ended.wait(_REPORT_SECONDS)
 
 
 @attrs.define(eq=False)
@@ -245,6 +279,7 @@ class ExecutorEngine(OtherProcessEngine):
             return found
         finally:
             task.withdraw()  # removes the file of a task that is not wanted any more
+            task.note_end()
             with self._lock:
                 del self._tasks[job.offer.job_id]
                 if not self._tasks:
@@ -253,6 +288,8 @@ class ExecutorEngine(OtherProcessEngine):
     def withdraw(self, job: ClaimedJob) -> bool:
         """Prevent the handler of a job from beginning; return ``False`` if it has begun, or may have."""
         task = self._tasks.get(job.offer.job_id)
+        if task is not None and not task.withdraw() and job.stage is Stage.RUNNING:
+            task.wait_for_report()
         return task is not None and task.withdraw()
 
     def close(self) -> None:
@@ -275,6 +312,7 @@ class ExecutorEngine(OtherProcessEngine):
         future: Future[Ran | NotStarted] | Raised = call_partner(
             lambda: pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin)
         )
+        task.note_submit(None if isinstance(future, Raised) else future)
         if isinstance(future, Raised):  # the executor is broken, or was shut down
             self._leave(pool, task, is_broken=True)
             return self._starts.note_failure(task.job, future.name)

@@ -117,11 +117,10 @@ class Flow:
         return self.engine.may_claim and all(job.stage in _STARTED and not job.is_starting for job in jobs)
 
     def withdraw(self, job: ClaimedJob) -> None:
-        """Take the handler of a job out of the queue of the executor; one that has begun is left alone."""
-        if job.stage is Stage.RUNNING and self.engine.withdraw(job):
+        """Prevent the handler of a job from beginning; one that has begun is left alone."""
+        job.withdraw()  # first: the engine has all that begin before this
+        if self.engine.withdraw(job):
             job.stop()
-        else:
-            job.withdraw()
 
     def _wait_for(self, job: ClaimedJob) -> Wait:
         return lambda seconds: self.wait(job, seconds)

@@ -61,7 +61,8 @@ class Recovery:
         self._clock = clock
         self.interval = min(_INTERVAL, writer.recovery_seconds)
         self._looked_at = clock()
-        self._lock = threading.Lock()  # guards what follows
+        # Guards what follows.  A handler of a signal may call `health` and interrupt the thread that has the lock.
+        self._lock = threading.RLock()
         self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()
         self._postponed: dict[str, JournalEntry] = {}
         self._uncertain: dict[str, tuple[float, JournalEntry]] = {}

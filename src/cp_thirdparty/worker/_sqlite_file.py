@@ -120,7 +120,7 @@ class _Change:
     statements: tuple[Statement, ...]
     is_done: bool = False
     rows: int = 0
-    failure: str | None = None
+    failure: str | None = "interrupted"  # by Ctrl-C in the thread that commits it, until its commit shows otherwise
     commit: int = 0  # the number of its commit
 
 
@@ -445,16 +445,22 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
 
 
 def _commit(connection: sqlite3.Connection, together: list[_Change]) -> None:
-    """Commit changes in one transaction; if one of them is wrong, commit each alone."""
-    error = _try_commit(connection, together)
-    if len(together) > 1 and error is not None and not isinstance(error, sqlite3.OperationalError):
-        for change in together:
-            _commit(connection, [change])
-        return
+    """
+    Commit changes in one transaction; if one of them is wrong, commit each alone.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, after each change was committed or has failed.
+    """
+    errors = [_try_commit(connection, together)]
+    is_wrong = errors[0] is not None and not isinstance(errors[0], sqlite3.OperationalError)
     for change in together:
+        if is_wrong and len(together) > 1:
+            errors.append(_try_commit(connection, [change]))
+        error = errors[-1]
         change.is_done, change.failure = True, None if error is None else describe(error)
-    if error is not None and not isinstance(error, Exception):
-        raise error  # Ctrl-C
+    for error in errors:
+        if error is not None and not isinstance(error, Exception):
+            raise error  # Ctrl-C
 
 
 def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> BaseException | None:
