@@ -201,6 +201,7 @@ _UNTRUSTED: dict[str, _Fault] = {
     "400 with an array": _http("[]", status="400 Bad Request"),
     "400 with an error type that is a number": _http({"__type": 5}, status="400 Bad Request"),
     "error of 100,000 bytes": _http({"__type": "ValidationException", "message": "x" * 100_000}, status="400 Bad"),
+    "error of 100,000 bytes with status 200": _http({"__type": "ValidationException", "message": "x" * 100_000}),
     "cut in the headers": _cut_after(50),
     "status line alone": b"HTTP/1.1 200\r\n\r\n",
 }
