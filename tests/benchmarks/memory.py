@@ -83,7 +83,7 @@ def run(*, short: bool) -> None:
         candidates = {name: partial(_measure_peak, name, url, len(body)) for name in _CALLS}
         samples = take_turns(candidates, pairs=choose_pairs(8, short=short))
         heading = f"peak memory of {title}, {len(body) / _MIB:.0f} MiB, times the response"
-        targets = dict.fromkeys(("cp-thirdparty", "cp-thirdparty, asyncio"), Target("<=", 1.02))
+        targets = {name: Target("<=", 1.02) for name in ("cp-thirdparty", "cp-thirdparty, asyncio")}
         print_table(heading, "boto3", samples, targets, is_judged=not short)
         server.shutdown()
         server.server_close()

@@ -132,7 +132,7 @@ _CONTEXT = {
     "stage": {"name": "s"},
     "action": {"name": "a", "actionExecutionId": "e"},
 }
-_FULL_DATA = {
+_FULL_DATA: dict[str, Any] = {
     **DATA,
     "actionTypeId": {"category": "Invoke", "owner": "AWS", "provider": "Lambda", "version": "1"},
     "artifactCredentials": {**CREDENTIALS, "expirationTime": 4_102_444_800_000},

@@ -168,7 +168,7 @@ def test_one_customer_gets_no_more_slots_than_allowed(end: threading.Event) -> N
 
 
 def _count(actions: list[Action], status: str) -> int:
-    return sum(action.status == status for action in actions)
+    return sum(action.status.value == status for action in actions)
 
 
 def test_a_job_beyond_the_limit_of_its_customer_is_handed_back(service: LocalCodePipeline) -> None:

@@ -25,13 +25,16 @@ class Decompressor(Protocol):
     @property
     def eof(self) -> bool:
         """Whether the end of the data was found."""
+        ...
 
     @property
     def unused_data(self) -> bytes:
         """Input after the end of the data."""
+        ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Take more input, and return at most so many bytes.  If they are so many, there may be more."""
+        ...
 
 
 class _Inflater:
