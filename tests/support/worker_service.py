@@ -35,11 +35,11 @@ def succeed(_job: AnyJob) -> Succeeded:
     return Succeeded()
 
 
-def until(is_so: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    gives_up_at = time.monotonic() + _PATIENCE
-    while not is_so():
-        assert time.monotonic() < gives_up_at, "waited in vain"
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
 
 

@@ -86,7 +86,7 @@ from cp_thirdparty.worker import (
 )
 from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 Progress = Callable[[int], object]
@@ -571,8 +571,10 @@ def _failure_details(failure: JobFailedError) -> None:
 # --- runner
 
 
-def _ran(one: Ran, result: Result, failure: str, was_interrupted: bool) -> None:
-    assert_type(Ran(result=result, failure=failure, was_interrupted=was_interrupted, has_timed_out=True), Ran)
+def _ran(one: HandlerRun, result: Result, failure: str, was_interrupted: bool) -> None:
+    assert_type(
+        HandlerRun(result=result, failure=failure, was_interrupted=was_interrupted, has_timed_out=True), HandlerRun
+    )
     assert_type(one.has_timed_out, bool)
     assert_type(one.error, str)
     assert_type(one.failure, str)
@@ -610,9 +612,9 @@ def _runner(
             cancelled=cancelled,
             stopping=stopping,
             coroutines=coroutines,
-            patience=patience,
+            cancel_timeout=patience,
         ),
-        Ran,
+        HandlerRun,
     )
     assert_type(one.artifacts, ArtifactsFactory | None)
     assert_type(one.configuration, type[Scan] | None)
@@ -631,7 +633,7 @@ def _not_started(one: NotStarted, error: CodePipelineJobError | None, error_name
 def _run_elsewhere(
     runner: bytes, offer: ThirdPartyJob, deadline: float, may_begin: Callable[[], bool], stopping: threading.Event
 ) -> None:
-    assert_type(run_in_executor(runner, offer, deadline, may_begin, stopping), Ran | NotStarted)
+    assert_type(run_in_executor(runner, offer, deadline, may_begin, stopping), HandlerRun | NotStarted)
 
 
 # --- dynamodb_journal

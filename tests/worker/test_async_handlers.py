@@ -51,7 +51,7 @@ class _Waiting:
     loop: AsyncHandlers
     awaitable: Awaitable[Any]
     seconds_left: float = 30.0
-    patience: float | None = None
+    cancel_timeout: float | None = None
     cancelled: threading.Event = attrs.field(factory=threading.Event)
     value: Any = None
     failure: BaseException | None = None
@@ -63,7 +63,7 @@ class _Waiting:
 
     def _wait(self) -> None:
         try:
-            self.value = _run(self.loop, self.awaitable, self.seconds_left, self.patience, self.cancelled)
+            self.value = _run(self.loop, self.awaitable, self.seconds_left, self.cancel_timeout, self.cancelled)
         except BaseException as failure:  # noqa: BLE001 - the test looks at it
             self.failure = failure
 
@@ -78,11 +78,11 @@ def _run(
     loop: AsyncHandlers,
     awaitable: Awaitable[Any],
     seconds_left: float = 30.0,
-    patience: float | None = None,
+    cancel_timeout: float | None = None,
     cancelled: threading.Event | None = None,
 ) -> Any:
     event = threading.Event() if cancelled is None else cancelled
-    return loop.run(awaitable, "job-1", cancelled=event, seconds_left=seconds_left, patience=patience)
+    return loop.run(awaitable, "job-1", cancelled=event, seconds_left=seconds_left, cancel_timeout=cancel_timeout)
 
 
 async def _sleep(began: threading.Event, ended: threading.Event | None = None) -> None:
@@ -267,9 +267,9 @@ def test_a_coroutine_that_goes_on_is_logged_and_waited_for(
 def test_a_coroutine_that_goes_on_is_left(
     loop: AsyncHandlers, passed: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A thread that has no time waits no longer than its patience."""
+    """A thread that has no time waits no longer than its cancel timeout."""
     began, release = threading.Event(), threading.Event()
-    waiting = _Waiting(loop, _refuse_to_end(began, release), seconds_left=60.0, patience=0.02)
+    waiting = _Waiting(loop, _refuse_to_end(began, release), seconds_left=60.0, cancel_timeout=0.02)
     assert began.wait(30)
     passed.append(61.0)
     assert isinstance(waiting.join(), HandlerTimeoutError)
@@ -383,7 +383,7 @@ def test_a_loop_that_ends_takes_no_coroutine(loop: AsyncHandlers) -> None:
     assert current is not None
     current.stop()
     with pytest.raises(RuntimeError, match="the event loop of the handlers has ended"):
-        current.run(asyncio.sleep(0), "j", cancelled=threading.Event(), seconds_left=30, patience=None)
+        current.run(asyncio.sleep(0), "j", cancelled=threading.Event(), seconds_left=30, cancel_timeout=None)
     current.close()
 
 

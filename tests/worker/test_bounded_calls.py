@@ -107,7 +107,7 @@ def test_a_result_that_comes_at_the_last_moment_counts(calls: BoundedCalls) -> N
     """It is not undone."""
     call = _Call(lambda: None, lambda _: None)
     call.result.put(5)
-    assert calls._leave(call) == 5
+    assert calls._stop_waiting(call) == 5
     assert not calls.is_hanging
 
 
@@ -132,7 +132,7 @@ def test_the_end_of_all_calls_ends_those_that_wait(
 def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has done is undone when it returns."""
 
-    def interrupt(call: _Call, _gives_up_at: float) -> None:
+    def interrupt(call: _Call, _deadline: float) -> None:
         until(lambda: call.has_begun)
         raise KeyboardInterrupt
 
@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_a_call(calls: BoundedCalls, release: threading.Event, mon
 def test_ctrl_c_undoes_a_call_that_has_just_returned(calls: BoundedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller never gets its result, so nobody else would undo it."""
 
-    def interrupt(call: _Call, _gives_up_at: float) -> None:
+    def interrupt(call: _Call, _deadline: float) -> None:
         until(lambda: not call.result.empty())
         monkeypatch.undo()
         raise KeyboardInterrupt

@@ -41,10 +41,10 @@ from cp_thirdparty.worker import (
     _steps,
     processes,
 )
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY
 from cp_thirdparty.worker._processes import ProcessEngine
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 
 _CUSTOM = samples.action_type_id(owner="Custom")
 _THIRD_PARTY = samples.action_type_id()
@@ -217,7 +217,7 @@ def test_a_process_reads_the_details_without_a_token(
     )
     deadline = time.time() + 60
     job = CustomJob(id=action.jobs[0].id, nonce="1", data=JobData())
-    assert run_in_executor(pickle.dumps(runner), job, deadline) == Ran(
+    assert run_in_executor(pickle.dumps(runner), job, deadline) == HandlerRun(
         result=Succeeded(output_variables={"Name": _MARKER})
     )
     gone = run_in_executor(pickle.dumps(runner), CustomJob(id=_UNKNOWN, nonce="1", data=JobData()), deadline)
@@ -327,16 +327,16 @@ def test_a_result_is_sent_until_codepipeline_has_ended_the_job(
     seen: list[Any] = []
     is_custom = owner == "Custom"
     service.start_action(samples.action_type_id(owner=owner), client_id=None if is_custom else "client-1")
-    note_claim = Flow._set_end
+    set_deadline = JobFlow._set_service_deadline
 
-    def note(self: Flow, job: Any) -> None:
-        note_claim(self, job)
-        seen.append(job.gives_up_at - job.claimed_at)
+    def note(self: JobFlow, job: Any) -> None:
+        set_deadline(self, job)
+        seen.append(job.service_deadline - job.claimed_at)
 
     connect: Any = service.custom_client if is_custom else service.client
     tokens: Any = None if is_custom else TOKENS
     with (
-        mock.patch.object(Flow, "_set_end", note),
+        mock.patch.object(JobFlow, "_set_service_deadline", note),
         JobWorker(connect, samples.action_type_id(owner=owner), _report, client_tokens=tokens) as worker,
     ):
         worker.run_once()

@@ -55,7 +55,7 @@ from cp_thirdparty.worker import (
 )
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._start_permit import Permits, take_permit
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import TokenLookup
 
 # Processes that start in some milliseconds.
@@ -625,7 +625,7 @@ def test_a_refused_token_is_refreshed_in_its_process(service: LocalCodePipeline)
     started = run_in_executor(runner, offer, 0.0)
     assert isinstance(started, NotStarted)
     assert started.error_name == "InvalidClientTokenException"
-    assert isinstance(run_in_executor(runner, offer, 0.0), Ran)
+    assert isinstance(run_in_executor(runner, offer, 0.0), HandlerRun)
 
 
 def test_a_pool_with_an_old_token_is_reported(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,7 +58,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._isolation import call_partner
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._kinds import THIRD_PARTY
@@ -368,14 +368,14 @@ class _World:
             raise self.scenario.raised
         return time.monotonic()
 
-    def _create_flow(self, clients: Clients, *, is_calm: bool) -> Flow:
+    def _create_flow(self, clients: Clients, *, is_calm: bool) -> JobFlow:
         attempts = itertools.count()
         clock = SafeClock(self._read_clock)
         tokens = TokenLookup(self.find_token)
         runner: Runner[Any] = Runner(
             connect=self.service.client, handler=self.handle, configuration=None, tokens=tokens
         )
-        return Flow(
+        return JobFlow(
             steps=Steps(clients=clients, tokens=tokens, notify=self.notify, clock=clock),
             engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
             action_type_id=ACTION_TYPE,

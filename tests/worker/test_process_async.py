@@ -62,9 +62,9 @@ def _run_with_limit(work: Coroutine[Any, Any, _T]) -> _T:
     return asyncio.run(run())
 
 
-async def _wait_until(is_so: Callable[[], bool]) -> None:
+async def _wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(3000):
-        if is_so():
+        if condition():
             return
         await asyncio.sleep(0.01)
     raise AssertionError("waited in vain")
@@ -170,7 +170,7 @@ def test_a_mistake_of_the_library_is_raised(service: LocalCodePipeline, monkeypa
     def fail(*_: object) -> None:
         raise AssertionError("a mistake")
 
-    monkeypatch.setattr("cp_thirdparty.worker._flow.Flow.work", fail)
+    monkeypatch.setattr("cp_thirdparty.worker._flow.JobFlow.work", fail)
     _, offer = _start(service)
     with pytest.raises(AssertionError, match="a mistake"):
         _run_with_limit(_processor(service).process_async(offer))
@@ -231,11 +231,11 @@ def test_without_a_loop_coroutines_share_one(service: LocalCodePipeline) -> None
 
 
 async def _cancel(
-    work: Coroutine[Any, Any, object], is_so: Callable[[], bool], release: threading.Event | None = None
+    work: Coroutine[Any, Any, object], condition: Callable[[], bool], release: threading.Event | None = None
 ) -> None:
     """Cancel a task when something is so, and let the service go on after that."""
     task = asyncio.create_task(work)
-    await _wait_until(is_so)
+    await _wait_until(condition)
     task.cancel()
     await asyncio.sleep(0.01)  # more than one iteration of the loop, so that the task has seen it
     if release is not None:
@@ -274,7 +274,7 @@ def test_a_function_whose_task_is_cancelled_is_left(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sees that its result is not wanted; the job is reported."""
-    monkeypatch.setattr(_processing, "_PATIENCE", 0.05)
+    monkeypatch.setattr(_processing, "_CANCEL_TIMEOUT", 0.05)
     began, release = threading.Event(), threading.Event()
     cancelled: list[bool] = []
 

@@ -465,7 +465,7 @@ def test_a_process_that_starts_too_late_is_killed(tmp_path: Path) -> None:
     child.kill()
     child.start()
     assert child.ended.wait(30)
-    assert (child.has_begun, child.found) == (False, None)
+    assert (child.has_begun, child.end) == (False, None)
 
 
 @attrs.frozen

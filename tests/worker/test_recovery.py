@@ -410,7 +410,7 @@ def test_a_job_of_the_journal_does_not_shorten_the_pause_between_polls(
 ) -> None:
     """The pause goes on when the job is taken up: CodePipeline counts the polls."""
     monkeypatch.setattr(_recovery, "_INTERVAL", 0.0)
-    monkeypatch.setattr(_poller, "_LOOK_INTERVAL", 0.001)
+    monkeypatch.setattr(_poller, "_CHECK_INTERVAL", 0.001)
     left.acknowledge()
     left.journal.result(left.offer.job_id, Succeeded())
     looks: list[int] = []
@@ -563,9 +563,9 @@ def test_a_job_that_was_claimed_anew_is_not_taken_up_again(
     assert entry is not None
     recovery.postpone(entry)
     for _ in range(looks):
-        recovery.look()
+        recovery.check_journal()
     recovery.note_claim(left.offer)
-    recovery.look()
+    recovery.check_journal()
     assert recovery.take() is None
 
 
@@ -578,7 +578,7 @@ def test_a_claimed_job_whose_ownership_was_unknown_is_not_asked_for(
     recovery = _create_recovery(left)
     recovery.note_uncertain(left.offer, since=None)
     recovery.note_claim(left.offer)
-    recovery.look()
+    recovery.check_journal()
     assert recovery.uncertain == ()
     assert recovery.take() is None
 
@@ -684,7 +684,7 @@ def test_a_job_that_waits_is_not_asked_about_twice(left: _Left, monkeypatch: pyt
     recovery = _create_recovery(left)
     recovery.note_uncertain(left.offer, since=None)
     for _ in range(3):
-        recovery.look()
+        recovery.check_journal()
     entry = recovery.take()
     assert entry is not None
     assert entry.job == left.offer
@@ -713,7 +713,7 @@ def test_a_job_that_was_postponed_comes_again(left: _Left, monkeypatch: pytest.M
     assert entry is not None
     recovery.postpone(entry)
     assert recovery.take() is None
-    recovery.look()
+    recovery.check_journal()
     assert recovery.take() == entry
     recovery.postpone(entry)
     assert recovery.close() == [entry]

@@ -38,8 +38,8 @@ def test_a_thread_survives_what_its_job_raises(caplog: pytest.LogCaptureFixture)
     emitter = Emitter()
     slots = Slots(1, work, emitter)
     for job_id in ("first", "second"):
-        assert slots.launch(_job(job_id))
-        until(lambda: slots.free() == 1)
+        assert slots.start(_job(job_id))
+        until(lambda: slots.count_free() == 1)
     slots.close()
     assert emitter.flush()
     assert done == ["first", "second"]

@@ -863,7 +863,7 @@ def test_a_job_that_cannot_be_ended_now_is_ended_later(
     refusals = [1]
 
     def refuse(thread: threading.Thread) -> None:
-        if "_guard" in thread.name and refusals[0]:
+        if "_run_and_close" in thread.name and refusals[0]:
             refusals[0] -= 1
             raise RuntimeError("can't start new thread")
         start(thread)

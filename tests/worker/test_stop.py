@@ -264,7 +264,7 @@ def test_ctrl_c_at_the_end_of_a_run_releases_the_rest(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_loop.Loop, "_leave_rest", interrupt)
+    monkeypatch.setattr(_loop.Loop, "_end_waiting_jobs_within", interrupt)
     monkeypatch.setattr(ThreadEngine, "close", lambda _: closed.append("engine"))
     monkeypatch.setattr(JournalWriter, "close", lambda *_: closed.append("journal"))
     worker = make_worker(service)
@@ -377,9 +377,9 @@ def test_a_job_that_is_started_at_the_last_moment_is_reported_as_left(
     def launch_and_close(slots: Slots) -> None:
         loop = worker._loop
         assert loop is not None
-        assert loop._poller._launch(ThirdPartyJob(client_id=CLIENT_ID, job_id="job-1"), None)
+        assert loop._poller._start_job(ThirdPartyJob(client_id=CLIENT_ID, job_id="job-1"), None)
         close(slots)
-        assert not loop._poller._launch(ThirdPartyJob(client_id=CLIENT_ID, job_id="job-2"), None)
+        assert not loop._poller._start_job(ThirdPartyJob(client_id=CLIENT_ID, job_id="job-2"), None)
         assert loop._poller.start_error is None
 
     monkeypatch.setattr(Slots, "close", launch_and_close)

@@ -46,7 +46,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker.runner import Runner
@@ -384,7 +384,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
         clients = Clients(service.client, Emitter())
         tokens = TokenLookup({CLIENT_ID: CLIENT_TOKEN})
         runner: Runner[Any] = Runner(connect=service.client, handler=succeed, configuration=None, tokens=tokens)
-        flow = Flow(
+        flow = JobFlow(
             steps=Steps(clients=clients, tokens=tokens, notify=lambda *_, **__: None),
             engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
             action_type_id=ACTION_TYPE,

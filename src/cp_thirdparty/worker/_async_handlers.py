@@ -73,7 +73,7 @@ class CoroutineRunner(Protocol):
         *,
         cancelled: threading.Event,
         seconds_left: float,
-        patience: float | None,
+        cancel_timeout: float | None,
     ) -> Any:
         """
         Wait for an awaitable, and return its value or raise its exception.
@@ -83,7 +83,7 @@ class CoroutineRunner(Protocol):
             job_id: Id of the job.
             cancelled: Set when the result is no longer wanted.
             seconds_left: Seconds until the awaitable is cancelled.
-            patience: Seconds to wait for the end of an awaitable that was cancelled; ``None`` for no limit.
+            cancel_timeout: Seconds to wait for the end of an awaitable that was cancelled; ``None`` for no limit.
 
         Raises:
             HandlerTimeoutError: It was cancelled, and did not return a value.
@@ -138,7 +138,7 @@ class HandlerLoop:
         *,
         cancelled: threading.Event,
         seconds_left: float,
-        patience: float | None,
+        cancel_timeout: float | None,
     ) -> Any:
         """Wait for an awaitable, and return its value or raise its exception."""
         call = _Call(self, awaitable, job_id)
@@ -146,7 +146,7 @@ class HandlerLoop:
         try:
             if self._is_late(call, cancelled, time.monotonic() + seconds_left):
                 call.cancel()
-                self._wait_for_end(call, job_id, patience)
+                self._wait_for_end(call, job_id, cancel_timeout)
         except BaseException:  # Ctrl-C, in the thread of a processor
             call.cancel()
             raise
@@ -165,14 +165,14 @@ class HandlerLoop:
         self.calls.add(call)
         self.loop.call_soon_threadsafe(call.start)
 
-    def _wait_for_end(self, call: _Call, job_id: str, patience: float | None) -> None:
+    def _wait_for_end(self, call: _Call, job_id: str, cancel_timeout: float | None) -> None:
         """Wait for a call that was cancelled, and log it if it goes on."""
         began_at = time.monotonic()
         is_logged = False
-        while not call.ended.wait(self._tick if patience is None else min(self._tick, patience)):
+        while not call.ended.wait(self._tick if cancel_timeout is None else min(self._tick, cancel_timeout)):
             self._pulse.check()
             seconds = time.monotonic() - began_at
-            is_left = patience is not None and seconds >= patience
+            is_left = cancel_timeout is not None and seconds >= cancel_timeout
             if not is_logged and (is_left or seconds >= self._hangs_after):
                 is_logged = True
                 text = "job=%s the coroutine of its handler goes on %.1f seconds after it was cancelled, at %s"

@@ -115,13 +115,13 @@ class BoundedCalls:
                 self._reserve_thread().put(call)
             except RuntimeError:  # the system has no thread left
                 return call_partner(function)
-            found: _T | Raised | NotReturned = self._wait(call, time.monotonic() + seconds)
+            result: _T | Raised | NotReturned = self._wait(call, time.monotonic() + seconds)
         except BaseException:  # Ctrl-C
             self._abandon(call)
             raise
         finally:
             self._waiting.discard(call)
-        return found
+        return result
 
     def call_or_raise(
         self, seconds: float, function: Callable[[], _T], undo: Callable[[_T], object] = lambda _: None
@@ -136,15 +136,15 @@ class BoundedCalls:
                 raised.append(failure)
                 return None
 
-        def undo_result(found: _T | Raised | None) -> None:
+        def undo_result(result: _T | Raised | None) -> None:
             if not raised:
-                undo(cast("_T", found))
+                undo(cast("_T", result))
 
-        found = self.call(seconds, call, undo_result)
+        result = self.call(seconds, call, undo_result)
         try:
-            if raised and not isinstance(found, NotReturned):
+            if raised and not isinstance(result, NotReturned):
                 raise raised[0]
-            return cast("_T | NotReturned", found)
+            return cast("_T | NotReturned", result)
         finally:
             raised.clear()  # breaks the cycle of the exception, its traceback and this frame
 
@@ -175,18 +175,18 @@ class BoundedCalls:
         threading.Thread(target=self._serve, args=(calls,), name=self._name, daemon=True).start()
         return calls
 
-    def _wait(self, call: _Call, gives_up_at: float) -> Any:
+    def _wait(self, call: _Call, deadline: float) -> Any:
         least = time.monotonic() + _LEAST_SECONDS
         while True:
             now = time.monotonic()
-            ends_at = gives_up_at if self._ends_at is None else min(gives_up_at, max(self._ends_at, least))
+            ends_at = deadline if self._ends_at is None else min(deadline, max(self._ends_at, least))
             try:
                 return call.result.get(timeout=max(0.0, min(ends_at - now, _TICK)))
             except Empty:
                 if now >= ends_at:
-                    return self._leave(call)
+                    return self._stop_waiting(call)
 
-    def _leave(self, call: _Call) -> Any:
+    def _stop_waiting(self, call: _Call) -> Any:
         """Stop to wait for a call; return its result if it has just come."""
         with self._lock:
             try:
@@ -199,9 +199,9 @@ class BoundedCalls:
         """Let no thread make a call; if it was made, undo it, now or when it returns."""
         if self._begin(call):
             return
-        found = self._leave(call)
-        if not isinstance(found, NotReturned):
-            self.call(_LEAST_SECONDS, lambda: call.undo(found))
+        result = self._stop_waiting(call)
+        if not isinstance(result, NotReturned):
+            self.call(_LEAST_SECONDS, lambda: call.undo(result))
 
     def _begin(self, call: _Call) -> bool:
         """Return whether nobody else makes a call, or has made it."""
@@ -278,13 +278,13 @@ class SafeClock:
 
     def __call__(self) -> float:
         """Return the time in seconds."""
-        found = self._calls.call(_CLOCK_SECONDS, self._clock)
-        reading = _read_number(found)
+        returned = self._calls.call(_CLOCK_SECONDS, self._clock)
+        reading = _read_number(returned)
         read_at = time.monotonic()
         last, last_read_at = self._last
         if reading is None:
             self._offset = None
-            self._report_once(found)
+            self._report_once(returned)
             return last + read_at - last_read_at
         offset = self._offset
         if offset is None:
@@ -292,20 +292,20 @@ class SafeClock:
         self._last = (reading + offset, read_at)
         return reading + offset
 
-    def _report_once(self, found: object) -> None:
+    def _report_once(self, returned: object) -> None:
         if not self._is_reported:
             self._is_reported = True
             problem = "returned no finite number"
-            if isinstance(found, NotReturned):
+            if isinstance(returned, NotReturned):
                 problem = "has not returned in time"
-            elif isinstance(found, Raised):
-                problem = f"raised {found.name}"
+            elif isinstance(returned, Raised):
+                problem = f"raised {returned.name}"
             self._report(problem)
 
 
-def _read_number(found: object) -> float | None:
+def _read_number(returned: object) -> float | None:
     """Return what a clock has returned, if it is a finite number."""
     try:
-        return float(found) if isinstance(found, (int, float)) and math.isfinite(found) else None
+        return float(returned) if isinstance(returned, (int, float)) and math.isfinite(returned) else None
     except OverflowError:  # an integer that is larger than any float
         return None

@@ -24,7 +24,7 @@ import attrs
 
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._child_logs import Levels, RecordSender
-from cp_thirdparty.worker.runner import NotStarted, Ran, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, run_in_executor
 
 RECORD: Final = b"R"
 READY: Final = b"B"
@@ -97,9 +97,9 @@ class _Channel:
             if not self._has_ended:
                 self._connection.send_bytes(kind + data)
 
-    def end(self, ran: Ran | NotStarted) -> None:
+    def end(self, handler_run: HandlerRun | NotStarted) -> None:
         """Send how the handler ended."""
-        data = END + pickle.dumps(ran)
+        data = END + pickle.dumps(handler_run)
         with self._lock:
             self._has_ended = True
             self._connection.send_bytes(data)

@@ -87,7 +87,7 @@ class ClaimedJob:
             journal has it if this process dies.
         outcome: How it ended.
         is_closed: Whether its outcome was recorded and emitted, so that nothing more happens to it.
-        gives_up_at: When CodePipeline has ended the job for sure, by the worker's clock; ``None`` before the claim.
+        service_deadline: When CodePipeline has ended the job for sure, by `clock`; ``None`` before the claim.
         is_recorded: Whether the journal has the job.
         crashes: How many processes have died while its handler was the only one there.
         isolated_crashes: How many of these processes ran no other job, so that their death affected none.
@@ -119,7 +119,7 @@ class ClaimedJob:
         self.may_be_accepted = entry is None or entry.may_be_accepted
         self.outcome: Outcome | None = None
         self.is_closed = False
-        self.gives_up_at: float | None = None
+        self.service_deadline: float | None = None
         self.is_recorded = entry is not None
         self.crashes = 0 if entry is None else entry.crashes
         self.isolated_crashes = 0
@@ -172,7 +172,7 @@ class ClaimedJob:
 
     def is_out_of_time(self, now: float) -> bool:
         """Return whether CodePipeline has ended a claimed job for sure."""
-        return self.gives_up_at is not None and now >= self.gives_up_at
+        return self.service_deadline is not None and now >= self.service_deadline
 
     def accept_details(self, details: AnyJobDetails) -> None:
         """Keep the details of the job; a job that was claimed before keeps its stage."""

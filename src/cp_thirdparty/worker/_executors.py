@@ -28,7 +28,7 @@ from cp_thirdparty.worker._start_permit import (
     remove_note,
     take_permit,
 )
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 
 # Seconds between two checks of whether the result of a job in another process is still wanted.
 _TICK: Final = 0.5
@@ -59,7 +59,7 @@ class Engine(Protocol):
         """Whether another job may be claimed: handlers can be started, or no claimed job finds out whether they can."""
         ...
 
-    def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
+    def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
         """
         Run the handler of a claimed job, and return how it ended.
 
@@ -108,11 +108,11 @@ class Starts:
             self._emitter.log(logging.ERROR, "handlers cannot be started, so no more jobs are claimed: %s", error)
         return NotStartedError(error)
 
-    def find_error(self, job: ClaimedJob, found: NotStarted) -> Exception:
+    def find_error(self, job: ClaimedJob, not_started: NotStarted) -> Exception:
         """Return the error of a handler that was not called, and note it if its process can run no job at all."""
-        if not found.is_initialised:
-            self.note_failure(job, found.error_name)
-        return NotStartedError(found.error_name) if found.error is None else found.error
+        if not not_started.is_initialised:
+            self.note_failure(job, not_started.error_name)
+        return NotStartedError(not_started.error_name) if not_started.error is None else not_started.error
 
     def note_start(self) -> None:
         """Note that a handler has begun."""
@@ -133,7 +133,7 @@ class ThreadEngine:
         clients: Make the calls.
         coroutines: Runs coroutines.
         stopping: Set when the worker stops.
-        patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
+        cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
     """
 
     error: str | None = None
@@ -146,15 +146,15 @@ class ThreadEngine:
         coroutines: CoroutineRunner,
         stopping: threading.Event,
         *,
-        patience: float | None = None,
+        cancel_timeout: float | None = None,
     ) -> None:
         self._runner = runner
         self._clients = clients
         self._coroutines = coroutines
         self._stopping = stopping
-        self._patience = patience
+        self._cancel_timeout = cancel_timeout
 
-    def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception:
+    def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception:
         """Run the handler."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a mistake of this library
         failure = self._runner.prepare(self._coroutines)
@@ -171,7 +171,7 @@ class ThreadEngine:
             cancelled=job.cancelled,
             stopping=self._stopping,
             coroutines=self._coroutines,
-            patience=self._patience,
+            cancel_timeout=self._cancel_timeout,
         )
 
     def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
@@ -197,7 +197,7 @@ class _Task:
 
     job: ClaimedJob
     permit: str | None = None
-    future: Future[Ran | NotStarted] | None = None
+    future: Future[HandlerRun | NotStarted] | None = None
     is_withdrawn: bool = False
     is_started: bool = False
     _is_submitted: threading.Event = attrs.field(factory=threading.Event)
@@ -211,7 +211,7 @@ class _Task:
                 self.is_withdrawn = True
             return self.is_withdrawn
 
-    def note_submit(self, future: Future[Ran | NotStarted] | None) -> None:
+    def note_submit(self, future: Future[HandlerRun | NotStarted] | None) -> None:
         """Note that the executor has the task; ``None`` if it has raised, so that the handler never begins."""
         if future is None:
             self.job.stop()
@@ -268,15 +268,15 @@ class ExecutorEngine(OtherProcessEngine):
         self._tasks: dict[str, _Task] = {}
         self._permits = Permits()
 
-    def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
+    def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
         """Send the ids of the job to the executor and wait."""
         self._starts.note_attempt(job)
         task = self._tasks[job.offer.job_id] = _Task(job)
         try:
-            found = self._run(task, time.time() + seconds_left)
-            if isinstance(found, Exception) and not isinstance(found, ProcessDiedError):
+            handler_run = self._run(task, time.time() + seconds_left)
+            if isinstance(handler_run, Exception) and not isinstance(handler_run, ProcessDiedError):
                 job.stop()  # while `withdraw` still finds it: a stop must see that its handler has not begun
-            return found
+            return handler_run
         finally:
             task.withdraw()  # removes the file of a task that is not wanted any more
             task.note_end()
@@ -297,8 +297,8 @@ class ExecutorEngine(OtherProcessEngine):
         if self._pool is not None:
             _shut_down(self._pool, self._emitter)
 
-    def _run(self, task: _Task, deadline: float) -> Ran | Exception | None:
-        pool = call_partner(self._enter, task)
+    def _run(self, task: _Task, deadline: float) -> HandlerRun | Exception | None:
+        pool = call_partner(self._add_task, task)
         if isinstance(pool, Raised):
             return self._starts.note_failure(task.job, pool.name)
         note = f"cp-thirdparty-{uuid.uuid4()}" if type(pool.executor).__module__.startswith("distributed.") else ""
@@ -307,40 +307,40 @@ class ExecutorEngine(OtherProcessEngine):
             may_begin = partial(begin_once, note)
         offer = task.job.offer
         if not task.job.begin():
-            self._leave(pool, task, is_broken=False)
+            self._remove_task(pool, task, is_broken=False)
             return NotStartedError(WITHDRAWN)
-        future: Future[Ran | NotStarted] | Raised = call_partner(
+        future: Future[HandlerRun | NotStarted] | Raised = call_partner(
             lambda: pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin)
         )
         task.note_submit(None if isinstance(future, Raised) else future)
         if isinstance(future, Raised):  # the executor is broken, or was shut down
-            self._leave(pool, task, is_broken=True)
+            self._remove_task(pool, task, is_broken=True)
             return self._starts.note_failure(task.job, future.name)
         try:
-            ran = self._wait_for(future, task)
+            handler_run = self._wait_for(future, task)
         except BaseException as error:  # noqa: BLE001 - Dask has errors of its own
             return self._note_end(pool, task, error)
         finally:
             if note and future.done():  # Dask does not run it again
                 call_partner(pool.executor.submit, remove_note, note)
-        self._leave(pool, task, is_broken=False)
-        if isinstance(ran, NotStarted):
-            return self._starts.find_error(task.job, ran)
-        if ran is not None:
+        self._remove_task(pool, task, is_broken=False)
+        if isinstance(handler_run, NotStarted):
+            return self._starts.find_error(task.job, handler_run)
+        if handler_run is not None:
             self._note_start(task)
-        return ran
+        return handler_run
 
     def _note_end(self, pool: _Pool, task: _Task, error: BaseException) -> Exception:
         """Return what follows from an executor that has lost a task."""
         name = type(error).__name__
-        died_with = self._leave(pool, task, is_broken=isinstance(error, RuntimeError))
+        died_with = self._remove_task(pool, task, is_broken=isinstance(error, RuntimeError))
         if not task.withdraw():
             return ProcessDiedError(name, is_alone=died_with == 1)
         if pool.died_with == 0:  # no handler can be the cause
             return self._starts.note_failure(task.job, name)
         return NotStartedError(name)
 
-    def _enter(self, task: _Task) -> _Pool:
+    def _add_task(self, task: _Task) -> _Pool:
         with self._lock:
             if self._pool is None:
                 self._pool = _Pool(self._make_executor())
@@ -349,7 +349,7 @@ class ExecutorEngine(OtherProcessEngine):
             self._pool.tasks.add(task)
             return self._pool
 
-    def _leave(self, pool: _Pool, task: _Task, *, is_broken: bool) -> int:
+    def _remove_task(self, pool: _Pool, task: _Task, *, is_broken: bool) -> int:
         """Remove a task from its executor, and replace a broken one; return how many handlers run, or ran then."""
         with self._lock:
             if is_broken and pool.died_with is None:
@@ -361,7 +361,7 @@ class ExecutorEngine(OtherProcessEngine):
             pool.tasks.discard(task)
             return tasks if pool.died_with is None else pool.died_with
 
-    def _wait_for(self, future: Future[Ran | NotStarted], task: _Task) -> Ran | NotStarted | None:
+    def _wait_for(self, future: Future[HandlerRun | NotStarted], task: _Task) -> HandlerRun | NotStarted | None:
         began_at = time.monotonic()
         ended = threading.Event()
         future.add_done_callback(lambda _: ended.set())

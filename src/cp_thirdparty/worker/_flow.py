@@ -1,4 +1,4 @@
-"""The way of one job from its offer, or from the journal, to its outcome."""
+"""Claim one job, run its handler and report its result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cp_thirdparty.worker._recovery import STOPPED
 from cp_thirdparty.worker._steps import Steps, Wait, pauses
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Released
-from cp_thirdparty.worker.runner import Ran
+from cp_thirdparty.worker.runner import HandlerRun
 
 # Seconds after the timeout of a job in which its result may still be reported: the 3,600 seconds that CodePipeline
 # waits for a third-party job, less the default `job_timeout` of 3,300.
@@ -51,9 +51,11 @@ def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
 
 
 @attrs.frozen(kw_only=True)
-class Flow:
+class JobFlow:
     """
-    Claims jobs, runs their handlers and reports their results.  Thread-safe.
+    Takes one job at a time from its poll, or from the journal, to its outcome: claim, run the handler, report.
+
+    Thread-safe.
 
     Attributes:
         steps: The calls to CodePipeline.
@@ -128,8 +130,10 @@ class Flow:
     def _claim_time(self, job: ClaimedJob) -> float:
         return self.clock() if job.claimed_at is None else job.claimed_at
 
-    def _set_end(self, job: ClaimedJob) -> None:
-        job.gives_up_at = self._claim_time(job) + max(kind_of(job.offer).service_timeout, self.job_timeout + _MARGIN)
+    def _set_service_deadline(self, job: ClaimedJob) -> None:
+        job.service_deadline = self._claim_time(job) + max(
+            kind_of(job.offer).service_timeout, self.job_timeout + _MARGIN
+        )
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
         wait = self._wait_for(job)
@@ -138,7 +142,7 @@ class Flow:
             outcome = HandedBack(job=job.offer)
         outcome = self.steps.claim(job, wait, self.may_claim) if outcome is None else outcome
         if outcome is None:
-            self._set_end(job)
+            self._set_service_deadline(job)
             self.steps.notify("claimed", job)
         return outcome
 
@@ -148,11 +152,11 @@ class Flow:
             age = max(0.0, time.time() - (entry.changed_at if entry.claimed_at is None else entry.claimed_at))
             job.claimed_at = self.clock() - age
             job.decided_at = None if job.result is None else self.clock() - max(0.0, time.time() - entry.changed_at)
-            self._set_end(job)
+            self._set_service_deadline(job)
         else:
             age = max(0.0, time.time() - entry.changed_at)
             longest = kind_of(job.offer).longest_timeout
-            job.gives_up_at = self.clock() - age + max(longest, self.job_timeout) + _MARGIN
+            job.service_deadline = self.clock() - age + max(longest, self.job_timeout) + _MARGIN
         if entry.scope is None:
             outcome = self._read_action_type(job)
             if outcome is not None:
@@ -190,25 +194,25 @@ class Flow:
         for pause in pauses():
             with self.make_room(job) as may_run:
                 if may_run and not self.seconds_left(job):
-                    return self._end_late(job)
+                    return self._end_after_timeout(job)
                 if not may_run and job.stage is Stage.CLAIMED:
                     return self.steps.give_up(job, STOPPED)
-                ran = self._start(job) if may_run else None
-            if ran is None or isinstance(ran, LostRace):
-                return ran
-            if isinstance(ran, Ran):
-                self._accept(job, ran)
+                handler_run = self._start(job) if may_run else None
+            if handler_run is None or isinstance(handler_run, LostRace):
+                return handler_run
+            if isinstance(handler_run, HandlerRun):
+                self._accept(job, handler_run)
                 return None
-            if isinstance(ran, ProcessDiedError):
-                is_open = job.count_death(is_alone=ran.is_alone, is_isolated=ran.is_isolated)
+            if isinstance(handler_run, ProcessDiedError):
+                is_open = job.count_death(is_alone=handler_run.is_alone, is_isolated=handler_run.is_isolated)
             else:
                 is_open = job.stop()
-            outcome = self._go_on(job, ran, pause) if is_open else None
+            outcome = self._handle_run_error(job, handler_run, pause) if is_open else None
             if outcome is not None or job.stage is not Stage.CLAIMED:
                 return outcome
         raise AssertionError("pauses never end")  # pragma: no cover
 
-    def _start(self, job: ClaimedJob) -> Ran | Exception | LostRace | None:
+    def _start(self, job: ClaimedJob) -> HandlerRun | Exception | LostRace | None:
         """Run the handler if the job is ours and a later process will know that; return what `Engine.run` returns."""
         try:
             is_started = job.start(may_run_twice=self.is_idempotent)
@@ -218,9 +222,9 @@ class Flow:
             return NotHeldError(str(failure))
         return self.engine.run(job, self.seconds_left(job)) if is_started else None
 
-    def _end_late(self, job: ClaimedJob) -> Outcome | None:
+    def _end_after_timeout(self, job: ClaimedJob) -> Outcome | None:
         """
-        End a job whose timeout has passed.
+        End a job whose timeout has passed before its handler started.
 
         The job fails only if a process has died while it ran the handler.  That a handler never began is not the
         customer's fault: the job waits until CodePipeline has ended it.
@@ -232,32 +236,35 @@ class Flow:
         all(self.wait(job, pause) for pause in pauses())  # until there is no time left, or the worker stops
         return self.steps.give_up(job, _TOO_LATE) if job.stage is Stage.CLAIMED else None
 
-    def _accept(self, job: ClaimedJob, ran: Ran) -> None:
-        for problem in ran.problems:
+    def _accept(self, job: ClaimedJob, handler_run: HandlerRun) -> None:
+        for problem in handler_run.problems:
             self.log_problem(job, problem)
-        if ran.failure:
-            failure_type = ran.result.type if isinstance(ran.result, FailureDetails) else None
+        if handler_run.failure:
+            failure_type = handler_run.result.type if isinstance(handler_run.result, FailureDetails) else None
             self.steps.notify(
-                *("handler_failed", job, ran.error), failure_type=failure_type, where=ran.where, text=ran.failure
+                *("handler_failed", job, handler_run.error),
+                failure_type=failure_type,
+                where=handler_run.where,
+                text=handler_run.failure,
             )
         job.note_success()
-        job.was_interrupted = ran.was_interrupted
-        if job.decide(ran.result, self.clock()) and ran.has_timed_out:
-            self.steps.notify("timed_out", job, str(getattr(ran.result, "message", "")))
+        job.was_interrupted = handler_run.was_interrupted
+        if job.decide(handler_run.result, self.clock()) and handler_run.has_timed_out:
+            self.steps.notify("timed_out", job, str(getattr(handler_run.result, "message", "")))
 
-    def _go_on(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
-        """Apply the failure policy to a handler that did not complete."""
+    def _handle_run_error(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
+        """Apply the failure policy to a handler that did not start or whose process died."""
         is_ours = isinstance(error, (NotHeldError, NotStartedError, ProcessDiedError))
         name = str(error) if is_ours else type(error).__name__
         row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
-        following = row.next
+        next_step = row.next
         detail = f"{name}: {row.reason}" if row.reason else name
         self.steps.notify("executor_failed", job, detail, party=row.party.value)
-        if following is Next.END:
+        if next_step is Next.END:
             return Gone(job=job.offer, error=name)
-        if following is Next.FAIL:
+        if next_step is Next.FAIL:
             job.decide(lost_failure(job.offer), self.clock())
-        if following in (Next.RETRY, Next.RENEW_TOKEN):  # the next process looks the token up again
+        if next_step in (Next.RETRY, Next.RENEW_TOKEN):  # the next process looks the token up again
             job.note_failure(self.clock(), name)
             if not self.wait(job, pause):
                 return self.steps.give_up(job, name)

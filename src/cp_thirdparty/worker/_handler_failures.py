@@ -120,8 +120,8 @@ def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None,
 
 def _choose(related: Iterable[BaseException]) -> tuple[HandlerFailure, BaseException]:
     """Choose the first exception that has a row of its own, or else the first exception."""
-    found = [(_row(one), one) for one in related]
-    return next((choice for choice in found if choice[0].error is not BaseException), found[0])
+    choices = [(_row(one), one) for one in related]
+    return next((choice for choice in choices if choice[0].error is not BaseException), choices[0])
 
 
 def _row(error: BaseException) -> HandlerFailure:

@@ -1,4 +1,4 @@
-"""The one path by which the stages of jobs get into a journal."""
+"""Write the stages of jobs into a journal, with a timeout for each call."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class JournalWriter:
     """
     Writes the stages of jobs into a journal.  Thread-safe.
 
-    A journal that fails or hangs costs no job that is claimed: the job goes on and is reported.
+    If the journal fails or hangs, claimed jobs still run and are reported.
 
     Attributes:
         scope: Whose jobs are written, and taken over.
@@ -80,9 +80,9 @@ class JournalWriter:
         self._calls = BoundedCalls("cp-thirdparty-journal") if calls is None else calls
         self._errors: dict[str, str] = {}
         # Without leases the worker would not call `hold`, so whether the journal has some must be known.
-        self._is_leased = self._guard("open", lambda journal: isinstance(journal, LeasedJournal))
+        self._is_leased = self._call_checked("open", lambda journal: isinstance(journal, LeasedJournal))
         self.recovery_seconds = (
-            self._guard("open", lambda journal: float(cast("LeasedJournal", journal).recovery_seconds))
+            self._call_checked("open", lambda journal: float(cast("LeasedJournal", journal).recovery_seconds))
             if self._is_leased
             else math.inf
         )
@@ -121,11 +121,11 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
         """
 
-        def leave(recovered: Recovered) -> None:
+        def release_all(recovered: Recovered) -> None:
             for entry in recovered.entries:
                 self._journal.release(entry.job.job_id)
 
-        recovered = self._guard("read", lambda journal: journal.recover(self.scope), undo=leave)
+        recovered = self._call_checked("read", lambda journal: journal.recover(self.scope), undo=release_all)
         self._errors.pop("claim", None)
         return recovered
 
@@ -138,7 +138,7 @@ class JournalWriter:
         """
         if not self._is_leased or not job.is_recorded:
             return math.inf
-        return self._guard("write", lambda journal: cast("LeasedJournal", journal).hold(job.offer.job_id))
+        return self._call_checked("write", lambda journal: cast("LeasedJournal", journal).hold(job.offer.job_id))
 
     def find_unfinished(self) -> set[str]:
         """
@@ -147,7 +147,9 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        return self._guard("read", lambda journal: {entry.job.job_id for entry in journal.jobs(unfinished_only=True)})
+        return self._call_checked(
+            "read", lambda journal: {entry.job.job_id for entry in journal.jobs(unfinished_only=True)}
+        )
 
     def is_finished(self, job_id: str) -> bool:
         """
@@ -156,16 +158,16 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        return self._guard("read", lambda journal: _has_finished(journal, job_id, self.scope))
+        return self._call_checked("read", lambda journal: _has_finished(journal, job_id, self.scope))
 
-    def count_left(self) -> Counter[JobScope]:
+    def count_unowned(self) -> Counter[JobScope]:
         """
         Return how many unfinished jobs of other scopes no living worker has.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        entries = self._guard("read", lambda journal: list(journal.jobs(unfinished_only=True)))
+        entries = self._call_checked("read", lambda journal: list(journal.jobs(unfinished_only=True)))
         left = (entry.scope for entry in entries if not entry.is_owner_alive)
         return Counter(scope for scope in left if scope not in (None, self.scope))
 
@@ -176,7 +178,7 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
-        return self._guard("write", lambda journal: journal.prune(older_than=older_than, limit=limit))
+        return self._call_checked("write", lambda journal: journal.prune(older_than=older_than, limit=limit))
 
     def claim(self, job: ClaimedJob) -> bool:
         """
@@ -195,9 +197,9 @@ class JournalWriter:
 
         # Of its own kind: after a failure of the disk, `SqliteJournal` refuses claims, and still writes other changes.
         # It also refuses `recover`, so a success of that shows that the next claim may succeed.
-        is_free = self._guard("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
+        is_free = self._call_checked("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
-            self._settle(job_id)
+            self._mark_written(job_id)
         return is_free
 
     def release(self, job_id: str) -> bool:
@@ -215,7 +217,7 @@ class JournalWriter:
         if not job.is_recorded:
             return True
         try:
-            self._guard("write", lambda journal: _write(journal, job))
+            self._call_checked("write", lambda journal: _write(journal, job))
         except JournalError as failure:
             self._missing.add(job.offer.job_id)
             if job.stage is Stage.ENDED:
@@ -228,53 +230,55 @@ class JournalWriter:
     def _repair(self, job_id: str, job: ClaimedJob | None) -> bool:
         kind = "release" if job is None else "write"
         try:
-            self._guard(kind, lambda journal: journal.release(job_id) if job is None else _write(journal, job))
+            self._call_checked(kind, lambda journal: journal.release(job_id) if job is None else _write(journal, job))
         except JournalError as failure:
             self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
             return False
-        self._settle(job_id)
+        self._mark_written(job_id)
         return True
 
-    def _settle(self, job_id: str) -> None:
+    def _mark_written(self, job_id: str) -> None:
         """Note that the journal has the stage of a job; without a job to release, a failed release is not an error."""
         self._unclear.pop(job_id, None)
         self._missing.discard(job_id)
         if not self._unclear:
             self._errors.pop("release", None)
 
-    def _guard(self, kind: str, use: Callable[[Journal], _T], *, undo: Callable[[_T], object] = lambda _: None) -> _T:
+    def _call_checked(
+        self, kind: str, method: Callable[[Journal], _T], *, undo: Callable[[_T], object] = lambda _: None
+    ) -> _T:
         """
-        Call the journal.
+        Call the journal with a timeout, and keep its error for `error`.
 
         Args:
             kind: Of the call: a success shows that the last failure of this kind is over.
-            use: Calls a method.
-            undo: Called with what the method has returned, if it has returned too late.
+            method: Calls a method of the journal.
+            undo: Called with a result that came after the timeout.
 
         Raises:
             JournalError: The journal has raised an exception, or has not returned in time.
         """
 
-        def undo_result(found: _T | JournalError | Raised) -> None:
-            if not isinstance(found, (JournalError, Raised)):
-                undo(found)
+        def undo_result(result: _T | JournalError | Raised) -> None:
+            if not isinstance(result, (JournalError, Raised)):
+                undo(result)
 
         seconds = _READ_SECONDS if kind == "read" else _WRITE_SECONDS
-        found = self._call(seconds, partial(_use, use, self._journal), undo_result)
-        if isinstance(found, NotReturned):
-            found = JournalError(_HANGS)
-        if isinstance(found, Raised):
-            found = JournalError(f"the journal raised {found.name}")
-        if isinstance(found, JournalError):
-            self._errors[kind] = str(found)
-            raise found
+        result = self._call(seconds, partial(_call_journal, method, self._journal), undo_result)
+        if isinstance(result, NotReturned):
+            result = JournalError(_HANGS)
+        if isinstance(result, Raised):
+            result = JournalError(f"the journal raised {result.name}")
+        if isinstance(result, JournalError):
+            self._errors[kind] = str(result)
+            raise result
         self._errors.pop(kind, None)
-        return found
+        return result
 
     def _read(self, find: Callable[[Journal], _T], *, default: _T) -> _T:
         """Return a property of the journal, or a default if the journal does not return it."""
-        found = self._call(_WRITE_SECONDS, partial(find, self._journal))
-        return default if isinstance(found, (Raised, NotReturned)) else found
+        result = self._call(_WRITE_SECONDS, partial(find, self._journal))
+        return default if isinstance(result, (Raised, NotReturned)) else result
 
     def _call(
         self, seconds: float, function: Callable[[], _T], undo: Callable[[_T | Raised], object] = lambda _: None
@@ -285,9 +289,9 @@ class JournalWriter:
         return self._calls.call(seconds, function, undo)
 
 
-def _use(use: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:
+def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:
     try:
-        return use(journal)
+        return method(journal)
     except JournalError as failure:
         return failure.with_traceback(None)
 
@@ -295,8 +299,8 @@ def _use(use: Callable[[Journal], _T], journal: Journal) -> _T | JournalError:
 def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
     if isinstance(journal, IndexedJournal):
         return journal.is_finished(job_id, scope)
-    found = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
-    return any(entry.job.job_id == job_id and entry.scope == scope for entry in found)
+    finished = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
+    return any(entry.job.job_id == job_id and entry.scope == scope for entry in finished)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

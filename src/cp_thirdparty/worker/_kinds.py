@@ -100,7 +100,7 @@ class _ThirdPartyJobs:
         return job, None
 
     def read(self, client: ThirdPartyJobClient, job_id: str, client_token: SecretStr | None) -> JobDetails:
-        return client.get_third_party_job_details(job_id, client_token=_looked_up_token(client_token))
+        return client.get_third_party_job_details(job_id, client_token=_require_token(client_token))
 
     def acknowledge(
         self,
@@ -110,10 +110,10 @@ class _ThirdPartyJobs:
         client_token: SecretStr | None,
     ) -> JobStatus:
         nonce = details.nonce if isinstance(details, JobDetails) else ""
-        return client.acknowledge_third_party_job(job.job_id, nonce=nonce, client_token=_looked_up_token(client_token))
+        return client.acknowledge_third_party_job(job.job_id, nonce=nonce, client_token=_require_token(client_token))
 
     def report(self, client: ThirdPartyJobClient, job_id: str, result: Result, client_token: SecretStr | None) -> None:
-        token = _looked_up_token(client_token)
+        token = _require_token(client_token)
         if isinstance(result, FailureDetails):
             client.put_third_party_job_failure_result(job_id, client_token=token, failure_details=result)
             return
@@ -200,9 +200,9 @@ def check_client(kind: JobKind, connect: Callable[[], AnyClient]) -> AnyClient:
     client = connect()
     other = THIRD_PARTY if kind is CUSTOM else CUSTOM
     if isinstance(client, other.client_class):
-        expected, found = kind.client_class.__name__, other.client_class.__name__
+        expected, actual = kind.client_class.__name__, other.client_class.__name__
         client.close()
-        raise TypeError(f"connect: must return a {expected} for {kind.name} jobs, not a {found}")
+        raise TypeError(f"connect: must return a {expected} for {kind.name} jobs, not a {actual}")
     return client
 
 
@@ -218,8 +218,8 @@ def job_of(*, job_id: str, client_id: str, nonce: str | None) -> AnyJob:
     return CustomJob(id=job_id, data=_NO_DATA, nonce=nonce, account_id=client_id or None)
 
 
-def _looked_up_token(client_token: SecretStr | None) -> SecretStr:
-    assert client_token is not None, "it was looked up"  # noqa: S101 - a mistake of this library
+def _require_token(client_token: SecretStr | None) -> SecretStr:
+    assert client_token is not None, "a third-party job was called without its client token"  # noqa: S101 - a mistake of this library
     return client_token
 
 

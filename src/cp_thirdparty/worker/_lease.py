@@ -32,7 +32,7 @@ _LOOK_PART: Final = 1 / 6
 _BEAT_PART: Final = 1 / 12
 
 # Other workers wait a tenth longer, so that no timer needs to be exact.
-_PATIENCE: Final = 1.1
+_SILENCE_FACTOR: Final = 1.1
 
 # A worker that has missed this many beats cannot judge others: the table may have failed for them too.
 _MISSED_BEATS: Final = 3
@@ -188,7 +188,7 @@ class Lease:
     def longest_silence(self, lease: Item) -> float:
         """Return for how long the number of a living worker may stay the same."""
         seconds = lease.get("seconds")
-        return (seconds if isinstance(seconds, (int, float)) else self.seconds) * _PATIENCE
+        return (seconds if isinstance(seconds, (int, float)) else self.seconds) * _SILENCE_FACTOR
 
     def stop(self) -> None:
         """Beat no more."""

@@ -1,4 +1,4 @@
-"""One run of a worker: it watches the time of jobs, notes how they end, and stops."""
+"""One run of a worker: watch the deadlines of jobs, record their outcomes, and stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._isolation import Raised
 from cp_thirdparty.worker._journal_writer import JournalWriter
@@ -101,7 +101,7 @@ class Loop:
         self._recovery = Recovery(
             self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock
         )
-        self._flow = Flow(
+        self._flow = JobFlow(
             steps=Steps(
                 clients=clients, tokens=tokens, notify=self._notify, hold=self._writer.hold, clock=settings.clock
             ),
@@ -131,7 +131,7 @@ class Loop:
             note_end=self.wake,
         )
         self._on_outcome = on_outcome
-        self._watched_at = settings.clock()  # when the thread that watches has last gone on
+        self._watched_at = settings.clock()  # when the thread that watches was last active
         self._stuck: tuple[tuple[str, ...], float] | None = None  # the jobs of all slots, and since when
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
@@ -187,7 +187,7 @@ class Loop:
         self._watched_at = self._settings.clock()
         for job in self._slots.in_work():
             if self._forced_at is not None:
-                self._end(job, self._leave)
+                self._end(job, self._end_after_grace)
             self._watch(job)
 
     def is_over(self, *, stops: int) -> bool:
@@ -221,9 +221,9 @@ class Loop:
 
     def close(self) -> None:
         """
-        Leave what was not taken up, and release the executor.
+        Release the jobs that were not started, and close the executor.
 
-        Threads whose handlers hang are left behind.
+        Threads whose handlers hang are not joined.
         """
         self._given_up.set()
         now = self._settings.clock()
@@ -235,20 +235,21 @@ class Loop:
             ends.callback(self._engine.close)
             self._slots.close()  # the poller may still be alive, and launches no more jobs
             self._has_lost = self._has_lost or bool(self._slots.in_work())
-            self._leave_rest(self._seconds_to_end())
+            self._end_waiting_jobs_within(self._seconds_to_end())
 
-    def _leave_rest(self, seconds: float) -> None:
-        """Write the ends of the jobs that nobody works on, which calls the journal and metrics: these may hang."""
+    def _end_waiting_jobs_within(self, seconds: float) -> None:
+        """Call `_end_waiting_jobs` with a timeout: it calls the journal and event handlers, which may hang."""
         calls, is_over = BoundedCalls("cp-thirdparty-end"), threading.Event()
-        found = calls.call(seconds, lambda: self._end_rest(is_over.is_set))
-        is_over.set()  # the thread may still be at it
+        result = calls.call(seconds, lambda: self._end_waiting_jobs(is_over.is_set))
+        is_over.set()  # the thread may still run
         calls.close()
-        if isinstance(found, (NotReturned, Raised)):
+        if isinstance(result, (NotReturned, Raised)):
             self._has_lost = True
-            problem = f"raised {found.name}" if isinstance(found, Raised) else "has not ended in time"
+            problem = f"raised {result.name}" if isinstance(result, Raised) else "has not ended in time"
             self._emitter.log(logging.CRITICAL, "the end of the jobs that are left %s", problem)
 
-    def _end_rest(self, is_over: Callable[[], bool]) -> None:
+    def _end_waiting_jobs(self, is_over: Callable[[], bool]) -> None:
+        """Write the outcomes of the jobs that no thread works on."""
         for entry in self._recovery.close(is_over):
             if is_over():
                 return
@@ -281,15 +282,15 @@ class Loop:
             stalled=tuple(job.offer.job_id for job in jobs if job.is_claimed and job.problem),
             journal_error=self._writer.error,
             set_aside=self._recovery.set_aside,
-            free_slots=self._slots.free(),
-            seconds_since_loop=now - self._last_gone_on(),
+            free_slots=self._slots.count_free(),
+            seconds_since_loop=now - self._last_active_at(),
             dropped_events=self._emitter.dropped,
             executor_error=self._engine.error or self._poller.start_error,
             kept=tuple(self._kept),
         )
 
-    def _last_gone_on(self) -> float:
-        return min(self._watched_at, self._poller.looped_at) if self._poller.is_alive else self._watched_at
+    def _last_active_at(self) -> float:
+        return min(self._watched_at, self._poller.active_at) if self._poller.is_alive else self._watched_at
 
     def _begin_stop(self, now: float) -> None:
         if self._grace_ends is None:
@@ -303,7 +304,7 @@ class Loop:
 
     def _check_slots(self, now: float) -> None:
         """Raise if each slot has had a handler that hangs for as long as the grace."""
-        hanging = self._slots.hanging()
+        hanging = self._slots.find_hanging()
         if not hanging or self._stopping.is_set():
             self._stuck = None
             return
@@ -315,7 +316,7 @@ class Loop:
             self._emitter.log(logging.CRITICAL, message, hanging)
             raise WorkerStuckError(hanging)
 
-    def _leave(self, job: ClaimedJob) -> Outcome | None:
+    def _end_after_grace(self, job: ClaimedJob) -> Outcome | None:
         """End a job without a result after the grace: leave it to another worker, or report it as failed."""
         self._flow.withdraw(job)
         if job.is_claimed and self._writer.can_release(job):
@@ -346,7 +347,7 @@ class Loop:
         if job.stage is Stage.RUNNING:
             self._end(job, self._time_out)
         else:
-            self._slots.admit(job)  # its handler does not start any more, so it need not wait for others
+            self._slots.skip_wait(job)  # its handler does not start any more, so it need not wait for others
 
     def _time_out(self, job: ClaimedJob) -> Outcome | None:
         """Fail a job whose time is over, unless its handler can be kept from beginning."""
@@ -372,7 +373,7 @@ class Loop:
             return
         self._ending.add(job.offer.job_id)
         try:
-            threading.Thread(target=self._guard, args=(job, end), daemon=True).start()
+            threading.Thread(target=self._run_and_close, args=(job, end), daemon=True).start()
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
             self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
             self._ending.discard(job.offer.job_id)
@@ -380,14 +381,14 @@ class Loop:
     # --- the threads of the jobs
 
     def _work(self, job: ClaimedJob) -> None:
-        self._guard(job, self._flow.work)
+        self._run_and_close(job, self._flow.work)
 
     def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         if self._forced_at is not None:
-            self._guard(job, self._leave)
+            self._run_and_close(job, self._end_after_grace)
         return self._slots.make_room(job)
 
-    def _guard(self, job: ClaimedJob, work: Callable[[ClaimedJob], Outcome | None]) -> None:
+    def _run_and_close(self, job: ClaimedJob, work: Callable[[ClaimedJob], Outcome | None]) -> None:
         try:
             outcome = work(job)
         except BaseException as failure:  # noqa: BLE001 - a mistake of this library; its text may hold anything
@@ -402,7 +403,7 @@ class Loop:
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
         """Wait between two attempts for a job; return ``False`` if there is no time left for another one."""
         now = self._settings.clock()
-        ends = [] if job.gives_up_at is None else [max(job.gives_up_at, job.began_at + _LEAST_SECONDS)]
+        ends = [] if job.service_deadline is None else [max(job.service_deadline, job.began_at + _LEAST_SECONDS)]
         if self._on_outcome is not None and job.failing_since is not None:
             ends.append(job.failing_since + self._settings.grace)
         left = min((end - now for end in ends), default=seconds)
@@ -417,7 +418,7 @@ class Loop:
             self._emit(outcome, details=job.details, seconds=self._settings.clock() - job.began_at)
         finally:
             job.is_closed = True
-            self._slots.leave(job)
+            self._slots.remove(job)
             if self._on_outcome is not None or self._stopping.is_set():
                 self.wake()
 

@@ -1,4 +1,4 @@
-"""The thread that polls: it finds jobs in the journal and at CodePipeline, and starts them."""
+"""The thread that takes jobs from the journal and polls CodePipeline for new ones, and starts them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._executors import Engine
 from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._kinds import AnyClient, kind_of_type
 from cp_thirdparty.worker._recovery import Recovery
@@ -22,8 +22,8 @@ from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker.journal import JournalEntry
 
-# Seconds after which it checks the journal although there is no room for a job.
-_LOOK_INTERVAL: Final = 30.0
+# The most seconds between two checks of the journal, also while no slot is free.
+_CHECK_INTERVAL: Final = 30.0
 
 # Seconds for which a free slot waits for others, so that one poll is for all: a poll takes as long as a call of a job.
 _GATHER_SECONDS: Final = 0.01
@@ -31,7 +31,7 @@ _GATHER_SECONDS: Final = 0.01
 
 class Poller:
     """
-    Takes jobs from the journal and from polls, as long as there is room.  It reads and claims nothing itself.
+    Takes jobs from the journal and from polls while slots are free.  It reads and claims nothing itself.
 
     Args:
         settings: The arguments of the worker.
@@ -52,7 +52,7 @@ class Poller:
         settings: Settings,
         clients: Clients,
         engine: Engine,
-        flow: Flow,
+        flow: JobFlow,
         writer: JournalWriter,
         recovery: Recovery,
         slots: Slots,
@@ -79,7 +79,7 @@ class Poller:
         self._trials = 0  # jobs in a row that were to find out whether the journal and the executor work again
         self.polled_at: float | None = None
         self._is_in_journal = False
-        self._looped_at = settings.clock()
+        self._active_at = settings.clock()
         self.error: str | None = None
         self.start_error: str | None = None  # why the last job could not be started
         self.fatal: BaseException | None = None
@@ -95,14 +95,14 @@ class Poller:
         return self._thread is not None and self._thread.is_alive()
 
     @property
-    def looped_at(self) -> float:
+    def active_at(self) -> float:
         """
-        When the thread has last gone on.
+        When the thread was last active.
 
-        Calls of the journal do not count: they have timeouts of their own, after which the thread goes on.  A restart
-        would not help, and would cost the jobs that run.
+        A call of the journal counts as active: it has a timeout of its own, after which the thread continues.  A
+        restart of the worker would not help, and would end the jobs that run.
         """
-        return self._settings.clock() if self._is_in_journal else self._looped_at
+        return self._settings.clock() if self._is_in_journal else self._active_at
 
     def start(self, polls: int | None) -> None:
         """Poll until the worker stops, or a given number of times."""
@@ -118,7 +118,7 @@ class Poller:
     def _serve(self, polls: int | None) -> None:
         try:
             while not self._stopping.is_set():
-                self._look_into_journal()
+                self._check_journal()
                 if not self._wait_for_room():
                     continue
                 entry = self._recovery.take()
@@ -136,48 +136,48 @@ class Poller:
         finally:
             self._note_end()
 
-    def _look_into_journal(self) -> None:
+    def _check_journal(self) -> None:
         self._is_in_journal = True
         try:
             self._writer.repair(lambda job_id: self._slots.has(job_id) or self._recovery.has(job_id))
-            self._recovery.look()
+            self._recovery.check_journal()
         finally:
-            self._looped_at = self._settings.clock()
+            self._active_at = self._settings.clock()
             self._is_in_journal = False
 
     def _wait_for_room(self) -> int:
         """Wait until there is room for a job of the journal or of a poll; return for how many."""
-        longest = self._look_interval() if self._engine.error is None else self._settings.poll_interval
+        longest = self._check_interval() if self._engine.error is None else self._settings.poll_interval
         self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
         half = self._settings.concurrency // 2
-        self._slots.wait(lambda: self._slots.free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
-        self._looped_at = self._settings.clock()
+        self._slots.wait(lambda: self._slots.count_free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
+        self._active_at = self._settings.clock()
         return self._room()
 
     def _room(self) -> int:
         # Nothing is claimed while handlers cannot be started, or while a job runs alone: it would wait.
         is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
-        return self._slots.free() if self._flow.may_start(self._slots.in_work()) and not is_alone else 0
+        return self._slots.count_free() if self._flow.may_start(self._slots.in_work()) and not is_alone else 0
 
     def _resume(self, entry: JournalEntry) -> None:
         """Take up a job of the journal, or postpone it if it is in work here."""
         is_free = not (self._slots.has(entry.job.job_id) or self._stopping.is_set())
-        if not (is_free and self._launch(entry.job, entry)):
+        if not (is_free and self._start_job(entry.job, entry)):
             self._recovery.postpone(entry)
 
     def _poll(self, *, is_patient: bool) -> None:
         """Poll once, take what that brings, and note when the next poll is due."""
         is_broken = self._writer.error is not None or self._engine.error is not None
-        room = 1 if is_broken else self._slots.free()  # one job finds out whether it works again
+        room = 1 if is_broken else self._slots.count_free()  # one job finds out whether it works again
         client = self._clients.reader
-        found = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
+        polled = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
         self._has_claimed = False
-        if isinstance(found, ThirdPartyError):
-            self._note_failure(found, client, is_patient=is_patient)
+        if isinstance(polled, ThirdPartyError):
+            self._note_failure(polled, client, is_patient=is_patient)
             offers: tuple[AnyJob, ...] = ()
         else:
             self.polled_at, self.error, self._failed_polls = self._settings.clock(), None, 0
-            offers = found
+            offers = polled
         for offer in offers:
             self._take(offer)
         # A poll without a job tries nothing, so it is not a reason to poll less often.
@@ -192,10 +192,10 @@ class Poller:
         self.error = type(failure).__name__
         self._failed_polls += 1
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
-        following = classify(Step.POLL, failure, Situation()).next
-        if following is Next.STOP or not is_patient:
+        next_step = classify(Step.POLL, failure, Situation()).next
+        if next_step is Next.STOP or not is_patient:
             self.fatal = failure
-        elif following is Next.RECONNECT:
+        elif next_step is Next.RECONNECT:
             self._clients.reconnect(client)
 
     def _take(self, offer: AnyJob) -> None:
@@ -203,19 +203,19 @@ class Poller:
         if self._slots.has(offer.job_id):
             return
         most = self._settings.max_jobs_per_client
-        has_room = self._slots.free() and (most is None or self._slots.count(offer.client_id) < most)
-        if self._stopping.is_set() or not has_room or not self._launch(offer, None):
+        has_room = self._slots.count_free() and (most is None or self._slots.count(offer.client_id) < most)
+        if self._stopping.is_set() or not has_room or not self._start_job(offer, None):
             self._hand_back(self._kind.split(offer)[0])
 
-    def _launch(self, offer: AnyJob, entry: JournalEntry | None) -> bool:
+    def _start_job(self, offer: AnyJob, entry: JournalEntry | None) -> bool:
         now = self._settings.clock()
-        is_launched = self._slots.launch(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
-        is_refused = not is_launched and not self._stopping.is_set()  # slots that are closed refuse jobs too
+        is_started = self._slots.start(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
+        is_refused = not is_started and not self._stopping.is_set()  # slots that are closed refuse jobs too
         self.start_error = RuntimeError.__name__ if is_refused else None
         if is_refused:
             message = "job=%s cannot be started: the system has no thread left"
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
-        return is_launched
+        return is_started
 
     def _is_time_to_poll(self) -> bool:
         # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
@@ -228,7 +228,7 @@ class Poller:
         def is_enough() -> bool:
             return self._stopping.is_set() or (self._has_found and self._has_claimed) or self._recovery.has_jobs()
 
-        self._slots.wait(is_enough, min(left, self._look_interval()))
+        self._slots.wait(is_enough, min(left, self._check_interval()))
 
-    def _look_interval(self) -> float:
-        return min(_LOOK_INTERVAL, self._recovery.interval)
+    def _check_interval(self) -> float:
+        return min(_CHECK_INTERVAL, self._recovery.interval)

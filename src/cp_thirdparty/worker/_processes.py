@@ -27,7 +27,7 @@ from cp_thirdparty.worker._executors import OtherProcessEngine, pickle_runner
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker._workspace import Workspace
-from cp_thirdparty.worker.runner import NotStarted, Ran, Runner
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner
 
 # Seconds between two checks of whether the result of a job is still wanted.
 _TICK: Final = 0.1
@@ -126,7 +126,7 @@ class ProcessEngine(OtherProcessEngine):
         # that one was registered earlier, by an import.
         atexit.register(self.close)
 
-    def run(self, job: ClaimedJob, seconds_left: float) -> Ran | Exception | None:
+    def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
         """Start a process for the job, and wait until it ends or its result is no longer wanted."""
         self._starts.note_attempt(job)
         folder = _create_folder()
@@ -174,7 +174,7 @@ class ProcessEngine(OtherProcessEngine):
             child.ended.wait(max(0.0, ends_at - time.monotonic()))
         self._records.flush(_FLUSH_SECONDS)
 
-    def _follow(self, child: _Child, job: ClaimedJob) -> Ran | Exception | None:
+    def _follow(self, child: _Child, job: ClaimedJob) -> HandlerRun | Exception | None:
         try:
             child.start()
         except RuntimeError as failure:  # the system has no thread left
@@ -191,13 +191,13 @@ class ProcessEngine(OtherProcessEngine):
             return NotStartedError(WITHDRAWN)
         if job.cancelled.is_set() or self._is_closed:
             return None
-        return child.found if isinstance(child.found, Ran) else self._note_end(child, job)
+        return child.end if isinstance(child.end, HandlerRun) else self._note_end(child, job)
 
     def _note_end(self, child: _Child, job: ClaimedJob) -> Exception:
         """Return what follows from a process that has not returned a result."""
-        found = child.found
-        if isinstance(found, NotStarted):
-            return self._starts.find_error(job, found)
+        end = child.end
+        if isinstance(end, NotStarted):
+            return self._starts.find_error(job, end)
         if not child.has_begun:
             return self._starts.note_failure(job, child.problem)
         return ProcessDiedError(child.problem, is_alone=True, is_isolated=True)
@@ -215,7 +215,7 @@ class _Child:
 
     Attributes:
         ended: Set when the process has ended, or could not be started.
-        found: What the process has sent at its end; ``None`` if it sent nothing that can be read.
+        end: What the process has sent at its end; ``None`` if it sent nothing that can be read.
         has_begun: Whether the handler was allowed to begin.
         is_withdrawn: Whether the handler will never begin.
         problem: What is known about a process that has sent nothing.
@@ -242,7 +242,7 @@ class _Child:
         self._is_unwanted = False
         self._connection: Connection | None = None  # while the handler runs that does not know that the worker stops
         self.ended = threading.Event()
-        self.found: Ran | NotStarted | None = None
+        self.end: HandlerRun | NotStarted | None = None
         self.has_begun = False
         self.is_withdrawn = False
         self.problem = ""
@@ -292,7 +292,7 @@ class _Child:
             connection, process = self._start_process()
             try:
                 self._read(connection, process)
-                if self.found is not None:
+                if self.end is not None:
                     wait([process.sentinel], _EXIT_SECONDS)
             finally:
                 self._end(connection, process)
@@ -327,7 +327,7 @@ class _Child:
     def _read(self, connection: Connection, process: BaseProcess) -> None:
         """Read messages until the process has sent its end, or has ended."""
         sources: list[Any] = [connection, process.sentinel]
-        while self.found is None:
+        while self.end is None:
             if connection not in wait(sources):
                 if _has_ended(process):
                     return
@@ -343,7 +343,7 @@ class _Child:
             elif kind == READY:
                 self._begin(connection)
             elif kind == END:
-                self.found = _load_end(data)
+                self.end = _load_end(data)
             else:
                 raise ValueError
 
@@ -363,7 +363,7 @@ class _Child:
 
     def _end(self, connection: Connection, process: BaseProcess) -> None:
         """Make sure that the process has ended."""
-        if self.found is None or not _has_ended(process):
+        if self.end is None or not _has_ended(process):
             self.kill()
         wait([process.sentinel], _KILL_SECONDS)
         with self._lock:
@@ -420,11 +420,11 @@ def _describe_end(code: int | None) -> str:
     return f"the process was ended by signal {-code}"
 
 
-def _load_end(data: bytes) -> Ran | NotStarted:
-    found = pickle.loads(data)  # noqa: S301 - the partner's code in the child is trusted as that in this process
-    if not isinstance(found, (Ran, NotStarted)):
+def _load_end(data: bytes) -> HandlerRun | NotStarted:
+    end = pickle.loads(data)  # noqa: S301 - the partner's code in the child is trusted as that in this process
+    if not isinstance(end, (HandlerRun, NotStarted)):
         raise TypeError
-    return found
+    return end
 
 
 def _create_folder() -> Workspace | None:

@@ -19,9 +19,9 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob, Recorder, Stage
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import Engine
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
-from cp_thirdparty.worker._steps import Hold, Steps, hold_forever
+from cp_thirdparty.worker._steps import HoldJob, Steps, hold_without_lease
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
@@ -36,8 +36,8 @@ _LEAST: Final = 1.0
 _FOR_REPORT: Final = 0.5
 
 # Seconds that a coroutine has to end after it was cancelled; fewer where the process ends.
-_PATIENCE: Final = 5.0
-_SHORT_PATIENCE: Final = 0.2
+_CANCEL_TIMEOUT: Final = 5.0
+_SHORT_CANCEL_TIMEOUT: Final = 0.2
 
 # Seconds for the last attempts to report, after `process_async` was cancelled.
 _LAST_SECONDS: Final = 5.0
@@ -79,7 +79,7 @@ class Processing:
         ends_at: float | None,
         emitter: Emitter,
         recorder: Recorder | None = None,
-        hold: Hold = hold_forever,
+        hold: HoldJob = hold_without_lease,
         entry: JournalEntry | None = None,
         for_report: float | None = None,
     ) -> None:
@@ -89,10 +89,10 @@ class Processing:
         self._emitter = emitter
         self._job_timeout = job_timeout
         self._for_report = _FOR_REPORT if for_report is None else for_report
-        self._patience = find_patience(ends_at)
+        self._cancel_timeout = find_cancel_timeout(ends_at)
         self._stopped = threading.Event()
         self._engine = create_engine(self._stopped)
-        self._flow = Flow(
+        self._flow = JobFlow(
             steps=Steps(clients=clients, tokens=tokens, notify=self._notify, hold=hold, clock=time.monotonic),
             engine=self._engine,
             action_type_id=None,
@@ -133,12 +133,12 @@ class Processing:
             while not (await asyncio.wait({outcome}, timeout=_TICK))[0]:
                 if self.job.stage is Stage.RUNNING and not self._flow.seconds_left(self.job):
                     await run_in_thread(functools.partial(self.give_up, self._describe_timeout()))
-            await asyncio.wait({work}, timeout=self._patience)
+            await asyncio.wait({work}, timeout=self._cancel_timeout)
         except asyncio.CancelledError:
             self.stop()
             both: set[asyncio.Future[Any]] = {outcome, run_in_thread(functools.partial(self.give_up, _STOPPED))}
             await asyncio.wait(both, timeout=_LAST_SECONDS)
-            await asyncio.wait({work}, timeout=self._patience)
+            await asyncio.wait({work}, timeout=self._cancel_timeout)
             raise
         return outcome.result()
 
@@ -182,7 +182,7 @@ class Processing:
         return nullcontext(False)
 
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
-        ends = [each for each in (self._ends_at, job.gives_up_at) if each is not None]
+        ends = [each for each in (self._ends_at, job.service_deadline) if each is not None]
         left = min((end - time.monotonic() for end in ends), default=seconds)
         if left <= 0 or (self._stopped.is_set() and not job.is_claimed):
             return False
@@ -197,9 +197,9 @@ class Processing:
         self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
 
-def find_patience(ends_at: float | None) -> float:
+def find_cancel_timeout(ends_at: float | None) -> float:
     """Return how many seconds a coroutine has to end after it was cancelled, in a process that ends at a time."""
-    return _PATIENCE if ends_at is None else _SHORT_PATIENCE
+    return _CANCEL_TIMEOUT if ends_at is None else _SHORT_CANCEL_TIMEOUT
 
 
 def has_time(ends_at: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""The jobs that a journal brings back: those that wait to be taken up, and those that an operator must look at."""
+"""Take over jobs of dead workers from the journal, and list the jobs that an operator must check."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PRUNED_AT_ONCE: Final = 1000
 
 _SECONDS_OF_A_DAY: Final = 86_400.0
 
-_LEFT: Final = (
+_UNOWNED: Final = (
     "the journal has %d unfinished jobs of another scope, and no living worker has them: region=%s endpoint=%s "
     "action_type=%s; a worker of that scope takes them over, or an operator ends them"
 )
@@ -60,7 +60,7 @@ class Recovery:
         self._keep_finished = keep_finished
         self._clock = clock
         self.interval = min(_INTERVAL, writer.recovery_seconds)
-        self._looked_at = clock()
+        self._checked_at = clock()
         # Guards what follows.  A handler of a signal may call `health` and interrupt the thread that has the lock.
         self._lock = threading.RLock()
         self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()
@@ -86,26 +86,26 @@ class Recovery:
 
     def start(self) -> None:
         """
-        Take over what dead workers have left, log what is left for other workers, and delete old finished jobs.
+        Take over the jobs of dead workers, log unowned jobs of other scopes, and delete old finished jobs.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         self._take_over()
         try:
-            self._log_left()
+            self._log_unowned()
             self._prune()
         except JournalError as failure:
             self._emitter.log(logging.ERROR, "%s", failure)
 
-    def look(self) -> None:
-        """Do the same from time to time; a journal that cannot be read is logged."""
-        if self._clock() - self._looked_at < self.interval:
+    def check_journal(self) -> None:
+        """Take over jobs and delete old ones again when `interval` has passed; log a journal that cannot be read."""
+        if self._clock() - self._checked_at < self.interval:
             return
-        self._looked_at = self._clock()
+        self._checked_at = self._clock()
         try:
             self._take_over()
-            self._ask_again()
+            self._retry_uncertain()
             self._prune()
         except JournalError as failure:
             self._emitter.log(logging.ERROR, "%s", failure)
@@ -116,7 +116,7 @@ class Recovery:
             return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     def postpone(self, entry: JournalEntry) -> None:
-        """Keep a job that cannot be taken up now until the next look; release it if the run has ended meanwhile."""
+        """Keep a job that cannot be taken up now until the next check; release it if the run has ended meanwhile."""
         with self._lock:
             is_late = self._is_closed
             if not is_late:
@@ -141,11 +141,11 @@ class Recovery:
             self._writer.release(offer.job_id)
 
     def note_end(self, offer: AnyJob) -> None:
-        """Ask no more about a job that has ended, and drop what waits of it."""
+        """Drop the entry of a job that has ended, and retry its claim no more."""
         self._forget(offer.job_id)
 
     def note_claim(self, offer: AnyJob) -> None:
-        """Drop what waits of a job: an offer has brought it meanwhile, and what waits is of the time before."""
+        """Drop the waiting entry of a job: a poll has returned the job since, so the entry is out of date."""
         self._forget(offer.job_id)
 
     def _forget(self, job_id: str) -> None:
@@ -189,13 +189,13 @@ class Recovery:
             if row.job_id not in known:
                 self._emitter.log(logging.ERROR, "job=%s is set aside: %s", row.job_id, row.problem, job_id=row.job_id)
 
-    def _log_left(self) -> None:
-        """Log the jobs of other scopes that no living worker has: nobody may be left who takes them over."""
-        for scope, jobs in self._writer.count_left().items():
+    def _log_unowned(self) -> None:
+        """Log the jobs of other scopes that no living worker has: perhaps no worker takes them over."""
+        for scope, jobs in self._writer.count_unowned().items():
             action_type_id = " ".join(unstructure(scope.action_type_id).values())
-            self._emitter.log(logging.WARNING, _LEFT, jobs, scope.region_name, scope.endpoint_url, action_type_id)
+            self._emitter.log(logging.WARNING, _UNOWNED, jobs, scope.region_name, scope.endpoint_url, action_type_id)
 
-    def _ask_again(self) -> None:
+    def _retry_uncertain(self) -> None:
         """Take up the jobs again whose ownership is unknown, unless an operator has ended them."""
         now = self._clock()
         with self._lock:

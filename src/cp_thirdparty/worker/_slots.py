@@ -16,7 +16,7 @@ from cp_thirdparty.worker._emit import Emitter
 
 class Slots:
     """
-    Room for so many jobs at a time.  Thread-safe.
+    Limits how many jobs the worker has at a time, and runs each in a thread.  Thread-safe.
 
     Args:
         size: The most jobs.
@@ -35,12 +35,12 @@ class Slots:
         self._busy: set[ClaimedJob] = set()  # those whose threads have not ended
         self._running: set[ClaimedJob] = set()
         self._waits_alone = 0
-        self._admitted: set[ClaimedJob] = set()
+        self._skips_wait: set[ClaimedJob] = set()
         self._queue: SimpleQueue[ClaimedJob | None] = SimpleQueue()
         self._threads = 0
         self._is_closed = False
 
-    def free(self) -> int:
+    def count_free(self) -> int:
         """Return how many more jobs there is room for."""
         with self._lock:
             return max(self._size - len(self._jobs), 0)
@@ -57,7 +57,7 @@ class Slots:
         with self._lock:
             return sum(job.offer.client_id == client_id for job in self._jobs.values())
 
-    def hanging(self) -> tuple[str, ...]:
+    def find_hanging(self) -> tuple[str, ...]:
         """Return the ids of the jobs if each slot has one that is closed and has a handler that still runs."""
         with self._lock:
             is_stuck = len(self._jobs) >= self._size and all(job.is_closed for job in self._jobs.values())
@@ -77,8 +77,8 @@ class Slots:
         """Return the jobs that are not closed."""
         return [job for job in self.jobs() if not job.is_closed]
 
-    def launch(self, job: ClaimedJob) -> bool:
-        """Take a job to its end in a thread; return ``False`` if the system has no thread left, or all is closed."""
+    def start(self, job: ClaimedJob) -> bool:
+        """Start the work on a job in a thread; return ``False`` if the system has no thread left, or all is closed."""
         with self._lock:
             if self._is_closed:
                 return False
@@ -93,14 +93,14 @@ class Slots:
         self._queue.put(job)
         return True
 
-    def leave(self, job: ClaimedJob) -> None:
+    def remove(self, job: ClaimedJob) -> None:
         """
         Free the slot of a job that is closed, unless its thread still runs.
 
         The thread of an abandoned job no longer counts: it ends as soon as it can.
         """
         with self._lock:
-            self._admitted.discard(job)
+            self._skips_wait.discard(job)
             is_free = job.is_closed and (job.is_abandoned or job not in self._busy)
             if is_free and self._jobs.get(job.offer.job_id) is job:  # and not a later offer of the same job
                 del self._jobs[job.offer.job_id]
@@ -108,10 +108,10 @@ class Slots:
                 self._may_have_room.notify_all()
             self._may_start.notify_all()
 
-    def admit(self, job: ClaimedJob) -> None:
-        """Let a job through that waits for the handlers of others."""
+    def skip_wait(self, job: ClaimedJob) -> None:
+        """End the wait of a job in `make_room`, although handlers of other jobs run."""
         with self._lock:
-            self._admitted.add(job)
+            self._skips_wait.add(job)
             self._may_start.notify_all()
 
     def notify(self) -> None:
@@ -119,10 +119,10 @@ class Slots:
         with self._lock:
             self._notify()
 
-    def wait(self, is_so: Callable[[], bool], seconds: float) -> None:
-        """Wait until something is so, or that many seconds."""
+    def wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait until the condition holds, or that many seconds."""
         with self._lock:
-            self._may_have_room.wait_for(is_so, seconds)
+            self._may_have_room.wait_for(condition, seconds)
 
     @contextmanager
     def make_room(self, job: ClaimedJob) -> Generator[bool, None, None]:
@@ -139,7 +139,7 @@ class Slots:
         finally:
             with self._lock:
                 self._running.discard(job)
-                self._admitted.discard(job)
+                self._skips_wait.discard(job)
                 if job.must_run_alone:
                     self._may_have_room.notify_all()
                 self._may_start.notify_all()
@@ -163,7 +163,7 @@ class Slots:
     def _may_run(self, job: ClaimedJob) -> bool:
         # A handler that hangs and was given up no longer counts: its end cannot cost its job anything.
         running = [each for each in self._running if each.is_claimed and each.stage is not Stage.DECIDED]
-        if job in self._admitted:
+        if job in self._skips_wait:
             return True
         if job.must_run_alone:
             return not running
@@ -180,6 +180,6 @@ class Slots:
             finally:
                 with self._lock:
                     self._busy.discard(job)
-                self.leave(job)
+                self.remove(job)
             if job.is_abandoned:
                 return

@@ -1,4 +1,4 @@
-"""The steps of one job against CodePipeline: read, claim, report.  Each of them ends by the failure policy."""
+"""The calls to CodePipeline for one job: read, claim, report.  The failure policy decides about their retries."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ _RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
 Wait = Callable[[float], bool]
 """Waits that many seconds; returns ``False`` if there is no time left to try again."""
 
-Hold = Callable[[ClaimedJob], float]
+HoldJob = Callable[[ClaimedJob], float]
 """Returns for how many seconds no other worker can take a job over, and 0 if one has it; may raise `JournalError`."""
 
 
-def hold_forever(_job: ClaimedJob) -> float:
+def hold_without_lease(_job: ClaimedJob) -> float:
     """Return that no other worker can take a job over, because no journal shares it."""
     return math.inf
 
 
 @attrs.frozen
-class Failed:
+class StepFailure:
     """
     How a step has failed.
 
@@ -99,7 +99,7 @@ class Steps:
     clients: Clients
     tokens: TokenLookup | None
     notify: Notify
-    hold: Hold = hold_forever
+    hold: HoldJob = hold_without_lease
     clock: Callable[[], float] = time.monotonic
 
     def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
@@ -111,17 +111,18 @@ class Steps:
         def send(client: AnyClient, client_token: SecretStr | None) -> AnyJobDetails | ThirdPartyError:
             return self.clients.call(kind_of(job.offer).read, client, job.offer.job_id, client_token)
 
-        found: AnyJobDetails | Failed = self._attempt(job, Step.READ, lambda: self.clients.reader, send, wait)
-        if not isinstance(found, Failed):
-            job.accept_details(found)
+        response: AnyJobDetails | StepFailure = self._attempt(job, Step.READ, lambda: self.clients.reader, send, wait)
+        if not isinstance(response, StepFailure):
+            job.accept_details(response)
             return None
-        if found.row.next is Next.END:
-            return Gone(job=job.offer, error=found.name)
+        failure = response
+        if failure.row.next is Next.END:
+            return Gone(job=job.offer, error=failure.name)
         if job.may_be_claimed:
-            return self.give_up(job, found.name)
-        no_token = found.error if isinstance(found.error, NoTokenError) else None
-        reason = found.row.reason if no_token is None else str(no_token)
-        return Rejected(job=job.offer, reason=reason, error=found.name if no_token is None else no_token.error)
+            return self.give_up(job, failure.name)
+        no_token = failure.error if isinstance(failure.error, NoTokenError) else None
+        reason = failure.row.reason if no_token is None else str(no_token)
+        return Rejected(job=job.offer, reason=reason, error=failure.name if no_token is None else no_token.error)
 
     def claim(self, job: ClaimedJob, wait: Wait, may_claim: Callable[[], bool]) -> Outcome | None:
         """Acknowledge a job; return its outcome if it is not this worker's."""
@@ -135,18 +136,20 @@ class Steps:
             return LostRace(job=job.offer)
         if not job.is_inherited and not may_claim():  # the worker was stopped while it waited for the journal
             return HandedBack(job=job.offer)
-        gives_up_at = self.clock() + _CLAIM_SECONDS
+        claim_deadline = self.clock() + _CLAIM_SECONDS
 
         def send(client: AnyClient, client_token: SecretStr | None) -> JobStatus | Exception:
             return self.clients.call(kind_of(job.offer).acknowledge, client, job.offer, job.details, client_token)
 
         def wait_for_claim(seconds: float) -> bool:
-            return self.clock() + seconds <= gives_up_at and wait(seconds)
+            return self.clock() + seconds <= claim_deadline and wait(seconds)
 
-        found: JobStatus | Failed = self._attempt(job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim)
-        outcome = _claim_outcome(job, found)
+        response: JobStatus | StepFailure = self._attempt(
+            job, Step.CLAIM, lambda: self.clients.reporter, send, wait_for_claim
+        )
+        outcome = _claim_outcome(job, response)
         if isinstance(outcome, (Uncertain, Released)) and job.is_out_of_time(self.clock()):
-            outcome = Gone(job=job.offer, error="" if isinstance(found, JobStatus) else found.name)
+            outcome = Gone(job=job.offer, error="" if isinstance(response, JobStatus) else response.name)
         if outcome is None:
             job.claim(self.clock())
         return outcome
@@ -164,29 +167,30 @@ class Steps:
         """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""
         may_be_accepted = job.may_be_reported
         while True:
-            found = self._put(job, wait, may_be_accepted=may_be_accepted)
-            result = _result_of(job)
-            if found is None:
+            response = self._put(job, wait, may_be_accepted=may_be_accepted)
+            result = _get_result(job)
+            if response is None:
                 return LostRace(job=job.offer)
-            if not isinstance(found, Failed):
+            if not isinstance(response, StepFailure):
                 return Reported(job=job.offer, result=result)
-            if found.row.next is Next.ACCEPT and not job.is_out_of_time(self.clock()):
+            failure = response
+            if failure.row.next is Next.ACCEPT and not job.is_out_of_time(self.clock()):
                 return Reported(job=job.offer, result=result, is_confirmed=False)
-            if found.row.next in (Next.ACCEPT, Next.END):
-                return Gone(job=job.offer, error=found.name)
-            if found.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_DECORATION):
-                return self.give_up(job, found.name)
-            self.notify("call_failed", job, f"CodePipeline refused the result: {found.name}")
-            may_be_accepted = found.may_be_accepted
-            is_simplified = found.row.next is Next.SIMPLIFY_RESULT
-            simpler = _simpler(job.offer, result) if is_simplified else without_decoration(result)
-            if simpler is not None:
-                job.replace_result(simpler)
+            if failure.row.next in (Next.ACCEPT, Next.END):
+                return Gone(job=job.offer, error=failure.name)
+            if failure.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_DECORATION):
+                return self.give_up(job, failure.name)
+            self.notify("call_failed", job, f"CodePipeline refused the result: {failure.name}")
+            may_be_accepted = failure.may_be_accepted
+            is_simplified = failure.row.next is Next.SIMPLIFY_RESULT
+            simplified = _simplify_result(job.offer, result) if is_simplified else without_decoration(result)
+            if simplified is not None:
+                job.replace_result(simplified)
                 continue
-            job.note_failure(self.clock(), found.name)
+            job.note_failure(self.clock(), failure.name)
             job.note_report(may_be_accepted=may_be_accepted)
             if not wait(_LONGEST_PAUSE):
-                return self.give_up(job, found.name)
+                return self.give_up(job, failure.name)
 
     def give_up(self, job: ClaimedJob, error: str) -> Outcome:
         """Return the outcome of a job that is or may be claimed, and cannot go on now."""
@@ -196,7 +200,7 @@ class Steps:
             return Unsent(job=job.offer, result=job.result, error=error)
         return Released(job=job.offer, error=error)
 
-    def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | Failed | None:
+    def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | StepFailure | None:
         """Put the result; return ``None`` if another worker has taken the job over."""
         is_lost = False
 
@@ -214,14 +218,14 @@ class Steps:
             report = kind_of(job.offer).report
             # The job is this worker's until then.
             with nullcontext() if math.isinf(seconds) else limit_calls(now + seconds):
-                return self.clients.call(report, client, job.offer.job_id, _result_of(job), client_token) or True
+                return self.clients.call(report, client, job.offer.job_id, _get_result(job), client_token) or True
 
         def wait_if_ours(seconds: float) -> bool:
             return not is_lost and wait(seconds)
 
         reporter = lambda: self.clients.reporter  # noqa: E731
-        found = self._attempt(job, Step.REPORT, reporter, send, wait_if_ours, may_be_accepted=may_be_accepted)
-        return None if is_lost else found
+        response = self._attempt(job, Step.REPORT, reporter, send, wait_if_ours, may_be_accepted=may_be_accepted)
+        return None if is_lost else response
 
     def _attempt(
         self,
@@ -232,30 +236,32 @@ class Steps:
         wait: Wait,
         *,
         may_be_accepted: bool = False,
-    ) -> _T | Failed:
+    ) -> _T | StepFailure:
         """Send until the failure policy stops it, or there is no time left."""
         has_renewed = False
         for pause in pauses():
             client = find_client()
-            found = self._send_once(job, client, send)
-            if not isinstance(found, Exception):
+            response = self._send_once(job, client, send)
+            if not isinstance(response, Exception):
                 job.note_success()
-                return found
+                return response
             situation = Situation(
                 is_claimed=job.is_claimed,
                 is_inherited=job.is_inherited,
                 is_from_event=job.is_from_event,
                 may_be_accepted=may_be_accepted,
             )
-            row = classify(step, found, situation)
-            may_be_accepted = may_be_accepted or (isinstance(found, ThirdPartyError) and may_have_been_accepted(found))
-            failed = Failed(found, row, may_be_accepted)
+            row = classify(step, response, situation)
+            may_be_accepted = may_be_accepted or (
+                isinstance(response, ThirdPartyError) and may_have_been_accepted(response)
+            )
+            failure = StepFailure(response, row, may_be_accepted)
             if row.next not in _RETRIES:
-                return failed
-            job.note_failure(self.clock(), failed.name if row.party is Party.US else "")
+                return failure
+            job.note_failure(self.clock(), failure.name if row.party is Party.US else "")
             if step is Step.REPORT:
                 job.note_report(may_be_accepted=may_be_accepted)
-            self.notify("call_failed", job, _describe(step, found), party=row.party.value)
+            self.notify("call_failed", job, _describe(step, response), party=row.party.value)
             if row.next is Next.RECONNECT:
                 self.clients.reconnect(client)
             if row.next is Next.RENEW_TOKEN:
@@ -263,9 +269,9 @@ class Steps:
                     has_renewed = True
                     continue
                 if step is Step.READ and not job.is_claimed:
-                    return failed
+                    return failure
             if not wait(pause):
-                return failed
+                return failure
         raise AssertionError("pauses never end")  # pragma: no cover
 
     def _send_once(
@@ -286,17 +292,17 @@ class Steps:
         problem = tokens.refresh(job.offer.client_id) if is_refused else None
         if problem is not None:
             self.notify("call_failed", job, str(problem))
-        found = tokens.find(job.offer.client_id)
-        return found if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
+        client_token = tokens.find(job.offer.client_id)
+        return client_token if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
 
     def _renew_token(self, job: ClaimedJob) -> bool:
         """Look the client token up again; return whether that changed anything."""
         if self.tokens is None:
             return False
         before = job.client_token
-        found = self._look_up(job, self.tokens, is_refused=True)
-        job.client_token = found if isinstance(found, SecretStr) else None
-        return found != before
+        client_token = self._look_up(job, self.tokens, is_refused=True)
+        job.client_token = client_token if isinstance(client_token, SecretStr) else None
+        return client_token != before
 
 
 def error_name(error: Exception) -> str:
@@ -309,30 +315,30 @@ def _describe(step: Step, error: Exception) -> str:
     return f"{step.name.lower()}: {error if has_message else error_name(error)}"
 
 
-def _claim_outcome(job: ClaimedJob, found: JobStatus | Failed) -> Outcome | None:
+def _claim_outcome(job: ClaimedJob, response: JobStatus | StepFailure) -> Outcome | None:
     """Return how a job ended whose acknowledgement was sent; ``None`` if it is this worker's."""
     offer = job.offer
-    if isinstance(found, JobStatus):
-        return None if found == JobStatus.IN_PROGRESS else Gone(job=offer, error=show(found))
-    following = found.row.next
-    if following is Next.TAKE:
+    if isinstance(response, JobStatus):
+        return None if response == JobStatus.IN_PROGRESS else Gone(job=offer, error=show(response))
+    next_step = response.row.next
+    if next_step is Next.TAKE:
         return None
-    if following is Next.LOSE:
+    if next_step is Next.LOSE:
         return LostRace(job=offer)
-    if following is Next.END:
-        return Gone(job=offer, error=found.name)
-    if following is Next.DOUBT or found.may_be_accepted:
+    if next_step is Next.END:
+        return Gone(job=offer, error=response.name)
+    if next_step is Next.DOUBT or response.may_be_accepted:
         return Uncertain(job=offer)
-    rejected = Rejected(job=offer, reason=found.row.reason, error=found.name)
-    return Released(job=offer, error=found.name) if job.is_inherited else rejected
+    rejected = Rejected(job=offer, reason=response.row.reason, error=response.name)
+    return Released(job=offer, error=response.name) if job.is_inherited else rejected
 
 
-def _result_of(job: ClaimedJob) -> Result:
+def _get_result(job: ClaimedJob) -> Result:
     assert job.result is not None, "report() was called before the job had a result"  # noqa: S101 - a mistake of this library
     return job.result
 
 
-def _simpler(offer: AnyJob, result: Result) -> Result | None:
+def _simplify_result(offer: AnyJob, result: Result) -> Result | None:
     """Return what to report in place of a result that CodePipeline refuses; ``None`` if there is nothing less."""
     message = f"CodePipeline refused the result of job {offer.job_id[:100]}."
     shortest = FailureDetails(type=FailureType.JOB_FAILED, message=message)

@@ -74,14 +74,14 @@ def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, de
     set_aside: list[SetAside] = []
     for row in sorted(rows, key=lambda row: row.scope == NO_SCOPE):
         is_ours = row.scope == NO_SCOPE or scopes.get(row.scope) == scope
-        found = read_row(row, scopes, is_owner_alive=True)
-        if isinstance(found, SetAside):
-            set_aside += [found] if is_ours or row.scope not in scopes else []
+        recovered = read_row(row, scopes, is_owner_alive=True)
+        if isinstance(recovered, SetAside):
+            set_aside += [recovered] if is_ours or row.scope not in scopes else []
             _release(connection, row)
             continue
         is_cause = row.is_suspect == ALONE or running[row.owner] == 1
         is_innocent = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
-        entry = found if is_innocent else mark_crash(found, is_cause=is_cause)
+        entry = recovered if is_innocent else mark_crash(recovered, is_cause=is_cause)
         if is_ours and row.job_id not in taken:
             taken.add(row.job_id)
             entries.append(entry)

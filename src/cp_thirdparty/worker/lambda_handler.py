@@ -48,7 +48,7 @@ from cp_thirdparty.worker._lambda_job import (
     find_region,
 )
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
-from cp_thirdparty.worker._steps import hold_forever
+from cp_thirdparty.worker._steps import hold_without_lease
 from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName, WorkerMetrics
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import (
@@ -302,7 +302,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             ends_at=limits.ends_at,
             emitter=self._emitter,
             recorder=writer,
-            hold=hold_forever if writer is None else writer.hold,
+            hold=hold_without_lease if writer is None else writer.hold,
             entry=entry,
             for_report=limits.for_report,
         )

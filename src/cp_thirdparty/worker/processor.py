@@ -20,7 +20,7 @@ from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import ThreadEngine
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
-from cp_thirdparty.worker._processing import Processing, find_patience, has_time, run_in_thread
+from cp_thirdparty.worker._processing import Processing, find_cancel_timeout, has_time, run_in_thread
 from cp_thirdparty.worker.events import EventHook, WorkerMetrics
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
@@ -283,7 +283,9 @@ class JobProcessor(Generic[_ConfigurationT]):
         clients = self._connect()
 
         def create_engine(stopping: threading.Event) -> ThreadEngine:
-            return ThreadEngine(self._runner, clients, coroutines, stopping, patience=find_patience(ends_at))
+            return ThreadEngine(
+                self._runner, clients, coroutines, stopping, cancel_timeout=find_cancel_timeout(ends_at)
+            )
 
         return Processing(
             job,

@@ -33,7 +33,7 @@ from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
 
-__all__ = ["ArtifactsFactory", "Handler", "NotStarted", "Ran", "Runner", "run_in_executor"]
+__all__ = ["ArtifactsFactory", "Handler", "HandlerRun", "NotStarted", "Runner", "run_in_executor"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
@@ -54,9 +54,11 @@ A factory that has parameters ``deadline`` and ``is_cancelled`` with the default
 
 
 @attrs.frozen(kw_only=True)
-class Ran:
+class HandlerRun:
     """
-    How a handler ended.  It can be pickled, whatever the handler returned or raised.
+    The result of one run of a handler, and what to log about it.
+
+    It can be pickled, whatever the handler returned or raised.
 
     Attributes:
         result: The result to report.
@@ -117,8 +119,8 @@ class Runner(Generic[_ConfigurationT]):
         cancelled: threading.Event,
         coroutines: CoroutineRunner,
         stopping: threading.Event,
-        patience: float | None = None,
-    ) -> Ran:
+        cancel_timeout: float | None = None,
+    ) -> HandlerRun:
         """
         Run the handler, after `prepare`.
 
@@ -135,7 +137,7 @@ class Runner(Generic[_ConfigurationT]):
             cancelled: Set when the result is no longer wanted.
             coroutines: Runs the coroutine of an asynchronous handler.
             stopping: Set when the worker stops.
-            patience: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
+            cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
         """
         process_id = os.getpid()
         try:
@@ -151,15 +153,19 @@ class Runner(Generic[_ConfigurationT]):
             return _failure_result(failure, offer.job_id)
         finally:
             end_copy(process_id)
-        ran = self._call(
+        handler_run = self._call(
             job,
             kind_of(offer),
             functools.partial(
-                coroutines.run, job_id=offer.job_id, cancelled=cancelled, seconds_left=seconds_left, patience=patience
+                coroutines.run,
+                job_id=offer.job_id,
+                cancelled=cancelled,
+                seconds_left=seconds_left,
+                cancel_timeout=cancel_timeout,
             ),
             seconds_left,
         )
-        return _close(job, ran)
+        return _close(job, handler_run)
 
     def _create_job(
         self,
@@ -189,16 +195,16 @@ class Runner(Generic[_ConfigurationT]):
 
     def _call(
         self, job: Job[Any], kind: JobKind, wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float
-    ) -> Ran:
+    ) -> HandlerRun:
         process_id = os.getpid()
         try:
             returned = self.handler(job)
             if inspect.isawaitable(returned):
                 returned = wait_for(returned)
-            return Ran(result=kind.check_result(accept_result(returned)))
+            return HandlerRun(result=kind.check_result(accept_result(returned)))
         except HandlerTimeoutError:
             late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
-            return Ran(result=late, has_timed_out=True)
+            return HandlerRun(result=late, has_timed_out=True)
         except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
             end_copy(process_id)  # with the status of the exception
             return _failure_result(failure, job.id)
@@ -230,12 +236,12 @@ def _open_parameters(function: Callable[..., object]) -> frozenset[str]:
     return frozenset(name for name, parameter in parameters.items() if parameter.default is None)
 
 
-def _failure_result(failure: BaseException, job_id: str) -> Ran:
+def _failure_result(failure: BaseException, job_id: str) -> HandlerRun:
     try:
         explanation = explain(failure, job_id)
     except BaseException as obstacle:  # noqa: BLE001 - properties of the handler's exception may raise anything
         explanation = explain_unreadable(failure, obstacle, job_id)
-    return Ran(
+    return HandlerRun(
         result=explanation.details,
         failure=explanation.log,
         error=explanation.error,
@@ -244,14 +250,14 @@ def _failure_result(failure: BaseException, job_id: str) -> Ran:
     )
 
 
-def _close(job: Job[Any], ran: Ran) -> Ran:
+def _close(job: Job[Any], handler_run: HandlerRun) -> HandlerRun:
     """Close a job whose handler has ended; nothing that it leaves behind changes the result."""
     try:
-        return attrs.evolve(ran, problems=job.close())
+        return attrs.evolve(handler_run, problems=job.close())
     except BaseException as failure:  # noqa: BLE001 - a handler may have replaced parts of the job
         problem = f"the job could not be closed: {class_name(failure)}"
         is_ctrl_c = isinstance(failure, KeyboardInterrupt)
-        return attrs.evolve(ran, problems=(problem,), was_interrupted=ran.was_interrupted or is_ctrl_c)
+        return attrs.evolve(handler_run, problems=(problem,), was_interrupted=handler_run.was_interrupted or is_ctrl_c)
 
 
 # --- in another process: only the job's ids and the pickled runner get there
@@ -289,7 +295,7 @@ def run_in_executor(
     deadline: float,
     may_begin: Callable[[], bool] | None = None,
     stopping: threading.Event | None = None,
-) -> Ran | NotStarted:
+) -> HandlerRun | NotStarted:
     """
     Run a pickled runner in another process than the worker's.  It reads the details of the job itself.
 

@@ -118,12 +118,12 @@ class SecretsManagerTokens:
             known = self._known.get(client_id)
         if known is not None and self._clock() < known[1]:
             return known[0]
-        found = self._fetch(client_id)
-        if isinstance(found, ThirdPartyError):
-            raise found
+        token = self._fetch(client_id)
+        if isinstance(token, ThirdPartyError):
+            raise token
         with self._lock:
-            self._known[client_id] = (found, self._clock() + self._keep)
-        return found
+            self._known[client_id] = (token, self._clock() + self._keep)
+        return token
 
     def refresh(self, client_id: str) -> None:
         """Forget the token of a client, so that the next look-up fetches it."""
