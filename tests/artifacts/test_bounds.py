@@ -16,7 +16,7 @@ import attrs
 import pytest
 from botocore.config import Config
 from support.artifact_jobs import TOKEN, artifact, job, store
-from support.scripted_s3 import Asked, Change, Response, ScriptedS3
+from support.scripted_s3 import Change, ReceivedRequest, Response, ScriptedS3
 from support.zip_records import Record, built, deflated
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
@@ -83,27 +83,27 @@ _WAYS: dict[str, Callable[[ArtifactStore, Path], object]] = {
 # --- responses that are too long
 
 
-def _error(asked: Asked, right: Response) -> Response:
+def _error(request: ReceivedRequest, right: Response) -> Response:
     """Fail with a body of which the rest would never come."""
-    if asked.method == "HEAD":
+    if request.method == "HEAD":
         return right
     return Response(status=500, body=b"x" * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
 
 
-def _chunked_error(asked: Asked, right: Response) -> Response:
-    if asked.method == "HEAD":
+def _chunked_error(request: ReceivedRequest, right: Response) -> Response:
+    if request.method == "HEAD":
         return right
     body = b"100000\r\n" + b"x" * _MIB + b"\r\n"
     return Response(status=403, body=body, then="stall").with_headers(content_length="-", transfer_encoding="chunked")
 
 
-def _long_headers(_: Asked, right: Response) -> Response:
+def _long_headers(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(**{f"x_amz_meta_{number}": "x" * 60_000 for number in range(4)})
 
 
-def _long_document(asked: Asked, right: Response) -> Response:
-    if asked.method in ("HEAD", "GET"):
-        return _error(asked, right)
+def _long_document(request: ReceivedRequest, right: Response) -> Response:
+    if request.method in ("HEAD", "GET"):
+        return _error(request, right)
     return attrs.evolve(right, body=b" " * _MIB, then="stall").with_headers(content_length=str(300 * _MIB))
 
 
@@ -116,7 +116,7 @@ def test_a_response_that_is_too_long_is_not_read(change: Change, way: str, tmp_p
             _WAYS[way](opened, tmp_path)
         assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
         # Botocore before 1.36 tries three times.
-        assert len([asked for asked in s3.asked if asked.method in ("GET", "PUT", "POST")]) <= 3
+        assert len([request for request in s3.requests if request.method in ("GET", "PUT", "POST")]) <= 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,7 +140,7 @@ def test_no_connection_stays_watched(tmp_path: Path) -> None:
 # --- time
 
 
-def _stall(_: Asked, right: Response) -> Response:
+def _stall(_: ReceivedRequest, right: Response) -> Response:
     """Send a half and then nothing, for longer than a test may take."""
     return attrs.evolve(right, sent=len(right.body) // 2, then="stall")
 
@@ -149,8 +149,8 @@ def _stall(_: Asked, right: Response) -> Response:
 def test_a_transfer_ends_at_its_deadline(way: str, tmp_path: Path) -> None:
     """Although botocore's read timeout starts again with each byte, and each retry."""
 
-    def stall(asked: Asked, right: Response) -> Response:
-        return right if asked.method in ("HEAD", "DELETE") else _stall(asked, attrs.evolve(right, body=b"x" * 100))
+    def stall(request: ReceivedRequest, right: Response) -> Response:
+        return right if request.method in ("HEAD", "DELETE") else _stall(request, attrs.evolve(right, body=b"x" * 100))
 
     with _opened(_SMALL, stall, deadline=time.time() + 0.3) as (opened, _):
         with pytest.raises(ArtifactTransferError, match=_DEADLINE) as caught:
@@ -165,7 +165,7 @@ def test_nothing_is_sent_after_the_deadline(way: str, tmp_path: Path) -> None:
     with _opened(_SMALL, deadline=time.time() - 1) as (opened, s3):
         with pytest.raises(ArtifactTransferError, match=_DEADLINE):
             _WAYS[way](opened, tmp_path)
-        assert s3.asked == []
+        assert s3.requests == []
 
 
 @pytest.mark.parametrize("way", _WAYS)
@@ -174,16 +174,16 @@ def test_nothing_is_sent_for_a_cancelled_job(way: str, tmp_path: Path) -> None:
     with _opened(_SMALL, is_cancelled=lambda: True) as (opened, s3):
         with pytest.raises(ArtifactTransferError, match=_CANCELLED):
             _WAYS[way](opened, tmp_path)
-        assert s3.asked == []
+        assert s3.requests == []
 
 
-@pytest.mark.parametrize("asked", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("checks", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("way", ["open", "download", "upload in parts"])
-def test_a_transfer_ends_when_the_job_is_cancelled(way: str, asked: int, tmp_path: Path) -> None:
+def test_a_transfer_ends_when_the_job_is_cancelled(way: str, checks: int, tmp_path: Path) -> None:
     """Also in the middle of an object."""
     asks = itertools.count()
     with (
-        _opened(_LARGE, is_cancelled=lambda: next(asks) > asked) as (opened, _),
+        _opened(_LARGE, is_cancelled=lambda: next(asks) > checks) as (opened, _),
         pytest.raises(ArtifactTransferError, match=_CANCELLED),
     ):
         _WAYS[way](opened, tmp_path)
@@ -195,8 +195,8 @@ def test_an_upload_that_is_stopped_leaves_no_parts(*, is_cancelled: bool, tmp_pa
     """The customer would pay for them, and see them nowhere."""
     stopped: list[bool] = []
 
-    def stop(asked: Asked, right: Response) -> Response:
-        if asked.method == "PUT":
+    def stop(request: ReceivedRequest, right: Response) -> Response:
+        if request.method == "PUT":
             stopped.append(True)
             return right if is_cancelled else attrs.evolve(right, then="stall", sent=0)
         return right
@@ -207,7 +207,7 @@ def test_an_upload_that_is_stopped_leaves_no_parts(*, is_cancelled: bool, tmp_pa
     with _opened(_LARGE, stop, **options) as (opened, s3):
         with pytest.raises(ArtifactTransferError):
             _WAYS["upload in parts"](opened, tmp_path)
-        assert s3.asked[-1].method == "DELETE"
+        assert s3.requests[-1].method == "DELETE"
 
 
 def test_a_stream_ends_at_the_deadline_between_two_reads() -> None:
@@ -334,8 +334,8 @@ def test_a_store_bounds_its_work_on_archives(
 # --- sizes
 
 
-def _huge(asked: Asked, right: Response) -> Response:
-    return right.with_headers(content_length=str(900 << 30)) if asked.method == "HEAD" else right
+def _huge(request: ReceivedRequest, right: Response) -> Response:
+    return right.with_headers(content_length=str(900 << 30)) if request.method == "HEAD" else right
 
 
 def test_an_object_that_is_too_large_is_not_downloaded(tmp_path: Path) -> None:

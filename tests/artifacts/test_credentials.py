@@ -15,7 +15,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from support.artifact_jobs import TOKEN, artifact, job, kms_key, s3_client
-from support.scripted_s3 import Asked, Response, ScriptedS3, failed
+from support.scripted_s3 import ReceivedRequest, Response, ScriptedS3, failed
 from support.seaweedfs import BUCKET, Seaweed
 from support.worker_service import until
 
@@ -89,9 +89,9 @@ def _opened(
 def _signers(s3: ScriptedS3) -> list[str]:
     """Return the access key ids that have signed the requests, as they changed, with their tokens."""
     signed = [
-        f"{re.findall('Credential=([^/]*)/', asked.headers['authorization'])[0]} "
-        f"{asked.headers['x-amz-security-token']}"
-        for asked in s3.asked
+        f"{re.findall('Credential=([^/]*)/', request.headers['authorization'])[0]} "
+        f"{request.headers['x-amz-security-token']}"
+        for request in s3.requests
     ]
     return [each for index, each in enumerate(signed) if signed[:index][-1:] != [each]]
 
@@ -127,8 +127,8 @@ def test_new_credentials_live_15_minutes_too(tmp_path: Path) -> None:
 def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_path: Path) -> None:
     """When S3 calls the credentials expired, new ones are read and the request is resent."""
 
-    def expire(asked: Asked, right: Response) -> Response:
-        if asked.method == method and asked.headers["x-amz-security-token"] == "token0":
+    def expire(request: ReceivedRequest, right: Response) -> Response:
+        if request.method == method and request.headers["x-amz-security-token"] == "token0":
             return failed(code).with_headers(x_amz_request_id="req-0001", connection="close")
         return right
 
@@ -141,9 +141,9 @@ def test_expired_credentials_are_renewed_unnoticed(code: str, method: str, tmp_p
         assert service.reads == 1
 
 
-def _expire_first(asked: Asked, right: Response) -> Response:
+def _expire_first(request: ReceivedRequest, right: Response) -> Response:
     """Refuse to send an object to the first credentials."""
-    if asked.method == "GET" and asked.headers["x-amz-security-token"] == "token0":
+    if request.method == "GET" and request.headers["x-amz-security-token"] == "token0":
         return failed("ExpiredToken").with_headers(x_amz_request_id="req-0001")
     return right
 
@@ -183,9 +183,9 @@ def test_a_request_during_a_renewal_renews_nothing(tmp_path: Path) -> None:
     clock = _InterruptedClock()
 
     def send_another() -> None:
-        sent_before = len(s3.asked)
+        sent_before = len(s3.requests)
         other.start()
-        until(lambda: len(s3.asked) >= sent_before + 2)  # HEAD, and the GET that S3 refuses
+        until(lambda: len(s3.requests) >= sent_before + 2)  # HEAD, and the GET that S3 refuses
 
     with ScriptedS3({_PATH: b"bytes"}, _expire_first) as s3, _opened(s3, clock) as (store, service):
         other = threading.Thread(target=lambda: store.download("MyApp", to=tmp_path / "other"))
@@ -265,7 +265,7 @@ def test_only_credentials_may_change(changed: str, seconds: float, tmp_path: Pat
         for _ in range(2):
             with pytest.raises(ArtifactError, match=f"the details of the job have changed: {changed}"):
                 store.download("MyApp", to=tmp_path / "x")
-        assert s3.asked == []
+        assert s3.requests == []
 
 
 @pytest.mark.parametrize("seconds", [730, 850], ids=["early", "late"])
@@ -277,7 +277,7 @@ def test_renewed_credentials_must_be_complete(seconds: float, tmp_path: Path) ->
         clock.now += seconds
         with pytest.raises(CredentialsError, match="the job has no artifact credentials"):
             store.download("MyApp", to=tmp_path / "x")
-        assert s3.asked == []
+        assert s3.requests == []
 
 
 # --- only the job's --------------------------------------------------------------------------------------------------
@@ -319,9 +319,9 @@ def test_no_ambient_credential_is_used(mode: str, monkeypatch: pytest.MonkeyPatc
             assert stream.read() == _LARGE
         store.upload("Report", path)
         assert _signers(s3) == ["ASIA0 token0"]
-        assert {asked.headers["authorization"].split()[0] for asked in s3.asked} == {"AWS4-HMAC-SHA256"}
-        assert {asked.method for asked in s3.asked} == {"HEAD", "GET", "PUT", "POST"}
-        assert trap.asked == []
+        assert {request.headers["authorization"].split()[0] for request in s3.requests} == {"AWS4-HMAC-SHA256"}
+        assert {request.method for request in s3.requests} == {"HEAD", "GET", "PUT", "POST"}
+        assert trap.requests == []
 
 
 def _be_hostile(mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trap: ScriptedS3) -> None:
@@ -378,8 +378,8 @@ def test_every_request_names_the_expected_owner(tmp_path: Path) -> None:
     path = tmp_path / "report"
     path.write_bytes(_LARGE)
 
-    def change(asked: Asked, right: Response) -> Response:
-        return failed("InternalError", 500) if asked.query.get("partNumber") == "2" else right
+    def change(request: ReceivedRequest, right: Response) -> Response:
+        return failed("InternalError", 500) if request.query.get("partNumber") == "2" else right
 
     inputs, outputs = [artifact("MyApp", "MyApp", bucket=BUCKET)], [artifact("Report", "Report", bucket=BUCKET)]
     with (
@@ -397,7 +397,7 @@ def test_every_request_names_the_expected_owner(tmp_path: Path) -> None:
         store.download("MyApp", to=tmp_path / "x")
         with pytest.raises(ArtifactError):
             store.upload("Report", path)
-    assert {asked.headers.get("x-amz-expected-bucket-owner") for asked in s3.asked} == {"123456789012"}
+    assert {request.headers.get("x-amz-expected-bucket-owner") for request in s3.requests} == {"123456789012"}
     assert s3.operations()[-1] == "DELETE uploadId"
 
 
@@ -433,16 +433,16 @@ def test_a_bucket_is_in_the_path_of_a_given_endpoint(
             client, details, client_token=TOKEN, endpoint_url=endpoint_url, region_name=region_name
         ) as store,
     ):
-        asked: list[str] = []
+        urls: list[str] = []
 
         def look(request: Any, **_: object) -> None:
-            asked.append(request.url)
+            urls.append(request.url)
             raise ConnectionError
 
         s3_client(store).meta.events.register("before-send.s3", look)
         with pytest.raises(ArtifactTransferError, match="the connection failed"):
             store.download("A", to=Path("nowhere"))
-        assert expected in asked[0]
+        assert expected in urls[0]
 
 
 # --- the real server -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import attrs
 import pytest
 from botocore.config import Config
 from support.artifact_jobs import artifact, kms_key, store
-from support.scripted_s3 import Asked, Change, Response, ScriptedS3, crc32, etag, failed
+from support.scripted_s3 import Change, ReceivedRequest, Response, ScriptedS3, crc32, etag, failed
 from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
@@ -74,10 +74,10 @@ def _on(method: str, change: Change, *, times: int | None = None) -> Change:
     """Change the responses to one method: the first few, or all."""
     counter = itertools.count()
 
-    def changed(asked: Asked, right: Response) -> Response:
-        if asked.method != method or (times is not None and next(counter) >= times):
+    def changed(request: ReceivedRequest, right: Response) -> Response:
+        if request.method != method or (times is not None and next(counter) >= times):
             return right
-        return change(asked, right)
+        return change(request, right)
 
     return changed
 
@@ -88,59 +88,59 @@ def _instead(answer: Response) -> Change:
 
 _PAGE = Response(body=b"<html><body>Please log in</body></html>", headers={"content-type": "text/html"})
 
-_Change = Callable[[Asked, Response], Response]
+_Change = Callable[[ReceivedRequest, Response], Response]
 
 
-def _cut(_: Asked, right: Response) -> Response:
+def _cut(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, sent=len(right.body) // 2, then="close")
 
 
-def _stall(_: Asked, right: Response) -> Response:
+def _stall(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, sent=len(right.body) // 2, then="stall")
 
 
-def _short(_: Asked, right: Response) -> Response:
+def _short(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, body=right.body[:-1])
 
 
-def _chunked(_: Asked, right: Response) -> Response:
+def _chunked(_: ReceivedRequest, right: Response) -> Response:
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(right.body), right.body)
     return attrs.evolve(right, body=body).with_headers(content_length="-", transfer_encoding="chunked")
 
 
-def _no_length(_: Asked, right: Response) -> Response:
+def _no_length(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, then="close").with_headers(content_length="-")
 
 
-def _page(_: Asked, __: Response) -> Response:
+def _page(_: ReceivedRequest, __: Response) -> Response:
     return _PAGE
 
 
-def _page_of_its_own(_: Asked, __: Response) -> Response:
+def _page_of_its_own(_: ReceivedRequest, __: Response) -> Response:
     return _PAGE.with_headers(x_amz_request_id="req-0001")
 
 
-def _error_with_200(_: Asked, __: Response) -> Response:
+def _error_with_200(_: ReceivedRequest, __: Response) -> Response:
     return failed("InternalError", 200).with_headers(x_amz_request_id="req-0001")
 
 
-def _other_etag(_: Asked, right: Response) -> Response:
+def _other_etag(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(etag='"another"')
 
 
-def _no_etag(_: Asked, right: Response) -> Response:
+def _no_etag(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(etag=None)
 
 
-def _no_request_id(_: Asked, right: Response) -> Response:
+def _no_request_id(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(x_amz_request_id=None)
 
 
-def _garbled(_: Asked, right: Response) -> Response:
+def _garbled(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, body=right.body[:-1] + b"?")
 
 
-def _reset(_: Asked, right: Response) -> Response:
+def _reset(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, status=0)
 
 
@@ -182,7 +182,7 @@ def test_a_passing_fault_costs_no_byte(fault: str, body: bytes, way: str, tmp_pa
     """After a fault that passes the bytes are right."""
     with ScriptedS3({_PATH: body}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as opened:
         assert _WAYS[way](opened, tmp_path / "MyApp") == body
-        assert len(s3.asked) > 2
+        assert len(s3.requests) > 2
 
 
 @pytest.mark.parametrize("fault", _PASSING)
@@ -194,7 +194,7 @@ def test_a_read_keeps_no_view_of_its_buffer(fault: str) -> None:
             assert isinstance(stream, io.BufferedReader)
             while stream.raw.readinto(buffer):
                 buffer.append(0)
-        assert len(s3.asked) > 2
+        assert len(s3.requests) > 2
 
 
 # What stays, and the error that reports it.
@@ -259,10 +259,10 @@ def test_a_redirect_of_every_request_without_a_region_ends_soon(status: int, tex
             lambda: opened.download("MyApp", to=tmp_path / "MyApp"),
             lambda: opened.upload("Report", tmp_path / "report"),
         ):
-            s3.asked.clear()
+            s3.requests.clear()
             with pytest.raises(ArtifactTransferError, match=text):
                 call()
-            assert len(s3.asked) == 2
+            assert len(s3.requests) == 2
 
 
 @pytest.mark.parametrize("way", _WAYS)
@@ -385,15 +385,15 @@ def test_an_artifact_that_the_job_does_not_have_names_the_job() -> None:
     assert (caught.value.job_id, caught.value.operation_name, caught.value.attempts) == (_job_id(opened), None, None)
 
 
-def _whole(_: Asked, right: Response) -> Response:
+def _whole(_: ReceivedRequest, right: Response) -> Response:
     return attrs.evolve(right, status=200).with_headers(content_range=None)
 
 
-def _another_part(_: Asked, right: Response) -> Response:
+def _another_part(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(content_range=f"bytes 1-{len(right.body)}/{len(_LARGE)}")
 
 
-def _no_part(_: Asked, right: Response) -> Response:
+def _no_part(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(content_range=None)
 
 
@@ -412,7 +412,7 @@ def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tm
 def test_a_part_in_place_of_an_object_is_refused(tmp_path: Path) -> None:
     """A response with a part of the object, where all of it was asked for, is an error."""
 
-    def part(_: Asked, right: Response) -> Response:
+    def part(_: ReceivedRequest, right: Response) -> Response:
         return attrs.evolve(right, status=206)
 
     with (
@@ -426,7 +426,7 @@ def test_a_part_in_place_of_an_object_is_refused(tmp_path: Path) -> None:
 def test_a_response_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
     """A response that botocore's parser falls over is reported by the kind of failure."""
 
-    def undated(_: Asked, right: Response) -> Response:
+    def undated(_: ReceivedRequest, right: Response) -> Response:
         return right.with_headers(last_modified="never")
 
     with (
@@ -440,7 +440,7 @@ def test_a_response_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> No
 def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
     """Where S3 sends no checksum the bytes count by their length and ETag."""
 
-    def without(_: Asked, right: Response) -> Response:
+    def without(_: ReceivedRequest, right: Response) -> Response:
         return right.with_headers(x_amz_checksum_crc32=None)
 
     for way in _WAYS.values():
@@ -464,7 +464,7 @@ def test_a_skewed_clock_is_reported_with_its_offset(tmp_path: Path) -> None:
 def test_a_composite_checksum_is_ignored(body: bytes, tmp_path: Path) -> None:
     """A checksum of checksums of parts is not a reason to refuse the bytes."""
 
-    def composite(_: Asked, right: Response) -> Response:
+    def composite(_: ReceivedRequest, right: Response) -> Response:
         return right.with_headers(x_amz_checksum_crc32=f"{crc32(b'other')}-2", x_amz_checksum_type="COMPOSITE")
 
     for way in _WAYS.values():
@@ -514,10 +514,10 @@ def test_wrong_bytes_are_refused_whatever_the_checksum_of_the_response_is(fault:
     """Wrong bytes are refused although their response has no checksum, or one that botocore does not compare."""
     head, get, text = _CHECKSUMS[fault]
 
-    def change(asked: Asked, right: Response) -> Response:
-        if asked.method == "HEAD":
+    def change(request: ReceivedRequest, right: Response) -> Response:
+        if request.method == "HEAD":
             return right.with_headers(**head)
-        return _garbled(asked, right).with_headers(**get)
+        return _garbled(request, right).with_headers(**get)
 
     with (
         ScriptedS3({_PATH: _SMALL}, change) as s3,
@@ -532,8 +532,8 @@ def test_wrong_bytes_are_refused_whatever_the_checksum_of_the_response_is(fault:
 def test_wrong_bytes_are_refused_by_a_checksum_that_only_the_response_to_get_has(tmp_path: Path) -> None:
     """A download compares the bytes with the checksum that comes with them, too."""
 
-    def change(asked: Asked, right: Response) -> Response:
-        return right.with_headers(x_amz_checksum_crc32=None) if asked.method == "HEAD" else _garbled(asked, right)
+    def change(request: ReceivedRequest, right: Response) -> Response:
+        return right.with_headers(x_amz_checksum_crc32=None) if request.method == "HEAD" else _garbled(request, right)
 
     with (
         ScriptedS3({_PATH: _SMALL}, change) as s3,
@@ -568,20 +568,20 @@ def test_a_checksum_has_the_form_that_s3_gives_it(value: str) -> None:
 def test_a_response_with_a_malformed_checksum_is_asked_for_again(method: str, tmp_path: Path) -> None:
     """A checksum that was damaged on its way costs one more request."""
 
-    def damaged(_: Asked, right: Response) -> Response:
+    def damaged(_: ReceivedRequest, right: Response) -> Response:
         return right.with_headers(x_amz_checksum_crc32="bytes 5-1/9")
 
     for way in _WAYS.values():
         with ScriptedS3({_PATH: _SMALL}, _on(method, damaged, times=1)) as s3, _opened(s3) as opened:
             assert way(opened, tmp_path / "MyApp") == _SMALL
-            assert [asked.method for asked in s3.asked].count(method) == 2
+            assert [request.method for request in s3.requests].count(method) == 2
 
 
 @pytest.mark.parametrize("body", [b"", _SMALL])
 def test_an_empty_object_is_not_only_reported_by_head(body: bytes, tmp_path: Path) -> None:
     """Some proxies send a response to HEAD with the length 0, and an object may have no checksum."""
 
-    def empty(_: Asked, right: Response) -> Response:
+    def empty(_: ReceivedRequest, right: Response) -> Response:
         return right.with_headers(content_length="0", x_amz_checksum_crc32=None)
 
     ways: dict[str, Callable[[ArtifactStore, Path], bytes]] = {
@@ -601,9 +601,9 @@ def test_a_stream_resumes_after_a_dropped_connection() -> None:
     """After a dropped connection only the rest is asked for, of the same version of the object."""
     with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
         assert _read(opened) == _LARGE
-    ranges = [asked.headers["range"] for asked in s3.asked if asked.method == "GET"]
+    ranges = [request.headers["range"] for request in s3.requests if request.method == "GET"]
     assert ranges == ["bytes=0-", f"bytes={len(_LARGE) // 2}-"]
-    assert {asked.headers["if-match"] for asked in s3.asked if asked.method == "GET"} == {etag(_LARGE)}
+    assert {request.headers["if-match"] for request in s3.requests if request.method == "GET"} == {etag(_LARGE)}
 
 
 def test_a_silent_stream_is_not_the_end() -> None:
@@ -628,14 +628,14 @@ def test_a_truncated_range_is_requested_again_and_uncounted(tmp_path: Path) -> N
         opened.download("MyApp", to=tmp_path / "x", progress=counted.append)
     assert sum(counted) == len(_LARGE)
     assert min(counted) < 0
-    assert {asked.headers["if-match"] for asked in s3.asked if asked.method == "GET"} == {etag(_LARGE)}
+    assert {request.headers["if-match"] for request in s3.requests if request.method == "GET"} == {etag(_LARGE)}
 
 
 def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
     """When S3 sends the bucket's region, the requests are signed for that."""
 
-    def elsewhere(asked: Asked, right: Response) -> Response:
-        if "/eu-west-1/s3/aws4_request" in asked.headers["authorization"]:
+    def elsewhere(request: ReceivedRequest, right: Response) -> Response:
+        if "/eu-west-1/s3/aws4_request" in request.headers["authorization"]:
             return right
         moved = failed("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
         return moved.with_headers(x_amz_request_id="req-0001")
@@ -650,8 +650,8 @@ def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
 def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str, tmp_path: Path) -> None:
     """The size at the beginning was compared with limits and with the free space of the disk."""
 
-    def resize(asked: Asked, right: Response) -> Response:
-        span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
+    def resize(request: ReceivedRequest, right: Response) -> Response:
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         begin, end = (0, size - 1) if span is None else (int(span[1]), min(int(span[2] or size), size - 1))
         resized = attrs.evolve(right, body=b"x", then="stall").with_headers(content_length=str(end - begin + 1))
         return resized if span is None else resized.with_headers(content_range=f"bytes {begin}-{end}/{size}")
@@ -671,11 +671,11 @@ def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str,
 _REPORT = f"/{_BUCKET}/Report"
 
 
-def _plain(_: Asked, right: Response) -> Response:
+def _plain(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(x_amz_server_side_encryption="AES256")
 
 
-def _other_key(_: Asked, right: Response) -> Response:
+def _other_key(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(x_amz_server_side_encryption_aws_kms_key_id="arn:aws:kms:us-east-1:1:key/other")
 
 
@@ -712,8 +712,8 @@ def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "report"
     path.write_bytes(_LARGE)
 
-    def change(asked: Asked, right: Response) -> Response:
-        return _error_with_200(asked, right) if "uploadId" in asked.query and asked.method == "POST" else right
+    def change(request: ReceivedRequest, right: Response) -> Response:
+        return _error_with_200(request, right) if "uploadId" in request.query and request.method == "POST" else right
 
     with ScriptedS3(change=change) as s3, _opened(s3) as opened:
         with pytest.raises(ArtifactTransferError, match="S3 returned InternalError"):
@@ -729,12 +729,12 @@ def test_an_upload_asks_for_encryption(body: bytes, key_id: str | None, tmp_path
     path.write_bytes(body)
     with ScriptedS3() as s3, _opened(s3, key_id=key_id) as opened:
         opened.upload("Report", path)
-    asking = next(asked for asked in s3.asked if asked.method in ("PUT", "POST"))
+    asking = next(request for request in s3.requests if request.method in ("PUT", "POST"))
     assert asking.headers["x-amz-server-side-encryption"] == "aws:kms"
     assert asking.headers.get("x-amz-server-side-encryption-aws-kms-key-id") == key_id
     assert s3.objects[_REPORT] == body
-    sent = [asked for asked in s3.asked if asked.method == "PUT"]
-    assert [asked.headers["x-amz-checksum-crc32"] for asked in sent] == [crc32(asked.body) for asked in sent]
+    sent = [request for request in s3.requests if request.method == "PUT"]
+    assert [request.headers["x-amz-checksum-crc32"] for request in sent] == [crc32(request.body) for request in sent]
 
 
 def test_an_archive_that_another_user_replaces_is_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 from support.artifact_jobs import artifact, kms_key
 from support.marker_surfaces import ALL_ERROR_SURFACES, reachable_frames
-from support.scripted_s3 import Asked, Change, Response, ScriptedS3, failed
+from support.scripted_s3 import Change, ReceivedRequest, Response, ScriptedS3, failed
 from support.zip_records import LINK, Record, built, deflated
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ArtifactStore, SecretStr, exceptions
@@ -179,23 +179,23 @@ _LOCAL: dict[str, tuple[type[BaseException], Callable[[Path], object]]] = {
 
 
 def _on(method: str, answer: Response) -> Change:
-    return lambda asked, right: answer if asked.method == method else right
+    return lambda request, right: answer if request.method == method else right
 
 
-def _garble(asked: Asked, right: Response) -> Response:
-    return right if asked.method == "HEAD" else attrs.evolve(right, body=right.body[:-1] + b"?")
+def _garble(request: ReceivedRequest, right: Response) -> Response:
+    return right if request.method == "HEAD" else attrs.evolve(right, body=right.body[:-1] + b"?")
 
 
-def _cut(asked: Asked, right: Response) -> Response:
-    return right if asked.method == "HEAD" else attrs.evolve(right, sent=len(right.body) // 2, then="close")
+def _cut(request: ReceivedRequest, right: Response) -> Response:
+    return right if request.method == "HEAD" else attrs.evolve(right, sent=len(right.body) // 2, then="close")
 
 
-def _long(asked: Asked, right: Response) -> Response:
-    return right if asked.method == "HEAD" else Response(status=500, body=_CONTENT * 20)
+def _long(request: ReceivedRequest, right: Response) -> Response:
+    return right if request.method == "HEAD" else Response(status=500, body=_CONTENT * 20)
 
 
-def _echo(asked: Asked, _: Response) -> Response:
-    return failed("AccessDenied", 403, message=asked.headers["x-amz-security-token"])
+def _echo(request: ReceivedRequest, _: Response) -> Response:
+    return failed("AccessDenied", 403, message=request.headers["x-amz-security-token"])
 
 
 # Fault -> the class of the error, what S3 holds, and what it sends instead.

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.artifact_jobs import artifact, kms_key, s3_client
 from support.marker_surfaces import ALL_ERROR_SURFACES, catch, reachable, with_locals
-from support.scripted_s3 import Asked, Change, Response, ScriptedS3, failed
+from support.scripted_s3 import Change, ReceivedRequest, Response, ScriptedS3, failed
 
 from cp_thirdparty import ActionTypeId, ArtifactCredentials, ArtifactStore, SecretStr
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -43,19 +43,19 @@ def _always(response: Response) -> Change:
     return lambda _, __: response
 
 
-def _echo(asked: Asked, _: Response) -> Response:
+def _echo(request: ReceivedRequest, _: Response) -> Response:
     """Return what was sent, in each place that an error has."""
-    token = asked.headers["x-amz-security-token"]
-    text = f"{asked.headers['authorization']} {token}"
+    token = request.headers["x-amz-security-token"]
+    text = f"{request.headers['authorization']} {token}"
     return failed(token, 403, message=text, x_amz_request_id=token)
 
 
-def _denied(asked: Asked, _: Response) -> Response:
-    return failed("AccessDenied", 403, x_amz_request_id=asked.headers["x-amz-security-token"])
+def _denied(request: ReceivedRequest, _: Response) -> Response:
+    return failed("AccessDenied", 403, x_amz_request_id=request.headers["x-amz-security-token"])
 
 
-def _cut(asked: Asked, right: Response) -> Response:
-    return right if asked.method == "HEAD" else Response(status=0)
+def _cut(request: ReceivedRequest, right: Response) -> Response:
+    return right if request.method == "HEAD" else Response(status=0)
 
 
 _CHANGES: dict[str, Change] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.artifact_jobs import artifact, store
-from support.scripted_s3 import Asked, Response, ScriptedS3
+from support.scripted_s3 import ReceivedRequest, Response, ScriptedS3
 
 from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactLocation, ArtifactStore
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, ArtifactNotFoundError
@@ -64,7 +64,7 @@ def test_a_bucket_has_the_name_of_a_bucket(bucket: str, call: str, tmp_path: Pat
         pytest.raises(ArtifactError, match="put artifact 'A': its bucket must have the name"),
     ):
         _CALLS[call](opened, tmp_path / "x")
-    assert s3.asked == []
+    assert s3.requests == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_key_is_one_that_can_be_asked_for(key: str, rule: str, tmp_path: Path)
         pytest.raises(ArtifactError, match=rule),
     ):
         opened.download("A", to=tmp_path / "x")
-    assert s3.asked == []
+    assert s3.requests == []
 
 
 @pytest.mark.slow
@@ -179,8 +179,8 @@ def test_a_file_replaces_another_only_when_complete(tmp_path: Path) -> None:
     path.write_bytes(b"before")
     place = [artifact("A", "key", bucket=_BUCKET)]
 
-    def vanish(asked: Asked, right: Response) -> Response:
-        return Response(status=0) if asked.method == "GET" and not gone else right
+    def vanish(request: ReceivedRequest, right: Response) -> Response:
+        return Response(status=0) if request.method == "GET" and not gone else right
 
     gone: list[bool] = []
     with (

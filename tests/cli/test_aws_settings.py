@@ -104,7 +104,7 @@ def test_the_region_of_aws_region(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert command(capsys, DETAILS, *_JOB).code == 0
-    assert "/eu-west-1/codepipeline/" in server.asked[-1].headers["authorization"]
+    assert "/eu-west-1/codepipeline/" in server.requests[-1].headers["authorization"]
     monkeypatch.setenv("AWS_REGION", "x MARK")
     shown = command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.err.startswith("cp-thirdparty: error: AWS_REGION: must be")) == (253, True)

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from support.command_line import DETAILS
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, CustomJob, FailureDetails, ThirdPartyJob
 from cp_thirdparty.__main__ import main
@@ -52,7 +52,7 @@ def server() -> Iterator[tuple[ScriptedServer, dict[str, Response]]]:
     """Return the responses of a test."""
     now = {"response": _RESPONSES["good"]}
 
-    def respond(_: Asked) -> Response:
+    def respond(_: ReceivedRequest) -> Response:
         return now["response"]
 
     with ScriptedServer(respond) as server, pytest.MonkeyPatch.context() as patch:

@@ -348,7 +348,7 @@ def test_artifacts_are_listed_downloaded_and_uploaded(
     for path in ("app.zip", "app"):
         shown = command(capsys, "artifact", "put", "Report", path, *site.job, *s3, "--yes")
         assert (shown.code, shown.out) == (0, "Report: uploaded\n")
-    assert [asked.method for asked in site.s3.asked].count("PUT") == 2
+    assert [request.method for request in site.s3.requests].count("PUT") == 2
 
 
 # --- from a call of a customer to a failed job -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 from support.command_line import DETAILS, command, program
-from support.scripted_server import Asked, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._cli.main import Program
@@ -108,8 +108,8 @@ def test_a_list_of_commands_cuts_no_summary(arguments: tuple[str, ...], capsys: 
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-def _last_request(server: ScriptedServer) -> Asked:
-    return server.asked[-1]
+def _last_request(server: ScriptedServer) -> ReceivedRequest:
+    return server.requests[-1]
 
 
 @pytest.mark.usefixtures("server")
@@ -153,7 +153,7 @@ def test_skeletons_are_samples(capsys: pytest.CaptureFixture[str], server: Scrip
     put = "put-third-party-job-success-result"
     assert command(capsys, put, *_JOB, "--generate-cli-skeleton", "output").out == ""
     assert "created" in json.loads(command(capsys, put, "--generate-cli-skeleton").out)["currentRevision"]
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.usefixtures("server")
@@ -171,7 +171,7 @@ def test_endpoint_url_is_called(
     """The option overrides the environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_CODEPIPELINE", "http://127.0.0.1:9")
     assert command(capsys, DETAILS, *_JOB, "--endpoint-url", server.endpoint_url).code == 0
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

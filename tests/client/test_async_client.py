@@ -69,7 +69,7 @@ def test_a_client_that_is_not_open_is_an_error(when: str, what: str, server: Scr
             async with client:
                 await client.poll_for_third_party_jobs(TYPE)
             await client.close()  # a second time changes nothing
-            server.asked.clear()
+            server.requests.clear()
         with pytest.raises(exceptions.InvalidRequestError) as caught:
             await _NOT_OPEN[what](client)
         with pytest.raises(exceptions.InvalidRequestError, match="must be open"):
@@ -78,7 +78,7 @@ def test_a_client_that_is_not_open_is_an_error(when: str, what: str, server: Scr
         assert STEM not in reachable(caught.value)
 
     asyncio.run(main())
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_client_may_be_entered_again(server: ScriptedServer) -> None:
@@ -94,7 +94,7 @@ def test_a_client_may_be_entered_again(server: ScriptedServer) -> None:
 
     asyncio.run(main())
     asyncio.run(main())
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 def test_of_two_tasks_one_enters(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_a_client_belongs_to_one_loop(kind: str, server: ScriptedServer) -> None
 
     client, raw = loop.run_until_complete(make())
     asyncio.run(elsewhere())
-    assert server.asked == []
+    assert server.requests == []
     loop.run_until_complete(client.poll_for_third_party_jobs(TYPE))
     loop.run_until_complete(client.close() if raw is None else raw.close())
     loop.close()
@@ -367,7 +367,7 @@ def test_our_settings_and_those_of_the_caller_reach_aiobotocore(server: Scripted
             assert (config.read_timeout, config.max_pool_connections) == (7, 3)
             assert config.connector_args["keepalive_timeout"] == 3
             await client.poll_for_third_party_jobs(TYPE)
-        assert "authorization" not in server.asked[0].headers
+        assert "authorization" not in server.requests[0].headers
 
     asyncio.run(main())
 
@@ -382,7 +382,7 @@ def test_a_session_may_be_left_out(server: ScriptedServer, monkeypatch: pytest.M
             await client.poll_for_third_party_jobs(TYPE)
 
     asyncio.run(main())
-    assert "Credential=AKIDENVIRONMENT/" in server.asked[0].headers["authorization"]
+    assert "Credential=AKIDENVIRONMENT/" in server.requests[0].headers["authorization"]
 
 
 def test_a_client_is_not_pickled(server: ScriptedServer) -> None:

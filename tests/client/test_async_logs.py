@@ -16,7 +16,7 @@ from aiobotocore.utils import AioContainerMetadataFetcher
 from botocore.config import Config
 from support.async_scripted_server import GOOD, STEM, TOKEN, Script, get, raw_client, session
 from support.marker_surfaces import logged
-from support.scripted_server import Asked, Response, ScriptedServer, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, ok
 
 from cp_thirdparty import AsyncThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -63,8 +63,8 @@ def _expired_session(fetch: Callable[[], Awaitable[dict[str, str]]]) -> Any:
     return made
 
 
-def _cookie(asked: Asked) -> Response:
-    headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"of {asked.parameters['clientToken']}=1"}
+def _cookie(request: ReceivedRequest) -> Response:
+    headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"of {request.parameters['clientToken']}=1"}
     return Response(body=ok(GOOD).body, headers=headers)
 
 

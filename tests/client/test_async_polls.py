@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import both_clients as both
 from support.async_scripted_server import TYPE, Script, client_of
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, AsyncCustomJobClient, exceptions
 from cp_thirdparty._core import asyncio_client
@@ -25,11 +25,11 @@ class _Queue:
         self.failures = failures
         self.response = error("InternalFailure", status=500) if response is None else response
 
-    def __call__(self, asked: Asked) -> Response:
+    def __call__(self, request: ReceivedRequest) -> Response:
         if self.failures:
             self.failures -= 1
             return self.response
-        count = asked.parameters["maxBatchSize"]
+        count = request.parameters["maxBatchSize"]
         found, self.jobs = self.jobs[:count], self.jobs[count:]
         return ok({"jobs": found})
 
@@ -67,7 +67,7 @@ def test_it_gives_each_job_as_it_comes(server: ScriptedServer, script: Script, p
     """Jobs come in their order, one a poll, and there is no pause while they do."""
     script.respond = _Queue(5)
     assert _take_jobs(server, 5) == ["0", "1", "2", "3", "4"]
-    assert [asked.parameters["maxBatchSize"] for asked in server.asked] == [1] * 5
+    assert [request.parameters["maxBatchSize"] for request in server.requests] == [1] * 5
     assert pauses == []
 
 
@@ -83,7 +83,7 @@ def test_it_polls_when_a_batch_is_used_up(server: ScriptedServer, script: Script
             for number in range(4):
                 assert (await jobs.__anext__()).job_id == str(number)
                 await asyncio.sleep(0.01)
-                assert len(server.asked) == number // 2 + 1
+                assert len(server.requests) == number // 2 + 1
 
     asyncio.run(main())
 
@@ -99,8 +99,8 @@ def test_it_waits_when_no_job_does(server: ScriptedServer, script: Script, pause
     """After a poll that brought nothing it pauses for the interval, a fifth more or less."""
     empty, queue = 20, _Queue(1)
 
-    def respond(asked: Asked) -> Response:
-        return ok({"jobs": []}) if len(server.asked) <= empty else queue(asked)
+    def respond(request: ReceivedRequest) -> Response:
+        return ok({"jobs": []}) if len(server.requests) <= empty else queue(request)
 
     script.respond = respond
     assert _take_jobs(server, 1, poll_interval=10.0) == ["0"]
@@ -148,7 +148,7 @@ def test_it_ends_with_a_lasting_failure(
     with pytest.raises(kind) as caught:
         _take_jobs(server, 1)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str, serv
     """It asks for at least one job, and pauses for more than no time."""
     with pytest.raises(exceptions.InvalidRequestError) as caught:
         _take_jobs(server, 1, **settings)
-    assert (caught.value.parameter, server.asked) == (parameter, [])
+    assert (caught.value.parameter, server.requests) == (parameter, [])
 
 
 def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_a_cancellation_ends_it(server: ScriptedServer, script: Script, monkeypa
             assert [job async for job in jobs] == []  # it is over
 
     asyncio.run(main())
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, pauses: list[float]) -> None:
@@ -226,4 +226,4 @@ def test_an_iterator_of_custom_jobs_polls_for_them(server: ScriptedServer, scrip
             return (await anext(jobs)).id
 
     assert asyncio.run(main()) == "job-1"
-    assert server.asked[-1].parameters["queryParam"] == {"Project": "demo"}
+    assert server.requests[-1].parameters["queryParam"] == {"Project": "demo"}

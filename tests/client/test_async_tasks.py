@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 from support.async_scripted_server import GOOD, STEM, TOKEN, TYPE, Script, client_of, get, good, late, raw_client
 from support.marker_surfaces import ERROR_SURFACES, logged, reachable, with_locals
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import AsyncThirdPartyJobClient, FailureDetails, FailureType
 from cp_thirdparty.exceptions import JobNotFoundException, ThirdPartyError, TransportError
@@ -63,8 +63,8 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 def test_a_hundred_calls_at_once(server: ScriptedServer, script: Script) -> None:
     """A hundred tasks that share a client each get the response to their own question."""
 
-    def respond(asked: Asked) -> Response:
-        job_id = asked.parameters["jobId"]
+    def respond(request: ReceivedRequest) -> Response:
+        job_id = request.parameters["jobId"]
         return ok({"jobDetails": {"id": job_id, "data": {}, "nonce": job_id}})
 
     async def main() -> None:
@@ -120,12 +120,12 @@ def test_a_cancelled_call_ends_at_once(
     records: list[CallRecord] = []
 
     async def main() -> None:
-        asked = asyncio.Event()
+        received = asyncio.Event()
         async with client_of(server.endpoint_url, on_call=records.append) as client:
-            script.respond = late(asked)
+            script.respond = late(received)
             task = asyncio.create_task(_CALLS[operation](client))
             if when == "while it waits":
-                await asked.wait()
+                await received.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError) as caught:
                 await task
@@ -275,8 +275,8 @@ def test_the_timeout_of_a_caller_is_the_callers(server: ScriptedServer, script: 
     """`asyncio.timeout` around a call ends it with TimeoutError, though the call has a deadline of its own."""
 
     async def main() -> None:
-        asked = asyncio.Event()
-        script.respond = late(asked, 60.0)
+        received = asyncio.Event()
+        script.respond = late(received, 60.0)
         async with client_of(server.endpoint_url) as client:
             with pytest.raises(TimeoutError) as caught:
                 async with vars(asyncio)["timeout"](0.1):
@@ -294,8 +294,8 @@ def test_the_deadline_of_one_call_cancels_no_other(server: ScriptedServer, scrip
     """Two calls at once, with deadlines of their own, end as each of them must."""
 
     async def main() -> None:
-        asked = asyncio.Event()
-        script.respond = late(asked, 0.6)
+        received = asyncio.Event()
+        script.respond = late(received, 0.6)
         async with client_of(server.endpoint_url, deadline=0.2) as hasty, client_of(server.endpoint_url) as patient:
             outcomes = await asyncio.gather(
                 hasty.poll_for_third_party_jobs(TYPE), patient.poll_for_third_party_jobs(TYPE), return_exceptions=True
@@ -308,8 +308,8 @@ def test_the_deadline_of_one_call_cancels_no_other(server: ScriptedServer, scrip
 # --- what asyncio shows ----------------------------------------------------------------------------------------------
 
 
-def _echo(asked: Asked) -> Response:
-    return error("JobNotFoundException", f"no job for {asked.parameters.get('clientToken')}")
+def _echo(request: ReceivedRequest) -> Response:
+    return error("JobNotFoundException", f"no job for {request.parameters.get('clientToken')}")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="TaskGroup is as old as Python 3.11")
@@ -336,13 +336,13 @@ def test_a_task_shows_no_secret(outcome: str, server: ScriptedServer, script: Sc
     """The repr and the printed stack of a task show where it is and what came of it, with no marker."""
 
     async def main() -> None:
-        asked = asyncio.Event()
-        script.respond = late(asked, 0.1) if outcome != "error" else _echo
+        received = asyncio.Event()
+        script.respond = late(received, 0.1) if outcome != "error" else _echo
         async with client_of(server.endpoint_url) as client:
             task = asyncio.create_task(get(client))
             shown = [repr(task)]
             if outcome != "error":
-                await asked.wait()
+                await received.wait()
             else:
                 await asyncio.sleep(0)
             stack = io.StringIO()
@@ -414,8 +414,8 @@ def test_a_program_that_ends_in_the_midst_of_a_call(server: ScriptedServer, scri
     """When the loop ends, the call is cancelled like any task, and no connection is left behind."""
 
     async def main() -> asyncio.Task[object]:
-        asked = asyncio.Event()
-        script.respond = late(asked)
+        received = asyncio.Event()
+        script.respond = late(received)
         client = await client_of(server.endpoint_url).__aenter__()
 
         async def use() -> object:
@@ -424,7 +424,7 @@ def test_a_program_that_ends_in_the_midst_of_a_call(server: ScriptedServer, scri
                 return await get(client)
 
         task = asyncio.create_task(use())
-        await asked.wait()
+        await received.wait()
         return task
 
     task = asyncio.run(main())
@@ -448,7 +448,7 @@ def test_no_request_follows_a_redirect(status: int, operation: str, server: Scri
                     await _CALLS[operation](client)
 
         asyncio.run(main())
-        assert (len(server.asked), elsewhere.asked) == (1, [])
+        assert (len(server.requests), elsewhere.requests) == (1, [])
 
 
 def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script: Script) -> None:
@@ -464,14 +464,14 @@ def test_aiobotocore_follows_redirects_by_itself(server: ScriptedServer, script:
                 await raw.get_third_party_job_details(jobId="job-1", clientToken=TOKEN.get_secret_value())
 
         asyncio.run(main())
-        assert len(elsewhere.asked) == 1
+        assert len(elsewhere.requests) == 1
 
 
 def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: Callable[[], str]) -> None:
     """Aiohttp's log of a cookie that it cannot read does not repeat the token."""
 
-    def respond(asked: Asked) -> Response:
-        headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"[{asked.parameters['clientToken']}]=1; Max-Age={STEM}"}
+    def respond(request: ReceivedRequest) -> Response:
+        headers = {"x-amzn-RequestId": "r", "Set-Cookie": f"[{request.parameters['clientToken']}]=1; Max-Age={STEM}"}
         return Response(body=ok(GOOD).body, headers=headers)
 
     async def main() -> None:
@@ -486,7 +486,7 @@ def test_a_cookie_shows_no_secret(server: ScriptedServer, script: Script, seen: 
 def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> None:
     """A cookie of an earlier response, such as that of a proxy, is not in later requests."""
 
-    def respond(_: Asked) -> Response:
+    def respond(_: ReceivedRequest) -> Response:
         return Response(body=ok(GOOD).body, headers={"x-amzn-RequestId": "r", "Set-Cookie": "proxy=1"})
 
     async def main() -> None:
@@ -496,4 +496,4 @@ def test_cookies_are_not_sent_back(server: ScriptedServer, script: Script) -> No
 
     script.respond = respond
     _run(main())
-    assert [asked.headers.get("cookie") for asked in server.asked] == [None, None]
+    assert [request.headers.get("cookie") for request in server.requests] == [None, None]

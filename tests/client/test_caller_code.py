@@ -179,7 +179,7 @@ def test_a_lost_call_of_the_caller_is_not_counted(server: ScriptedServer) -> Non
     records: list[Any] = []
     client._on_call = records.append
     _call(client, HookError)
-    assert ([record.attempts for record in records], len(server.asked)) == ([0], 1)
+    assert ([record.attempts for record in records], len(server.requests)) == ([0], 1)
     client._client.meta.events.unregister("before-send.codepipeline", call)
     assert _call(client, TransportError).delivery is Delivery.NOT_SENT
 
@@ -223,12 +223,12 @@ def test_the_refusal_of_a_tracers_own_call_leaves_as_it_is(
 ) -> None:
     """It is not reported as an error of the credentials, and not dropped; the tracer's frame is the outermost."""
     refusal = error("AccessDeniedException")
-    with ScriptedServer(lambda asked: refusal if asked.operation == "ListPipelines" else script.response) as server:
+    with ScriptedServer(lambda request: refusal if request.operation == "ListPipelines" else script.response) as server:
         client = _client(kind, server.endpoint_url)
         _trace(kind, monkeypatch, when)
         raised = _call(client, ClientError)
     assert (raised.operation_name, raised.response["Error"]["Code"]) == ("ListPipelines", "AccessDeniedException")
-    assert len(server.asked) == (1 if when == "before" else 2)
+    assert len(server.requests) == (1 if when == "before" else 2)
     names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(raised.__traceback__)]
     assert names[names.index("_finish_call") + 1].startswith("tracer")
 

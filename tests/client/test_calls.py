@@ -342,7 +342,7 @@ def test_a_busy_service_is_not_asked_again_without_time(kind: str) -> None:
         client._client.meta.events.register("response-received.codepipeline", _leave_less_than_a_second)
         with pytest.raises(exceptions.ServiceError) as caught:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
-    assert (caught.value.status_code, caught.value.attempts, len(server.asked)) == (500, 1, 1)
+    assert (caught.value.status_code, caught.value.attempts, len(server.requests)) == (500, 1, 1)
 
 
 @both.each_kind
@@ -370,7 +370,7 @@ def test_a_connection_after_the_deadline_is_not_made(kind: str, server: Scripted
     client._client.meta.events.register("before-send.codepipeline", lambda **_: time.sleep(0.1))
     with pytest.raises(exceptions.TransportError):
         client.poll_for_third_party_jobs(_ACTION_TYPE)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @both.each_kind
@@ -409,7 +409,7 @@ def test_too_many_headers_are_refused(kind: str, status: int) -> None:
         client = _client(server.endpoint_url, kind=kind)
         with pytest.raises(exceptions.UntrustedResponseError, match="the response is too long"):
             client.poll_for_third_party_jobs(_ACTION_TYPE)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
 
 
 def test_too_many_headers_of_a_handler_are_refused() -> None:

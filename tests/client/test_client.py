@@ -22,7 +22,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from support import both_clients as both
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 from support.slow_rows import slow_pairs
 
 from cp_thirdparty import (
@@ -94,7 +94,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def _serve(response: Response | Callable[[Asked], Response]) -> ScriptedServer:
+def _serve(response: Response | Callable[[ReceivedRequest], Response]) -> ScriptedServer:
     return ScriptedServer(response if callable(response) else lambda _: response)
 
 
@@ -125,7 +125,7 @@ def test_poll_returns_the_jobs() -> None:
     with _serve(ok({"jobs": [{"clientId": "c-1", "jobId": "j-1"}, {"clientId": "c-2", "jobId": "j-2"}]})) as server:
         jobs = _client(server).poll_for_third_party_jobs(_ACTION_TYPE, max_batch_size=5)
     assert jobs == (ThirdPartyJob(client_id="c-1", job_id="j-1"), ThirdPartyJob(client_id="c-2", job_id="j-2"))
-    assert server.asked[0].parameters == {
+    assert server.requests[0].parameters == {
         "actionTypeId": {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"},
         "maxBatchSize": 5,
     }
@@ -135,7 +135,7 @@ def test_poll_without_a_batch_size_leaves_it_to_the_service() -> None:
     """A poll without a batch size sends none, and an empty list is not an error."""
     with _serve(ok({"jobs": []})) as server:
         assert _client(server).poll_for_third_party_jobs(_ACTION_TYPE) == ()
-    assert set(server.asked[0].parameters) == {"actionTypeId"}
+    assert set(server.requests[0].parameters) == {"actionTypeId"}
 
 
 @pytest.mark.parametrize("token", [_TOKEN, SecretStr(_TOKEN)])
@@ -144,7 +144,7 @@ def test_details_are_the_model_of_the_response(token: str | SecretStr) -> None:
     with _serve(ok(_DOCUMENT)) as server:
         details = _client(server).get_third_party_job_details(_JOB_ID, client_token=token)
     assert details == structure(_DOCUMENT, JobDetails)
-    assert server.asked[0].parameters == {"jobId": _JOB_ID, "clientToken": _TOKEN}
+    assert server.requests[0].parameters == {"jobId": _JOB_ID, "clientToken": _TOKEN}
 
 
 def test_the_smallest_details_are_enough() -> None:
@@ -160,7 +160,7 @@ def test_acknowledging_returns_the_status(response: str, expected: JobStatus) ->
     with _serve(ok({"status": response})) as server:
         status = _client(server).acknowledge_third_party_job(_JOB_ID, nonce="3", client_token=_TOKEN)
     assert status == expected
-    assert server.asked[0].parameters == {"jobId": _JOB_ID, "nonce": "3", "clientToken": _TOKEN}
+    assert server.requests[0].parameters == {"jobId": _JOB_ID, "nonce": "3", "clientToken": _TOKEN}
 
 
 def test_a_success_sends_all_it_is_given() -> None:
@@ -175,7 +175,7 @@ def test_a_success_sends_all_it_is_given() -> None:
             ),
             execution_details=ExecutionDetails(summary="s", external_execution_id="e", percent_complete=0),
         )
-    parameters = server.asked[0].parameters
+    parameters = server.requests[0].parameters
     parameters["currentRevision"]["created"] //= 1  # botocore 1.44 sends fractions of a second, older ones none
     assert parameters == {
         "jobId": _JOB_ID,
@@ -190,7 +190,7 @@ def test_a_bare_success_sends_the_job_and_the_token_only() -> None:
     """What was not given is not sent."""
     with _serve(ok({})) as server:
         _client(server).put_third_party_job_success_result(_JOB_ID, client_token=_TOKEN)
-    assert server.asked[0].parameters == {"jobId": _JOB_ID, "clientToken": _TOKEN}
+    assert server.requests[0].parameters == {"jobId": _JOB_ID, "clientToken": _TOKEN}
 
 
 def test_a_failure_sends_its_details() -> None:
@@ -203,7 +203,7 @@ def test_a_failure_sends_its_details() -> None:
                 type=FailureType.REVISION_OUT_OF_SYNC, message="m", external_execution_id="e"
             ),
         )
-    assert server.asked[0].parameters["failureDetails"] == {
+    assert server.requests[0].parameters["failureDetails"] == {
         "type": "RevisionOutOfSync",
         "message": "m",
         "externalExecutionId": "e",
@@ -216,9 +216,9 @@ def test_each_call_is_one_signed_request(operation: str) -> None:
     call, response = _CALLS[operation]
     with _serve(ok(response)) as server:
         call(_client(server))
-    assert [asked.operation for asked in server.asked] == [operation]
-    assert server.asked[0].headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-    assert "cp-thirdparty/" in server.asked[0].headers["user-agent"]
+    assert [request.operation for request in server.requests] == [operation]
+    assert server.requests[0].headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "cp-thirdparty/" in server.requests[0].headers["user-agent"]
 
 
 # --- parameters that are refused before sending ----------------------------------------------------------------------
@@ -286,17 +286,17 @@ def test_a_bad_parameter_is_refused_before_sending(
     with _serve(ok({})) as server, pytest.raises(exceptions.InvalidRequestError) as caught:
         call(_client(server))
     assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("limit", [{"job_id": "x" * 512}, {"client_token": "x" * 256}])
 def test_a_parameter_at_its_limit_is_sent(limit: dict[str, str]) -> None:
     """The longest values that the service takes are sent."""
     with _serve(
-        lambda asked: ok({"jobDetails": {"id": asked.parameters["jobId"], "data": {}, "nonce": "1"}})
+        lambda request: ok({"jobDetails": {"id": request.parameters["jobId"], "data": {}, "nonce": "1"}})
     ) as server:
         _get(**limit)(_client(server))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 # --- responses -------------------------------------------------------------------------------------------------------
@@ -435,7 +435,7 @@ def test_the_attempts_are_counted() -> None:
             endpoint_url=server.endpoint_url,
             config=Config(retries={"mode": "standard", "total_max_attempts": 2}),
         ).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert (caught.value.attempts, len(server.asked)) == (2, 2)
+    assert (caught.value.attempts, len(server.requests)) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +490,7 @@ def test_a_lost_response_may_have_been_a_result(operation: str, is_retry_safe: b
     """After a timeout it is not known whether a result was accepted; what only reads may be resent."""
     has_failed = threading.Event()
 
-    def respond(_: Asked) -> Response:
+    def respond(_: ReceivedRequest) -> Response:
         has_failed.wait(60)
         return ok({})
 
@@ -515,7 +515,7 @@ def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     with _serve(ok({})) as server, pytest.raises(exceptions.CredentialsError) as caught:
         _client(server).poll_for_third_party_jobs(_ACTION_TYPE)
     assert str(caught.value) == "PollForThirdPartyJobs: no AWS credentials were found"
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_refused_role_is_a_credentials_error(tmp_path: Path) -> None:
@@ -574,7 +574,7 @@ def test_a_wrapped_client_is_used_and_left_open() -> None:
         )
         with ThirdPartyJobClient(raw) as client:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
-        assert raw.poll_for_third_party_jobs(actionTypeId=server.asked[0].parameters["actionTypeId"])["jobs"] == []
+        assert raw.poll_for_third_party_jobs(actionTypeId=server.requests[0].parameters["actionTypeId"])["jobs"] == []
         raw.close()
 
 
@@ -604,7 +604,7 @@ def test_an_unsigned_request_needs_no_credentials(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with _serve(ok({"jobs": []})) as server:
         _client(server, sign_request=False).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert "authorization" not in server.asked[0].headers
+    assert "authorization" not in server.requests[0].headers
 
 
 def test_a_profile_gives_credentials_and_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -618,8 +618,8 @@ def test_a_profile_gives_credentials_and_region(tmp_path: Path, monkeypatch: pyt
     with _serve(ok({"jobs": []})) as server:
         client = ThirdPartyJobClient.create(profile_name="p", endpoint_url=server.endpoint_url)
         client.poll_for_third_party_jobs(_ACTION_TYPE)
-    assert "Credential=AKIDPROFILE/" in server.asked[0].headers["authorization"]
-    assert "/eu-west-1/codepipeline/" in server.asked[0].headers["authorization"]
+    assert "Credential=AKIDPROFILE/" in server.requests[0].headers["authorization"]
+    assert "/eu-west-1/codepipeline/" in server.requests[0].headers["authorization"]
 
 
 def test_a_session_of_boto3_may_be_given() -> None:
@@ -629,8 +629,8 @@ def test_a_session_of_boto3_may_be_given() -> None:
         with ThirdPartyJobClient.create(session=session, endpoint_url=server.endpoint_url) as client:
             client.poll_for_third_party_jobs(_ACTION_TYPE)
             assert client.region_name == "eu-west-1"
-        assert "AKIDBOTO3" in server.asked[0].headers["authorization"]
-        assert server.asked[0].headers["user-agent"].startswith("cp-thirdparty/")
+        assert "AKIDBOTO3" in server.requests[0].headers["authorization"]
+        assert server.requests[0].headers["user-agent"].startswith("cp-thirdparty/")
 
 
 @pytest.mark.parametrize("package", ["aiobotocore", "aioboto3"])
@@ -648,7 +648,7 @@ def test_a_session_may_be_given() -> None:
     session.set_credentials("AKIDSESSION", "x")
     with _serve(ok({"jobs": []})) as server:
         _client(server, session=session).poll_for_third_party_jobs(_ACTION_TYPE)
-    assert "Credential=AKIDSESSION/" in server.asked[0].headers["authorization"]
+    assert "Credential=AKIDSESSION/" in server.requests[0].headers["authorization"]
 
 
 @pytest.mark.parametrize(
@@ -757,8 +757,8 @@ def test_threads_share_a_client() -> None:
     """Eight threads that share one client each get their own responses."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only here
 
-    def respond(asked: Asked) -> Response:
-        return ok({"jobDetails": {"id": asked.parameters["jobId"], "data": {}, "nonce": asked.parameters["jobId"]}})
+    def respond(request: ReceivedRequest) -> Response:
+        return ok({"jobDetails": {"id": request.parameters["jobId"], "data": {}, "nonce": request.parameters["jobId"]}})
 
     with _serve(respond) as server, ThreadPoolExecutor(8) as pool:
         client = _client(server)

@@ -103,7 +103,7 @@ def test_a_call_sends_its_parameters_and_returns_the_model(operation: str, kind:
     call, response, expected, parameters = _SENT[operation]
     with ScriptedServer(lambda _: ok(response)) as server:
         assert call(_client(kind, server)) == expected
-    assert [(asked.operation, asked.parameters) for asked in server.asked] == [(operation, parameters)]
+    assert [(request.operation, request.parameters) for request in server.requests] == [(operation, parameters)]
 
 
 @both.each_kind
@@ -114,7 +114,7 @@ def test_empty_output_variables_are_not_sent(variables: dict[str, str] | None, k
         client = _client(kind, server)
         client.put_job_success_result("job-1", output_variables=variables)
         client.put_job_success_result("job-1", continuation_token="run-1", output_variables=variables)
-    assert [set(asked.parameters) for asked in server.asked] == [{"jobId"}, {"jobId", "continuationToken"}]
+    assert [set(request.parameters) for request in server.requests] == [{"jobId"}, {"jobId", "continuationToken"}]
 
 
 def test_a_job_hides_its_secrets_and_names_its_customer() -> None:
@@ -172,14 +172,14 @@ def test_a_bad_parameter_is_refused_before_sending(call: Call, parameter: str, r
     with ScriptedServer(lambda _: ok({})) as server, pytest.raises(exceptions.InvalidRequestError) as caught:
         call(_client(kind, server))
     assert (caught.value.parameter, caught.value.rule) == (parameter, rule)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_output_variables_at_their_limit_are_sent() -> None:
     """Names and values count together, in bytes of UTF-8."""
     with ScriptedServer(lambda _: ok({})) as server:
         _variables({"ab": "ü" * (_HALF - 1)})(_client("blocking", server))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,8 @@ def test_it_iterates_over_jobs() -> None:
     with ScriptedServer(lambda _: ok({"jobs": [_JOB]})) as server, _client("blocking", server) as client:
         jobs = itertools.islice(client.iter_jobs(_TYPE, query_param={"a": "1"}), 2)
         assert [job.id for job in jobs] == ["job-1", "job-1"]
-    assert {asked.operation for asked in server.asked} == {"PollForJobs"}
-    assert [asked.parameters["queryParam"] for asked in server.asked] == [{"a": "1"}] * 2
+    assert {request.operation for request in server.requests} == {"PollForJobs"}
+    assert [request.parameters["queryParam"] for request in server.requests] == [{"a": "1"}] * 2
 
 
 def test_it_iterates_over_jobs_in_asyncio() -> None:

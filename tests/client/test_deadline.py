@@ -14,7 +14,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.config import Config
-from support.scripted_server import Asked, Response, ScriptedServer, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core.call import CURRENT, Call, now
@@ -149,8 +149,8 @@ def test_a_connection_in_the_pool_is_left_alone(body: bytes) -> None:
     """Another call gets the connection when the body ends, while handlers of the first call still run."""
     watches: list[Watch] = []
 
-    def respond(asked: Asked) -> Response:
-        if asked.operation == "PutThirdPartyJobSuccessResult":
+    def respond(request: ReceivedRequest) -> Response:
+        if request.operation == "PutThirdPartyJobSuccessResult":
             return Response(body=body)
         watches[0].ends_at = now()  # the deadline of the first call comes while the second one waits
         _wait(WATCHDOG)
@@ -170,7 +170,7 @@ def test_a_connection_in_the_pool_is_left_alone(body: bytes) -> None:
 
         existing.meta.events.register("before-parse.codepipeline.PutThirdPartyJobSuccessResult", use_connection)
         client.put_third_party_job_success_result("job-1", client_token="token")
-        assert (statuses, len(server.asked)) == (["InProgress"], 2)
+        assert (statuses, len(server.requests)) == (["InProgress"], 2)
 
 
 def test_no_address_is_tried_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

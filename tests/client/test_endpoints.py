@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.regions import EndpointRulesetResolver
-from support.scripted_server import Asked, ScriptedServer, ok
+from support.scripted_server import ReceivedRequest, ScriptedServer, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import endpoints
@@ -21,7 +21,7 @@ from cp_thirdparty._core import endpoints
 def server() -> Iterator[ScriptedServer]:
     """Serve acknowledgements."""
 
-    def respond(_: Asked) -> Any:
+    def respond(_: ReceivedRequest) -> Any:
         return ok({"status": "InProgress"})
 
     with ScriptedServer(respond) as server:
@@ -47,7 +47,7 @@ def test_an_endpoint_is_resolved_once(server: ScriptedServer, monkeypatch: pytes
     """The first call resolves it, and the next ones use the result."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made up")
-    assert (_count_resolutions(server), len(server.asked)) == (1, 3)
+    assert (_count_resolutions(server), len(server.requests)) == (1, 3)
 
 
 def test_handlers_of_the_caller_may_change_endpoints(server: ScriptedServer) -> None:

@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from support import both_clients as both
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, ThirdPartyJobClient
 from cp_thirdparty.exceptions import (
@@ -70,7 +70,7 @@ _CALLS.update(
 each_operation = pytest.mark.parametrize("operation", _CALLS)
 
 
-def _reset(_: Asked) -> Response:
+def _reset(_: ReceivedRequest) -> Response:
     raise ConnectionAbortedError
 
 
@@ -78,7 +78,9 @@ def _reset(_: Asked) -> Response:
 _BY_OPERATION: Any = object()
 
 # What the service does -> the class, status, request id, and whether a resend is safe.
-_RESPONSES: dict[str, tuple[Callable[[Asked], Response] | Response, type, int | None, str | None, bool | None]] = {
+_RESPONSES: dict[
+    str, tuple[Callable[[ReceivedRequest], Response] | Response, type, int | None, str | None, bool | None]
+] = {
     "not found": (error("JobNotFoundException"), JobNotFoundException, 400, "req-0001", False),
     "denied": (error("AccessDeniedException"), AccessDeniedError, 400, "req-0001", False),
     "expired": (error("ExpiredTokenException"), CredentialsError, 400, "req-0001", False),
@@ -163,7 +165,7 @@ def test_an_error_of_a_refused_parameter_has_all_facts(operation: str, kind: str
     with ScriptedServer(lambda _: ok({})) as server, _client(kind, server) as client:
         with pytest.raises(InvalidRequestError, match="client_token") as caught:
             _CALLS[operation][0](client, "")
-        assert server.asked == []
+        assert server.requests == []
     assert _facts(caught.value) == _not_sent(operation)
 
 
@@ -192,7 +194,7 @@ def test_an_error_without_credentials_has_all_facts(operation: str) -> None:
     ):
         with pytest.raises(CredentialsError) as caught:
             _CALLS[operation][0](client, "token")
-        assert server.asked == []
+        assert server.requests == []
     assert _facts(caught.value) == _not_sent(operation)
 
 

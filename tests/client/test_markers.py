@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 from support import both_clients as both
 from support.marker_surfaces import ALL_ERROR_SURFACES, ERROR_TOOLS, catch, logged, reachable, with_locals
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
@@ -71,19 +71,19 @@ _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
 _CALLS.update(both.custom_calls("job-1"))
 
 
-def _echo(asked: Asked) -> Response:
+def _echo(request: ReceivedRequest) -> Response:
     """Return the token in every way of writing it."""
-    token = str(asked.parameters.get("clientToken", ""))
+    token = str(request.parameters.get("clientToken", ""))
     quoted = token.replace("/", "%2F").replace('"', "%22")
     return error("ValidationException", f"Value '{token}' or {json.dumps(token)} or {quoted} at 'clientToken' failed")
 
 
-def _always(response: Response) -> Callable[[Asked], Response]:
+def _always(response: Response) -> Callable[[ReceivedRequest], Response]:
     return lambda _: response
 
 
 _WRONG = {"jobDetails": {**_DETAILS["jobDetails"], "nonce": [_MARKERS["session_token"]]}, "jobs": [_STEM], "status": {}}
-_FAILURES: dict[str, Callable[[Asked], Response]] = {
+_FAILURES: dict[str, Callable[[ReceivedRequest], Response]] = {
     **{
         code: _always(error(code, "no"))
         for code in (
@@ -114,15 +114,15 @@ _FAILURES: dict[str, Callable[[Asked], Response]] = {
 class _Responses:
     """What the server returns now."""
 
-    now: Callable[[Asked], Response] = staticmethod(_always(ok(_GOOD)))
+    now: Callable[[ReceivedRequest], Response] = staticmethod(_always(ok(_GOOD)))
 
 
 @pytest.fixture(scope="module")
 def endpoint_url() -> Iterator[str]:
     """Give a server that returns what `_Responses` holds."""
 
-    def respond(asked: Asked) -> Response:
-        return _Responses.now(asked)
+    def respond(request: ReceivedRequest) -> Response:
+        return _Responses.now(request)
 
     with ScriptedServer(respond) as server:
         yield server.endpoint_url

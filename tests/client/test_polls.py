@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from support import both_clients as both
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
 from cp_thirdparty._core import blocking_client
@@ -58,14 +58,14 @@ class _Service:
         self.failures = failures
         self.failure = failure
 
-    def __call__(self, asked: Asked) -> Response:
+    def __call__(self, request: ReceivedRequest) -> Response:
         if self.failure is not None and self.failures:
             self.failures -= 1
             return self.failure
         if self.empty:
             self.empty -= 1
             return ok({"jobs": []})
-        count = asked.parameters["maxBatchSize"]
+        count = request.parameters["maxBatchSize"]
         found, self.left = self.left[:count], self.left[count:]
         return ok({"jobs": found})
 
@@ -79,18 +79,18 @@ def _client(server: ScriptedServer) -> ThirdPartyJobClient:
     )
 
 
-def _take_jobs(service: _Service, count: int, **settings: Any) -> tuple[list[str], list[Asked]]:
+def _take_jobs(service: _Service, count: int, **settings: Any) -> tuple[list[str], list[ReceivedRequest]]:
     """Take so many jobs, and return their ids and the requests."""
     with ScriptedServer(service) as server, _client(server) as polling:
         jobs = itertools.islice(polling.iter_third_party_jobs(_TYPE, **settings), count)
-        return [job.job_id for job in jobs], server.asked
+        return [job.job_id for job in jobs], server.requests
 
 
 def test_it_yields_each_job(clock: _Clock) -> None:
     """Jobs come in their order, one a poll, without a pause between them."""
-    taken, asked = _take_jobs(_Service(5), 5)
+    taken, request = _take_jobs(_Service(5), 5)
     assert taken == ["0", "1", "2", "3", "4"]
-    assert [each.parameters["maxBatchSize"] for each in asked] == [1] * 5
+    assert [each.parameters["maxBatchSize"] for each in request] == [1] * 5
     assert clock.pauses == []
 
 
@@ -100,7 +100,7 @@ def test_it_polls_when_a_batch_is_used_up() -> None:
         jobs = polling.iter_third_party_jobs(_TYPE, max_batch_size=2)
         for number in range(4):
             assert next(jobs).job_id == str(number)
-            assert len(server.asked) == number // 2 + 1
+            assert len(server.requests) == number // 2 + 1
 
 
 def test_it_takes_no_more_than_it_asked_for() -> None:
@@ -113,8 +113,8 @@ def test_it_takes_no_more_than_it_asked_for() -> None:
 
 def test_it_pauses_when_no_job_waits(clock: _Clock) -> None:
     """After a poll without a job it pauses for the interval, a fifth more or less."""
-    taken, asked = _take_jobs(_Service(1, empty=20), 1, poll_interval=10.0)
-    assert (taken, len(asked)) == (["0"], 21)
+    taken, request = _take_jobs(_Service(1, empty=20), 1, poll_interval=10.0)
+    assert (taken, len(request)) == (["0"], 21)
     assert 160.0 <= clock.total <= 240.0
     assert clock.total != pytest.approx(200.0, abs=1e-6)
 
@@ -131,8 +131,8 @@ _PASSING: dict[str, Response] = {
 @pytest.mark.parametrize("failure", _PASSING)
 def test_it_continues_after_a_temporary_failure(failure: str, clock: _Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A failed poll is logged as a warning, and the pauses grow, up to a minute each."""
-    taken, asked = _take_jobs(_Service(1, failures=8, failure=_PASSING[failure]), 1, poll_interval=1.0)
-    assert (taken, len(asked)) == (["0"], 9)
+    taken, request = _take_jobs(_Service(1, failures=8, failure=_PASSING[failure]), 1, poll_interval=1.0)
+    assert (taken, len(request)) == (["0"], 9)
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [(record.name, record.getMessage()[:13]) for record in warnings] == [("cp_thirdparty", "poll failed: ")] * 8
     assert LONGEST_PAUSE < clock.total < 8 * LONGEST_PAUSE
@@ -162,7 +162,7 @@ def test_it_ends_with_a_lasting_failure(code: str, kind: type[exceptions.CodePip
     with ScriptedServer(lambda _: error(code)) as server, _client(server) as polling:
         with pytest.raises(kind) as caught:
             next(polling.iter_third_party_jobs(_TYPE))
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
@@ -182,15 +182,15 @@ def test_a_bad_setting_is_refused(settings: dict[str, Any], parameter: str) -> N
     with ScriptedServer(_Service(1)) as server, _client(server) as polling:
         with pytest.raises(exceptions.InvalidRequestError) as caught:
             next(polling.iter_third_party_jobs(_TYPE, **settings))
-        assert (caught.value.parameter, server.asked) == (parameter, [])
+        assert (caught.value.parameter, server.requests) == (parameter, [])
 
 
 @pytest.fixture
 def empty() -> Iterator[ScriptedServer]:
     """Serve no jobs, and an error that ends the iterator after five polls, so that no test polls without limit."""
 
-    def respond(_: Asked) -> Response:
-        return ok({"jobs": []}) if len(server.asked) <= 5 else error("ActionTypeNotFoundException")
+    def respond(_: ReceivedRequest) -> Response:
+        return ok({"jobs": []}) if len(server.requests) <= 5 else error("ActionTypeNotFoundException")
 
     with ScriptedServer(respond) as server:
         yield server
@@ -203,7 +203,7 @@ def test_closing_the_client_ends_a_pause(clock: _Clock, empty: ScriptedServer) -
     jobs = polling.iter_third_party_jobs(_TYPE, poll_interval=1000.0)
     with pytest.raises(exceptions.InvalidRequestError, match="client: must be open") as caught:
         next(jobs)
-    assert (clock.pauses, len(empty.asked)) == ([0.25], 1)
+    assert (clock.pauses, len(empty.requests)) == ([0.25], 1)
     assert (caught.value.operation_name, caught.value.attempts) == ("PollForThirdPartyJobs", 0)
     assert list(jobs) == []  # it is over
 
@@ -214,7 +214,7 @@ def test_a_client_that_was_closed_is_not_polled(empty: ScriptedServer) -> None:
         jobs = polling.iter_third_party_jobs(_TYPE)
     with pytest.raises(exceptions.InvalidRequestError, match="client: must be open"):
         next(jobs)
-    assert empty.asked == []
+    assert empty.requests == []
 
 
 def test_closing_a_wrapped_client_ends_nothing() -> None:

@@ -37,7 +37,7 @@ from botocore.retries.standard import ExponentialBackoff
 from botocore.tokens import DeferredRefreshableToken
 from botocore.utils import ContainerMetadataFetcher
 from support.marker_surfaces import logged
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, SecretStr, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
@@ -115,10 +115,10 @@ class _Script:
     """What the server returns now."""
 
     def __init__(self) -> None:
-        self.respond: Callable[[Asked], Response] = lambda _: ok(_GOOD)
+        self.respond: Callable[[ReceivedRequest], Response] = lambda _: ok(_GOOD)
 
-    def __call__(self, asked: Asked) -> Response:
-        return self.respond(asked)
+    def __call__(self, request: ReceivedRequest) -> Response:
+        return self.respond(request)
 
 
 @pytest.fixture(scope="module")
@@ -227,9 +227,9 @@ def _bad_chunk(connection: socket.socket) -> None:
 
 # --- which loggers ---------------------------------------------------------------------------------------------------
 
-_RESPONSES: dict[str, Callable[[Asked], Response]] = {
+_RESPONSES: dict[str, Callable[[ReceivedRequest], Response]] = {
     "good": lambda _: ok(_GOOD),
-    "echo": lambda asked: error("ValidationException", str(asked.parameters.get("clientToken"))),
+    "echo": lambda request: error("ValidationException", str(request.parameters.get("clientToken"))),
     "throttled": lambda _: error("ThrottlingException"),
     "error of the service": lambda _: Response(body=json.dumps({"a": _MARKERS["response"]}).encode(), status=500),
     "page": lambda _: Response(body=_MARKERS["response"].encode()),
@@ -304,7 +304,7 @@ def _record_events(server: ScriptedServer, _: _Script, __: pytest.MonkeyPatch) -
 @contextmanager
 def _monitor_calls(server: ScriptedServer, script: _Script, _: pytest.MonkeyPatch) -> Generator[Any]:
     """Turn botocore's client-side monitoring on, which truncates a long message of the service, and logs it."""
-    script.respond = lambda asked: error("ValidationException", asked.parameters["clientToken"] + "x" * 600)
+    script.respond = lambda request: error("ValidationException", request.parameters["clientToken"] + "x" * 600)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         raw = _raw(server.endpoint_url)
         publisher = SocketPublisher(sending, "127.0.0.1", 9, CSMSerializer(csm_client_id=""))
@@ -654,7 +654,7 @@ def test_both_at_the_same_time(
     raw = other if direct == "another client" else client._client
     meeting = threading.Barrier(2, timeout=10)
 
-    def respond(_: Asked) -> Response:
+    def respond(_: ReceivedRequest) -> Response:
         meeting.wait()  # both requests are under way
         return ok(_GOOD)
 

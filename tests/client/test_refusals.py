@@ -140,7 +140,7 @@ def test_a_result_is_not_resent(mode: str, kind: str) -> None:
         with pytest.raises(ServiceError) as caught:
             _CALLS["succeed"](client)
         assert (caught.value.status_code, caught.value.attempts) == (500, 1)
-        assert len(server.asked) == 3
+        assert len(server.requests) == 3
 
 
 @both.each_kind

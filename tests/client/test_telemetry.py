@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 from support import both_clients as both
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
 from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr, ThirdPartyJobClient
 from cp_thirdparty.exceptions import (
@@ -81,7 +81,7 @@ class _Script:
     def __init__(self) -> None:
         self.responses: list[Response] = []
 
-    def __call__(self, _: Asked) -> Response:
+    def __call__(self, _: ReceivedRequest) -> Response:
         return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 

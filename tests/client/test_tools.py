@@ -80,7 +80,7 @@ def test_vcrpy_records_and_replays(make: Any, server: ScriptedServer, tmp_path: 
             tape = stack.enter_context(vcr.use_cassette(cassette, record_mode=mode))
             client = client or make(server.endpoint_url)
             assert client.poll_for_third_party_jobs(_TYPE) == ()
-            assert (len(tape), len(server.asked)) == (1, 1)
+            assert (len(tape), len(server.requests)) == (1, 1)
 
 
 @each_client
@@ -91,7 +91,7 @@ def test_a_request_that_is_not_on_the_cassette_was_not_sent(make: Any, server: S
         make(server.endpoint_url).poll_for_third_party_jobs(_TYPE)
     assert (caught.value.delivery, caught.value.is_retry_safe, caught.value.attempts) == (Delivery.NOT_SENT, False, 0)
     assert "the request could not be sent (CannotOverwriteExistingCassetteException)" in str(caught.value)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @each_client
@@ -206,7 +206,7 @@ def test_a_bug_of_an_opentelemetry_hook_is_its_own(make: Any, server: ScriptedSe
     with pytest.raises(LookupError, match="bug") as caught:
         make(server.endpoint_url).poll_for_third_party_jobs(_TYPE)
     assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "bug"
-    assert server.asked == []
+    assert server.requests == []
 
 
 @each_client

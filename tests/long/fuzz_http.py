@@ -20,7 +20,7 @@ from typing import Any, cast
 from botocore.config import Config
 from botocore.session import Session
 from support import artifact_jobs
-from support.scripted_s3 import Asked, Response, ScriptedS3, crc32, failed
+from support.scripted_s3 import ReceivedRequest, Response, ScriptedS3, crc32, failed
 from support.worker_service import ACTION_TYPE, CLIENT_ID
 
 from cp_thirdparty import (
@@ -273,8 +273,8 @@ def _s3_response(chance: random.Random, s3: ScriptedS3, head: bytes, body: bytes
     line, *lines = head.decode("latin-1").splitlines()
     method, path, _ = line.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
-    response = s3.respond(Asked(method, path.partition("?")[0], {}, headers, body))
-    s3.asked.clear()
+    response = s3.respond(ReceivedRequest(method, path.partition("?")[0], {}, headers, body))
+    s3.requests.clear()
     content = response.body
     if chance.random() < 0.25:
         message = chance.choice((headers.get("x-amz-security-token", ""), "no", "\x1b[2J", "&#27;[2J", "x" * 9_000))

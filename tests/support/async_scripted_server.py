@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from cp_thirdparty import ActionTypeId, AsyncThirdPartyJobClient, SecretStr
 from support import both_clients as both
-from support.scripted_server import Asked, Response, ScriptedServer, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, ok
 
 STEM = "xMARKERx"
 TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
@@ -25,26 +25,26 @@ class Script:
     """What the server returns."""
 
     def __init__(self) -> None:
-        self.respond: Callable[[Asked], Response] = good
+        self.respond: Callable[[ReceivedRequest], Response] = good
 
-    def __call__(self, asked: Asked) -> Response:
+    def __call__(self, request: ReceivedRequest) -> Response:
         """Return what the test wants."""
-        return self.respond(asked)
+        return self.respond(request)
 
 
-def good(_: Asked) -> Response:
+def good(_: ReceivedRequest) -> Response:
     """Return what satisfies every operation."""
     return ok(GOOD)
 
 
-def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[Asked], Response]:
+def late(event: asyncio.Event, seconds: float = 0.5) -> Callable[[ReceivedRequest], Response]:
     """Respond after a given number of seconds, and set the event in the loop that runs now when a request has come."""
     loop = asyncio.get_running_loop()
 
-    def respond(asked: Asked) -> Response:
+    def respond(request: ReceivedRequest) -> Response:
         loop.call_soon_threadsafe(event.set)
         time.sleep(seconds)
-        return good(asked)
+        return good(request)
 
     return respond
 
@@ -65,8 +65,8 @@ def script(_serve_script: tuple[Script, ScriptedServer]) -> Script:
 
 @pytest.fixture
 def server(_serve_script: tuple[Script, ScriptedServer], script: Script) -> ScriptedServer:  # noqa: ARG001 - puts it back
-    """Give the server, which was asked nothing so far."""
-    _serve_script[1].asked.clear()
+    """Return the server, which has had no requests so far."""
+    _serve_script[1].requests.clear()
     return _serve_script[1]
 
 

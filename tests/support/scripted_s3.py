@@ -25,7 +25,7 @@ _KMS = {
 
 
 @attrs.frozen
-class Asked:
+class ReceivedRequest:
     """One request; the names of its headers are in lower case."""
 
     method: str
@@ -61,7 +61,7 @@ class Response:
 
 
 # Gets the request and the response that is right, and returns what is sent instead.
-Change = Callable[[Asked, Response], Response]
+Change = Callable[[ReceivedRequest, Response], Response]
 
 
 def etag(body: bytes) -> str:
@@ -87,14 +87,14 @@ class ScriptedS3:
     Attributes:
         objects: What there is.
 
-        asked: What was asked for.
+        requests: The requests so far.
 
         change: Changes a response.
     """
 
     def __init__(self, objects: Mapping[str, bytes] | None = None, change: Change | None = None) -> None:
         self.objects = dict(objects or {})
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.change = change
         self._parts: dict[int, bytes] = {}
         self._over = threading.Event()
@@ -114,42 +114,42 @@ class ScriptedS3:
         self._thread.join()
 
     def operations(self) -> list[str]:
-        """Return the methods that were asked for, with the name of their first query parameter."""
-        return [" ".join([asked.method, *list(asked.query)[:1]]) for asked in self.asked]
+        """Return the methods of the requests, each with the name of their first query parameter."""
+        return [" ".join([request.method, *list(request.query)[:1]]) for request in self.requests]
 
-    def respond(self, asked: Asked) -> Response:
+    def respond(self, request: ReceivedRequest) -> Response:
         """Return the response to a request."""
-        self.asked.append(asked)
-        right = self._right(asked)
+        self.requests.append(request)
+        right = self._right(request)
         if "x-amz-request-id" not in right.headers:
             right = right.with_headers(x_amz_request_id="req-0001")
-        return right if self.change is None else self.change(asked, right)
+        return right if self.change is None else self.change(request, right)
 
-    def _right(self, asked: Asked) -> Response:
-        if asked.method in ("HEAD", "GET"):
-            return self._read(asked)
-        if asked.method == "PUT" and "partNumber" in asked.query:
-            self._parts[int(asked.query["partNumber"])] = asked.body
-            return Response(headers={"etag": etag(asked.body), **_KMS})
-        if asked.method == "PUT":
-            self.objects[asked.path] = asked.body
-            return Response(headers={"etag": etag(asked.body), **_KMS})
-        if asked.method == "DELETE":
+    def _right(self, request: ReceivedRequest) -> Response:
+        if request.method in ("HEAD", "GET"):
+            return self._read(request)
+        if request.method == "PUT" and "partNumber" in request.query:
+            self._parts[int(request.query["partNumber"])] = request.body
+            return Response(headers={"etag": etag(request.body), **_KMS})
+        if request.method == "PUT":
+            self.objects[request.path] = request.body
+            return Response(headers={"etag": etag(request.body), **_KMS})
+        if request.method == "DELETE":
             self._parts.clear()
             return Response(status=204)
-        if "uploads" in asked.query:
+        if "uploads" in request.query:
             return _document("InitiateMultipartUploadResult", UploadId="upload-1")
-        self.objects[asked.path] = b"".join(body for _, body in sorted(self._parts.items()))
+        self.objects[request.path] = b"".join(body for _, body in sorted(self._parts.items()))
         return _document("CompleteMultipartUploadResult", ETag="&quot;whole-2&quot;")
 
-    def _read(self, asked: Asked) -> Response:
-        body = self.objects.get(asked.path)
+    def _read(self, request: ReceivedRequest) -> Response:
+        body = self.objects.get(request.path)
         if body is None:
             return failed("NoSuchKey", 404)
         headers = {"etag": etag(body), "last-modified": "Mon, 23 Nov 2026 16:00:00 GMT"}
-        if asked.headers.get("if-match", headers["etag"]) != headers["etag"]:
+        if request.headers.get("if-match", headers["etag"]) != headers["etag"]:
             return failed("PreconditionFailed", 412)
-        span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if span is None:
             return Response(body=body, headers={**headers, "x-amz-checksum-crc32": crc32(body)})
         begin, end = int(span[1]), min(int(span[2] or len(body)), len(body) - 1)
@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length:  # the client has closed the connection
             self.close_connection = True
             return
-        self._send(self.s3.respond(Asked(self.command, unquote(parts.path), query, headers, body)))
+        self._send(self.s3.respond(ReceivedRequest(self.command, unquote(parts.path), query, headers, body)))
 
     do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = _do  # noqa: N815 - http.server's names
 

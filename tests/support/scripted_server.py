@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Asked:
+class ReceivedRequest:
     """One request: its operation, its parameters and its headers in lower case."""
 
     operation: str
@@ -56,9 +56,9 @@ class _Server(ThreadingHTTPServer):
 class ScriptedServer:
     """Respond to each request with what ``respond`` returns."""
 
-    def __init__(self, respond: Callable[[Asked], Response]) -> None:
-        self.asked: list[Asked] = []
-        asked = self.asked
+    def __init__(self, respond: Callable[[ReceivedRequest], Response]) -> None:
+        self.requests: list[ReceivedRequest] = []
+        requests = self.requests
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -69,8 +69,8 @@ class ScriptedServer:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 is_json = headers.get("content-type", "").startswith("application/x-amz-json")
                 parameters = json.loads(body) if is_json else {}
-                request = Asked(headers.get("x-amz-target", "").partition(".")[2], parameters, headers)
-                asked.append(request)
+                request = ReceivedRequest(headers.get("x-amz-target", "").partition(".")[2], parameters, headers)
+                requests.append(request)
                 response = respond(request)
                 self.send_response_only(response.status)  # no Date: the test decides which
                 for name, value in response.headers.items():

@@ -17,7 +17,7 @@ import rich.console
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted_server import Asked, Response, ScriptedServer, error, ok
+from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 from support.worker_service import ACTION_TYPE
 
 from cp_thirdparty import (
@@ -268,9 +268,9 @@ class _Peer:
             "AcknowledgeThirdPartyJob": {"status": "InProgress"},
         }
 
-    def answer(self, asked: Asked) -> Response:
-        refusal = self._refusals.get(asked.operation)
-        return ok(self._responses.get(asked.operation, {})) if refusal is None else refusal
+    def answer(self, request: ReceivedRequest) -> Response:
+        refusal = self._refusals.get(request.operation)
+        return ok(self._responses.get(request.operation, {})) if refusal is None else refusal
 
 
 def _refusals(text: str) -> dict[str, dict[str, Response]]:

@@ -177,7 +177,7 @@ def test_a_response_without_a_secret_is_not_a_missing_secret(response: Response)
                 tokens("client-1")
             assert (caught.value.is_retry_safe, caught.value.delivery) == (True, Delivery.RESPONDED)
             assert caught.value.request_id == response.headers.get("x-amzn-RequestId")
-            assert len(server.asked) == attempt
+            assert len(server.requests) == attempt
 
 
 def test_no_response_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:
