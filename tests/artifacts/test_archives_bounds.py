@@ -64,7 +64,7 @@ def test_each_link_is_followed_once() -> None:
     for number in range(5000):
         tree.set_target(tree.add(f"{number}", "link"), f"{number + 1}")
     tree.set_target(tree.add("5000", "link"), "../outside")
-    broken = tree.broken_links(lambda: checks.append(None))
+    broken = tree.find_link_violations(lambda: checks.append(None))
     assert [node.name for node in broken] == [f"{number}" for number in reversed(range(5001))]
     assert set(broken.values()) == {rules.LINK_OUTSIDE, rules.LINK_THROUGH}
     assert len(checks) < 4 * 5001

@@ -24,7 +24,7 @@ from support.slow_rows import slow_pairs
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
 from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._checksum import find_checksum_fault
-from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.exceptions import (
@@ -614,11 +614,11 @@ def test_a_silent_stream_is_not_the_end() -> None:
         def get_object(self, **_: object) -> dict[str, object]:
             return {"Body": io.BytesIO(bodies.pop(0))} if bodies else {"Body": io.BytesIO()}
 
-    place = Place("input", "MyApp", _BUCKET, "MyApp", "job-1", "aws")
+    location = ObjectLocation("input", "MyApp", _BUCKET, "MyApp", "job-1", "aws")
     call = Bounds(deadline=None, clock=time.time, is_cancelled=lambda: False).start()
-    assert ArtifactReader(Silent(), place, Facts(5, "etag", {}), call).read() == b"bytes"
+    assert ArtifactReader(Silent(), location, Facts(5, "etag", {}), call).read() == b"bytes"
     with pytest.raises(ArtifactTransferError, match="the connection was closed before the end"):
-        ArtifactReader(Silent(), place, Facts(5, "etag", {}), call).read()
+        ArtifactReader(Silent(), location, Facts(5, "etag", {}), call).read()
 
 
 def test_a_truncated_range_is_requested_again_and_uncounted(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Tree:
             waiting.extend((prefix + child.name, child) for child in reversed(below))
 
     def set_target(self, link: Node, target: str) -> None:
-        """Give a link its target, which `broken_links` checks when the tree is complete."""
+        """Give a link its target, which `find_link_violations` checks when the tree is complete."""
         link.target = target
         self._links[link] = None
 
@@ -136,7 +136,7 @@ class Tree:
         self._links.pop(node, None)
         del parent.children[self._key(node.name)]
 
-    def broken_links(self, check: Callable[[], object]) -> dict[Node, Rule]:
+    def find_link_violations(self, check: Callable[[], object]) -> dict[Node, Rule]:
         """
         Return the links that break a rule, each with the rule, the cause before what follows from it.
 
@@ -149,7 +149,7 @@ class Tree:
             cp_thirdparty.exceptions.UnsafeArchiveError: All links together cost too much.
         """
         most = _MOST_COPIES * self._limits.max_entries
-        resolution = _Resolution(self._key, self._broken_target)
+        resolution = _Resolution(self._key, self._find_target_violation)
         for link in self._links:
             for steps in resolution.follow(link):
                 check()
@@ -166,7 +166,7 @@ class Tree:
             raise rule_error(rules.LINK_COPIES, "", self._limits)
         return resolution.with_followers(dict.fromkeys(cycles, rules.LINK_CYCLE))
 
-    def _broken_target(self, target: str) -> Rule | None:
+    def _find_target_violation(self, target: str) -> Rule | None:
         if self._limits.symlinks == "refuse":
             return rules.LINK
         if not target or "\0" in target or len(target.encode("utf-8", "surrogateescape")) > LONGEST_TARGET:
@@ -178,7 +178,7 @@ class Tree:
     # --- names
 
     def _add(self, name: str, kind: Kind) -> Node | Rule:
-        rule = _broken_path(name, self._longest_name)
+        rule = _find_path_violation(name, self._longest_name)
         if rule is not None:
             return rule
         head, _, last = name.removesuffix("/").rpartition("/")
@@ -194,14 +194,14 @@ class Tree:
             if last == parts[-1]:
                 self._directories[head] = parent
             last = parts[-1]
-        return self._broken_part(last) or self._put(parent, last, kind)
+        return self._find_part_violation(last) or self._put(parent, last, kind)
 
     def _add_parents(self, parts: list[str]) -> Node | Rule:
         node = self.root
         if len(parts) >= self._limits.max_depth:
             return rules.DEPTH
         for part in parts:
-            rule = self._broken_part(part)
+            rule = self._find_part_violation(part)
             if rule is not None:
                 return rule
             key = self._key(part)
@@ -238,17 +238,17 @@ class Tree:
             return name
         return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
-    def _broken_part(self, part: str) -> Rule | None:
+    def _find_part_violation(self, part: str) -> Rule | None:
         if part == "..":
             return rules.PARENT
         if len(part) > _LONGEST_PART // 4 and len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART:
             return rules.LONG_NAME
         if not part.isascii() and _SURROGATE.search(part):
             return rules.NOT_UTF8
-        return _broken_portable_part(part) if self._is_portable else None
+        return _find_portability_violation(part) if self._is_portable else None
 
 
-def _broken_portable_part(part: str) -> Rule | None:
+def _find_portability_violation(part: str) -> Rule | None:
     """Check a name against the rules of Windows."""
     if _CONTROL.search(part):
         return rules.CONTROL
@@ -259,7 +259,7 @@ def _broken_portable_part(part: str) -> Rule | None:
     return rules.RESERVED if _RESERVED.fullmatch(part) else None
 
 
-def _broken_path(name: str, most_bytes: int) -> Rule | None:
+def _find_path_violation(name: str, most_bytes: int) -> Rule | None:
     """Check what concerns a path as a complete string."""
     if not name:
         return rules.EMPTY_NAME
@@ -278,16 +278,16 @@ class _Resolution:
 
     Args:
         key: Returns the name of a child in `Node.children`.
-        broken_target: Returns the rule that a target breaks by itself.
+        find_target_violation: Returns the rule that a target alone violates, or ``None``.
 
     Attributes:
         ends: Where each link ends; one that leads to itself ends at a link.
         broken: The links that break a rule.
     """
 
-    def __init__(self, key: Callable[[str], str], broken_target: Callable[[str], Rule | None]) -> None:
+    def __init__(self, key: Callable[[str], str], find_target_violation: Callable[[str], Rule | None]) -> None:
         self._key = key
-        self._broken_target = broken_target
+        self._find_target_violation = find_target_violation
         self._followers: dict[Node, list[Node]] = {}
         self._steps = 0
         self.ends: dict[Node, Node] = {}
@@ -307,7 +307,7 @@ class _Resolution:
     def _walk(self, link: Node) -> Iterator[Node]:
         """Find the end of a link; each link on its way is returned, and must be followed before the walk continues."""
         self.ends[link] = link
-        rule = self._broken_target(link.target)
+        rule = self._find_target_violation(link.target)
         if rule is not None:
             self.broken[link] = rule
             return

@@ -87,7 +87,7 @@ class Extraction:
                 rule = copy_content(file, entry, lambda _: None)
             if rule is not None:
                 raise rule_error(rule, entry.node.path)
-        for link, rule in tree.broken_links(self._reporter.check).items():
+        for link, rule in tree.find_link_violations(self._reporter.check).items():
             raise rule_error(rule, link.path)
         return size
 

@@ -22,7 +22,7 @@ from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import clock_offset
 from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
-from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._responses import ResponseRefusedError
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -60,7 +60,7 @@ _ELSEWHERE: Final = frozenset(
     {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "Redirect", "TemporaryRedirect"}
 )
 # Codes that a message repeats; of any other only the status is reported.
-_TOLD: Final = frozenset(
+_SHOWN_CODES: Final = frozenset(
     {
         "BadDigest",
         "EntityTooLarge",
@@ -115,7 +115,7 @@ _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def attempt(
-    work: Callable[[], _T], place: Place, call: TransferCall, local: Path | None = None
+    work: Callable[[], _T], location: ObjectLocation, call: TransferCall, local: Path | None = None
 ) -> tuple[_T | None, BaseException | None]:
     """
     Do the work with botocore's and s3transfer's logs withheld, and return its value or its error.
@@ -124,7 +124,7 @@ def attempt(
 
     Args:
         work: Is done.
-        place: The artifact that it is about.
+        location: The artifact that it is about.
         call: Limits its time and its responses.
         local: The local file that it reads or writes.
     """
@@ -134,16 +134,16 @@ def attempt(
     try:
         return work(), None
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        error = _error_of(failure, place, local)
+        error = _error_of(failure, location, local)
         if isinstance(error, CodePipelineJobError):
-            error.job_id = show(place.job_id)
+            error.job_id = show(location.job_id)
         forget(failure)
         return None, error
     finally:
         CURRENT.reset(current)
 
 
-def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseException:
+def _error_of(failure: BaseException, location: ObjectLocation, local: Path | None) -> BaseException:
     # s3transfer, which is of an extra, raises only what it has loaded.
     s3transfer = sys.modules.get("s3transfer.exceptions")
     if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
@@ -153,22 +153,22 @@ def _error_of(failure: BaseException, place: Place, local: Path | None) -> BaseE
         stopped = failure.kwargs.get("error")
         failure = stopped if isinstance(stopped, TransferStoppedError) else failure  # by an old botocore
     if isinstance(failure, botocore_exceptions.ClientError):
-        return _response_error(failure, place)
+        return _response_error(failure, location)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
     if isinstance(failure, (ResponseRefusedError, TransferStoppedError)):
-        return ArtifactTransferError(f"{place}: {failure}", is_retry_safe=isinstance(failure, ResponseRefusedError))
+        return ArtifactTransferError(f"{location}: {failure}", is_retry_safe=isinstance(failure, ResponseRefusedError))
     for kind, text in _TRANSPORT:
         if isinstance(failure, kind):
-            return ArtifactTransferError(f"{place}: {text}", is_retry_safe=True)
+            return ArtifactTransferError(f"{location}: {text}", is_retry_safe=True)
     if isinstance(failure, OSError):
         return file_error(failure, local)
     return ArtifactTransferError(
-        f"{place}: the response could not be read ({type(failure).__name__})", is_retry_safe=False
+        f"{location}: the response could not be read ({type(failure).__name__})", is_retry_safe=False
     )
 
 
-def _find_denial(failure: botocore_exceptions.ClientError, place: Place) -> tuple[str, str]:
+def _find_denial(failure: botocore_exceptions.ClientError, location: ObjectLocation) -> tuple[str, str]:
     """Return the action to allow and the ARN to allow it on."""
     # S3 reports a refusal of KMS with its own code, so only the message has the action and the key.
     message = str(failure.response.get("Error", {}).get("Message", ""))
@@ -176,12 +176,12 @@ def _find_denial(failure: botocore_exceptions.ClientError, place: Place) -> tupl
     is_read = failure.operation_name in _READS
     if action is not None or (_OF_KMS.search(message) and not _S3_ACTION.search(message)):
         name = ("kms:Decrypt" if is_read else "kms:GenerateDataKey") if action is None else action[0]
-        return name, f"arn:{place.partition}:kms:*:*:key/*" if key is None else key[0]
+        return name, f"arn:{location.partition}:kms:*:*:key/*" if key is None else key[0]
     name = "s3:GetObject" if is_read else "s3:PutObject"
-    return name, f"arn:{place.partition}:s3:::{place.bucket}/{place.key}"
+    return name, f"arn:{location.partition}:s3:::{location.bucket}/{location.key}"
 
 
-def _response_error(failure: botocore_exceptions.ClientError, place: Place) -> ThirdPartyError:
+def _response_error(failure: botocore_exceptions.ClientError, location: ObjectLocation) -> ThirdPartyError:
     response: Mapping[str, Any] = failure.response
     code = str(response.get("Error", {}).get("Code", ""))
     metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
@@ -194,7 +194,7 @@ def _response_error(failure: botocore_exceptions.ClientError, place: Place) -> T
         "is_retry_safe": False,
     }
     if code in _DENIED:
-        action, resource = _find_denial(failure, place)
+        action, resource = _find_denial(failure, location)
         return AccessDeniedError(action=action, resource=resource, code=code, **facts)
     if code in _CLOCK:
         offset = clock_offset(metadata.get("HTTPHeaders", {})) or 0.0
@@ -204,9 +204,9 @@ def _response_error(failure: botocore_exceptions.ClientError, place: Place) -> T
         return ThrottledError("", code=code, **facts)
     for codes, kind, text in _ERRORS_BY_CODE:
         if code in codes:
-            return kind(f"{place}: {text}", **facts)
+            return kind(f"{location}: {text}", **facts)
     facts["is_retry_safe"] = metadata.get("HTTPStatusCode", 0) >= _SERVER_ERROR
-    told = f"{code} with status" if code in _TOLD else "status"
+    status_text = f"{code} with status" if code in _SHOWN_CODES else "status"
     return ArtifactTransferError(
-        f"{place}: {failure.operation_name}: S3 returned {told} {metadata.get('HTTPStatusCode')}", **facts
+        f"{location}: {failure.operation_name}: S3 returned {status_text} {metadata.get('HTTPStatusCode')}", **facts
     )

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._download import facts_of, fetch
-from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
@@ -28,19 +28,19 @@ class Objects(Protocol):
         """The partition of the region, such as ``"aws-cn"``."""
         ...
 
-    def size(self, place: Place) -> int:
+    def size(self, location: ObjectLocation) -> int:
         """Return the number of bytes of an object."""
         ...
 
-    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
+    def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
         """Return an object as a stream that cannot seek, within the limits of a transfer."""
         ...
 
-    def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+    def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
         """Write an object to a file that is empty, and open for reading and writing, unless it has too many bytes."""
         ...
 
-    def upload(self, place: Place, file: BinaryIO, reporter: Reporter) -> None:
+    def upload(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter) -> None:
         """Store an open file as an object."""
         ...
 
@@ -68,31 +68,31 @@ class S3Objects:
         partition: str = self._s3.meta.partition
         return partition
 
-    def size(self, place: Place) -> int:
+    def size(self, location: ObjectLocation) -> int:
         """Return the number of bytes of an object."""
-        return facts_of(self._s3, place).size
+        return facts_of(self._s3, location).size
 
-    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
+    def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
         """Return an object as a stream that continues after a lost connection."""
-        return ArtifactReader.create(self._s3, place, call)
+        return ArtifactReader.create(self._s3, location, call)
 
-    def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+    def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
         """Write an object to an open file, and check it."""
-        fetch(self._s3, place, file, reporter, max_bytes=max_bytes)
+        fetch(self._s3, location, file, reporter, max_bytes=max_bytes)
 
-    def upload(self, place: Place, file: BinaryIO, reporter: Reporter) -> None:
+    def upload(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter) -> None:
         """Store an open file as an object, encrypted with KMS."""
-        upload(self._s3, place, file, self._key_id, reporter)
+        upload(self._s3, location, file, self._key_id, reporter)
 
     def close(self) -> None:
         """Close the connections."""
         self._s3.close()
 
 
-def download(objects: Objects, place: Place, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
+def download(objects: Objects, location: ObjectLocation, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
     """Write an object to a file, which appears when it is complete."""
     with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
         with private.create_file(_OBJECT) as file:
-            objects.fetch(place, file, reporter, max_bytes=max_bytes)
+            objects.fetch(location, file, reporter, max_bytes=max_bytes)
         private.publish(_OBJECT, to.name)
     return to

@@ -1,4 +1,4 @@
-"""The place of an artifact, checked before a request is sent."""
+"""The S3 object of an artifact; its bucket and key are checked before a request is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cp_thirdparty._base.text import show_repr
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
 from cp_thirdparty.models import Artifact
 
-__all__ = ["Place", "is_private_endpoint", "place_of"]
+__all__ = ["ObjectLocation", "find_location", "is_private_endpoint"]
 
 # Buckets are named by untrusted customers.  These are the "General purpose bucket naming rules" of S3's user guide.  So
 # ARNs are excluded, as are the suffixes of other things: access points, directory buckets of S3 Express and their
@@ -30,9 +30,9 @@ _MOST_NAMES: Final = 10
 
 
 @attrs.frozen
-class Place:
+class ObjectLocation:
     """
-    An artifact of the job and its object.
+    The S3 object of one artifact of a job.
 
     Attributes:
         direction: ``"input"`` or ``"output"``.
@@ -54,11 +54,11 @@ class Place:
         return f"{self.direction} artifact {show_repr(self.name)}"
 
 
-def place_of(
+def find_location(
     artifacts: Mapping[str, Artifact], name: str, direction: str, job_id: str, partition: str
-) -> Place | ArtifactError:
+) -> ObjectLocation | ArtifactError:
     """
-    Find an artifact by its name, or return the error.
+    Return the location of an artifact, found by its name, or the error.
 
     Raises:
         TypeError: The name is not a string.
@@ -71,16 +71,16 @@ def place_of(
         names += f" and {len(artifacts) - _MOST_NAMES:,} more" if len(artifacts) > _MOST_NAMES else ""
         message = f"the job has no {direction} artifact {show_repr(name)}; it has {names}"
         return ArtifactNotFoundError(message, job_id=job_id)
-    location = None if artifact.location is None else artifact.location.s3_location
-    if location is None:
+    s3_location = None if artifact.location is None else artifact.location.s3_location
+    if s3_location is None:
         return ArtifactNotFoundError(f"{direction} artifact {show_repr(name)} has no place in S3", job_id=job_id)
-    rule = _broken_rule(location.bucket_name, location.object_key)
+    rule = _find_violation(s3_location.bucket_name, s3_location.object_key)
     if rule is not None:
         return ArtifactError(f"{direction} artifact {show_repr(name)}: {rule}", job_id=job_id)
-    return Place(direction, name, location.bucket_name, location.object_key, job_id, partition)
+    return ObjectLocation(direction, name, s3_location.bucket_name, s3_location.object_key, job_id, partition)
 
 
-def _broken_rule(bucket: str, key: str) -> str | None:
+def _find_violation(bucket: str, key: str) -> str | None:
     if not _BUCKET.fullmatch(bucket) or _ADDRESS.fullmatch(bucket) or bucket.endswith(_OTHERS):
         return "its bucket must have the name of a general purpose bucket, 3 to 63 characters, and no ARN"
     if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY_BYTES:

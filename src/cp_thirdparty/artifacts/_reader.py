@@ -13,7 +13,7 @@ from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._checksum import Comparison
 from cp_thirdparty.artifacts._download import facts_of
 from cp_thirdparty.artifacts._failures import attempt
-from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.artifacts._s3 import pin_object
 from cp_thirdparty.exceptions import ArtifactTransferError
@@ -31,14 +31,14 @@ class ArtifactReader(io.RawIOBase):
 
     Args:
         s3: The client.
-        place: The object, which is there.
+        location: The object, which is there.
         facts: Its facts in S3.
         call: Limits the time of the transfer.
     """
 
-    def __init__(self, s3: Any, place: Place, facts: Facts, call: TransferCall) -> None:
+    def __init__(self, s3: Any, location: ObjectLocation, facts: Facts, call: TransferCall) -> None:
         self._s3 = s3
-        self._place = place
+        self._location = location
         self._facts = facts
         self._call = call
         self._position = 0
@@ -46,9 +46,9 @@ class ArtifactReader(io.RawIOBase):
         self._comparison = Comparison(facts.checksums)
 
     @classmethod
-    def create(cls, s3: Any, place: Place, call: TransferCall) -> ArtifactReader:
+    def create(cls, s3: Any, location: ObjectLocation, call: TransferCall) -> ArtifactReader:
         """Begin with an object."""
-        return cls(s3, place, facts_of(s3, place), call)
+        return cls(s3, location, facts_of(s3, location), call)
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -58,7 +58,7 @@ class ArtifactReader(io.RawIOBase):
         """Read some bytes; none at the end."""
         # The frames of a suppressed error would keep a view, and `io` of Python 3.15 resizes the buffer after the call.
         with memoryview(buffer) as exported, exported.cast("B") as view:
-            count, error = attempt(partial(self._read_into, view), self._place, self._call)
+            count, error = attempt(partial(self._read_into, view), self._location, self._call)
         # A buffer of `io` comes with what was in memory before, perhaps a secret, which no traceback may show.
         del buffer
         if error is not None:
@@ -82,18 +82,18 @@ class ArtifactReader(io.RawIOBase):
     def _read_some(self, most: int) -> bytes:
         for _ in range(_ATTEMPTS):
             if self._body is None:
-                self._body = self._ask()
+                self._body = self._request_body()
             with suppress(*_TRUNCATED):
                 data: bytes = self._body.read(most)
                 if data:
                     return data
             self._release()  # and go on from where it ended
-        raise ArtifactTransferError(f"{self._place}: the connection was closed before the end", is_retry_safe=True)
+        raise ArtifactTransferError(f"{self._location}: the connection was closed before the end", is_retry_safe=True)
 
-    def _ask(self) -> Any:
+    def _request_body(self) -> Any:
         with pin_object(self._facts):
             response = self._s3.get_object(
-                Bucket=self._place.bucket, Key=self._place.key, Range=f"bytes={self._position}-"
+                Bucket=self._location.bucket, Key=self._location.key, Range=f"bytes={self._position}-"
             )
         return response["Body"]
 
@@ -101,7 +101,7 @@ class ArtifactReader(io.RawIOBase):
         self._release()
         if not self._comparison.is_equal():
             raise ArtifactTransferError(
-                f"{self._place}: the bytes do not have the checksum that S3 reports", is_retry_safe=True
+                f"{self._location}: the bytes do not have the checksum that S3 reports", is_retry_safe=True
             )
         return 0
 

@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any, BinaryIO, Final, cast
 
-from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._transfer import Reporter, transfers
 
 __all__ = ["upload"]
@@ -16,7 +16,7 @@ __all__ = ["upload"]
 _NAME: Final = "artifact"
 
 
-def upload(s3: Any, place: Place, file: BinaryIO, key_id: str | None, reporter: Reporter) -> None:
+def upload(s3: Any, location: ObjectLocation, file: BinaryIO, key_id: str | None, reporter: Reporter) -> None:
     """Store an open file.  s3transfer aborts a multipart upload that fails."""
     # The default policy of pipeline buckets denies uploads without it ("Configure server-side encryption" of
     # CodePipeline's user guide); without a key it means the AWS managed one.
@@ -24,7 +24,7 @@ def upload(s3: Any, place: Place, file: BinaryIO, key_id: str | None, reporter: 
     if key_id is not None:
         settings["SSEKMSKeyId"] = key_id
     with transfers(s3, _files(file)) as manager:
-        future = manager.upload(_NAME, place.bucket, place.key, extra_args=settings, subscribers=[reporter])
+        future = manager.upload(_NAME, location.bucket, location.key, extra_args=settings, subscribers=[reporter])
         future.result()
 
 

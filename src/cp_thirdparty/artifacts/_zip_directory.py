@@ -22,7 +22,7 @@ from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._zip_layout import (
     FULL16,
     FULL32,
-    Place,
+    CentralDirectory,
     bytes_at,
     find_directory,
     has_archive_part,
@@ -134,16 +134,16 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     Raises:
         cp_thirdparty.exceptions.UnsafeArchiveError: It breaks a rule.
     """
-    place = find_directory(file, size)
-    if place.count > limits.max_entries:
+    central_directory = find_directory(file, size)
+    if central_directory.count > limits.max_entries:
         raise rule_error(rules.ENTRIES, "", limits)
-    if place.end - place.begin > LONGEST_DIRECTORY:
+    if central_directory.end - central_directory.begin > LONGEST_DIRECTORY:
         raise rule_error(rules.CENTRAL, hint="it has more than 128 MiB")
-    data = bytes_at(file, place.begin, place.end - place.begin)
-    records = sorted(_central_records(data, place, limits), key=lambda record: record.offset)
-    if records and records[-1].offset >= place.begin:
+    data = bytes_at(file, central_directory.begin, central_directory.end - central_directory.begin)
+    records = sorted(_central_records(data, central_directory, limits), key=lambda record: record.offset)
+    if records and records[-1].offset >= central_directory.begin:
         raise rule_error(rules.OUTSIDE, records[-1].name)
-    begins = [*(record.offset for record in records), place.begin]
+    begins = [*(record.offset for record in records), central_directory.begin]
     if has_archive_part(file, 0, begins[0]):
         raise rule_error(rules.GAP, hint="before the first entry")
     total = 0
@@ -155,7 +155,7 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
         if rule is not None:
             raise rule_error(rule, record.name, limits)
         entries.append(entry)
-    if is_ratio_exceeded(limits, total, place.begin):
+    if is_ratio_exceeded(limits, total, central_directory.begin):
         raise rule_error(rules.RATIO, "", limits)
     return entries
 
@@ -171,7 +171,7 @@ def _exceeded_limit(entry: Entry, total: int, limits: ArchiveLimits) -> Rule | N
 # --- the central directory
 
 
-def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterator[_Central]:
+def _central_records(data: bytes, central_directory: CentralDirectory, limits: ArchiveLimits) -> Iterator[_Central]:
     at = count = 0
     while at < len(data):
         count += 1
@@ -207,9 +207,9 @@ def _central_records(data: bytes, place: Place, limits: ArchiveLimits) -> Iterat
             packed=packed,
             size=size,
             attributes=attributes,
-            offset=offset + place.shift,
+            offset=offset + central_directory.shift,
         )
-    if not place.has_count(count):
+    if not central_directory.has_count(count):
         raise rule_error(rules.CENTRAL)
 
 
@@ -279,7 +279,7 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
 def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree) -> Entry:
     """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
     kind = _kind(record)
-    rule = _broken_record(record, kind)
+    rule = _find_record_violation(record, kind)
     if rule is rules.METHOD:
         raise rule_error(rules.METHOD, record.name, hint=f"it is {name_of(record.method)}; {rules.METHOD.hint}")
     if rule is not None:
@@ -316,7 +316,7 @@ def _kind(record: _Central) -> Kind:
     return "link" if stat.S_ISLNK(record.mode) else "file"
 
 
-def _broken_record(record: _Central, kind: Kind) -> Rule | None:
+def _find_record_violation(record: _Central, kind: Kind) -> Rule | None:
     if record.flags & _ENCRYPTED:
         return rules.ENCRYPTED
     if record.flags & _PATCH:

@@ -18,7 +18,7 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._file_formats import looks_like
 
-__all__ = ["FULL16", "FULL32", "Place", "bytes_at", "find_directory", "has_archive_part"]
+__all__ = ["FULL16", "FULL32", "CentralDirectory", "bytes_at", "find_directory", "has_archive_part"]
 
 FULL16: Final = 0xFFFF
 FULL32: Final = 0xFFFFFFFF
@@ -38,9 +38,9 @@ _PIECE: Final = 256 << 10
 
 
 @attrs.frozen
-class Place:
+class CentralDirectory:
     """
-    The place of the central directory.
+    Where the central directory of a zip archive is, and how many entries it should have.
 
     Attributes:
         count: How many entries the end record states.
@@ -62,7 +62,7 @@ class Place:
         return count == self.count or (not self.is_exact and count & FULL16 == self.count)
 
 
-def find_directory(file: BinaryIO, size: int) -> Place:
+def find_directory(file: BinaryIO, size: int) -> CentralDirectory:
     """Find the end records, and what they state about the central directory."""
     tail_length = min(size, _END.size + _COMMENT + _LONGEST_END)
     tail = bytes_at(file, size - tail_length, tail_length)
@@ -94,7 +94,7 @@ def find_directory(file: BinaryIO, size: int) -> Place:
     # Other readers may use the offset as it is, if there is a directory.
     if shift and bytes_at(file, begin, 4) in _SIGNATURES:
         raise rule_error(rules.CENTRAL)
-    return Place(count, stated_end is not None, begin + shift, end, shift)
+    return CentralDirectory(count, stated_end is not None, begin + shift, end, shift)
 
 
 def _ends_after(tail: bytes, at: int) -> bool:

@@ -271,7 +271,7 @@ class _Creation:
         return node
 
     def _check_links(self) -> None:
-        while links := self._tree.broken_links(self.reporter.check):
+        while links := self._tree.find_link_violations(self.reporter.check):
             for link, rule in links.items():
                 self._skip(rule_error(rule, link.path, hint=_hint(rule.hint)))
                 self._tree.remove(link)

@@ -34,7 +34,7 @@ from cp_thirdparty.artifacts._local_files import (
     to_path,
 )
 from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
-from cp_thirdparty.artifacts._place import Place, is_private_endpoint, place_of
+from cp_thirdparty.artifacts._place import ObjectLocation, find_location, is_private_endpoint
 from cp_thirdparty.artifacts._s3 import create_s3
 from cp_thirdparty.artifacts._transfer import Progress, Reporter
 from cp_thirdparty.artifacts.create import write_archive
@@ -203,9 +203,9 @@ class ArtifactStore:
         Args:
             name: Name of an input artifact of this job.
         """
-        place = self._find(self._inputs, name, "input")
+        location = self._find(self._inputs, name, "input")
         call = self._bounds.start()
-        raw = self._do(lambda: self._objects.open(place, call), place, call)
+        raw = self._attempt(lambda: self._objects.open(location, call), location, call)
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
     def download(
@@ -233,11 +233,11 @@ class ArtifactStore:
         """
         target = to_path(to, "to")
         check_max_bytes(max_bytes)
-        place = self._find(self._inputs, name, "input")
+        location = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
-        return self._do(
-            lambda: download(self._objects, place, target, reporter, max_bytes), place, call, reporter, target
+        return self._attempt(
+            lambda: download(self._objects, location, target, reporter, max_bytes), location, call, reporter, target
         )
 
     def size(self, name: str) -> int:
@@ -249,8 +249,8 @@ class ArtifactStore:
 
         .. versionadded:: 0.2.0
         """
-        place = self._find(self._inputs, name, "input")
-        return self._do(lambda: self._objects.size(place), place, self._bounds.start())
+        location = self._find(self._inputs, name, "input")
+        return self._attempt(lambda: self._objects.size(location), location, self._bounds.start())
 
     def extract(
         self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: Progress | None = None
@@ -276,13 +276,13 @@ class ArtifactStore:
         target, checked = to_path(to, "to"), check_limits(limits)
         if os.path.lexists(target):
             raise ArtifactError("to: must not exist")
-        place = self._find(self._inputs, name, "input")
+        location = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
         with create_private_file(target.parent, reporter.is_over) as archive:
-            self._do(
-                lambda: self._objects.fetch(place, archive, reporter, max_bytes=checked.max_total_bytes),
-                place,
+            self._attempt(
+                lambda: self._objects.fetch(location, archive, reporter, max_bytes=checked.max_total_bytes),
+                location,
                 call,
                 reporter,
                 target,
@@ -320,13 +320,13 @@ class ArtifactStore:
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that no archive may contain.
         """
-        place = self._find(self._outputs, name, "output")
+        location = self._find(self._outputs, name, "output")
         source, checked = to_path(directory, "directory"), check_limits(limits)
         reporter = Reporter(None, self._bounds.start("creation").check_deadline)
         temporary = Path(tempfile.gettempdir())
         with create_private_file(temporary, reporter.is_over) as archive:
             write_archive(source, temporary, checked, reporter, on_skip, file=archive)
-            self._upload(place, lambda: nullcontext(archive), progress, temporary)
+            self._upload(location, lambda: nullcontext(archive), progress, temporary)
 
     def upload(self, name: str, path: LocalPath, *, progress: Progress | None = None) -> None:
         """
@@ -340,8 +340,8 @@ class ArtifactStore:
             progress: As for `download()`.
         """
         source = to_path(path, "path")
-        place = self._find(self._outputs, name, "output")
-        self._upload(place, lambda: open_file(source), progress, source)
+        location = self._find(self._outputs, name, "output")
+        self._upload(location, lambda: open_file(source), progress, source)
 
     def close(self) -> None:
         """Close the connections."""
@@ -364,36 +364,36 @@ class ArtifactStore:
             "send the ThirdPartyJob, and make one in each process"
         )
 
-    def _find(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> Place:
-        place = place_of(artifacts, name, direction, self._job_id, self._objects.partition)
-        if isinstance(place, ThirdPartyError):
-            raise place
-        return place
+    def _find(self, artifacts: Mapping[str, Artifact], name: str, direction: str) -> ObjectLocation:
+        location = find_location(artifacts, name, direction, self._job_id, self._objects.partition)
+        if isinstance(location, ThirdPartyError):
+            raise location
+        return location
 
     def _upload(
         self,
-        place: Place,
+        location: ObjectLocation,
         open_source: Callable[[], AbstractContextManager[BinaryIO]],
         progress: Progress | None,
         local: Path,
     ) -> None:
         def work() -> None:
             with open_source() as file:
-                self._objects.upload(place, file, reporter)
+                self._objects.upload(location, file, reporter)
 
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
-        self._do(work, place, call, reporter, local)
+        self._attempt(work, location, call, reporter, local)
 
-    def _do(
+    def _attempt(
         self,
         work: Callable[[], _T],
-        place: Place,
+        location: ObjectLocation,
         call: TransferCall,
         reporter: Reporter | None = None,
         local: Path | None = None,
     ) -> _T:
-        value, error = attempt(work, place, call, local)
+        value, error = attempt(work, location, call, local)
         if reporter is not None and reporter.failure is not None:
             error = reporter.failure
         if error is not None:

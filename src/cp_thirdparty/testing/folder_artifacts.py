@@ -20,7 +20,7 @@ from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._failures import attempt
 from cp_thirdparty.artifacts._local_files import LocalPath, open_file, to_path
-from cp_thirdparty.artifacts._place import Place
+from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts.create import create_archive
@@ -181,22 +181,22 @@ class _FolderObjects:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def size(self, place: Place) -> int:
-        return self._find(place).stat().st_size
+    def size(self, location: ObjectLocation) -> int:
+        return self._find(location).stat().st_size
 
-    def open(self, place: Place, call: TransferCall) -> io.RawIOBase:
-        return _Stream(self._find(place), place, call)
+    def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
+        return _Stream(self._find(location), location, call)
 
-    def fetch(self, place: Place, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
-        source = self._find(place)
+    def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
+        source = self._find(location)
         if max_bytes is not None and source.stat().st_size > max_bytes:
-            raise ArtifactTooLargeError(f"{place}: the object has more than {max_bytes} bytes")
+            raise ArtifactTooLargeError(f"{location}: the object has more than {max_bytes} bytes")
         with open_file(source) as stored:
             _copy(stored, file, reporter)
 
-    def upload(self, place: Place, file: BinaryIO, reporter: Reporter) -> None:
+    def upload(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter) -> None:
         _check_deadline()
-        to = self._path(place)
+        to = self._path(location)
         file.seek(0)
         with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
             with private.create_file(to.name) as written:
@@ -206,18 +206,18 @@ class _FolderObjects:
     def close(self) -> None:
         pass
 
-    def _path(self, place: Place) -> Path:
-        if not _NAME.fullmatch(place.name):
-            raise ArtifactError(f"{place}: its name {_NAME_RULE}")
-        return self._folder / place.name
+    def _path(self, location: ObjectLocation) -> Path:
+        if not _NAME.fullmatch(location.name):
+            raise ArtifactError(f"{location}: its name {_NAME_RULE}")
+        return self._folder / location.name
 
-    def _find(self, place: Place) -> Path:
+    def _find(self, location: ObjectLocation) -> Path:
         _check_deadline()
-        path = self._path(place)
+        path = self._path(location)
         if not path.is_file():
             # The same error as for a response of S3 to HEAD.
             raise ArtifactNotFoundError(
-                f"{place}: S3 has no such object",
+                f"{location}: S3 has no such object",
                 operation_name="HeadObject",
                 status_code=404,
                 attempts=1,
@@ -229,8 +229,8 @@ class _FolderObjects:
 class _Stream(io.RawIOBase):
     """A file that cannot seek, as a response of S3 cannot, and that ends as a transfer does."""
 
-    def __init__(self, path: Path, place: Place, call: TransferCall) -> None:
-        self._place = place
+    def __init__(self, path: Path, location: ObjectLocation, call: TransferCall) -> None:
+        self._location = location
         self._call = call
         self._file: Any = open_file(path)
 
@@ -238,7 +238,7 @@ class _Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        count, error = attempt(partial(self._read_into, buffer), self._place, self._call)
+        count, error = attempt(partial(self._read_into, buffer), self._location, self._call)
         if error is not None:
             raise error
         return count
