@@ -115,13 +115,13 @@ from cp_thirdparty.artifacts import extract_archive
 
 write = os.write
 
-def told(descriptor, data):
+def write_and_wait(descriptor, data):
     written = write(descriptor, data)
     print("written", flush=True)
     time.sleep(60)
     return written
 
-os.write = told
+os.write = write_and_wait
 extract_archive(Path(sys.argv[1]), to=Path(sys.argv[2]))
 """
 

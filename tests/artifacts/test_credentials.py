@@ -213,7 +213,7 @@ def _raise(error: ThirdPartyError) -> Callable[[JobDetails], JobDetails]:
 
 
 _GONE = JobNotFoundException("gone", code="JobNotFoundException", operation_name="GetThirdPartyJobDetails")
-_DOWN = TransportError("no answer", operation_name="GetThirdPartyJobDetails")
+_DOWN = TransportError("no response", operation_name="GetThirdPartyJobDetails")
 
 
 def test_a_renewal_that_fails_early_waits(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def _on(method: str, change: Change, *, times: int | None = None) -> Change:
     return changed
 
 
-def _instead(answer: Response) -> Change:
-    return lambda _, __: answer.with_headers(x_amz_request_id="req-0001")
+def _instead(response: Response) -> Change:
+    return lambda _, __: response.with_headers(x_amz_request_id="req-0001")
 
 
 _PAGE = Response(body=b"<html><body>Please log in</body></html>", headers={"content-type": "text/html"})
@@ -365,9 +365,9 @@ def _job_id(opened: ArtifactStore) -> str:
 def test_an_error_of_s3_has_the_facts_of_its_call(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Operation, job, status, attempts and the safety of a resend are on errors of S3 too."""
     monkeypatch.setattr("time.sleep", lambda _: None)
-    answer, operation_name, status_code, attempts, is_retry_safe = _FACTS[fault]
+    response, operation_name, status_code, attempts, is_retry_safe = _FACTS[fault]
     with (
-        ScriptedS3({_PATH: _SMALL}, lambda _, __: answer) as s3,
+        ScriptedS3({_PATH: _SMALL}, lambda _, __: response) as s3,
         _opened(s3) as opened,
         pytest.raises(CodePipelineJobError) as caught,
     ):

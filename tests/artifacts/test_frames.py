@@ -178,8 +178,8 @@ _LOCAL: dict[str, tuple[type[BaseException], Callable[[Path], object]]] = {
 }
 
 
-def _on(method: str, answer: Response) -> Change:
-    return lambda request, right: answer if request.method == method else right
+def _on(method: str, response: Response) -> Change:
+    return lambda request, right: response if request.method == method else right
 
 
 def _garble(request: ReceivedRequest, right: Response) -> Response:

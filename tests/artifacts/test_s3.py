@@ -77,9 +77,9 @@ def test_an_upload_has_the_bytes_of_the_file(
     path.write_bytes(_bytes(size))
     counted: list[int] = []
     opened.upload("Report", path, progress=counted.append)
-    answer = seaweed.get("demo/Report")
-    assert answer["Body"] == path.read_bytes()
-    assert (answer["ServerSideEncryption"], answer["SSEKMSKeyId"]) == ("aws:kms", "test-key-1")
+    stored = seaweed.get("demo/Report")
+    assert stored["Body"] == path.read_bytes()
+    assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", "test-key-1")
     assert sum(counted) == size
 
 

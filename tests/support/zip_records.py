@@ -96,8 +96,8 @@ def built(
         directory += central_header(made_by=record.made_by, attributes=record.attributes, **central)
     body += before_directory
     begin = len(body)
-    said: dict[str, Any] = {"count": len(records), "length": len(directory), "begin": begin, "comment": comment}
-    return bytes(body + directory + before_end) + end_record(**{**said, **(end or {})}) + after
+    fields: dict[str, Any] = {"count": len(records), "length": len(directory), "begin": begin, "comment": comment}
+    return bytes(body + directory + before_end) + end_record(**{**fields, **(end or {})}) + after
 
 
 def local_header(*, name: bytes, flags: int, method: int, crc: int, packed: int, size: int, extra: bytes) -> bytes:

@@ -247,7 +247,7 @@ def test_arguments_and_fields_of_log_records_are_escaped(text: str) -> None:
 def test_the_attributes_of_an_error_are_escaped(refusal: str) -> None:
     """Also those that are set after the error was created."""
     text = "".join(_CONTROLS)
-    with ScriptedServer(_Peer(text, _refusals(text)[refusal]).answer) as server:
+    with ScriptedServer(_Peer(text, _refusals(text)[refusal]).respond) as server:
         settings: dict[str, Any] = {"endpoint_url": server.endpoint_url, "session": _session()}
         with ThirdPartyJobClient.create(region_name="us-east-1", **settings) as client:
             error = _caught(functools.partial(client.get_third_party_job_details, text, client_token="a token"))
@@ -268,7 +268,7 @@ class _Peer:
             "AcknowledgeThirdPartyJob": {"status": "InProgress"},
         }
 
-    def answer(self, request: ReceivedRequest) -> Response:
+    def respond(self, request: ReceivedRequest) -> Response:
         refusal = self._refusals.get(request.operation)
         return ok(self._responses.get(request.operation, {})) if refusal is None else refusal
 
@@ -310,7 +310,7 @@ def test_a_worker_logs_and_reports_escaped_strings(
         logging.getLogger("partner").info("%r", job)
         return Succeeded()
 
-    with ScriptedServer(_Peer(text, _refusals(text)[refusal]).answer) as server:
+    with ScriptedServer(_Peer(text, _refusals(text)[refusal]).respond) as server:
         client = ThirdPartyJobClient.create(
             region_name="us-east-1", endpoint_url=server.endpoint_url, session=_session(), on_call=calls.append
         )
@@ -415,7 +415,7 @@ def test_commands_about_a_job_show_escaped_strings(
     monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CP_THIRDPARTY_CLIENT_TOKEN"):
         monkeypatch.setenv(name, "xMARKERx")
-    with ScriptedServer(_Peer(text, {}).answer) as server:
+    with ScriptedServer(_Peer(text, {}).respond) as server:
         connection = ("--endpoint-url", server.endpoint_url, "--region", "us-east-1")
         shown = command(capsys, *arguments, "--job-id", text, *connection)
     for stream in (shown.out, shown.err):

@@ -521,9 +521,9 @@ class _After:
 
     def play(self, serve: Callable[[], Response]) -> Response:
         """Serve, and let it happen."""
-        answer = serve()
+        response = serve()
         self.happen()
-        return answer
+        return response
 
 
 class _NoProcess:

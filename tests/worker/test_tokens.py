@@ -140,7 +140,7 @@ def test_a_fork_gets_its_own_client(manager: Any, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    ("response", "kind"),
     [
         (Response(body=b'{"__type": "AccessDeniedException", "message": "no"}', status=400), AccessDeniedError),
         (Response(body=b'{"__type": "ExpiredTokenException", "message": "no"}', status=400), CredentialsError),
@@ -148,9 +148,9 @@ def test_a_fork_gets_its_own_client(manager: Any, monkeypatch: pytest.MonkeyPatc
     ],
     ids=["denied", "expired", "other"],
 )
-def test_a_refusal_is_a_typed_error(answer: Response, kind: type[ThirdPartyError]) -> None:
+def test_a_refusal_is_a_typed_error(response: Response, kind: type[ThirdPartyError]) -> None:
     """Errors of Secrets Manager are ours, without a cause or a frame that leads to a secret."""
-    with ScriptedServer(lambda _: answer) as server:
+    with ScriptedServer(lambda _: response) as server:
         tokens = SecretsManagerTokens("xMARKERx/", endpoint_url=server.endpoint_url)
         with pytest.raises(kind) as caught:
             tokens("client-1")
@@ -224,8 +224,8 @@ def test_what_went_wrong_before_sending_has_its_reason(env: dict[str, str], text
 def test_the_log_holds_no_token(caplog: pytest.LogCaptureFixture) -> None:
     """Botocore's DEBUG log of the call is withheld."""
     caplog.set_level(logging.DEBUG)
-    answer = Response(body=b'{"Name": "client-1", "SecretString": "%s"}' % _MARKER.encode())
-    with ScriptedServer(lambda _: answer) as server:
+    response = Response(body=b'{"Name": "client-1", "SecretString": "%s"}' % _MARKER.encode())
+    with ScriptedServer(lambda _: response) as server:
         assert SecretsManagerTokens("", endpoint_url=server.endpoint_url)("client-1") == SecretStr(_MARKER)
     assert any(record.name == "botocore.parsers" for record in caplog.records)
     assert "xMARKERx" not in "".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)

@@ -502,17 +502,17 @@ def test_a_claim_that_is_refused_rejects_the_job(service: LocalCodePipeline) -> 
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("response", "error"),
     [
         (ok_response({"status": "TimedOut"}), "TimedOut"),
         (ok_response({"status": "SomethingNew"}), "SomethingNew"),
         (error_response("JobNotFoundException", "no"), "JobNotFoundException"),
     ],
 )
-def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, answer: Any, error: str) -> None:
+def test_only_a_job_in_progress_is_run(service: LocalCodePipeline, response: Any, error: str) -> None:
     """Any other result of the acknowledgement ends the job here."""
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    service.faults.add(_ACKNOWLEDGE, Instead(answer))
+    service.faults.add(_ACKNOWLEDGE, Instead(response))
     (outcome,) = make_worker(service, lambda _: pytest.fail("it ran")).run_once()
     assert outcome == Gone(job=outcome.job, error=error)
 
@@ -690,13 +690,13 @@ def test_a_handler_that_takes_too_long_is_given_up(
     service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At its deadline the job is reported as failed, the handler is notified, and its late result is dropped."""
-    told = threading.Event()
+    was_cancelled = threading.Event()
     clock = ManualClock()
 
     def handle(job: AnyJob) -> Succeeded:
         clock.advance(61)
         until(lambda: job.cancelled)
-        told.set()
+        was_cancelled.set()
         return Succeeded()
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -707,7 +707,7 @@ def test_a_handler_that_takes_too_long_is_given_up(
         == outcome.result
         == FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message="The job took longer than 60 seconds.")
     )
-    assert told.wait(20)
+    assert was_cancelled.wait(20)
     assert "timed_out job=" in caplog.text
 
 
