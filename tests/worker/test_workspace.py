@@ -124,25 +124,46 @@ def test_links_are_not_followed(workspace: Workspace) -> None:
     outside.remove()
 
 
-def test_a_link_in_place_of_a_directory_is_not_followed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [ValueError("no follow_symlinks"), NotImplementedError(), PermissionError()])
+def test_read_only_directories_are_removed_by_every_c_library(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """Before version 2.32, and without /proc, glibc cannot change the mode of what may be a link."""
+    chmod = os.chmod
+
+    def refuse(*arguments: Any, **settings: Any) -> None:
+        if settings.get("follow_symlinks") is False:
+            raise problem
+        chmod(*arguments, **settings)
+
+    _make_go_cache(workspace.path)
+    monkeypatch.setattr("os.chmod", refuse)
+    assert workspace.remove() == ""
+    assert not workspace.path.parent.exists()
+
+
+@pytest.mark.parametrize(("function", "mode"), [("open", 0o700), ("chmod", 0)])
+def test_a_link_in_place_of_a_directory_is_not_followed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, function: str, mode: int
+) -> None:
     """A process that the handler has left may exchange them at any moment; the place outside keeps its mode."""
     outside = Workspace()
     outside.path.chmod(0o555)
-    (workspace.path / "folder").mkdir()
-    chmod = os.chmod
+    (workspace.path / "folder").mkdir(mode)
+    called = getattr(os, function)
 
-    def exchange(name: str, mode: int, **settings: Any) -> None:
+    def exchange(name: Any, *arguments: Any, **settings: Any) -> Any:
         if name == "folder":
             (folder,) = workspace.path.parent.glob("*/folder")
             folder.rmdir()
             folder.symlink_to(outside.path)
-        chmod(name, mode, **settings)
+        return called(name, *arguments, **settings)
 
-    monkeypatch.setattr("os.chmod", exchange)
+    monkeypatch.setattr(os, function, exchange)
     assert workspace.remove() == "NotADirectoryError"
     monkeypatch.undo()
     assert outside.path.stat().st_mode & 0o777 == 0o555
-    assert [path.is_symlink() for path in workspace.path.parent.rglob("[!.]*")] == [True]
+    assert [path.is_symlink() for path in workspace.path.parent.rglob("[!.]*")].count(True) == 1
     shutil.rmtree(workspace.path.parent)
     outside.remove()
 

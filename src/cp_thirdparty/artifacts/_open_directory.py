@@ -174,10 +174,7 @@ class _Removal:
         if not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.name, dir_fd=folder)
             return
-        # The system writes the entry ".." of a directory that it moves.
-        # PermissionError: its file system has no modes.  The others: another program has put a link in its place.
-        with suppress(PermissionError, NotImplementedError, ValueError):
-            os.chmod(entry.name, PRIVATE, dir_fd=folder, follow_symlinks=False)
+        _make_writable(folder, entry.name)  # the system writes the entry ".." of a directory that it moves
         moved = secrets.token_hex(16)
         os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._root)
         self._waiting.append(moved)
@@ -193,3 +190,19 @@ class _Removal:
         if is_late:
             self.problem = self.problem or "it took too long"
         return is_late
+
+
+def _make_writable(folder: int, name: str) -> None:
+    """Let the user change a directory, if that is possible; if it is not, the next step fails."""
+    try:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
+    except PermissionError:  # nobody may list it
+        # The C library needs Linux 6.6 or /proc for this, and versions before 2.32 always refuse it.
+        with suppress(OSError, NotImplementedError, ValueError):
+            os.chmod(name, PRIVATE, dir_fd=folder, follow_symlinks=False)
+        return
+    try:
+        with suppress(OSError):  # its file system has no modes
+            os.fchmod(descriptor, PRIVATE)
+    finally:
+        os.close(descriptor)
