@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from cp_thirdparty.worker._private_files import create_private_file, identify
-from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, connect, read_only_uri
+from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, connect
+from cp_thirdparty.worker._sqlite_reader import read_only_uri
 
 _PROC = Path("/proc")
 

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sqlite3
-import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import attrs
 
-from cp_thirdparty.artifacts._local_files import check_space
-from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError, JournalError
 from cp_thirdparty.worker._private_files import (
     create_private_file,
     identify,
     make_private,
     refuse_other_users,
-    refuse_special_files,
     side_file,
 )
+from cp_thirdparty.worker._sqlite_reader import BUSY, decode, open_unlocked
 
 # Of a damaged file, SQLite's message may have bytes that Python cannot decode.
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -93,17 +89,11 @@ _PLAIN: Final = re.compile(
     r"|CREATE (UNIQUE )?INDEX [^()]*\(\w+(, ?\w+)*\)( WHERE \w+ (=|<>) '\w*')?"
 )
 
-# Seconds to wait for another process that writes to the same file.
-_BUSY: Final = 30.0
-
 # KiB of pages that SQLite keeps in memory, of its default of 2,000.  The rows of the jobs in work need a few pages.
 _CACHE_KIB: Final = 256
 
 # Bytes to which SQLite shortens the write-ahead log when it starts it again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
-
-# The first bytes of a rollback journal, from SQLite's "Database File Format".
-_ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
 
 # Waits until the disk has the data of a file; macOS and Windows have no `fdatasync`.
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
@@ -292,10 +282,8 @@ _CONNECTIONS: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a SQLite file that exists, for any thread; a child of a fork never closes the connection."""
-    connection = sqlite3.connect(
-        path, timeout=_BUSY, isolation_level=None, check_same_thread=False, factory=_Connection
-    )
-    connection.text_factory = _decode
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, factory=_Connection)
+    connection.text_factory = decode
     _CONNECTIONS.add(connection)
     return connection
 
@@ -314,64 +302,6 @@ def _keep_open() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
     os.register_at_fork(after_in_child=_keep_open)
-
-
-def read_only_uri(path: Path) -> str:
-    """Return the URI with which SQLite opens a file and neither changes nor creates it."""
-    return f"{path.as_uri()}?mode=ro"
-
-
-@contextmanager
-def open_read_only(path: Path, *, is_unfinished_accepted: bool) -> Generator[sqlite3.Connection, None, None]:
-    """
-    Open the file of a journal to read it; nothing is created, also not beside it.
-
-    Args:
-        path: The file.
-        is_unfinished_accepted: Whether a file is read of which a part was changed and the rest was not.
-
-    Raises:
-        JournalError: The file, or one beside it, is not a regular file, or a change of it is not finished.
-        OSError: The file cannot be copied.
-        sqlite3.Error: The file cannot be opened.
-    """
-    refuse_special_files(path)
-    if not is_unfinished_accepted and _is_unfinished(path):
-        raise JournalError(
-            "the journal cannot be read: a change of it is not finished; if no worker uses it, one was killed, and the "
-            "next worker that opens it undoes the change"
-        )
-    # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the log
-    # and leave it, unless the file is declared as immutable.
-    is_open = _exists(path, "-wal")
-    with ExitStack() as stack:
-        if is_open and not _exists(path, "-shm"):
-            # SQLite would create the index of the log, so it reads a copy elsewhere.
-            private = stack.enter_context(PrivateDirectory(Path(tempfile.gettempdir())))
-            path = _copy(path, private.path)
-        uri = read_only_uri(path) + ("" if is_open else "&immutable=1")
-        connection = stack.enter_context(closing(sqlite3.connect(uri, timeout=_BUSY, uri=True)))
-        connection.text_factory = _decode
-        yield connection
-
-
-def _is_unfinished(path: Path) -> bool:
-    """Whether SQLite has saved what it changes, as it does where a write-ahead log is not possible."""
-    with suppress(FileNotFoundError), side_file(path, "-journal").open("rb") as file:
-        return file.read(len(_ROLLBACK)) == _ROLLBACK
-    return False
-
-
-def _exists(path: Path, suffix: str) -> bool:
-    return identify(side_file(path, suffix)) is not None
-
-
-def _copy(path: Path, directory: Path) -> Path:
-    files = [path, side_file(path, "-wal")]
-    check_space(directory, sum(file.stat().st_size for file in files))
-    for file in files:
-        shutil.copyfile(file, directory / file.name)
-    return directory / path.name
 
 
 def describe(error: BaseException) -> str:
@@ -407,20 +337,12 @@ def _has_our_columns(connection: sqlite3.Connection, table: str) -> bool:
     return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")} >= _COLUMNS
 
 
-def _decode(data: bytes) -> str | bytes:
-    """Return what is not UTF-8 as it is, so that one damaged value does not keep others from being read."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
-
-
 def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
     """Return a connection and the write-ahead log; ``None`` if there is none, and each commit waits for the disk."""
     create_private_file(path)
     # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
     # without that, or changes meanwhile, is checked below.
-    with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_read_only(path, is_unfinished_accepted=True) as reader:
+    with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_unlocked(path) as reader:
         check_format(reader)
     connection = connect(path)
     try:

@@ -19,7 +19,8 @@ from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.worker._kinds import job_of
 from cp_thirdparty.worker._owners import is_alive
 from cp_thirdparty.worker._result_text import result_of
-from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, check_format, describe, open_read_only
+from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, check_format, describe
+from cp_thirdparty.worker._sqlite_reader import open_snapshot
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, SetAside
 
 # The key of a scope in rows that version 0.1 wrote.
@@ -173,7 +174,7 @@ def read_journal(path: Path, *, unfinished_only: bool = False) -> Iterator[Journ
     failure: str | None = None
     try:
         # A connection of its own: a million jobs are read while workers write.
-        with open_read_only(path, is_unfinished_accepted=False) as connection:
+        with open_snapshot(path) as connection:
             yield from _read_all(connection, path, "state <> 'DONE'" if unfinished_only else "TRUE")
     except (*SQLITE_ERRORS, OSError) as error:
         failure = describe(error)
