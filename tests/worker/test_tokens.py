@@ -159,24 +159,35 @@ def test_a_refusal_is_a_typed_error(response: Response, kind: type[ThirdPartyErr
     assert "xMARKERx-secret" not in shown
 
 
+_NO_ID = "a response without a request id is not from Secrets Manager"
+_NOT_READ = "the response could not be read"
+
+
 @pytest.mark.parametrize(
-    "response",
+    ("response", "text"),
     [
-        Response(body=b"<html>log in</html>", headers={}),
-        Response(body=b'{"SecretString": "xMARKERx'),
-        Response(body=b'{"SecretString": 3}'),
+        (Response(body=b"<html>log in</html>", headers={}), _NO_ID),
+        (Response(body=b'{"SecretString": "xMARKERx"}', headers={}), _NO_ID),
+        (Response(body=b'{"SecretBinary": "eE1BUktFUng="}', headers={}), _NO_ID),
+        (Response(body=b'{"SecretString": "xMARKERx'), "the response has no secret"),
+        (Response(body=b'{"SecretString": 3}'), "the response has no secret"),
+        (Response(body=b"\xff", headers={}), _NOT_READ),
+        (Response(body=b"[]", headers={}), _NOT_READ),
+        (Response(body=b'"xMARKERx"', headers={}), _NOT_READ),
+        (Response(body=b"[" * 200_000, headers={}), _NOT_READ),
     ],
-    ids=["page", "truncated", "number"],
+    ids=["page", "string of a page", "bytes of a page", "truncated", "number", "not UTF-8", "array", "string", "deep"],
 )
-def test_a_response_without_a_secret_is_not_a_missing_secret(response: Response) -> None:
+def test_a_response_without_a_secret_is_not_a_missing_secret(response: Response, text: str) -> None:
     """Botocore takes the page of a proxy for a success without content; the next look-up asks again."""
     with ScriptedServer(lambda _: response) as server:
         tokens = SecretsManagerTokens("", endpoint_url=server.endpoint_url)
         for attempt in (1, 2):
-            with pytest.raises(UntrustedResponseError, match="the response has no secret") as caught:
+            with pytest.raises(UntrustedResponseError, match=text) as caught:
                 tokens("client-1")
             assert (caught.value.is_retry_safe, caught.value.delivery) == (True, Delivery.RESPONDED)
-            assert caught.value.request_id == response.headers.get("x-amzn-RequestId")
+            is_read = text != _NOT_READ
+            assert caught.value.request_id == (response.headers.get("x-amzn-RequestId") if is_read else None)
             assert len(server.requests) == attempt
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 import botocore.session
 from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._core import redaction
@@ -22,7 +23,8 @@ from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import error_of, foreign_response_error, is_missing
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
-from cp_thirdparty.exceptions import ThirdPartyError
+from cp_thirdparty._core.trail import Trail
+from cp_thirdparty.exceptions import CredentialsError, ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["EnvironmentTokens", "SecretsManagerTokens"]
@@ -36,6 +38,9 @@ _LOOK_UP: Final[Request[None]] = Request(
     refused=None,
     service="secretsmanager",
 )
+
+# The functions of botocore that send a request and read the response, but do not sign it.
+_READING: Final = {("botocore.endpoint", "_get_response"), ("botocore.endpoint", "_needs_retry")}
 
 _NO_NAME = re.compile(r"[^A-Z0-9]")
 
@@ -156,19 +161,27 @@ class SecretsManagerTokens:
         except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
             if is_missing(failure):
                 return None
+            is_response = _is_reading(failure)
             error = error_of(failure, call)
+            if is_response and not isinstance(error, CredentialsError):
+                error = foreign_response_error("the response could not be read", call, {})
             forget(failure)
             return error
         finally:
             CURRENT.reset(current)
+        # For botocore, the page of a proxy is a success without content.
+        metadata = response["ResponseMetadata"]
+        if not metadata.get("RequestId"):
+            del response
+            fault = "a response without a request id is not from Secrets Manager"
+            return foreign_response_error(fault, call, metadata)
         token = response.get("SecretString")
         if isinstance(token, str):
             return SecretStr(token) if token else None
         if "SecretBinary" in response:
             return None
-        # Not from Secrets Manager: for botocore, the page of a proxy is a success without content.
         del token
-        return foreign_response_error("the response has no secret", call, response["ResponseMetadata"])
+        return foreign_response_error("the response has no secret", call, metadata)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_made")}
@@ -176,3 +189,9 @@ class SecretsManagerTokens:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._begin()
+
+
+def _is_reading(failure: Exception) -> bool:
+    """Return whether a failure is one of Python's that botocore's parsers let through."""
+    is_known = isinstance(failure, (BotoCoreError, ClientError))
+    return not is_known and Trail.of(failure).has_function(_READING)
