@@ -23,7 +23,7 @@ from support.slow_rows import slow_pairs
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore
 from cp_thirdparty.artifacts._bounds import Bounds
-from cp_thirdparty.artifacts._checksum import find_checksum_fault
+from cp_thirdparty.artifacts._checksum import find_checksum_fault, read_checksums
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._reader import ArtifactReader
 from cp_thirdparty.artifacts._responses import Facts
@@ -478,9 +478,12 @@ def _sha1(body: bytes) -> str:
 
 _WRONG = _SMALL[:-1] + b"?"
 _NOT_EQUAL = "the bytes do not have the checksum that S3 reports"
-_MALFORMED = "a checksum of the response is malformed"
+_MALFORMED = "the header x-amz-checksum-crc32 is malformed"
 _OTHER_TYPE = "not of the type that the response states"
-_REPORTED_BEFORE = f"the object does not have the checksum that S3 has reported before|{_NOT_EQUAL}"
+_REPORTED_BEFORE = (
+    r"the object does not have the checksum that S3 has reported before with HEAD \(x-amz-checksum-crc32\)$|"
+    f"{_NOT_EQUAL}"
+)
 # Fault -> headers of the response to HEAD, headers of that to GET, and the error that reports it.
 _CHECKSUMS: dict[str, tuple[dict[str, str | None], dict[str, str | None], str]] = {
     "none with GET": ({}, {"x_amz_checksum_crc32": None}, _NOT_EQUAL),
@@ -544,7 +547,6 @@ def test_wrong_bytes_are_refused_by_a_checksum_that_only_the_response_to_get_has
 
 
 _MALFORMED_VALUES = (
-    "",
     "x",
     "-1",
     "AAAA==",
@@ -562,6 +564,42 @@ def test_a_checksum_has_the_form_that_s3_gives_it(value: str) -> None:
     """A checksum is Base64 of as many bytes as its algorithm has, and the number of parts if it is one of parts."""
     checksums = {"x-amz-checksum-crc32": value, "x-amz-checksum-sha1": _sha1(b"")}
     assert find_checksum_fault(checksums, None, is_complete=False) == _MALFORMED
+
+
+# Headers of the response to HEAD, and of that to GET, of servers that are right but for their form.
+_UNUSUAL: dict[str, tuple[dict[str, str | None], dict[str, str | None]]] = {
+    "empty": ({"x_amz_checksum_sha256": ""}, {"x_amz_checksum_sha256": ""}),
+    "spaces": ({"x_amz_checksum_crc32": f" {crc32(_SMALL)} "}, {}),
+    "hexadecimal": ({"x_amz_checksum_md5": "00" * 16}, {"x_amz_checksum_md5": "00" * 16}),
+    "number of parts only with GET": ({}, {"x_amz_checksum_crc32": f"{crc32(_SMALL)}-1"}),
+}
+
+
+@pytest.mark.parametrize("case", _UNUSUAL)
+def test_an_unusual_form_of_a_checksum_is_accepted(case: str, tmp_path: Path) -> None:
+    """Servers that are compatible with S3 write what nobody compares in their own way."""
+    head, get = _UNUSUAL[case]
+
+    def change(asked: Asked, right: Response) -> Response:
+        return right.with_headers(**(head if asked.method == "HEAD" else get))
+
+    for way in _WAYS.values():
+        with ScriptedS3({_PATH: _SMALL}, change) as s3, _opened(s3) as opened:
+            assert way(opened, tmp_path / "MyApp") == _SMALL
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"x-amz-checksum-crc32": "AAAAAA=="}, "AAAAAA==-12"),
+        ({"x-amz-checksum-crc32": "AAAAAA==-3"}, "AAAAAA==-3"),
+        ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}, "AAAAAA=="),
+        ({"x-amz-checksum-crc64nvme": "AAAAAAAAAAA="}, "AAAAAAAAAAA="),
+    ],
+)
+def test_a_checksum_may_be_that_of_parts_without_their_number(headers: dict[str, str], expected: str) -> None:
+    """The ETag has the number, unless S3 states the type, or the algorithm has no checksums of parts."""
+    assert list(read_checksums({"etag": '"0123456789abcdef0123456789abcdef-12"', **headers}).values()) == [expected]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
