@@ -57,6 +57,10 @@ def _opened(
         yield opened, s3
 
 
+def _without_checksum(_: Asked, right: Response) -> Response:
+    return right.with_headers(x_amz_checksum_crc32=None)
+
+
 def _read(opened: ArtifactStore) -> bytes:
     with opened.open("MyApp") as stream:
         return stream.read()
@@ -187,6 +191,24 @@ def test_a_transfer_ends_when_the_job_is_cancelled(way: str, checks: int, tmp_pa
         pytest.raises(ArtifactTransferError, match=_CANCELLED),
     ):
         _WAYS[way](opened, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_a_job_may_be_cancelled_while_the_bytes_are_compared(tmp_path: Path, *, has_checksum: bool) -> None:
+    """A large object takes seconds, and its file must not appear after the job has ended."""
+    received: list[int] = []
+    asks = itertools.count()
+
+    def is_cancelled() -> bool:
+        return sum(received) == len(_LARGE) and next(asks) >= (5 if has_checksum else 0)
+
+    with (
+        _opened(_LARGE, None if has_checksum else _without_checksum, is_cancelled=is_cancelled) as (opened, _),
+        pytest.raises(ArtifactTransferError, match=_CANCELLED),
+    ):
+        opened.download("MyApp", to=tmp_path / "x", progress=received.append)
+    assert sum(received) == len(_LARGE)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -57,7 +57,7 @@ def fetch(s3: Any, location: ObjectLocation, file: BinaryIO, reporter: Reporter,
         )
         future.result()
     file.flush()
-    _check(file, location, facts)
+    _check(file, location, facts, reporter)
 
 
 class _KnownSize:
@@ -72,7 +72,7 @@ class _KnownSize:
         getattr(future.meta, "provide_object_etag", str)(self._facts.etag)
 
 
-def _check(file: BinaryIO, location: ObjectLocation, facts: Facts) -> None:
+def _check(file: BinaryIO, location: ObjectLocation, facts: Facts, reporter: Reporter) -> None:
     # S3 sends no checksum with a range.  With a complete object, botocore compares only what it can.
     comparison = Comparison(facts.checksums)
     if not comparison.is_possible:
@@ -81,6 +81,7 @@ def _check(file: BinaryIO, location: ObjectLocation, facts: Facts) -> None:
     file.seek(0)
     while count := cast("Any", file).readinto(buffer):
         comparison.update(memoryview(buffer)[:count])
+        reporter.check()
     if not comparison.is_equal():
         raise ArtifactTransferError(
             f"{location}: the bytes do not have the checksum that S3 reports", is_retry_safe=True

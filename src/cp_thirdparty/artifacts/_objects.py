@@ -94,5 +94,6 @@ def download(objects: Objects, location: ObjectLocation, to: Path, reporter: Rep
     with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
         with private.create_file(_OBJECT) as file:
             objects.fetch(location, file, reporter, max_bytes=max_bytes)
+        reporter.check()
         private.publish(_OBJECT, to.name)
     return to
