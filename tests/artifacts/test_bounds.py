@@ -342,7 +342,7 @@ def test_a_store_bounds_its_work_on_archives(
     options: dict[str, Any] = {"is_cancelled": lambda: bool(is_over)}
     if bound == "deadline":
         options = {"deadline": 100.0, "clock": lambda: 200.0 if is_over else 0.0}
-    with _opened(body, **options) as (opened, s3):
+    with _opened(body, _without_checksum, **options) as (opened, s3):  # nothing is compared
         work: Callable[[], object] = partial(opened.extract, "MyApp", to=tmp_path / "parent" / "x", progress=note)
         if way == "archive":
             is_over.append(True)
