@@ -537,6 +537,29 @@ def test_a_sweep_ends_with_the_job(parent: Path, way: str) -> None:
     assert [path.name for path in parent.iterdir()] == ["out"]
 
 
+def test_a_slow_function_of_the_caller_is_not_called_for_each_name(
+    parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory for temporary files may have thousands of names of other programs."""
+    calls = 0
+
+    def is_over() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls == 3
+
+    seen: list[int] = []
+
+    def names(_: OpenDirectory) -> Generator[str]:
+        for number in range(5000):
+            seen.append(number)
+            yield f"other-{number}"
+
+    monkeypatch.setattr(OpenDirectory, "names", names)
+    with PrivateDirectory(parent, is_over=is_over):
+        assert (calls, len(seen)) == (3, 2001)
+
+
 def _race(monkeypatch: pytest.MonkeyPatch, function: str, tmp_path: Path, times: int) -> list[str]:
     """Sweep just before a new directory is opened or locked, as another process may."""
     original = getattr(os if function == "open" else fcntl, function)

@@ -9,14 +9,13 @@ locks, as on Windows, they stay.
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import secrets
 import stat
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +44,8 @@ _OTHERS: Final = 0o077
 _REMOVAL_SECONDS: Final = 60.0
 # A worker waits for the sweep when it starts, and a transfer for that of its directory.
 _SWEEP_SECONDS: Final = 10.0
+# A sweep asks after so many names of others whether the job is over.
+_NAMES: Final = 1000
 # A sweep of another process may take a new directory before it is locked.
 _ATTEMPTS: Final = 10
 
@@ -79,7 +80,8 @@ class PrivateDirectory:
             self._parent = OpenDirectory.open(parent)
             try:
                 with suppress(OSError):  # the user may not list the parent
-                    _sweep(self._parent, _limit(_SWEEP_SECONDS, is_over))
+                    for _ in _sweep(self._parent, _SWEEP_SECONDS, is_over):
+                        pass  # other users may have put any number of names there
                 self._name = self._create(prefix)
             except BaseException:
                 self._close_parent()
@@ -284,36 +286,42 @@ def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
     Raises:
         OSError: The directory cannot be listed.
     """
-    parent = OpenDirectory.open(directory)
-    try:
-        return _sweep(parent, _limit(seconds))
-    finally:
-        parent.close()
-
-
-def _limit(seconds: float, is_over: Callable[[], bool] = never) -> Callable[[], bool]:
-    """Return a function that returns whether so many seconds have passed from now on, or the other one does."""
-    ends_at = time.monotonic() + seconds
-    return lambda: time.monotonic() >= ends_at or is_over()
-
-
-def _sweep(parent: OpenDirectory, is_over: Callable[[], bool]) -> SweepResult:
     removed: list[str] = []
     kept: list[tuple[str, str]] = []
-    # Other users may have put any number of files there, also ones with such names.
-    with closing(parent.names()) as names:
-        for name in itertools.takewhile(lambda _: not is_over(), names):
-            if not name.removeprefix(".").startswith(_PREFIX):
-                continue
-            try:
-                reason = _remove_leftover(parent, name, is_over)
-            except OSError as failure:
-                reason = failure.strerror or type(failure).__name__
+    parent = OpenDirectory.open(directory)
+    try:
+        for name, reason in _sweep(parent, seconds):
             if reason:
                 kept.append((name, reason))
             else:
                 removed.append(name)
+    finally:
+        parent.close()
     return SweepResult(tuple(sorted(removed)), tuple(sorted(kept)))
+
+
+def _limit(seconds: float) -> Callable[[], bool]:
+    """Return a function that returns whether so many seconds have passed from now on."""
+    ends_at = time.monotonic() + seconds
+    return lambda: time.monotonic() >= ends_at
+
+
+def _sweep(parent: OpenDirectory, seconds: float, is_over: Callable[[], bool] = never) -> Generator[tuple[str, str]]:
+    """Yield the name of each directory that looks like one of a dead process, and why it is kept, if it is."""
+    is_late = _limit(seconds)
+    # Other users may have put any number of files there, also ones with such names.
+    with closing(parent.names()) as names:
+        for number, name in enumerate(names):
+            is_ours = name.removeprefix(".").startswith(_PREFIX)
+            # `is_over` runs code of the caller, which may be slow.
+            if is_late() or ((is_ours or number % _NAMES == 0) and is_over()):
+                return
+            if is_ours:
+                try:
+                    reason = _remove_leftover(parent, name, lambda: is_late() or is_over())
+                except OSError as failure:
+                    reason = failure.strerror or type(failure).__name__
+                yield name, reason
 
 
 def _remove_leftover(parent: OpenDirectory, name: str, is_over: Callable[[], bool]) -> str:
