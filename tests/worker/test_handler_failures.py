@@ -494,3 +494,22 @@ def test_the_log_does_not_show_where_the_library_is_installed() -> None:
     log = explain(caught[0], "job-1").log
     assert " > cp_thirdparty/_base/frames.py:" in log
     assert str(Path(configuration.__file__).parents[1]) not in log
+
+
+class _Hostile(str):
+    """A string whose comparison raises."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError(_SECRET)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ImportError("x", name=["y"]), ImportError("x", name=_Hostile("y")), ImportError(_Hostile("x"), name="s3transfer")],  # type: ignore[arg-type] # any code may raise it
+)
+def test_an_import_error_may_have_any_values(error: ImportError) -> None:
+    """None of their methods runs."""
+    assert explain(error, "j").log == "ImportError at its start"

@@ -29,10 +29,13 @@ def missing_extra(package: str) -> ImportError:
 
 def is_missing_extra(error: BaseException) -> bool:
     """Return whether an error is one of `missing_extra`, so that its message has nothing of other code."""
+    # Any code may raise an `ImportError` with such a name, and with values of any class, whose methods may raise.
     return (
         type(error) is ImportError
+        and type(error.name) is str
         and error.name in _EXTRAS
-        and error.args == missing_extra(error.name).args  # any code may raise an `ImportError` with such a name
+        and all(type(part) is str for part in error.args)
+        and error.args == missing_extra(error.name).args
     )
 
 
