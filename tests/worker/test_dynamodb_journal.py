@@ -285,14 +285,33 @@ def test_the_default_timer_goes_on() -> None:
 
 
 _NO_ID = "a response without a request id is not from DynamoDB"
+
+
+def _not_dynamodb(reason: str) -> str:
+    return rf"the response is not from DynamoDB \({reason}\)$"
+
+
+def _page(*, _last: object = None, **item: object) -> Response:
+    """Return a page with one item, and perhaps a last key."""
+    return ok({"Items": [item], **({} if _last is None else {"LastEvaluatedKey": _last})})
+
+
 # Response, and the reasons why a write and a read of it fail; no reason for a write that is accepted.
 _FOREIGN_RESPONSES = {
     "page": (Response(body=b"<html>log in</html>", headers={}), _NO_ID, _NO_ID),
     "empty": (Response(body=b"{}", headers={}), _NO_ID, _NO_ID),
-    "list": (Response(body=b"[]"), "AttributeError", "AttributeError"),
-    "bytes": (Response(body=b"\xff\xfe"), "UnicodeDecodeError", "UnicodeDecodeError"),
-    "no items": (ok({}), None, "KeyError"),
-    "no number": (ok({"Items": [{"a": {"N": "x"}}]}), None, "ValueError"),
+    "list": (Response(body=b"[]"), _not_dynamodb("AttributeError"), _not_dynamodb("AttributeError")),
+    "bytes": (Response(body=b"\xff\xfe"), _not_dynamodb("UnicodeDecodeError"), _not_dynamodb("UnicodeDecodeError")),
+    "no items": (ok({}), None, _not_dynamodb("KeyError")),
+    "no sort key": (_page(a={"S": "x"}), None, _not_dynamodb("KeyError")),
+    "a number as sort key": (_page(sk={"N": "1"}), None, _not_dynamodb("TypeError")),
+    "a list as string": (_page(sk={"S": ["x"]}), None, _not_dynamodb("TypeError")),
+    **{
+        f"number {value}": (_page(sk={"S": "x"}, a={"N": value}), None, _not_dynamodb(kind))
+        for value, kind in (("x", "ValueError"), ("1e400", "ValueError"), ("nan", "ValueError"), (True, "TypeError"))
+    },
+    "no end": (_page(sk={"S": "x"}, _last={"sk": {"S": "x"}}), None, _not_dynamodb("its pages have no end")),
+    "last key": (_page(sk={"S": "x"}, _last={"a": {"S": "x"}}), None, _not_dynamodb("KeyError")),
 }
 
 
@@ -311,6 +330,17 @@ def test_a_response_that_is_not_from_dynamodb_is_a_journal_error(way: str) -> No
             with pytest.raises(JournalError, match=f"table jobs cannot be read: {read}"):
                 call()
         journal._lease.stop()
+
+
+@pytest.mark.parametrize("document", [{}, {"UnprocessedItems": []}, {"UnprocessedItems": {"jobs": 3}}])
+def test_a_deletion_without_a_good_response_is_a_journal_error(document: object) -> None:
+    """Nobody knows what was deleted."""
+    item = {"pk": {"S": "done"}, "sk": {"S": "x"}}
+    responses = iter([ok({"Items": [item]}), *[ok(document)] * 2])
+    with ScriptedServer(lambda _: next(responses)) as server:
+        journal = DynamoDBJournal("jobs", client=create_client(endpoint_url=server.endpoint_url))
+        with pytest.raises(JournalError, match=r"table jobs cannot be written: the response is not from DynamoDB \("):
+            journal.prune(older_than=1.0, limit=10)
 
 
 @pytest.mark.parametrize(

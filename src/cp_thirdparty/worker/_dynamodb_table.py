@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import JournalError
+
+_T = TypeVar("_T")
 
 Item = dict[str, Any]
 """An item as Python values: strings, integers and floats.  What a journal does not write has DynamoDB's own form."""
@@ -36,6 +39,7 @@ _CONFIG: Final = Config(
     user_agent_extra="cp-thirdparty",
 )
 
+_FOREIGN: Final = "the response is not from DynamoDB"
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 
 
@@ -97,12 +101,17 @@ class Table:
             "ExpressionAttributeValues": {f":{name}": value for name, value in _encode(values).items()},
             "ConsistentRead": True,
         }
+        last: str | None = None
         while True:
             page = self._call(self._client.query, "read", TableName=self._name, **request)
-            yield from self._decode_page(page)
+            items, previous = self._read(page, "read", _decode_page), last
+            yield from items
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            last = self._read(page, "read", lambda page: _string(page["LastEvaluatedKey"][SORT]["S"]))
+            if previous is not None and last <= previous:
+                raise self._error("read", f"{_FOREIGN} (its pages have no end)")
 
     def delete_all(self, items: Sequence[Item]) -> int:
         """Delete items without a condition, and return how many were deleted: fewer if the table is throttled."""
@@ -111,8 +120,8 @@ class Table:
             batch = items[start : start + _BATCH]
             keys = [_encode({name: item[name] for name in (PARTITION, SORT)}) for item in batch]
             requests = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
-            rest = self._call(self._client.batch_write_item, "written", RequestItems=requests)["UnprocessedItems"]
-            deleted += len(batch) - len(rest.get(self._name, ()))
+            response = self._call(self._client.batch_write_item, "written", RequestItems=requests)
+            deleted += len(batch) - self._read(response, "written", self._count_unprocessed)
         return deleted
 
     def _write(self, method: Any, request: dict[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
@@ -127,12 +136,16 @@ class Table:
             }
         return self._call(method, "written", TableName=self._name, **request) is not None
 
-    def _decode_page(self, page: Mapping[str, Any]) -> list[Item]:
+    def _count_unprocessed(self, response: Mapping[str, Any]) -> int:
+        return len(response["UnprocessedItems"].get(self._name, ()))
+
+    def _read(self, response: Mapping[str, Any], what: str, read: Callable[[Mapping[str, Any]], _T]) -> _T:
+        """Return what a function reads from a response, which may be another server's."""
         try:
-            return [_decode(item) for item in page["Items"]]
+            return read(response)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = type(error).__name__
-        raise self._error("read", reason)
+        raise self._error(what, f"{_FOREIGN} ({reason})")
 
     def _call(self, method: Callable[..., Any], what: str, **request: Any) -> Any:
         """Return the response, or ``None`` if a condition does not hold."""
@@ -140,8 +153,10 @@ class Table:
             response = method(**request)
         except ClientError as error:
             reason = show(error.response.get("Error", {}).get("Code", type(error).__name__))
-        except Exception as error:  # noqa: BLE001 - some responses of proxies end in errors of Python
+        except BotoCoreError as error:
             reason = type(error).__name__
+        except Exception as error:  # noqa: BLE001 - some responses of proxies end in errors of Python
+            reason = f"{_FOREIGN} ({type(error).__name__})"
         else:
             # For botocore, the page of a proxy is a success without content.
             if response.get("ResponseMetadata", {}).get("RequestId"):
@@ -171,14 +186,25 @@ def _encode_value(value: Any) -> dict[str, Any]:
     return {"S": value} if isinstance(value, str) else {"N": repr(value)}
 
 
-def _decode(item: Mapping[str, Any]) -> Item:
-    return {name: _decode_value(value) for name, value in item.items()}
+def _decode_page(page: Mapping[str, Any]) -> list[Item]:
+    items = [{name: _decode_value(value) for name, value in item.items()} for item in page["Items"]]
+    for item in items:
+        _string(item[SORT])
+    return items
 
 
 def _decode_value(value: Mapping[str, Any]) -> Any:
     if "S" in value:
-        return value["S"]
+        return _string(value["S"])
     if "N" in value:
-        number = float(value["N"])
+        number = float(_string(value["N"]))
+        if not math.isfinite(number):
+            raise ValueError
         return int(number) if number.is_integer() else number
     return _Foreign(value)
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
