@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import shutil
 import struct
+import zipfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +96,9 @@ def seeds() -> list[bytes]:
             Record(name=b"d//x", attributes=FIFO),
             after=b"\0" * 16,
         ),
+        built(Record(name=b"a"), Record(name=b"b", before=b"between"), before_directory=b"before"),
+        _packed(zipfile.ZIP_BZIP2),
+        _packed(zipfile.ZIP_LZMA),
     ]
 
 
@@ -111,6 +116,14 @@ def survive(tmp_path: Path, data: bytes) -> bool:
     assert find_ways_out(to) == []
     shutil.rmtree(to)
     return True
+
+
+def _packed(method: int) -> bytes:
+    """Return an archive with another method than Deflate."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(zipfile.ZipInfo("a/b.txt"), b"hello " * 50, method)
+    return file.getvalue()
 
 
 def _wide() -> bytes:
