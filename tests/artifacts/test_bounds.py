@@ -57,7 +57,7 @@ def _opened(
         yield opened, s3
 
 
-def _without_checksum(_: Asked, right: Response) -> Response:
+def _without_checksum(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(x_amz_checksum_crc32=None)
 
 

@@ -580,8 +580,8 @@ def test_an_unusual_form_of_a_checksum_is_accepted(case: str, tmp_path: Path) ->
     """Servers that are compatible with S3 write what nobody compares in their own way."""
     head, get = _UNUSUAL[case]
 
-    def change(asked: Asked, right: Response) -> Response:
-        return right.with_headers(**(head if asked.method == "HEAD" else get))
+    def change(request: ReceivedRequest, right: Response) -> Response:
+        return right.with_headers(**(head if request.method == "HEAD" else get))
 
     for way in _WAYS.values():
         with ScriptedS3({_PATH: _SMALL}, change) as s3, _opened(s3) as opened:
