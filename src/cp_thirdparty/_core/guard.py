@@ -18,8 +18,8 @@ REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 
 FIRST_ERROR_STATUS: Final = 300
 
-# Errors of the service have less than 10 kB.
-_MAX_ERROR_BYTES: Final = 64 << 10
+# In the service's model, a message has at most 5,000 characters, which take at most 15,000 bytes in UTF-8.
+_MAX_ERROR_BYTES: Final = 16 << 10
 _LONG_ERROR: Final = "the error is too long"
 # A parsed value takes 50 to 250 bytes of memory.  Real responses have a value for each 30 bytes and are short; the
 # longest are long because of long strings.
