@@ -47,8 +47,8 @@ _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
 _SURROGATE_BYTE: Final = b"\xed"  # the first byte of each in UTF-8
 # More readings at one position are not followed: it would take quadratic time, and nobody escapes so often.
 _MAX_READINGS: Final = 50
-# How many readings may be looked at.  What programs have escaped up to four times has at most 5 for each byte, so a peer
-# that exceeds this wants to keep the program busy: it can write data that has 500 for each byte.
+# How many readings may be looked at.  What programs have escaped up to four times has at most 5 for each byte.  A peer
+# that wants to keep the program busy can write data that has 500 for each byte.
 _MIN_WORK: Final = 100_000
 _WORK_PER_BYTE: Final = 4
 
