@@ -171,7 +171,7 @@ def test_a_poll_of_a_thousand_custom_jobs_is_accepted(length: int) -> None:
     assert _judge(json.dumps({"jobs": [job] * 1_000}).encode()) is None
 
 
-@pytest.mark.parametrize("size", [4, 20])
+@pytest.mark.parametrize("size", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_response_has_a_bounded_number_of_values(size: int) -> None:
     """The memory above three times the length is for values, 256 bytes for each."""
     most = (max(64, 4 * size) - 3 * size) * _MIB // 256
