@@ -14,7 +14,9 @@ from support.marker_surfaces import reachable_frames
 from support.scripted_server import ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
+from cp_thirdparty._core import events
 from cp_thirdparty._core.send import is_codepipeline
+from cp_thirdparty._core.strike_out import strike_out_of_bytes
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import TransportError, UntrustedResponseError, ValidationException
 
@@ -162,6 +164,54 @@ def test_a_handler_sees_no_secret_that_the_service_repeats(
     assert len(seen) == 3
     assert "xMARKERx" not in repr(seen)
     assert "ValidationException" in repr(seen)
+
+
+@both.each_kind
+def test_the_body_of_an_error_is_searched_once(
+    kind: str, server: ScriptedServer, script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is parsed is also what each handler of the caller gets."""
+    script.response = error("ValidationException", f"{_TOKEN} is not valid")
+    searched: list[bytes] = []
+
+    def search(data: bytes, *args: Any, **options: Any) -> bytes:
+        searched.append(data)
+        return strike_out_of_bytes(data, *args, **options)
+
+    monkeypatch.setattr(events, "strike_out_of_bytes", search)
+    seen: list[bytes] = []
+    client = _client(kind, server.endpoint_url)
+    hooks = client._client.meta.events
+    hooks.register("response-received.codepipeline", lambda response_dict, **_: seen.append(response_dict["body"]))
+    hooks.register("after-call.codepipeline", lambda http_response, **_: seen.append(http_response._content))
+    _call(client, ValidationException)
+    assert len(searched) == 1
+    assert len(seen) == 2
+    assert [b"********** is not valid" in body for body in seen] == [True, True]
+
+
+@both.each_kind
+def test_an_error_with_too_many_escapes_is_not_trusted(
+    kind: str, server: ScriptedServer, script: SimpleNamespace
+) -> None:
+    """To search it would block the program beyond its deadline, so nothing of it is shown to anyone."""
+    noise = "\\x5c\\" * 1_000
+    script.response = error("ValidationException", f"xNOISEx {noise} {_TOKEN}", headers={"x-echo": f"xNOISEx {noise}"})
+    seen: list[Any] = []
+    client = _client(kind, server.endpoint_url)
+    hooks = client._client.meta.events
+    hooks.register("response-received.codepipeline", lambda response_dict, **_: seen.append(dict(response_dict)))
+    hooks.register(
+        "after-call.codepipeline",
+        lambda http_response, parsed, **_: seen.extend(
+            [http_response._content, dict(http_response.headers), dict(parsed)]
+        ),
+    )
+    raised = _call(client, UntrustedResponseError)
+    assert str(raised) == "GetThirdPartyJobDetails: the error has too many escapes"
+    assert len(seen) == 4
+    assert "xMARKERx" not in repr(seen)
+    assert "xNOISEx" not in repr(seen)
 
 
 def test_a_lost_call_of_the_caller_is_not_counted(server: ScriptedServer) -> None:

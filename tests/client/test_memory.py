@@ -1,9 +1,11 @@
-"""A response takes at most four times its own length of memory, whatever is in it."""
+"""A response takes at most 64 MiB or four times its own length of memory, whatever is in it."""
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from botocore.config import Config
@@ -11,7 +13,8 @@ from support import both_clients as both
 from support.lossy_network import Peer, Server
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient
-from cp_thirdparty.exceptions import TransportError, UntrustedResponseError
+from cp_thirdparty._core import guard
+from cp_thirdparty.exceptions import ResponseDecodeError, TransportError, UntrustedResponseError
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _MIB = 1 << 20
@@ -35,10 +38,6 @@ _BODIES: dict[str, tuple[bytes, bytes, bytes, bool]] = {
     "one string": (b'{"jobs":[],"a":"', b"abcdefgh", b'"}', True),
     "one string with escapes": (b'{"jobs":[],"a":"', b'\\n\\"[{,\\\\', b'"}', True),
     "one string of Latin-1": (b'{"jobs":[],"a":"', "é".encode(), b'"}', True),
-    "one string of emoji": (b'{"jobs":[],"a":"', "\U0001f600".encode(), b'"}', False),
-    "one emoji in a string": ('{"jobs":[],"a":"\U0001f600'.encode(), b"abcdefgh", b'"}', False),
-    "one escaped emoji in a string": (b'{"jobs":[],"a":"\\ud83d\\ude00', b"abcdefgh", b'"}', False),
-    "one escaped character of two bytes": (b'{"jobs":[],"a":"\\u20ac', b"abcdefgh", b'"}', False),
     "escapes of ASCII and Latin-1": (b'{"jobs":[],"a":"', b"\\u0041\\u00e9\\\\u20ac", b'"}', True),
     "jobs": (b'{"jobs":[{}', b',{"clientId":"11111111","jobId":"11111111"}', b"]}", False),
     "no JSON": (b"<html>", b"<p>", b"", False),
@@ -48,6 +47,15 @@ _BODIES: dict[str, tuple[bytes, bytes, bytes, bool]] = {
     "error": (_ERROR, b"abcdefgh", b'"}', False),
     "error with escapes": (_ERROR, b"\\u0041%41&amp;", b'"}', False),
     "error without JSON": (_ERROR_PAGE, b"<p>&amp;", b"", False),
+}
+
+# Above 16 MiB, they are not accepted.
+_WIDE_BODIES: dict[str, tuple[bytes, bytes, bytes, bool]] = {
+    "one string of emoji": (b'{"jobs":[],"a":"', "\U0001f600".encode(), b'"}', True),
+    "one emoji in a string": ('{"jobs":[],"a":"\U0001f600'.encode(), b"abcdefgh", b'"}', True),
+    "one escaped emoji in a string": (b'{"jobs":[],"a":"\\ud83d\\ude00', b"abcdefgh", b'"}', True),
+    "one escaped character of two bytes": (b'{"jobs":[],"a":"\\u20ac', b"abcdefgh", b'"}', True),
+    "configuration with an emoji": (_CONFIGURATION + "\U0001f600".encode(), b"abcdefgh", b'"}}}}}', True),
 }
 
 
@@ -81,29 +89,95 @@ def _poll(kind: str, endpoint_url: str) -> ThirdPartyJobClient:
     )
 
 
-@both.each_kind
-@pytest.mark.parametrize("size", [5, pytest.param(30, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("what", _BODIES)
-def test_a_response_takes_four_times_its_length(what: str, size: int, kind: str) -> None:
-    """The peak of all allocations while a call runs, the response itself included."""
-    start, part, end, is_accepted = _BODIES[what]
-    play, length = _stream(start, part, end, size * _MIB)
+def _find_peak(body: tuple[bytes, bytes, bytes, bool], size: int, kind: str) -> tuple[int, int]:
+    """Return the peak of all allocations while a call runs, the response itself included, and the body's length."""
+    start, part, end, is_accepted = body
+    play, length = _stream(start, part, end, size)
     with Server(play) as server:
         client = _poll(kind, f"http://127.0.0.1:{server.port}")
         tracemalloc.start()
         try:
-            if start.startswith(_DETAILS):
-                assert client.get_third_party_job_details("job-1", client_token="token-1").id == "job-1"
-            elif is_accepted:
-                assert client.poll_for_third_party_jobs(_TYPE) == ()
-            else:
-                with pytest.raises(UntrustedResponseError):
+            if not is_accepted:
+                with pytest.raises((UntrustedResponseError, ResponseDecodeError)):
                     client.poll_for_third_party_jobs(_TYPE)
-            peak = tracemalloc.get_traced_memory()[1]
+            elif start.startswith(_DETAILS):
+                assert client.get_third_party_job_details("job-1", client_token="token-1").id == "job-1"
+            else:
+                client.poll_for_third_party_jobs(_TYPE)
+            return tracemalloc.get_traced_memory()[1], length
         finally:
             tracemalloc.stop()
+
+
+@both.each_kind
+@pytest.mark.parametrize("size", [5, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", _BODIES)
+def test_a_response_takes_four_times_its_length(what: str, size: int, kind: str) -> None:
+    """A response of 5 MiB whose memory is in its strings stays far below 64 MiB."""
+    peak, length = _find_peak(_BODIES[what], size * _MIB, kind)
     assert length > (size - 1) * _MIB
     assert peak < 4 * length
+
+
+# As many values as a short response may have.  Each has its size, in kB.
+_SHORT_BODIES: dict[str, tuple[tuple[bytes, bytes, bytes, bool], int]] = {
+    "jobs": ((b'{"jobs":[{"clientId":"1","jobId":"1"}', b',{"clientId":"1","jobId":"1"}', b"]}", True), 1_500),
+    "jobs without ids": ((b'{"jobs":[{}', b",{}", b"]}", False), 380),
+    "jobs with wrong ids": ((b'{"jobs":[{}', b',{"clientId":1}', b"]}", False), 1_500),
+    "artifacts": ((_DETAILS + b'"inputArtifacts":[{"name":"a"}', b',{"name":"a"}', b"]}}}", True), 1_350),
+    "objects that are not read": ((b'{"jobs":[],"a":[{}', b',{"":0}', b"]}", True), 850),
+}
+
+
+@pytest.mark.slow
+@both.each_kind
+@pytest.mark.parametrize("what", _SHORT_BODIES)
+def test_a_short_response_takes_64_mib(what: str, kind: str) -> None:
+    """Below 16 MiB the bound is fixed: four times the length would refuse what the service sends."""
+    body, size = _SHORT_BODIES[what]
+    assert _find_peak(body, size * 1_000, kind)[0] < 64 * _MIB
+
+
+@both.each_kind
+@pytest.mark.parametrize("size", [5, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", _WIDE_BODIES)
+def test_a_response_with_a_character_beyond_latin_1_takes_ten_times_its_length(what: str, size: int, kind: str) -> None:
+    """The configuration of one job in a long poll may have such a character."""
+    peak, length = _find_peak(_WIDE_BODIES[what], size * _MIB, kind)
+    assert length > (size - 1) * _MIB
+    assert peak < 10 * length
+
+
+@pytest.mark.parametrize("what", _WIDE_BODIES)
+def test_a_character_beyond_latin_1_is_refused_above_16_mib(what: str) -> None:
+    """The sentence names the character and the length."""
+    start, part, end, _ = _WIDE_BODIES[what]
+    faults = [_judge(start + part * (size * _MIB // len(part)) + end) for size in (15, 17)]
+    sentence = "the response has more than 16 MiB and a character beyond Latin-1, which multiplies its memory"
+    assert faults == [None, sentence]
+
+
+def _judge(body: bytes) -> str | None:
+    response = {"status_code": 200, "headers": {"x-amzn-requestid": "r"}, "body": body}
+    return guard.judge(response, is_cbor=False, has_output=True).fault
+
+
+@pytest.mark.parametrize("length", [20, 1_000])
+def test_a_poll_of_a_thousand_custom_jobs_is_accepted(length: int) -> None:
+    """Each job has all that the service sends, and ten values of this length in its configuration."""
+    custom = json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text(encoding="utf-8"))
+    job = {**custom["jobDetails"], "accountId": "111122223333"}
+    job["data"]["actionConfiguration"]["configuration"] = {f"Key{number}": "v" * length for number in range(10)}
+    assert _judge(json.dumps({"jobs": [job] * 1_000}).encode()) is None
+
+
+@pytest.mark.parametrize("size", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_response_has_a_bounded_number_of_values(size: int) -> None:
+    """The memory above three times the length is for values, 256 bytes for each."""
+    most = (max(64, 4 * size) - 3 * size) * _MIB // 256
+    rest = b"0" * (size * _MIB - 7 * most)
+    bodies = [b'{"a":"%s","b":[%s1]}' % (rest, b"1,     " * count) for count in (most - 100, most + 1)]
+    assert [_judge(body) for body in bodies] == [None, "the response has too many values for its length"]
 
 
 @both.each_kind

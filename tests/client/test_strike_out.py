@@ -8,6 +8,7 @@ import re
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cp_thirdparty import SecretStr
-from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
+from cp_thirdparty._core.strike_out import TooManyEscapesError, _Readings, strike_out, strike_out_of_bytes
 
 _MASK = "**********"
 
@@ -251,6 +252,7 @@ _HARD: dict[str, Callable[[int], bytes]] = {
     "escaped backslashes, JSON": lambda size: rb"\u005c" * (size // 6),
     "escaped backslashes, hexadecimal": lambda size: rb"\x5c" * (size // 4),
     "escaped backslashes, HTML": lambda size: b"&#92;" * (size // 5),
+    "escaped backslashes in JSON": lambda size: json.dumps("\\x5c\\" * (size // 7)).encode(),
     "almost the secret": lambda size: b"aaab" * (size // 4),
     "the secret": lambda size: b"aaaa" * (size // 4),
 }
@@ -264,7 +266,8 @@ def test_it_takes_linear_memory(kind: str) -> None:
         data = _HARD[kind](size)
         tracemalloc.start()
         try:
-            strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
+            with suppress(TooManyEscapesError):
+                strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -282,8 +285,50 @@ def test_it_takes_linear_time(kind: str) -> None:
         data, times = _HARD[kind](size), []
         for _ in range(3):
             begin = time.thread_time()  # other work on the machine does not count
-            strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
+            with suppress(TooManyEscapesError):
+                strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
             times.append(time.thread_time() - begin)
         return min(times)
 
     assert seconds(8_000) < 64 * max(seconds(500), 0.0001)
+
+
+@pytest.mark.parametrize("kind", _HARD)
+def test_its_work_is_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more readings are looked at than 100,000 and four for each byte; the last list of them has at most 100."""
+    looked_at = 0
+    collect = _Readings._collect
+
+    def count(readings: _Readings, position: int) -> list[tuple[int, bytes]]:
+        nonlocal looked_at
+        found = collect(readings, position)
+        looked_at += len(found)
+        return found
+
+    monkeypatch.setattr(_Readings, "_collect", count)
+    data = _HARD[kind](16_000)
+    with suppress(TooManyEscapesError):
+        _Readings(data)
+    assert looked_at <= 100_000 + 4 * len(data) + 100
+
+
+def test_data_with_too_many_escapes_is_refused() -> None:
+    """Nothing of it is shown: a secret in it may have been missed."""
+    text = "code " + "\\x5c\\" * 3_000 + " token"
+    with pytest.raises(TooManyEscapesError) as caught:
+        strike_out_of_bytes(text.encode(), [SecretStr("secret")])
+    assert caught.value.args == ()
+    assert strike_out(text, [SecretStr("secret")]) == _MASK
+
+
+@pytest.mark.parametrize("name", _ESCAPES)
+def test_an_error_that_was_escaped_four_times_is_not_refused(name: str) -> None:
+    """16 KiB of it, the longest error that is read, have a secret that is found."""
+    text = f'<The value "/{_SECRETS[0]}" is not valid\n>'
+    for _ in range(4):
+        escaped = _ESCAPES[name](text)
+        if len(escaped) > 16_384:
+            break
+        text = escaped
+    text *= 16_384 // len(text.encode())
+    assert _MASK in strike_out(text, [SecretStr(_SECRETS[0])]) != _MASK

@@ -468,16 +468,16 @@ def _member(field: str) -> str:
     return head + "".join(word.capitalize() for word in tail)
 
 
-def test_reports_each_of_ten_thousand_problems() -> None:
+def test_reports_each_of_a_thousand_problems() -> None:
     """Every item of a long list is listed; the message stays short."""
-    refused = _catch_refusal(_job(inputArtifacts=[{"name": 1}] * 10_000), JobDetails)
-    expected = tuple(f"data.inputArtifacts[{index}].name: must be a string" for index in range(10_000))
+    refused = _catch_refusal(_job(inputArtifacts=[{"name": 1}] * 1_000), JobDetails)
+    expected = tuple(f"data.inputArtifacts[{index}].name: must be a string" for index in range(1_000))
     assert expected == refused.problems
-    assert str(refused).endswith("data.inputArtifacts[9].name: must be a string; and 9990 more")
+    assert str(refused).endswith("data.inputArtifacts[9].name: must be a string; and 990 more")
 
 
-@pytest.mark.parametrize(("good", "bad", "listed"), [(0, 50_000, 10_000), (25_000, 1, 1), (9_999, 2, 1)])
-def test_lists_the_problems_of_at_most_ten_thousand_items(good: int, bad: int, listed: int) -> None:
+@pytest.mark.parametrize(("good", "bad", "listed"), [(0, 50_000, 1_000), (25_000, 1, 1), (999, 2, 1)])
+def test_lists_the_problems_of_at_most_a_thousand_items(good: int, bad: int, listed: int) -> None:
     """Problems of a long list have the right places, and are no more than memory has room for."""
     refused = _catch_refusal(_job(inputArtifacts=[{}] * good + [{"name": 1}] * bad), JobDetails)
     expected = tuple(f"data.inputArtifacts[{good + index}].name: must be a string" for index in range(listed))

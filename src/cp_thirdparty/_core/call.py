@@ -99,6 +99,7 @@ class Call:
         proxy_status: Status with which a proxy refused the current attempt's connection.
         fault: Why the response of the current attempt is not trusted, and its status.
         error_response: The error that botocore parsed, of the current attempt.
+        error_body: The body of that error without the secrets; empty if nothing of it is shown.
         is_last_attempt: Whether no further attempt is allowed.
         has_success: Whether the response of the current attempt is a success that is trusted.
         document: Such a response as it arrived; ``None`` if it is not JSON.
@@ -126,6 +127,7 @@ class Call:
     proxy_status: int | None = None
     fault: tuple[str, int] | None = None
     error_response: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    error_body: bytes = attrs.field(default=b"", repr=False)
     is_last_attempt: bool = False
     document: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     parsed: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
@@ -195,6 +197,7 @@ class Call:
     def forget_response(self) -> None:
         """Drop the content of a response: frames that hold the call outlive it."""
         self.error_response = self.document = self.parsed = None
+        self.error_body = b""
         self.has_success = False
 
     def note_sent(self) -> None:

@@ -28,7 +28,7 @@ from cp_thirdparty._core.call import (
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.parsed import Filter, find_filter
 from cp_thirdparty._core.responses import is_throttling
-from cp_thirdparty._core.strike_out import strike_out, strike_out_of_bytes
+from cp_thirdparty._core.strike_out import TooManyEscapesError, strike_out, strike_out_of_bytes
 from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
@@ -101,17 +101,23 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         call.note_response()
     call.status_code = status
     call.request_id = None if verdict.request_id is None else _clean_request_id(verdict.request_id, call)
-    if verdict.fault is not None or verdict.is_error:
+    fault = verdict.fault
+    if fault is not None or verdict.is_error:
         # Tracers and handlers of the caller see the headers, and what botocore parses.
         _clean_headers(response_dict["headers"], call)
-    if verdict.fault is not None:
-        call.fault = verdict.fault, status
+    if fault is None and verdict.is_error:
+        try:
+            call.error_body = strike_out_of_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
+        except TooManyEscapesError:
+            fault = "the error has too many escapes"
+    if fault is not None:
+        call.fault = fault, status
         # Botocore takes a 502 for an error, and may resend the request.
         response_dict["body"] = b""
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_GATEWAY
     elif verdict.is_error:
-        response_dict["body"] = strike_out_of_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
+        response_dict["body"] = call.error_body
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_REQUEST
     else:
@@ -166,12 +172,7 @@ def _finish_attempt(
         call.note_failure(is_unsent=exception is not None and connection.is_refusal(exception))
         call.target = None
         if response_dict is not None and not call.has_success:
-            response_dict["body"] = _clean_body(response_dict["body"], call)
-
-
-def _clean_body(body: bytes, call: Call) -> bytes:
-    """Return the body of an error for handlers of the caller, which nothing parses again."""
-    return b"" if call.fault is not None else strike_out_of_bytes(body, call.secrets)
+            response_dict["body"] = call.error_body  # for handlers of the caller; nothing parses it again
 
 
 def _decide_on_retry(
@@ -199,7 +200,7 @@ def _decide_on_retry(
         call.error_response = parsed
         # Of a response that a stub made up, the body may be anything.
         if isinstance(getattr(http_response, "_content", None), bytes):
-            http_response._content = _clean_body(http_response._content, call)  # noqa: SLF001 - no public way
+            http_response._content = call.error_body  # noqa: SLF001 - no public way
         has_asked = "x-amz-retry-after" in http_response.headers
     if _may_be_resent(call) and _has_time(call, attempts, LONGEST_REQUESTED_PAUSE if has_asked else 0.0):
         return None

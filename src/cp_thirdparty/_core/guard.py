@@ -18,15 +18,18 @@ REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 
 FIRST_ERROR_STATUS: Final = 300
 
-# Errors of the service have less than 10 kB.
-_MAX_ERROR_BYTES: Final = 64 << 10
+# In the service's model, a message has at most 5,000 characters, which take at most 15,000 bytes in UTF-8.
+_MAX_ERROR_BYTES: Final = 16 << 10
 _LONG_ERROR: Final = "the error is too long"
-# A parsed value takes 50 to 250 bytes of memory.  Real responses have a value for each 30 bytes and are short; the
-# longest are long because of long strings.
-_MAX_VALUES: Final = 20_000
-_BYTES_PER_VALUE: Final = 1 << 10
-# Above this, no character may be one for which Python stores each character of its string in 2 or 4 bytes.
-_LONG_BODY: Final = 4 << 20
+# The memory that a response may take, everything included: 64 MiB, or four times its length if that is more.  The body,
+# its text and the strings in it take up to three times its length.  A parsed value takes up to 250 bytes more.
+_MEMORY: Final = 64 << 20
+_TIMES_LENGTH: Final = 4
+_BYTES_PER_VALUE: Final = 256
+# With a character beyond Latin-1, Python stores each character of its string in 2 or 4 bytes: the response takes up to
+# ten times its length.  A poll of 1,000 jobs with long configurations may have one.
+_LONGEST_WIDE_BODY: Final = 16 << 20
+_TOO_MANY_VALUES: Final = "the response has too many values for its length"
 _DECODER: Final = json.JSONDecoder()
 # A character beyond Latin-1: its first byte in UTF-8, or its escape in JSON.
 _WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}")
@@ -72,8 +75,9 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
     status: int = response["status_code"]
     if status >= FIRST_ERROR_STATUS and len(body) > _MAX_ERROR_BYTES:
         return Verdict(_LONG_ERROR, request_id, is_error=True)
-    if _is_expensive(body):
-        return Verdict("the response has too many values for its length", request_id)
+    expense = _find_expense(body)
+    if expense is not None:
+        return Verdict(expense, request_id)
     document = _cbor_facts(body) if is_cbor else _parse_object(body)
     kind = "" if document is None else document.get("__type", "")
     is_error = status >= FIRST_ERROR_STATUS or (document is not None and "__type" in document)
@@ -97,18 +101,19 @@ def _parse_object(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) and end == len(text) else None
 
 
-def _is_expensive(body: bytes) -> bool:
-    """Whether parsing the body would take several times its own memory."""
-    if len(body) <= _MAX_VALUES:  # each value takes at least one byte
-        return False
-    most = max(_MAX_VALUES, len(body) // _BYTES_PER_VALUE)
+def _find_expense(body: bytes) -> str | None:
+    """Return why parsing the body would take too much memory, or ``None``."""
+    most = (max(_TIMES_LENGTH * len(body), _MEMORY) - (_TIMES_LENGTH - 1) * len(body)) // _BYTES_PER_VALUE
+    if len(body) <= most:  # each value takes at least one byte
+        return None
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if len(body) > _LONG_BODY and _WIDE.search(bare):
-        return True
+    if len(body) > _LONGEST_WIDE_BODY and _WIDE.search(bare):
+        return "the response has more than 16 MiB and a character beyond Latin-1, which multiplies its memory"
     if bare.count(b'"') > 2 * most:
-        return True
+        return _TOO_MANY_VALUES
     between_strings = bare.split(b'"')[::2]
-    return sum(part.count(mark) for part in between_strings for mark in (b",", b"[", b"{")) > most
+    count = sum(part.count(mark) for part in between_strings for mark in (b",", b"[", b"{"))
+    return _TOO_MANY_VALUES if count > most else None
 
 
 def _cbor_facts(body: bytes) -> dict[str, Any] | None:

@@ -47,15 +47,31 @@ _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
 _SURROGATE_BYTE: Final = b"\xed"  # the first byte of each in UTF-8
 # More readings at one position are not followed: it would take quadratic time, and nobody escapes so often.
 _MAX_READINGS: Final = 50
+# How many readings may be looked at.  What programs have escaped up to four times has at most 5 for each byte.  A peer
+# that wants to keep the program busy can write data that has 500 for each byte.
+_MIN_WORK: Final = 100_000
+_WORK_PER_BYTE: Final = 4
+
+
+class TooManyEscapesError(Exception):
+    """The data has more readings than honest data of its length has."""
 
 
 def strike_out(text: str, secrets: Iterable[SecretStr]) -> str:
-    """Return the string without the secrets."""
-    return strike_out_of_bytes(_encode(text), secrets).decode("utf-8", "surrogatepass")
+    """Return the string without the secrets; if it has too many escapes, nothing of it is kept."""
+    try:
+        return strike_out_of_bytes(_encode(text), secrets).decode("utf-8", "surrogatepass")
+    except TooManyEscapesError:
+        return _MASK.decode()
 
 
 def strike_out_of_bytes(data: bytes, secrets: Iterable[SecretStr], *, keep_length: bool = False) -> bytes:
-    """Return the bytes without the secrets; with ``keep_length`` each is replaced by as many asterisks."""
+    """
+    Return the bytes without the secrets; with ``keep_length`` each is replaced by as many asterisks.
+
+    Raises:
+        TooManyEscapesError: The search would take far more time than for honest data of the same length.
+    """
     values = (secret.get_secret_value() for secret in secrets)
     wanted = [_fold(_encode(value)) for value in values if len(value) >= _MIN_CHARACTERS]
     has_escapes = _ESCAPE_START.search(data) is not None
@@ -163,6 +179,7 @@ class _Readings:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self._work_left = _MIN_WORK + _WORK_PER_BYTE * len(data)
         self._escapes: dict[int, list[_Reading]] = {}
         self._short_escapes: dict[int, list[_Reading]] = {}  # no part of another escape
         self._kinds: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
@@ -175,10 +192,17 @@ class _Readings:
 
     def at(self, position: int) -> list[_Reading]:
         """Return every reading that begins at a position: the byte itself, and escapes."""
-        return [*self._parts_at(position), *self._short_escapes.get(position, ())]
+        return [*self._collect(position), *self._short_escapes.get(position, ())]
 
     def _parts_at(self, position: int) -> list[_Reading]:
-        """Return every reading at a position that may be a part of an escape."""
+        """Return every reading at a position that may be a part of an escape; raise if there were too many so far."""
+        parts = self._collect(position)
+        self._work_left -= len(parts)
+        if self._work_left < 0:
+            raise TooManyEscapesError
+        return parts
+
+    def _collect(self, position: int) -> list[_Reading]:
         own = self.data[position : position + 1]
         return [(position + 1, own), *self._escapes.get(position, ())] if own else []
 

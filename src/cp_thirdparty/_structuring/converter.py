@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 Hook = Callable[[Any, Any], Any]
 
 # Items of a list that are explained at once: a response may have millions, and each takes a kilobyte and 9 µs.
-_MOST_EXPLAINED = 10_000
+_MOST_EXPLAINED = 1_000
 
 
 class MismatchError(ValueError):

@@ -329,7 +329,7 @@ class ResponseDecodeError(_ProblemsError):
 
     Attributes:
         problems: Each problem with its path in the service's names, such as
-            ``"required field missing: data.actionTypeId.provider"``.  Of a list, the problems of at most 10,000
+            ``"required field missing: data.actionTypeId.provider"``.  Of a list, the problems of at most 1,000
             items are listed.  Never a value.
     """
 
