@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.config import Config
@@ -166,7 +167,7 @@ def _judge(body: bytes) -> str | None:
 def test_a_poll_of_a_thousand_custom_jobs_is_accepted(length: int) -> None:
     """Each job has all that the service sends, and ten values of this length in its configuration."""
     custom = json.loads((Path(__file__).parents[1] / "data" / "job_details.json").read_text(encoding="utf-8"))
-    job = {**custom["jobDetails"], "accountId": "111122223333"}
+    job: dict[str, Any] = {**custom["jobDetails"], "accountId": "111122223333"}
     job["data"]["actionConfiguration"]["configuration"] = {f"Key{number}": "v" * length for number in range(10)}
     assert _judge(json.dumps({"jobs": [job] * 1_000}).encode()) is None
 
