@@ -430,6 +430,16 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         built(Record(name=b"a"), Record(central={"flags": 8}, descriptor=descriptor(_TEXT))),
         {"a": _TEXT, "file.txt": _TEXT},
     ),
+    "circles of links": (
+        built(
+            *(
+                Record(name=name, content=target, attributes=LINK)
+                for name, target in ((b"a", b"a"), (b"b", b"b/"), (b"c", b"b/missing/part"))
+            ),
+            Record(),
+        ),
+        {"file.txt": _TEXT},
+    ),
     "bytes and no entry": (built(before_directory=b"text"), {}),
     "bzip2": (built(Record(method=12, packed=bz2.compress(_TEXT))), {"file.txt": _TEXT}),
     "LZMA": (built(Record(content=_TEXT * 100, method=14, packed=_LZMA_OF_7_ZIP)), {"file.txt": _TEXT * 100}),

@@ -86,6 +86,11 @@ LINK_TARGET: Final = Rule(
 )
 LINK_OUTSIDE: Final = Rule("a symbolic link that leads outside", "targets must be relative and inside the archive")
 LINK_THROUGH: Final = Rule("a symbolic link through one that breaks a rule")
+LINK_SPELLING: Final = Rule(
+    "a symbolic link to a name that differs from an entry only in case or composition",
+    f"spell the target as the entry; {_POSIX} if the file system distinguishes the two",
+)
+LINK_BYTES: Final = Rule("symbolic links with targets that are too long in all", "at most 16 MiB")
 LINK_CYCLE: Final = Rule("a symbolic link to a directory that contains it")
 LINK_COPIES: Final = Rule(
     "symbolic links that repeat the tree too often",

@@ -28,9 +28,12 @@ _LONGEST_PART: Final = 255
 _LONGEST_NAMES: Final = {"portable": 1024, "posix": 3072}
 # PATH_MAX of Linux, without the NUL.
 LONGEST_TARGET: Final = 4095
+# The targets of all links stay in memory, and each is read once.  100,000 links with the usual 100 bytes have 10 MiB.
+_MOST_TARGET_BYTES: Final = 16 << 20
 # How many entries a program that follows links may see for each that the archive may have.
 _MOST_COPIES: Final = 100
 
+_PART: Final = re.compile("[^/]+")
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[/\\\\]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # how Python shows a byte that is not UTF-8
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -97,6 +100,7 @@ class Tree:
         self._is_folding = is_folding or self._is_portable
         self._implied = 0
         self._links: dict[Node, None] = {}
+        self._target_bytes = 0
         self.root = Node("", None, "directory", 0, {})
         # By the path as archives spell it, so that most names need one look-up.
         self._directories: dict[str, Node] = {"": self.root}
@@ -126,7 +130,15 @@ class Tree:
             waiting.extend((prefix + child.name, child) for child in reversed(below))
 
     def set_target(self, link: Node, target: str) -> None:
-        """Give a link its target, which `find_link_violations` checks when the tree is complete."""
+        """
+        Give a link its target, which `find_link_violations` checks when the tree is complete.
+
+        Raises:
+            cp_thirdparty.exceptions.UnsafeArchiveError: All targets together are too long.
+        """
+        self._target_bytes += len(target)
+        if self._target_bytes > _MOST_TARGET_BYTES:
+            raise rule_error(rules.LINK_BYTES, link.path)
         link.target = target
         self._links[link] = None
 
@@ -146,22 +158,19 @@ class Tree:
             check: Called for each link; raises if the work must end.
 
         Raises:
-            cp_thirdparty.exceptions.UnsafeArchiveError: All links together cost too much.
+            cp_thirdparty.exceptions.UnsafeArchiveError: Links repeat the tree too often.
         """
-        most = _MOST_COPIES * self._limits.max_entries
         resolution = _Resolution(self._key, self._find_target_violation)
         for link in self._links:
-            for steps in resolution.follow(link):
+            for _ in resolution.follow(link):
                 check()
-                if steps > most:
-                    raise rule_error(rules.LINK_COPIES, link.path, self._limits)
         ends: dict[Node, list[tuple[Node, Node]]] = {}
-        for link, end in resolution.ends.items():
-            if end.kind == "directory":
+        for link, (end, missing) in resolution.ends.items():
+            if end.kind == "directory" and not missing:
                 ends.setdefault(cast("Node", link.parent), []).append((link, end))
         if resolution.broken or not ends:
             return resolution.broken
-        cycles = _find_cycles(self.root, ends, most)
+        cycles = _find_cycles(self.root, ends, _MOST_COPIES * self._limits.max_entries)
         if cycles is None:
             raise rule_error(rules.LINK_COPIES, "", self._limits)
         return resolution.with_followers(dict.fromkeys(cycles, rules.LINK_CYCLE))
@@ -281,7 +290,8 @@ class _Resolution:
         find_target_violation: Returns the rule that a target alone violates, or ``None``.
 
     Attributes:
-        ends: Where each link ends; one that leads to itself ends at a link.
+        ends: Where each link ends: the last node that exists, and how many missing parts follow it.  A link that leads
+            to itself ends at a link.
         broken: The links that break a rule.
     """
 
@@ -289,12 +299,11 @@ class _Resolution:
         self._key = key
         self._find_target_violation = find_target_violation
         self._followers: dict[Node, list[Node]] = {}
-        self._steps = 0
-        self.ends: dict[Node, Node] = {}
+        self.ends: dict[Node, tuple[Node, int]] = {}
         self.broken: dict[Node, Rule] = {}
 
-    def follow(self, link: Node) -> Iterator[int]:
-        """Find the end of a link, and of those that it leads through; return often how many parts were read in all."""
+    def follow(self, link: Node) -> Iterator[None]:
+        """Find the end of a link, and of those that it leads through, in many steps."""
         way = [] if link in self.ends else [self._walk(link)]
         while way:
             following = next(way[-1], None)
@@ -302,44 +311,49 @@ class _Resolution:
                 way.pop()
             elif following not in self.ends:
                 way.append(self._walk(following))
-            yield self._steps
+            yield
 
     def _walk(self, link: Node) -> Iterator[Node]:
         """Find the end of a link; each link on its way is returned, and must be followed before the walk continues."""
-        self.ends[link] = link
+        self.ends[link] = link, 0
         rule = self._find_target_violation(link.target)
         if rule is not None:
             self.broken[link] = rule
             return
-        node = cast("Node", link.parent)
-        waiting = link.target.split("/")[::-1]
-        while waiting and node.kind != "link":
-            self._steps += 1
-            part = waiting.pop()
-            if part in ("", "."):
+        place = cast("Node", link.parent), 0
+        for match in _PART.finditer(link.target):  # a list of the parts of each link on the way takes much memory
+            following = self._step(*place, match.group())
+            if isinstance(following, Rule):
+                self.broken[link] = following
+                return
+            place = following
+            child = place[0]
+            if child.kind != "link":
                 continue
-            if part == "..":
-                if node.parent is None:
+            yield child
+            self._followers.setdefault(child, []).append(link)
+            if child in self.broken:
+                self.broken[link] = rules.LINK_THROUGH
+                return
+            place = self.ends[child]
+            if place[0].kind == "link":
+                if _is_unsafe_after_circle(link.target[match.end() :]):
                     self.broken[link] = rules.LINK_OUTSIDE
-                    return
-                node = node.parent
-                continue
-            child = node.children.get(self._key(part))
-            if child is None:
-                # Nothing is there.  Something may be there later, and then ".." leads back.
-                node = Node(part, node, "file", node.depth + 1, _NO_CHILDREN)
-            elif child.kind != "link":
-                node = child
-            else:
-                yield child
-                self._followers.setdefault(child, []).append(link)
-                if child in self.broken:
-                    self.broken[link] = rules.LINK_THROUGH
-                    return
-                node = self.ends[child]
-        if ".." in waiting:  # the system finds nothing behind a circle of links, but other programs go on
-            self.broken[link] = rules.LINK_OUTSIDE
-        self.ends[link] = node
+                break
+        self.ends[link] = place
+
+    def _step(self, node: Node, missing: int, part: str) -> tuple[Node, int] | Rule:
+        """Return where a part of a target leads from a node, or from a number of missing parts below it."""
+        if part == ".":
+            return node, missing
+        if part == ".." and missing:  # something may be there later, and then ".." leads back
+            return node, missing - 1
+        if part == "..":
+            return rules.LINK_OUTSIDE if node.parent is None else (node.parent, 0)
+        child = None if missing else node.children.get(self._key(part))
+        if child is None:
+            return node, missing + 1
+        return (child, 0) if child.name == part else rules.LINK_SPELLING
 
     def with_followers(self, found: dict[Node, Rule]) -> dict[Node, Rule]:
         """Add the links that lead through one that breaks a rule."""
@@ -350,6 +364,16 @@ class _Resolution:
                     found[link] = rules.LINK_THROUGH
                     waiting.append(link)
         return found
+
+
+def _is_unsafe_after_circle(rest: str) -> bool:
+    """
+    Whether the rest of a target after a circle of links can lead outside.
+
+    The operating system finds nothing there, but other programs go on.  `os.path.realpath` of Python 3.10 to 3.12 joins
+    the rest to the circle, and takes ``/etc`` of ``circle//etc`` for an absolute path.
+    """
+    return "//" in rest or ".." in rest.split("/")
 
 
 def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: int) -> list[Node] | None:
