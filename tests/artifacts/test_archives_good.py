@@ -262,7 +262,15 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         {"d/a": _TEXT},
     ),
     "Maven": (built(Record(name=b"d/", content=b"", attributes=FILE), Record(name=b"d/a")), {"d/a": _TEXT}),
-    "directory without a slash": (built(Record(name=b"a", attributes=DIRECTORY)), {"a": _TEXT}),
+    "attributes of a directory, no slash and nothing below": (
+        built(
+            Record(name=b"a", content=b"", attributes=DIRECTORY),
+            Record(name=b"a.txt"),
+            Record(name=b"b", content=b"", made_by=20, attributes=0x10),
+            Record(name=b"c", made_by=20, attributes=0x10),
+        ),
+        {"a": b"", "a.txt": _TEXT, "b": b"", "c": _TEXT},
+    ),
     "zip of a pipe": (built(Record(name=b"-", attributes=FIFO)), {"-": _TEXT}),
     "socket": (built(Record(attributes=0o140644 << 16)), {"file.txt": _TEXT}),
     "empty file without deflated data": (built(Record(content=b"", method=8, packed=b"")), {"file.txt": b""}),
@@ -380,11 +388,14 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "Unicode path in the local header only": (
         built(
             Record(
-                name=b"#U00fc",
-                local={"extra": b"\x75\x70\x07\0\1" + struct.pack("<L", zlib.crc32(b"#U00fc")) + "\u00fc".encode()},
+                name="\u00fc".encode(),
+                flags=1 << 11,
+                local={
+                    "extra": b"\x75\x70\x07\0\1" + struct.pack("<L", zlib.crc32("\u00fc".encode())) + "\u00fc".encode()
+                },
             )
         ),
-        {"#U00fc": _TEXT},
+        {"\u00fc": _TEXT},
     ),
     "sizes of 32 bits before a descriptor": (
         built(
@@ -415,16 +426,14 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         ),
         {"a/b": _TEXT, "c/d": _TEXT, "e/f": _TEXT, "g": b""},
     ),
-    "bytes between entries": (
+    "bytes before and after the entries": (
         built(
             Record(name=b"a", before=b"MZ" * 600_000),
-            Record(name=b"b", before=bytes(1)),
-            Record(name=b"c", method=8, flags=8, descriptor=descriptor(_TEXT, len(_PACKED)), local=_UNKNOWN),
-            Record(name=b"d", before=bytes(4096), flags=8),
-            Record(name=b"e", before=b"PK\0 text", flags=8, descriptor=b"x" * 13),
-            before_directory=bytes(100_000),
+            Record(name=b"b", method=8, flags=8, descriptor=descriptor(_TEXT, len(_PACKED)), local=_UNKNOWN),
+            Record(name=b"c", flags=8),
+            before_directory=b"PK\0 text" + bytes(100_000),
         ),
-        dict.fromkeys("abcde", _TEXT),
+        dict.fromkeys("abc", _TEXT),
     ),
     "descriptor for the central header only": (
         built(Record(name=b"a"), Record(central={"flags": 8}, descriptor=descriptor(_TEXT))),

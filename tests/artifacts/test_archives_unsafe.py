@@ -185,6 +185,7 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         "a",
         rules.DATA,
     ),
+    "directory without a slash, with bytes": (_named("a", attributes=DIRECTORY), "a", rules.DIRECTORY_DATA),
     "directory with bytes": (_named("a/", attributes=DIRECTORY), "a/", rules.DIRECTORY_DATA),
     # links
     "link out of the tree behind more links than the system follows": (
@@ -355,6 +356,12 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         "v",
         rules.HEADERS,
     ),
+    # bsdtar extracts it as the other entry.
+    "Unicode path of another entry in the local header alone": (
+        built(Record(name=b"setup.py"), Record(name=b"u", local={"extra": _unicode_path(b"u", b"setup.py")})),
+        "u",
+        rules.HEADERS,
+    ),
     "ZIP64 field twice": (built(Record(extra=zip64(8) * 2)), "file.txt", rules.EXTRA),
     "descriptor lies": (
         built(Record(flags=8, descriptor=descriptor(b"other"))),
@@ -414,6 +421,16 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
             "a ZIP64 end record": b"PK\6\6",
         }.items()
     },
+    # Java's ZipInputStream does not find what follows.
+    **{
+        f"{name} between entries": (built(_GOOD, Record(before=gap)), "good.txt", rules.GAP)
+        for name, gap in {"a byte": b"\0", "zeros": bytes(4096), "text": b"text"}.items()
+    },
+    "bytes after a descriptor": (
+        built(Record(flags=8, descriptor=descriptor(_TEXT) + b"x"), _GOOD),
+        "file.txt",
+        rules.GAP,
+    ),
     "an entry before the directory": (
         built(_GOOD, before_directory=bytes(16) + built(Record(name=b"evil"))),
         "good.txt",

@@ -11,6 +11,7 @@ import re
 import stat
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import BinaryIO, Final, cast
 
@@ -146,10 +147,12 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     begins = [*(record.offset for record in records), central_directory.begin]
     if has_archive_part(file, 0, begins[0]):
         raise rule_error(rules.GAP, hint="before the first entry")
+    parents = _names_of_parents(records)
     total = 0
     entries: list[Entry] = []
     for record, end in zip(records, begins[1:], strict=True):
-        entry = _entry(file, record, end, tree)
+        node = _add(record, tree, has_entries=record.name in parents)
+        entry = _entry(file, record, node, end, is_last=record is records[-1])
         total += entry.size
         rule = _exceeded_limit(entry, total, limits)
         if rule is not None:
@@ -276,20 +279,40 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
 # --- one entry
 
 
-def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree) -> Entry:
-    """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
-    kind = _kind(record)
+def _names_of_parents(records: list[_Central]) -> set[str]:
+    """Return the names without a slash that have the attributes of a directory and entries below them."""
+    names = sorted(record.name for record in records)
+    parents: set[str] = set()
+    for name in (record.name for record in records if record.is_marked_as_directory):
+        at = bisect_left(names, f"{name}/")
+        if at < len(names) and names[at].startswith(f"{name}/"):
+            parents.add(name)
+    return parents
+
+
+def _add(record: _Central, tree: Tree, *, has_entries: bool) -> Node:
+    """Check a record by itself, and add its name to the tree."""
+    kind = _kind(record, has_entries=has_entries)
     rule = _find_record_violation(record, kind)
     if rule is rules.METHOD:
         raise rule_error(rules.METHOD, record.name, hint=f"it is {name_of(record.method)}; {rules.METHOD.hint}")
     if rule is not None:
         raise rule_error(rule, record.name)
-    node = tree.add(record.name, kind)
+    return tree.add(record.name, kind)
+
+
+def _entry(file: BinaryIO, record: _Central, node: Node, end: int, *, is_last: bool) -> Entry:
+    """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
     length, needs_descriptor = _check_local_header(file, record, end)
     data_offset = record.offset + length
     data_end = data_offset + record.packed
     if data_end != end or needs_descriptor:
-        _check_rest(file, record, data_end, end, needs_descriptor=needs_descriptor)
+        begin = data_end + _descriptor_length(file, record, data_end, end, needs_descriptor=needs_descriptor)
+        # A program that reads the archive from a pipe, such as Java's ZipInputStream, ends at bytes between entries.
+        if begin != end and not is_last:
+            raise rule_error(rules.GAP, record.name, hint="between two entries")
+        if has_archive_part(file, begin, end):
+            raise rule_error(rules.GAP, record.name, hint="after its data")
     entry = node.content = Entry(
         node=node,
         mode=record.mode,
@@ -303,15 +326,15 @@ def _entry(file: BinaryIO, record: _Central, end: int, tree: Tree) -> Entry:
     return entry
 
 
-def _kind(record: _Central) -> Kind:
+def _kind(record: _Central, *, has_entries: bool) -> Kind:
     """
     Return the kind of an entry.
 
-    A slash makes a directory, whatever the mode is: Maven gives directories the mode of a file.  Without a slash, the
-    attributes make one if there is no data.  A program that reads its input from a pipe gives a file the mode of a
-    FIFO.
+    A slash makes a directory, whatever the mode is: Maven gives directories the mode of a file.  Without a slash, most
+    programs make a file, so the attributes make a directory only if other entries are below it.  A program that reads
+    its input from a pipe gives a file the mode of a FIFO.
     """
-    if record.name.endswith("/") or (record.is_marked_as_directory and not record.size):
+    if record.name.endswith("/") or has_entries:
         return "directory"
     return "link" if stat.S_ISLNK(record.mode) else "file"
 
@@ -325,7 +348,7 @@ def _find_record_violation(record: _Central, kind: Kind) -> Rule | None:
         return rules.METHOD
     if record.method == STORED and record.packed != record.size:
         return rules.SIZE
-    if kind == "directory" and record.size:
+    if record.size and (kind == "directory" or stat.S_ISDIR(record.mode)):
         return rules.DIRECTORY_DATA
     return rules.DEVICE if kind == "file" and stat.S_IFMT(record.mode) in _DEVICES else None
 
@@ -348,8 +371,8 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     extras = _extras(rest[name_length:])
     if extras is None:
         raise rule_error(rules.EXTRA, record.name)
-    # Only the one of the central directory gives a name; one that only the local header has is ignored.
-    unicode_path = record.unicode_path and extras.get(_UNICODE_PATH, record.unicode_path)
+    # bsdtar takes the name from the Unicode path of the local header, others take it from the central directory.
+    unicode_path = extras.get(_UNICODE_PATH, record.unicode_path)
     name = _decode_name(rest[:name_length], flags, {_UNICODE_PATH: unicode_path}, system=record.system)
     if rest[:name_length] != record.raw_name or name != record.name:
         raise rule_error(rules.HEADERS, record.name, hint="the names differ")
@@ -366,14 +389,13 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     return length, bool(flags & _DESCRIPTOR) and record.method == STORED and stated != known
 
 
-def _check_rest(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> None:
-    """Check the bytes after the data of an entry: a data descriptor, and others that belong to no entry."""
+def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> int:
+    """Check the data descriptor after the data of an entry, and return its length; 0 if there is none."""
     head = bytes_at(file, begin, min(end - begin, _LONGEST_DESCRIPTOR))
     length = max((len(each) for each in _descriptors(record) if head.startswith(each)), default=0)
     if not length and (needs_descriptor or head.startswith(_DESCRIPTOR_SIGNATURE)):
         raise rule_error(rules.DESCRIPTOR, record.name)
-    if has_archive_part(file, begin + length, end):
-        raise rule_error(rules.GAP, record.name, hint="after its data")
+    return length
 
 
 def _descriptors(record: _Central) -> Iterator[bytes]:

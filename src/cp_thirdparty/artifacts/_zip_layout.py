@@ -1,8 +1,8 @@
 """
 Find the central directory of a zip archive, and check the bytes that belong to no entry.
 
-Such bytes are accepted before the first entry, between two entries, before the central directory and at the end, if no
-reader can take them for a part of an archive: a start script, zeros that align the data, Android's signing block.
+Such bytes are accepted before the first entry, before the central directory and at the end, if no reader can take them
+for a part of an archive: a start script, zeros that align the data, Android's signing block.
 """
 
 from __future__ import annotations
