@@ -20,7 +20,7 @@ _ROW = re.compile(
 )
 _ROWS = {match["rule"]: match for match in _ROW.finditer(_PAGE)}
 _RULES = {value.text: value for value in vars(rules).values() if isinstance(value, Rule)}
-_OPTION = re.compile(r"\b([a-z_]+)=")
+_OPTION = re.compile(r"(?<![\w-])([a-z_]+)=")
 _FIELDS = {field.name for field in attrs.fields(ArchiveLimits)}
 
 

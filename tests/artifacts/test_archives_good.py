@@ -452,6 +452,20 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
     "bytes and no entry": (built(before_directory=b"text"), {}),
     "bzip2": (built(Record(method=12, packed=bz2.compress(_TEXT))), {"file.txt": _TEXT}),
     "LZMA": (built(Record(content=_TEXT * 100, method=14, packed=_LZMA_OF_7_ZIP)), {"file.txt": _TEXT * 100}),
+    "LZMA with the flag of an end marker and none": (
+        built(Record(content=_TEXT * 100, method=14, flags=2, packed=_LZMA_OF_7_ZIP)),
+        {"file.txt": _TEXT * 100},
+    ),
+    "empty files in LZMA": (
+        built(
+            *(
+                Record(name=b"%d %d" % (flags, length), content=b"", method=14, flags=flags, packed=_LZMA[:length])
+                for flags in (0, 2)
+                for length in (0, 9)
+            )
+        ),
+        {"0 0": b"", "0 9": b"", "2 0": b"", "2 9": b""},
+    ),
     "LZMA with an end marker": (built(Record(method=14, flags=2, packed=_LZMA)), {"file.txt": _TEXT}),
     "Unicode path in the central directory only": (
         built(

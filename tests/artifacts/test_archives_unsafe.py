@@ -119,6 +119,12 @@ def _lzma(content: bytes, *, dictionary: int = 1 << 16) -> bytes:
     return struct.pack("<2BHBL", 9, 4, 5, 0x5D, dictionary) + packed
 
 
+def _flushed(content: bytes) -> bytes:
+    """Deflate without the block that is marked as the last one."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(content) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
 def _sizes(size: int) -> dict[str, Any]:
     """State a size in both headers."""
     return {"local": {"size": size}, "central": {"size": size}}
@@ -299,7 +305,7 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
             ("to more than stated", 3, None, b""),
             ("to less than stated", 99, None, b""),
             ("and more", 8, None, b"more"),
-            ("and cut", 8, -3, b""),
+            ("and cut", 8, -8, b""),
         )
     },
     "LZMA without an end marker": (built(Record(name=b"e", method=14, packed=_lzma(_TEXT)[:-8])), "e", rules.SIZE),
@@ -687,6 +693,30 @@ def test_a_file_that_is_not_an_archive_is_named(tmp_path: Path, hint: str) -> No
     with pytest.raises(UnsafeArchiveError) as caught:
         extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     assert (caught.value.rule, caught.value.hint) == ("not a zip archive", hint)
+
+
+# What the error states -> an archive whose data has another size.
+_SIZE_HINTS = {
+    "there is more data than the headers state": Record(method=8, packed=deflated(_TEXT), **_sizes(3)),
+    "there is less data than the headers state": Record(method=8, packed=deflated(_TEXT), **_sizes(99)),
+    "bytes follow the end of the compressed data": Record(method=8, packed=deflated(_TEXT) + b"BZ"),
+    "a second stream of bzip2 follows; the data must be one stream": Record(
+        method=12, packed=bz2.compress(_TEXT) + bz2.compress(b"")
+    ),
+    "the compressed data is truncated": Record(method=12, packed=bz2.compress(_TEXT)[:-20]),
+    # An empty block that is not the last one follows the data.
+    "the compressed data is complete, but has no end marker": Record(method=8, packed=_flushed(_TEXT)),
+    "the two sizes of stored data differ": Record(**_sizes(9)),
+}
+
+
+@pytest.mark.parametrize("hint", _SIZE_HINTS)
+def test_the_cause_of_another_size_is_named(tmp_path: Path, hint: str) -> None:
+    """The reader of the error sees what to look for in the program that made the archive."""
+    _refuse(tmp_path, built(_SIZE_HINTS[hint]), "file.txt", rules.SIZE)
+    with pytest.raises(UnsafeArchiveError) as caught:
+        extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,10 @@ METHOD: Final = Rule(
     "an unknown compression method",
     "entries must be stored or compressed with Deflate, or with bzip2 or LZMA if Python has the module bz2 or lzma",
 )
-DICTIONARY: Final = Rule("an LZMA dictionary that is too large", "at most 64 MiB")
-SIZE: Final = Rule("a size that is not true")
+DICTIONARY: Final = Rule(
+    "an LZMA dictionary that is too large", "compress with a dictionary of at most 64 MiB (7-Zip: -md=64m)"
+)
+SIZE: Final = Rule("a size that is not true", "the two sizes of stored data differ")
 CHECKSUM: Final = Rule("a wrong checksum")
 DATA: Final = Rule("damaged data")
 

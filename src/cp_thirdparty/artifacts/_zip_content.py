@@ -11,10 +11,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 
+import attrs
+
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule
 from cp_thirdparty.artifacts._zip_directory import Entry
-from cp_thirdparty.artifacts._zip_methods import LZMA, STORED, create_decompressor
+from cp_thirdparty.artifacts._zip_methods import BZIP2, LZMA, STORED, create_decompressor
 
 __all__ = ["copy_content"]
 
@@ -27,6 +29,13 @@ _LZMA_PROPERTIES: Final = 5
 _UNKNOWN_SIZE: Final = (1 << 64) - 1
 # 7-Zip has 64 MiB up to its level 6; the decompressor takes as much memory.
 _LARGEST_DICTIONARY: Final = 64 << 20
+
+_MORE: Final = attrs.evolve(rules.SIZE, hint="there is more data than the headers state")
+_LESS: Final = attrs.evolve(rules.SIZE, hint="there is less data than the headers state")
+_AFTER_END: Final = attrs.evolve(rules.SIZE, hint="bytes follow the end of the compressed data")
+_SECOND_STREAM: Final = attrs.evolve(rules.SIZE, hint="a second stream of bzip2 follows; the data must be one stream")
+_NO_END: Final = attrs.evolve(rules.SIZE, hint="the compressed data is truncated")
+_NO_END_MARKER: Final = attrs.evolve(rules.SIZE, hint="the compressed data is complete, but has no end marker")
 
 
 class _BrokenRuleError(Exception):
@@ -53,7 +62,7 @@ def copy_content(file: BinaryIO, entry: Entry, write: Callable[[bytes], object])
     except _BrokenRuleError as failure:
         return failure.rule
     if size != entry.size:
-        return rules.SIZE
+        return _LESS
     return None if crc == entry.crc else rules.CHECKSUM
 
 
@@ -73,7 +82,7 @@ def _decompress(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
         waiting, has_more = piece, True
         while has_more:
             if decompressor.eof:
-                raise _BrokenRuleError(rules.SIZE)
+                raise _BrokenRuleError(_rule_after_end(entry, waiting))
             room = min(_PIECE, left + 1)
             try:
                 found = decompressor.decompress(waiting, room)
@@ -81,19 +90,28 @@ def _decompress(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
                 raise _BrokenRuleError(rules.DATA) from None
             waiting = b""
             left -= len(found)
-            if left < 0 or decompressor.unused_data:
-                raise _BrokenRuleError(rules.SIZE)
+            if left < 0:
+                raise _BrokenRuleError(_MORE)
+            if decompressor.unused_data:
+                raise _BrokenRuleError(_rule_after_end(entry, decompressor.unused_data))
             if found:
                 yield found
             # It may have read all that is packed and have more to return: the last byte can stand for 1,000.
             has_more = len(found) == room and not decompressor.eof
     # bsdtar and Python accept an empty file without compressed data.
-    if entry.packed and not decompressor.eof:
-        raise _BrokenRuleError(rules.SIZE)
+    # Some programs set the flag of LZMA's end marker and write none.  All input was read, so there is no more data.
+    if entry.packed and not decompressor.eof and (left or entry.method != LZMA):
+        raise _BrokenRuleError(_NO_END if left else _NO_END_MARKER)
+
+
+def _rule_after_end(entry: Entry, rest: bytes) -> Rule:
+    return _SECOND_STREAM if entry.method == BZIP2 and rest.startswith(b"BZ") else _AFTER_END
 
 
 def _read_lzma(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    """Read LZMA as a file ``.lzma``."""
+    """Read LZMA as a file ``.lzma``; as with the other methods, an empty file may have no compressed data."""
+    if not entry.packed:
+        return
     if entry.packed < _LZMA_HEAD.size:
         raise _BrokenRuleError(rules.DATA)
     head = b"".join(_read(file, _LZMA_HEAD.size))
