@@ -70,6 +70,20 @@ def test_each_link_is_followed_once() -> None:
     assert len(checks) < 4 * 5001
 
 
+def test_all_links_to_one_directory_above_are_found_at_once() -> None:
+    """`create_archive` searches again after it has left out what was found, so one at a time would be quadratic."""
+    tree = Tree(ArchiveLimits())
+    targets = {"a/x": "../p/q/r", **{f"p/q/r/{number}": ".." if number % 2 else "../.." for number in range(6)}}
+    for name, target in targets.items():
+        tree.set_target(tree.add(name, "link"), target)
+    broken = tree.broken_links(lambda: None)
+    assert [node.path for node in broken] == [f"p/q/r/{number}" for number in range(6)]
+    assert set(broken.values()) == {rules.LINK_CYCLE}
+    for node in broken:
+        tree.remove(node)
+    assert tree.broken_links(lambda: None) == {}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs")
 @pytest.mark.parametrize("kind", ["FIFO", "device"])
 def test_an_archive_must_be_a_regular_file(tmp_path: Path, kind: str) -> None:

@@ -393,6 +393,9 @@ def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: in
     # The directories through which the program came, each with the latest link before it and what is left to follow.
     way: list[tuple[Node, Node | None, Iterator[tuple[Node | None, Node]]]] = []
     is_on_way: set[Node] = set()
+    # The directories below a link that contain, without another link, a directory of the way.  Each further link to one
+    # of them is found at once: `create_archive` leaves the links out and searches again until it finds none.
+    contained: dict[Node, Node] = {}
 
     def enter(directory: Node, link: Node | None) -> None:
         below: list[tuple[Node | None, Node]] = [(link, child) for child in directory.children.values()]
@@ -411,8 +414,12 @@ def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: in
                 copies[way[-1][0]] += 1 + copies[directory]
             if copies[directory] > most:
                 return None
-        elif child in is_on_way:
+        elif (ancestor := contained.get(child, child)) in is_on_way:
             found.append(cast("Node", latest))  # directories alone make no cycle
+            for below, link, _ in reversed(way):
+                if link is not latest:
+                    break
+                contained[below] = ancestor
         elif child.kind == "directory" and child not in copies:
             enter(child, latest)
         else:
