@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.zip_records import DIRECTORY, Record, built
+from support.zip_records import DIRECTORY, Record, built, descriptor
 
 from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_tree import Tree
 from cp_thirdparty.artifacts._staging import Staging
 from cp_thirdparty.artifacts._zip_directory import read_directory
+from cp_thirdparty.artifacts._zip_layout import has_descriptor
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 
 _MIB = 1 << 20
@@ -55,6 +56,17 @@ def test_an_archive_that_is_shorter_than_its_size_is_refused() -> None:
     """A file that is truncated after its size was read is refused like any other truncated one."""
     with pytest.raises(UnsafeArchiveError, match=r"^a truncated archive"):
         read_directory(io.BytesIO(built(Record())[:-1]), len(built(Record())), ArchiveLimits(), Tree(ArchiveLimits()))
+
+
+@pytest.mark.parametrize("piece", range(1, 40))
+def test_a_descriptor_in_data_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    """Its place in the pieces that are read does not matter, nor do signatures without a descriptor."""
+    monkeypatch.setattr("cp_thirdparty.artifacts._zip_layout._PIECE", piece)
+    content = b"content" + b"PK\7\10" * 2
+    data = b"#" + content + descriptor(content)
+    assert has_descriptor(io.BytesIO(data), 1, len(data))
+    assert not has_descriptor(io.BytesIO(data), 0, len(data))
+    assert not has_descriptor(io.BytesIO(data), 1, len(data) - 5)
 
 
 def test_each_link_is_followed_once() -> None:

@@ -125,6 +125,11 @@ def _flushed(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush(zlib.Z_SYNC_FLUSH)
 
 
+def _inner(content: bytes, *, wide: bool = False) -> bytes:
+    """Put a data descriptor and an entry after a content."""
+    return content + descriptor(content, wide=wide) + built(Record(name=b"evil"))
+
+
 def _sizes(size: int) -> dict[str, Any]:
     """State a size in both headers."""
     return {"local": {"size": size}, "central": {"size": size}}
@@ -400,6 +405,21 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         "file.txt",
         rules.DESCRIPTOR,
     ),
+    # A program that reads from a pipe takes the descriptor in the data for the end.
+    **{
+        f"descriptor in stored data, {form}": (
+            built(_GOOD, Record(name=b"s", content=data, flags=8, local=local, descriptor=descriptor(data))),
+            "s",
+            rules.DESCRIPTOR,
+        )
+        for form, data, local in (
+            ("32 bits", _inner(b"content"), {"crc": 0, "packed": 0, "size": 0}),
+            ("64 bits", _inner(b"content", wide=True), {"crc": 0, "packed": 0, "size": 0}),
+            ("sizes in the header", _inner(b"content"), {}),
+            ("after another signature", _inner(b"PK\7\10PK\7\10" + bytes(9)), {}),
+            ("at the beginning", _inner(b""), {}),
+        )
+    },
     "descriptor with a wrong signature": (
         built(Record(flags=8, local={"size": 0}, descriptor=descriptor(b"content\n", signature=b"PK\7\7"))),
         "file.txt",

@@ -27,6 +27,7 @@ from cp_thirdparty.artifacts._zip_layout import (
     bytes_at,
     find_directory,
     has_archive_part,
+    has_descriptor,
 )
 from cp_thirdparty.artifacts._zip_methods import STORED, is_supported, name_of
 from cp_thirdparty.artifacts.limits import ArchiveLimits
@@ -303,9 +304,11 @@ def _add(record: _Central, tree: Tree, *, has_entries: bool) -> Node:
 
 def _entry(file: BinaryIO, record: _Central, node: Node, end: int, *, is_last: bool) -> Entry:
     """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
-    length, needs_descriptor = _check_local_header(file, record, end)
+    length, is_streamed, needs_descriptor = _check_local_header(file, record, end)
     data_offset = record.offset + length
     data_end = data_offset + record.packed
+    if is_streamed and record.method == STORED and has_descriptor(file, data_offset, data_end):
+        raise rule_error(rules.DESCRIPTOR, record.name, hint="one is in the data, for the bytes before it")
     if data_end != end or needs_descriptor:
         begin = data_end + _descriptor_length(file, record, data_end, end, needs_descriptor=needs_descriptor)
         # A program that reads the archive from a pipe, such as Java's ZipInputStream, ends at bytes between entries.
@@ -353,9 +356,9 @@ def _find_record_violation(record: _Central, kind: Kind) -> Rule | None:
     return rules.DEVICE if kind == "file" and stat.S_IFMT(record.mode) in _DEVICES else None
 
 
-def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int, bool]:
+def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int, bool, bool]:
     """
-    Check the local header, and return its length and whether a data descriptor must follow the data.
+    Check the local header, and return its length and whether a data descriptor may and must follow the data.
 
     Some programs set the flag of the descriptor, that of UTF-8 for a name in ASCII, and a name in Unicode in one of the
     headers only.
@@ -386,7 +389,8 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     if any(value != fact and value not in unknown for value, fact in zip(stated, known, strict=True)):
         raise rule_error(rules.HEADERS, record.name, hint="the sizes or checksums differ")
     # Without a descriptor, a program that reads from the first byte on can only find the end of compressed data.
-    return length, bool(flags & _DESCRIPTOR) and record.method == STORED and stated != known
+    is_streamed = bool(flags & _DESCRIPTOR)
+    return length, is_streamed, is_streamed and record.method == STORED and stated != known
 
 
 def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> int:

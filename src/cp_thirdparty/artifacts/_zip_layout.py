@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
@@ -18,7 +19,7 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._file_formats import looks_like
 
-__all__ = ["FULL16", "FULL32", "CentralDirectory", "bytes_at", "find_directory", "has_archive_part"]
+__all__ = ["FULL16", "FULL32", "CentralDirectory", "bytes_at", "find_directory", "has_archive_part", "has_descriptor"]
 
 FULL16: Final = 0xFFFF
 FULL32: Final = 0xFFFFFFFF
@@ -35,6 +36,9 @@ _SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
 _SIGNATURE: Final = re.compile(b"|".join(_SIGNATURES))
 _SIGNATURE_BYTES: Final = 4
 _PIECE: Final = 256 << 10
+# The signature of a data descriptor, the checksum, and the lowest 32 bits of the length.  Matches may overlap.
+_DESCRIPTOR: Final = re.compile(b"(?=PK\7\10(.{8}))", re.DOTALL)
+_DESCRIPTOR_BYTES: Final = 12
 
 
 @attrs.frozen
@@ -134,6 +138,27 @@ def has_archive_part(file: BinaryIO, begin: int, end: int) -> bool:
             return True
         begin += len(piece) - len(overlap)
         overlap = piece[1 - _SIGNATURE_BYTES :]
+    return False
+
+
+def has_descriptor(file: BinaryIO, begin: int, end: int) -> bool:
+    """Whether stored data has a data descriptor of the data before it, where bsdtar ends if it reads from a pipe."""
+    crc, length, overlap = 0, 0, b""
+    while begin < end:
+        piece = bytes_at(file, begin, min(end - begin, _PIECE))
+        begin += len(piece)
+        data = overlap + piece
+        at = 0  # how many bytes of the data are counted in the checksum and the length
+        for match in _DESCRIPTOR.finditer(data):
+            crc = zlib.crc32(data[at : match.start()], crc)
+            length += match.start() - at
+            at = match.start()
+            if match[1] == struct.pack("<2L", crc, length & FULL32):
+                return True
+        rest = max(len(data) - _DESCRIPTOR_BYTES + 1, 0)
+        crc = zlib.crc32(data[at:rest], crc)
+        length += rest - at
+        overlap = data[rest:]
     return False
 
 
