@@ -37,7 +37,7 @@ from support.zip_records import (
     zip64,
 )
 
-from cp_thirdparty.artifacts import ArchiveLimits, extract_archive
+from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archive
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule
 from cp_thirdparty.artifacts._archive_tree import Tree
@@ -680,7 +680,10 @@ def test_targets_of_links_are_limited_together(tmp_path: Path, monkeypatch: pyte
     links = [_link_record(f"{n}", "x" * 7) for n in range(3)]
     _refuse(tmp_path, built(*links), "2", rules.LINK_BYTES)
     (tmp_path / "a.zip").write_bytes(built(*links[:2]))
-    assert extract_archive(tmp_path / "a.zip", to=tmp_path / "out").is_dir()
+    source = extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
+    (source / "2").symlink_to("x" * 7)
+    with pytest.raises(UnsafeArchiveError, match=rules.LINK_BYTES.text):
+        create_archive(source, to=tmp_path / "b.zip", on_skip=lambda _: None)
 
 
 def test_missing_parts_of_targets_take_no_memory() -> None:

@@ -416,10 +416,10 @@ def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: in
                 return None
         elif (ancestor := contained.get(child, child)) in is_on_way:
             found.append(cast("Node", latest))  # directories alone make no cycle
-            for below, link, _ in reversed(way):
-                if link is not latest:
-                    break
-                contained[below] = ancestor
+            at = -1
+            while way[at][1] is latest:  # ends at the root at the latest, which has no link
+                contained[way[at][0]] = ancestor
+                at -= 1
         elif child.kind == "directory" and child not in copies:
             enter(child, latest)
         else:
