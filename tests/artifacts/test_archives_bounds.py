@@ -88,12 +88,12 @@ def test_all_links_to_one_directory_above_are_found_at_once() -> None:
     targets = {"a/x": "../p/q/r", **{f"p/q/r/{number}": ".." if number % 2 else "../.." for number in range(6)}}
     for name, target in targets.items():
         tree.set_target(tree.add(name, "link"), target)
-    broken = tree.broken_links(lambda: None)
+    broken = tree.find_link_violations(lambda: None)
     assert [node.path for node in broken] == [f"p/q/r/{number}" for number in range(6)]
     assert set(broken.values()) == {rules.LINK_CYCLE}
     for node in broken:
         tree.remove(node)
-    assert tree.broken_links(lambda: None) == {}
+    assert tree.find_link_violations(lambda: None) == {}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs")

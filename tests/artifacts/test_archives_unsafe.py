@@ -693,7 +693,7 @@ def test_missing_parts_of_targets_take_no_memory() -> None:
         tree.set_target(tree.add(f"{number}", "link"), "m/" * 2047)
     tracemalloc.start()
     try:
-        assert tree.broken_links(lambda: None) == {}
+        assert tree.find_link_violations(lambda: None) == {}
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
