@@ -525,6 +525,42 @@ def test_a_machine_that_was_paused_renews_its_lease(fleet: Fleet, caplog: pytest
     assert caplog.records == []  # it had no job, so nothing is wrong
 
 
+@pytest.mark.parametrize("is_set_back", [False, True])
+def test_an_environment_that_is_used_often_keeps_its_lease(fleet: Fleet, *, is_set_back: bool) -> None:
+    """Lambda freezes it between its events, so its timer and its thread stand still; only the clock has this time."""
+    now = [1000.0]
+    journal, other = fleet.open(lambda: now[0], timer=lambda: 1.0), fleet.open()
+    journal.recover(SCOPE)
+    fleet.journals.remove(journal)  # no beats but its own
+    for number in range(12):
+        other.recover(SCOPE)
+        fleet.wait(fleet.takeover_seconds * 0.2)
+        now[0] += -1.0 if is_set_back else fleet.takeover_seconds * 0.2
+        assert journal.claim(_job(f"job-{number}"), SCOPE)
+        assert other.recover(SCOPE).entries == ()
+        left = journal.hold(f"job-{number}")
+        assert fleet.takeover_seconds / 4 <= left <= fleet.takeover_seconds / 2
+        journal.finish(f"job-{number}", "reported")
+
+
+def test_a_beat_that_failed_is_repeated_at_the_next_use(fleet: Fleet) -> None:
+    """The clock of the failed beat does not count, because the table does not have it."""
+    now = [1000.0]
+    journal, other = fleet.open(lambda: now[0], timer=lambda: 1.0), fleet.open()
+    journal.recover(SCOPE)
+    fleet.journals.remove(journal)  # frozen
+    other.recover(SCOPE)
+    fleet.wait(fleet.takeover_seconds)
+    now[0] += fleet.takeover_seconds
+    journal._table._client = _fail(fleet.client, "put_item")
+    with pytest.raises(JournalError, match="cannot be written"):
+        journal.recover(SCOPE)
+    journal._table._client = fleet.client
+    assert journal.claim(_job(), SCOPE)
+    assert other.recover(SCOPE).entries == ()
+    assert journal.hold("job-1") > 0
+
+
 def test_a_job_that_another_worker_took_is_not_held(fleet: Fleet) -> None:
     """The conditional write fails, although the lease is valid: the job was uncertain, and offered again."""
     journal, other = fleet.open(), fleet.open()
