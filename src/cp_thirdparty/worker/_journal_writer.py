@@ -198,9 +198,25 @@ class JournalWriter:
         # Of its own kind: after a failure of the disk, `SqliteJournal` refuses claims, and still writes other changes.
         # It also refuses `recover`, so a success of that shows that the next claim may succeed.
         is_free = self._call_checked("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
+        # Another delivery of the event may have finished the job after this one has looked.  A worker must claim a job
+        # that is finished and offered again.
+        if is_free and job.is_from_event and self.is_finished(job_id):
+            self.withdraw(job_id)
+            return False
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
             self._mark_written(job_id)
         return is_free
+
+    def withdraw(self, job_id: str) -> None:
+        """
+        Remove a job that needs no result, because the journal also has it as finished; `repair` releases it otherwise.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
+        """
+        self._unclear[job_id] = None
+        self._call_checked("write", lambda journal: journal.withdraw(job_id))
+        self._mark_written(job_id)
 
     def release(self, job_id: str) -> bool:
         """Leave a job to the next `recover`; return ``False`` if that failed, and `repair` tries it again."""

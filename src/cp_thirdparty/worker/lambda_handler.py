@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from operator import methodcaller
@@ -83,18 +84,21 @@ _INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provid
 # Seconds for the metrics of an event.  After a call that hangs, no other one is made until it has returned.
 _METRICS_SECONDS: Final = 1.0
 
-# Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again.  Without a
-# journal it never does, because the handler would run again.
+# Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again, unless the
+# journal has the job as finished.  Without a journal it never raises, because the handler would run again.
 NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
     Reported: False,
     Gone: False,
-    LostRace: False,  # the environment that has the job is alive
+    LostRace: True,  # another environment has the job, and may not work on it any more
     Rejected: True,  # it is not known whether another environment has the job
     Released: True,
     Unsent: True,
     Uncertain: True,
     HandedBack: True,
 }
+
+# Why the function raises; for other outcomes, the journal keeps the job for the next delivery.
+_REASONS: Final[Mapping[type[Outcome], str]] = {LostRace: "another environment has it"}
 
 _STALE: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
 _UNREADABLE: Final = "The event of job {job_id} cannot be read: {problem}."
@@ -130,8 +134,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         journal: Creates a journal that all environments of the function share; it is called at the first event.  With
             it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
             reported.  If another environment has the job, the function waits until that one is dead, or has lived for
-            as long as the journal needs to take a job over.  The handler does not begin before the journal has that it
-            does.  ``None`` for no journal.
+            as long as the journal needs to take a job over; then it raises.  The handler does not begin before the
+            journal has that it does.  ``None`` for no journal.
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
         metrics: Counts each event before the function returns, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  The action type of an invoke action is
@@ -225,8 +229,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         Raises:
             cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
             cp_thirdparty.exceptions.JournalError: The job has no result.  The journal cannot be used; or another
-                environment has the job, and the time of the function is too short to find out whether that one is dead;
-                or CodePipeline has not accepted the result in time.  Lambda must deliver the event again.
+                environment has the job; or CodePipeline has not accepted the result in time.  Lambda must deliver the
+                event again.
             Exception: What ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
@@ -247,20 +251,32 @@ class LambdaHandler(Generic[_ConfigurationT]):
         failure: FailureDetails | None,
         limits: _Limits,
     ) -> None:
+        if self._create_journal is None:
+            self._run(event, calls, failure, limits)
+            return
         self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
         try:
-            outcome = self._find_outcome(event, calls, failure, limits)
+            writer = self._open_journal(event, self._create_journal)
+            outcome = self._find_outcome(writer, event, calls, failure, limits)
         except JournalError as error:
-            outcome = Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
+            writer, outcome = None, Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
             self._emit_outcome(outcome, limits)
-        if self._create_journal is not None and NEEDS_REDELIVERY[type(outcome)]:
-            why = outcome.reason if isinstance(outcome, Rejected) else "the journal keeps it"
-            raise JournalError(
-                f"job {printable(event.id, _LONGEST_ID)} has no result yet: {why}; Lambda must deliver the event again"
-            )
+        if not NEEDS_REDELIVERY[type(outcome)]:
+            return
+        if isinstance(outcome, LostRace) and writer is not None and _has_finished(writer, event.id):
+            return
+        why = outcome.reason if isinstance(outcome, Rejected) else _REASONS.get(type(outcome), "the journal keeps it")
+        raise JournalError(
+            f"job {printable(event.id, _LONGEST_ID)} has no result yet: {why}; Lambda must deliver the event again"
+        )
 
     def _find_outcome(
-        self, event: LambdaJobEvent, calls: EventCalls, failure: FailureDetails | None, limits: _Limits
+        self,
+        writer: JournalWriter,
+        event: LambdaJobEvent,
+        calls: EventCalls,
+        failure: FailureDetails | None,
+        limits: _Limits,
     ) -> Outcome:
         """
         Take the job of an event to its outcome.
@@ -268,12 +284,17 @@ class LambdaHandler(Generic[_ConfigurationT]):
         Raises:
             JournalError: It is not known whether another environment has the job.
         """
-        writer = self._open_journal(event)
-        if writer is None:
-            return self._run(event, calls, failure, limits)
         entry = _take_over(writer, event.id, limits)
-        if entry is not None or not writer.is_finished(event.id):
+        try:
+            is_finished = writer.is_finished(event.id)
+        except JournalError:
+            if entry is not None:
+                writer.release(event.id)
+            raise
+        if not is_finished:
             return self._run(event, calls, failure, limits, writer=writer, entry=entry)
+        if entry is not None:  # an environment was killed while it wrote the end of the job
+            writer.withdraw(event.id)
         outcome = LostRace(job=_find_offer(event))
         self._emit_outcome(outcome, limits)
         return outcome
@@ -318,17 +339,15 @@ class LambdaHandler(Generic[_ConfigurationT]):
         seconds_left = milliseconds / 1000
         return _Limits(find_end(seconds_left), min(self._report_seconds, seconds_left / 2))
 
-    def _open_journal(self, event: LambdaJobEvent) -> JournalWriter | None:
+    def _open_journal(self, event: LambdaJobEvent, create: Callable[[], Journal]) -> JournalWriter:
         """
         Return what writes the journal, after it has written what it could not write for earlier events.
 
         Raises:
             JournalError: The journal cannot be created, or what it has of this job could not be corrected.
         """
-        if self._create_journal is None:
-            return None
         if self._journal is None:
-            journal = self._journal_calls.call(_LONGEST, self._create_journal)
+            journal = self._journal_calls.call(_LONGEST, create)
             if isinstance(journal, NotReturned):
                 raise JournalError("journal has not returned in time")
             if isinstance(journal, Raised):
@@ -342,7 +361,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
             notify = partial(_emit, self._emitter)
             writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls)
             self._writers[scope] = writer
-        writer.repair(lambda _: False)
+        for each in self._writers.values():
+            each.repair(lambda _: False)
         if writer.is_unclear(event.id):
             raise JournalError("what the journal has of this job could not be corrected")
         return writer
@@ -408,6 +428,13 @@ def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
         else:
             writer.release(entry.job.job_id)
     return found
+
+
+def _has_finished(writer: JournalWriter, job_id: str) -> bool:
+    """Return whether the journal has a job as finished; ``False`` if it cannot be read, so that Lambda retries."""
+    with suppress(JournalError):
+        return writer.is_finished(job_id)
+    return False
 
 
 def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
