@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import attrs
 import pytest
 from support import lambda_functions as functions
 from support.lambda_functions import ARTIFACT, CREDENTIALS, DATA, MARKER, Configuration, FakeClient, make_event
@@ -734,14 +735,19 @@ def test_a_claim_of_a_job_that_may_be_finished_is_withdrawn_later(client: FakeCl
 
 
 @pytest.mark.parametrize("is_readable", [True, False])
-def test_a_job_that_was_taken_over_and_finished_needs_no_other_event(client: FakeClient, *, is_readable: bool) -> None:
+def test_a_job_that_was_taken_over_and_finished_needs_no_other_event(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, *, is_readable: bool
+) -> None:
     """Otherwise, or if the journal cannot be read, it must come again."""
     journal = _FinishedMeanwhile()
-    journal.has_mark = True
     journal.problem = None if is_readable else OSError(MARKER)
+
+    def lose(*_: object) -> Outcome:
+        journal.has_mark = True
+        return LostRace(job=CustomJob(id="job-1", data=JobData(), nonce=""))
+
+    monkeypatch.setattr(Invocation, "run_in_time", lose)
     function = _function(client, journal=lambda: journal)
-    lost = LostRace(job=CustomJob(id="job-1", data=JobData(), nonce=""))
-    function._find_outcome = lambda *_: lost  # type: ignore[method-assign]
     with contextlib.nullcontext() if is_readable else pytest.raises(JournalError, match="another environment has it"):
         assert function(make_event(), LambdaContext()) is None
 
@@ -1027,6 +1033,20 @@ def test_the_result_of_an_action_type_is_returned(handler: Any, result: dict[str
     returned = _function(client, handler)(_ACTION_TYPE_EVENT, LambdaContext())
     assert json.loads(json.dumps(returned)) == result
     assert client.results == []
+
+
+def test_a_second_delivery_returns_the_result_of_the_first(client: FakeClient) -> None:
+    """It is not known whether CodePipeline has that one.  Without a result the function must not return."""
+    journal = SharedJournal()
+    event = {**_ACTION_TYPE_EVENT, "credentialsExpireAt": 1}
+    function = _function(client, journal=lambda: journal)
+    first = function(event, LambdaContext())
+    assert first is not None
+    assert function(event, LambdaContext()) == first
+    (entry,) = journal.jobs()
+    journal.jobs = lambda **_: iter([attrs.evolve(entry, result=None)])  # type: ignore[method-assign]
+    with pytest.raises(JournalError, match="no result yet: the journal has it as finished, without a result"):
+        function(event, LambdaContext())
 
 
 def test_both_forms_of_an_event_have_the_same_parts() -> None:

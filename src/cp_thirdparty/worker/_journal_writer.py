@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol, TypeVar, cast
 
@@ -20,6 +20,7 @@ from cp_thirdparty.worker.journal import (
     IndexedJournal,
     JobScope,
     Journal,
+    JournalEntry,
     JournalState,
     LeasedJournal,
     MemoryJournal,
@@ -159,6 +160,21 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         return self._call_checked("read", lambda journal: _has_finished(journal, job_id, self.scope))
+
+    def find_result(self, job_id: str) -> Result | None:
+        """
+        Return the result of a finished job, the last one if it has finished twice; it reads all finished jobs.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
+        """
+
+        def find(journal: Journal) -> Result | None:
+            entries = _find_finished(journal, job_id, self.scope)
+            last = max(entries, key=lambda entry: entry.changed_at, default=None)
+            return None if last is None else last.result
+
+        return self._call_checked("read", find)
 
     def count_unowned(self) -> Counter[JobScope]:
         """
@@ -315,8 +331,12 @@ def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | Jou
 def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
     if isinstance(journal, IndexedJournal):
         return journal.is_finished(job_id, scope)
-    finished = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
-    return any(entry.job.job_id == job_id and entry.scope == scope for entry in finished)
+    return any(_find_finished(journal, job_id, scope))
+
+
+def _find_finished(journal: Journal, job_id: str, scope: JobScope) -> Iterator[JournalEntry]:
+    found = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
+    return (entry for entry in found if entry.job.job_id == job_id and entry.scope == scope)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

@@ -255,15 +255,14 @@ class LambdaHandler(Generic[_ConfigurationT]):
             self._run(event, calls, failure, limits)
             return
         self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
+        outcome: Outcome | None
         try:
             writer = self._open_journal(event, self._create_journal)
             outcome = self._find_outcome(writer, event, calls, failure, limits)
         except JournalError as error:
-            writer, outcome = None, Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
+            outcome = Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
             self._emit_outcome(outcome, limits)
-        if not NEEDS_REDELIVERY[type(outcome)]:
-            return
-        if isinstance(outcome, LostRace) and writer is not None and _has_finished(writer, event.id):
+        if outcome is None or not NEEDS_REDELIVERY[type(outcome)]:
             return
         why = outcome.reason if isinstance(outcome, Rejected) else _REASONS.get(type(outcome), "the journal keeps it")
         raise JournalError(
@@ -277,12 +276,12 @@ class LambdaHandler(Generic[_ConfigurationT]):
         calls: EventCalls,
         failure: FailureDetails | None,
         limits: _Limits,
-    ) -> Outcome:
+    ) -> Outcome | None:
         """
-        Take the job of an event to its outcome.
+        Take the job of an event to its outcome; return ``None`` for a job that another delivery has finished.
 
         Raises:
-            JournalError: It is not known whether another environment has the job.
+            JournalError: It is not known whether another environment has the job, or what its result is.
         """
         entry = _take_over(writer, event.id, limits)
         try:
@@ -292,12 +291,16 @@ class LambdaHandler(Generic[_ConfigurationT]):
                 writer.release(event.id)
             raise
         if not is_finished:
-            return self._run(event, calls, failure, limits, writer=writer, entry=entry)
+            outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
+            if not isinstance(outcome, LostRace) or not _has_finished(writer, event.id):
+                return outcome
+            calls.repeat(partial(writer.find_result, event.id))
+            return None
         if entry is not None:  # an environment was killed while it wrote the end of the job
             writer.withdraw(event.id)
-        outcome = LostRace(job=_find_offer(event))
-        self._emit_outcome(outcome, limits)
-        return outcome
+        calls.repeat(partial(writer.find_result, event.id))
+        self._emit_outcome(LostRace(job=_find_offer(event)), limits)
+        return None
 
     def _emit_outcome(self, outcome: Outcome, limits: _Limits) -> None:
         self._emitter.emit_outcome(outcome)
