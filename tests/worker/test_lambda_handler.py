@@ -924,7 +924,8 @@ class _Metrics:
 @pytest.fixture
 def _patient_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine take its time."""
-    monkeypatch.setattr(lambda_handler, "_METRICS_SECONDS", 60.0)
+    for name in ("_METRICS_SECONDS", "_LAST_METRICS_SECONDS"):
+        monkeypatch.setattr(lambda_handler, name, 60.0)
 
 
 @pytest.mark.usefixtures("_patient_metrics")
@@ -977,6 +978,32 @@ def test_metrics_that_fail_or_hang_cost_no_report(
     assert len(client.results) == 2
     expected = {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")}
     until(lambda: expected <= {record.getMessage() for record in caplog.records})
+
+
+def test_the_metrics_of_an_invocation_have_one_second() -> None:
+    """Each event costs the time for the report otherwise; at the end of the function it has nearly none."""
+    now = 0.0
+    seconds: list[float] = []
+
+    def call(limit: float, function: Callable[[], object]) -> object:
+        nonlocal now
+        now += 0.75
+        seconds.append(limit)
+        return function()
+
+    metrics = _Metrics()
+    counter = lambda_handler._Counter(metrics, lambda: now)
+    counter._calls.call_or_raise = call  # type: ignore[method-assign, assignment]
+    event = JobEvent(name="claimed", job_id="job-1", client_id="")
+    for ends_at, expected in ((None, [1.0, 0.25]), (100.0, [1.0, 0.25]), (3.5, [0.5, 0.05]), (0.0, [0.05, 0.05])):
+        seconds.clear()
+        counter.begin(ends_at)
+        counter(event, None)
+        counter(event, None)
+        with pytest.raises(TimeoutError):
+            counter(event, None)
+        assert seconds == expected
+    assert len(metrics.counted) == 8
 
 
 # --- action types with a Lambda executor: the result is returned
@@ -1138,6 +1165,8 @@ def test_no_semaphore_is_created(client: FakeClient, monkeypatch: pytest.MonkeyP
         (lambda _: Succeeded(), {}, "handler: cannot go to another process"),
         (functions.describe, {"journal": MemoryJournal()}, "journal: must be a callable"),
         (functions.describe, {"connect": 3}, "connect: must be a callable"),
+        (functions.describe, {"metrics": 1}, "metrics.record: must be a callable; NoneType is not one"),
+        (functions.describe, {"metrics": _Metrics}, "metrics.record: .* it must take two positional arguments"),
         (functions.describe, {"report_seconds": "5"}, "report_seconds: must be"),
     ],
 )

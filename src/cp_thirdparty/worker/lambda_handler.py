@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,7 +29,7 @@ from cp_thirdparty.models import (
     JobData,
     LambdaJobEvent,
 )
-from cp_thirdparty.worker._arguments import check_callable, check_handling
+from cp_thirdparty.worker._arguments import check_callable, check_handling, check_metrics
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
@@ -81,8 +82,10 @@ _LOOKS: Final = 6
 # The action type of the events that do not name theirs.
 _INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
 
-# Seconds for the metrics of an event.  After a call that hangs, no other one is made until it has returned.
+# Seconds for the metrics of all events of an invocation, and of an event at its end, in the time for the return of the
+# function.  After a call that hangs, no other one is made until it has returned.
 _METRICS_SECONDS: Final = 1.0
+_LAST_METRICS_SECONDS: Final = 0.05
 
 # Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again, unless the
 # journal has the job as finished.  Without a journal it never raises, because the handler would run again.
@@ -197,6 +200,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             artifacts=artifacts,
             on_event=on_event,
         )
+        check_metrics(metrics)
         if journal is not None:
             check_callable("journal", journal, "no arguments")
         self._runner: Runner[Any] = Runner(
@@ -210,8 +214,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
         # Of all events: a writer remembers what it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
-        count = None if metrics is None else partial(_count, BoundedCalls("cp-thirdparty-metrics"), metrics)
-        self._emitter = Emitter(on_event, count)
+        self._counter = None if metrics is None else _Counter(metrics)
+        self._emitter = Emitter(on_event, self._counter)
 
     @hide_arguments
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:
@@ -234,6 +238,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
             Exception: What ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
+        if self._counter is not None:
+            self._counter.begin(limits.ends_at)
         job, failure = _read(event)
         details = find_details(job)
         if not is_invoke_action(event):
@@ -371,16 +377,47 @@ class LambdaHandler(Generic[_ConfigurationT]):
         return writer
 
 
-def _count(calls: BoundedCalls, metrics: WorkerMetrics, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
+class _Counter:
     """
-    Count an event.  Metrics that hang must not hold the function up.
+    Counts the events of an environment.  Metrics that are slow must not cost the report of a job.  Thread-safe.
 
-    Raises:
-        TimeoutError: The metrics have not returned in time.
+    Args:
+        metrics: The partner's metrics.
+        timer: Returns the time of `time.monotonic`.
     """
-    record = partial(metrics.record, event, action_type_id or _INVOKE_ACTION_TYPE)
-    if isinstance(calls.call_or_raise(_METRICS_SECONDS, record), NotReturned):
-        raise TimeoutError
+
+    def __init__(self, metrics: WorkerMetrics, timer: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._timer = timer
+        self._calls = BoundedCalls("cp-thirdparty-metrics")
+        self._lock = threading.Lock()  # of what follows; held during a call, so that no other thread waits in addition
+        self._seconds_left = 0.0
+        self._ends_at: float | None = None
+
+    def begin(self, ends_at: float | None) -> None:
+        """Give an invocation its seconds; ``None`` if its end is not known."""
+        with self._lock:
+            self._seconds_left, self._ends_at = _METRICS_SECONDS, ends_at
+
+    def __call__(self, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
+        """
+        Count an event.
+
+        Raises:
+            TimeoutError: The metrics have not returned in time, or had no time left.
+        """
+        record = partial(self._metrics.record, event, action_type_id or _INVOKE_ACTION_TYPE)
+        with self._lock:
+            if self._seconds_left <= 0:
+                raise TimeoutError
+            began_at = self._timer()
+            before_end = math.inf if self._ends_at is None else max(self._ends_at - began_at, _LAST_METRICS_SECONDS)
+            try:
+                found = self._calls.call_or_raise(min(self._seconds_left, before_end), record)
+            finally:
+                self._seconds_left -= self._timer() - began_at
+        if isinstance(found, NotReturned):
+            raise TimeoutError
 
 
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
