@@ -66,6 +66,7 @@ from cp_thirdparty.worker import (
     _steps,
     lambda_handler,
 )
+from cp_thirdparty.worker._flow import Flow
 from cp_thirdparty.worker._invocation import Invocation
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._lambda_job import find_details
@@ -292,6 +293,92 @@ def test_a_report_that_hangs_is_left(client: FakeClient, monkeypatch: pytest.Mon
     _function(client)(_STALE_EVENT if has_failed else make_event(), LambdaContext(0.8))
     assert client.results == []
     gate.set()
+
+
+@attrs.frozen
+class _Late:
+    """Something that hangs in the thread of a job until the function has given the job up."""
+
+    has_begun: threading.Event = attrs.field(factory=threading.Event)
+    gate: threading.Event = attrs.field(factory=threading.Event)
+
+    def hang(self) -> None:
+        """Hang."""
+        self.has_begun.set()
+        assert self.gate.wait(60)
+
+    def end(self) -> None:
+        """Go on, and wait for the end of the thread."""
+        self.gate.set()
+        for thread in threading.enumerate():
+            if thread.name == "cp-thirdparty-invocation":
+                thread.join()
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> _Late:
+    """Return what hangs; the function gives its job up as soon as it does."""
+    made = _Late()
+    monkeypatch.setattr(_invocation, "wait", lambda *_: made.has_begun.wait(60))
+    return made
+
+
+@pytest.mark.parametrize("place", ["attempt", "pause"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransportError("late"),
+        ValidationException("summary is too long", code="ValidationException"),
+        AccessDeniedError(
+            "not allowed", code="AccessDeniedException", action="codepipeline:PutJobSuccessResult", resource=None
+        ),
+        None,
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_late_end_of_a_report_changes_nothing(
+    client: FakeClient, late: _Late, monkeypatch: pytest.MonkeyPatch, error: Exception | None, place: str
+) -> None:
+    """The thread sends nothing more and emits nothing; the function has returned."""
+    events: list[JobEvent] = []
+    puts: list[None] = []
+    client.errors = [TransportError("first"), *([] if error is None else [error])]
+    if place == "attempt":
+        client.errors = client.errors[1:]
+
+    def wait_late(*_: object) -> bool:
+        late.hang()
+        return True
+
+    def put() -> None:
+        puts.append(None)
+        if place == "attempt":
+            late.hang()
+
+    client.on_put = put
+    monkeypatch.setattr(Invocation, "_wait", wait_late)
+    function = _function(client, on_event=events.append)
+    assert function(_STALE_EVENT, LambdaContext()) is None
+    late.end()
+    until(function._emitter.flush)
+    names = [event.name for event in events]
+    assert names == (["claimed", "unsent"] if place == "attempt" else ["claimed", "call_failed", "unsent"])
+    assert len(puts) == 1
+
+
+def test_a_late_mistake_of_the_library_is_logged(
+    client: FakeClient, late: _Late, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for the job any more."""
+
+    def finish(*_: object) -> None:
+        late.hang()
+        raise OSError
+
+    monkeypatch.setattr(Flow, "finish", finish)
+    _function(client)(_STALE_EVENT, LambdaContext())
+    late.end()
+    until(lambda: "job=job-1 a thread failed after the job had ended: OSError" in caplog.text)
 
 
 def test_refused_credentials_are_loaded_again(client: FakeClient) -> None:
