@@ -649,6 +649,34 @@ def test_a_handler_that_has_no_time_to_begin_is_released(client: FakeClient, mon
     assert client.results == []
 
 
+@pytest.mark.usefixtures("_short_pauses")
+def test_a_handler_that_the_journal_has_as_running_is_released_if_it_has_not_begun(
+    client: FakeClient, note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table fails after that write, so the lease cannot be confirmed; the customer cannot change that."""
+    has_failed = threading.Event()
+
+    class Failing(_LeasesOfOthers):
+        def running(self, job_id: str, **settings: Any) -> None:
+            super().running(job_id, **settings)
+            self.is_broken = True
+
+        def hold(self, _job_id: str) -> float:
+            if self.is_broken:
+                has_failed.set()
+                raise JournalError("throttled")
+            return 60.0
+
+    journal = Failing(looks=math.inf)
+    journal.withdraw("job-1")
+    handler = partial(functions.count, note=str(note))
+    monkeypatch.setattr(_invocation, "wait", lambda *_: has_failed.wait(60))
+    with pytest.raises(JournalError, match="no result yet: the journal keeps it"):
+        _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext())
+    assert (client.results, note.exists()) == ([], False)
+    assert [(entry.state.value, entry.is_owner_alive) for entry in journal.jobs()] == [("CLAIMED", None)]
+
+
 @pytest.mark.parametrize("method", ["", "is_finished", "recover", "claim", "running", "result", "finish"])
 def test_a_journal_that_hangs_does_not_hold_the_function_up(
     client: FakeClient, note: Path, monkeypatch: pytest.MonkeyPatch, method: str
@@ -739,6 +767,7 @@ class _LeasesOfOthers(SharedJournal):
     """A journal with leases of which another environment has a job, until it counts as dead after some looks."""
 
     recovery_seconds = 0.001
+    is_broken = False
 
     def __init__(self, *, looks: float, happen: Callable[[SharedJournal], object] | None = None) -> None:
         super().__init__()

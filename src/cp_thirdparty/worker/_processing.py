@@ -85,6 +85,7 @@ class Processing:
     ) -> None:
         self.job = ClaimedJob(offer, recorder=recorder or _NoJournal(), began_at=time.monotonic(), entry=entry)
         self.outcome: Future[Outcome] = Future()
+        self._has_journal = recorder is not None
         self._ends_at = ends_at
         self._emitter = emitter
         self._job_timeout = job_timeout
