@@ -206,6 +206,35 @@ def test_a_job_that_finished_twice_is_pruned(fleet: Fleet) -> None:
         assert [item["pk"]["S"] for item in fleet.items()] == ["open"]  # the lease
 
 
+def test_a_job_whose_mark_was_not_deleted_is_kept(fleet: Fleet) -> None:
+    """DynamoDB deletes a part of a batch if the table is throttled; without its job, the mark would stay forever."""
+    batches: list[int] = []
+
+    class _Throttled:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(fleet.client, name)
+
+            def batch_write_item(**request: Any) -> Any:
+                ((table_name, requests),) = request["RequestItems"].items()
+                batches.append(len(requests))
+                rest = requests[:1] if len(batches) == 1 else []
+                response = method(RequestItems={table_name: requests[len(rest) :]})
+                return {**response, "UnprocessedItems": {table_name: rest} if rest else {}}
+
+            return batch_write_item if name == "batch_write_item" else method
+
+    with closing(fleet.open(client=_Throttled(), keep_finished=None)) as journal:
+        for number in range(3):
+            journal.claim(_job(str(number)), SCOPE)
+            journal.finish(str(number), "reported")
+        assert journal.prune(older_than=1e11, limit=10) == 2
+        (entry,) = journal.jobs()
+        assert journal.is_finished(entry.job.job_id, SCOPE)
+        assert journal.prune(older_than=1e11, limit=10) == 1
+        assert batches == [3, 2, 1, 1]
+        assert [item["pk"]["S"] for item in fleet.items()] == ["open"]  # the lease
+
+
 def test_many_jobs_are_pruned(fleet: Fleet) -> None:
     """A request deletes 25; a job that finished later than the time stays, whenever it was claimed."""
     now = [1000.0]
