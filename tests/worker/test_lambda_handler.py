@@ -564,7 +564,7 @@ def _no_journal() -> MemoryJournal:
 @pytest.mark.parametrize(
     ("journal", "why"),
     [
-        (partial(_FailingJournal, "claim"), "the journal cannot be written"),
+        (partial(_FailingJournal, "claim"), "full"),
         (partial(_FailingJournal, "is_finished"), "full"),
         (partial(_FailingJournal, "recover"), "full"),
         (_UnreadableJournal, "the journal raised OSError"),
