@@ -66,7 +66,7 @@ from cp_thirdparty.worker import (
     _steps,
     lambda_handler,
 )
-from cp_thirdparty.worker._flow import Flow
+from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._invocation import Invocation
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._lambda_job import find_details
@@ -375,7 +375,7 @@ def test_a_late_mistake_of_the_library_is_logged(
         late.hang()
         raise OSError
 
-    monkeypatch.setattr(Flow, "finish", finish)
+    monkeypatch.setattr(JobFlow, "finish", finish)
     _function(client)(_STALE_EVENT, LambdaContext())
     late.end()
     until(lambda: "job=job-1 a thread failed after the job had ended: OSError" in caplog.text)
