@@ -62,9 +62,9 @@ from cp_thirdparty.worker import (
     _bounded_calls,
     _emit,
     _invocation,
+    _lambda_metrics,
     _processes,
     _steps,
-    lambda_handler,
 )
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._invocation import Invocation
@@ -1041,7 +1041,7 @@ class _Metrics:
 def _patient_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine take its time."""
     for name in ("_METRICS_SECONDS", "_LAST_METRICS_SECONDS"):
-        monkeypatch.setattr(lambda_handler, name, 60.0)
+        monkeypatch.setattr(_lambda_metrics, name, 60.0)
 
 
 @pytest.mark.usefixtures("_patient_metrics")
@@ -1088,7 +1088,7 @@ def test_metrics_that_fail_or_hang_cost_no_report(
         raise OSError
 
     for act, seconds in ((fail, 60.0), (gate.wait, 0.01)):
-        monkeypatch.setattr(lambda_handler, "_METRICS_SECONDS", seconds)
+        monkeypatch.setattr(_lambda_metrics, "_METRICS_SECONDS", seconds)
         _function(client, metrics=_Metrics(act))(_STALE_EVENT, LambdaContext())
     gate.set()
     assert len(client.results) == 2
@@ -1108,7 +1108,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         return function()
 
     metrics = _Metrics()
-    counter = lambda_handler._Counter(metrics, lambda: now)
+    counter = _lambda_metrics.EventCounter(metrics, lambda: now)
     counter._calls.call_or_raise = call  # type: ignore[method-assign, assignment]
     event = JobEvent(name="claimed", job_id="job-1", client_id="")
     for ends_at, expected in ((None, [1.0, 0.25]), (100.0, [1.0, 0.25]), (3.5, [0.5, 0.05]), (0.0, [0.05, 0.05])):

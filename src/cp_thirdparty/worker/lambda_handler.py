@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,7 +22,6 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError, ResponseDecodeError
 from cp_thirdparty.models import (
     ActionConfiguration,
-    ActionTypeId,
     CustomJob,
     FailureDetails,
     JobData,
@@ -49,9 +47,10 @@ from cp_thirdparty.worker._lambda_job import (
     find_details,
     find_region,
 )
+from cp_thirdparty.worker._lambda_metrics import INVOKE_ACTION_TYPE, EventCounter
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._steps import hold_without_lease
-from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName, WorkerMetrics
+from cp_thirdparty.worker.events import EventHook, JobEventName, WorkerMetrics
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import (
     Gone,
@@ -78,14 +77,6 @@ _LONGEST_ID: Final = 100
 
 # How often a function looks whether the environment that has its job is dead.  A journal with leases takes six looks.
 _LOOKS: Final = 6
-
-# The action type of the events that do not name theirs.
-_INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
-
-# Seconds for the metrics of all events of an invocation, and of an event at its end, in the time for the return of the
-# function.  After a call that hangs, no other one is made until it has returned.
-_METRICS_SECONDS: Final = 1.0
-_LAST_METRICS_SECONDS: Final = 0.05
 
 # Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again, unless the
 # journal has the job as finished.  Without a journal it never raises, because the handler would run again.
@@ -214,7 +205,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
         # Of all events: a writer remembers what it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
-        self._counter = None if metrics is None else _Counter(metrics)
+        self._counter = None if metrics is None else EventCounter(metrics)
         self._emitter = Emitter(on_event, self._counter)
 
     @hide_arguments
@@ -362,7 +353,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             if isinstance(journal, Raised):
                 raise JournalError(f"journal raised {journal.name}")
             self._journal = journal
-        action_type_id = event.data.action_type_id or _INVOKE_ACTION_TYPE
+        action_type_id = event.data.action_type_id or INVOKE_ACTION_TYPE
         region = find_region() or ""
         scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
         writer = self._writers.get(scope)
@@ -375,49 +366,6 @@ class LambdaHandler(Generic[_ConfigurationT]):
         if writer.is_unclear(event.id):
             raise JournalError("what the journal has of this job could not be corrected")
         return writer
-
-
-class _Counter:
-    """
-    Counts the events of an environment.  Metrics that are slow must not cost the report of a job.  Thread-safe.
-
-    Args:
-        metrics: The partner's metrics.
-        timer: Returns the time of `time.monotonic`.
-    """
-
-    def __init__(self, metrics: WorkerMetrics, timer: Callable[[], float] = time.monotonic) -> None:
-        self._metrics = metrics
-        self._timer = timer
-        self._calls = BoundedCalls("cp-thirdparty-metrics")
-        self._lock = threading.Lock()  # of what follows; held during a call, so that no other thread waits in addition
-        self._seconds_left = 0.0
-        self._ends_at: float | None = None
-
-    def begin(self, ends_at: float | None) -> None:
-        """Give an invocation its seconds; ``None`` if its end is not known."""
-        with self._lock:
-            self._seconds_left, self._ends_at = _METRICS_SECONDS, ends_at
-
-    def __call__(self, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
-        """
-        Count an event.
-
-        Raises:
-            TimeoutError: The metrics have not returned in time, or had no time left.
-        """
-        record = partial(self._metrics.record, event, action_type_id or _INVOKE_ACTION_TYPE)
-        with self._lock:
-            if self._seconds_left <= 0:
-                raise TimeoutError
-            began_at = self._timer()
-            before_end = math.inf if self._ends_at is None else max(self._ends_at - began_at, _LAST_METRICS_SECONDS)
-            try:
-                found = self._calls.call_or_raise(min(self._seconds_left, before_end), record)
-            finally:
-                self._seconds_left -= self._timer() - began_at
-        if isinstance(found, NotReturned):
-            raise TimeoutError
 
 
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
