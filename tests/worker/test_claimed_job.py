@@ -163,6 +163,19 @@ def test_a_job_ends_once() -> None:
     assert job.outcome == first
 
 
+def test_a_report_that_ends_late_changes_nothing() -> None:
+    """Another thread has ended the job, and its result is in the journal."""
+    recorder = _Recorder()
+    job = _claimed(recorder)
+    job.decide(Succeeded(), 2.0)
+    assert job.note_report(may_be_accepted=False)
+    job.end(Gone(job=_OFFER, error="x"))
+    before = list(recorder.stages)
+    assert not job.note_report(may_be_accepted=True)
+    job.replace_result(FailureDetails(type=FailureType.JOB_FAILED, message="m"))
+    assert (job.result, job.may_be_accepted, recorder.stages) == (Succeeded(), False, before)
+
+
 def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
     """A job that was not read cannot be claimed."""
     with pytest.raises(AssertionError, match=r"no way from Stage\.OFFERED to Stage\.CLAIMED"):

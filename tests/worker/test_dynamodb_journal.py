@@ -206,6 +206,35 @@ def test_a_job_that_finished_twice_is_pruned(fleet: Fleet) -> None:
         assert [item["pk"]["S"] for item in fleet.items()] == ["open"]  # the lease
 
 
+def test_a_job_whose_mark_was_not_deleted_is_kept(fleet: Fleet) -> None:
+    """DynamoDB deletes a part of a batch if the table is throttled; without its job, the mark would stay forever."""
+    batches: list[int] = []
+
+    class _Throttled:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(fleet.client, name)
+
+            def batch_write_item(**request: Any) -> Any:
+                ((table_name, requests),) = request["RequestItems"].items()
+                batches.append(len(requests))
+                rest = requests[:1] if len(batches) == 1 else []
+                response = method(RequestItems={table_name: requests[len(rest) :]})
+                return {**response, "UnprocessedItems": {table_name: rest} if rest else {}}
+
+            return batch_write_item if name == "batch_write_item" else method
+
+    with closing(fleet.open(client=_Throttled(), keep_finished=None)) as journal:
+        for number in range(3):
+            journal.claim(_job(str(number)), SCOPE)
+            journal.finish(str(number), "reported")
+        assert journal.prune(older_than=1e11, limit=10) == 2
+        (entry,) = journal.jobs()
+        assert journal.is_finished(entry.job.job_id, SCOPE)
+        assert journal.prune(older_than=1e11, limit=10) == 1
+        assert batches == [3, 2, 1, 1]
+        assert [item["pk"]["S"] for item in fleet.items()] == ["open"]  # the lease
+
+
 def test_many_jobs_are_pruned(fleet: Fleet) -> None:
     """A request deletes 25; a job that finished later than the time stays, whenever it was claimed."""
     now = [1000.0]
@@ -523,6 +552,42 @@ def test_a_machine_that_was_paused_renews_its_lease(fleet: Fleet, caplog: pytest
     assert other.recover(SCOPE).entries == ()
     assert journal.hold("job-2") > 0
     assert caplog.records == []  # it had no job, so nothing is wrong
+
+
+@pytest.mark.parametrize("is_set_back", [False, True])
+def test_an_environment_that_is_used_often_keeps_its_lease(fleet: Fleet, *, is_set_back: bool) -> None:
+    """Lambda freezes it between its events, so its timer and its thread stand still; only the clock has this time."""
+    now = [1000.0]
+    journal, other = fleet.open(lambda: now[0], timer=lambda: 1.0), fleet.open()
+    journal.recover(SCOPE)
+    fleet.journals.remove(journal)  # no beats but its own
+    for number in range(12):
+        other.recover(SCOPE)
+        fleet.wait(fleet.takeover_seconds * 0.2)
+        now[0] += -1.0 if is_set_back else fleet.takeover_seconds * 0.2
+        assert journal.claim(_job(f"job-{number}"), SCOPE)
+        assert other.recover(SCOPE).entries == ()
+        left = journal.hold(f"job-{number}")
+        assert fleet.takeover_seconds / 4 <= left <= fleet.takeover_seconds / 2
+        journal.finish(f"job-{number}", "reported")
+
+
+def test_a_beat_that_failed_is_repeated_at_the_next_use(fleet: Fleet) -> None:
+    """The clock of the failed beat does not count, because the table does not have it."""
+    now = [1000.0]
+    journal, other = fleet.open(lambda: now[0], timer=lambda: 1.0), fleet.open()
+    journal.recover(SCOPE)
+    fleet.journals.remove(journal)  # frozen
+    other.recover(SCOPE)
+    fleet.wait(fleet.takeover_seconds)
+    now[0] += fleet.takeover_seconds
+    journal._table._client = _fail(fleet.client, "put_item")
+    with pytest.raises(JournalError, match="cannot be written"):
+        journal.recover(SCOPE)
+    journal._table._client = fleet.client
+    assert journal.claim(_job(), SCOPE)
+    assert other.recover(SCOPE).entries == ()
+    assert journal.hold("job-1") > 0
 
 
 def test_a_job_that_another_worker_took_is_not_held(fleet: Fleet) -> None:

@@ -1119,7 +1119,7 @@ def test_without_a_journal_no_job_is_claimed(service: LocalCodePipeline) -> None
     """What could not be remembered is not begun."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = make_worker(service, journal=_Broken("claim")).run_once()
-    assert outcome == Rejected(job=outcome.job, reason="the journal cannot be written", error="JournalError")
+    assert outcome == Rejected(job=outcome.job, reason="the journal cannot be written: disk full", error="JournalError")
     assert action.status == "Dispatched"
 
 

@@ -60,6 +60,18 @@ def check_handling(
         check_callable("on_event", on_event, "one positional argument, the event", None)
 
 
+def check_metrics(metrics: object) -> None:
+    """
+    Check that metrics can record events.
+
+    Raises:
+        TypeError: They cannot.
+    """
+    if metrics is not None:
+        record: object = getattr(metrics, "record", None)
+        check_callable("metrics.record", record, "two positional arguments, the event and the action type", None, None)
+
+
 def check_callable(
     name: str, value: Any, takes: str, *arguments: object, is_object: bool = False, **keywords: object
 ) -> None:

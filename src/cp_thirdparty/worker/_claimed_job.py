@@ -321,17 +321,25 @@ class ClaimedJob:
         self.problem, self.failing_since = "", None
 
     def replace_result(self, result: Result) -> None:
-        """Record another result, because CodePipeline refuses the one before."""
+        """Record another result, because CodePipeline refuses the one before; nothing if the job has ended."""
         with self._lock:
-            self.result, self.may_be_accepted = result, True
-            self._move(Stage.DECIDED, is_recorded=True)
+            if self.stage is not Stage.ENDED:
+                self.result, self.may_be_accepted = result, True
+                self._move(Stage.DECIDED, is_recorded=True)
 
-    def note_report(self, *, may_be_accepted: bool) -> None:
-        """Record whether CodePipeline may have accepted the result: before each attempt, and after a failed one."""
+    def note_report(self, *, may_be_accepted: bool) -> bool:
+        """
+        Record whether CodePipeline may have accepted the result: before each attempt, and after a failed one.
+
+        It returns ``False`` if the job has ended: another thread has given it up while an attempt took long.
+        """
         with self._lock:
+            if self.stage is Stage.ENDED:
+                return False
             if self.may_be_accepted is not may_be_accepted:
                 self.may_be_accepted = may_be_accepted
                 self._move(Stage.DECIDED, is_recorded=True)
+            return True
 
     def end(self, outcome: Outcome) -> bool:
         """Record the outcome; return ``False`` if it has ended with another one."""

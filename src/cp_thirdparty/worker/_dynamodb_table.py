@@ -113,15 +113,16 @@ class Table:
             if previous is not None and last <= previous:
                 raise self._error("read", f"{_FOREIGN} (its pages have no end)")
 
-    def delete_all(self, items: Sequence[Item]) -> int:
-        """Delete items without a condition, and return how many were deleted: fewer if the table is throttled."""
-        deleted = 0
+    def delete_all(self, items: Sequence[Item]) -> list[Item]:
+        """Delete items without a condition, and return those that were deleted: fewer if the table is throttled."""
+        deleted: list[Item] = []
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
             keys = [_encode({name: item[name] for name in (PARTITION, SORT)}) for item in batch]
             requests = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
             response = self._call(self._client.batch_write_item, "written", RequestItems=requests)
-            deleted += len(batch) - self._read(response, "written", self._count_unprocessed)
+            kept = self._read(response, "written", self._find_unprocessed)
+            deleted += [item for item, key in zip(batch, keys, strict=True) if key not in kept]
         return deleted
 
     def _write(self, method: Any, request: dict[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
@@ -136,8 +137,8 @@ class Table:
             }
         return self._call(method, "written", TableName=self._name, **request) is not None
 
-    def _count_unprocessed(self, response: Mapping[str, Any]) -> int:
-        return len(response["UnprocessedItems"].get(self._name, ()))
+    def _find_unprocessed(self, response: Mapping[str, Any]) -> list[Any]:
+        return [request["DeleteRequest"]["Key"] for request in response["UnprocessedItems"].get(self._name, ())]
 
     def _read(self, response: Mapping[str, Any], what: str, read: Callable[[Mapping[str, Any]], _T]) -> _T:
         """Return what a function reads from a response, which may be another server's."""

@@ -37,8 +37,8 @@ class Invocation(Processing):
     """
     One job of a `LambdaHandler`.
 
-    Whatever happens, the job is reported before the function's time is over.  It is not if the journal cannot have that
-    its handler begins: then the handler does not run, and the job is left to the next delivery of the event.
+    Whatever happens, the job is reported before the function's time is over.  With a journal it is not if its handler
+    has not begun: then the handler does not run, and the job is left to the next delivery of the event.
     """
 
     def run_in_time(self, failure: FailureDetails | None) -> Outcome:
@@ -94,7 +94,7 @@ class Invocation(Processing):
 
     def _end_in_time(self) -> None:
         released = Released(job=self.job.offer, error=self.job.problem or _TOO_LATE)
-        if self.job.looks_unbegun and self.job.give_up(released, may_have_begun=False):
+        if self._has_journal and self.job.give_up(released, may_have_begun=False):
             self._work(lambda: released)
         else:
             self.give_up(self._describe_timeout())

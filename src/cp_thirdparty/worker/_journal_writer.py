@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Protocol, TypeVar, cast
 
@@ -20,6 +20,7 @@ from cp_thirdparty.worker.journal import (
     IndexedJournal,
     JobScope,
     Journal,
+    JournalEntry,
     JournalState,
     LeasedJournal,
     MemoryJournal,
@@ -160,6 +161,21 @@ class JournalWriter:
         """
         return self._call_checked("read", lambda journal: _has_finished(journal, job_id, self.scope))
 
+    def find_result(self, job_id: str) -> Result | None:
+        """
+        Return the result of a finished job, the last one if it has finished twice; it reads all finished jobs.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
+        """
+
+        def find(journal: Journal) -> Result | None:
+            entries = _find_finished(journal, job_id, self.scope)
+            last = max(entries, key=lambda entry: entry.changed_at, default=None)
+            return None if last is None else last.result
+
+        return self._call_checked("read", find)
+
     def count_unowned(self) -> Counter[JobScope]:
         """
         Return how many unfinished jobs of other scopes no living worker has.
@@ -198,9 +214,25 @@ class JournalWriter:
         # Of its own kind: after a failure of the disk, `SqliteJournal` refuses claims, and still writes other changes.
         # It also refuses `recover`, so a success of that shows that the next claim may succeed.
         is_free = self._call_checked("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
+        # Another delivery of the event may have finished the job after this one has looked.  A worker must claim a job
+        # that is finished and offered again.
+        if is_free and job.is_from_event and self.is_finished(job_id):
+            self.withdraw(job_id)
+            return False
         if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
             self._mark_written(job_id)
         return is_free
+
+    def withdraw(self, job_id: str) -> None:
+        """
+        Remove a job that needs no result, because the journal also has it as finished; `repair` releases it otherwise.
+
+        Raises:
+            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
+        """
+        self._unclear[job_id] = None
+        self._call_checked("write", lambda journal: journal.withdraw(job_id))
+        self._mark_written(job_id)
 
     def release(self, job_id: str) -> bool:
         """Leave a job to the next `recover`; return ``False`` if that failed, and `repair` tries it again."""
@@ -299,8 +331,12 @@ def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | Jou
 def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
     if isinstance(journal, IndexedJournal):
         return journal.is_finished(job_id, scope)
-    finished = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
-    return any(entry.job.job_id == job_id and entry.scope == scope for entry in finished)
+    return any(_find_finished(journal, job_id, scope))
+
+
+def _find_finished(journal: Journal, job_id: str, scope: JobScope) -> Iterator[JournalEntry]:
+    found = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
+    return (entry for entry in found if entry.job.job_id == job_id and entry.scope == scope)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:

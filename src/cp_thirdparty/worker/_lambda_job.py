@@ -17,6 +17,7 @@ from cp_thirdparty.artifacts._credentials import NotRenewable
 from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import (
     ActionConfiguration,
     CustomJobDetails,
@@ -29,6 +30,7 @@ from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._kinds import CUSTOM
+from cp_thirdparty.worker.results import Result
 
 # The key of an invoke action's configuration that has what the customer entered.
 _USER_PARAMETERS: Final = "UserParameters"
@@ -83,6 +85,14 @@ class EventCalls:
         """Return that the job is claimed."""
         return JobStatus.IN_PROGRESS
 
+    def repeat(self, find_result: Callable[[], Result | None]) -> None:
+        """
+        Do what a second delivery of a finished job needs: nothing if the result was put.
+
+        Args:
+            find_result: Returns the result that the journal has.
+        """
+
 
 class PutResult(EventCalls):
     """
@@ -115,6 +125,18 @@ class ReturnedResult(EventCalls):
     """
 
     document: dict[str, Any] | None = None
+
+    def repeat(self, find_result: Callable[[], Result | None]) -> None:
+        """
+        Keep the result of a finished job, because what the first delivery has returned may be lost.
+
+        Raises:
+            JournalError: The journal has none.
+        """
+        result = find_result()
+        if result is None:
+            raise JournalError("the journal has it as finished, without a result")
+        CUSTOM.report(self, "", result, None)
 
     def put_job_success_result(
         self,

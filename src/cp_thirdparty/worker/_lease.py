@@ -9,7 +9,6 @@ compared.  A worker that another one takes for dead can beat no more.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
@@ -83,8 +82,9 @@ class Lease:
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # of what follows
         self._beats = 0
-        self._beaten_at: float | None = None
-        self._ensured_at = -math.inf  # by the clock
+        self._beaten_at: tuple[float, float] | None = (
+            None  # by the timer and by the clock: the last beat that succeeded
+        )
         self._seen: dict[str, tuple[object, float]] = {}
 
     @property
@@ -104,12 +104,15 @@ class Lease:
 
     def seconds_left(self) -> float:
         """Return for how many seconds no other worker can take this one for dead."""
-        return 0.0 if self._beaten_at is None else self._beaten_at + self.seconds - self._timer()
+        if self._beaten_at is None:
+            return 0.0
+        beaten_at, beaten_on = self._beaten_at
+        return self.seconds - max(self._timer() - beaten_at, self._clock() - beaten_on)
 
     def ensure(self) -> None:
         """Beat now if the last beat may have been long ago, and begin to beat if there was none."""
-        before, self._ensured_at = self._ensured_at, self._clock()
-        if self._ensured_at - before > self.seconds / 2 or self.seconds_left() < self.seconds / 2:
+        is_set_back = self._beaten_at is not None and self._clock() < self._beaten_at[1]
+        if is_set_back or self.seconds_left() < self.seconds / 2:
             self.beat()
 
     def beat(self) -> None:
@@ -123,7 +126,7 @@ class Lease:
         with self._lock:
             if self._stopped.is_set():
                 raise JournalError("the journal is closed")
-            began_at = self._timer()
+            began_at, began_on = self._timer(), self._clock()
             if not self._put():
                 if self._jobs:
                     _log.error("another worker has taken this one for dead, and takes its jobs over")
@@ -138,7 +141,7 @@ class Lease:
                 )
                 thread.start()
             self._forget_if_late(began_at)
-            self._beaten_at = began_at
+            self._beaten_at = began_at, began_on
 
     def find_dead(self, leases: Mapping[str, Item]) -> set[str]:
         """
@@ -211,7 +214,7 @@ class Lease:
         return self._table.put(self._item(), condition)
 
     def _forget_if_late(self, now: float) -> None:
-        if self._beaten_at is not None and now - self._beaten_at > _MISSED_BEATS * self._interval:
+        if self._beaten_at is not None and now - self._beaten_at[0] > _MISSED_BEATS * self._interval:
             self._seen.clear()
 
 

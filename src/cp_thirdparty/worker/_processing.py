@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
@@ -85,6 +85,7 @@ class Processing:
     ) -> None:
         self.job = ClaimedJob(offer, recorder=recorder or _NoJournal(), began_at=time.monotonic(), entry=entry)
         self.outcome: Future[Outcome] = Future()
+        self._has_journal = recorder is not None
         self._ends_at = ends_at
         self._emitter = emitter
         self._job_timeout = job_timeout
@@ -162,7 +163,11 @@ class Processing:
                 self._emitter.flush(math.inf if self._ends_at is None else self._ends_at - time.monotonic())
                 self.outcome.set_result(outcome)
         except BaseException as failure:  # noqa: BLE001 - a mistake of this library; whoever waits raises it
-            self.outcome.set_exception(failure)
+            try:
+                self.outcome.set_exception(failure)
+            except InvalidStateError:  # nobody waits any more
+                name = type(failure).__name__
+                self._emitter.log_problem(self.job, f"a thread failed after the job had ended: {name}")
 
     def _describe_timeout(self) -> str:
         seconds = self._job_timeout

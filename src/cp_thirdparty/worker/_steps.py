@@ -130,7 +130,7 @@ class Steps:
             is_free = job.start_claim() and self.is_ours(job)
         except JournalError as failure:
             name = type(failure).__name__
-            rejected = Rejected(job=job.offer, reason="the journal cannot be written", error=name)
+            rejected = Rejected(job=job.offer, reason=str(failure), error=name)
             return Released(job=job.offer, error=name) if job.is_inherited else rejected
         if not is_free:
             return LostRace(job=job.offer)
@@ -178,7 +178,7 @@ class Steps:
                 return Reported(job=job.offer, result=result, is_confirmed=False)
             if failure.row.next in (Next.ACCEPT, Next.END):
                 return Gone(job=job.offer, error=failure.name)
-            if failure.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_DECORATION):
+            if failure.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_DECORATION) or job.stage is Stage.ENDED:
                 return self.give_up(job, failure.name)
             self.notify("call_failed", job, f"CodePipeline refused the result: {failure.name}")
             may_be_accepted = failure.may_be_accepted
@@ -206,7 +206,8 @@ class Steps:
 
         def send(client: AnyClient, client_token: SecretStr | None) -> bool | Exception:
             nonlocal is_lost
-            job.note_report(may_be_accepted=True)
+            if not job.note_report(may_be_accepted=True):
+                return NotHeldError("the job has ended")
             now = time.monotonic()
             try:
                 seconds = self.hold(job)
@@ -256,7 +257,7 @@ class Steps:
                 isinstance(response, ThirdPartyError) and may_have_been_accepted(response)
             )
             failure = StepFailure(response, row, may_be_accepted)
-            if row.next not in _RETRIES:
+            if row.next not in _RETRIES or job.stage is Stage.ENDED:
                 return failure
             job.note_failure(self.clock(), failure.name if row.party is Party.US else "")
             if step is Step.REPORT:

@@ -309,10 +309,12 @@ class DynamoDBJournal:
         """
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
         old = list(islice((item for item in items if not _is_later(item.get("changed_at"), older_than)), limit))
-        # Before the jobs: with a job, the next call also finds its mark.
-        marks = {mark[PARTITION]: mark for mark in (mark_finished(item, expires_at=None) for item in old)}
-        self._table.delete_all(list(marks.values()))
-        return self._table.delete_all(old)
+        # Before the jobs: only with a job, the next call finds a mark that DynamoDB has not deleted.
+        marks = [mark_finished(item, expires_at=None) for item in old]
+        each = {mark[PARTITION]: mark for mark in marks}
+        deleted = {mark[PARTITION] for mark in self._table.delete_all(list(each.values()))}
+        found = zip(old, marks, strict=True)
+        return len(self._table.delete_all([item for item, mark in found if mark[PARTITION] in deleted]))
 
     def end(self, job_id: str) -> None:
         """

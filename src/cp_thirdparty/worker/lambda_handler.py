@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from operator import methodcaller
@@ -21,13 +22,12 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError, ResponseDecodeError
 from cp_thirdparty.models import (
     ActionConfiguration,
-    ActionTypeId,
     CustomJob,
     FailureDetails,
     JobData,
     LambdaJobEvent,
 )
-from cp_thirdparty.worker._arguments import check_callable, check_handling
+from cp_thirdparty.worker._arguments import check_callable, check_handling, check_metrics
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
@@ -47,9 +47,10 @@ from cp_thirdparty.worker._lambda_job import (
     find_details,
     find_region,
 )
+from cp_thirdparty.worker._lambda_metrics import INVOKE_ACTION_TYPE, EventCounter
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._steps import hold_without_lease
-from cp_thirdparty.worker.events import EventHook, JobEvent, JobEventName, WorkerMetrics
+from cp_thirdparty.worker.events import EventHook, JobEventName, WorkerMetrics
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import (
     Gone,
@@ -77,24 +78,21 @@ _LONGEST_ID: Final = 100
 # How often a function looks whether the environment that has its job is dead.  A journal with leases takes six looks.
 _LOOKS: Final = 6
 
-# The action type of the events that do not name theirs.
-_INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
-
-# Seconds for the metrics of an event.  After a call that hangs, no other one is made until it has returned.
-_METRICS_SECONDS: Final = 1.0
-
-# Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again.  Without a
-# journal it never does, because the handler would run again.
+# Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again, unless the
+# journal has the job as finished.  Without a journal it never raises, because the handler would run again.
 NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
     Reported: False,
     Gone: False,
-    LostRace: False,  # the environment that has the job is alive
+    LostRace: True,  # another environment has the job, and may not work on it any more
     Rejected: True,  # it is not known whether another environment has the job
     Released: True,
     Unsent: True,
     Uncertain: True,
     HandedBack: True,
 }
+
+# Why the function raises; for other outcomes, the journal keeps the job for the next delivery.
+_REASONS: Final[Mapping[type[Outcome], str]] = {LostRace: "another environment has it"}
 
 _STALE: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
 _UNREADABLE: Final = "The event of job {job_id} cannot be read: {problem}."
@@ -130,8 +128,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         journal: Creates a journal that all environments of the function share; it is called at the first event.  With
             it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
             reported.  If another environment has the job, the function waits until that one is dead, or has lived for
-            as long as the journal needs to take a job over.  The handler does not begin before the journal has that it
-            does.  ``None`` for no journal.
+            as long as the journal needs to take a job over; then it raises.  The handler does not begin before the
+            journal has that it does.  ``None`` for no journal.
         on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
         metrics: Counts each event before the function returns, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  The action type of an invoke action is
@@ -193,6 +191,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             artifacts=artifacts,
             on_event=on_event,
         )
+        check_metrics(metrics)
         if journal is not None:
             check_callable("journal", journal, "no arguments")
         self._runner: Runner[Any] = Runner(
@@ -206,8 +205,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
         # Of all events: a writer remembers what it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
-        count = None if metrics is None else partial(_count, BoundedCalls("cp-thirdparty-metrics"), metrics)
-        self._emitter = Emitter(on_event, count)
+        self._counter = None if metrics is None else EventCounter(metrics)
+        self._emitter = Emitter(on_event, self._counter)
 
     @hide_arguments
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:
@@ -225,11 +224,13 @@ class LambdaHandler(Generic[_ConfigurationT]):
         Raises:
             cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
             cp_thirdparty.exceptions.JournalError: The job has no result.  The journal cannot be used; or another
-                environment has the job, and the time of the function is too short to find out whether that one is dead;
-                or CodePipeline has not accepted the result in time.  Lambda must deliver the event again.
+                environment has the job; or CodePipeline has not accepted the result in time.  Lambda must deliver the
+                event again.
             Exception: What ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
+        if self._counter is not None:
+            self._counter.begin(limits.ends_at)
         job, failure = _read(event)
         details = find_details(job)
         if not is_invoke_action(event):
@@ -247,36 +248,56 @@ class LambdaHandler(Generic[_ConfigurationT]):
         failure: FailureDetails | None,
         limits: _Limits,
     ) -> None:
+        if self._create_journal is None:
+            self._run(event, calls, failure, limits)
+            return
         self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
+        outcome: Outcome | None
         try:
-            outcome = self._find_outcome(event, calls, failure, limits)
+            writer = self._open_journal(event, self._create_journal)
+            outcome = self._find_outcome(writer, event, calls, failure, limits)
         except JournalError as error:
             outcome = Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
             self._emit_outcome(outcome, limits)
-        if self._create_journal is not None and NEEDS_REDELIVERY[type(outcome)]:
-            why = outcome.reason if isinstance(outcome, Rejected) else "the journal keeps it"
-            raise JournalError(
-                f"job {printable(event.id, _LONGEST_ID)} has no result yet: {why}; Lambda must deliver the event again"
-            )
+        if outcome is None or not NEEDS_REDELIVERY[type(outcome)]:
+            return
+        why = outcome.reason if isinstance(outcome, Rejected) else _REASONS.get(type(outcome), "the journal keeps it")
+        raise JournalError(
+            f"job {printable(event.id, _LONGEST_ID)} has no result yet: {why}; Lambda must deliver the event again"
+        )
 
     def _find_outcome(
-        self, event: LambdaJobEvent, calls: EventCalls, failure: FailureDetails | None, limits: _Limits
-    ) -> Outcome:
+        self,
+        writer: JournalWriter,
+        event: LambdaJobEvent,
+        calls: EventCalls,
+        failure: FailureDetails | None,
+        limits: _Limits,
+    ) -> Outcome | None:
         """
-        Take the job of an event to its outcome.
+        Take the job of an event to its outcome; return ``None`` for a job that another delivery has finished.
 
         Raises:
-            JournalError: It is not known whether another environment has the job.
+            JournalError: It is not known whether another environment has the job, or what its result is.
         """
-        writer = self._open_journal(event)
-        if writer is None:
-            return self._run(event, calls, failure, limits)
         entry = _take_over(writer, event.id, limits)
-        if entry is not None or not writer.is_finished(event.id):
-            return self._run(event, calls, failure, limits, writer=writer, entry=entry)
-        outcome = LostRace(job=_find_offer(event))
-        self._emit_outcome(outcome, limits)
-        return outcome
+        try:
+            is_finished = writer.is_finished(event.id)
+        except JournalError:
+            if entry is not None:
+                writer.release(event.id)
+            raise
+        if not is_finished:
+            outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
+            if not isinstance(outcome, LostRace) or not _has_finished(writer, event.id):
+                return outcome
+            calls.repeat(partial(writer.find_result, event.id))
+            return None
+        if entry is not None:  # an environment was killed while it wrote the end of the job
+            writer.withdraw(event.id)
+        calls.repeat(partial(writer.find_result, event.id))
+        self._emit_outcome(LostRace(job=_find_offer(event)), limits)
+        return None
 
     def _emit_outcome(self, outcome: Outcome, limits: _Limits) -> None:
         self._emitter.emit_outcome(outcome)
@@ -318,23 +339,21 @@ class LambdaHandler(Generic[_ConfigurationT]):
         seconds_left = milliseconds / 1000
         return _Limits(find_end(seconds_left), min(self._report_seconds, seconds_left / 2))
 
-    def _open_journal(self, event: LambdaJobEvent) -> JournalWriter | None:
+    def _open_journal(self, event: LambdaJobEvent, create: Callable[[], Journal]) -> JournalWriter:
         """
         Return what writes the journal, after it has written what it could not write for earlier events.
 
         Raises:
             JournalError: The journal cannot be created, or what it has of this job could not be corrected.
         """
-        if self._create_journal is None:
-            return None
         if self._journal is None:
-            journal = self._journal_calls.call(_LONGEST, self._create_journal)
+            journal = self._journal_calls.call(_LONGEST, create)
             if isinstance(journal, NotReturned):
                 raise JournalError("journal has not returned in time")
             if isinstance(journal, Raised):
                 raise JournalError(f"journal raised {journal.name}")
             self._journal = journal
-        action_type_id = event.data.action_type_id or _INVOKE_ACTION_TYPE
+        action_type_id = event.data.action_type_id or INVOKE_ACTION_TYPE
         region = find_region() or ""
         scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
         writer = self._writers.get(scope)
@@ -342,22 +361,11 @@ class LambdaHandler(Generic[_ConfigurationT]):
             notify = partial(_emit, self._emitter)
             writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls)
             self._writers[scope] = writer
-        writer.repair(lambda _: False)
+        for each in self._writers.values():
+            each.repair(lambda _: False)
         if writer.is_unclear(event.id):
             raise JournalError("what the journal has of this job could not be corrected")
         return writer
-
-
-def _count(calls: BoundedCalls, metrics: WorkerMetrics, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
-    """
-    Count an event.  Metrics that hang must not hold the function up.
-
-    Raises:
-        TimeoutError: The metrics have not returned in time.
-    """
-    record = partial(metrics.record, event, action_type_id or _INVOKE_ACTION_TYPE)
-    if isinstance(calls.call_or_raise(_METRICS_SECONDS, record), NotReturned):
-        raise TimeoutError
 
 
 def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
@@ -408,6 +416,13 @@ def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
         else:
             writer.release(entry.job.job_id)
     return found
+
+
+def _has_finished(writer: JournalWriter, job_id: str) -> bool:
+    """Return whether the journal has a job as finished; ``False`` if it cannot be read, so that Lambda retries."""
+    with suppress(JournalError):
+        return writer.is_finished(job_id)
+    return False
 
 
 def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
