@@ -823,7 +823,7 @@ class _FinishedMeanwhile(SharedJournal):
         self.has_mark = True
         return is_free
 
-    def is_finished(self, _job_id: str, _scope: JobScope) -> bool:
+    def is_finished(self, *_: Any, **__: Any) -> bool:
         if self.has_mark and self.problem is not None:
             raise self.problem
         return self.has_mark
@@ -1033,7 +1033,7 @@ class _Metrics:
         self.act()
         self.counted.append((event.name, None if action_type_id is None else action_type_id.provider))
 
-    def watch(self, *_: Any) -> None:
+    def watch(self, *_: Any, **__: Any) -> None:
         raise AssertionError("a function has no health")
 
 
