@@ -65,8 +65,10 @@ def test_an_archive_of_another_program_is_extracted(tmp_path: Path, maker: str) 
 
 
 _MANY = (Record(name=b"%d/" % (number % 100), content=b"", attributes=DIRECTORY) for number in range(65_537))
+# unzip and Python make files of them, of which those of DOS are executable with unzip; bsdtar and Go make directories.
+_WITHOUT_AGREEMENT = {"attributes of a directory, no slash and nothing below"}
 LAYOUTS = {
-    **{name: data for name, (data, _) in FAST_LAYOUTS.items()},
+    **{name: data for name, (data, _) in FAST_LAYOUTS.items() if name not in _WITHOUT_AGREEMENT},
     "Archive Utility of macOS, count of 16 bits": built(*_MANY, end={"count": 1}),
 }
 # Layouts with names that each program decodes by its own rules.

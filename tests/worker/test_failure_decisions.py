@@ -12,7 +12,7 @@ import cp_thirdparty.worker
 # What may be there, by file.
 _ALLOWED = {
     "_clients.py": {"TransportError", "delivery", "is_retry_safe"},  # creates one for a call whose outcome a hook hides
-    "_dynamodb_table.py": {"ClientError", "response"},  # of the journal's table, made a JournalError
+    "_dynamodb_table.py": {"BotoCoreError", "ClientError", "response"},  # of the journal's table, made a JournalError
     "_handler_failures.py": {"exceptions"},  # knows all errors of this library, to show their messages
     "_isolation.py": {"code"},  # of SystemExit
     "_sqlite_file.py": {"ArtifactError"},  # of the private directory with a copy to read
@@ -21,6 +21,7 @@ _ALLOWED = {
     "lambda_handler.py": {"ResponseDecodeError"},  # of the event, before there is a job
     "policy.py": {"BotoCoreError", "InvalidRequestError"},  # botocore does not know a region; raises it
     "results.py": {"InvalidRequestError"},  # raises it
+    "token_sources.py": {"BotoCoreError", "ClientError", "CredentialsError"},  # of the secret store, made ours
     "tokens.py": {"NoTokenError"},  # defines it
 }
 
