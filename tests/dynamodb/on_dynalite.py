@@ -207,13 +207,13 @@ def test_the_event_of_a_killed_environment_is_handled_by_another_one(tmp_path: P
 
 
 def test_the_event_of_a_living_environment_is_left_to_it(tmp_path: Path, table: str) -> None:
-    """Lambda has delivered it twice.  With too little time to find out, it must be delivered once more."""
+    """Lambda has delivered it twice; it must be delivered once more, as the other environment may not end its job."""
     living, note = tmp_path / "living", tmp_path / "note"
     client = FakeClient()
     function = create_function(table, partial(functions.count, note=str(note)), client)
     with _environment(table, living, "handler"):
         until(lambda: _has_begun(table, living, "handler"))
-        with pytest.raises(JournalError, match="another environment has it"):
-            function(make_event(), LambdaContext(0.5))
-        assert function(make_event(), LambdaContext()) is None
+        for context in (LambdaContext(0.5), LambdaContext()):  # the first has too little time to find out
+            with pytest.raises(JournalError, match="another environment has it"):
+                function(make_event(), context)
     assert (note.exists(), client.results) == (False, [])
