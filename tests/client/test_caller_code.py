@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from support import both_clients as both
 from support.marker_surfaces import reachable_frames
@@ -185,7 +187,7 @@ def test_the_body_of_an_error_is_searched_once(
     hooks.register("response-received.codepipeline", lambda response_dict, **_: seen.append(response_dict["body"]))
     hooks.register("after-call.codepipeline", lambda http_response, **_: seen.append(http_response._content))
     _call(client, ValidationException)
-    assert len(searched) == 1
+    assert [b"is not valid" in data for data in searched] == [False, True]  # the headers and the body
     assert len(seen) == 2
     assert [b"********** is not valid" in body for body in seen] == [True, True]
 
@@ -212,6 +214,49 @@ def test_an_error_with_too_many_escapes_is_not_trusted(
     assert len(seen) == 4
     assert "xMARKERx" not in repr(seen)
     assert "xNOISEx" not in repr(seen)
+
+
+@both.each_kind
+def test_headers_with_too_many_escapes_are_searched_once(
+    kind: str, server: ScriptedServer, script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To search each header alone would take as much time again."""
+    headers = {f"x-echo-{number}": "\\x5c\\" * 1_000 + _TOKEN for number in range(10)}
+    script.response = error("ValidationException", "wrong", headers={"x-amzn-RequestId": "req-1", **headers})
+    searched: list[bytes] = []
+
+    def search(data: bytes, *args: Any, **options: Any) -> bytes:
+        searched.append(data)
+        return strike_out_of_bytes(data, *args, **options)
+
+    monkeypatch.setattr(events, "strike_out_of_bytes", search)
+    seen: list[dict[str, str]] = []
+    client = _client(kind, server.endpoint_url)
+    client._client.meta.events.register(
+        "after-call.codepipeline", lambda http_response, **_: seen.append(dict(http_response.headers))
+    )
+    raised = _call(client, ValidationException)
+    assert len(searched) == 2  # the headers and the body
+    assert set(seen[0].values()) == {"**********"}
+    assert raised.request_id == "req-1"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_handlers_see_the_body_of_a_response_of_the_caller(status: int) -> None:
+    """Libraries that record or make up responses return them from ``before-send``."""
+    error_body = b'{"__type":"ValidationException","message":"xMARKERx-token is not valid"}'
+    body = b'{"jobDetails":{"id":"job-1","nonce":"1","data":{}}}' if status == 200 else error_body
+    headers: Any = {"x-amzn-RequestId": "req-1"}
+    response = AWSResponse("http://127.0.0.1:9", status, headers, None)
+    vars(response)["_content"] = body
+    seen: list[bytes] = []
+    client = _client("blocking", "http://127.0.0.1:9")
+    hooks = client._client.meta.events
+    hooks.register("before-send.codepipeline", lambda **_: response)
+    hooks.register("after-call.codepipeline", lambda http_response, **_: seen.append(http_response._content))
+    with nullcontext() if status == 200 else pytest.raises(ValidationException):
+        client.get_third_party_job_details("job-1", client_token=_TOKEN)
+    assert seen == [body.replace(_TOKEN.encode(), b"**********")]
 
 
 def test_a_lost_call_of_the_caller_is_not_counted(server: ScriptedServer) -> None:

@@ -33,6 +33,7 @@ from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
 _BAD_REQUEST: Final = 400
+_MASK: Final = str(SecretStr(""))
 
 
 def install(client: BaseClient, operation_names: Iterable[str]) -> None:
@@ -151,7 +152,14 @@ def _clean_headers(headers: Any, call: Call) -> None:
     values = "\n".join(headers.values())
     if len(values) > MAX_HEADER_BYTES:  # of aiohttp, which does not bound them, or of a handler of the caller
         call.count_bytes(call.bytes_left + 1)  # too many, which ends the call
-    if strike_out(values, call.secrets) != values:
+    data = values.encode("utf-8", "surrogatepass")
+    try:
+        is_clean = strike_out_of_bytes(data, call.secrets) == data
+    except TooManyEscapesError:
+        for name in list(headers):  # each header would be searched as long as all of them were
+            headers[name] = _MASK
+        return
+    if not is_clean:
         for name, value in list(headers.items()):
             headers[name] = strike_out(value, call.secrets)
 
