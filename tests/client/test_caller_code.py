@@ -247,7 +247,7 @@ def test_handlers_see_the_body_of_a_response_of_the_caller(status: int) -> None:
     error_body = b'{"__type":"ValidationException","message":"xMARKERx-token is not valid"}'
     body = b'{"jobDetails":{"id":"job-1","nonce":"1","data":{}}}' if status == 200 else error_body
     headers: Any = {"x-amzn-RequestId": "req-1"}
-    response = AWSResponse("http://127.0.0.1:9", status, headers, None)
+    response: Any = AWSResponse("http://127.0.0.1:9", status, headers, None)
     vars(response)["_content"] = body
     seen: list[bytes] = []
     client = _client("blocking", "http://127.0.0.1:9")
