@@ -334,7 +334,7 @@ def test_a_worker_logs_and_reports_escaped_strings(
     assert raised if refusal in ("none", "denied poll") else True
     assert [line for line in shown if "--- Logging error ---" in line] == []
     for line in shown:
-        _assert_harmless(line, longest=25_000)  # an error of more than 16 KiB is not read at all
+        _assert_harmless(line, longest=25_000)  # an error of more than 64 KiB is not read at all
 
 
 def test_the_thread_that_waits_for_a_process_has_an_escaped_name(monkeypatch: pytest.MonkeyPatch) -> None:

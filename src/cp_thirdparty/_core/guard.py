@@ -18,14 +18,17 @@ REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 
 FIRST_ERROR_STATUS: Final = 300
 
-# In the service's model, a message has at most 5,000 characters, which take at most 15,000 bytes in UTF-8.
-_MAX_ERROR_BYTES: Final = 16 << 10
+# The service's model limits the messages of some errors to 5,000 characters, and has no limit for those of others.  A
+# search for secrets in a much longer error would block the program for seconds.
+_MAX_ERROR_BYTES: Final = 64 << 10
 _LONG_ERROR: Final = "the error is too long"
-# The memory that a response may take, everything included: 64 MiB, or four times its length if that is more.  The body,
-# its text and the strings in it take up to three times its length.  A parsed value takes up to 250 bytes more.
+# The memory that a response may take, everything included: 64 MiB, or three times its length and 49 MiB if that is more.
+# The body, its text and the strings in it take up to three times its length.  A parsed value takes up to 250 bytes more.
 _MEMORY: Final = 64 << 20
-_TIMES_LENGTH: Final = 4
+_TIMES_LENGTH: Final = 3
 _BYTES_PER_VALUE: Final = 256
+# A poll of 1,000 custom jobs, each with ten artifacts and a configuration of ten keys, has up to 190,000 strings.
+_VALUES_OF_ANY_RESPONSE: Final = 200_000
 # With a character beyond Latin-1, Python stores each character of its string in 2 or 4 bytes: the response takes up to
 # ten times its length.  A poll of 1,000 jobs with long configurations may have one.
 _LONGEST_WIDE_BODY: Final = 16 << 20
@@ -103,7 +106,7 @@ def _parse_object(body: bytes) -> dict[str, Any] | None:
 
 def _find_expense(body: bytes) -> str | None:
     """Return why parsing the body would take too much memory, or ``None``."""
-    most = (max(_TIMES_LENGTH * len(body), _MEMORY) - (_TIMES_LENGTH - 1) * len(body)) // _BYTES_PER_VALUE
+    most = max((_MEMORY - _TIMES_LENGTH * len(body)) // _BYTES_PER_VALUE, _VALUES_OF_ANY_RESPONSE)
     if len(body) <= most:  # each value takes at least one byte
         return None
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
