@@ -426,6 +426,21 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
         ),
         {"a/b": _TEXT, "c/d": _TEXT, "e/f": _TEXT, "g": b""},
     ),
+    "directories without a slash, and other spellings of their names": (
+        built(
+            Record(name=b"a", content=b"", attributes=DIRECTORY),
+            Record(name=b"./a/b"),
+            Record(name=b"c", content=b"", attributes=DIRECTORY),
+            Record(name=b"c//d"),
+            Record(name=b"./e", content=b"", attributes=DIRECTORY),
+            Record(name=b"e/f"),
+            Record(name=b"g", content=b"", attributes=DIRECTORY),
+            Record(name=b"./g/", content=b"", attributes=DIRECTORY),
+            Record(name=b"h", content=b"", attributes=DIRECTORY),
+            Record(name=b"h./i"),
+        ),
+        {"a/b": _TEXT, "c/d": _TEXT, "e/f": _TEXT, "h": b"", "h./i": _TEXT},
+    ),
     "bytes before and after the entries": (
         built(
             Record(name=b"a", before=b"MZ" * 600_000),

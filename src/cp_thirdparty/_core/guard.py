@@ -22,8 +22,9 @@ FIRST_ERROR_STATUS: Final = 300
 # search for secrets in a much longer error would block the program for seconds.
 _MAX_ERROR_BYTES: Final = 64 << 10
 _LONG_ERROR: Final = "the error is too long"
-# The memory that a response may take, everything included: 64 MiB, or three times its length and 49 MiB if that is more.
-# The body, its text and the strings in it take up to three times its length.  A parsed value takes up to 250 bytes more.
+# The memory that a response may take, everything included: 64 MiB, or three times its length and 49 MiB if that is
+# more.  The body, its text and the strings in it take up to three times its length.  A parsed value takes up to 250
+# bytes more.
 _MEMORY: Final = 64 << 20
 _TIMES_LENGTH: Final = 3
 _BYTES_PER_VALUE: Final = 256

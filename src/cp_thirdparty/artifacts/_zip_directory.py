@@ -282,13 +282,22 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
 
 def _names_of_parents(records: list[_Central]) -> set[str]:
     """Return the names without a slash that have the attributes of a directory and entries below them."""
-    names = sorted(record.name for record in records)
+    names = sorted(_plain_name(record.name) for record in records)
     parents: set[str] = set()
     for name in (record.name for record in records if record.is_marked_as_directory):
-        at = bisect_left(names, f"{name}/")
-        if at < len(names) and names[at].startswith(f"{name}/"):
+        prefix = f"{_plain_name(name)}/"
+        at = bisect_left(names, prefix)
+        if at < len(names) and names[at].startswith(prefix):
             parents.add(name)
     return parents
+
+
+def _plain_name(name: str) -> str:
+    """Return a name without the parts that mean nothing; a slash at the end remains."""
+    if "//" not in name and "./" not in name:
+        return name
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/".join([*parts, ""] if name.endswith("/") else parts)
 
 
 def _add(record: _Central, tree: Tree, *, has_entries: bool) -> Node:
