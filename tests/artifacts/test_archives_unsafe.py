@@ -676,7 +676,8 @@ def test_the_ratio_counts_above_256_mib(
 
 def test_targets_of_links_are_limited_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They stay in memory, and the time for all links grows with them."""
-    monkeypatch.setattr("cp_thirdparty.artifacts._archive_tree._MOST_TARGET_BYTES", 20)
+    monkeypatch.setattr("cp_thirdparty.artifacts._archive_tree._TARGET_CHARACTERS", 20)
+    monkeypatch.setattr("cp_thirdparty.artifacts._archive_tree._TARGET_CHARACTERS_PER_ENTRY", 0)
     links = [_link_record(f"{n}", "x" * 7) for n in range(3)]
     _refuse(tmp_path, built(*links), "2", rules.LINK_BYTES)
     (tmp_path / "a.zip").write_bytes(built(*links[:2]))
@@ -684,6 +685,19 @@ def test_targets_of_links_are_limited_together(tmp_path: Path, monkeypatch: pyte
     (source / "2").symlink_to("x" * 7)
     with pytest.raises(UnsafeArchiveError, match=rules.LINK_BYTES.text):
         create_archive(source, to=tmp_path / "b.zip", on_skip=lambda _: None)
+
+
+def test_targets_of_links_may_have_168_characters_for_each_entry() -> None:
+    """Who accepts more entries accepts longer targets in all; a link that was removed does not count."""
+    tree = Tree(ArchiveLimits(max_entries=200_000))
+    target = "é" * 168_000
+    links = [tree.add(f"{number}", "link") for number in range(202)]
+    for link in links[:200]:
+        tree.set_target(link, target)
+    tree.remove(links[0])
+    tree.set_target(links[200], target)
+    with pytest.raises(UnsafeArchiveError, match="168 times max_entries=200,000 if that is more"):
+        tree.set_target(links[201], "x")
 
 
 def test_missing_parts_of_targets_take_no_memory() -> None:

@@ -90,7 +90,10 @@ LINK_SPELLING: Final = Rule(
     "a symbolic link to a name that differs from an entry only in case or composition",
     f"spell the target as the entry; {_POSIX} if the file system distinguishes the two",
 )
-LINK_BYTES: Final = Rule("symbolic links with targets that are too long in all", "at most 16 MiB")
+LINK_BYTES: Final = Rule(
+    "symbolic links with targets that are too long in all",
+    "at most 16,777,216 characters, or 168 times max_entries={max_entries:,} if that is more",
+)
 LINK_CYCLE: Final = Rule("a symbolic link to a directory that contains it")
 LINK_COPIES: Final = Rule(
     "symbolic links that repeat the tree too often",

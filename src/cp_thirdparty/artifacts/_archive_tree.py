@@ -28,8 +28,9 @@ _LONGEST_PART: Final = 255
 _LONGEST_NAMES: Final = {"portable": 1024, "posix": 3072}
 # PATH_MAX of Linux, without the NUL.
 LONGEST_TARGET: Final = 4095
-# The targets of all links stay in memory, and each is read once.  100,000 links with the usual 100 bytes have 10 MiB.
-_MOST_TARGET_BYTES: Final = 16 << 20
+# The targets of all links stay in memory, and each is read once.  Usual ones have about 100 characters.
+_TARGET_CHARACTERS: Final = 16 << 20
+_TARGET_CHARACTERS_PER_ENTRY: Final = 168
 # How many entries a program that follows links may see for each that the archive may have.
 _MOST_COPIES: Final = 100
 
@@ -100,7 +101,8 @@ class Tree:
         self._is_folding = is_folding or self._is_portable
         self._implied = 0
         self._links: dict[Node, None] = {}
-        self._target_bytes = 0
+        self._most_target_characters = max(_TARGET_CHARACTERS, _TARGET_CHARACTERS_PER_ENTRY * limits.max_entries)
+        self._target_characters = 0
         self.root = Node("", None, "directory", 0, {})
         # By the path as archives spell it, so that most names need one look-up.
         self._directories: dict[str, Node] = {"": self.root}
@@ -136,9 +138,9 @@ class Tree:
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: All targets together are too long.
         """
-        self._target_bytes += len(target)
-        if self._target_bytes > _MOST_TARGET_BYTES:
-            raise rule_error(rules.LINK_BYTES, link.path)
+        self._target_characters += len(target)
+        if self._target_characters > self._most_target_characters:
+            raise rule_error(rules.LINK_BYTES, link.path, self._limits)
         link.target = target
         self._links[link] = None
 
@@ -146,6 +148,7 @@ class Tree:
         """Remove a link, or a directory that has no content."""
         parent = cast("Node", node.parent)  # the root is neither
         self._links.pop(node, None)
+        self._target_characters -= len(node.target)
         del parent.children[self._key(node.name)]
 
     def find_link_violations(self, check: Callable[[], object]) -> dict[Node, Rule]:
