@@ -36,9 +36,10 @@ _TYPES: Final = {"FULL_OBJECT": False, "COMPOSITE": True}  # whether the checksu
 
 def read_checksums(headers: Mapping[str, str]) -> dict[str, str]:
     """
-    Return the checksums in the headers of a response by algorithm, as S3 has sent them.
+    Return the checksums in the headers of a response by algorithm.
 
-    Some servers omit the number of parts at the end of a checksum; then it is that of the ETag.
+    Some servers omit the number of parts at the end of a checksum of parts.  If the response does not state the type of
+    its checksums, the number of the ETag is added to each that may be one of parts.
     """
     found = {name: headers.get(f"x-amz-checksum-{name}", "").strip() for name in _DIGEST_BYTES}
     parts = _ETAG_PARTS.search(headers.get("etag", ""))

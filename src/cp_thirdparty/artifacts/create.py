@@ -61,8 +61,9 @@ def create_archive(
     the mode 0644, or 0755 for what its owner may execute.  Empty directories are kept.  Symbolic links are stored as
     links if they lead to a place inside the directory.
 
-    `extract_archive()` with the same limits accepts the archive.  The archive appears when it is complete, with the
-    permissions that the umask of the process allows.  Memory is limited.  Thread-safe.
+    `extract_archive()` with the same limits accepts the archive.  With ``names="posix"``, it may refuse names and links
+    on a file system that ignores case.  The archive appears when it is complete, with the permissions that the umask of
+    the process allows.  Memory is limited.  Thread-safe.
 
     Args:
         directory: What to archive; its own name is not part of the archive.
