@@ -47,9 +47,9 @@ _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
 _SURROGATE_BYTE: Final = b"\xed"  # the first byte of each in UTF-8
 # More readings at one position are not followed: it would take quadratic time, and nobody escapes so often.
 _MAX_READINGS: Final = 50
-# How many readings may be looked at: 5.5 for each byte of the longest error, which has 64 KiB, and more for each byte of
-# a shorter one.  What programs have escaped up to four times has at most 5.  A peer that wants to keep the program busy
-# can write data that has 500.
+# How many readings may be looked at: 5.5 for each byte of the longest error, which has 64 KiB, and more for each byte
+# of a shorter one.  What programs have escaped up to four times has at most 5.  A peer that wants to keep the program
+# busy can write data that has 500.
 _MIN_WORK: Final = 100_000
 _WORK_PER_BYTE: Final = 4
 
