@@ -14,10 +14,10 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.slow_rows import slow_unless
 
 from cp_thirdparty import SecretStr
 from cp_thirdparty._core.strike_out import TooManyEscapesError, _Readings, strike_out, strike_out_of_bytes
-from support.slow_rows import slow_unless
 
 _MASK = "**********"
 
