@@ -50,6 +50,12 @@ _SMALL_OR_LARGE = [pytest.param(_SMALL, id="small"), pytest.param(_LARGE, id="la
 _IMPATIENT = 0.3
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries follow each other at once."""
+    monkeypatch.setattr("cp_thirdparty.artifacts._s3.FIRST_S3_PAUSE", 0.001)
+
+
 @contextmanager
 def _opened(
     s3: ScriptedS3,

@@ -277,8 +277,8 @@ def _serve_bytes(count: int) -> Generator[str]:
 
 @pytest.fixture
 def drip() -> Iterator[str]:
-    """Give the address of a slow peer that stops after 4 seconds, before its response is complete."""
-    with _serve_bytes(200) as endpoint_url:
+    """Give the address of a slow peer that stops after 1.5 seconds, before its response is complete."""
+    with _serve_bytes(75) as endpoint_url:
         yield endpoint_url
 
 

@@ -239,7 +239,7 @@ _RESPONSES: dict[str, Callable[[ReceivedRequest], Response]] = {
 }
 
 
-@pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
+@pytest.mark.parametrize("mode", ["legacy", "standard", pytest.param("adaptive", marks=pytest.mark.slow)])
 def test_no_logger_of_any_library_leaks(mode: str, server: ScriptedServer, script: _Script, kept: _Kept) -> None:
     """Whatever is returned, in each retry mode of botocore, no record of any logger has a marker."""
     raw = _raw(server.endpoint_url, retries={"mode": mode, "total_max_attempts": 1})

@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.slow_rows import slow_unless
 
 from cp_thirdparty import SecretStr
 from cp_thirdparty._core.strike_out import TooManyEscapesError, _Readings, strike_out, strike_out_of_bytes
@@ -66,6 +67,8 @@ def test_a_secret_is_found_in_each_escape(secret: str, first: str) -> None:
 
 
 _secrets = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="*"), min_size=4, max_size=30)
+# Their long errors take the most time, and are similar to those of "JSON" and "hexadecimal entities".
+_SLOW_ESCAPES = {"JSON with Unicode", "JSON with slashes", "decimal entities"}
 # Characters and parts of escapes that change what the bytes beside them mean.
 _PARTS = (
     "%",
@@ -258,7 +261,7 @@ _HARD: dict[str, Callable[[int], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", _HARD)
+@pytest.mark.parametrize("kind", slow_unless(lambda kind: "escape" not in kind, _HARD))
 def test_it_takes_linear_memory(kind: str) -> None:
     """Four times the data take less than eight times the memory, which grows with the number of readings."""
 
@@ -321,7 +324,7 @@ def test_data_with_too_many_escapes_is_refused() -> None:
     assert strike_out(text, [SecretStr("secret")]) == _MASK
 
 
-@pytest.mark.parametrize("name", _ESCAPES)
+@pytest.mark.parametrize("name", slow_unless(lambda name: name not in _SLOW_ESCAPES, _ESCAPES))
 def test_an_error_that_was_escaped_four_times_is_not_refused(name: str) -> None:
     """64 KiB of it, the longest error that is read, have a secret that is found."""
     text = f'<The value "/{_SECRETS[0]}" is not valid\n>'

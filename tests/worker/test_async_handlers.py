@@ -207,6 +207,23 @@ def test_a_deadline_cancels_the_coroutine(loop: AsyncHandlers, passed: list[floa
     assert ended.is_set()
 
 
+def test_the_time_of_a_coroutine_begins_before_it_runs(
+    loop: AsyncHandlers, passed: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop may run it before the thread of the job goes on."""
+    began = threading.Event()
+    submit = _async_handlers.HandlerLoop.submit
+
+    def submit_and_wait(handlers: _async_handlers.HandlerLoop, call: _async_handlers._Call) -> None:
+        submit(handlers, call)
+        assert began.wait(30)
+        passed.append(61.0)
+
+    monkeypatch.setattr(_async_handlers.HandlerLoop, "submit", submit_and_wait)
+    with pytest.raises(HandlerTimeoutError):
+        _run(loop, _sleep(began), seconds_left=60.0)
+
+
 def test_a_deadline_that_is_over_begins_nothing(loop: AsyncHandlers) -> None:
     """The coroutine is closed without a warning."""
     cancelled = threading.Event()

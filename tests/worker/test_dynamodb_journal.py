@@ -561,7 +561,7 @@ def test_an_environment_that_is_used_often_keeps_its_lease(fleet: Fleet, *, is_s
     journal, other = fleet.open(lambda: now[0], timer=lambda: 1.0), fleet.open()
     journal.recover(SCOPE)
     fleet.journals.remove(journal)  # no beats but its own
-    for number in range(12):
+    for number in range(8):
         other.recover(SCOPE)
         fleet.wait(fleet.takeover_seconds * 0.2)
         now[0] += -1.0 if is_set_back else fleet.takeover_seconds * 0.2

@@ -142,9 +142,10 @@ class HandlerLoop:
     ) -> Any:
         """Wait for an awaitable, and return its value or raise its exception."""
         call = _Call(self, awaitable, job_id)
+        ends_at = time.monotonic() + seconds_left  # before the awaitable runs, which takes some of this time
         self.submit(call)
         try:
-            if self._is_late(call, cancelled, time.monotonic() + seconds_left):
+            if self._is_late(call, cancelled, ends_at):
                 call.cancel()
                 self._wait_for_end(call, job_id, cancel_timeout)
         except BaseException:  # Ctrl-C, in the thread of a processor
