@@ -253,14 +253,33 @@ def test_a_process_that_does_not_start_in_time_is_reported(client: FakeClient, m
 
 def test_a_handler_that_cannot_start_is_reported(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without threads has a result for its job too."""
-
-    def refuse(_self: threading.Thread) -> None:
-        raise RuntimeError
-
-    function = _function(client)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    function(make_event(), LambdaContext(1.0))
+    _refuse_threads(monkeypatch)
+    _function(client)(make_event(), LambdaContext(1.0))
     assert _message(client) == "The action's worker could not start the job."
+
+
+def test_a_job_of_a_journal_that_cannot_start_is_reported_by_the_next_delivery(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next environment may have threads, so the first one releases the job."""
+    journal = SharedJournal()
+    _refuse_threads(monkeypatch)
+    with pytest.raises(JournalError, match="the journal keeps it"):
+        _function(client, journal=lambda: journal)(make_event(), LambdaContext(1.0))
+    assert client.results == []
+    _function(client, journal=lambda: journal)(make_event(), LambdaContext(1.0))
+    assert _message(client) == "The action's worker could not start the job."
+
+
+def _refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "cp-thirdparty-invocation":
+            raise RuntimeError
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
 def test_a_report_that_fails_is_repeated(client: FakeClient) -> None:
@@ -629,6 +648,18 @@ def test_a_handler_that_could_not_begin_runs_at_the_next_delivery(client: FakeCl
     _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext())
     assert note.read_text(encoding="utf-8") == "job-1\n"
     assert len(client.results) == 1
+
+
+@pytest.mark.usefixtures("_short_pauses")
+def test_a_handler_that_cannot_begin_at_a_later_delivery_either_is_reported(client: FakeClient, note: Path) -> None:
+    """Otherwise each delivery would raise, and the job would time out in CodePipeline."""
+    journal = _FailingJournal("running")
+    handler = partial(functions.count, note=str(note))
+    with pytest.raises(JournalError, match="the journal keeps it"):
+        _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext(0.3))
+    _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext(0.6))
+    assert _message(client).startswith("The job took longer than ")
+    assert not note.exists()
 
 
 @pytest.mark.usefixtures("_short_pauses")
