@@ -15,6 +15,7 @@ import attrs
 
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty._base.text import show
 from cp_thirdparty._structuring.lambda_event import find_job, is_invoke_action
 from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure
@@ -257,7 +258,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             writer = self._open_journal(event, self._create_journal)
             outcome = self._find_outcome(writer, event, calls, failure, limits)
         except JournalError as error:
-            outcome = Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
+            outcome = Rejected(job=_find_offer(event), reason=show(str(error)), error=type(error).__name__)
             self._emit_outcome(outcome, limits)
         if outcome is None or not NEEDS_REDELIVERY[type(outcome)]:
             return
