@@ -39,8 +39,8 @@ _LOOK_UP: Final[Request[None]] = Request(
     service="secretsmanager",
 )
 
-# The functions of botocore that send a request and read the response, but do not sign it.
-_READING: Final = {("botocore.endpoint", "_get_response"), ("botocore.endpoint", "_needs_retry")}
+# The function of botocore that reads a response.  It catches what fails before there is one.
+_READING: Final = {("botocore.endpoint", "_get_response")}
 
 _NO_NAME = re.compile(r"[^A-Z0-9]")
 
