@@ -290,10 +290,12 @@ class LambdaHandler(Generic[_ConfigurationT]):
             raise
         if not is_finished:
             outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
-            if not isinstance(outcome, LostRace) or not _has_finished(writer, event.id):
-                return outcome
-            calls.repeat(partial(writer.find_result, event.id))
-            return None
+            if isinstance(outcome, LostRace):
+                with suppress(JournalError):  # the outcome has its event, and lets Lambda deliver again
+                    if writer.is_finished(event.id):
+                        calls.repeat(partial(writer.find_result, event.id))
+                        return None
+            return outcome
         if entry is not None:  # an environment was killed while it wrote the end of the job
             writer.withdraw(event.id)
         calls.repeat(partial(writer.find_result, event.id))
@@ -417,13 +419,6 @@ def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
         else:
             writer.release(entry.job.job_id)
     return found
-
-
-def _has_finished(writer: JournalWriter, job_id: str) -> bool:
-    """Return whether the journal has a job as finished; ``False`` if it cannot be read, so that Lambda retries."""
-    with suppress(JournalError):
-        return writer.is_finished(job_id)
-    return False
 
 
 def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
