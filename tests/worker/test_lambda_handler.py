@@ -1097,6 +1097,16 @@ def test_an_event_that_must_come_again_is_counted(client: FakeClient) -> None:
 
 
 @pytest.mark.usefixtures("_patient_metrics")
+def test_a_lost_job_whose_result_is_not_found_has_one_event(client: FakeClient) -> None:
+    """An alert must not count it as a job of a journal that fails."""
+    metrics = _Metrics()
+    function = _function(client, journal=_FinishedMeanwhile, metrics=metrics)
+    with pytest.raises(JournalError, match="no result yet: another environment has it"):
+        function(_ACTION_TYPE_EVENT, LambdaContext())
+    assert [name for name, _ in metrics.counted] == ["lost_race"]
+
+
+@pytest.mark.usefixtures("_patient_metrics")
 def test_a_hook_that_hangs_does_not_hold_the_function_up(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda stops its thread with the environment; metrics are counted all the same."""
     gate = threading.Event()
@@ -1124,6 +1134,7 @@ def test_metrics_that_fail_or_hang_cost_no_report(
     gate.set()
     assert len(client.results) == 2
     expected = {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")}
+    expected.add("events are not counted: the second for metrics is used up")
     until(lambda: expected <= {record.getMessage() for record in caplog.records})
 
 
@@ -1131,6 +1142,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
     """Each event costs the time for the report otherwise; at the end of the function it has nearly none."""
     now = 0.0
     seconds: list[float] = []
+    warnings: list[str] = []
 
     def call(limit: float, function: Callable[[], object]) -> object:
         nonlocal now
@@ -1139,7 +1151,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         return function()
 
     metrics = _Metrics()
-    counter = _lambda_metrics.EventCounter(metrics, lambda: now)
+    counter = _lambda_metrics.EventCounter(metrics, warnings.append, lambda: now)
     counter._calls.call_or_raise = call  # type: ignore[method-assign, assignment]
     event = JobEvent(name="claimed", job_id="job-1", client_id="")
     for ends_at, expected in ((None, [1.0, 0.25]), (100.0, [1.0, 0.25]), (3.5, [0.5, 0.05]), (0.0, [0.05, 0.05])):
@@ -1147,9 +1159,11 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         counter.begin(ends_at)
         counter(event, None)
         counter(event, None)
-        with pytest.raises(TimeoutError):
-            counter(event, None)
+        counter(event, None)
+        counter(event, None)
         assert seconds == expected
+        assert warnings == ["events are not counted: the second for metrics is used up"]
+        warnings.clear()
     assert len(metrics.counted) == 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -206,7 +207,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
         # Of all events: a writer remembers what it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
-        self._counter = None if metrics is None else EventCounter(metrics)
+        self._counter = None if metrics is None else EventCounter(metrics, self._warn)
         self._emitter = Emitter(on_event, self._counter)
 
     @hide_arguments
@@ -301,6 +302,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
         calls.repeat(partial(writer.find_result, event.id))
         self._emit_outcome(LostRace(job=_find_offer(event)), limits)
         return None
+
+    def _warn(self, problem: str) -> None:
+        self._emitter.log(logging.WARNING, problem)
 
     def _emit_outcome(self, outcome: Outcome, limits: _Limits) -> None:
         self._emitter.emit_outcome(outcome)
