@@ -95,7 +95,7 @@ class Invocation(Processing):
 
     def _end_in_time(self, message: str | None = None) -> None:
         released = Released(job=self.job.offer, error=message or self.job.problem or _TOO_LATE)
-        # A handler that cannot begin at a later delivery either must not keep the job without a result for ever.
+        # A handler that cannot begin at a later delivery either must not leave the job without a result.
         is_first = self._has_journal and not self.job.is_inherited
         if is_first and self.job.give_up(released, may_have_begun=False):
             self._work(lambda: released)
