@@ -374,7 +374,11 @@ def test_a_deletion_without_a_good_response_is_a_journal_error(document: object)
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(None, "ProvisionedThroughputExceededException"), (EndpointConnectionError(endpoint_url="u"), "EndpointConn")],
+    [
+        (None, "ProvisionedThroughputExceededException"),
+        (EndpointConnectionError(endpoint_url="u"), "EndpointConn"),
+        (ValueError("xMARKERx"), "ValueError$"),
+    ],
 )
 def test_a_failed_request_is_a_journal_error(fleet: Fleet, error: Exception | None, reason: str) -> None:
     """It names the table and the reason, and no value."""

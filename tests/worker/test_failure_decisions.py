@@ -16,6 +16,7 @@ _ALLOWED = {
     "_handler_failures.py": {"exceptions"},  # knows all errors of this library, to show their messages
     "_isolation.py": {"code"},  # of SystemExit
     "_sqlite_file.py": {"ArtifactError"},  # of the private directory with a copy to read
+    "_sqlite_rows.py": {"ArtifactError"},  # of the private directory with a copy to read, made a JournalError
     "_start_permit.py": {"ArtifactError"},  # of the private directory that it creates
     "_steps.py": {"NoTokenError"},  # returns it in place of a token
     "lambda_handler.py": {"ResponseDecodeError"},  # of the event, before there is a job

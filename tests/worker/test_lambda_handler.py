@@ -253,14 +253,33 @@ def test_a_process_that_does_not_start_in_time_is_reported(client: FakeClient, m
 
 def test_a_handler_that_cannot_start_is_reported(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without threads has a result for its job too."""
-
-    def refuse(_self: threading.Thread) -> None:
-        raise RuntimeError
-
-    function = _function(client)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    function(make_event(), LambdaContext(1.0))
+    _refuse_threads(monkeypatch)
+    _function(client)(make_event(), LambdaContext(1.0))
     assert _message(client) == "The action's worker could not start the job."
+
+
+def test_a_job_of_a_journal_that_cannot_start_is_reported_by_the_next_delivery(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next environment may have threads, so the first one releases the job."""
+    journal = SharedJournal()
+    _refuse_threads(monkeypatch)
+    with pytest.raises(JournalError, match="the journal keeps it"):
+        _function(client, journal=lambda: journal)(make_event(), LambdaContext(1.0))
+    assert client.results == []
+    _function(client, journal=lambda: journal)(make_event(), LambdaContext(1.0))
+    assert _message(client) == "The action's worker could not start the job."
+
+
+def _refuse_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "cp-thirdparty-invocation":
+            raise RuntimeError
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
 def test_a_report_that_fails_is_repeated(client: FakeClient) -> None:
@@ -629,6 +648,18 @@ def test_a_handler_that_could_not_begin_runs_at_the_next_delivery(client: FakeCl
     _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext())
     assert note.read_text(encoding="utf-8") == "job-1\n"
     assert len(client.results) == 1
+
+
+@pytest.mark.usefixtures("_short_pauses")
+def test_a_handler_that_cannot_begin_at_a_later_delivery_either_is_reported(client: FakeClient, note: Path) -> None:
+    """Otherwise each delivery would raise, and the job would time out in CodePipeline."""
+    journal = _FailingJournal("running")
+    handler = partial(functions.count, note=str(note))
+    with pytest.raises(JournalError, match="the journal keeps it"):
+        _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext(0.3))
+    _function(client, handler, journal=lambda: journal)(make_event(), LambdaContext(0.6))
+    assert _message(client).startswith("The job took longer than ")
+    assert not note.exists()
 
 
 @pytest.mark.usefixtures("_short_pauses")
@@ -1066,6 +1097,16 @@ def test_an_event_that_must_come_again_is_counted(client: FakeClient) -> None:
 
 
 @pytest.mark.usefixtures("_patient_metrics")
+def test_a_lost_job_whose_result_is_not_found_has_one_event(client: FakeClient) -> None:
+    """An alert must not count it as a job of a journal that fails."""
+    metrics = _Metrics()
+    function = _function(client, journal=_FinishedMeanwhile, metrics=metrics)
+    with pytest.raises(JournalError, match="no result yet: another environment has it"):
+        function(_ACTION_TYPE_EVENT, LambdaContext())
+    assert [name for name, _ in metrics.counted] == ["lost_race"]
+
+
+@pytest.mark.usefixtures("_patient_metrics")
 def test_a_hook_that_hangs_does_not_hold_the_function_up(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda stops its thread with the environment; metrics are counted all the same."""
     gate = threading.Event()
@@ -1093,6 +1134,7 @@ def test_metrics_that_fail_or_hang_cost_no_report(
     gate.set()
     assert len(client.results) == 2
     expected = {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")}
+    expected.add("events are not counted: the second for metrics is used up")
     until(lambda: expected <= {record.getMessage() for record in caplog.records})
 
 
@@ -1100,6 +1142,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
     """Each event costs the time for the report otherwise; at the end of the function it has nearly none."""
     now = 0.0
     seconds: list[float] = []
+    warnings: list[str] = []
 
     def call(limit: float, function: Callable[[], object]) -> object:
         nonlocal now
@@ -1108,7 +1151,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         return function()
 
     metrics = _Metrics()
-    counter = _lambda_metrics.EventCounter(metrics, lambda: now)
+    counter = _lambda_metrics.EventCounter(metrics, warnings.append, lambda: now)
     counter._calls.call_or_raise = call  # type: ignore[method-assign, assignment]
     event = JobEvent(name="claimed", job_id="job-1", client_id="")
     for ends_at, expected in ((None, [1.0, 0.25]), (100.0, [1.0, 0.25]), (3.5, [0.5, 0.05]), (0.0, [0.05, 0.05])):
@@ -1116,9 +1159,11 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         counter.begin(ends_at)
         counter(event, None)
         counter(event, None)
-        with pytest.raises(TimeoutError):
-            counter(event, None)
+        counter(event, None)
+        counter(event, None)
         assert seconds == expected
+        assert warnings == ["events are not counted: the second for metrics is used up"]
+        warnings.clear()
     assert len(metrics.counted) == 8
 
 

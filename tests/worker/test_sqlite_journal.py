@@ -9,6 +9,7 @@ import pickle
 import shutil
 import sqlite3
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -1121,7 +1122,8 @@ def test_a_copy_for_which_the_disk_has_no_space_is_not_made(tmp_path: Path, monk
     (tmp_path / "j.db-wal").write_bytes(bytes(1000))
     free = (tmp_path / "j.db").stat().st_size + 999
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
-    with pytest.raises(JournalError, match=r"^the journal cannot be read: OSError: .* No space left"):
+    with pytest.raises(JournalError, match=r"^the journal cannot be read: OSError: .* No space left") as caught:
         list(read_journal(tmp_path / "j.db"))
+    assert str(caught.value).endswith(f": {tempfile.gettempdir()!r}")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free + 1))
     assert list(read_journal(tmp_path / "j.db")) == []

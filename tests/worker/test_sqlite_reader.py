@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.exceptions import ArtifactError, JournalError
 from cp_thirdparty.worker import JournalEntry, SqliteJournal, _sqlite_reader
 from cp_thirdparty.worker._sqlite_rows import read_journal
 
@@ -159,3 +159,29 @@ def test_a_reader_of_the_same_process_keeps_the_locks_of_a_worker(path: Path) ->
         code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
         other = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert other.stderr.endswith("database is locked\n")
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_reader_leaves_the_log_of_an_unfinished_change(tmp_path: Path, *, is_empty: bool) -> None:
+    """Without locks SQLite deletes the rollback journal of an empty file, which a writer may just fill."""
+    path, log = tmp_path / "j.db", tmp_path / "j.db-journal"
+    if not is_empty:
+        with closing(_connect(path)) as connection:
+            connection.execute("CREATE TABLE x (y)")
+    path.touch()
+    log.write_bytes(b"x" * 512)
+    with suppress(JournalError):
+        list(read_journal(path))
+    assert log.read_bytes() == b"x" * 512
+
+
+@pytest.mark.parametrize("mode", ["WAL"], indirect=True)
+def test_a_copy_that_cannot_be_made_is_a_journal_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user has exchanged its directory."""
+
+    def refuse(_: Path) -> None:
+        raise ArtifactError("the directory is another user's")
+
+    monkeypatch.setattr(_sqlite_reader, "PrivateDirectory", refuse)
+    with pytest.raises(JournalError, match=r"^the journal cannot be read: the directory is another user's$"):
+        list(read_journal(path))

@@ -200,6 +200,22 @@ def test_no_response_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> No
         SecretsManagerTokens("", endpoint_url=endpoint_url)("client-1")
 
 
+@pytest.mark.parametrize("mode", ["legacy", "standard"])
+def test_an_error_of_a_hook_before_sending_is_not_a_response(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the legacy mode, botocore raises it again where it decides about a retry."""
+
+    def fail(**_: object) -> None:
+        raise ValueError(MARKER)
+
+    monkeypatch.setenv("AWS_RETRY_MODE", mode)
+    tokens = SecretsManagerTokens("")
+    tokens._client().meta.events.register("before-send.secrets-manager.*", fail)
+    with pytest.raises(ThirdPartyError) as caught:
+        tokens("client-1")
+    assert not isinstance(caught.value, UntrustedResponseError)
+    assert MARKER not in str(caught.value)
+
+
 _KEYS = {"AWS_ACCESS_KEY_ID": MARKER, "AWS_SECRET_ACCESS_KEY": MARKER}
 
 

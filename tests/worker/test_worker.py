@@ -1123,6 +1123,20 @@ def test_without_a_journal_no_job_is_claimed(service: LocalCodePipeline) -> None
     assert action.status == "Dispatched"
 
 
+def test_the_reason_of_a_rejected_job_is_one_short_line(service: LocalCodePipeline) -> None:
+    """A journal of the partner may raise any message."""
+
+    class Failing(MemoryJournal):
+        def claim(self, *_: object) -> bool:
+            raise JournalError("disk\x1b\nfull " + "x" * 10_000)
+
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = make_worker(service, journal=Failing()).run_once()
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.startswith(r"disk\x1b\nfull xx")
+    assert len(outcome.reason) < 1100
+
+
 def test_a_claimed_job_is_reported_without_a_journal(
     service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:

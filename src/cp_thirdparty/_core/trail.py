@@ -13,6 +13,9 @@ import botocore.session
 # A fetcher of credentials has no session, but the function with which it creates clients has.
 _CREATOR = "_client_creator"
 
+# The function of botocore that reads a response.  It catches what fails before there is one.
+_READING = {("botocore.endpoint", "_get_response")}
+
 
 @attrs.frozen
 class Trail:
@@ -42,6 +45,10 @@ class Trail:
     def has_function(self, functions: Collection[tuple[str, str]]) -> bool:
         """Return whether one of these functions ran; each has its module and its name."""
         return any((frame.f_globals.get("__name__"), frame.f_code.co_name) in functions for frame in self.frames)
+
+    def is_reading(self) -> bool:
+        """Return whether botocore was reading a response."""
+        return self.has_function(_READING)
 
     def find_status(self, modules: Collection[str]) -> int | None:
         """Return the HTTP status of a response that code of these modules was reading; ``None`` if there was none."""

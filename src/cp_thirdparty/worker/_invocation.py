@@ -37,8 +37,9 @@ class Invocation(Processing):
     """
     One job of a `LambdaHandler`.
 
-    Whatever happens, the job is reported before the function's time is over.  With a journal it is not if its handler
-    has not begun: then the handler does not run, and the job is left to the next delivery of the event.
+    Whatever happens, the job is reported before the function's time is over.  With a journal the first delivery does
+    not report a job whose handler has not begun: then the handler does not run, and the job is left to the next
+    delivery of the event.
     """
 
     def run_in_time(self, failure: FailureDetails | None) -> Outcome:
@@ -71,7 +72,7 @@ class Invocation(Processing):
 
     def _follow(self) -> None:
         """Run the handler, and report the job when its time is over, in other threads: any call may hang."""
-        self._start(self._finish, functools.partial(self.give_up, _NO_THREAD))
+        self._start(self._finish, functools.partial(self._end_in_time, _NO_THREAD))
         wait([self.outcome], self._flow.seconds_left(self.job))
         if not self.outcome.done():
             self._start(self._end_in_time, self._end_in_time)
@@ -92,12 +93,14 @@ class Invocation(Processing):
         self._end_in_time()
         return nullcontext(False)
 
-    def _end_in_time(self) -> None:
-        released = Released(job=self.job.offer, error=self.job.problem or _TOO_LATE)
-        if self._has_journal and self.job.give_up(released, may_have_begun=False):
+    def _end_in_time(self, message: str | None = None) -> None:
+        released = Released(job=self.job.offer, error=message or self.job.problem or _TOO_LATE)
+        # A handler that cannot begin at a later delivery either must not leave the job without a result.
+        is_first = self._has_journal and not self.job.is_inherited
+        if is_first and self.job.give_up(released, may_have_begun=False):
             self._work(lambda: released)
         else:
-            self.give_up(self._describe_timeout())
+            self.give_up(message or self._describe_timeout())
 
     def _finish(self) -> None:
         self._work(lambda: self._flow.finish(self.job))

@@ -82,9 +82,8 @@ class Lease:
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # of what follows
         self._beats = 0
-        self._beaten_at: tuple[float, float] | None = (
-            None  # by the timer and by the clock: the last beat that succeeded
-        )
+        # The last beat that succeeded, by the timer and by the clock.
+        self._beaten_at: tuple[float, float] | None = None
         self._seen: dict[str, tuple[object, float]] = {}
 
     @property

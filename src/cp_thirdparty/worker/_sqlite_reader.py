@@ -135,8 +135,10 @@ def _uses_log(path: Path) -> bool:
     Return whether the header of a file states that its changes are in a write-ahead log.
 
     Python must not open the file: closing it would end the locks that connections of this process have.  SQLite opens
-    no log without locks, and creates none then.
+    no log without locks, and creates none then.  Without locks it would delete the rollback journal of an empty file.
     """
+    if path.stat().st_size == 0:
+        return False
     with closing(sqlite3.connect(f"{read_only_uri(path)}&nolock=1", uri=True)) as connection:
         try:
             connection.execute("SELECT 1 FROM sqlite_master")
@@ -146,7 +148,7 @@ def _uses_log(path: Path) -> bool:
 
 
 def _copy_file(path: Path, directory: Path, *, is_immutable: bool) -> Path:
-    check_space(directory, path.stat().st_size)
+    _check_space(directory, path.stat().st_size)
     copy = directory / path.name
     with _connect(path, is_immutable=is_immutable) as source, closing(sqlite3.connect(copy)) as target:
         _lock(source)
@@ -174,10 +176,18 @@ def _lock(connection: sqlite3.Connection) -> None:
 
 def _copy_with_log(path: Path, directory: Path) -> Path:
     files = [path, side_file(path, "-wal")]
-    check_space(directory, sum(file.stat().st_size for file in files))
+    _check_space(directory, sum(file.stat().st_size for file in files))
     for file in files:
         shutil.copyfile(file, directory / file.name)
     return directory / path.name
+
+
+def _check_space(directory: Path, size: int) -> None:
+    """Raise if the copy does not fit, with the name of the directory for temporary files."""
+    try:
+        check_space(directory, size)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from None
 
 
 def _has_index(path: Path) -> bool:

@@ -14,7 +14,7 @@ import attrs
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty.converter import structure, unstructure
-from cp_thirdparty.exceptions import CodePipelineJobError, JournalError
+from cp_thirdparty.exceptions import ArtifactError, CodePipelineJobError, JournalError
 from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.worker._kinds import job_of
 from cp_thirdparty.worker._owners import is_alive
@@ -178,6 +178,8 @@ def read_journal(path: Path, *, unfinished_only: bool = False) -> Iterator[Journ
             yield from _read_all(connection, path, "state <> 'DONE'" if unfinished_only else "TRUE")
     except (*SQLITE_ERRORS, OSError) as error:
         failure = describe(error)
+    except ArtifactError as error:  # another user has exchanged the directory of the copy
+        failure = str(error)
     if failure is not None:
         raise JournalError(f"the journal cannot be read: {failure}")
 

@@ -130,7 +130,7 @@ class Steps:
             is_free = job.start_claim() and self.is_ours(job)
         except JournalError as failure:
             name = type(failure).__name__
-            rejected = Rejected(job=job.offer, reason=str(failure), error=name)
+            rejected = Rejected(job=job.offer, reason=show(str(failure)), error=name)
             return Released(job=job.offer, error=name) if job.is_inherited else rejected
         if not is_free:
             return LostRace(job=job.offer)

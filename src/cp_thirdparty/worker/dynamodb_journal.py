@@ -309,7 +309,7 @@ class DynamoDBJournal:
         """
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
         old = list(islice((item for item in items if not _is_later(item.get("changed_at"), older_than)), limit))
-        # Before the jobs: only with a job, the next call finds a mark that DynamoDB has not deleted.
+        # Delete the marks first: a mark whose job is gone would never be found again.
         marks = [mark_finished(item, expires_at=None) for item in old]
         each = {mark[PARTITION]: mark for mark in marks}
         deleted = {mark[PARTITION] for mark in self._table.delete_all(list(each.values()))}

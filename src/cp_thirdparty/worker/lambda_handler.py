@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import attrs
 
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._base.frames import hide_arguments
+from cp_thirdparty._base.text import show
 from cp_thirdparty._structuring.lambda_event import find_job, is_invoke_action
 from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure
@@ -205,7 +207,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
         # Of all events: a writer remembers what it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
-        self._counter = None if metrics is None else EventCounter(metrics)
+        self._counter = None if metrics is None else EventCounter(metrics, self._warn)
         self._emitter = Emitter(on_event, self._counter)
 
     @hide_arguments
@@ -257,7 +259,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             writer = self._open_journal(event, self._create_journal)
             outcome = self._find_outcome(writer, event, calls, failure, limits)
         except JournalError as error:
-            outcome = Rejected(job=_find_offer(event), reason=str(error), error=type(error).__name__)
+            outcome = Rejected(job=_find_offer(event), reason=show(str(error)), error=type(error).__name__)
             self._emit_outcome(outcome, limits)
         if outcome is None or not NEEDS_REDELIVERY[type(outcome)]:
             return
@@ -289,15 +291,20 @@ class LambdaHandler(Generic[_ConfigurationT]):
             raise
         if not is_finished:
             outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
-            if not isinstance(outcome, LostRace) or not _has_finished(writer, event.id):
-                return outcome
-            calls.repeat(partial(writer.find_result, event.id))
-            return None
+            if isinstance(outcome, LostRace):
+                with suppress(JournalError):  # the outcome has its event, and lets Lambda deliver again
+                    if writer.is_finished(event.id):
+                        calls.repeat(partial(writer.find_result, event.id))
+                        return None
+            return outcome
         if entry is not None:  # an environment was killed while it wrote the end of the job
             writer.withdraw(event.id)
         calls.repeat(partial(writer.find_result, event.id))
         self._emit_outcome(LostRace(job=_find_offer(event)), limits)
         return None
+
+    def _warn(self, problem: str) -> None:
+        self._emitter.log(logging.WARNING, problem)
 
     def _emit_outcome(self, outcome: Outcome, limits: _Limits) -> None:
         self._emitter.emit_outcome(outcome)
@@ -416,13 +423,6 @@ def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
         else:
             writer.release(entry.job.job_id)
     return found
-
-
-def _has_finished(writer: JournalWriter, job_id: str) -> bool:
-    """Return whether the journal has a job as finished; ``False`` if it cannot be read, so that Lambda retries."""
-    with suppress(JournalError):
-        return writer.is_finished(job_id)
-    return False
 
 
 def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:

@@ -62,7 +62,8 @@ class Rejected:
 
     Attributes:
         job: The job.
-        reason: Why, such as ``"no client token"``.  It holds no value.
+        reason: Why, such as ``"no client token"``.  It has no secret.  If the journal failed, it is the shortened
+            message of that error.
         error: Name of the error that is the cause, or ``None``.
     """
 

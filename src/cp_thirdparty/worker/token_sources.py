@@ -39,9 +39,6 @@ _LOOK_UP: Final[Request[None]] = Request(
     service="secretsmanager",
 )
 
-# The functions of botocore that send a request and read the response, but do not sign it.
-_READING: Final = {("botocore.endpoint", "_get_response"), ("botocore.endpoint", "_needs_retry")}
-
 _NO_NAME = re.compile(r"[^A-Z0-9]")
 
 
@@ -194,4 +191,4 @@ class SecretsManagerTokens:
 def _is_reading(failure: Exception) -> bool:
     """Return whether a failure is one of Python's that botocore's parsers let through."""
     is_known = isinstance(failure, (BotoCoreError, ClientError))
-    return not is_known and Trail.of(failure).has_function(_READING)
+    return not is_known and Trail.of(failure).is_reading()
