@@ -1127,7 +1127,7 @@ def test_the_reason_of_a_rejected_job_is_one_short_line(service: LocalCodePipeli
     """A journal of the partner may raise any message."""
 
     class Failing(MemoryJournal):
-        def claim(self, *_: object) -> bool:
+        def claim(self, *_: object, **__: object) -> bool:
             raise JournalError("disk\x1b\nfull " + "x" * 10_000)
 
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
