@@ -331,7 +331,7 @@ def test_jobs_that_were_not_taken_up_before_the_stop_are_left(service: LocalCode
         journal=journal,
         is_idempotent=True,
         concurrency=1,
-        grace=0.1,
+        grace=1.0,
         on_event=lambda event: events.append(event.name),
     )
     with running(worker) as it:
@@ -339,7 +339,7 @@ def test_jobs_that_were_not_taken_up_before_the_stop_are_left(service: LocalCode
         worker.stop()
         it.join()
     assert it.is_clean is False
-    assert (events.count("released"), events.count("uncertain"), "unsent" in events) == (2, 1, True)
+    until(lambda: (events.count("released"), events.count("uncertain"), "unsent" in events) == (2, 1, True))
     service.faults.clear()
 
     def are_done_after_a_run() -> bool:
