@@ -10,14 +10,13 @@ from typing import Final
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
+from cp_thirdparty._core.caller_code import write_log
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
     CodePipelineJobError,
     InvalidRequestError,
 )
-
-_log = logging.getLogger("cp_thirdparty")
 
 # Errors of a poll that do not go away by themselves.
 FATAL: Final = (ActionTypeNotFoundException, AccessDeniedError, InvalidRequestError)
@@ -100,7 +99,7 @@ class PollPace:
 
     def note_failure(self, failure: CodePipelineJobError) -> None:
         """Log a failed poll, and poll more slowly."""
-        _log.warning("poll failed: %s", failure)
+        write_log(logging.WARNING, "poll failed: %s", failure)
         self._failures += 1
 
     def pause(self) -> float:
