@@ -309,7 +309,7 @@ def test_an_executor_that_cannot_be_created_is_tried_again(service: LocalCodePip
 def test_a_factory_that_creates_no_executor_is_reported_at_the_start(service: LocalCodePipeline, made: Any) -> None:
     """No job is claimed, because no handler could run."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    with pytest.raises(TypeError, match="executor: must return an Executor, not (NoneType|int|ABCMeta|type)"):
+    with pytest.raises(TypeError, match="executor: must return an Executor, not "):
         _worker(service, handlers.tell_process, lambda: made).run_once()
     assert action.status == "Queued"
 
