@@ -86,7 +86,9 @@ def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
     if not item:
         return
     if isinstance(item, dict):
-        yield from _structure(item, title, depth)
+        section, *more = _structures([item], title, depth)
+        yield section.transpose() if len(section.headings) == 1 else section
+        yield from more
     elif isinstance(item, list) and all(isinstance(element, dict) for element in item):
         yield from _structures(item, title, depth)
     elif isinstance(item, list):
@@ -98,19 +100,8 @@ def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
         yield _Section(title=title, depth=depth)
 
 
-def _structure(item: dict[str, Any], title: str, depth: int) -> Iterator[_Section]:
-    flat = sorted(key for key in item if not isinstance(item[key], (dict, list)))
-    section = _Section(title=title, depth=depth)
-    if len(flat) == 1:
-        section.rows = [(escape(flat[0]), _cell(item[flat[0]]))]
-    elif flat:
-        section.headings, section.rows = flat, [[_cell(item[key]) for key in flat]]
-    yield section
-    for key in sorted(item.keys() - set(flat)):
-        yield from _sections(item[key], key, depth + 1)
-
-
 def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator[_Section]:
+    """Yield a section for all structures, or one for each if they have nested members."""
     nested = sorted({key for item in items for key in item if isinstance(item[key], (dict, list))})
     headings = sorted({key for item in items for key in item if not isinstance(item[key], (dict, list))})
     rows = [[_cell(item.get(key, "")) for key in headings] for item in items]
@@ -118,7 +109,7 @@ def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator
         yield _Section(title=title, depth=depth, headings=headings, rows=list(rows))
         return
     for item, row in zip(items, rows, strict=True):
-        yield _Section(title=title, depth=depth, headings=headings, rows=[row])
+        yield _Section(title=title, depth=depth, headings=headings, rows=[row] if headings else [])
         for key in nested:
             yield from _sections(item.get(key), key, depth + 1)
 
