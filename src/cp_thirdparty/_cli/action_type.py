@@ -25,7 +25,7 @@ _TYPE = "--action-type-id"
 
 def _artifacts_option(name: str) -> click.Option:
     counts = click.IntRange(0, limits.MAX_ARTIFACTS)
-    return option(name, "Default: 0 1.", "MIN MAX", nargs=2, type=counts, default=(0, 1))
+    return option(name, "Default: 0 1.", "MIN MAX", nargs=2, type=counts, default=(0, 1), show_default=False)
 
 
 @command(

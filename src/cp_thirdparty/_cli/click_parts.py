@@ -11,7 +11,7 @@ import click
 from cp_thirdparty._base.version import __version__
 from cp_thirdparty._cli.errors import CommandError, suggest
 
-__all__ = ["Group", "command", "flag", "option"]
+__all__ = ["Group", "choice", "command", "flag", "option"]
 
 
 class Group(click.Group):
@@ -71,8 +71,8 @@ def command(
     """Create the command of a function, whose docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        texts = {"help": function.__doc__, "epilog": f"Example: {example}"}
-        return click.Command(name, callback=function, params=[*params, version_option()], **{**texts, **attributes})
+        texts: dict[str, Any] = {"help": function.__doc__, "epilog": f"Example: {example}", **attributes}
+        return click.Command(name, callback=function, params=[*params, version_option()], **texts)
 
     return decorate
 
@@ -95,8 +95,16 @@ def flag(name: str, text: str, **attributes: Any) -> click.Option:
 
 def option(name: str, text: str, metavar: str | None = None, *, default: Any = None, **attributes: Any) -> click.Option:
     """Create an option that is refused if it is given more than once."""
-    single = {"multiple": True, "callback": _require_one, "default": None if default is None else (default,)}
-    return click.Option([name], metavar=metavar, help=text, **single, **attributes)
+    attributes = {"show_default": True, **attributes}
+    defaults = None if default is None else (default,)
+    return click.Option(
+        [name], metavar=metavar, help=text, multiple=True, callback=_require_one, default=defaults, **attributes
+    )
+
+
+def choice(name: str, text: str, choices: Sequence[str], **attributes: Any) -> click.Option:
+    """Create an option that has one of some values."""
+    return option(name, text, type=click.Choice(choices), **attributes)
 
 
 def _require_one(_context: click.Context, option: click.Parameter, values: Sequence[Any]) -> Any:

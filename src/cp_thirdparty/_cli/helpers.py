@@ -12,7 +12,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from cp_thirdparty._base.text import escape
-from cp_thirdparty._cli.click_parts import command, option
+from cp_thirdparty._cli.click_parts import choice, command, option
 from cp_thirdparty._cli.errors import OTHER, USAGE, CommandError
 from cp_thirdparty._cli.output import write
 from cp_thirdparty.exceptions import InvalidRequestError
@@ -49,14 +49,13 @@ def policy(action_type_id: str, region: str, account: str) -> None:
 
 @command(
     "local",
-    option("--port", "Port of 127.0.0.1; 0: any.", type=click.IntRange(0, _LAST_PORT), default=0, show_default=True),
+    option("--port", "Port of 127.0.0.1; 0: any.", type=click.IntRange(0, _LAST_PORT), default=0),
     option("--scenario", "JSON file of settings, clients and actions. Default: one demo job.", "PATH"),
-    option(
+    choice(
         "--output",
         "env: lines for a shell; json: one line for a program.",
-        type=click.Choice(("env", "json")),
+        ("env", "json"),
         default="env",
-        show_default=True,
     ),
     example="cp-thirdparty local --port 8000 --scenario scenario.json",
 )

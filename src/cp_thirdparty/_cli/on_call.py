@@ -14,7 +14,7 @@ from botocore import xform_name
 
 from cp_thirdparty._base.text import escape, show
 from cp_thirdparty._cli.aws_settings import AwsSettings
-from cp_thirdparty._cli.click_parts import Group, command, flag, option
+from cp_thirdparty._cli.click_parts import Group, choice, command, flag, option
 from cp_thirdparty._cli.commands import create_client, option_of, protect_logs
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
 from cp_thirdparty._cli.formats import Printer
@@ -145,12 +145,11 @@ def _read(kind: type[Any], **members: str | None) -> Any:
 @_command(
     "fail",
     option("--message", "Why, in words for the customer.", required=True),
-    option(
+    choice(
         "--type",
         "What kind of failure it is.",
-        type=click.Choice([str(each.value) for each in FailureType]),
+        [str(each.value) for each in FailureType],
         default="JobFailed",
-        show_default=True,
     ),
     *_REPORT,
     example=f"cp-thirdparty fail {EXAMPLE_JOB} --message 'The scanner was down; run the pipeline again.'",

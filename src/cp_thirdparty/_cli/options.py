@@ -6,7 +6,7 @@ import attrs
 import click
 
 from cp_thirdparty._cli.aws_settings import FORMATS
-from cp_thirdparty._cli.click_parts import flag, option
+from cp_thirdparty._cli.click_parts import choice, flag, option
 
 __all__ = [
     "Settings",
@@ -41,8 +41,6 @@ class Settings:
     cli_input_json: str | None = None
     cli_input_yaml: str | None = None
     generate_cli_skeleton: str | None = None
-    no_paginate: bool = False
-    cli_binary_format: str = "base64"
     reveal_secrets: bool = False
     client_tokens: str | None = None
     client_id: str | None = None
@@ -53,22 +51,22 @@ def common_options() -> list[click.Option]:
     return [
         option("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
         option("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
-        option(
+        choice(
             "--generate-cli-skeleton",
             "Print a sample document and send nothing. Without a value: input.",
-            type=click.Choice(("input", "yaml-input", "output")),
+            ("input", "yaml-input", "output"),
             is_flag=False,
             flag_value="input",
         ),
         *connection_options(),
         *output_options(),
-        flag("--no-paginate", "Accepted, without effect: these operations have one page."),
-        option(
+        flag("--no-paginate", "Accepted, without effect: these operations have one page.", expose_value=False),
+        choice(
             "--cli-binary-format",
             "Accepted, without effect: these operations have no binary values.",
-            type=click.Choice(("base64", "raw-in-base64-out")),
+            ("base64", "raw-in-base64-out"),
             default="base64",
-            show_default=True,
+            expose_value=False,
         ),
         auto_prompt_option(),
         flag("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
@@ -99,18 +97,17 @@ def connection_options() -> list[click.Option]:
 def output_options() -> list[click.Option]:
     """Create the options of the output."""
     return [
-        option(
+        choice(
             "--output",
             "Format of the output. Default: AWS_DEFAULT_OUTPUT, output of the profile, or json; for jobs: table.",
-            type=click.Choice(FORMATS),
+            FORMATS,
         ),
         option("--query", "JMESPath expression that picks from the output, such as jobDetails.nonce."),
-        option(
+        choice(
             "--color",
             "Whether tables have colours; auto: on a terminal.",
-            type=click.Choice(("on", "off", "auto")),
+            ("on", "off", "auto"),
             default="auto",
-            show_default=True,
         ),
         flag(
             "--no-cli-pager",
@@ -143,8 +140,8 @@ def token_options() -> list[click.Option]:
 
 def kind_option(default: str | None = "third-party", text: str = "What kind of job it is.") -> click.Option:
     """Create the option that selects third-party or custom jobs."""
-    return option("--kind", text, type=click.Choice(("third-party", "custom")), default=default, show_default=True)
+    return choice("--kind", text, ("third-party", "custom"), default=default)
 
 
 def _seconds(name: str, text: str) -> click.Option:
-    return option(name, text, "SECONDS", type=click.IntRange(min=0), default=60, show_default=True)
+    return option(name, text, "SECONDS", type=click.IntRange(min=0), default=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import TypeAlias
@@ -24,11 +23,15 @@ _Connect: TypeAlias = Callable[[str | None, JobKind], AnyClient]
 
 def read_pipelines(entries: Iterable[JournalEntry | SetAside], settings: Settings) -> list[dict[str, str]]:
     """Return for each entry the pipeline, the reason why it cannot be read, or nothing if the job is not unfinished."""
+    clients: dict[tuple[str | None, str], AnyClient] = {}  # one for each region and kind of job
     with protect_logs(debug=settings.debug), ExitStack() as stack:
 
-        @functools.cache  # a client for each region and kind of job
         def connect(region: str | None, kind: JobKind) -> AnyClient:
-            return stack.enter_context(create_client(attrs.evolve(settings, region=region), kind.client_class))
+            key = region, kind.name
+            if key not in clients:
+                clients[key] = create_client(attrs.evolve(settings, region=region), kind.client_class)
+                stack.callback(clients[key].close)
+            return clients[key]
 
         return [_show_pipeline(entry, settings, connect) for entry in entries]
 

@@ -26,12 +26,12 @@ def _escape_all(names: Sequence[str]) -> Sequence[str]:
     return [escape(name) for name in names]
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class _Section:
     title: str = attrs.field(converter=escape)
     depth: int
-    headings: Sequence[str] = attrs.field(default=(), converter=_escape_all, on_setattr=attrs.setters.convert)
-    rows: list[Sequence[str]] = attrs.field(factory=list)
+    headings: Sequence[str] = attrs.field(default=(), converter=_escape_all)
+    rows: Sequence[Sequence[str]] = ()
 
     def width(self) -> int:
         """Return the columns that the AWS CLI would need, so that both transpose the same tables."""
@@ -44,7 +44,7 @@ class _Section:
         """Return it with the headings beside their values, if it has only one row."""
         if len(self.rows) != 1 or not self.headings:
             return self
-        return attrs.evolve(self, headings=(), rows=list(zip(self.headings, self.rows[0], strict=True)))
+        return attrs.evolve(self, headings=(), rows=[*zip(self.headings, self.rows[0], strict=True)])
 
 
 def table(document: Any, *, title: str, color: bool, width: int) -> str:
@@ -106,7 +106,7 @@ def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator
     headings = sorted({key for item in items for key in item if not isinstance(item[key], (dict, list))})
     rows = [[_cell(item.get(key, "")) for key in headings] for item in items]
     if not nested:
-        yield _Section(title=title, depth=depth, headings=headings, rows=list(rows))
+        yield _Section(title=title, depth=depth, headings=headings, rows=rows)
         return
     for item, row in zip(items, rows, strict=True):
         yield _Section(title=title, depth=depth, headings=headings, rows=[row] if headings else [])
