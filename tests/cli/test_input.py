@@ -270,6 +270,7 @@ def test_no_region_and_no_credentials(tmp_path: Path) -> None:
     }
     without_region = program(DETAILS, *_JOB, env=nowhere)
     assert (without_region.code, without_region.err.count("\n")) == (253, 1)
+    assert "error: --region: must be given" in without_region.err
     without_credentials = program(DETAILS, *_JOB, "--region", "us-east-1", env=nowhere)
     assert "no AWS credentials were found (endpoint https://" in without_credentials.err
     assert without_credentials.code == 253

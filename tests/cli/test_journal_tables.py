@@ -158,7 +158,7 @@ def test_the_region_of_a_table_is_that_of_its_arn(
         regions.append(region)
         return SimpleNamespace(query=query)
 
-    monkeypatch.setattr("cp_thirdparty.worker._dynamodb_table.create_client", create)
+    monkeypatch.setattr("cp_thirdparty._cli.journal_sources.create_client", create)
     prefix = f"arn:aws:dynamodb:eu-west-1:{_ACCOUNT}:table/"
     arn = prefix + fleet.table_name
     for arguments in ((arn,), (arn, "--region", "eu-west-2"), (f"dynamodb://{fleet.table_name}",)):
@@ -173,9 +173,26 @@ def test_the_region_of_a_table_is_that_of_its_arn(
         ({}, ("dynamodb://x",), 252, "JOURNAL: must be a file, dynamodb://TABLE, or the ARN of a DynamoDB table"),
         ({}, (f"arn:aws:sqs:us-east-1:{_ACCOUNT}:jobs",), 252, "JOURNAL: must be a file, dynamodb://TABLE, or"),
         ({}, ("dynamodb://nothing",), 255, "the journal's table nothing cannot be read: ResourceNotFoundException"),
-        ({"AWS_DEFAULT_REGION": None}, ("dynamodb://jobs",), 253, "--region: must be given, here or by AWS_DEFAULT_RE"),
-        ({}, ("dynamodb://jobs", "--profile", "MARK"), 253, "--profile: there is no such profile"),
-        ({}, ("dynamodb://jobs", "--region", "MARK!"), 253, "the AWS settings cannot be used (InvalidRegionError)"),
+        (
+            {"AWS_DEFAULT_REGION": None},
+            ("dynamodb://jobs",),
+            253,
+            "--region: must be given, here or in the AWS conf",
+        ),
+        (
+            {},
+            ("dynamodb://jobs", "--profile", "MARK"),
+            253,
+            "--profile: must be a profile of /nothing (does not ex",
+        ),
+        ({}, ("dynamodb://jobs", "--region", "MARK!"), 253, "--region: must be the name of a region"),
+        ({"AWS_REGION": "MARK!"}, ("dynamodb://jobs",), 253, "AWS_REGION: must be the name of a region"),
+        (
+            {"AWS_ENDPOINT_URL_DYNAMODB": "MARK"},
+            ("dynamodb://jobs",),
+            253,
+            "AWS_ENDPOINT_URL_DYNAMODB: must be an http",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_read(  # noqa: PLR0917 - fixtures
@@ -190,8 +207,11 @@ def test_a_table_that_cannot_be_read(  # noqa: PLR0917 - fixtures
     """The error names what is wrong, and no value."""
     del fleet
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nothing")
-    for name in variables:
-        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
     for name in ("jobs", "resolve"):
         job_id = ("job-1", "--yes") if name == "resolve" else ()
         shown = command(capsys, name, *arguments, *job_id)

@@ -351,6 +351,24 @@ def test_artifacts_are_listed_downloaded_and_uploaded(
     assert [request.method for request in site.s3.requests].count("PUT") == 2
 
 
+def test_an_error_about_an_artifact_does_not_name_the_endpoint_of_codepipeline(
+    site: _Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S3 or the file is what failed, so another address would lead on-call engineers astray."""
+    s3 = ("--s3-endpoint-url", "http://127.0.0.1:9")
+    for name, to in (("MyApp", "app.zip"), ("MyApp", "nothing/app.zip"), ("Other", "app.zip")):
+        shown = command(capsys, "artifact", "get", name, *site.job, "--to", to, *s3)
+        assert (shown.code, shown.out, "(endpoint" in shown.err) == (255, "", False), shown
+
+
+def test_options_may_stand_before_the_command_of_a_group(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the AWS CLI takes them, before the group or within it."""
+    options = ("--output", "text", "--query", "inputArtifacts[0].name")
+    for arguments in ((*options, "artifact", "list"), ("artifact", *options, "list")):
+        shown = command(capsys, *arguments, *site.job)
+        assert (shown.code, shown.out, shown.err) == (0, "MyApp\n", "")
+
+
 # --- from a call of a customer to a failed job -----------------------------------------------------------------------
 
 

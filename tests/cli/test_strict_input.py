@@ -178,5 +178,5 @@ def test_every_structured_option_is_in_the_property() -> None:
     """A structure that the command line learns later must be added above."""
     from cp_thirdparty._cli.operations import OPERATIONS  # noqa: PLC0415 - only this test needs it
 
-    kinds = {each.member: each.kind for operation in OPERATIONS for each in operation.parameters}
-    assert {member for member, kind in kinds.items() if kind not in (str, int)} == set(_OPTIONS)
+    kinds = {each.member: each.kind for operation in OPERATIONS.values() for each in operation.parameters}
+    assert {member for member, kind in kinds.items() if kind not in (str, int, dict)} == set(_OPTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -194,22 +195,64 @@ def test_a_reader_that_closes_the_pipe_is_not_an_error(service: tuple[dict[str, 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is Linux's /dev/full")
+_needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is Linux's /dev/full")
+
+
+def _run_in_shell(env: Mapping[str, str], redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the program with standard streams that a shell has redirected or closed."""
+    program = shlex.join([sys.executable, "-m", "cp_thirdparty", *arguments])
+    return subprocess.run(
+        ["sh", "-c", f"{program} {redirection}"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_BOUND,
+    )
+
+
+@_needs_full_disk
 def test_a_full_disk_is_an_error(service: tuple[dict[str, str], str]) -> None:
     """Output that could not be written is an error."""
     env, job_id = service
-    with Path("/dev/full").open("w", encoding="utf-8") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "cp_thirdparty", DETAILS, "--job-id", job_id],
-            env={**env, "CP_THIRDPARTY_CLIENT_TOKEN": _TOKEN},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=_BOUND,
-        )
+    done = _run_in_shell({**env, "CP_THIRDPARTY_CLIENT_TOKEN": _TOKEN}, ">/dev/full", DETAILS, "--job-id", job_id)
     problem = "standard output cannot be written: No space left on device; CodePipeline has accepted the call"
     assert (done.returncode, done.stderr) == (255, f"cp-thirdparty: error: {problem}\n")
+
+
+@_needs_full_disk
+def test_a_result_by_hand_on_a_full_disk() -> None:
+    """The error states that CodePipeline has the result, so that nobody reports another one."""
+    with LocalCodePipeline() as service:
+        service.register_client(_CLIENT_ID, _TOKEN)
+        action = service.start_action(_TYPE, client_id=_CLIENT_ID)
+        env = {**os.environ, **service.environment(), "CP_THIRDPARTY_CLIENT_TOKEN": _TOKEN}
+        job = ("--job-id", action.jobs[0].id, "--acknowledge", "--yes")
+        done = _run_in_shell(env, ">/dev/full", "fail", *job, "--message", "The scanner was down.")
+        assert action.status == "Failed"
+    problem = "standard output cannot be written: No space left on device; CodePipeline has accepted the result"
+    assert (done.returncode, done.stderr) == (255, f"cp-thirdparty: error: {problem}\n")
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", pytest.param("2>/dev/full", marks=_needs_full_disk)])
+def test_an_error_that_cannot_be_written_keeps_its_exit_code(redirection: str) -> None:
+    """A script can distinguish a mistake from a failure."""
+    done = _run_in_shell(os.environ, redirection, "jobs", "nothing.db")
+    assert (done.returncode, done.stdout, done.stderr) == (255, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((DETAILS, "--job-id", "x"), "--client-token: is required, and there is no terminal to ask"),
+        ((DETAILS, "--job-id", "x", "--client-token", "-"), "--client-token: standard input is closed"),
+        (("resolve", __file__, "x"), "--yes: is required, because there is no terminal to ask"),
+    ],
+)
+def test_a_closed_standard_input(arguments: tuple[str, ...], problem: str, service: tuple[dict[str, str], str]) -> None:
+    """It is not a terminal, and nothing can be read from it."""
+    done = _run_in_shell(service[0], "<&-", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (252, "", f"cp-thirdparty: error: {problem}\n")
 
 
 def test_characters_that_the_terminal_cannot_encode_are_escaped(service: tuple[dict[str, str], str]) -> None:
@@ -246,14 +289,28 @@ def test_the_local_service_ends_cleanly(number: signal.Signals) -> None:
     assert (served.returncode, errors) == (0, "")
 
 
-def test_a_help_page_on_a_full_disk_is_an_error() -> None:
-    """If output is lost at the end of the program, it is an error."""
+@pytest.mark.parametrize(
+    ("module", "prefix"),
+    [("cp_thirdparty", "cp-thirdparty: error"), ("cp_thirdparty.testing", "cp_thirdparty.testing")],
+)
+@_needs_full_disk
+def test_a_local_service_on_a_full_disk(module: str, prefix: str) -> None:
+    """The error names standard output, and not the port."""
+    local = ["local"] if module == "cp_thirdparty" else []
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "cp_thirdparty", "--version"],
+            [sys.executable, "-m", module, *local],
             stdout=full,
             stderr=subprocess.PIPE,
+            text=True,
             check=False,
             timeout=_BOUND,
         )
-    assert done.returncode == 255
+    assert done.stderr == f"{prefix}: standard output cannot be written: No space left on device\n"
+    assert done.returncode == (255 if local else 1)
+
+
+@_needs_full_disk
+def test_a_help_page_on_a_full_disk_is_an_error() -> None:
+    """If output is lost at the end of the program, it is an error."""
+    assert _run_in_shell(os.environ, ">/dev/full", "--version").returncode == 255

@@ -29,8 +29,9 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
+from cp_thirdparty._cli.aws_settings import FORMATS
 from cp_thirdparty._cli.errors import describe_error
-from cp_thirdparty._cli.formats import FORMATS, format_document
+from cp_thirdparty._cli.formats import format_document
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import ActionCategory, ActionOwner

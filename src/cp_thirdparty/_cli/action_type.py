@@ -8,12 +8,10 @@ from typing import Any
 import click
 
 from cp_thirdparty._base import limits
-from cp_thirdparty._cli.click_parts import single
-from cp_thirdparty._cli.documents import read_text
+from cp_thirdparty._cli.click_parts import command, option
 from cp_thirdparty._cli.errors import CommandError
-from cp_thirdparty._cli.imports import load_object
 from cp_thirdparty._cli.output import write
-from cp_thirdparty._cli.parameters import read_model
+from cp_thirdparty._cli.parameters import load_object, read_model
 from cp_thirdparty.configuration import action_type_properties
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.enums import ActionOwner
@@ -23,25 +21,29 @@ from cp_thirdparty.models import ActionTypeId
 __all__ = ["action_type"]
 
 _TYPE = "--action-type-id"
-_COUNTS = click.IntRange(0, limits.MAX_ARTIFACTS)
 
 
-@click.command(
+def _artifacts_option(name: str) -> click.Option:
+    counts = click.IntRange(0, limits.MAX_ARTIFACTS)
+    return option(name, "Default: 0 1.", "MIN MAX", nargs=2, type=counts, default=(0, 1), show_default=False)
+
+
+@command(
     "action-type",
-    epilog="Example: cp-thirdparty action-type examplescan.worker:ScanConfiguration "
+    click.Argument(["configuration"], metavar="MODULE:CLASS"),
+    option(
+        _TYPE, "The action type, as JSON or NAME=VALUE,...; default: a third-party test action named after the class."
+    ),
+    _artifacts_option("--input-artifacts"),
+    _artifacts_option("--output-artifacts"),
+    click.Option(
+        ["--polling-account"],
+        multiple=True,
+        metavar="DIGITS",
+        help="AWS account of the worker; may be given repeatedly.",
+    ),
+    example="cp-thirdparty action-type examplescan.worker:ScanConfiguration "
     "--action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,version=1",
-)
-@click.argument("configuration", metavar="MODULE:CLASS")
-@click.option(
-    _TYPE,
-    metavar="TEXT",
-    help="The action type, as JSON or NAME=VALUE,...; default: a third-party test action named after the class.",
-    **single(),
-)
-@click.option("--input-artifacts", nargs=2, type=_COUNTS, metavar="MIN MAX", help="Default: 0 1.", **single((0, 1)))
-@click.option("--output-artifacts", nargs=2, type=_COUNTS, metavar="MIN MAX", help="Default: 0 1.", **single((0, 1)))
-@click.option(
-    "--polling-account", multiple=True, metavar="DIGITS", help="AWS account of the worker; may be given repeatedly."
 )
 def action_type(
     configuration: str,
@@ -63,7 +65,7 @@ def action_type(
         name = getattr(model, "__name__", "")[: limits.ACTION_PROVIDER]
         identity = ActionTypeId(category="Test", owner="ThirdParty", provider=name, version="1")
     else:
-        identity = read_model(ActionTypeId, read_text(action_type_id, _TYPE), _TYPE)
+        identity = read_model(ActionTypeId, action_type_id, _TYPE)
     is_custom = identity.owner == ActionOwner.CUSTOM
     if not is_custom and identity.owner != ActionOwner.THIRD_PARTY:
         raise CommandError(f"{_TYPE}: owner: must be ThirdParty or Custom")
@@ -85,9 +87,7 @@ def action_type(
 
 def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
     try:
-        if is_custom:
-            return [*action_type_properties(model, for_="custom")]
-        return [*action_type_properties(model, for_="third-party")]
+        return [*action_type_properties(model, for_="custom" if is_custom else "third-party")]
     except (TypeError, NameError, InvalidRequestError) as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 - annotations are code of the user

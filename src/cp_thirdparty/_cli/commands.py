@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -11,58 +10,47 @@ from typing import Any, TypeVar, cast
 import click
 
 from cp_thirdparty._cli.aws_settings import AwsSettings, choose_region
+from cp_thirdparty._cli.click_parts import command, option
 from cp_thirdparty._cli.documents import parse_document
-from cp_thirdparty._cli.errors import CommandError, code_of, describe_errors_at
-from cp_thirdparty._cli.operations import Operation
-from cp_thirdparty._cli.options import Settings, options_of
+from cp_thirdparty._cli.errors import CommandError, describe_errors_at, setting_error
+from cp_thirdparty._cli.formats import Printer
+from cp_thirdparty._cli.operations import OPERATIONS, Operation, Parameter
+from cp_thirdparty._cli.options import Settings, common_options, token_options
 from cp_thirdparty._cli.output import warn, write
-from cp_thirdparty._cli.parameters import UserInput, find_token, read_parameters
-from cp_thirdparty._cli.printer import Printer
+from cp_thirdparty._cli.parameters import find_token, read_parameters
 from cp_thirdparty._core import redaction
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty._structuring.converter import member_name
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["command_of", "create_client", "protect_logs"]
+__all__ = ["command_of", "create_client", "option_of", "protect_logs"]
 
 _ClientT = TypeVar("_ClientT", bound=ThirdPartyJobClient | CustomJobClient)
-
-# Arguments of `ThirdPartyJobClient.create` -> the option that gives each of them.
-_OPTIONS = {
-    "region_name": "region",
-    "profile_name": "profile",
-    "endpoint_url": "endpoint_url",
-    "verify": "ca_bundle",
-    "connect_timeout": "cli_connect_timeout",
-    "read_timeout": "cli_read_timeout",
-}
 
 # How often botocore's standard mode sends a request.  The timeouts times this number bound a complete call.
 _ATTEMPTS = 3
 
 
-def command_of(operation: Operation) -> click.Command:
+def command_of(name: str) -> click.Command:
     """Create the command of an operation."""
-    return click.Command(
-        operation.command,
-        callback=_runner(operation),
-        params=options_of(operation),
-        help=operation.help,
-        epilog=f"Example: cp-thirdparty {operation.command} {operation.example}",
-    )
-
-
-def _runner(operation: Operation) -> Callable[..., None]:
-    members = {parameter.member for parameter in operation.parameters}
-    # click converts the names of options to lower case.
-    names = {member.lower(): member for member in members}
+    operation = OPERATIONS[name]
+    has_token = any(parameter.is_secret for parameter in operation.parameters)
 
     def run(**options: Any) -> None:
-        given = {names[name.lower()]: options.pop(name) for name in list(options) if name.lower() in names}
+        given = {parameter.member: options.pop(parameter.argument) for parameter in operation.parameters}
         _run(operation, Settings(**options), given)
 
-    return run
+    options = [option_of(parameter) for parameter in operation.parameters]
+    options += [*(token_options() if has_token else []), *common_options()]
+    return command(name, *options, help=operation.help, example=f"cp-thirdparty {name} {operation.example}")(run)
+
+
+def option_of(parameter: Parameter) -> click.Option:
+    """Create the option of a parameter."""
+    if parameter.kind is int:
+        return option(parameter.option, parameter.help, "INTEGER", type=click.IntRange(min=1))
+    return option(parameter.option, parameter.help)
 
 
 def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> None:
@@ -76,18 +64,14 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
     token = find_token(settings.client_tokens, settings.client_id, is_given=given.get("clientToken") is not None)
     given = given if token is None else {**given, "clientToken": token}
     prompt = AwsSettings(settings.profile).prompts(option=settings.cli_auto_prompt)
-    inputs = read_parameters(operation, given, document=document, prompt=prompt)
+    values, names = read_parameters(operation, given, document=document, prompt=prompt)
     if settings.generate_cli_skeleton == "output":
         from cp_thirdparty._cli.skeleton import output_skeleton  # noqa: PLC0415 - few calls use it
 
-        response, accepted = output_skeleton(operation.name), ""
-    else:
-        response, accepted = _call(operation, settings, inputs), "; CodePipeline has accepted the call"
-    text = printer.format(response, operation.name)
-    try:
-        printer.write(text)
-    except CommandError as error:
-        raise CommandError(f"{error}{accepted}", error.code) from None
+        printer.print(output_skeleton(operation.name), operation.name)
+        return
+    response = _call(operation, settings, values, names)
+    printer.print(response, operation.name, done="; CodePipeline has accepted the call")
 
 
 @contextmanager
@@ -111,16 +95,18 @@ def protect_logs(*, debug: bool) -> Generator[None, None, None]:
         root.setLevel(level)
 
 
-def _call(operation: Operation, settings: Settings, inputs: UserInput) -> dict[str, Any]:
+def _call(
+    operation: Operation, settings: Settings, values: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
     if settings.reveal_secrets:
         warn("warning: --reveal-secrets shows secrets in clear")
     with protect_logs(debug=settings.debug), create_client(settings, operation.client_class) as client:
         try:
             with describe_errors_at(client.endpoint_url):
-                return operation.call(client, inputs.values, "reveal" if settings.reveal_secrets else "mask")
+                return operation.call(client, values, "reveal" if settings.reveal_secrets else "mask")
         except InvalidRequestError as error:
-            name, rule = inputs.names.get(member_name(error.parameter), error.parameter), error.rule
-        raise CommandError(f"{name}: {rule}")
+            name = names.get(member_name(error.parameter), error.parameter)
+            raise CommandError(f"{name}: {error.rule}") from None
 
 
 def create_client(settings: Settings, client_class: type[_ClientT]) -> _ClientT:
@@ -139,12 +125,4 @@ def create_client(settings: Settings, client_class: type[_ClientT]) -> _ClientT:
             deadline=None if read is None or connect is None else float(_ATTEMPTS * (read + connect)),
         )
     except InvalidRequestError as error:
-        option = _OPTIONS.get(error.parameter)
-        if option == "region" and settings.region is None and os.environ.get("AWS_REGION"):
-            name = "AWS_REGION"
-        elif option is None or getattr(settings, option) is None:
-            raise
-        else:
-            name = f"--{option.replace('_', '-')}"
-        message, code = f"{name}: {error.rule}", code_of(error)
-    raise CommandError(message, code)
+        raise setting_error(error, settings.region) from None

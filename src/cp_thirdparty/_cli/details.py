@@ -8,23 +8,15 @@ from typing import Any, Literal
 import attrs
 
 from cp_thirdparty._core.operations import Outcome
+from cp_thirdparty._structuring.converter import member_name
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.converter import unstructure
+from cp_thirdparty.models import JobData
 from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["details_document"]
 
 _LISTS = ("inputArtifacts", "outputArtifacts")
-_ORDER = (
-    "actionTypeId",
-    "actionConfiguration",
-    "pipelineContext",
-    "inputArtifacts",
-    "outputArtifacts",
-    "artifactCredentials",
-    "continuationToken",
-    "encryptionKey",
-)
 
 
 def details_document(
@@ -48,5 +40,6 @@ def details_document(
     details: Any = inside._call(attrs.evolve(request, decode=note_empty))  # noqa: SLF001 - see above
     document = unstructure(details, secrets=secrets)
     data = {**document["data"], **{name: [] for name in empty}}
-    document["data"] = {name: data[name] for name in _ORDER if name in data}
+    members = [member_name(field.name) for field in attrs.fields(JobData)]
+    document["data"] = {name: data[name] for name in members if name in data}
     return {"jobDetails": document}

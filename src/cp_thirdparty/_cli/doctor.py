@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import attrs
-import click
 
-from cp_thirdparty._cli.click_parts import single
+from cp_thirdparty._cli.click_parts import command, option
 from cp_thirdparty._cli.commands import create_client, protect_logs
-from cp_thirdparty._cli.documents import read_text
 from cp_thirdparty._cli.errors import OTHER, CommandError, describe_call, describe_error
 from cp_thirdparty._cli.journal_sources import open_journal
-from cp_thirdparty._cli.options import Settings, kind_option, pick_options, token_options
+from cp_thirdparty._cli.options import Settings, auto_prompt_option, connection_options, kind_option, token_options
 from cp_thirdparty._cli.output import write
 from cp_thirdparty._cli.parameters import find_token, read_model
 from cp_thirdparty.exceptions import (
@@ -22,7 +20,6 @@ from cp_thirdparty.exceptions import (
     ClockSkewError,
     CodePipelineJobError,
     CredentialsError,
-    InvalidRequestError,
     ServiceError,
 )
 from cp_thirdparty.models import ActionTypeId
@@ -32,25 +29,29 @@ from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, kind_of_type
 __all__ = ["doctor"]
 
 _TYPE = "--action-type-id"
+# Settings of a client, and the checks that they belong to.  The others belong to the endpoint.
+_SETTINGS = {
+    **dict.fromkeys(("--region", "AWS_REGION", "AWS_DEFAULT_REGION", "region"), "region"),
+    **dict.fromkeys(("--profile", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"), "credentials"),
+}
 # Checks that a call includes, in the order of the service.
 _CALL = ("endpoint", "clock", "credentials", "iam", "action type")
 _REMEDIES = {
     "region": "give --region, or set AWS_DEFAULT_REGION or region of the profile to the name of a region",
     "credentials": "set AWS_PROFILE or other valid AWS credentials; `aws sts get-caller-identity` tests them",
-    "endpoint": "check the network, the proxy variables, --endpoint-url and AWS_ENDPOINT_URL_CODEPIPELINE",
+    "endpoint": "check the network, the proxy variables, --ca-bundle, --endpoint-url and AWS_ENDPOINT_URL_CODEPIPELINE",
     "clock": "synchronise the clock of this machine with NTP",
     "iam": "attach the policy that `cp-thirdparty policy` prints to the role",
     "action type": "correct --action-type-id; compare it with `aws codepipeline list-action-types`",
     "token store": "add the client's token to the store, or correct --client-tokens and --client-id",
     "journal": "correct --journal to the file or the dynamodb://TABLE of the worker, and let this user read it",
 }
-_Status = Literal["ok", "FAIL", "skip"]
 
 
 @attrs.frozen
 class _Check:
     name: str
-    status: _Status
+    status: Literal["ok", "FAIL", "skip"]
     text: str = ""
     is_from_service: bool = False
 
@@ -59,19 +60,12 @@ class _Check:
         return f"{line}. Remedy: {_REMEDIES[self.name]}" if self.status == "FAIL" else line
 
 
-def _attempt(name: str, check: Callable[[], str]) -> _Check:
-    try:
-        return _Check(name, "ok", check())
-    except (CommandError, CodePipelineJobError) as error:
-        return _Check(name, "FAIL", describe_error(error)[1])
-
-
 def _check_service(settings: Settings, kind: JobKind, action_type_id: ActionTypeId | None) -> Iterator[_Check]:
     """Yield the checks that need a client.  One poll includes most of them."""
     try:
         client = create_client(settings, kind.client_class)
-    except (InvalidRequestError, CommandError) as error:
-        name = "region" if "region" in str(error).lower() else "endpoint"
+    except CommandError as error:
+        name = _SETTINGS.get(str(error).partition(":")[0].partition(" ")[0], "endpoint")
         yield _Check(name, "FAIL", str(error))
         yield from (_Check(each, "skip", f"needs: {name}") for each in _CALL if each != name)
         return
@@ -118,8 +112,8 @@ def _find_check(error: CodePipelineJobError) -> str | None:
     return None if is_about_the_job else "endpoint"
 
 
-def _check_tokens(settings: Settings) -> str:
-    find_token(settings.client_tokens, settings.client_id, is_given=False)
+def _check_tokens(client_tokens: str | None, client_id: str | None) -> str:
+    find_token(client_tokens, client_id, is_given=False)
     return "has a client token for the client"
 
 
@@ -139,49 +133,52 @@ def _find_kind(name: str | None, action_type_id: ActionTypeId | None) -> JobKind
     return kind
 
 
-def _run(action_type_id: str | None, journal: str | None, kind: str | None, **options: Any) -> int:
+def _attempt(name: str, check: Callable[[], str]) -> _Check:
+    try:
+        return _Check(name, "ok", check())
+    except (CommandError, CodePipelineJobError) as error:
+        return _Check(name, "FAIL", describe_error(error)[1])
+
+
+@command(
+    "doctor",
+    option(_TYPE, "The action type. It is polled once: a job that waits is offered again after about 30 seconds."),
+    kind_option(None, "What kind of jobs the worker has. Default: that of the action type, or third-party."),
+    option(
+        "--journal",
+        "Journal of the worker: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.",
+        "JOURNAL",
+    ),
+    *token_options(),
+    *connection_options(),
+    auto_prompt_option(),
+    example="cp-thirdparty doctor --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,version=1 "
+    "--client-tokens examplescan.worker:tokens --client-id CLIENT_ID --journal jobs.db",
+)
+def doctor(action_type_id: str | None, journal: str | None, kind: str | None, **options: Any) -> int:
+    """
+    Check what a worker needs.
+
+    These are region, endpoint, clock, credentials, IAM, action type, token store and journal.  Each line has the
+    remedy.  The exit code is 255 if a check fails.
+    """
     settings = Settings(**options)
-    model = None if action_type_id is None else read_model(ActionTypeId, read_text(action_type_id, _TYPE), _TYPE)
+    model = None if action_type_id is None else read_model(ActionTypeId, action_type_id, _TYPE)
     found = _find_kind(kind, model)
-    needed = settings.client_tokens or settings.client_id
-    if needed and not found.has_client_token:
+    store = (settings.client_tokens, settings.client_id)
+    if any(store) and not found.has_client_token:
         raise CommandError("--client-tokens, --client-id: custom jobs have no client token")
     with protect_logs(debug=settings.debug):
         checks = [*_check_service(settings, found, model)]
-    reason = "needs: --client-tokens and --client-id" if found.has_client_token else "custom jobs have no client token"
-    skipped = _Check("token store", "skip", reason)
-    checks.append(_attempt("token store", lambda: _check_tokens(settings)) if needed else skipped)
-    skipped = _Check("journal", "skip", "needs: --journal")
-    checks.append(skipped if journal is None else _attempt("journal", lambda: _check_journal(journal, settings)))
+    if any(store):
+        checks.append(_attempt("token store", lambda: _check_tokens(*store)))
+    else:
+        needs_store = "needs: --client-tokens and --client-id"
+        reason = needs_store if found.has_client_token else "custom jobs have no client token"
+        checks.append(_Check("token store", "skip", reason))
+    if journal is not None:
+        checks.append(_attempt("journal", lambda: _check_journal(journal, settings)))
+    else:
+        checks.append(_Check("journal", "skip", "needs: --journal"))
     write("".join(f"{check}\n" for check in checks))
     return OTHER if any(check.status == "FAIL" for check in checks) else 0
-
-
-doctor = click.Command(
-    "doctor",
-    callback=_run,
-    params=[
-        click.Option(
-            [_TYPE],
-            metavar="TEXT",
-            help="The action type. It is polled once: a job that waits is offered again after about 30 seconds.",
-            **single(),
-        ),
-        kind_option(None, "What kind of jobs the worker has. Default: that of the action type, or third-party."),
-        click.Option(
-            ["--journal"],
-            metavar="JOURNAL",
-            help="Journal of the worker: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.",
-            **single(),
-        ),
-        *token_options(),
-        *pick_options(
-            *("--debug", "--endpoint-url", "--no-verify-ssl", "--profile", "--region", "--no-sign-request"),
-            *("--ca-bundle", "--cli-read-timeout", "--cli-connect-timeout", "--cli-auto-prompt"),
-        ),
-    ],
-    help="Check what a worker needs.  These are region, endpoint, clock, credentials, IAM, action type, token store "
-    "and journal.  Each line has the remedy.  The exit code is 255 if a check fails.",
-    epilog="Example: cp-thirdparty doctor --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,"
-    "version=1 --client-tokens examplescan.worker:tokens --client-id CLIENT_ID --journal jobs.db",
-)

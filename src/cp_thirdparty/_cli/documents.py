@@ -11,9 +11,9 @@ import attrs
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty._cli.errors import CommandError
-from cp_thirdparty._cli.shorthand import ShorthandError, parse_shorthand
+from cp_thirdparty._cli.shorthand import parse_shorthand
 from cp_thirdparty._structuring.converter import member_name
-from cp_thirdparty._structuring.strict_input import DuplicateMemberError, check_unique, parse_json
+from cp_thirdparty._structuring.strict_input import InputError, check_unique, parse_json
 
 if TYPE_CHECKING:
     import yaml
@@ -26,21 +26,11 @@ _FILE_HINT = "; to read a file, write file://PATH"
 # What people write instead: the binary form of the AWS CLI, one slash, and the form of curl.
 _NEARLY_A_FILE = re.compile("fileb://|file:/?(?!/)|@")
 
-_FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { } may need quotes"
-
 # Python refuses to convert thousands of digits.
 _NUMBER = re.compile("-?[0-9]{1,9}")
 
 # YAML 1.1 reads 010 as 8, 1_0 as 10 and 1:30 as 90.
 _YAML_NUMBER = re.compile("-?(?:0|[1-9][0-9]*)")
-
-
-class _YamlError(ValueError):
-    """A form of YAML is not accepted.  The error holds the problem and never the value."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__()
-        self.problem = problem
 
 
 def read_text(value: str, name: str) -> str:
@@ -93,9 +83,7 @@ def parse_structure(text: str, kind: Any, name: str) -> Any:
 def _parse_shorthand(text: str, kind: Any, name: str) -> tuple[Any, str | None]:
     try:
         members = parse_shorthand(text, lambda value: read_text(value, name))
-    except ShorthandError:
-        return None, _FORM
-    except DuplicateMemberError as error:
+    except InputError as error:
         return None, error.problem
     fields = attrs.fields(attrs.resolve_types(kind)) if attrs.has(kind) else ()
     numbers = {member_name(field.name) for field in fields if field.type == int | None}
@@ -129,14 +117,14 @@ def _parse_yaml(text: str | bytes) -> tuple[Any, str | None]:
         def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
             node = super().compose_scalar_node(anchor)
             if node.tag == "tag:yaml.org,2002:merge":
-                raise _YamlError("the merge key << is not supported")
+                raise InputError("the merge key << is not supported")
             if node.tag == "tag:yaml.org,2002:int" and not _YAML_NUMBER.fullmatch(node.value):
-                raise _YamlError("an integer must be written as decimal digits without a leading 0")
+                raise InputError("an integer must be written as decimal digits without a leading 0")
             return node
 
     try:
         return yaml.load(text, Loader), None  # noqa: S506 - it is a safe loader
-    except (DuplicateMemberError, _YamlError) as error:
+    except InputError as error:
         return None, error.problem
     except (yaml.YAMLError, ValueError, RecursionError):
         return None, "must be valid YAML"

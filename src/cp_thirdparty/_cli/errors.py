@@ -18,7 +18,7 @@ from cp_thirdparty.exceptions import (
     may_have_been_accepted,
 )
 
-__all__ = ["CommandError", "code_of", "describe_call", "describe_error", "describe_errors_at", "suggest"]
+__all__ = ["CommandError", "describe_call", "describe_error", "describe_errors_at", "setting_error", "suggest"]
 
 # The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
 INTERRUPTED = 130
@@ -26,6 +26,16 @@ USAGE = 252
 ENVIRONMENT = 253
 SERVICE = 254
 OTHER = 255
+
+# Arguments of `ThirdPartyJobClient.create` -> the option that gives each of them.
+_OPTIONS = {
+    "region_name": "--region",
+    "profile_name": "--profile",
+    "endpoint_url": "--endpoint-url",
+    "verify": "--ca-bundle",
+    "connect_timeout": "--cli-connect-timeout",
+    "read_timeout": "--cli-read-timeout",
+}
 
 # Settings that are as often in the AWS configuration as on the command line.
 _OF_ENVIRONMENT = ("region_name", "profile_name")
@@ -54,7 +64,7 @@ def _describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, click.UsageError):
         return USAGE, _usage(error)
     if isinstance(error, ThirdPartyError):
-        return code_of(error), describe_call(error)
+        return _code_of(error), describe_call(error)
     if isinstance(error, OSError) and error.strerror:
         return OTHER, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return OTHER, f"unexpected error ({type(error).__name__})"
@@ -63,21 +73,29 @@ def _describe(error: BaseException) -> tuple[int, str]:
 @contextmanager
 def describe_errors_at(endpoint_url: str) -> Generator[None, None, None]:
     """Add the endpoint to errors of calls."""
-    failure: CommandError | None = None
     try:
         yield
     except InvalidRequestError:
         raise
     except ThirdPartyError as error:
-        failure = CommandError(describe_call(error, endpoint_url), code_of(error))
-    if failure is not None:
-        raise failure
+        raise CommandError(describe_call(error, endpoint_url), _code_of(error)) from None
+
+
+def setting_error(error: InvalidRequestError, region: str | None) -> CommandError:
+    """Return the error about a setting, which it names as the user knows it, such as ``--region``."""
+    name = _OPTIONS.get(error.parameter, error.parameter)
+    if name == "--region" and region is None and os.environ.get("AWS_REGION"):
+        name = "AWS_REGION"
+    return CommandError(f"{name}: {error.rule}", _code_of(error))
 
 
 def describe_call(error: ThirdPartyError, endpoint_url: str | None = None) -> str:
-    """Return the message of an error with its AWS request id, the endpoint, and whether anything was sent."""
+    """Return the message of an error with its AWS request id, CodePipeline's endpoint, and whether it was reached."""
+    from cp_thirdparty._core.operations import OPERATION_NAMES  # noqa: PLC0415 - it loads cattrs
+
     request_id = f" (request id {error.request_id})" if error.request_id else ""
-    endpoint = f" (endpoint {endpoint_url})" if endpoint_url and not isinstance(error, ServiceError) else ""
+    is_about_endpoint = error.operation_name in OPERATION_NAMES and not isinstance(error, ServiceError)
+    endpoint = f" (endpoint {endpoint_url})" if endpoint_url and is_about_endpoint else ""
     return f"{error}{request_id}{endpoint}{_delivery(error)}"
 
 
@@ -89,18 +107,14 @@ def _delivery(error: ThirdPartyError) -> str:
     return "; nothing was sent" if is_unsent else ""
 
 
-def code_of(error: ThirdPartyError) -> int:
-    """Return the exit code for an error of the library."""
+def _code_of(error: ThirdPartyError) -> int:
     if isinstance(error, InvalidRequestError):
-        return ENVIRONMENT if _is_of_environment(error.parameter) else USAGE
+        # The parameter may be an environment variable, or a key in a file.
+        is_of_environment = error.parameter in (*_OF_ENVIRONMENT, *os.environ) or os.sep in error.parameter
+        return ENVIRONMENT if is_of_environment else USAGE
     if isinstance(error, CredentialsError):
         return ENVIRONMENT if error.status_code is None else SERVICE
     return SERVICE if isinstance(error, ServiceError) else OTHER
-
-
-def _is_of_environment(parameter: str) -> bool:
-    """Return whether an environment variable is named, or a key in a file."""
-    return parameter in _OF_ENVIRONMENT or parameter in os.environ or os.sep in parameter
 
 
 def _usage(error: click.UsageError) -> str:

@@ -1,4 +1,4 @@
-"""Format documents in the output formats of the AWS CLI."""
+"""Print documents in the output formats of the AWS CLI, as options, environment and AWS configuration request."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from cp_thirdparty._base.text import escape, escape_json
+from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.errors import OTHER, CommandError
-from cp_thirdparty._cli.output import can_encode
+from cp_thirdparty._cli.options import Settings
+from cp_thirdparty._cli.output import can_encode, is_colored, terminal_width, write
 
-__all__ = ["FORMATS", "Query", "compile_query", "format_document"]
-
-FORMATS = ("json", "text", "table", "yaml", "yaml-stream")
-
-Query = Callable[[Any], Any]
+__all__ = ["Printer", "format_document"]
 
 
-def compile_query(expression: str | None) -> Query:
+class Printer:
+    """Prints documents.  A wrong query or format raises `CommandError` when the printer is created."""
+
+    def __init__(self, settings: Settings, default_output: str = "json") -> None:
+        self._settings = settings
+        self._aws = AwsSettings(settings.profile)
+        self._query = _compile_query(settings.query)
+        self._output = self._aws.output(settings.output, default_output)
+
+    def print(self, document: dict[str, Any], title: str, *, done: str = "") -> None:
+        """Apply the query to a document, and write the result to standard output or to the pager."""
+        color, width = is_colored(self._settings.color), terminal_width()
+        text = format_document(self._query(document), self._output, title=title, color=color, width=width)
+        write(text, pager="" if self._settings.no_cli_pager else self._aws.pager(), done=done)
+
+
+def _compile_query(expression: str | None) -> Callable[[Any], Any]:
     """Create a function that applies a JMESPath expression; without one it returns its argument."""
     if expression is None:
         return lambda document: document
@@ -26,21 +40,15 @@ def compile_query(expression: str | None) -> Query:
     try:
         query = jmespath.compile(expression)
     except (RecursionError, ValueError):  # nested too deeply, or not an expression
-        query = None
-    if query is None:
-        raise CommandError("--query: must be a JMESPath expression")
-
-    def search(document: Any) -> Any:
-        try:
-            return query.search(document), None
-        except Exception as error:  # noqa: BLE001 - jmespath does not wrap the errors of its functions
-            return None, type(error).__name__  # the message has values of the document
+        raise CommandError("--query: must be a JMESPath expression") from None
 
     def apply(document: Any) -> Any:
-        found, failure = search(document)
-        if failure is not None:
-            raise CommandError(f"--query: the document does not suit the expression ({failure})", OTHER)
-        return found
+        try:
+            return query.search(document)
+        except Exception as error:  # noqa: BLE001 - jmespath does not wrap the errors of its functions
+            # The message has values of the document.
+            problem = f"the document does not suit the expression ({type(error).__name__})"
+            raise CommandError(f"--query: {problem}", OTHER) from None
 
     return apply
 

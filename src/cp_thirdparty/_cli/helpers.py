@@ -12,7 +12,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from cp_thirdparty._base.text import escape
-from cp_thirdparty._cli.click_parts import single
+from cp_thirdparty._cli.click_parts import choice, command, option
 from cp_thirdparty._cli.errors import OTHER, USAGE, CommandError
 from cp_thirdparty._cli.output import write
 from cp_thirdparty.exceptions import InvalidRequestError
@@ -24,31 +24,20 @@ _LAST_PORT = 65535
 _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
-@click.command(
-    epilog="Example: cp-thirdparty policy --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,"
-    "version=1 --region us-east-1 --account 123456789012"
-)
-@click.option(
-    "--action-type-id",
-    required=True,
-    metavar="TEXT",
-    help="The action type, as JSON or NAME=VALUE,...",
-    **single(),
-)
-@click.option(
-    "--region", required=True, metavar="NAME", help="AWS region of the action type, such as us-east-1.", **single()
-)
-@click.option(
-    "--account", required=True, metavar="DIGITS", help="AWS account of the action type, 12 digits.", **single()
+@command(
+    "policy",
+    option("--action-type-id", "The action type, as JSON or NAME=VALUE,...", required=True),
+    option("--region", "AWS region of the action type, such as us-east-1.", "NAME", required=True),
+    option("--account", "AWS account of the action type, 12 digits.", "DIGITS", required=True),
+    example="cp-thirdparty policy --action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,version=1 "
+    "--region us-east-1 --account 123456789012",
 )
 def policy(action_type_id: str, region: str, account: str) -> None:
     """Print the IAM policy of a worker."""
-    from cp_thirdparty._cli.documents import read_text  # noqa: PLC0415 - see below
-    from cp_thirdparty._cli.parameters import read_model  # noqa: PLC0415 - see below
+    from cp_thirdparty._cli.parameters import read_model  # noqa: PLC0415 - few commands need it
     from cp_thirdparty.worker.policy import worker_policy  # noqa: PLC0415 - it loads the worker
 
-    option = "--action-type-id"
-    model = read_model(ActionTypeId, read_text(action_type_id, option), option)
+    model = read_model(ActionTypeId, action_type_id, "--action-type-id")
     try:
         document = worker_policy(model, region=region, account=account)
     except InvalidRequestError as error:
@@ -58,19 +47,17 @@ def policy(action_type_id: str, region: str, account: str) -> None:
     write(json.dumps(document, indent=4) + "\n")
 
 
-@click.command(epilog="Example: cp-thirdparty local --port 8000 --scenario scenario.json")
-@click.option(
-    "--port", type=click.IntRange(0, _LAST_PORT), show_default=True, help="Port of 127.0.0.1; 0: any.", **single(0)
-)
-@click.option(
-    "--scenario", metavar="PATH", help="JSON file of settings, clients and actions. Default: one demo job.", **single()
-)
-@click.option(
-    "--output",
-    type=click.Choice(("env", "json")),
-    show_default=True,
-    help="env: lines for a shell; json: one line for a program.",
-    **single("env"),
+@command(
+    "local",
+    option("--port", "Port of 127.0.0.1; 0: any.", type=click.IntRange(0, _LAST_PORT), default=0),
+    option("--scenario", "JSON file of settings, clients and actions. Default: one demo job.", "PATH"),
+    choice(
+        "--output",
+        "env: lines for a shell; json: one line for a program.",
+        ("env", "json"),
+        default="env",
+    ),
+    example="cp-thirdparty local --port 8000 --scenario scenario.json",
 )
 def local(port: int, scenario: str | None, output: str) -> None:
     """
@@ -84,18 +71,14 @@ def local(port: int, scenario: str | None, output: str) -> None:
 
     gc.enable()  # the console script has disabled it, because most commands end soon
     try:
-        serve(port, None if scenario is None else Path(scenario), output)
+        serve(port, None if scenario is None else Path(scenario), output, write=write)
     except ScenarioError as error:
-        problem, code = f"--scenario: {error}", USAGE
+        raise CommandError(f"--scenario: {error}", USAGE) from None
     except OSError as error:
-        problem, code = f"--port: cannot listen: {error.strerror}", OTHER
-    else:
-        return
-    raise CommandError(problem, code)
+        raise CommandError(f"--port: cannot listen: {error.strerror}", OTHER) from None
 
 
-@click.command(epilog="Example: cp-thirdparty sweep /data/builds")
-@click.argument("directory", type=click.Path(), required=False)
+@command("sweep", click.Argument(["directory"], required=False), example="cp-thirdparty sweep /data/builds")
 def sweep(directory: str | None) -> None:
     """
     Remove files of killed processes.
@@ -108,18 +91,18 @@ def sweep(directory: str | None) -> None:
 
     try:
         swept = remove_leftovers(Path(tempfile.gettempdir() if directory is None else directory), seconds=math.inf)
-    except OSError as failure:
-        problem = failure.strerror or type(failure).__name__
-    else:
-        write("".join(f"removed {escape(name)}\n" for name in swept.removed))
-        write("".join(f"kept {escape(name)}: {reason}\n" for name, reason in swept.kept))
-        return
-    raise CommandError(f"DIRECTORY: {problem}", OTHER)
+    except OSError as error:
+        raise CommandError(f"DIRECTORY: {error.strerror or type(error).__name__}", OTHER) from None
+    write("".join(f"removed {escape(name)}\n" for name in swept.removed))
+    write("".join(f"kept {escape(name)}: {reason}\n" for name, reason in swept.kept))
 
 
-@click.command(epilog='Example: eval "$(cp-thirdparty completion bash)"')
-@click.argument("shell", type=click.Choice(list(_SHELLS)))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
+@command(
+    "completion",
+    click.Argument(["shell"], type=click.Choice(list(_SHELLS))),
+    example='eval "$(cp-thirdparty completion bash)"',
+)
+def completion(shell: str) -> None:
     """Print the completion script of SHELL.  It completes commands, options and the values of enumerations."""
-    write(_SHELLS[shell](ctx.find_root().command, {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE").source() + "\n")
+    program = click.get_current_context().find_root().command
+    write(_SHELLS[shell](program, {}, "cp-thirdparty", "_CP_THIRDPARTY_COMPLETE").source() + "\n")

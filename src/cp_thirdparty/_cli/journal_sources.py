@@ -8,48 +8,32 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final
+
+import botocore.session
+from botocore.exceptions import BotoCoreError
 
 from cp_thirdparty._base.text import escape
 from cp_thirdparty._cli.aws_settings import choose_region
-from cp_thirdparty._cli.errors import ENVIRONMENT, OTHER, CommandError
+from cp_thirdparty._cli.errors import OTHER, CommandError, setting_error
 from cp_thirdparty._cli.output import warn
+from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty.exceptions import InvalidRequestError
+from cp_thirdparty.worker._dynamodb_table import create_client
+from cp_thirdparty.worker._sqlite_rows import read_journal
+from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal
+from cp_thirdparty.worker.journal import JournalEntry, SetAside
+from cp_thirdparty.worker.sqlite_journal import SqliteJournal
 
-if TYPE_CHECKING:
-    from cp_thirdparty.worker.journal import JournalEntry, SetAside
-
-__all__ = ["JournalSource", "open_journal"]
+__all__ = ["open_journal"]
 
 _SCHEME: Final = "dynamodb://"
 _TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _ARN: Final = re.compile(r"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d{12}:table/[a-zA-Z0-9_.-]{3,255}")
 
 
-class JournalSource(Protocol):
-    """The methods of a journal that the commands need."""
-
-    def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
-        """Yield the jobs without changing the journal."""
-        ...
-
-    def observe_owners(self) -> None:
-        """Find out which workers are alive, which may take some time."""
-        ...
-
-    def end(self, job_id: str) -> None:
-        """Mark an unfinished job as finished that no running worker has, or whose ownership is unknown."""
-        ...
-
-
-def open_journal(name: str, *, region: str | None = None, profile: str | None = None) -> JournalSource:
-    """
-    Return the journal that the user names.
-
-    Args:
-        name: The path of a file, ``dynamodb://TABLE``, or the ARN of a table.
-        region: The region of a table; ``None`` for that of its ARN, the environment or the profile.
-        profile: The profile of the AWS configuration, for a table.
-    """
+def open_journal(name: str, *, region: str | None = None, profile: str | None = None) -> _FileSource | _TableSource:
+    """Return the journal that the user names: a file, ``dynamodb://TABLE``, or the ARN of a table."""
     table, arn = name.removeprefix(_SCHEME), _ARN.fullmatch(name)
     if arn is not None:
         return _TableSource(name, region or arn["region"], profile)
@@ -70,16 +54,12 @@ class _FileSource:
         self._path = path
 
     def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
-        from cp_thirdparty.worker._sqlite_rows import read_journal  # noqa: PLC0415 - it loads the worker
-
         yield from read_journal(self._path, unfinished_only=unfinished_only)
 
     def observe_owners(self) -> None:
         """Do nothing: reading the file shows which processes are alive."""
 
     def end(self, job_id: str) -> None:
-        from cp_thirdparty.worker.sqlite_journal import SqliteJournal  # noqa: PLC0415 - it loads the worker
-
         with closing(SqliteJournal(self._path)) as opened:
             opened.end(job_id)
 
@@ -88,9 +68,7 @@ class _TableSource:
     """A journal in a DynamoDB table."""
 
     def __init__(self, table_name: str, region: str | None, profile: str | None) -> None:
-        from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal  # noqa: PLC0415 - it loads the worker
-
-        client = _create_client(choose_region(region), profile)
+        client = _create_client(region, profile)
         # It writes only to end a job: a journal that claims nothing has no lease.
         self._journal: Any = DynamoDBJournal(table_name, client=client)
 
@@ -111,17 +89,8 @@ class _TableSource:
 
 
 def _create_client(region: str | None, profile: str | None) -> Any:
-    import botocore.session  # noqa: PLC0415 - only a table needs it
-    from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound  # noqa: PLC0415 - the same reason
-
-    from cp_thirdparty.worker._dynamodb_table import create_client  # noqa: PLC0415 - it loads the worker
-
     try:
-        return create_client(botocore.session.Session(profile=profile), region)
-    except NoRegionError:
-        problem = "--region: must be given, here or by AWS_DEFAULT_REGION or region of the profile"
-    except ProfileNotFound:
-        problem = "--profile: there is no such profile in the AWS configuration"
-    except (BotoCoreError, ValueError) as error:
-        problem = f"the AWS settings cannot be used ({type(error).__name__})"
-    raise CommandError(problem, ENVIRONMENT)
+        return create_client(botocore.session.Session(profile=profile), choose_region(region))
+    except (BotoCoreError, ValueError) as failure:
+        error = configuration_error_of(failure)
+    raise setting_error(error, region) if isinstance(error, InvalidRequestError) else error

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import cast
 
 import click
 
 from cp_thirdparty._cli.click_parts import Group, version_option
-from cp_thirdparty._cli.errors import CommandError, describe_error, suggest
+from cp_thirdparty._cli.errors import describe_error
 from cp_thirdparty._cli.output import warn
 
 __all__ = ["Program", "run"]
@@ -54,48 +53,19 @@ class Program(Group):
             no_args_is_help=False,  # otherwise click 8.1 shows the help if there are no arguments
         )
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; like the AWS CLI, take options before the command."""
-        return super().parse_args(ctx, args if ctx.resilient_parsing else _move_options(args))
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the options of the program; for completion also those that may stand before the command."""
-        params = super().get_params(ctx)
-        if ctx.resilient_parsing:
-            params += import_module("cp_thirdparty._cli.options").common_options()
-        return params
-
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Name the commands."""
         return [*_OPERATIONS, *_HELPERS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Load a command, or return ``None`` when there is none of this name."""
+        command: click.Command | None = None
         if cmd_name in _HELPERS:
             module = import_module(f"cp_thirdparty._cli.{_HELPERS[cmd_name]}")
-            return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
-        if cmd_name in _OPERATIONS:
-            operations = import_module("cp_thirdparty._cli.operations")
-            by_name = {each.command: each for each in (*operations.OPERATIONS, *operations.CUSTOM_OPERATIONS)}
-            return cast("click.Command", import_module("cp_thirdparty._cli.commands").command_of(by_name[cmd_name]))
-        return None
-
-
-def _move_options(arguments: Sequence[str]) -> list[str]:
-    """Move options from before the command to behind it, because only the command knows them."""
-    if not arguments or not arguments[0].startswith("--") or arguments[0] in ("--version", "--help"):
-        return list(arguments)
-    options = import_module("cp_thirdparty._cli.options").common_options()
-    flags = {name for option in options if option.is_flag for name in (*option.opts, *option.secondary_opts)}
-    known = [name for option in options for name in option.opts]
-    moved = 0
-    while moved < len(arguments) and arguments[moved].startswith("--"):
-        name, equals, _ = arguments[moved].partition("=")
-        if name not in flags and name not in known:
-            raise CommandError(f"there is no such option before the command{suggest(name, known, 'see --help')}")
-        moved += 1 if equals or name in flags else 2
-    command = arguments[moved : moved + 1]
-    return [*command, *arguments[:moved], *arguments[moved + 1 :]] if command else []
+            command = getattr(module, cmd_name.replace("-", "_"))
+        elif cmd_name in _OPERATIONS:
+            command = import_module("cp_thirdparty._cli.commands").command_of(cmd_name)
+        return command
 
 
 def run(arguments: Sequence[str]) -> int:

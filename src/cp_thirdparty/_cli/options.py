@@ -1,25 +1,20 @@
-"""The options that all five operations have: those of the AWS CLI, and ``--reveal-secrets``."""
+"""The options that the commands share: those of the AWS CLI, and those for client tokens."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import attrs
 import click
 
-from cp_thirdparty._cli.click_parts import single, version_option
-from cp_thirdparty._cli.formats import FORMATS
-from cp_thirdparty._cli.operations import Operation, Parameter
+from cp_thirdparty._cli.aws_settings import FORMATS
+from cp_thirdparty._cli.click_parts import choice, flag, option
 
 __all__ = [
     "Settings",
+    "auto_prompt_option",
     "common_options",
-    "flag_option",
+    "connection_options",
     "kind_option",
-    "option_of",
-    "options_of",
-    "pick_options",
-    "text_option",
+    "output_options",
     "token_options",
 ]
 
@@ -46,86 +41,83 @@ class Settings:
     cli_input_json: str | None = None
     cli_input_yaml: str | None = None
     generate_cli_skeleton: str | None = None
-    no_paginate: bool = False
-    cli_binary_format: str = "base64"
     reveal_secrets: bool = False
     client_tokens: str | None = None
     client_id: str | None = None
 
 
-def options_of(operation: Operation) -> list[click.Parameter]:
-    """Create the options of an operation."""
-    has_token = any(parameter.is_secret for parameter in operation.parameters)
+def common_options() -> list[click.Option]:
+    """Create the options that all operations have."""
     return [
-        *(option_of(parameter) for parameter in operation.parameters),
-        *(token_options() if has_token else []),
-        *common_options(),
-        version_option(),
-    ]
-
-
-def option_of(parameter: Parameter) -> click.Option:
-    """Create the option of a parameter."""
-    return click.Option(
-        [parameter.option, parameter.member],
-        type=click.IntRange(min=1) if parameter.kind is int else str,
-        metavar="INTEGER" if parameter.kind is int else "TEXT",
-        help=parameter.help,
-        **single(),
-    )
-
-
-def token_options() -> list[click.Option]:
-    """Create the options that find a client token in a store."""
-    return [
-        text_option(
-            "--client-tokens",
-            "Where your worker finds client tokens, in place of --client-token: a callable or a mapping, such as "
-            "examplescan.worker:tokens. A class is called without arguments.",
-            "MODULE:NAME",
+        option("--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."),
+        option("--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."),
+        choice(
+            "--generate-cli-skeleton",
+            "Print a sample document and send nothing. Without a value: input.",
+            ("input", "yaml-input", "output"),
+            is_flag=False,
+            flag_value="input",
         ),
-        text_option("--client-id", "Client of the job, for --client-tokens; a poll and the journal show it."),
+        *connection_options(),
+        *output_options(),
+        flag("--no-paginate", "Accepted, without effect: these operations have one page.", expose_value=False),
+        choice(
+            "--cli-binary-format",
+            "Accepted, without effect: these operations have no binary values.",
+            ("base64", "raw-in-base64-out"),
+            default="base64",
+            expose_value=False,
+        ),
+        auto_prompt_option(),
+        flag("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
     ]
 
 
-def kind_option(default: str | None = "third-party", text: str = "What kind of job it is.") -> click.Option:
-    """Create the option that selects third-party or custom jobs."""
-    return _choice("--kind", ("third-party", "custom"), default, text)
+def connection_options() -> list[click.Option]:
+    """Create the options of a client."""
+    return [
+        flag("--debug", "Write botocore's log, with secrets withheld, to standard error."),
+        option(
+            "--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"
+        ),
+        flag("--no-verify-ssl", "Trust any TLS certificate."),
+        option("--profile", "Profile of the AWS configuration. Default: AWS_PROFILE, or the default profile.", "NAME"),
+        option(
+            "--region",
+            "AWS region, such as us-east-1. Default: AWS_REGION, AWS_DEFAULT_REGION, or region of the profile.",
+            "NAME",
+        ),
+        flag("--no-sign-request", "Send the request unsigned, without loading credentials."),
+        option("--ca-bundle", "File of the CA certificates to trust. Default: botocore's own.", "PATH"),
+        _seconds("--cli-read-timeout", "Longest wait between two pieces of a response; 0 for no limit."),
+        _seconds("--cli-connect-timeout", "Longest wait for a connection; 0 for no limit."),
+    ]
 
 
-def pick_options(*names: str) -> list[click.Option]:
-    """Create some of the options that all operations have, and the version."""
-    return [*(option for option in common_options() if option.opts[0] in names), version_option()]
+def output_options() -> list[click.Option]:
+    """Create the options of the output."""
+    return [
+        choice(
+            "--output",
+            "Format of the output. Default: AWS_DEFAULT_OUTPUT, output of the profile, or json; for jobs: table.",
+            FORMATS,
+        ),
+        option("--query", "JMESPath expression that picks from the output, such as jobDetails.nonce."),
+        choice(
+            "--color",
+            "Whether tables have colours; auto: on a terminal.",
+            ("on", "off", "auto"),
+            default="auto",
+        ),
+        flag(
+            "--no-cli-pager",
+            "Write to the terminal without a pager. Default pager: AWS_PAGER, cli_pager, PAGER, or less.",
+        ),
+    ]
 
 
-def text_option(name: str, text: str, metavar: str = "TEXT", *, required: bool = False) -> click.Option:
-    """Create an option whose value is a string."""
-    return click.Option([name], metavar=metavar, help=text, required=required, **single())
-
-
-def flag_option(name: str, text: str) -> click.Option:
-    """Create an option without a value."""
-    return click.Option([name], is_flag=True, help=text)
-
-
-def _choice(name: str, choices: tuple[str, ...], default: str | None, text: str) -> click.Option:
-    return click.Option([name], type=click.Choice(choices), show_default=True, help=text, **single(default))
-
-
-def _seconds(name: str, text: str) -> click.Option:
-    return click.Option(
-        [name], type=click.IntRange(min=0), show_default=True, metavar="SECONDS", help=text, **single(60)
-    )
-
-
-def _skeleton() -> click.Option:
-    choices = ("input", "yaml-input", "output")
-    text = "Print a sample document and send nothing. Without a value: input."
-    extra: dict[str, Any] = {"is_flag": False, "flag_value": "input"}
-    return click.Option(["--generate-cli-skeleton"], type=click.Choice(choices), help=text, **extra, **single())
-
-
-def _auto_prompt() -> click.Option:
+def auto_prompt_option() -> click.Option:
+    """Create the option of commands that ask for missing parameters."""
     text = (
         "Ask for missing parameters. Default: AWS_CLI_AUTO_PROMPT, cli_auto_prompt of the profile, or only for the "
         "client token, and only on a terminal."
@@ -133,52 +125,23 @@ def _auto_prompt() -> click.Option:
     return click.Option(["--cli-auto-prompt/--no-cli-auto-prompt"], default=None, help=text)
 
 
-def common_options() -> list[click.Option]:
-    """Create the options that all operations have."""
+def token_options() -> list[click.Option]:
+    """Create the options that find a client token in a store."""
     return [
-        text_option(
-            "--cli-input-json", "Parameters as a JSON object, or file://PATH. The command line overrides them."
+        option(
+            "--client-tokens",
+            "Where your worker finds client tokens, in place of --client-token: a callable or a mapping, such as "
+            "examplescan.worker:tokens. A class is called without arguments.",
+            "MODULE:NAME",
         ),
-        text_option(
-            "--cli-input-yaml", "Parameters as a YAML mapping, or file://PATH. The command line overrides them."
-        ),
-        _skeleton(),
-        flag_option("--debug", "Write botocore's log, with secrets withheld, to standard error."),
-        text_option(
-            "--endpoint-url", "Another endpoint, such as http://127.0.0.1:8000. Default: that of the region.", "URL"
-        ),
-        flag_option("--no-verify-ssl", "Trust any TLS certificate."),
-        flag_option("--no-paginate", "Accepted, without effect: these operations have one page."),
-        _choice(
-            "--output",
-            FORMATS,
-            None,
-            "Format of the output. Default: AWS_DEFAULT_OUTPUT, output of the profile, or json; for jobs: table.",
-        ),
-        text_option("--query", "JMESPath expression that picks from the output, such as jobDetails.nonce."),
-        text_option(
-            "--profile", "Profile of the AWS configuration. Default: AWS_PROFILE, or the default profile.", "NAME"
-        ),
-        text_option(
-            "--region",
-            "AWS region, such as us-east-1. Default: AWS_REGION, AWS_DEFAULT_REGION, or region of the profile.",
-            "NAME",
-        ),
-        _choice("--color", ("on", "off", "auto"), "auto", "Whether tables have colours; auto: on a terminal."),
-        flag_option("--no-sign-request", "Send the request unsigned, without loading credentials."),
-        text_option("--ca-bundle", "File of the CA certificates to trust. Default: botocore's own.", "PATH"),
-        _seconds("--cli-read-timeout", "Longest wait between two pieces of a response; 0 for no limit."),
-        _seconds("--cli-connect-timeout", "Longest wait for a connection; 0 for no limit."),
-        _choice(
-            "--cli-binary-format",
-            ("base64", "raw-in-base64-out"),
-            "base64",
-            "Accepted, without effect: these operations have no binary values.",
-        ),
-        flag_option(
-            "--no-cli-pager",
-            "Write to the terminal without a pager. Default pager: AWS_PAGER, cli_pager, PAGER, or less.",
-        ),
-        _auto_prompt(),
-        flag_option("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
+        option("--client-id", "Client of the job, for --client-tokens; a poll and the journal show it."),
     ]
+
+
+def kind_option(default: str | None = "third-party", text: str = "What kind of job it is.") -> click.Option:
+    """Create the option that selects third-party or custom jobs."""
+    return choice("--kind", text, ("third-party", "custom"), default=default)
+
+
+def _seconds(name: str, text: str) -> click.Option:
+    return option(name, text, "SECONDS", type=click.IntRange(min=0), default=60)

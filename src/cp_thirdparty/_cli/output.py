@@ -6,53 +6,60 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import TextIO
 
 import click
 
 from cp_thirdparty._base.text import escape_for_json
 from cp_thirdparty._cli.errors import OTHER, CommandError
 
-__all__ = ["can_encode", "confirm", "is_colored", "terminal_width", "warn", "write"]
+__all__ = ["can_encode", "confirm", "is_colored", "is_terminal", "terminal_width", "warn", "write"]
 
 
 def is_colored(color: str) -> bool:
     """Return whether tables have colours."""
-    return color == "on" or (color == "auto" and _is_terminal() and not os.environ.get("NO_COLOR"))
+    return color == "on" or (color == "auto" and is_terminal(sys.stdout) and not os.environ.get("NO_COLOR"))
 
 
 def terminal_width() -> int:
     """Return the columns of the terminal; 80 if standard output is not a terminal, as in the AWS CLI."""
-    return shutil.get_terminal_size().columns if _is_terminal() else 80
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else 80
 
 
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a standard stream is a terminal; one that was closed at the start is ``None``."""
+    return stream is not None and stream.isatty()
 
 
 def warn(text: str) -> None:
-    """Write a line to standard error."""
-    click.echo(f"cp-thirdparty: {text}", err=True)
+    """Write a line to standard error.  If that fails, there is no other place for it, and the exit code remains."""
+    with suppress(OSError):
+        click.echo(f"cp-thirdparty: {text}", err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
     """Ask on the terminal before something that cannot be undone."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise CommandError("--yes: is required, because there is no terminal to ask")
     if not click.confirm(question, err=True):
         raise CommandError("not confirmed; nothing was changed", OTHER)
 
 
-def write(text: str, *, pager: str = "") -> None:
-    """Write to standard output.  A reader that has closed the pipe is not an error."""
+def write(text: str, *, pager: str = "", done: str = "") -> None:
+    """
+    Write to standard output, or to a pager if it is a terminal.  A reader that has closed the pipe is not an error.
+
+    The error ends with what the command has ``done`` although its output is lost, such as ``; the file is written``.
+    """
     if not text:
         return
     if sys.stdout is None:
-        raise CommandError("standard output is closed", OTHER)
-    problem = None
+        raise CommandError(f"standard output is closed{done}", OTHER)
     try:
-        if pager and _is_terminal():
+        if pager and is_terminal(sys.stdout):
             _page(text, {"PAGER": pager, "LESS": os.environ.get("LESS", "FRX")})
         else:
             sys.stdout.write(text if can_encode(text) else _escape_characters(text))
@@ -62,12 +69,11 @@ def write(text: str, *, pager: str = "") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         problem = error.strerror or type(error).__name__
-    if problem is not None:
-        raise CommandError(f"standard output cannot be written: {problem}", OTHER)
+        raise CommandError(f"standard output cannot be written: {problem}{done}", OTHER) from None
 
 
 def _page(text: str, environment: Mapping[str, str]) -> None:
-    from cp_thirdparty._cli.parameters import TOKEN_VARIABLE  # noqa: PLC0415 - only a terminal has a pager
+    from cp_thirdparty._cli.operations import TOKEN_VARIABLE  # noqa: PLC0415 - only a terminal has a pager
 
     os.environ.update(environment)  # click reads these; the process ends after this
     os.environ.pop(TOKEN_VARIABLE, None)  # the pager and its child processes need no secret

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,51 +15,37 @@ import click
 
 from cp_thirdparty._cli.documents import parse_structure, read_text
 from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
-from cp_thirdparty._cli.operations import Operation, Parameter
+from cp_thirdparty._cli.operations import TOKEN_VARIABLE, Operation, Parameter
+from cp_thirdparty._cli.output import is_terminal
 from cp_thirdparty._structuring.strict_input import read_input, unknown_member
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["TOKEN_VARIABLE", "UserInput", "find_token", "read_model", "read_one", "read_parameters"]
-
-TOKEN_VARIABLE = "CP_THIRDPARTY_CLIENT_TOKEN"  # noqa: S105 - a name
+__all__ = ["find_token", "load_object", "read_model", "read_one", "read_parameters"]
 
 # More problems would not be readable on one line.
 _MOST_PROBLEMS = 5
 
 
-@attrs.frozen(kw_only=True)
-class UserInput:
-    """
-    The parameters of a call.
-
-    Attributes:
-        values: The values by the service's names.
-        names: The option or the place in a document that has each value, by the service's names.
-    """
-
-    values: Mapping[str, Any]
-    names: Mapping[str, str]
-
-
 def read_parameters(
     operation: Operation, given: Mapping[str, Any], *, document: tuple[str, Any] | None, prompt: bool | None
-) -> UserInput:
+) -> tuple[dict[str, Any], dict[str, str]]:
     """
-    Return the parameters of a call.  The command line overrides the document.
+    Return the parameters of a call, and the option or the place in a document that has each of them.
 
-    If ``prompt`` is ``None``, the user is prompted for the client token only.
+    Both are by the service's names.  The command line overrides the document.  If ``prompt`` is ``None``, the user is
+    prompted for the client token only.
     """
     option, content = document or ("", {})
     values = _document_values(operation, content, option)
     names = {member: f"{option}: {member}" for member in values}
     for parameter in operation.parameters:
         member, typed = parameter.member, given.get(parameter.member)
-        value = None if typed is None else _read(parameter, typed)
-        if value is None and member not in values:
-            value = _missing(parameter, prompt=prompt)
+        if typed is None and member in values:
+            continue
+        value = read_one(parameter, typed, prompt=prompt)
         if value is not None:
             values[member], names[member] = value, parameter.option
-    return UserInput(values=values, names=names)
+    return values, names
 
 
 def _document_values(operation: Operation, document: Any, option: str) -> dict[str, Any]:
@@ -86,8 +75,8 @@ def _raise_if_any(name: str, problems: Sequence[str]) -> None:
 
 
 def read_model(kind: type[Any], value: str, name: str) -> Any:
-    """Create a model from JSON or from ``NAME=VALUE,NAME=VALUE``."""
-    model, problems = read_input(parse_structure(value, kind, name), kind)
+    """Create a model from JSON or from ``NAME=VALUE,NAME=VALUE``, which may be in a file."""
+    model, problems = read_input(parse_structure(read_text(value, name), kind, name), kind)
     _raise_if_any(name, problems)
     return model
 
@@ -106,7 +95,6 @@ def find_token(
         raise CommandError("--client-token and --client-tokens: there can be only one of them")
     if client_id is None:
         raise CommandError("--client-id: is required with --client-tokens")
-    from cp_thirdparty._cli.imports import load_object  # noqa: PLC0415 - few calls need it
     from cp_thirdparty.worker._isolation import Raised, call_partner  # noqa: PLC0415 - it loads the worker
     from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup  # noqa: PLC0415 - few calls use it
 
@@ -129,22 +117,42 @@ def read_one(parameter: Parameter, value: Any, *, prompt: bool | None) -> Any:
 
 
 def _read(parameter: Parameter, value: Any) -> Any:
-    if isinstance(value, SecretStr):
+    if isinstance(value, SecretStr) or parameter.kind is int:
         return value
     if parameter.is_secret:
         return SecretStr(_read_secret(value, parameter.option))
-    if parameter.kind is int:
-        return value
+    if attrs.has(parameter.kind):
+        return read_model(parameter.kind, value, parameter.option)
     text = read_text(value, parameter.option)
-    if parameter.kind is dict:
-        return parse_structure(text, dict, parameter.option)
-    return text if parameter.kind is str else read_model(parameter.kind, text, parameter.option)
+    return parse_structure(text, dict, parameter.option) if parameter.kind is dict else text
 
 
 def _read_secret(value: str, name: str) -> str:
     """Return a secret: itself, or the first line of standard input or of a file."""
+    if value == "-" and sys.stdin is None:
+        raise CommandError(f"{name}: standard input is closed")
     text = sys.stdin.readline() if value == "-" else read_text(value, name)
     return text.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")
+
+
+def load_object(reference: str, name: str, *, kind: str, example: str) -> Any:
+    """Import a module, also from the working directory, and return the object that ``MODULE:NAME`` names."""
+    module, _, path = reference.partition(":")
+    if not (module and path):
+        raise CommandError(f"{name}: must be a module and a {kind}, such as {example}")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    try:
+        return reduce(getattr, path.split("."), import_module(module))
+    except AttributeError:
+        problem = f"the module has no such {kind}"
+    except Exception as error:  # noqa: BLE001 - code of the user
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        problem = (
+            f"there is no module {missing}" if missing else f"the import of the module raises {type(error).__name__}"
+        )
+    finally:
+        sys.path.pop(0)
+    raise CommandError(f"{name}: {problem}")
 
 
 def _missing(parameter: Parameter, *, prompt: bool | None) -> Any:
@@ -154,6 +162,6 @@ def _missing(parameter: Parameter, *, prompt: bool | None) -> Any:
         return None
     if prompt is False or not (prompt or parameter.is_secret):
         raise CommandError(f"{parameter.option}: is required")
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise CommandError(f"{parameter.option}: is required, and there is no terminal to ask")
     return _read(parameter, click.prompt(parameter.option, hide_input=parameter.is_secret, err=True))

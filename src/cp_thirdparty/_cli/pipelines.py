@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TypeAlias
 
 import attrs
 
@@ -13,49 +14,44 @@ from cp_thirdparty._cli.options import Settings
 from cp_thirdparty._cli.parameters import find_token
 from cp_thirdparty.exceptions import CodePipelineJobError
 from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
-from cp_thirdparty.worker.journal import JournalEntry
+from cp_thirdparty.worker.journal import JournalEntry, JournalState, SetAside
 
-__all__ = ["Pipelines"]
+__all__ = ["read_pipelines"]
+
+_Connect: TypeAlias = Callable[[str | None, JobKind], AnyClient]
 
 
-@attrs.frozen
-class Pipelines:
-    """Reads the pipeline of each job with one client for each region and kind of job."""
+def read_pipelines(entries: Iterable[JournalEntry | SetAside], settings: Settings) -> list[dict[str, str]]:
+    """Return for each entry the pipeline, the reason why it cannot be read, or nothing if the job is not unfinished."""
+    clients: dict[tuple[str | None, str], AnyClient] = {}  # one for each region and kind of job
+    with protect_logs(debug=settings.debug), ExitStack() as stack:
 
-    _settings: Settings
-    _clients: dict[tuple[str | None, str], AnyClient]
-    _stack: ExitStack
+        def connect(region: str | None, kind: JobKind) -> AnyClient:
+            key = region, kind.name
+            if key not in clients:
+                clients[key] = create_client(attrs.evolve(settings, region=region), kind.client_class)
+                stack.callback(clients[key].close)
+            return clients[key]
 
-    @classmethod
-    @contextmanager
-    def open(cls, settings: Settings) -> Generator[Pipelines, None, None]:
-        """Open each client at its first use, and close them at the end."""
-        with protect_logs(debug=settings.debug), ExitStack() as stack:
-            yield cls(settings, {}, stack)
+        return [_show_pipeline(entry, settings, connect) for entry in entries]
 
-    def find(self, entry: JournalEntry) -> dict[str, str]:
-        """Return the pipeline of an unfinished job, or the reason why it cannot be read."""
-        try:
-            return {"pipeline": self._read(entry)}
-        except (CommandError, CodePipelineJobError) as error:
-            return {"pipeline": "", "problem": describe_error(error)[1]}
 
-    def _read(self, entry: JournalEntry) -> str:
-        kind, token = kind_of(entry.job), None
-        if kind.has_client_token:
-            if self._settings.client_tokens is None:
-                raise CommandError("--client-tokens: is required to read third-party jobs")
-            token = find_token(self._settings.client_tokens, entry.job.client_id, is_given=False)
-        # Not the endpoint of the scope: a journal of unknown origin must not decide where tokens are sent.
-        region = self._settings.region if entry.scope is None else entry.scope.region_name
-        details = kind.read(self._find_client(kind, region), entry.job.job_id, token)
-        context = details.data.pipeline_context
-        return "" if context is None else context.path
+def _show_pipeline(entry: JournalEntry | SetAside, settings: Settings, connect: _Connect) -> dict[str, str]:
+    if not isinstance(entry, JournalEntry) or entry.state is JournalState.DONE:
+        return {}
+    try:
+        return {"pipeline": _read(entry, settings, connect)}
+    except (CommandError, CodePipelineJobError) as error:
+        return {"pipeline": "", "problem": describe_error(error)[1]}
 
-    def _find_client(self, kind: JobKind, region: str | None) -> AnyClient:
-        key = (region, kind.name)
-        if key not in self._clients:
-            settings = attrs.evolve(self._settings, region=region)
-            self._clients[key] = create_client(settings, kind.client_class)
-            self._stack.callback(self._clients[key].close)
-        return self._clients[key]
+
+def _read(entry: JournalEntry, settings: Settings, connect: _Connect) -> str:
+    kind, token = kind_of(entry.job), None
+    if kind.has_client_token:
+        if settings.client_tokens is None:
+            raise CommandError("--client-tokens: is required to read third-party jobs")
+        token = find_token(settings.client_tokens, entry.job.client_id, is_given=False)
+    # Not the endpoint of the scope: a journal of unknown origin must not decide where tokens are sent.
+    region = settings.region if entry.scope is None else entry.scope.region_name
+    context = kind.read(connect(region, kind), entry.job.job_id, token).data.pipeline_context
+    return "" if context is None else context.path

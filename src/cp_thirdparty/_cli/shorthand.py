@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from cp_thirdparty._structuring.strict_input import check_unique
+from cp_thirdparty._structuring.strict_input import InputError, check_unique
 
-__all__ = ["ShorthandError", "parse_shorthand"]
+__all__ = ["parse_shorthand"]
 
 # No pattern can match the same text in two ways, so the time is linear in the length.
 _NAME = re.compile(r"""(?P<name>[^=,"'\[\]{}]+?)(?P<is_file>@?)\s*=\s*""")
@@ -18,19 +18,15 @@ _PLAIN = re.compile(r"""(?![=\[{])(?:\\,|\\(?!,)|[^\\,"'\]}])*""")
 _NEXT_PLAIN = re.compile(r"""(?:\\,|\\(?!,)|[^\\,"'\[\]{}=])+""")
 _COMMA = re.compile(r"\s*,\s*")
 _SPACE = re.compile(r"\s*")
-
-
-class ShorthandError(ValueError):
-    """The string is not shorthand.  The error holds no part of it."""
+_FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { } may need quotes"
 
 
 def parse_shorthand(text: str, read_file: Callable[[str], str]) -> dict[str, Any]:
-    """Return the members that a string has."""
+    """Return the members that a string has.  Raise `InputError` if it is not shorthand."""
     try:
         return _Parser(text, read_file).parse_all()
     except RecursionError:
-        pass
-    raise ShorthandError  # outside of the handler, whose traceback has the text
+        raise InputError(_FORM) from None
 
 
 class _Parser:
@@ -101,7 +97,7 @@ class _Parser:
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str]:
         match = pattern.match(self._text, self._at)
         if match is None:
-            raise ShorthandError
+            raise InputError(_FORM)
         self._at = match.end()
         return match
 

@@ -26,12 +26,12 @@ def _escape_all(names: Sequence[str]) -> Sequence[str]:
     return [escape(name) for name in names]
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class _Section:
     title: str = attrs.field(converter=escape)
     depth: int
-    headings: Sequence[str] = attrs.field(default=(), converter=_escape_all, on_setattr=attrs.setters.convert)
-    rows: list[Sequence[str]] = attrs.field(factory=list)
+    headings: Sequence[str] = attrs.field(default=(), converter=_escape_all)
+    rows: Sequence[Sequence[str]] = ()
 
     def width(self) -> int:
         """Return the columns that the AWS CLI would need, so that both transpose the same tables."""
@@ -44,7 +44,7 @@ class _Section:
         """Return it with the headings beside their values, if it has only one row."""
         if len(self.rows) != 1 or not self.headings:
             return self
-        return attrs.evolve(self, headings=(), rows=list(zip(self.headings, self.rows[0], strict=True)))
+        return attrs.evolve(self, headings=(), rows=[*zip(self.headings, self.rows[0], strict=True)])
 
 
 def table(document: Any, *, title: str, color: bool, width: int) -> str:
@@ -86,7 +86,9 @@ def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
     if not item:
         return
     if isinstance(item, dict):
-        yield from _structure(item, title, depth)
+        section, *more = _structures([item], title, depth)
+        yield section.transpose() if len(section.headings) == 1 else section
+        yield from more
     elif isinstance(item, list) and all(isinstance(element, dict) for element in item):
         yield from _structures(item, title, depth)
     elif isinstance(item, list):
@@ -98,27 +100,16 @@ def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
         yield _Section(title=title, depth=depth)
 
 
-def _structure(item: dict[str, Any], title: str, depth: int) -> Iterator[_Section]:
-    flat = sorted(key for key in item if not isinstance(item[key], (dict, list)))
-    section = _Section(title=title, depth=depth)
-    if len(flat) == 1:
-        section.rows = [(escape(flat[0]), _cell(item[flat[0]]))]
-    elif flat:
-        section.headings, section.rows = flat, [[_cell(item[key]) for key in flat]]
-    yield section
-    for key in sorted(item.keys() - set(flat)):
-        yield from _sections(item[key], key, depth + 1)
-
-
 def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator[_Section]:
+    """Yield a section for all structures, or one for each if they have nested members."""
     nested = sorted({key for item in items for key in item if isinstance(item[key], (dict, list))})
     headings = sorted({key for item in items for key in item if not isinstance(item[key], (dict, list))})
     rows = [[_cell(item.get(key, "")) for key in headings] for item in items]
     if not nested:
-        yield _Section(title=title, depth=depth, headings=headings, rows=list(rows))
+        yield _Section(title=title, depth=depth, headings=headings, rows=rows)
         return
     for item, row in zip(items, rows, strict=True):
-        yield _Section(title=title, depth=depth, headings=headings, rows=[row])
+        yield _Section(title=title, depth=depth, headings=headings, rows=[row] if headings else [])
         for key in nested:
             yield from _sections(item.get(key), key, depth + 1)
 

@@ -19,20 +19,20 @@ from cp_thirdparty._structuring.converter import member_name, read
 _NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
 
 
-class DuplicateMemberError(ValueError):
-    """An object has a member twice.  The error holds the problem and never the value."""
+class InputError(ValueError):
+    """What a person wrote cannot be accepted.  The error holds the problem and never the value."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, problem: str) -> None:
         super().__init__()
-        self.problem = f"the member{_show(name)} is given more than once"
+        self.problem = problem
 
 
 def check_unique(names: Iterable[str]) -> None:
-    """Raise `DuplicateMemberError` for the first name that is there twice."""
+    """Raise `InputError` for the first name that is there twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DuplicateMemberError(name)
+            raise InputError(f"the member{_show(name)} is given more than once")
         seen.add(name)
 
 
@@ -40,7 +40,7 @@ def parse_json(text: str | bytes) -> tuple[Any, str | None]:
     """Return the document and no problem, or ``None`` and the problem."""
     try:
         return json.loads(text, object_pairs_hook=_unique_members), None
-    except DuplicateMemberError as error:
+    except InputError as error:
         return None, error.problem
     except (ValueError, RecursionError):
         return None, "must be valid JSON"

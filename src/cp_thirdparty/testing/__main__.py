@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cp_thirdparty._base.text import show
@@ -41,7 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(port: int, path: Path | None, output: str) -> None:
+def _write(text: str) -> None:
+    try:
+        print(text, end="", flush=True)  # noqa: T201 - the purpose of the program
+    except OSError as error:
+        raise SystemExit(_print_error(f"standard output cannot be written: {error.strerror}", 1)) from None
+
+
+def serve(port: int, path: Path | None, output: str, *, write: Callable[[str], object] = _write) -> None:
     """
     Serve a local CodePipeline until SIGTERM or Ctrl-C, and write each change of an action to standard error.
 
@@ -49,6 +56,7 @@ def serve(port: int, path: Path | None, output: str) -> None:
         port: Where to listen; 0 for a free port.
         path: File of the scenario; ``None`` for one client with one job.
         output: ``"json"`` for one line that a program reads, ``"env"`` for lines that a shell runs.
+        write: Writes these lines.
 
     Raises:
         ScenarioError: The file cannot be used.
@@ -59,15 +67,15 @@ def serve(port: int, path: Path | None, output: str) -> None:
     running = scenario.start(service)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _serve(service, running, output)
+        _serve(service, running, output, write)
     except KeyboardInterrupt:
         return
 
 
-def _serve(service: LocalCodePipeline, running: RunningScenario, output: str) -> None:
+def _serve(service: LocalCodePipeline, running: RunningScenario, output: str, write: Callable[[str], object]) -> None:
     with service:
         lines = [_json_line(service, running)] if output == "json" else _shell_lines(service, running)
-        print("\n".join(lines), flush=True)  # noqa: T201 - the purpose of the program
+        write("".join(f"{line}\n" for line in lines))
         shown = [_describe(action) for action in running.actions]
         try:
             while True:
