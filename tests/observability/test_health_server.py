@@ -166,6 +166,18 @@ def test_clients_that_send_nothing_are_bounded(monkeypatch: pytest.MonkeyPatch) 
         assert _request(server.port, "/live")[0] == 200
 
 
+def test_a_request_that_is_too_long_is_not_read() -> None:
+    """Many clients with long headers cannot fill the memory of the worker."""
+    with (
+        HealthServer(lambda: _GOOD, port=0) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as client,
+    ):
+        client.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"x" * 60_000 + b"\r\n")
+        client.sendall(b"X: " + b"x" * 60_000 + b"\r\n")
+        client.sendall(b"X: " + b"x" * 11_100)
+        assert client.recv(100).startswith(b"HTTP/1.0 431 ")
+
+
 def test_closing_closes_connections() -> None:
     """A client that waits does not keep its thread."""
     with HealthServer(lambda: _GOOD, port=0) as server:
