@@ -231,6 +231,21 @@ def test_other_user_parameters_are_one_value(parameters: str) -> None:
     assert list(details.data.configuration) == ["UserParameters"]
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('[["a,b"], "c"]', '["a\\,b"],c'),
+        ('{"b": ["c,d"]}', '{"b": ["c,d"]}'),
+        ("[" * 450 + '"a,b"' + "]" * 450, "[" * 449 + '"a\\,b"' + "]" * 449),
+    ],
+)
+def test_user_parameters_may_be_nested(value: str, expected: str) -> None:
+    """Only the items of a list are separated, so the length does not grow with the depth."""
+    event = make_event(actionConfiguration={"configuration": {"UserParameters": f'{{"A": {value}}}'}})
+    details = find_details(structure(event, LambdaJobEvent))
+    assert details.data.configuration["A"].get_secret_value() == expected
+
+
 @pytest.mark.slow
 def test_a_handler_that_hangs_is_killed_and_reported(client: FakeClient, note: Path) -> None:
     """Its process is gone when the function returns, so it cannot go on in the next invocation."""
