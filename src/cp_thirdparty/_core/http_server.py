@@ -16,7 +16,7 @@ from cp_thirdparty._core.call import now
 __all__ = ["LOCAL_HOST", "BoundedHandler", "BoundedServer"]
 
 # A web page may let its own name resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name as the Host.
-LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 # `http.server` accepts 100 lines of 64 KiB, of which 64 clients could fill 400 MiB of the worker's memory.  One such
 # line is a request line that is too long, which has a status of its own.
