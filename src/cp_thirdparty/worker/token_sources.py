@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 import botocore.session
@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._core import connection, redaction
-from cp_thirdparty._core.call import SENDING, Call, current_call, now
+from cp_thirdparty._core.call import CURRENT, SENDING, Call, now
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, foreign_response_error, is_missing
@@ -201,15 +201,17 @@ class SecretsManagerTokens:
 
 
 def _start_attempt(**_: object) -> None:
-    call = current_call()
-    if call is not None:
-        call.start_attempt()
+    _current_look_up().start_attempt()
 
 
 def _start_sending(request: Any, **_: object) -> None:
-    call = current_call()
-    if call is not None:
-        call.target, call.step = connection.target_of(request.url), SENDING
+    call = _current_look_up()
+    call.target, call.step = connection.target_of(request.url), SENDING
+
+
+def _current_look_up() -> Call:
+    """Return the call of this context: only a look-up uses the client."""
+    return cast("Call", CURRENT.get())
 
 
 def _is_reading(failure: Exception) -> bool:
