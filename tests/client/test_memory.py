@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from support import both_clients as both
-from support.lossy_network import Peer, Server
+from support.lossy_network import Peer, Server, use_role
 
 from cp_thirdparty import ActionTypeId, ThirdPartyJobClient
 from cp_thirdparty._core import guard
-from cp_thirdparty.exceptions import ResponseDecodeError, TransportError, UntrustedResponseError
+from cp_thirdparty.exceptions import CredentialsError, ResponseDecodeError, TransportError, UntrustedResponseError
 
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _MIB = 1 << 20
@@ -200,3 +200,29 @@ def test_a_poll_of_a_thousand_jobs_is_accepted(kind: str) -> None:
     with Server(play) as server:
         jobs = _poll(kind, f"http://127.0.0.1:{server.port}").poll_for_third_party_jobs(_TYPE)
     assert len(jobs) > 990
+
+
+@both.each_kind
+@pytest.mark.parametrize("status", ["200 OK", "403 Forbidden"])
+def test_a_long_response_with_credentials_is_not_read(
+    status: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes the place of STS, or of a metadata service, cannot fill the memory of the program."""
+
+    def play(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(f"HTTP/1.1 {status}\r\nContent-Length: {200 * _MIB}\r\n\r\n".encode())
+        for _ in range(200):
+            peer.send(b" " * _MIB)
+        peer.wait()
+
+    with Server(play) as server:
+        use_role(tmp_path, monkeypatch, server.port)
+        client = both.create(kind, region_name="us-east-1", endpoint_url="http://127.0.0.1:9", profile_name="partner")
+        tracemalloc.start()
+        try:
+            with pytest.raises(CredentialsError, match="the AWS credentials could not be loaded"):
+                client.poll_for_third_party_jobs(_TYPE)
+            assert tracemalloc.get_traced_memory()[1] < 100 * _MIB
+        finally:
+            tracemalloc.stop()

@@ -31,8 +31,10 @@ _GOOD = WorkerHealth(
 )
 
 
-def _request(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def _request(
+    port: int, path: str, method: str = "GET", *, address: str = "127.0.0.1", **headers: str
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(address, port, timeout=10)
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
     found = response.status, response.read()
@@ -125,13 +127,16 @@ def test_it_listens_on_this_machine_only_and_can_be_closed() -> None:
         ("127.0.0.1", "localhost:1", 200),
         ("127.0.0.1", "rebound.example", 421),
         ("127.0.0.1", "127.0.0.1.rebound.example:80", 421),
+        ("127.0.0.1", "127.0.0.2:1", 200),
+        ("127.1", "rebound.example", 421),
         ("0.0.0.0", "worker.example", 200),
     ],
 )
 def test_the_name_of_another_host_is_refused_on_this_machine(listens_on: str, host: str, status: int) -> None:
     """A page of another site whose name resolves to 127.0.0.1 can read neither health nor metrics."""
     with HealthServer(lambda: _GOOD, host=listens_on, port=0) as server:
-        assert _request(server.port, "/live", Host=host)[0] == status
+        address = str(server._server.server_address[0])
+        assert _request(server.port, "/live", address=address, Host=host)[0] == status
 
 
 def test_a_probe_without_a_host_is_served() -> None:
@@ -164,6 +169,18 @@ def test_clients_that_send_nothing_are_bounded(monkeypatch: pytest.MonkeyPatch) 
         until(is_closed)
         assert others[0].recv(1) == b""
         assert _request(server.port, "/live")[0] == 200
+
+
+def test_a_request_that_is_too_long_is_not_read() -> None:
+    """Many clients with long headers cannot fill the memory of the worker."""
+    with (
+        HealthServer(lambda: _GOOD, port=0) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as client,
+    ):
+        client.sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"x" * 60_000 + b"\r\n")
+        client.sendall(b"X: " + b"x" * 60_000 + b"\r\n")
+        client.sendall(b"X: " + b"x" * 11_100)
+        assert client.recv(100).startswith(b"HTTP/1.0 431 ")
 
 
 def test_closing_closes_connections() -> None:

@@ -18,7 +18,7 @@ from cp_thirdparty.observability import HealthServer, prometheus_metrics
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing.faults import ServerError
-from cp_thirdparty.worker import JobProcessor, MemoryJournal
+from cp_thirdparty.worker import JobEvent, JobProcessor, MemoryJournal
 
 _NAME = "ThirdParty/Test/ExampleScan/1"
 
@@ -120,6 +120,19 @@ def test_labels_are_bounded() -> None:
     metrics.on_call(record)
     assert _samples(registry, "calls_total") == {("other", "other"): 1.0}
     assert b"MARKER" not in generate_latest(registry)
+
+
+def test_action_types_of_jobs_are_bounded_labels() -> None:
+    """A peer can send any action type in the details of a job: labels are escaped, short and few."""
+    registry = CollectorRegistry()
+    metrics = prometheus_metrics(registry)
+    event = JobEvent(name="claimed", job_id="1", client_id="1")
+    for provider in ("a\x1b[31m\nb", "x" * 10_000, *map(str, range(200))):
+        metrics.record(event, attrs.evolve(ACTION_TYPE, provider=provider))
+    labels = [labels[0] for labels in _samples(registry, "job_events_total")]
+    assert labels[0] == "ThirdParty/Test/a\\x1b[31m\\nb/1"
+    assert max(map(len, labels)) <= 1001
+    assert (len(labels), labels[-1]) == (101, "other")
 
 
 def test_the_state_of_workers_is_read_at_each_scrape(service: LocalCodePipeline) -> None:

@@ -115,6 +115,21 @@ def test_a_body_without_a_good_length_is_not_read(service: LocalCodePipeline, le
     assert b"at most 1 MiB" in response
 
 
+def test_headers_that_are_too_long_are_not_read(service: LocalCodePipeline) -> None:
+    """Each line is short enough, but together they are longer than any request."""
+    response = _exchange(service, b"POST / HTTP/1.1\r\n" + b"X: " + b"x" * 60_000 + b"\r\nY: " + b"x" * 71_100)
+    assert response.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_of_1_mib_is_read(service: LocalCodePipeline) -> None:
+    """The limit of the headers is not that of the body, also for the second request of a connection."""
+    connection = http.client.HTTPConnection(*_address(service), timeout=60)
+    for _ in range(2):
+        connection.request("POST", "/", b" " * (1 << 20), _HEADERS)
+        assert b"SerializationException" in connection.getresponse().read()
+    connection.close()
+
+
 def test_a_client_that_disconnects_has_no_effect_on_others(service: LocalCodePipeline) -> None:
     """A connection that is reset in the middle of a request leaves no trace, and others are served."""
     connection = socket.create_connection(_address(service), timeout=60)

@@ -24,6 +24,7 @@ from typing import Any, TypeVar, get_args
 import attrs
 import pytest
 from support import lambda_functions as functions
+from support.handlers import find_in_frames
 from support.lambda_functions import ARTIFACT, CREDENTIALS, DATA, MARKER, Configuration, FakeClient, make_event
 from support.marker_surfaces import ERROR_SURFACES, logged
 from support.worker_service import SharedJournal, until
@@ -115,6 +116,13 @@ def test_an_event_is_one_job(client: FakeClient) -> None:
     assert details.summary.startswith("job-1 111122223333 token")
     assert "ApiKey" in details.summary
     assert int(details.external_execution_id) != os.getpid()
+
+
+def test_no_frame_above_a_handler_has_the_event(client: FakeClient) -> None:
+    """A tool that shows the stack of a log record with local variables shows no secret of the event."""
+    _function(client, partial(find_in_frames, parts=("xMARKER", "x")))(make_event(), LambdaContext())
+    ((_, result),) = client.results
+    assert result["execution_details"].summary == "none"
 
 
 @pytest.mark.parametrize("absent", [None, *DATA])
@@ -221,6 +229,21 @@ def test_other_user_parameters_are_one_value(parameters: str) -> None:
     event = make_event(actionConfiguration={"configuration": {"UserParameters": parameters}})
     details = find_details(structure(event, LambdaJobEvent))
     assert list(details.data.configuration) == ["UserParameters"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('[["a,b"], "c"]', '["a\\,b"],c'),
+        ('{"b": ["c,d"]}', '{"b": ["c,d"]}'),
+        ("[" * 450 + '"a,b"' + "]" * 450, "[" * 449 + '"a\\,b"' + "]" * 449),
+    ],
+)
+def test_user_parameters_may_be_nested(value: str, expected: str) -> None:
+    """Only the items of a list are separated, so the length does not grow with the depth."""
+    event = make_event(actionConfiguration={"configuration": {"UserParameters": f'{{"A": {value}}}'}})
+    details = find_details(structure(event, LambdaJobEvent))
+    assert details.data.configuration["A"].get_secret_value() == expected
 
 
 @pytest.mark.slow

@@ -35,7 +35,13 @@ from cp_thirdparty._cli.formats import format_document
 from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import ActionCategory, ActionOwner
-from cp_thirdparty.exceptions import AccessDeniedError, CodePipelineJobError, ServiceError, WorkerStuckError
+from cp_thirdparty.exceptions import (
+    AccessDeniedError,
+    CodePipelineJobError,
+    InvalidRequestError,
+    ServiceError,
+    WorkerStuckError,
+)
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, JobScope, SqliteJournal, WorkerHealth
 from cp_thirdparty.worker._child import Order
@@ -205,6 +211,7 @@ def test_facts_for_metrics_are_escaped(text: str) -> None:
         ),
         ServiceError(text, code=text, job_id=text, request_id=text),
         AccessDeniedError(text, action=text, resource=text, code=text),
+        InvalidRequestError(text, text),
         WorkerStuckError([text]),
     ]
     for each in facts:

@@ -291,6 +291,19 @@ def test_a_process_has_the_present_token(
     assert "xMARKERx" not in caplog.text
 
 
+def test_no_frame_above_a_handler_has_the_token(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that shows the stack of a log record with local variables shows no token."""
+    service.register_client(CLIENT_ID, "xMARKERx")
+    monkeypatch.setenv("CP_CLIENT_TOKEN_CLIENT_1", "xMARKERx")
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handler = partial(handlers.find_in_frames, parts=("xMARKER", "x"))
+    with running(_worker(service, handler, client_tokens=EnvironmentTokens())):
+        assert action.wait(timeout=60) == "Succeeded"
+    assert isinstance(action.result, Success)
+    assert action.result.execution_details is not None
+    assert action.result.execution_details.summary == "none"
+
+
 def test_only_the_token_of_the_job_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that was removed is empty, which is not a token.  Other sources of tokens send nothing."""
     monkeypatch.setenv("CP_CLIENT_TOKEN_C", "xMARKERx")

@@ -13,6 +13,7 @@ import botocore.session
 import pytest
 from moto import mock_aws
 from support.aws_machine import MARKER, Machine, Setup
+from support.lossy_network import Peer, Server
 from support.scripted_server import Response, ScriptedServer
 
 from cp_thirdparty import SecretStr
@@ -24,7 +25,7 @@ from cp_thirdparty.exceptions import (
     TransportError,
     UntrustedResponseError,
 )
-from cp_thirdparty.worker import EnvironmentTokens, RefreshingTokens, SecretsManagerTokens
+from cp_thirdparty.worker import EnvironmentTokens, RefreshingTokens, SecretsManagerTokens, token_sources
 
 _MARKER = "xMARKERx-token"
 
@@ -196,8 +197,38 @@ def test_no_response_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with ScriptedServer(lambda _: Response(body=b"")) as server:
         endpoint_url = server.endpoint_url
-    with pytest.raises(TransportError):
+    with pytest.raises(TransportError, match="no connection to the endpoint") as caught:
         SecretsManagerTokens("", endpoint_url=endpoint_url)("client-1")
+    assert caught.value.delivery is Delivery.NOT_SENT
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+def test_a_long_response_is_not_read(status: str) -> None:
+    """What takes the place of Secrets Manager cannot fill the memory of the worker."""
+
+    def play(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(f"HTTP/1.1 {status}\r\nx-amzn-RequestId: r\r\nContent-Length: {200 << 20}\r\n\r\n".encode())
+        for _ in range(200):
+            peer.send(b" " * (1 << 20))
+        peer.wait()
+
+    with Server(play) as server, pytest.raises(UntrustedResponseError) as caught:
+        SecretsManagerTokens("", endpoint_url=f"http://127.0.0.1:{server.port}")("client-1")
+    assert str(caught.value) == "GetSecretValue: the response is too long"
+
+
+def test_a_look_up_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore itself would wait for a minute, several times."""
+    monkeypatch.setattr(token_sources, "_LOOK_UP_SECONDS", 0.3)
+
+    def play(peer: Peer) -> None:
+        peer.read_request()
+        peer.wait()
+
+    with Server(play) as server, pytest.raises(TransportError) as caught:
+        SecretsManagerTokens("", endpoint_url=f"http://127.0.0.1:{server.port}")("client-1")
+    assert str(caught.value) == "GetSecretValue: no response before the deadline"
 
 
 @pytest.mark.parametrize("mode", ["legacy", "standard"])

@@ -7,6 +7,7 @@ connection whose response has headers that it cannot read.
 
 As for botocore's connections, the bytes that leave are observed where aiohttp writes them, and a proxy's status where
 aiohttp reads it: two methods are wrapped once for the process, and do what they did before unless a call of ours runs.
+The second one also limits responses with AWS credentials, which other clients than ours read.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def observe_aiohttp() -> None:
         if original is not None and not is_wrapper(original, _OWNER):
             setattr(StreamWriter, name, _observe_writes(original))
     if not is_wrapper(aiohttp.ClientResponse.start, _OWNER):
-        setattr(aiohttp.ClientResponse, "start", _observe_proxy(aiohttp.ClientResponse.start))  # noqa: B010 - typed
+        setattr(aiohttp.ClientResponse, "start", _observe_responses(aiohttp.ClientResponse.start))  # noqa: B010 - typed
 
 
 def _observe_writes(original: Callable[..., None]) -> Callable[..., None]:
@@ -77,13 +78,18 @@ def _observe_writes(original: Callable[..., None]) -> Callable[..., None]:
     return write
 
 
-def _observe_proxy(original: Callable[..., Any]) -> Callable[..., Any]:
+def _observe_responses(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def start(self: Any, connection: Any) -> Any:
         response = await original(self, connection)
         call = current_call()
-        if call is not None and call.is_watched and self.method == "CONNECT" and self.status != _OK:
-            call.proxy_status = self.status
+        if call is None or call.request is None:
+            return response
+        if self.method == "CONNECT":
+            if call.is_watched and self.status != _OK:
+                call.proxy_status = self.status
+        elif call.step is Step.SIGNING:  # the response may have AWS credentials
+            vars(self)["read"] = functools.partial(_read_body, self, call)
         return response
 
     vars(start)["cp_thirdparty_owner"] = _OWNER

@@ -230,7 +230,7 @@ def handshake_obstacle(failure: BaseException) -> Obstacle:
 
 
 def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:
-    if call.step is not SENT:
+    if call.step not in (SENT, SIGNING):  # while it is signed, the response may have AWS credentials
         return original(*arguments, **settings)
     own = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)

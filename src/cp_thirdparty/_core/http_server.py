@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import re
 import socket
@@ -15,7 +16,11 @@ from cp_thirdparty._core.call import now
 __all__ = ["LOCAL_HOST", "BoundedHandler", "BoundedServer"]
 
 # A web page may let its own name resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name as the Host.
-LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+
+# `http.server` accepts 100 lines of 64 KiB, of which 64 clients could fill 400 MiB of the worker's memory.  One such
+# line is a request line that is too long, which has a status of its own.
+_LONGEST_HEAD: Final = 128 << 10
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -69,16 +74,28 @@ class BoundedServer(ThreadingHTTPServer):
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads from a connection; each request has a time limit, however slowly its bytes come."""
+    """
+    Reads from a connection; each request has a time limit, however slowly its bytes come, and a limit of its bytes.
+
+    Raises:
+        http.client.LineTooLong: The request is too long; `http.server` responds with the status 431 to it.
+        TimeoutError: The time is over.
+    """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
         self._seconds = seconds
         self._ends_at: float | None = None
+        self._bytes_left = 0
 
     def reset(self) -> None:
         """Prepare for the next request, whose time begins with its first byte."""
         self._ends_at = None
+        self._bytes_left = _LONGEST_HEAD
+
+    def expect(self, size: int) -> None:
+        """Accept a body of so many bytes."""
+        self._bytes_left += size
 
     def readable(self) -> bool:
         return True
@@ -91,6 +108,9 @@ class _TimedReader(io.RawIOBase):
         count = self._connection.recv_into(buffer)
         if self._ends_at is None:
             self._ends_at = now() + self._seconds
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise http.client.LineTooLong("head")
         return count
 
 
@@ -116,6 +136,11 @@ class BoundedHandler(BaseHTTPRequestHandler):
         """Serve one request."""
         self._reader.reset()
         super().handle_one_request()
+
+    def read_body(self, size: int) -> bytes:
+        """Return the body of a request."""
+        self._reader.expect(size)
+        return self.rfile.read(size)
 
     def start_response(self) -> None:
         """Set the time limit of each piece of the response."""

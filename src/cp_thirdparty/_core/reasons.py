@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from cp_thirdparty._base.text import show
-from cp_thirdparty._core.call import Call, Obstacle
+from cp_thirdparty._core.call import Call, CallStoppedError, Obstacle
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
@@ -266,6 +266,7 @@ _EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, Trail], s
         lambda failure, _: f"{_show(_kwargs(failure)['cred_var'])} is missing",
     ),
     (ClientError, _explain_response),
+    (CallStoppedError, lambda *_: "the response is too long"),  # an error about the deadline has no reason
     (botocore_exceptions.ParamValidationError, _explain_parameters),
     *((kind, _explain_connection) for kind, _ in _HTTP),
     (json.JSONDecodeError, lambda *_: "the response is not JSON"),

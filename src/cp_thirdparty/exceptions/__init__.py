@@ -305,8 +305,8 @@ class InvalidRequestError(CodePipelineJobError):
 
     def __init__(self, parameter: str, rule: str, **facts: Unpack[CallFacts]) -> None:
         super().__init__(parameter, rule, **facts)
-        self.parameter = parameter
-        self.rule = rule
+        self.parameter: str = show_all(parameter)
+        self.rule: str = show_all(rule)
 
     def __str__(self) -> str:
         return f"{self.parameter}: {self.rule}"

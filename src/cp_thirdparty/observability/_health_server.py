@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -85,8 +86,8 @@ class _Server(BoundedServer):
     def __init__(self, address: tuple[str, int], health: Callable[[], WorkerHealth], registry: Any) -> None:
         self.health = health
         self.registry = registry
-        self.is_local = LOCAL_HOST.fullmatch(address[0]) is not None
         super().__init__(address, _Handler)
+        self.is_local = ip_address(str(self.server_address[0])).is_loopback
 
 
 class _Handler(BoundedHandler):

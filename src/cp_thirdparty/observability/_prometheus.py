@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from cp_thirdparty import exceptions
+from cp_thirdparty._base.text import show
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.telemetry import CallRecord
@@ -23,6 +24,9 @@ from cp_thirdparty.worker import JobEvent, Journal, JournalEntry, JournalState, 
 
 # The label of a value that this library does not know, so that a peer cannot add labels.
 _OTHER: Final = "other"
+
+# A worker has one action type, a processor or a function a few: they take them from the details of jobs.
+_MOST_ACTION_TYPES: Final = 100
 
 _ERRORS: Final = frozenset(exceptions.__all__)
 
@@ -78,6 +82,7 @@ class PrometheusMetrics(Collector):
         self._lock = threading.Lock()
         self._workers: dict[str, list[Callable[[], WorkerHealth]]] = {}
         self._journals: list[Journal] = []
+        self._action_types: set[str] = set()
         self._calls = Count("cp_thirdparty_calls", "Calls of CodePipeline", ("operation", "error"), registry=registry)
         self._call_seconds = Histogram(
             "cp_thirdparty_call_seconds",
@@ -110,11 +115,17 @@ class PrometheusMetrics(Collector):
 
     def record(self, event: JobEvent, action_type_id: ActionTypeId | None) -> None:
         """Count an event of a job; the worker or the processor calls it."""
-        action_type = _OTHER if action_type_id is None else _name_of(action_type_id)
+        action_type = _OTHER if action_type_id is None else self._label_of(action_type_id)
         failure_type = "" if event.failure_type is None else event.failure_type.value
         self._events.labels(action_type, event.name, failure_type, event.party or "").inc()
         if event.seconds is not None:
             self._job_seconds.labels(action_type).observe(event.seconds)
+
+    def _label_of(self, action_type_id: ActionTypeId) -> str:
+        name = _name_of(action_type_id)
+        if len(self._action_types) < _MOST_ACTION_TYPES:
+            self._action_types.add(name)
+        return name if name in self._action_types else _OTHER
 
     def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> None:
         """Read the health and the journal of a worker at each scrape; the worker calls it."""
@@ -162,7 +173,7 @@ def _collect_journals(journals: Iterable[Journal]) -> Iterator[Metric]:
 
 def _name_of(action_type_id: ActionTypeId) -> str:
     category, owner, provider, version = attrs.astuple(action_type_id)
-    return f"{owner}/{category}/{provider}/{version}"
+    return show(f"{owner}/{category}/{provider}/{version}")
 
 
 def _since(entry: JournalEntry) -> float:

@@ -58,7 +58,7 @@ class Handler(BoundedHandler):
             message = "There must be a Content-Length of at most 1 MiB"
             self._send(self._exchange.refuse("SerializationException", message, status=413))
             return
-        body = self.rfile.read(int(length))
+        body = self.read_body(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = HttpRequest(method=self.command, target=self.path, headers=headers, body=body)
         self._send(self._exchange.respond(request))

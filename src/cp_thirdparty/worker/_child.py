@@ -63,6 +63,7 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
     """
     _leave_group()
     os.environ.update(variables)
+    del variables  # they hold the client token, and this frame stays above that of the handler
     started, stopping = threading.Event(), threading.Event()
     follow = threading.Thread(
         target=_follow_worker, args=(connection, started, stopping), name="cp-thirdparty-parent", daemon=True

@@ -230,17 +230,21 @@ def _read_parameters(parameters: SecretStr | None) -> dict[str, str]:
     """Return the members of a JSON object as strings; nothing for another string."""
     try:
         found: object = json.loads("null" if parameters is None else parameters.get_secret_value())
+        if not isinstance(found, dict):
+            return {}
+        members = cast("dict[str, Any]", found)
+        return {key: _to_string(value) for key, value in members.items() if value is not None}
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
-        return {}
-    members = cast("dict[str, Any]", found)
-    return {key: _to_string(value) for key, value in members.items() if value is not None}
 
 
 def _to_string(value: Any) -> str:
     """Return a value as a customer enters it in the console: a list has commas, as for `structure_configuration`."""
     if isinstance(value, list):
-        items: list[str] = [_to_string(item) for item in value]
-        return ",".join([item.replace("\\", "\\\\").replace(",", "\\,") for item in items])
+        return ",".join([_to_item(item).replace("\\", "\\\\").replace(",", "\\,") for item in value])
+    return _to_item(value)
+
+
+def _to_item(value: Any) -> str:
+    # A list in a list is JSON: each further escape of its commas would double the length.
     return value if isinstance(value, str) else json.dumps(value)

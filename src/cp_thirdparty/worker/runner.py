@@ -325,6 +325,8 @@ def run_in_executor(
         if loaded is not None and loaded.tokens is not None:
             loaded.tokens.refresh(offer.client_id)  # CodePipeline may have refused an old one
         return _not_started(failure, is_initialised=loaded is not None)
+    finally:
+        del runner  # that of an event of Lambda holds its secrets, and this frame stays above that of the handler
     not_started = loaded.prepare(_COROUTINES)
     if not_started is not None:
         return not_started

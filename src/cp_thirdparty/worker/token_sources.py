@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 import botocore.session
@@ -17,9 +17,10 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.durations import read_seconds
-from cp_thirdparty._core import redaction
-from cp_thirdparty._core.call import CURRENT, Call
+from cp_thirdparty._core import connection, redaction
+from cp_thirdparty._core.call import CURRENT, SENDING, Call, now
 from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, foreign_response_error, is_missing
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
@@ -38,6 +39,9 @@ _LOOK_UP: Final[Request[None]] = Request(
     refused=None,
     service="secretsmanager",
 )
+
+# Seconds for a look-up with its attempts, as for other calls.
+_LOOK_UP_SECONDS: Final = 60.0
 
 _NO_NAME = re.compile(r"[^A-Z0-9]")
 
@@ -79,8 +83,9 @@ class SecretsManagerTokens:
     """
     Client tokens in AWS Secrets Manager: one secret for each client, whose text is the token.
 
-    A token is kept for a while, and fetched again when CodePipeline does not take it.  Thread-safe.  It can be pickled;
-    each process makes a client of its own.  The caller needs ``secretsmanager:GetSecretValue`` on the secrets.
+    A token is kept for a while, and fetched again when CodePipeline does not take it.  A look-up ends within a minute,
+    and a response has at most 32 MiB.  Thread-safe.  It can be pickled; each process makes a client of its own.  The
+    caller needs ``secretsmanager:GetSecretValue`` on the secrets.
 
     Args:
         prefix: What the name of each secret begins with; the client id follows.
@@ -145,27 +150,31 @@ class SecretsManagerTokens:
                 made = session.create_client(
                     "secretsmanager", region_name=self._region_name, endpoint_url=self._endpoint_url
                 )
+                made.meta.events.register_first("request-created.secrets-manager", _start_attempt)
+                made.meta.events.register_last("before-send.secrets-manager", _start_sending)
                 self._made = (os.getpid(), made)
             return self._made[1]
 
     def _fetch(self, client_id: str) -> SecretStr | ThirdPartyError | None:
         """Ask Secrets Manager.  It returns errors, so that no frame that leads to a secret is left in one."""
         redaction.install()
-        call = Call(request=_LOOK_UP)
-        current = CURRENT.set(call)
-        try:
-            response: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
-        except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
-            if is_missing(failure):
-                return None
-            is_response = _is_reading(failure)
-            error = error_of(failure, call)
-            if is_response and not isinstance(error, CredentialsError):
-                error = foreign_response_error("the response could not be read", call, {})
-            forget(failure)
-            return error
-        finally:
-            CURRENT.reset(current)
+        connection.install()
+        call = Call(request=_LOOK_UP, ends_at=now() + _LOOK_UP_SECONDS)
+        with call:
+            WATCHDOG.start(call)
+            try:
+                response: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
+            except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
+                if is_missing(failure):
+                    return None
+                is_response = _is_reading(failure)
+                error = error_of(failure, call)
+                if is_response and not isinstance(error, CredentialsError):
+                    error = foreign_response_error("the response could not be read", call, {})
+                forget(failure)
+                return error
+            finally:
+                WATCHDOG.release(call)
         # For botocore, the page of a proxy is a success without content.
         metadata = response["ResponseMetadata"]
         if not metadata.get("RequestId"):
@@ -186,6 +195,23 @@ class SecretsManagerTokens:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._begin()
+
+
+# They limit the time and the length of responses, as the clients of CodePipeline do.
+
+
+def _start_attempt(**_: object) -> None:
+    _current_look_up().start_attempt()
+
+
+def _start_sending(request: Any, **_: object) -> None:
+    call = _current_look_up()
+    call.target, call.step = connection.target_of(request.url), SENDING
+
+
+def _current_look_up() -> Call:
+    """Return the call of this context: only a look-up uses the client."""
+    return cast("Call", CURRENT.get())
 
 
 def _is_reading(failure: Exception) -> bool:
