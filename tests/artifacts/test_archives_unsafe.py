@@ -558,6 +558,7 @@ _NOT_ARCHIVES = {
     "it looks like 7-Zip": b"7z\xbc\xaf\x27\x1c\0\4",
     "it looks like RAR": b"Rar!\x1a\x07\x01\0",
     "it looks like PDF": b"%PDF-1.7",
+    "it looks like the first part of a split zip archive": b"PK\7\x08PK\3\4",
     "it looks like HTML": b"\xef\xbb\xbf\n<!DOCTYPE html>",
     "it looks like XML": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "it looks like JSON": b' {"message": "Forbidden"}',
