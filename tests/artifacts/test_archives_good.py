@@ -61,6 +61,10 @@ _TREE = {
 }
 
 
+# Files with some bytes, of which the system states that they are empty.
+_VERSIONS = "/proc/sys/kernel/random"
+
+
 def _make(directory: Path) -> Path:
     for name, content in _TREE.items():
         path = directory / name
@@ -1240,6 +1244,14 @@ def test_a_file_that_changes_meanwhile_is_reported(
     ):
         create_archive(source, to=tmp_path / "a.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.skipif(not Path(_VERSIONS).exists(), reason="the system has no such files")
+def test_a_file_that_is_longer_than_its_size_is_reported(tmp_path: Path) -> None:
+    """The system states 0 bytes for a file of /proc, which must not be archived as an empty one."""
+    with pytest.raises(ArtifactError, match=r"^the archive cannot be created: '\w+' was changed while it was read$"):
+        create_archive(_VERSIONS, to=tmp_path / "a.zip")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_that_is_there_is_replaced(tmp_path: Path) -> None:
