@@ -36,6 +36,7 @@ from support.zip_records import (
     deflated,
     descriptor,
     end64,
+    padding_entry,
     signing_block,
     zip64,
 )
@@ -389,6 +390,18 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
             before_directory=bytes(4_000) + signing_block(b"signature"),
         ),
         {"file.txt": _TEXT},
+    ),
+    "Android Gradle Plugin, padding": (
+        built(
+            Record(name=b"a", before=padding_entry(102)),
+            Record(name=b"b", before=padding_entry(0) + padding_entry(65_535)),
+            before_directory=padding_entry(7),
+        ),
+        {"a": _TEXT, "b": _TEXT},
+    ),
+    "IZArc": (
+        built(Record(name=b"d/e/a", made_by=20, attributes=0x20, central={"name": b"d\\e\\a"})),
+        {"d/e/a": _TEXT},
     ),
     "zeros before the directory": (built(Record(), before_directory=bytes(65_536)), {"file.txt": _TEXT}),
     "Unicode path in the local header only": (
