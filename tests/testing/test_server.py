@@ -157,7 +157,7 @@ def test_closing_does_not_wait_for_the_poll_interval() -> None:
     server = http_server.BoundedServer(("127.0.0.1", 0), http_server.BoundedHandler)
     thread = Thread(target=server.serve_forever, args=(1e6,), daemon=True)
     thread.start()
-    with socket.create_connection(server.server_address):
+    with socket.create_connection(("127.0.0.1", server.server_port)):
         until(lambda: bool(server._connections))  # the thread serves
     closer = Thread(target=server.shutdown, daemon=True)
     closer.start()
