@@ -49,6 +49,16 @@ class BoundedServer(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_port: int = self.server_address[1]
 
+    def serve_forever(self, poll_interval: float = 0.05) -> None:
+        """Serve until `shutdown()`, for which it looks 20 times a second where it cannot be interrupted."""
+        super().serve_forever(poll_interval)
+
+    def shutdown(self) -> None:
+        """Stop `serve_forever()` at once, without waiting for the end of its poll interval."""
+        with suppress(OSError):  # only Linux allows this for a socket that listens
+            self.socket.shutdown(socket.SHUT_RDWR)
+        super().shutdown()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection in a thread of its own, or close it if there are too many."""
         if len(self._connections) >= self.most_connections:

@@ -342,8 +342,7 @@ class LocalCodePipeline:
         if self._server is not None:
             raise RuntimeError("the local CodePipeline is running already")
         self._server = HttpServer(self._exchange, self._port)
-        # It looks for a shutdown 20 times a second, so that closing is quick.
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
