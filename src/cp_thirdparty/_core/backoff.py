@@ -49,13 +49,8 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
     """
     Return how many seconds to pause after a poll that brought nothing.
 
-    Each pause is up to a fifth shorter or longer, so that many workers do not poll at once.  It doubles with each poll
-    that failed, up to a minute, of which a random half is taken off; it is never shorter than without failures.
-
-    Args:
-        interval: Seconds between two polls that go well.
-        failures: How many polls have failed in a row.
-        jitter: Source of randomness.
+    Each pause is up to a fifth shorter or longer, so that many workers do not poll at once.  It doubles with each
+    failure in a row, up to a minute, of which a random half is taken off; it is never shorter than without failures.
     """
     pause = interval * jitter.uniform(0.8, 1.2)
     if not failures:
@@ -72,16 +67,7 @@ def retry_pauses(first: float, longest: float) -> Iterator[float]:
 
 
 class PollPace:
-    """
-    How fast an iterator of jobs polls.
-
-    Args:
-        max_batch_size: The most jobs of one poll, at least 1.
-        poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits.
-
-    Raises:
-        InvalidRequestError: An argument breaks its rule.
-    """
+    """How fast an iterator of jobs polls.  An argument that breaks its rule is an `InvalidRequestError`."""
 
     def __init__(self, *, max_batch_size: int, poll_interval: float | timedelta) -> None:
         self._interval = to_seconds(poll_interval)

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Generator
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import botocore.session
@@ -143,9 +142,7 @@ class BlockingClient(JobClientBase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

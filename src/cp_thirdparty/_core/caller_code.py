@@ -8,6 +8,7 @@ so those are cleared and taken out of the traceback.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from itertools import takewhile
 from types import FrameType, TracebackType
 from typing import Final
@@ -75,11 +76,16 @@ def hide_library(failure: BaseException, place: TracebackType, operation_name: s
 
 def forget(failure: BaseException | None) -> None:
     """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
+    for each in tuple(causes(failure)):
+        traceback.clear_frames(each.__traceback__)
+        each.__traceback__ = each.__cause__ = each.__context__ = None
+
+
+def causes(failure: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what has led to it, the latest first."""
     while failure is not None:
-        traceback.clear_frames(failure.__traceback__)
-        cause = failure.__cause__ or failure.__context__
-        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
-        failure = cause
+        yield failure
+        failure = failure.__cause__ or failure.__context__
 
 
 def _nodes(node: TracebackType | None) -> list[TracebackType]:

@@ -46,8 +46,6 @@ class Request(Generic[_T_co]):
     The parameters of one call, and how to decode its response.
 
     Attributes:
-        operation_name: As the service spells it.
-        job_id: The job that it is about, for the log.
         parameters: By the service's names; secrets are `SecretStr`.
         decode: Makes the model, or the error, of botocore's response.
         is_repeatable: Whether the service may be asked twice without harm.
@@ -71,19 +69,7 @@ class Request(Generic[_T_co]):
 
 @attrs.frozen(kw_only=True)
 class Operations(Generic[_JobT, _DetailsT]):
-    """
-    The five operations of one kind of job, by the names that the service gives them.
-
-    Attributes:
-        poll: Returns jobs.
-        details: Returns the details of a job.
-        acknowledge: Claims a job.
-        success: Reports a success.
-        failure: Reports a failure.
-        poll_output: The model of the response to a poll.
-        job_details: The model of the details.
-        has_client_token: Whether all of them but the poll have a client token.
-    """
+    """The five operations of one kind of job, by the names that the service gives them."""
 
     poll: str
     details: str
@@ -92,11 +78,11 @@ class Operations(Generic[_JobT, _DetailsT]):
     failure: str
     poll_output: type[_PollOutput[_JobT]]
     job_details: type[_DetailsT]
-    has_client_token: bool
+    has_client_token: bool  # in all of them but the poll
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all five."""
+        """The names of all five operations."""
         return self.poll, self.details, self.acknowledge, self.success, self.failure
 
     def request_poll(
