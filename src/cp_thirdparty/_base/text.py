@@ -30,13 +30,7 @@ def escape(text: str) -> str:
 
 
 def show(text: str, maximum: int = MAXIMUM) -> str:
-    """
-    Escape a string, and truncate one that is longer than a maximum.
-
-    Args:
-        text: The string.
-        maximum: The most characters, counted before they are escaped; ``…`` is added to a truncated string.
-    """
+    """Escape a string; truncate a longer one, whose characters are counted before they are escaped, and add ``…``."""
     plain = str.__str__(text)
     return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
 

@@ -34,16 +34,9 @@ _ITEM = re.compile(r"(?:\\[\\,]|[^,\\]|\\(?![\\,]))*")
 
 @attrs.frozen
 class FieldType:
-    """
-    How a field is read.
+    """How a field is read, and what CodePipeline's property for it is."""
 
-    Attributes:
-        read: Returns the value for a string, or raises `MismatchError`.
-        property_type: The type of the property that CodePipeline has for the field.
-        is_secret: Whether the value stays hidden.
-    """
-
-    read: Callable[[str], Any]
+    read: Callable[[str], Any]  # raises `MismatchError`
     property_type: PropertyType = "String"
     is_secret: bool = False
 

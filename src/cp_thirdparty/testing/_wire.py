@@ -22,16 +22,6 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from cp_thirdparty._base.limits import is_unicode
 from cp_thirdparty._core.operations import OPERATION_NAMES
 
-__all__ = [
-    "BadRequestError",
-    "HttpRequest",
-    "Response",
-    "error_response",
-    "ok_response",
-    "operation_name_of",
-    "parameters_of",
-]
-
 _TARGET_PREFIX = "CodePipeline_20150709."
 _CONTENT_TYPE = "application/x-amz-json-1.1"
 
@@ -53,19 +43,11 @@ class BadRequestError(Exception):
 
 @attrs.frozen(kw_only=True)
 class HttpRequest:
-    """
-    An HTTP request.
-
-    Attributes:
-        method: Such as ``POST``.
-        target: Path and query.
-        headers: Names in lower case.
-        body: The complete body.
-    """
+    """An HTTP request."""
 
     method: str
-    target: str
-    headers: Mapping[str, str]
+    target: str  # path and query
+    headers: Mapping[str, str]  # by names in lower case
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
 
 
@@ -89,12 +71,7 @@ class Response:
 
 
 def operation_name_of(headers: Mapping[str, str]) -> str:
-    """
-    Return the operation that a request names.
-
-    Raises:
-        BadRequestError: It is not one of them, or the protocol is another.
-    """
+    """Return the operation that a request names; raise `BadRequestError` for another one or another protocol."""
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
         raise BadRequestError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")

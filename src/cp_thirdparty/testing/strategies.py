@@ -47,10 +47,6 @@ def _strategy(kind: Any, field: attrs.Attribute[Any]) -> SearchStrategy[Any]:
         return st.lists(_strategy(arguments[0], field), max_size=3)
     if origin is Mapping:
         return st.dictionaries(_text, _text, max_size=5)
-    if kind is FailureType:  # which is closed
-        return st.sampled_from(FailureType)
-    if issubclass(kind, Enum):  # known and unknown members
-        return st.sampled_from(kind) | _text.map(kind)
     if kind is str and "limit" in field.metadata:  # the service refuses an empty one
         return _some_text
     return _BY_TYPE[kind] if kind in _BY_TYPE else _instances(kind)
@@ -58,6 +54,8 @@ def _strategy(kind: Any, field: attrs.Attribute[Any]) -> SearchStrategy[Any]:
 
 @functools.cache
 def _instances(model: type[Any]) -> SearchStrategy[Any]:
+    if issubclass(model, Enum):  # known and unknown members
+        return st.sampled_from(model) | _text.map(model)
     fields = attrs.fields(attrs.resolve_types(model))
     return st.builds(model, **{field.name: _strategy(field.type, field) for field in fields})
 
@@ -66,6 +64,7 @@ _zones = st.timedeltas(timedelta(hours=-12), timedelta(hours=12)).map(timezone)
 _BY_TYPE: dict[type[Any], SearchStrategy[Any]] = {
     str: _text,
     SecretStr: _text,
+    FailureType: st.sampled_from(FailureType),  # which has no unknown members
     int: st.integers(0, limits.MAX_PERCENT),  # the only number of the models is a percentage
     datetime: st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=_zones),  # noqa: DTZ001 - the strategy adds the zone
 }
