@@ -18,7 +18,7 @@ from typing_extensions import Self, Unpack
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._base.lazy import missing_extra
 from cp_thirdparty._core import events, redaction
-from cp_thirdparty._core.backoff import FATAL, PollPace
+from cp_thirdparty._core.backoff import PollPace
 from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
@@ -197,14 +197,8 @@ class AsyncioClient(JobClientBase):
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
             jobs: tuple[_T, ...] = ()
-            try:
+            with pace.count_failures():
                 jobs = await poll()
-            except FATAL:
-                raise
-            except ThirdPartyError as failure:
-                pace.note_failure(failure)
-            else:
-                pace.note_success()
             for job in jobs[:max_batch_size]:
                 yield job
             if not jobs:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -80,14 +81,18 @@ class PollPace:
         self._failures = 0
         self._jitter = random.Random()  # noqa: S311 - jitter
 
-    def note_success(self) -> None:
-        """Poll at the plain interval again."""
-        self._failures = 0
-
-    def note_failure(self, failure: CodePipelineJobError) -> None:
-        """Log a failed poll, and poll more slowly."""
-        _log.warning("poll failed: %s", failure)
-        self._failures += 1
+    @contextmanager
+    def count_failures(self) -> Generator[None]:
+        """Log an error of a poll, and poll more slowly after it; raise one that does not go away by itself."""
+        try:
+            yield
+        except FATAL:
+            raise
+        except CodePipelineJobError as failure:
+            _log.warning("poll failed: %s", failure)
+            self._failures += 1
+        else:
+            self._failures = 0
 
     def pause(self) -> float:
         """Return how many seconds to pause before the next poll."""

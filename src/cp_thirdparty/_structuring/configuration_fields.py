@@ -159,13 +159,9 @@ def _field(model: type[Any], declared: _Declaration, key_class: Any) -> Field:
         key=description.name or declared.alias or _pascal_case(declared.name),
         type=found,
         description=description,
-        make_absent=declared.make_default if declared.has_default else _none,
+        make_absent=declared.make_default if declared.has_default else types.NoneType,
         is_required=not (is_optional or declared.has_default),
     )
-
-
-def _none() -> None:
-    return None
 
 
 def _description(place: str, extras: Iterable[Any], key_class: Any) -> Any:

@@ -126,10 +126,6 @@ def _split(text: str) -> Iterator[str]:
         start = item.end() + 1
 
 
-def _read_str(text: str) -> str:
-    return text
-
-
 def _read_int(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise MismatchError("must be an integer of at most 18 digits")
@@ -159,7 +155,7 @@ def _read_seconds(text: str) -> timedelta:
 
 _TYPES: dict[type[Any], FieldType] = {
     SecretStr: FieldType(SecretStr, is_secret=True),
-    str: FieldType(_read_str),
+    str: FieldType(str),
     int: FieldType(_read_int, "Number"),
     float: FieldType(_read_float, "Number"),
     bool: FieldType(_read_bool, "Boolean"),

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import attrs
 from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import ServiceModel, Shape
 
 from cp_thirdparty._base.limits import is_unicode
 from cp_thirdparty._core.operations import OPERATION_NAMES
@@ -95,7 +95,7 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
         parameters = None
     if not isinstance(parameters, dict):
         raise BadRequestError("SerializationException", "The body must be a JSON object")
-    shape = _operation(operation_name).input_shape
+    shape = _service().operation_model(operation_name).input_shape
     problems = list(_problems(shape, parameters, ""))
     if problems:
         errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
@@ -130,14 +130,6 @@ def _service() -> ServiceModel:
     return ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline")
 
 
-def _operation(name: str) -> OperationModel:
-    return _service().operation_model(name)
-
-
-def _is_string(value: object) -> bool:
-    return isinstance(value, str) and is_unicode(value)
-
-
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value in _INTEGERS
 
@@ -148,17 +140,13 @@ def _is_time(value: object) -> bool:
     return _FIRST_SECOND <= value <= _LAST_SECOND  # False for NaN
 
 
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
 # Types that are not here are not checked, because a newer botocore may add members; a test fails on such a type.
 _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
-    "string": _is_string,
+    "string": lambda value: isinstance(value, str) and is_unicode(value),
     "integer": _is_integer,
     "timestamp": _is_time,
-    "structure": _is_object,
-    "map": _is_object,
+    "structure": lambda value: isinstance(value, dict),
+    "map": lambda value: isinstance(value, dict),
 }
 
 
