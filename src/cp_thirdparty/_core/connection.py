@@ -257,16 +257,13 @@ class _BoundedSource(io.RawIOBase):
         self._call = call
 
     def readable(self) -> bool:
-        """Return ``True``, as `io.BufferedReader` requires."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the connection."""
         descriptor: int = self._source.fileno()
         return descriptor
 
     def readinto(self, buffer: Any, /) -> int | None:
-        """Receive bytes."""
         try:
             count: int | None = self._source.readinto(buffer)
         except Exception:

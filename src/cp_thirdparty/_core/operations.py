@@ -92,7 +92,6 @@ class Operations(Generic[_JobT, _DetailsT]):
         max_batch_size: int | None,
         query_param: Mapping[str, str] | None = None,
     ) -> Request[tuple[_JobT, ...]]:
-        """Ask for jobs."""
         parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
         if max_batch_size is not None:
             parameters.append(("max_batch_size", max_batch_size, limits.int_in_range(max_batch_size, 1)))
@@ -101,7 +100,6 @@ class Operations(Generic[_JobT, _DetailsT]):
         return _request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
-        """Ask for the details of a job."""
         parameters = self._job(job_id, client_token)
         is_id = parameters[0][2] is None  # what breaks its rule may be anything, a client token too
         decode = functools.partial(self._decode_details, job_id=job_id if is_id else "")
@@ -110,7 +108,6 @@ class Operations(Generic[_JobT, _DetailsT]):
     def request_claim(
         self, job_id: str, *, nonce: str, client_token: str | SecretStr | None = None
     ) -> Request[JobStatus]:
-        """Claim a job."""
         parameters = [*self._job(job_id, client_token), _text("nonce", nonce, limits.NONCE)]
         return _request(self.acknowledge, job_id, parameters, _status, is_repeatable=False)
 
@@ -124,7 +121,6 @@ class Operations(Generic[_JobT, _DetailsT]):
         execution_details: ExecutionDetails | None,
         output_variables: Mapping[str, str] | None = None,
     ) -> Request[None]:
-        """Report a success."""
         parameters = self._job(job_id, client_token)
         if continuation_token is not None:
             parameters.append(_text("continuation_token", continuation_token, limits.CONTINUATION_TOKEN))
@@ -142,7 +138,6 @@ class Operations(Generic[_JobT, _DetailsT]):
     def request_failure(
         self, job_id: str, *, client_token: str | SecretStr | None = None, failure_details: FailureDetails
     ) -> Request[None]:
-        """Report a failure."""
         details = _model("failure_details", failure_details, FailureDetails, fit_failure_details)
         parameters = [*self._job(job_id, client_token), details]
         return _request(self.failure, job_id, parameters, _nothing, is_repeatable=False)

@@ -54,11 +54,6 @@ def find_failure(response: Mapping[str, Any]) -> Failure:
     return Failure.REFUSED if code in MODELLED or is_refusal_status(status) else Failure.SERVICE_FAULT
 
 
-def is_throttling(response: Mapping[str, Any]) -> bool:
-    """Whether CodePipeline refused a request only because there were too many."""
-    return find_failure(response) is Failure.THROTTLED
-
-
 def is_refusal_status(status: int) -> bool:
     """Whether the status is that of a refused request."""
     return _BAD_REQUEST <= status < _SERVER_ERROR
