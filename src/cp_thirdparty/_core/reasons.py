@@ -167,11 +167,11 @@ def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
         return find_failure(failure.response) is not Failure.REFUSED
     if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
         return True  # botocore hides why the metadata service returned nothing; it did return credentials before
-    causes = Trail.of_causes(failure)
-    status = causes.find_status(_READERS)
+    trail = Trail.of_causes(failure)
+    status = trail.find_status(_READERS)
     if status is not None:
         return is_failure_status(status)
-    return causes.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
+    return trail.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
 
 
 def _is_passing(failure: Exception) -> bool:
