@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from cp_thirdparty._base.text import show_repr
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["SecretMapping", "SecretStr"]
 
 _MASK = "**********"
@@ -45,10 +42,10 @@ class _Sealed:
         if cls.__module__ != __name__:
             raise TypeError(f"{cls.__bases__[0].__name__} cannot be subclassed")
 
-    def __copy__(self) -> Self:
+    def __copy__(self) -> _Sealed:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Sealed:
         return self
 
     def __getstate__(self) -> NoReturn:
