@@ -127,6 +127,54 @@ def test_a_broken_hook_costs_no_result(kind: str, server: ScriptedServer, caplog
     assert [record.getMessage() for record in caplog.records] == ["on_call raised LookupError"]
 
 
+class _BrokenHandler(logging.Handler):
+    """A handler of logs that raises, such as one whose stream is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+        raise ValueError(_MARKER)
+
+
+@pytest.fixture
+def broken_handler() -> Iterator[_BrokenHandler]:
+    """Add a handler that raises to the library's logger."""
+    handler, logger = _BrokenHandler(), logging.getLogger("cp_thirdparty")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+@both.each_kind
+def test_a_broken_handler_of_logs_costs_no_result(
+    kind: str, server: ScriptedServer, broken_handler: _BrokenHandler
+) -> None:
+    """What it raises for the record of a call, or of a hook that raised, is dropped."""
+
+    def broken(_: CallRecord) -> None:
+        raise LookupError
+
+    assert _client(server.endpoint_url, kind=kind, on_call=broken).poll_for_third_party_jobs(_ACTION_TYPE) == ()
+    call, hook = broken_handler.messages
+    assert call.startswith("PollForThirdPartyJobs job=None status=200")
+    assert hook == "on_call raised LookupError"
+
+
+def test_a_broken_handler_of_logs_ends_no_iteration(broken_handler: _BrokenHandler) -> None:
+    """A poll that failed is logged, and the next one follows."""
+    responses = iter([error("ThrottlingException"), ok({"jobs": [{"clientId": "client-1", "jobId": "job-1"}]})])
+    with ScriptedServer(lambda _: next(responses)) as server:
+        jobs = _client(server.endpoint_url).iter_third_party_jobs(_ACTION_TYPE, poll_interval=0.01)
+        assert next(iter(jobs)).job_id == "job-1"
+    assert any(message.startswith("poll failed") for message in broken_handler.messages)
+
+
 @both.each_kind
 @pytest.mark.parametrize(
     ("seconds", "rule"),

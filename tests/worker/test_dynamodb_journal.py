@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import logging
 import pickle
 import re
 import subprocess
@@ -502,6 +503,72 @@ def test_a_thread_beats_and_ends_with_the_journal(client: Any, caplog: pytest.Lo
     until(lambda: gc.collect() >= 0 and not thread.is_alive())
 
 
+class _LogHandler(logging.Handler):
+    """A handler of logs that raises, or blocks until the end of the test."""
+
+    def __init__(self, raised: BaseException | None) -> None:
+        super().__init__()
+        self.called = threading.Event()
+        self.ended = threading.Event()
+        self._raised = raised
+
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - as logging has it
+        self.called.set()
+        if self._raised is not None:
+            raise self._raised
+        self.ended.wait()
+
+
+@pytest.fixture(params=[ValueError(), SystemExit(), None], ids=["raises", "exits", "blocks"])
+def log_handler(request: pytest.FixtureRequest) -> Iterator[_LogHandler]:
+    """Give a handler of logs of the partner that does not work."""
+    handler, logger = _LogHandler(request.param), logging.getLogger("cp_thirdparty.worker")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+    handler.ended.set()
+
+
+def test_a_handler_of_logs_costs_no_lease(client: Any, log_handler: _LogHandler) -> None:
+    """A beat that failed is logged; although the handler raises or blocks, the worker beats on."""
+    fleet = Fleet(client, takeover_seconds=0.12, timer=read_timer)  # type: ignore[arg-type] # any timer
+    fleet.open().claim(_job(), SCOPE)
+    fleet.journals[0]._table._client = _fail(client, "put_item", error=EndpointConnectionError(endpoint_url="u"))
+    until(log_handler.called.is_set)
+    first = _find_beats(fleet.journals)
+    until(lambda: _find_beats(fleet.journals) > first + 2)
+
+
+def test_a_handler_of_logs_costs_no_new_lease(fleet: Fleet, log_handler: _LogHandler) -> None:
+    """A worker that another one has taken for dead logs it, and claims under a new name."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    other.recover(SCOPE)
+    fleet.journals.remove(journal)  # paused
+    fleet.wait(fleet.takeover_seconds)
+    assert len(other.recover(SCOPE).entries) == 1
+    assert journal.claim(_job("job-2"), SCOPE)
+    until(log_handler.called.is_set)
+
+
+def test_a_timer_that_raises_costs_no_lease(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The timer is the partner's; the thread goes on, and renews the lease when the timer can be read again."""
+    is_broken = threading.Event()
+
+    def read() -> float:
+        if is_broken.is_set():
+            raise SystemExit
+        return read_timer()
+
+    fleet = Fleet(client, takeover_seconds=0.12, timer=read)  # type: ignore[arg-type] # any timer
+    fleet.open().claim(_job(), SCOPE)
+    is_broken.set()
+    until(lambda: "the lease of this worker was not renewed: SystemExit" in caplog.text)
+    is_broken.clear()
+    first = _find_beats(fleet.journals)
+    until(lambda: _find_beats(fleet.journals) > first + 2)
+
+
 def test_a_job_is_taken_over_in_time(fleet: Fleet) -> None:
     """A worker that looks as often as it should has the jobs of a dead one within the time, and not too early."""
     journal, other = fleet.open(), fleet.open()
@@ -529,7 +596,7 @@ def test_a_paused_worker_loses_its_jobs(fleet: Fleet, caplog: pytest.LogCaptureF
     assert (entry.state, entry.crashes) == (JournalState.RUNNING, 1)
     before = list(other.jobs())
     assert journal.hold("job-1") == 0
-    assert "takes its jobs over" in caplog.text
+    until(lambda: "takes its jobs over" in caplog.text)
     journal.result("job-1", Succeeded())
     journal.finish("job-1", "reported")
     journal.withdraw("job-1")

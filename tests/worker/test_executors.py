@@ -305,6 +305,66 @@ def test_an_executor_that_cannot_be_created_is_tried_again(service: LocalCodePip
     assert details == ["BrokenProcessPool", "OSError", "BrokenProcessPool"]
 
 
+@pytest.mark.parametrize("made", [None, 5, ThreadPoolExecutor], ids=["nothing", "a number", "a class"])
+def test_a_factory_that_creates_no_executor_is_reported_at_the_start(service: LocalCodePipeline, made: Any) -> None:
+    """No job is claimed, because no handler could run."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with pytest.raises(TypeError, match="executor: must return an Executor, not "):
+        _worker(service, handlers.tell_process, lambda: made).run_once()
+    assert action.status == "Queued"
+
+
+def test_a_factory_that_creates_no_executor_any_more_loses_no_job(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The job waits until the factory creates one again."""
+    made: list[Any] = [_POOL(), None, _POOL()]
+    made[0].shutdown()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    _worker(service, handlers.tell_process, lambda: made.pop(0)).run_once()
+    assert (action.status, made) == ("Succeeded", [])
+    assert "executor_failed" in caplog.text
+
+
+class _Returns(Executor):
+    """An executor that runs nothing, and returns the same for each task."""
+
+    def __init__(self, returned: Any) -> None:
+        self._returned = returned
+        self.tasks = 0
+
+    def submit(self, _function: Callable[..., Any], /, *_arguments: Any, **_more: Any) -> Any:
+        self.tasks += 1
+        return self._returned
+
+
+def _finished(result: object) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future
+
+
+@pytest.mark.parametrize("is_idempotent", [False, True])
+@pytest.mark.parametrize(
+    "returned",
+    [None, "no future", _finished(None), _finished(object())],
+    ids=["nothing", "no future", "no result", "another result"],
+)
+def test_an_executor_that_returns_something_else_leaves_no_job_without_a_result(
+    service: LocalCodePipeline, returned: Any, *, is_idempotent: bool
+) -> None:
+    """The handler may have run there, so the job counts as one whose process has died."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    executor = _Returns(returned)
+    worker = _worker(
+        *(service, handlers.tell_process, lambda: executor), is_idempotent=is_idempotent, max_crashes=2, job_timeout=30
+    )
+    worker.run_once()
+    assert isinstance(action.result, FailureDetails)
+    assert action.result.message.startswith("The action's worker was lost in the middle of job")
+    assert executor.tasks == (2 if is_idempotent else 1)
+
+
 class _BadShutdown(ProcessPoolExecutor):
     """An executor of the partner's whose shutdown raises, after it has shut down."""
 

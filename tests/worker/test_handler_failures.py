@@ -40,7 +40,7 @@ from cp_thirdparty.models import JobData, JobDetails
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import Result
 from cp_thirdparty.worker._failure_policy import HANDLER_FAILURES
-from cp_thirdparty.worker._handler_failures import class_name, explain
+from cp_thirdparty.worker._handler_failures import class_name, explain, timeout_message
 
 _SECRET = "xMARKERx"
 
@@ -513,3 +513,9 @@ class _Hostile(str):
 def test_an_import_error_may_have_any_values(error: ImportError) -> None:
     """None of their methods runs."""
     assert explain(error, "j").log == "ImportError at its start"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(-5.0, "0"), (-0.0, "0"), (0.4, "0"), (3300.0, "3300")])
+def test_no_job_has_less_than_no_time(seconds: float, shown: str) -> None:
+    """A function of Lambda may have no time left when its job begins."""
+    assert timeout_message(seconds) == f"The job took longer than {shown} seconds."

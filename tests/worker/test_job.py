@@ -100,12 +100,34 @@ def test_the_artifacts_are_opened_once_and_closed() -> None:
         made.append(_Store())
         return made[-1]
 
-    job = _job(open_artifacts=make)
-    job.close()
+    _job(open_artifacts=make).close()
     assert made == []
+    job = _job(open_artifacts=make)
     assert job.artifacts is job.artifacts
     job.close()
+    job.close()
     assert [store.closed for store in made] == [1]
+
+
+@pytest.mark.parametrize("name", ["artifacts", "workspace"])
+def test_a_thread_that_a_handler_leaves_behind_opens_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the end of the handler nobody would close it or remove it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made: list[_Store] = []
+
+    def make() -> Any:
+        made.append(_Store())
+        return made[-1]
+
+    job = _job(open_artifacts=make)
+    getattr(job, name)
+    job.close()
+    with pytest.raises(RuntimeError, match="the handler of this job has ended"):
+        getattr(job, name)
+    assert all(store.closed for store in made)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("raised", [OSError("xMARKERx"), SystemExit(), GeneratorExit()], ids=repr)

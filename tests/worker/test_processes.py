@@ -251,6 +251,16 @@ def test_garbage_in_the_pipe_costs_its_own_job(service: LocalCodePipeline, messa
     assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
 
 
+def test_a_process_that_does_not_end_costs_no_result(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed before the timeout of its job, which would report a failure in place of the result."""
+    monkeypatch.setattr(_processes, "_EXIT_SECONDS", 600.0)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    _worker(service, handlers.leave_thread, job_timeout=8).run_once()
+    assert action.status == "Succeeded"
+
+
 def test_a_thread_that_a_handler_leaves_ends(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,14 +11,13 @@ from typing import Final
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
+from cp_thirdparty._core.caller_code import write_log
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
     ActionTypeNotFoundException,
     CodePipelineJobError,
     InvalidRequestError,
 )
-
-_log = logging.getLogger("cp_thirdparty")
 
 # Errors of a poll that do not go away by themselves.
 FATAL: Final = (ActionTypeNotFoundException, AccessDeniedError, InvalidRequestError)
@@ -89,7 +88,7 @@ class PollPace:
         except FATAL:
             raise
         except CodePipelineJobError as failure:
-            _log.warning("poll failed: %s", failure)
+            write_log(logging.WARNING, "poll failed: %s", failure)
             self._failures += 1
         else:
             self._failures = 0

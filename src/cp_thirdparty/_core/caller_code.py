@@ -7,11 +7,15 @@ so those are cleared and taken out of the traceback.
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import takewhile
 from types import FrameType, TracebackType
 from typing import Final
+
+_log = logging.getLogger("cp_thirdparty")
 
 _LIBRARIES: Final = frozenset({"aiobotocore", "botocore", "cp_thirdparty"})
 _PARSERS: Final = frozenset({"aiobotocore.parsers", "botocore.parsers"})
@@ -21,6 +25,12 @@ _STUBS: Final = "botocore.stub"  # botocore's code, but its errors are for whoev
 # be a wrapper: of a tracer, and in `BaseClient` of botocore itself.
 _EMIT: Final = "_emit"
 _CALL: Final = "_make_api_call"
+
+
+def write_log(level: int, message: str, *arguments: object) -> None:
+    """Write a log record.  Handlers of logs are the caller's code too: what they raise must not cost a result."""
+    with suppress(Exception):
+        _log.log(level, message, *arguments, stacklevel=2)
 
 
 def find_caller_code(failure: BaseException, operation_name: str) -> TracebackType | None:

@@ -8,14 +8,15 @@ import os
 import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cp_thirdparty._core.call import now
+from cp_thirdparty._core.caller_code import write_log
 
 if TYPE_CHECKING:
     from cp_thirdparty._core.call import Call
 
-_log = logging.getLogger("cp_thirdparty")
+_NO_THREAD: Final = "no thread for deadlines could be started; a deadline does not end a read that hangs"
 
 
 class _HasDescriptor(Protocol):
@@ -107,7 +108,7 @@ class Watchdog:
             # It has a thread, too, if a signal has interrupted the code that starts one.
             has_thread = self._thread is not None or self._start_thread()
         if not has_thread:
-            _log.warning("no thread for deadlines could be started; a deadline does not end a read that hangs")
+            write_log(logging.WARNING, _NO_THREAD)
 
     def _start_thread(self) -> bool:
         self._thread = threading.Thread(target=self._run_to_end, name="cp-thirdparty-deadlines", daemon=True)

@@ -16,7 +16,14 @@ from botocore.client import BaseClient
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
-from cp_thirdparty._core.caller_code import causes, find_caller_code, forget, hide_library, is_of_parser
+from cp_thirdparty._core.caller_code import (
+    causes,
+    find_caller_code,
+    forget,
+    hide_library,
+    is_of_parser,
+    write_log,
+)
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, note_stub, stopped_error, unchecked_error
 from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
@@ -212,8 +219,8 @@ def is_codepipeline(client: object, *, is_async: bool) -> bool:
 
 def _emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
     """Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped."""
-    _log.debug(
-        "%s job=%s status=%s request=%s attempts=%d %.0f ms",
+    write_log(
+        *(logging.DEBUG, "%s job=%s status=%s request=%s attempts=%d %.0f ms"),
         *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),
         record.seconds * 1000,
     )
@@ -222,4 +229,4 @@ def _emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) ->
     try:
         on_call(record)
     except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost the result
-        _log.warning("on_call raised %s", type(failure).__name__)
+        write_log(logging.WARNING, "on_call raised %s", type(failure).__name__)

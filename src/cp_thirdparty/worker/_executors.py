@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import attrs
 
@@ -19,6 +19,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
+from cp_thirdparty.worker._handler_failures import class_name
 from cp_thirdparty.worker._isolation import Raised, call_for, call_partner
 from cp_thirdparty.worker._start_permit import (
     WITHDRAWN,
@@ -264,7 +265,7 @@ class ExecutorEngine(OtherProcessEngine):
         self._runner = pickle_runner(runner)
         self._make_executor = make_executor
         self._lock = threading.Lock()
-        self._pool: _Pool | None = _Pool(make_executor())
+        self._pool: _Pool | None = self._create_pool()
         self._tasks: dict[str, _Task] = {}
         self._permits = Permits()
 
@@ -309,8 +310,8 @@ class ExecutorEngine(OtherProcessEngine):
         if not task.job.begin():
             self._remove_task(pool, task, is_broken=False)
             return NotStartedError(WITHDRAWN)
-        future: Future[HandlerRun | NotStarted] | Raised = call_partner(
-            lambda: pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin)
+        future = call_partner(
+            lambda: _as_future(pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin))
         )
         task.note_submit(None if isinstance(future, Raised) else future)
         if isinstance(future, Raised):  # the executor is broken, or was shut down
@@ -340,10 +341,16 @@ class ExecutorEngine(OtherProcessEngine):
             return self._starts.note_failure(task.job, name)
         return NotStartedError(name)
 
+    def _create_pool(self) -> _Pool:
+        executor: object = self._make_executor()
+        if not isinstance(executor, Executor):
+            raise TypeError(f"executor: must return an Executor, not {class_name(executor)}")
+        return _Pool(executor)
+
     def _add_task(self, task: _Task) -> _Pool:
         with self._lock:
             if self._pool is None:
-                self._pool = _Pool(self._make_executor())
+                self._pool = self._create_pool()
             if isinstance(self._pool.executor, _LOCAL_EXECUTORS):
                 task.permit = self._permits.create()
             self._pool.tasks.add(task)
@@ -373,13 +380,25 @@ class ExecutorEngine(OtherProcessEngine):
                 return None
             if time.monotonic() - began_at > _START_SECONDS if task.permit is None else is_taken(task.permit):
                 self._note_start(task)
-        return future.result()
+        result: object = future.result()
+        if not isinstance(result, (HandlerRun, NotStarted)):
+            raise TypeError  # the executor has lost the result; the handler may have run
+        return result
 
     def _note_start(self, task: _Task) -> None:
         # Once: a handler that began before others failed to start has no meaning for them.
         if not task.is_started:
             task.is_started = True
             self._starts.note_start()
+
+
+def _as_future(returned: Any) -> Future[HandlerRun | NotStarted]:
+    """Return what `submit` has returned; a failed future for anything else, because the handler may run there."""
+    if callable(getattr(returned, "add_done_callback", None)):
+        return cast("Future[HandlerRun | NotStarted]", returned)  # that of Dask has a class of its own
+    failed: Future[HandlerRun | NotStarted] = Future()
+    failed.set_exception(TypeError())
+    return failed
 
 
 def _shut_down(pool: _Pool, emitter: Emitter) -> None:

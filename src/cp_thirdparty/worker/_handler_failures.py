@@ -98,7 +98,7 @@ def explain_unreadable(failure: BaseException, obstacle: BaseException, job_id: 
 
 def timeout_message(seconds: float) -> str:
     """Return what the customer reads about a job that had so many seconds, and has not ended."""
-    return f"The job took longer than {seconds:.0f} seconds."
+    return f"The job took longer than {max(0.0, seconds):.0f} seconds."
 
 
 def class_name(value: object) -> str:

@@ -19,8 +19,8 @@ from typing import Final
 
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._dynamodb_table import OPEN, PARTITION, SORT, Item, Table
-
-_log = logging.getLogger("cp_thirdparty.worker")
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._isolation import Raised, call_partner
 
 LEASE: Final = "lease#"
 
@@ -35,6 +35,8 @@ _SILENCE_FACTOR: Final = 1.1
 
 # A worker that has missed this many beats cannot judge others: the table may have failed for them too.
 _MISSED_BEATS: Final = 3
+
+_TAKEN_FOR_DEAD: Final = "another worker has taken this one for dead, and takes its jobs over"
 
 
 def read_timer() -> float:
@@ -78,6 +80,7 @@ class Lease:
         self._timer = timer
         self._clock = clock
         self._jobs = jobs
+        self._emitter = Emitter()  # a handler of logs that blocks or raises must not cost a beat
         self._process_id = os.getpid()
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # of what follows
@@ -128,13 +131,13 @@ class Lease:
             began_at, began_on = self._timer(), self._clock()
             if not self._put():
                 if self._jobs:
-                    _log.error("another worker has taken this one for dead, and takes its jobs over")
+                    self._emitter.log(logging.ERROR, _TAKEN_FOR_DEAD)
                 self.name, self._beats = uuid.uuid4().hex, 0
                 self._put()
             if self._beaten_at is None:
                 thread = threading.Thread(
                     target=_keep_beating,
-                    args=(weakref.ref(self), self._stopped, self._interval),
+                    args=(weakref.ref(self), self._stopped, self._interval, self._emitter),
                     name="cp-thirdparty-lease",
                     daemon=True,
                 )
@@ -217,15 +220,25 @@ class Lease:
             self._seen.clear()
 
 
-def _keep_beating(find_lease: Callable[[], Lease | None], stopped: threading.Event, interval: float) -> None:
+def _keep_beating(
+    find_lease: Callable[[], Lease | None], stopped: threading.Event, interval: float, emitter: Emitter
+) -> None:
     """Beat until the lease is stopped, or nobody has its journal any more."""
     while not stopped.wait(interval):
         lease = find_lease()
         if lease is None:
             return
-        try:
-            lease.beat()
-        except JournalError as failure:  # the next beat follows soon
-            # Not the exception itself: a handler that keeps the record would keep the lease.
-            _log.warning("the lease of this worker was not renewed: %s", str(failure))
+        problem = call_partner(_beat, lease)  # the timer, the clock and the client may be the partner's
         del lease
+        if problem is not None:  # the next beat follows soon
+            reason = problem.name if isinstance(problem, Raised) else problem
+            emitter.log(logging.WARNING, "the lease of this worker was not renewed: %s", reason)
+
+
+def _beat(lease: Lease) -> str | None:
+    """Beat, and return why that failed."""
+    try:
+        lease.beat()
+    except JournalError as failure:
+        return str(failure)
+    return None

@@ -39,6 +39,9 @@ _START_SECONDS: Final = 180.0
 # Seconds for a process that has sent its result: to run what is registered for its end, and to end.
 _EXIT_SECONDS: Final = 5.0
 
+# Seconds before the timeout of a job at which a process that has sent its result is killed: the result must count.
+_EXIT_MARGIN: Final = 1.0
+
 # Seconds for which the end of a process waits for the start of another one, which may hang: the result is there.
 _TURN_SECONDS: Final = 1.0
 
@@ -293,7 +296,8 @@ class _Child:
             try:
                 self._read(connection, process)
                 if self.end is not None:
-                    wait([process.sentinel], _EXIT_SECONDS)
+                    left = self._order.deadline - _EXIT_MARGIN - time.time()
+                    wait([process.sentinel], max(0.0, min(_EXIT_SECONDS, left)))
             finally:
                 self._end(connection, process)
         except Exception as failure:  # noqa: BLE001 - multiprocessing and what a child sends may raise anything

@@ -73,6 +73,7 @@ class Job(Generic[_ConfigurationT_co]):
         self._lock = threading.Lock()
         self._artifacts: ArtifactStore | None = None
         self._workspace: Workspace | None = None
+        self._has_ended = False
         self._logger = _JobLogger(_log, job_fields(offer, details))
 
     @property
@@ -132,8 +133,10 @@ class Job(Generic[_ConfigurationT_co]):
         Raises:
             ImportError: The extra ``artifacts`` is not installed.
             cp_thirdparty.exceptions.CredentialsError: The job came without credentials for its artifacts.
+            RuntimeError: The handler has ended; a thread that it left behind asks.
         """
         with self._lock:
+            self._refuse_after_end()
             if self._artifacts is None:
                 self._artifacts = self._open_artifacts()
             return self._artifacts
@@ -146,8 +149,12 @@ class Job(Generic[_ConfigurationT_co]):
         Read-only directories in it are removed too, and at any depth.  What cannot be removed within 60 seconds is left
         in the temporary directory and logged; the result of the job does not change.  If the process is killed, the
         next worker of this machine and user, or ``cp-thirdparty sweep``, removes it.
+
+        Raises:
+            RuntimeError: The handler has ended; a thread that it left behind asks.
         """
         with self._lock:
+            self._refuse_after_end()
             if self._workspace is None:
                 self._workspace = Workspace()
             return self._workspace.path
@@ -198,6 +205,7 @@ class Job(Generic[_ConfigurationT_co]):
         with self._lock:
             artifacts, workspace = self._artifacts, self._workspace
             self._artifacts = self._workspace = None
+            self._has_ended = True
         try:
             closed = None if artifacts is None else call_partner(artifacts.close)
         finally:  # also after Ctrl-C
@@ -208,6 +216,10 @@ class Job(Generic[_ConfigurationT_co]):
         if workspace is not None and problem:
             problems.append(f"the workspace could not be removed completely ({problem}): {workspace.path}")
         return tuple(problems)
+
+    def _refuse_after_end(self) -> None:
+        if self._has_ended:  # nobody would close or remove what is created now
+            raise RuntimeError("the handler of this job has ended")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {show(self.id)}>"
