@@ -13,8 +13,6 @@ from typing import Any, ClassVar, Final
 
 from cp_thirdparty._core.call import now
 
-__all__ = ["LOCAL_HOST", "BoundedHandler", "BoundedServer"]
-
 # A web page may let its own name resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name as the Host.
 LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
@@ -24,16 +22,7 @@ _LONGEST_HEAD: Final = 128 << 10
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """
-    Serves each connection in a thread, and closes new ones above `most_connections`.
-
-    Args:
-        address: The address and the port to listen on; 0 for a free port.
-        handler: The class of the handlers.
-
-    Raises:
-        OSError: The port cannot be used.
-    """
+    """Serves each connection in a thread, and closes new ones above `most_connections`."""
 
     most_connections: int = 256
     daemon_threads = True
