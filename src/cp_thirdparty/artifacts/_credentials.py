@@ -1,4 +1,4 @@
-"""The job's own credentials, renewed by reading its details again."""
+"""The credentials of one job.  They are renewed by reading the details of the job again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["JobCredentials", "NotRenewable", "check_credentials"]
 
-# The service sends no expiry.  15 minutes are what AWS's own Jenkins plug-in counts on.
+# CodePipeline does not report when the credentials expire.  AWS's own Jenkins plug-in assumes 15 minutes, too.
 _LIFETIME: Final = timedelta(minutes=15)
-# Renewed at 12 minutes by one thread while the others go on; from 14 on all wait for it.  With botocore's own timeouts
-# of 15 and 10 minutes, credentials of 15 would be renewed at each use.
+# From 180 seconds before the expiry, one thread renews the credentials while the other threads use the old ones.  From
+# 60 seconds before the expiry, all threads wait for the new ones.  botocore's defaults, 15 and 10 minutes, would renew
+# credentials that are valid for 15 minutes at each use.
 _ADVISORY_SECONDS: Final = 180
 _MANDATORY_SECONDS: Final = 60
 _NOT_RENEWABLE: Final = (
@@ -29,10 +30,12 @@ _NOT_RENEWABLE: Final = (
 
 class NotRenewable:
     """
-    The base of what takes the place of a client that cannot read the details of a job again.
+    The base class of objects that `ArtifactStore.for_job()` accepts instead of a client.
+
+    Such an object cannot read the details of a job again, so the credentials cannot be renewed.
 
     Attributes:
-        credentials_expire_at: When the credentials of the job expire; ``None`` if that is not known.
+        credentials_expire_at: The time at which the credentials expire; ``None`` if it is unknown.
     """
 
     credentials_expire_at: datetime | None = None
@@ -40,17 +43,17 @@ class NotRenewable:
 
 class JobCredentials(RefreshableCredentials):
     """
-    The three credentials of a job, for botocore to sign with.
+    The three credentials of a job, with which botocore signs requests.
 
     Args:
         details: The details of the job, with all three credentials.
-        read: Reads the details again; ``None`` if that is not possible.  The credentials are then used until they
-            expire.
-        clock: Returns the time in seconds since the epoch.
-        expires_at: When they expire; ``None`` for 15 minutes from now.
+        read: Reads the details of the job again; ``None`` if that is not possible.  With ``None``, the credentials are
+            used until they expire.
+        clock: Returns the current time in seconds since 1970.
+        expires_at: The time at which the credentials expire; ``None`` for 15 minutes from now.
 
     Attributes:
-        generation: How often they were renewed.
+        generation: How many times the credentials were renewed.
     """
 
     def __init__(
@@ -80,25 +83,30 @@ class JobCredentials(RefreshableCredentials):
         )
 
     def renew(self, generation: int) -> None:
-        """Renew them, unless another thread has done so since the caller saw this generation of them."""
-        inside: Any = self  # botocore has no public way to renew before the time
+        """Renew the credentials, unless another thread has already replaced those of the given generation."""
+        inside: Any = self  # botocore has no public method to renew credentials before they are about to expire
         with inside._refresh_lock:  # noqa: SLF001 - no public way
             if self.generation == generation:
                 inside._protected_refresh(is_mandatory=True)  # noqa: SLF001 - no public way
 
-    def hold(self) -> None:
+    def refresh_and_check(self) -> None:
         """
-        Renew them when it is time, and raise the error that ended their use, if one did.
+        Renew the credentials if they expire soon, and raise an error if the job's details have changed.
 
-        Botocore keeps an error to itself as long as the old credentials are good for another minute.  That is right
-        when CodePipeline could not be reached, and wrong when it has returned another job's artifacts.
+        botocore ignores an error of the renewal as long as the old credentials are valid for another minute.  That is
+        right if CodePipeline could not be reached.  It is wrong if CodePipeline returned other artifacts for the job,
+        so this method raises that error.
         """
         self.get_frozen_credentials()
         if self._refused is not None:
             raise copy.copy(self._refused)
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Return the secrets of all generations: S3 may still respond to a request that an older generation signed."""
+        """
+        Return the secrets of all generations of the credentials.
+
+        S3 may still respond to a request that was signed with credentials of an older generation.
+        """
         return self._secrets
 
     def _now(self) -> datetime:
@@ -115,17 +123,21 @@ class JobCredentials(RefreshableCredentials):
         return self._metadata(details)
 
     def _protected_refresh(self, is_mandatory: bool) -> None:  # noqa: FBT001 - botocore's signature
-        """Replace the credentials, then count: a request must not record a newer generation than the one that signs."""
-        inside: Any = self  # both botocore 1.35 and the newest one replace the frozen credentials in this method only
-        before = inside._frozen_credentials  # noqa: SLF001 - botocore has no public way to see that
+        """
+        Replace the credentials, and increase the generation afterwards.
+
+        The order matters: a request must not store a newer generation than that of the credentials that sign it.
+        """
+        inside: Any = self  # in all versions since 1.35, botocore replaces the frozen credentials in this method only
+        before = inside._frozen_credentials  # noqa: SLF001 - botocore has no public attribute for them
         try:
             base: Any = super()
-            base._protected_refresh(is_mandatory)  # noqa: SLF001 - it is the method that this one extends
+            base._protected_refresh(is_mandatory)  # noqa: SLF001 - this method overrides it
         finally:
-            self.generation += inside._frozen_credentials is not before  # noqa: SLF001 - as before
+            self.generation += inside._frozen_credentials is not before  # noqa: SLF001 - no public attribute
 
     def _metadata(self, details: AnyJobDetails) -> dict[str, str]:
-        given: Any = details.data.artifact_credentials  # complete: check_credentials() has looked
+        given: Any = details.data.artifact_credentials  # check_credentials() has checked that none is missing
         return {
             "access_key": given.access_key_id.get_secret_value(),
             "secret_key": given.secret_access_key.get_secret_value(),
@@ -135,12 +147,16 @@ class JobCredentials(RefreshableCredentials):
 
 
 def _secrets(details: AnyJobDetails) -> tuple[SecretStr, ...]:
-    given: Any = details.data.artifact_credentials  # complete: check_credentials() has looked
+    given: Any = details.data.artifact_credentials  # check_credentials() has checked that none is missing
     return (given.access_key_id, given.secret_access_key, given.session_token)
 
 
 def check_credentials(details: AnyJobDetails) -> CredentialsError | None:
-    """Return why a job's credentials are of no use, or ``None``: botocore would look for others."""
+    """
+    Return an error if one of the three credentials of a job is missing, and ``None`` otherwise.
+
+    Without this check, botocore would use other credentials, such as those of the machine.
+    """
     given = details.data.artifact_credentials
     if given is None:
         return CredentialsError("the job has no artifact credentials", job_id=details.id)
@@ -160,7 +176,7 @@ def _difference(first: AnyJobDetails, second: AnyJobDetails) -> ArtifactError | 
 
 
 def _differing_fields(first: AnyJobDetails, second: AnyJobDetails) -> Iterator[str]:
-    """Name what differs, but for the credentials, and the nonce, which may change."""
+    """Return the names of the fields that differ.  The credentials and the nonce may change, so they are ignored."""
     if first.id != second.id:
         yield "id"
     for field in attrs.fields(type(first.data)):

@@ -1,7 +1,8 @@
 """
-What S3, s3transfer and botocore raise, as errors of this library.
+Convert the errors of S3, s3transfer and botocore into errors of this library.
 
-No text of S3 is kept: that about a wrong signature repeats the headers that were signed, a token among them.
+Messages of S3 are not copied into the errors.  The message about a wrong signature, for example, repeats the signed
+headers, and one of them is the session token.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ from cp_thirdparty.exceptions import (
     ThrottledError,
 )
 
-__all__ = ["attempt"]
+__all__ = ["call_s3"]
 
 _T = TypeVar("_T")
 
-# S3's codes, from the page "Error responses" of its API reference.  The response to HEAD has a status for a code.
+# The error codes of S3 are from the page "Error responses" of the S3 API reference.  A response to HEAD has no body, so
+# botocore uses its status as the code: "403", "404", "503".
 _NOT_FOUND: Final = frozenset({"404", "NoSuchBucket", "NoSuchKey"})
 _DENIED: Final = frozenset({"403", "AccessDenied", "AccountProblem", "AllAccessDisabled"})
 _CREDENTIALS: Final = frozenset(
@@ -56,10 +58,10 @@ _CREDENTIALS: Final = frozenset(
 )
 _CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
 _THROTTLING: Final = frozenset({"503", "RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException"})
-_ELSEWHERE: Final = frozenset(
+_WRONG_REGION: Final = frozenset(
     {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "Redirect", "TemporaryRedirect"}
 )
-# Codes that a message repeats; of any other only the status is reported.
+# The codes that are shown in error messages.  For every other code, the message has only the status.
 _SHOWN_CODES: Final = frozenset(
     {
         "BadDigest",
@@ -81,23 +83,27 @@ _SHOWN_CODES: Final = frozenset(
 _ERRORS_BY_CODE: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] = (
     (_NOT_FOUND, ArtifactNotFoundError, "S3 has no such object"),
     (_CREDENTIALS, CredentialsError, "S3 does not accept the credentials of the job"),
-    (_ELSEWHERE, ArtifactTransferError, "the bucket is in another region; give its region_name"),
+    (_WRONG_REGION, ArtifactTransferError, "the bucket is in another region; give its region_name"),
 )
 
-# Messages of KMS that name no action, such as that the ciphertext refers to a customer master key.
-_OF_KMS: Final = re.compile(r"\bKMS\b|\bciphertext\b|\bmaster key\b|:kms:", re.IGNORECASE)
+# Words that only messages of KMS contain.  Some of these messages name no action, such as "The ciphertext refers to a
+# customer master key that does not exist".
+_KMS_WORDS: Final = re.compile(r"\bKMS\b|\bciphertext\b|\bmaster key\b|:kms:", re.IGNORECASE)
 _S3_ACTION: Final = re.compile(r"\bs3:[A-Z]")
-# The parts of the message of a refusal by KMS that are kept.
+# The action and the ARN of the key, in the message with which KMS denies access.  Nothing else of it is copied.
 _KMS_ACTION: Final = re.compile(r"\bkms:[A-Z][A-Za-z]{1,40}\b")
 _KMS_KEY: Final = re.compile(
     r"\barn:aws[a-z-]{0,20}:kms:[a-z0-9-]{1,30}:[0-9]{12}:(?:key|alias)/[\w/-]{1,256}", re.ASCII
 )
 
-_SERVER_ERROR: Final = 500
+_FIRST_SERVER_ERROR_STATUS: Final = 500
 
-_READS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
+# Every other operation of this library writes an output artifact.
+_READ_OPERATIONS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 
-_TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
+# Errors of botocore and of the operating system -> what the message says.  A subclass comes before its base class,
+# because the first match counts.
+_TRANSPORT_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 reports"),
     (botocore_exceptions.ConnectTimeoutError, "no connection within the timeout"),
     (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
@@ -114,19 +120,21 @@ _TRANSPORT: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def attempt(
+def call_s3(
     work: Callable[[], _T], location: ObjectLocation, call: TransferCall, local: Path | None = None
 ) -> tuple[_T | None, BaseException | None]:
     """
-    Do the work with botocore's and s3transfer's logs withheld, and return its value or its error.
+    Call a function that sends requests to S3, and return its value or its error; one of the two is ``None``.
 
-    It returns every error, so that its frame and those below, which hold credentials, are gone when one is raised.
+    Meanwhile, the logs of botocore and s3transfer are withheld.  An error is returned and not raised, because the
+    frames of this function and of the functions that it calls hold credentials.  The caller raises the error, and its
+    traceback has none of these frames.
 
     Args:
-        work: Is done.
-        location: The artifact that it is about.
-        call: Limits its time and its responses.
-        local: The local file that it reads or writes.
+        work: The function to call.
+        location: The artifact that the function reads or writes.
+        call: The limits of time and of response size.
+        local: The local file that the function reads or writes; ``None`` if there is none.
     """
     redaction.install()
     connection.install()
@@ -137,28 +145,28 @@ def attempt(
         error = _error_of(failure, location, local)
         if isinstance(error, CodePipelineJobError):
             error.job_id = show(location.job_id)
-        forget(failure)
+        forget(failure)  # clears the frames, which hold credentials
         return None, error
     finally:
         CURRENT.reset(current)
 
 
 def _error_of(failure: BaseException, location: ObjectLocation, local: Path | None) -> BaseException:
-    # s3transfer, which is of an extra, raises only what it has loaded.
+    # s3transfer belongs to an optional extra.  If its errors are not imported, it cannot have raised one.
     s3transfer = sys.modules.get("s3transfer.exceptions")
     if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
         wrapper: Any = failure
         failure = wrapper.last_exception
     if isinstance(failure, botocore_exceptions.HTTPClientError):
-        stopped = failure.kwargs.get("error")
-        failure = stopped if isinstance(stopped, TransferStoppedError) else failure  # by an old botocore
+        stopped = failure.kwargs.get("error")  # old versions of botocore wrap every error of a connection
+        failure = stopped if isinstance(stopped, TransferStoppedError) else failure
     if isinstance(failure, botocore_exceptions.ClientError):
         return _response_error(failure, location)
     if isinstance(failure, ThirdPartyError) or not isinstance(failure, Exception):
         return failure
     if isinstance(failure, (ResponseRefusedError, TransferStoppedError)):
         return ArtifactTransferError(f"{location}: {failure}", is_retry_safe=isinstance(failure, ResponseRefusedError))
-    for kind, text in _TRANSPORT:
+    for kind, text in _TRANSPORT_ERRORS:
         if isinstance(failure, kind):
             return ArtifactTransferError(f"{location}: {text}", is_retry_safe=True)
     if isinstance(failure, OSError):
@@ -169,12 +177,12 @@ def _error_of(failure: BaseException, location: ObjectLocation, local: Path | No
 
 
 def _find_denial(failure: botocore_exceptions.ClientError, location: ObjectLocation) -> tuple[str, str]:
-    """Return the action to allow and the ARN to allow it on."""
-    # S3 reports a refusal of KMS with its own code, so only the message has the action and the key.
+    """Return the IAM action that was denied, and the ARN of the resource that a policy must allow it on."""
+    # If KMS denies access, S3 returns its own code "AccessDenied".  Only the message names the KMS action and the key.
     message = str(failure.response.get("Error", {}).get("Message", ""))
     action, key = _KMS_ACTION.search(message), _KMS_KEY.search(message)
-    is_read = failure.operation_name in _READS
-    if action is not None or (_OF_KMS.search(message) and not _S3_ACTION.search(message)):
+    is_read = failure.operation_name in _READ_OPERATIONS
+    if action is not None or (_KMS_WORDS.search(message) and not _S3_ACTION.search(message)):
         name = ("kms:Decrypt" if is_read else "kms:GenerateDataKey") if action is None else action[0]
         return name, f"arn:{location.partition}:kms:*:*:key/*" if key is None else key[0]
     name = "s3:GetObject" if is_read else "s3:PutObject"
@@ -205,7 +213,7 @@ def _response_error(failure: botocore_exceptions.ClientError, location: ObjectLo
     for codes, kind, text in _ERRORS_BY_CODE:
         if code in codes:
             return kind(f"{location}: {text}", **facts)
-    facts["is_retry_safe"] = metadata.get("HTTPStatusCode", 0) >= _SERVER_ERROR
+    facts["is_retry_safe"] = metadata.get("HTTPStatusCode", 0) >= _FIRST_SERVER_ERROR_STATUS
     status_text = f"{code} with status" if code in _SHOWN_CODES else "status"
     return ArtifactTransferError(
         f"{location}: {failure.operation_name}: S3 returned {status_text} {metadata.get('HTTPStatusCode')}", **facts

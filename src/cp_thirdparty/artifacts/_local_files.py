@@ -1,4 +1,4 @@
-"""Local files and directories: paths of callers, and errors of the operating system."""
+"""Check the caller's paths and limits, open local files, and convert errors of the operating system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from cp_thirdparty._base import limits
+from cp_thirdparty._base.limits import int_in_range
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
@@ -40,18 +40,24 @@ __all__ = [
 ]
 
 LocalPath: TypeAlias = "str | os.PathLike[str]"
-_TEMPORARY: Final = "artifact"
-# Called with the error of a file that is left out of an archive.
+# The name of the temporary file in its private directory.
+_TEMPORARY_NAME: Final = "artifact"
+# Called with the error of each entry that is not put into an archive.
 OnSkip: TypeAlias = Callable[[ArtifactError], object]
 
 
 def to_path(value: LocalPath, parameter: str) -> Path:
     """
-    Return the path of a caller.
+    Check a path that the caller gave, and return it as a `pathlib.Path`.
+
+    Args:
+        value: The path.
+        parameter: The name of the caller's parameter, for error messages.
 
     Raises:
-        TypeError: It is neither a string nor an `os.PathLike` of a string.
-        cp_thirdparty.exceptions.InvalidRequestError: It is empty, or has a NUL character or one that cannot be encoded.
+        TypeError: The path is neither a string nor an `os.PathLike` of a string.
+        cp_thirdparty.exceptions.InvalidRequestError: The path is empty, or has a NUL character, or has a character that
+            file names on this system cannot have.
     """
     path: object = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
@@ -73,10 +79,10 @@ def _is_encodable(path: str) -> bool:
 
 def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:
     """
-    Return the limits of a caller, or the default ones.
+    Return the limits that the caller gave, or the default limits if the caller gave ``None``.
 
     Raises:
-        TypeError: They are not `ArchiveLimits`.
+        TypeError: `limits` is neither `ArchiveLimits` nor ``None``.
     """
     if limits is None:
         return ArchiveLimits()
@@ -87,18 +93,24 @@ def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:
 
 def check_max_bytes(max_bytes: int | None) -> None:
     """
-    Check the limit of a download.
+    Check the maximum size of a download.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is neither an integer of at least 1 nor ``None``.
+        cp_thirdparty.exceptions.InvalidRequestError: `max_bytes` is neither an integer of at least 1 nor ``None``.
     """
-    broken = None if max_bytes is None else limits.int_in_range(max_bytes, 1)
-    if broken is not None:
-        raise InvalidRequestError("max_bytes", broken)
+    problem = None if max_bytes is None else int_in_range(max_bytes, 1)
+    if problem is not None:
+        raise InvalidRequestError("max_bytes", problem)
 
 
 def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileError:
-    """Return an error of the operating system as one of this library, with the path or else the one that it names."""
+    """
+    Convert an error of the operating system into an `ArtifactFileError`.
+
+    Args:
+        failure: The error.
+        path: The path to show in the new error; ``None`` for the path that `failure` contains.
+    """
     strerror = os.strerror(failure.errno) if failure.errno else type(failure).__name__
     filename: Any = failure.filename if path is None else os.fspath(path)
     return ArtifactFileError(failure.errno, strerror, None if filename is None else os.fsdecode(filename))
@@ -106,13 +118,15 @@ def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileE
 
 def open_file(path: Path) -> BinaryIO:
     """
-    Open a regular file for reading: a FIFO could block beyond the deadline, and a device have no end.
+    Open a regular file for reading.
+
+    Other kinds of files are refused: a FIFO could block until after the deadline, and a device may have no end.
 
     Raises:
-        OSError: It cannot be opened.
-        cp_thirdparty.exceptions.ArtifactFileError: It is something else.
+        OSError: The file cannot be opened.
+        cp_thirdparty.exceptions.ArtifactFileError: The path leads to something that is not a regular file.
     """
-    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - it is returned
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise ArtifactFileError(errno.EINVAL, "Not a regular file", os.fspath(path))
@@ -120,7 +134,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 class FileChangedError(TransferStoppedError):
-    """A file was changed while it was read, so S3 may have a mixture."""
+    """A file was changed during its upload, so the object in S3 may mix old and new content."""
 
     def __init__(self) -> None:
         super().__init__("the file was changed while it was read")
@@ -128,9 +142,17 @@ class FileChangedError(TransferStoppedError):
 
 def check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
     """
-    Raise `FileChangedError` if an open file is not what its earlier status describes, or is longer.
+    Check that an open file was not changed since its status was read.
 
-    Files of /proc and of some FUSE file systems are longer than the system states.
+    Size and modification time must be the same, and the file must have no bytes after that size.  The second check is
+    needed for files in /proc and in some FUSE file systems, which contain more bytes than their status states.
+
+    Args:
+        file: The open file.
+        before: The status of the file before it was read.
+
+    Raises:
+        FileChangedError: The file was changed, or contains more bytes than its status states.
     """
     after = os.fstat(file.fileno())
     file.seek(before.st_size)
@@ -145,47 +167,50 @@ def _open_without_waiting(path: str, flags: int) -> int:
 @contextmanager
 def create_private_file(parent: Path, is_over: Callable[[], bool]) -> Generator[BinaryIO]:
     """
-    Create a private temporary file, open for reading and writing, and remove it at the end.
+    Create a private temporary file that is open for reading and writing; remove it at the end of the ``with`` block.
 
     Args:
-        parent: The directory in which it is created.
-        is_over: As for `PrivateDirectory`.
+        parent: The directory in which the file is created, inside a private directory.
+        is_over: Returns whether the work must end; see `PrivateDirectory`.
 
     Raises:
-        cp_thirdparty.exceptions.ArtifactFileError: It cannot be created.
+        cp_thirdparty.exceptions.ArtifactFileError: The file cannot be created.
     """
     with ExitStack() as stack:
-        file = _create_file(stack, parent, is_over)
+        file = _open_private_file(stack, parent, is_over)
         if isinstance(file, ArtifactFileError):
             raise file
         stack.callback(_close, file)
         yield file
 
 
-def _create_file(stack: ExitStack, parent: Path, is_over: Callable[[], bool]) -> BinaryIO | ArtifactFileError:
+def _open_private_file(stack: ExitStack, parent: Path, is_over: Callable[[], bool]) -> BinaryIO | ArtifactFileError:
+    """Create the file, and register the removal of its directory in the stack; return an error of the system."""
     try:
-        return stack.enter_context(PrivateDirectory(parent, is_over=is_over)).create_file(_TEMPORARY)
+        return stack.enter_context(PrivateDirectory(parent, is_over=is_over)).create_file(_TEMPORARY_NAME)
     except OSError as failure:
         return file_error(failure, parent)
 
 
 def _close(file: BinaryIO) -> None:
-    with suppress(OSError):  # the bytes that it could not write before
+    # close() writes the buffer, which fails again if an earlier write failed.  This is harmless: the file is removed.
+    with suppress(OSError):
         file.close()
 
 
 def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:
     """
-    Return what to raise for a failure: an error of the caller's callback, or one of this library, or Ctrl-C.
+    Return the exception to raise in place of an exception that work on a local file raised.
 
-    The frames that the failure leads to are cleared, because they hold bytes of files.
+    The result is the exception of the caller's callback, an error of this library, or the same exception, such as
+    `KeyboardInterrupt`.
 
     Args:
-        failure: What was raised.
-        reporter: Calls the callbacks of the caller.
-        path: What was read or written; ``None`` for the path that the failure names.
+        failure: The exception that was raised.
+        reporter: Calls the callbacks of the caller, and keeps their exception.
+        path: The path that was read or written; ``None`` for the path that `failure` contains.
     """
-    forget(failure)
+    forget(failure)  # clears the frames of its traceback, because their local variables hold bytes of files
     if isinstance(failure, CallbackFailed) and reporter.failure is not None:
         return reporter.failure
     if isinstance(failure, TransferStoppedError):
@@ -195,14 +220,14 @@ def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None)
 
 def check_space(place: BinaryIO | Path, size: int) -> None:
     """
-    Raise if a disk has no space for so many bytes, before they are transferred or written.
+    Check that a disk has free space for `size` more bytes, before they are downloaded or written.
 
     Args:
-        place: A file or a directory on the disk.
-        size: How many bytes there will be.
+        place: An open file on the disk, or the path of a directory on it.
+        size: The number of bytes that will be written.
 
     Raises:
-        OSError: The disk would be full.
+        OSError: The disk has less free space (`errno.ENOSPC`).
     """
     free = shutil.disk_usage(place if isinstance(place, Path) else place.fileno()).free
     if free < size:

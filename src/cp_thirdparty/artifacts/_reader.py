@@ -12,7 +12,7 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseS
 from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._checksum import Comparison
 from cp_thirdparty.artifacts._download import facts_of
-from cp_thirdparty.artifacts._failures import attempt
+from cp_thirdparty.artifacts._failures import call_s3
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.artifacts._s3 import pin_object
@@ -20,20 +20,20 @@ from cp_thirdparty.exceptions import ArtifactTransferError
 
 __all__ = ["ArtifactReader"]
 
-# How often in a row a response may end without a byte.
+# How many requests in a row may end without a byte before the stream raises an error.
 _ATTEMPTS: Final = 5
 _TRUNCATED: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, TimeoutError)
 
 
 class ArtifactReader(io.RawIOBase):
     """
-    Read one object from its first byte to its last, and report its end only when all of it was right.
+    Read one object from its first byte to its last.  The stream ends only if all bytes have the checksum of the object.
 
     Args:
         s3: The client.
-        location: The object, which is there.
-        facts: Its facts in S3.
-        call: Limits the time of the transfer.
+        location: The object, which exists.
+        facts: What S3 has reported about the object.
+        call: The limits of the transfer.
     """
 
     def __init__(self, s3: Any, location: ObjectLocation, facts: Facts, call: TransferCall) -> None:
@@ -47,26 +47,28 @@ class ArtifactReader(io.RawIOBase):
 
     @classmethod
     def create(cls, s3: Any, location: ObjectLocation, call: TransferCall) -> ArtifactReader:
-        """Begin with an object."""
+        """Request the facts of an object from S3, and return a stream of it."""
         return cls(s3, location, facts_of(s3, location), call)
 
     def readable(self) -> bool:
-        """Return that it can be read."""
+        """Return ``True``: this stream can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read some bytes; none at the end."""
-        # The frames of a suppressed error would keep a view, and `io` of Python 3.15 resizes the buffer after the call.
+        """Read at least one byte into the buffer, and return how many; return 0 at the end of the object."""
+        # Python 3.15 resizes the buffer after this call, which fails if a view of it exists.  The frames of a
+        # suppressed error may keep a view, so all views are released here.
         with memoryview(buffer) as exported, exported.cast("B") as view:
-            count, error = attempt(partial(self._read_into, view), self._location, self._call)
-        # A buffer of `io` comes with what was in memory before, perhaps a secret, which no traceback may show.
+            count, error = call_s3(partial(self._read_into, view), self._location, self._call)
+        # `io` does not clear a new buffer, so it may contain earlier data of this process, such as a secret.  Without
+        # this reference, the traceback of the error cannot show the buffer.
         del buffer
         if error is not None:
             raise error
         return count or 0
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the response, which frees its connection."""
         self._release()
         super().close()
 
@@ -87,7 +89,7 @@ class ArtifactReader(io.RawIOBase):
                 data: bytes = self._body.read(most)
                 if data:
                     return data
-            self._release()  # and go on from where it ended
+            self._release()  # the next request starts at the current position
         raise ArtifactTransferError(f"{self._location}: the connection was closed before the end", is_retry_safe=True)
 
     def _request_body(self) -> Any:

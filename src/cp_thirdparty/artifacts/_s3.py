@@ -1,4 +1,8 @@
-"""An S3 client for one job: its credentials and no others, its checks of responses, its encryption key."""
+"""
+Create the S3 client of one job.
+
+The client signs only with the credentials of the job, and checks each response of S3 before it is used.
+"""
 
 from __future__ import annotations
 
@@ -29,31 +33,34 @@ from cp_thirdparty.artifacts._responses import Facts, ResponseRefusedError, find
 
 __all__ = ["close_responses", "create_s3", "pin_object"]
 
-# Where a request keeps which generation of the credentials has signed it, and that it was signed again.
+# Keys in botocore's context of a request: the generation of the credentials that signed the request, and whether the
+# request was already signed a second time after S3 had reported that the credentials had expired.
 _GENERATION: Final = "cp_thirdparty.generation"
 _SIGNED_AGAIN: Final = "cp_thirdparty.signed_again"
 
-# S3's codes for expired temporary credentials: AWS's "Error responses" page of the S3 API reference, and those of its
-# other services.
+# The error codes for expired temporary credentials: those on the page "Error responses" of the S3 API reference, and
+# those of other AWS services.
 _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-_FIRST_NO_SUCCESS: Final = 300
-# Seconds to remove the parts of an upload that has failed, also after its deadline.
+_FIRST_NON_SUCCESS_STATUS: Final = 300
+# After an upload has failed, its parts in S3 must be removed within this many seconds.  This limit replaces the
+# deadline of the upload, which may already be over.
 _ABORT_SECONDS: Final = 10.0
 _PRECONDITION_FAILED: Final = 412
-# How often a request is resent whose response is not accepted, as often as botocore's standard mode asks.
+# How many times a request is sent in all if its responses are not accepted.  botocore's retry mode "standard" has the
+# same number of attempts.
 _ATTEMPTS: Final = 3
 
-# The object that is being read: each request for a part of it accepts no other.
+# Size, ETag and checksums of the object that is being read.  A response with a part of another object is refused.
 _PINNED: ContextVar[Facts | None] = ContextVar("cp_thirdparty_pinned", default=None)
 
 
-# For s3transfer's ten threads, with some left for `open()`.
+# The connections of one client: s3transfer uses ten threads, and streams of `ArtifactStore.open()` use the others.
 _CONNECTIONS: Final = 16
 
 
 @contextmanager
 def pin_object(facts: Facts) -> Generator[None]:
-    """Read only the object about which S3 has reported this."""
+    """Refuse, within the ``with`` block, each response to GetObject that is about an object with other facts."""
     token = _PINNED.set(facts)
     try:
         yield
@@ -62,7 +69,7 @@ def pin_object(facts: Facts) -> Generator[None]:
 
 
 class _OpenResponses:
-    """The responses of one download that are not yet read to their end."""
+    """The responses of one download that are not closed yet."""
 
     def __init__(self) -> None:
         self._open: list[Any] = []
@@ -82,7 +89,7 @@ _OPEN_RESPONSES: ContextVar[_OpenResponses | None] = ContextVar("cp_thirdparty_o
 
 @contextmanager
 def close_responses() -> Generator[None]:
-    """Close the responses that s3transfer leaves open when another of them fails."""
+    """At the end of the ``with`` block, close all open responses: s3transfer does not, if another response fails."""
     responses = _OpenResponses()
     token = _OPEN_RESPONSES.set(responses)
     try:
@@ -102,16 +109,16 @@ def create_s3(
     config: Config | None,
     is_request_id_required: bool,
 ) -> Any:
-    """Create a client of botocore, or return the error."""
+    """Create the botocore client of a job; return an error instead of raising it."""
     try:
         session = Session()
-        session.register_component("config_store", _create_settings())
-        # In place of botocore's own, which look through environment, files and metadata services.
+        session.register_component("config_store", _create_config_store())
+        # botocore's own providers would search the environment, files and metadata services for other credentials.
         session.register_component("credential_provider", _JobCredentialProvider(credentials))
         session.register_component("token_provider", _NoToken())
-        data_loader.install(session, is_customized=False)  # S3's large model is parsed once for all jobs
+        data_loader.install(session, is_customized=False)  # botocore parses S3's large model once for all jobs
         client: Any = session.create_client(
-            "s3", region_name=region_name, endpoint_url=endpoint_url, config=_settings(endpoint_url, config)
+            "s3", region_name=region_name, endpoint_url=endpoint_url, config=_merge_config(endpoint_url, config)
         )
         refused = find_refused_setting(client, session, endpoint_url=endpoint_url)
     except Exception as failure:  # noqa: BLE001 - returned as an error of this library
@@ -119,19 +126,20 @@ def create_s3(
     if refused is not None:
         return refused
     handlers = _Handlers(credentials, key_id, expected_bucket_owner, is_request_id_required=is_request_id_required)
-    client.meta.events.register_first("before-parameter-build.s3", handlers.complete)
+    client.meta.events.register_first("before-parameter-build.s3", handlers.add_parameters)
     client.meta.events.register_first("before-sign.s3", handlers.check_credentials)
     client.meta.events.register_first("before-send.s3", _start_request)
     client.meta.events.register_first("needs-retry.s3", handlers.check_response)
     return client
 
 
-def _create_settings() -> ConfigValueStore:
+def _create_config_store() -> ConfigValueStore:
     """
-    Return botocore's own defaults in place of the settings of the machine.
+    Create a store of settings that has botocore's defaults and ignores the AWS configuration of the machine.
 
-    Those are for the partner's S3, and this is the customers': a stale profile, an endpoint or an S3 section of them
-    would steer the customers' traffic.  The CA bundle and the proxies belong to the network of the machine.
+    The configuration of the machine is meant for the partner's own AWS account, and the artifacts are in the customers'
+    accounts.  A profile, an endpoint URL or an ``s3`` section of the machine could send the customers' artifacts to a
+    wrong place.  Only ``AWS_CA_BUNDLE`` and the proxies are used, because they depend on the network of the machine.
     """
     defaults = {name: ConstantProvider(default) for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()}
     files = dict.fromkeys(("config_file", "credentials_file"), ConstantProvider(None))
@@ -140,7 +148,7 @@ def _create_settings() -> ConfigValueStore:
 
 
 class _JobCredentialProvider:
-    """A chain of credential providers with a single provider."""
+    """Takes the place of botocore's chain of credential providers, and returns the credentials of the job."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -150,13 +158,14 @@ class _JobCredentialProvider:
 
 
 class _NoToken:
-    """A chain of bearer token providers without a provider."""
+    """Takes the place of botocore's chain of bearer token providers, and returns no token."""
 
     def load_token(self, **_: object) -> None:
         return None
 
 
-def _settings(endpoint_url: str | None, config: Config | None) -> Config:
+def _merge_config(endpoint_url: str | None, config: Config | None) -> Config:
+    """Return this library's settings, overridden by the caller's, with signature and checksums as required."""
     ours: dict[str, Any] = {
         "connect_timeout": 5.0,
         "read_timeout": 20.0,
@@ -164,15 +173,15 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
         "tcp_keepalive": True,
         "max_pool_connections": _CONNECTIONS,
         "user_agent_extra": f"cp-thirdparty/{__version__}",
-        # Only AWS's own endpoints surely have a name for each bucket.
+        # Another S3 server may have no DNS name for each bucket, so its URLs have the bucket in the path.
         "s3": {"addressing_style": "auto" if endpoint_url is None else "path"},
         "ignore_configured_endpoint_urls": True,
         "defaults_mode": "legacy",
     }
-    # botocore 1.36 and newer; the older take the arguments of each call.
+    # Only botocore 1.36 and newer has these options.  Older versions use checksums if a call has arguments for them.
     checksums = {"request_checksum_calculation", "response_checksum_validation"} & Config.OPTION_DEFAULTS.keys()
     fixed: dict[str, Any] = {
-        "signature_version": "s3v4",  # objects under KMS keys take no other
+        "signature_version": "s3v4",  # S3 requires Signature Version 4 for objects encrypted with KMS keys
         **dict.fromkeys(checksums, "when_supported"),
     }
     settings = Config(**ours)
@@ -180,19 +189,23 @@ def _settings(endpoint_url: str | None, config: Config | None) -> Config:
 
 
 def _start_request(request: Any, **_: object) -> None:
-    """Limit the time and the response of a request: a transfer sends several at a time, each in its own context."""
+    """
+    Start the limits of time and size for one request.
+
+    A transfer sends several requests at the same time.  Each one runs in its own context and has its own limits.
+    """
     call = _current_transfer().for_request(target_of(request.url))
     WATCHDOG.start(call)
     CURRENT.set(call)
 
 
 def _current_transfer() -> TransferCall:
-    """Return the call of this context: `attempt` starts one before it uses the client."""
+    """Return the limits of the transfer that runs in this context; `call_s3` sets them before it uses the client."""
     return cast("TransferCall", CURRENT.get())
 
 
 class _Handlers:
-    """What happens around each request of the client."""
+    """The handlers of botocore's events: they prepare each request and check its response."""
 
     def __init__(
         self,
@@ -207,9 +220,11 @@ class _Handlers:
         self._owner = expected_bucket_owner
         self._is_request_id_required = is_request_id_required
 
-    def complete(self, params: dict[str, Any], model: Any, **_: object) -> None:
-        """Add what s3transfer cannot be asked to add to each of its requests."""
-        if model.name == "AbortMultipartUpload":  # it cleans up, so it has time of its own; the thread ends with it
+    def add_parameters(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        """Add the parameters that s3transfer cannot add to its requests: the bucket owner and the expected ETag."""
+        if model.name == "AbortMultipartUpload":
+            # The removal of the parts must run after the deadline of the upload too, so it gets its own limits.  They
+            # need no reset, because the request runs in a context that ends with it.
             CURRENT.set(TransferCall(ends_at=now() + _ABORT_SECONDS, is_cancelled=never))
         if self._owner is not None:
             params["ExpectedBucketOwner"] = self._owner
@@ -218,10 +233,10 @@ class _Handlers:
             params["IfMatch"] = pin.etag
 
     def check_credentials(self, request: Any, **_: object) -> None:
-        """See to it that the credentials are good, and note which they are."""
-        _current_transfer().check_deadline()  # before each attempt
-        self._credentials.hold()
-        # botocore signs after this line: with this generation, or with a newer one.
+        """Check that the credentials are valid, and store their generation in the context of the request."""
+        _current_transfer().check_deadline()  # botocore calls this handler before each attempt
+        self._credentials.refresh_and_check()
+        # botocore signs the request after this handler, with credentials of this generation or of a newer one.
         request.context[_GENERATION] = self._credentials.generation
 
     def check_response(
@@ -232,19 +247,28 @@ class _Handlers:
         request_dict: dict[str, Any],
         **_: object,
     ) -> float | None:
-        """Return after how many seconds to resend the request, or ``None`` to leave it to botocore."""
+        """
+        Check the response to a request.
+
+        Returns:
+            The number of seconds after which botocore must resend the request; ``None`` if botocore decides that.
+
+        Raises:
+            ResponseRefusedError: The response is not accepted, and the request must not be resent.
+        """
         call = _current_transfer()
         if response is None:
-            WATCHDOG.release(call)  # nobody closes the response
+            WATCHDOG.release(call)  # usually the end of the response does this, and there is no response
             return None
         http, parsed = response
         if operation.name == "HeadBucket":
-            # Botocore asks where a bucket is, and would ask again after a redirect that does not name the region.
+            # botocore sends HeadBucket to find the region of a bucket.  If S3 redirects and names no region, botocore
+            # would send HeadBucket again.  With this mark it does not.
             request_dict["context"]["s3_redirect"]["redirected"] = True
         if http.status_code == _PRECONDITION_FAILED:
             raise ResponseRefusedError("the object was replaced while it was read")
-        if http.status_code >= _FIRST_NO_SUCCESS:
-            self._clean(parsed)
+        if http.status_code >= _FIRST_NON_SUCCESS_STATUS:
+            self._remove_secrets(parsed)
             return self._sign_again(operation.name, request_dict["context"], parsed)
         fault = find_fault(
             *(operation.name, http.status_code, request_dict["headers"], parsed, self._key_id),
@@ -253,18 +277,22 @@ class _Handlers:
         )
         if fault is None:
             if operation.name == "GetObject":
-                call.expect(parsed["ContentLength"])
+                call.allow_bytes(parsed["ContentLength"])
             responses = _OPEN_RESPONSES.get()
             if responses is not None:
                 responses.keep(http.raw)
             return None
-        http.raw.close()  # what it still sends is not wanted
+        http.raw.close()  # the rest of a refused response must not be read
         if attempts < _ATTEMPTS:
             return float(FIRST_S3_PAUSE * 2 ** (attempts - 1))
         raise ResponseRefusedError(fault)
 
-    def _clean(self, parsed: dict[str, Any]) -> None:
-        """Strike the secrets out of an error, in which a peer may repeat them: a tracer of the program gets it."""
+    def _remove_secrets(self, parsed: dict[str, Any]) -> None:
+        """
+        Remove the job's secrets from an error response, which may repeat them.
+
+        Event handlers and tracers of the program receive the parsed response after this handler.
+        """
         secrets = self._credentials.secrets()
         metadata, error = parsed["ResponseMetadata"], parsed.get("Error", {})
         metadata["RequestId"] = strike_out(metadata.get("RequestId", ""), secrets) or None
@@ -273,6 +301,7 @@ class _Handlers:
                 container[name] = strike_out(value, secrets) if isinstance(value, str) else value
 
     def _sign_again(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
+        """Renew expired credentials and return 0 seconds, so that botocore signs and resends the request, once."""
         if context.get(_SIGNED_AGAIN) or not _is_expiry(operation_name, context, parsed):
             return None
         context[_SIGNED_AGAIN] = True
@@ -284,6 +313,7 @@ def _is_expiry(operation_name: str, context: dict[str, Any], parsed: dict[str, A
     code = parsed.get("Error", {}).get("Code")
     if operation_name != "HeadObject" or code != "400":
         return code in _EXPIRED
-    # The response to HEAD has no body with a reason; one from another region names that.
+    # A response to HEAD has no body, so an expiry has no code of its own.  S3 also returns status 400 for a bucket of
+    # another region, and then the response names that region.
     region = parsed["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     return region in (None, context.get("signing", {}).get("region"))

@@ -1,4 +1,4 @@
-"""`ArtifactStore`: the artifacts of one job, by name, with the job's own credentials."""
+"""`ArtifactStore`: read and write the artifacts of one job by their names, with the credentials of the job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cp_thirdparty._base.text import show, show_repr
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
 from cp_thirdparty.artifacts._credentials import JobCredentials, NotRenewable, check_credentials
 from cp_thirdparty.artifacts._extraction import extract_file
-from cp_thirdparty.artifacts._failures import attempt
+from cp_thirdparty.artifacts._failures import call_s3
 from cp_thirdparty.artifacts._local_files import (
     LocalPath,
     OnSkip,
@@ -50,7 +50,7 @@ __all__ = ["ArtifactStore"]
 _T = TypeVar("_T")
 
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
-# What is read at once of an opened artifact, unless the caller asks for more.
+# The buffer of a stream of `open()`: how many bytes are read at once if the caller reads less.
 _BUFFER_BYTES = 256 << 10
 
 
@@ -58,30 +58,33 @@ class ArtifactStore:
     """
     Read the input artifacts of a job from S3, and write its output artifacts there.
 
-    Make one with `for_job()`.  It uses the job's own credentials and never those of the machine.  They live 15 minutes;
-    it renews them by reading the job's details again, so it can be used as long as the job can be read.
+    Create a store with `for_job()`.  A store uses the credentials of its job and never the credentials of the machine.
+    The credentials expire after 15 minutes.  The store renews them by reading the details of the job again.  So it can
+    be used as long as CodePipeline returns the details of the job.
 
-    Bytes count only when they are S3's, complete, and of one version of the object.  They are compared with each
-    checksum of the full object that S3 reports, if this machine has its algorithm.  A checksum of the checksums of
-    parts is not compared.
+    The store accepts bytes only if S3 sent them, if they are complete, and if they belong to one version of the object.
+    It compares them with each checksum of the full object that S3 reports, if Python can compute its algorithm here.
+    After an upload in parts, S3 may report a checksum of the parts' checksums.  Such a checksum is not compared.
 
-    Thread-safe, within one process.  A context manager.
+    Thread-safe within one process.  Can be used as a context manager.
 
-    Every method that asks S3 raises, besides what it names itself:
+    Every method that sends a request to S3 may raise these errors, in addition to those in its own description:
 
-    * `cp_thirdparty.exceptions.ArtifactTransferError`: the bytes were not moved completely.  Safe to retry.
+    * `cp_thirdparty.exceptions.ArtifactTransferError`: the transfer did not complete.  ``is_retry_safe`` states whether
+      it is safe to retry.
     * `cp_thirdparty.exceptions.ArtifactNotFoundError`: the job has no such artifact, or S3 has no such object.
-    * `cp_thirdparty.exceptions.ArtifactError`: the place of the artifact breaks a rule, or, when the credentials were
-      renewed, the job was no longer the same.
-    * `cp_thirdparty.exceptions.AccessDeniedError`: the job's credentials do not allow it.
-    * `cp_thirdparty.exceptions.CredentialsError`: S3 does not accept them.
-    * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ClockSkewError`: by their names.
-    * what `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details()` raises, when the credentials are renewed.
+    * `cp_thirdparty.exceptions.ArtifactError`: the bucket name or the object key breaks a rule, or the job's details
+      had changed when they were read again to renew the credentials.
+    * `cp_thirdparty.exceptions.AccessDeniedError`: the credentials of the job do not allow the operation.
+    * `cp_thirdparty.exceptions.CredentialsError`: S3 does not accept the credentials of the job.
+    * `cp_thirdparty.exceptions.ThrottledError`: S3 received too many requests.
+    * `cp_thirdparty.exceptions.ClockSkewError`: the clock of this machine is wrong.
+    * each error of `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details()`, when the credentials are renewed.
     * `cp_thirdparty.exceptions.ArtifactFileError`: a local file cannot be read or written.
     * ``TypeError``: an argument has the wrong type.
     """
 
-    _job_id = ""  # of one whose creation has failed
+    _job_id = ""  # for `__repr__`, if `__init__` has failed
 
     def __init__(self, objects: Objects, details: AnyJobDetails, bounds: Bounds) -> None:
         self._objects = objects
@@ -109,43 +112,47 @@ class ArtifactStore:
         is_request_id_required: bool = True,
     ) -> Self:
         """
-        Create the store of a job.  Nothing is sent before an artifact is asked for.
+        Create the store of a job.  No request is sent before a method reads or writes an artifact.
 
         Args:
-            client: Reads the details again when the credentials age.
-            details: The details of the job, best read just now.
-            client_token: The token that belongs to the job's client id; ``None`` for a custom job, which has none.
-            expected_bucket_owner: Account id, 12 digits, that must own the buckets; S3 refuses others.
-            endpoint_url: URL of another S3, which is asked with the bucket in the path.
-            region_name: Region of the buckets; default: the client's.  One bucket may be elsewhere: S3 names it.
-            config: Botocore settings that override this library's, except for the signature, which is always version 4,
-                and the checksums, which are always on.
-            allow_http: Whether ``endpoint_url`` may be an ``http`` URL of another machine.  The artifacts and the
-                session token of the job are readable on the way.
+            client: The client that reads the details of the job again, to renew the credentials before they expire.
+            details: The details of the job.  Read them shortly before, because the store assumes that their credentials
+                are valid for 15 minutes from now.
+            client_token: The client token of the job; ``None`` for a custom job, which has no client token.
+            expected_bucket_owner: Id of the AWS account, 12 digits, that must own the buckets.  S3 denies access to
+                buckets of other accounts.
+            endpoint_url: URL of another S3 server.  The URLs of requests to it have the bucket in the path.
+            region_name: Region of the buckets; default: the region of the client.  If a bucket is in another region and
+                S3 reports which one, that region is used.
+            config: Botocore settings that override the settings of this library.  Two settings cannot be changed:
+                requests are signed with Signature Version 4, and checksums are used.
+            allow_http: Whether ``endpoint_url`` may be an ``http`` URL of another machine.  Everybody on the network
+                between the machines can then read the artifacts and the session token of the job.
 
                 .. versionadded:: 0.2.0
 
-            deadline: When each transfer, extraction and creation of an archive must end, by the clock; a job of a
-                worker gives its own.  ``None`` for an hour after a transfer has begun.
+            deadline: The time at which each transfer, extraction and creation of an archive must end, in seconds since
+                1970.  The worker passes the deadline of the job.  With ``None``, each transfer must end one hour after
+                its start, and extractions and creations have no deadline.
 
                 .. versionadded:: 0.2.0
 
-            is_cancelled: Returns whether the artifacts are not wanted any more; it is called for each piece of a
-                transfer or a file, from several threads.  A job of a worker gives its own.
+            is_cancelled: Returns whether the job was cancelled, so that the work must stop.  It is called from several
+                threads, for each piece of a transfer or a file.  The worker passes a function for its job.
 
                 .. versionadded:: 0.2.0
 
-            clock: Returns the time in seconds since the epoch.
-            is_request_id_required: Whether a response of S3 must have the header ``x-amz-request-id``, without which it
-                may come from a proxy.  Moto's S3 sends none, so tests with moto need ``False``.
+            clock: Returns the current time in seconds since 1970.
+            is_request_id_required: Whether a response must have the header ``x-amz-request-id``.  A response without it
+                may come from a proxy instead of S3.  Moto does not send this header, so tests with moto need ``False``.
 
                 .. versionadded:: 0.2.0
 
         Raises:
             ImportError: The extra ``artifacts`` is not installed.
-            cp_thirdparty.exceptions.CredentialsError: The job has no credentials, or not all three.
-            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.
-            cp_thirdparty.exceptions.ArtifactError: Two input or two output artifacts have one name.
+            cp_thirdparty.exceptions.CredentialsError: At least one of the three credentials of the job is missing.
+            cp_thirdparty.exceptions.InvalidRequestError: An argument is invalid; the message names it.
+            cp_thirdparty.exceptions.ArtifactError: Two input artifacts, or two output artifacts, have the same name.
             TypeError: ``deadline`` or ``is_cancelled`` has the wrong type, or a client token is missing or given to a
                 client of custom jobs.
         """
@@ -157,7 +164,7 @@ class ArtifactStore:
             del client_token
             raise missing_extra("s3transfer")
         token = None if client_token is None else SecretStr.wrap(client_token)
-        del client_token  # from here on it is hidden: this frame is in every traceback
+        del client_token  # tracebacks show this frame, so it must keep only the hidden form of the token
         refused = (
             check_credentials(details)
             or _check_owner(expected_bucket_owner)
@@ -196,10 +203,11 @@ class ArtifactStore:
 
     def open(self, name: str) -> BinaryIO:
         """
-        Read one input artifact as a stream of bytes, which cannot seek.  Close it, or use it in a ``with`` statement.
+        Open one input artifact as a binary stream that cannot seek.  Close it, or use it in a ``with`` statement.
 
-        After a dropped connection it resumes.  The checksum is known at the end only: bytes that were read must not be
-        relied on before the stream has ended.  Reading raises the errors that the class names.
+        After a dropped connection, the stream continues at the same position.  The checksum is compared at the end of
+        the stream, so do not use the bytes before the stream has ended without an error.  Its methods for reading raise
+        the errors in the description of `ArtifactStore`.
 
         Args:
             name: Name of an input artifact of this job.
@@ -215,22 +223,24 @@ class ArtifactStore:
         """
         Download one input artifact and return the path of its file.
 
-        The file appears only when it is complete, and takes the place of one that is there.
+        The file appears only when it is complete.  It replaces an existing file.
 
         Args:
             name: Name of an input artifact of this job.
-            to: File to write.  Its directory must exist.
-            progress: Called with the number of bytes moved since the last call; it may be negative after a retry.  It
-                is called from other threads, from one at a time.  An exception that it raises aborts the download.
-            max_bytes: The most bytes that the object may have; ``None`` for any number.  The default, 5 GiB, is
+            to: Path of the file to write.  Its directory must exist.
+            progress: Called with the number of bytes transferred since the last call.  The number may be negative after
+                a retry.  The calls come from other threads, one after another.  If it raises an exception, the download
+                is aborted and this method raises that exception.
+            max_bytes: Maximum size of the object in bytes; ``None`` for no limit.  The default, 5 GiB, is
                 CodePipeline's quota for a source artifact in S3.
 
                 .. versionadded:: 0.2.0
 
         Raises:
-            cp_thirdparty.exceptions.ArtifactTooLargeError: The object has more bytes.  It is not downloaded.
-            cp_thirdparty.exceptions.ArtifactFileError: The file cannot be written.  If the disk has not enough space,
-                nothing is downloaded.
+            cp_thirdparty.exceptions.ArtifactTooLargeError: The object has more than ``max_bytes`` bytes.  It is not
+                downloaded.
+            cp_thirdparty.exceptions.ArtifactFileError: The file cannot be written.  If the free space of the disk is
+                too small for the object, nothing is downloaded.
         """
         target = to_path(to, "to")
         check_max_bytes(max_bytes)
@@ -243,7 +253,7 @@ class ArtifactStore:
 
     def size(self, name: str) -> int:
         """
-        Return the number of bytes of one input artifact, without downloading it.
+        Return the size of one input artifact in bytes, without downloading it.
 
         Args:
             name: Name of an input artifact of this job.
@@ -257,22 +267,24 @@ class ArtifactStore:
         self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: Progress | None = None
     ) -> Path:
         """
-        Download one input artifact and extract it into a new directory, all or nothing; return the directory.
+        Download one input artifact, extract it into a new directory, and return the directory.
+
+        The directory appears only when it is complete.
 
         Args:
             name: Name of an input artifact of this job.
-            to: Directory to create.  Its parent must exist, and needs space for the archive as well until it is
-                extracted.
+            to: Path of the directory to create.  Its parent must exist.  Until the end of the extraction, the disk also
+                needs space for the archive.
             limits: What the archive may contain; ``None`` for the defaults of `cp_thirdparty.artifacts.ArchiveLimits`.
-                An object that is larger than all its files may be is not downloaded.
-            progress: As for `download()`: it counts the bytes of the download.
+                An archive of more than ``limits.max_total_bytes`` bytes is not downloaded.
+            progress: Called with numbers of downloaded bytes, as described for `download()`.
 
                 .. versionadded:: 0.2.0
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule or a limit.
-            cp_thirdparty.exceptions.ArtifactTooLargeError: The archive itself is larger than its files may be.
-            cp_thirdparty.exceptions.ArtifactError: ``to`` exists.  This is checked before the download.
+            cp_thirdparty.exceptions.ArtifactTooLargeError: The archive has more than ``limits.max_total_bytes`` bytes.
+            cp_thirdparty.exceptions.ArtifactError: ``to`` already exists.  This is checked before the download.
         """
         target, checked = to_path(to, "to"), check_limits(limits)
         if os.path.lexists(target):
@@ -301,25 +313,27 @@ class ArtifactStore:
         on_skip: OnSkip | None = None,
     ) -> None:
         """
-        Create a zip archive of a directory and upload it as one output artifact, as `upload()` does.
+        Create a zip archive of a directory, and upload it as one output artifact in the same way as `upload()`.
 
-        The same tree gives the same bytes.  Until the upload is complete, the archive is in the system's directory for
-        temporary files.
+        Directories with the same content give archives with the same bytes, as described for
+        `cp_thirdparty.artifacts.create_archive()`.  Until the end of the upload, the archive is in the system's
+        directory for temporary files.
 
         Args:
             name: Name of an output artifact of this job.
-            directory: What to archive.
-            limits: As for `cp_thirdparty.artifacts.create_archive()`.
+            directory: Path of the directory to archive.
+            limits: See `cp_thirdparty.artifacts.create_archive()`.
 
                 .. versionadded:: 0.2.0
 
-            progress: As for `download()`: it counts the bytes of the upload.
-            on_skip: As for `cp_thirdparty.artifacts.create_archive()`.
+            progress: Called with numbers of uploaded bytes, as described for `download()`.
+            on_skip: See `cp_thirdparty.artifacts.create_archive()`.
 
                 .. versionadded:: 0.2.0
 
         Raises:
-            cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that no archive may contain.
+            cp_thirdparty.exceptions.UnsafeArchiveError: The directory contains something that an archive may not
+                contain.
         """
         location = self._find(self._outputs, name, "output")
         source, checked = to_path(directory, "directory"), check_limits(limits)
@@ -331,25 +345,26 @@ class ArtifactStore:
 
     def upload(self, name: str, path: LocalPath, *, progress: Progress | None = None) -> None:
         """
-        Upload a file as one output artifact, encrypted with KMS: with the job's key, or else the AWS managed one.
+        Upload a file as one output artifact.
 
-        A file of 8 MiB or more goes in parts; when one fails they are all removed.
+        S3 encrypts the object with the KMS key of the job, or with the AWS managed key if the job has no key.  A file
+        of 8 MiB or more is uploaded in parts.  If one part fails, all parts are removed.
 
         Args:
             name: Name of an output artifact of this job.
-            path: The file.
-            progress: As for `download()`.
+            path: Path of the file to upload.
+            progress: Called with numbers of uploaded bytes, as described for `download()`.
 
         Raises:
-            cp_thirdparty.exceptions.ArtifactTransferError: The file was changed while it was read, so what S3 has may
-                be a mixture.  Not safe to retry.
+            cp_thirdparty.exceptions.ArtifactTransferError: The file was changed during the upload, so the object in S3
+                may mix old and new content.  Not safe to retry.
         """
         source = to_path(path, "path")
         location = self._find(self._outputs, name, "output")
         self._upload(location, lambda: open_file(source), progress, source)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to S3."""
         self._objects.close()
 
     def __enter__(self) -> Self:
@@ -400,7 +415,7 @@ class ArtifactStore:
         reporter: Reporter | None = None,
         local: Path | None = None,
     ) -> _T:
-        value, error = attempt(work, location, call, local)
+        value, error = call_s3(work, location, call, local)
         if reporter is not None and reporter.failure is not None:
             error = reporter.failure
         if error is not None:
@@ -411,14 +426,14 @@ class ArtifactStore:
 def _reader(
     client: ThirdPartyJobClient | CustomJobClient, job_id: str, client_token: SecretStr | None
 ) -> Callable[[], AnyJobDetails]:
-    """Return what reads the details of a job again."""
+    """Return a function that reads the details of a job."""
     if isinstance(client, CustomJobClient):
         return functools.partial(client.get_job_details, job_id)
     return functools.partial(client.get_third_party_job_details, job_id, client_token=client_token or "")
 
 
 def _by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Artifact]:
-    """Return the artifacts by name; raise an error if two have one name."""
+    """Return a mapping from names to artifacts; raise an error if two artifacts have the same name."""
     found: dict[str, Artifact] = {}
     for artifact in artifacts:
         if artifact.name in found:

@@ -18,7 +18,7 @@ from typing_extensions import Self
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core.call import CURRENT, Call
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
-from cp_thirdparty.artifacts._failures import attempt
+from cp_thirdparty.artifacts._failures import call_s3
 from cp_thirdparty.artifacts._local_files import LocalPath, open_file, to_path
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
@@ -238,7 +238,7 @@ class _Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        count, error = attempt(partial(self._read_into, buffer), self._location, self._call)
+        count, error = call_s3(partial(self._read_into, buffer), self._location, self._call)
         if error is not None:
             raise error
         return count
