@@ -1,7 +1,7 @@
 """
-Artifacts: in and out of S3 with the job's own credentials, in and out of archives.
+Download and upload the artifacts of a job, and create and extract zip archives.
 
-`ArtifactStore` needs the extra ``artifacts``.  Every name is loaded when it is first used.
+`ArtifactStore` needs the extra ``artifacts``.  Each class and function is imported at its first use.
 """
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArchiveLimits", "ArtifactStore", "create_archive", "extract_archive"]
 
-# Module -> its names here.
+# Module -> the names that this package exports from it.
 _NAMES = {
     "artifacts.create": ("create_archive",),
     "artifacts.extract": ("extract_archive",),
@@ -26,4 +26,5 @@ if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accep
     from cp_thirdparty._base import lazy as _lazy
 
     __getattr__, __dir__ = _lazy.attach(__name__, __all__, _NAMES, needs={"ArtifactStore": "s3transfer"})
-    del __all__  # `__getattr__` returns it without the name whose extra is not installed
+    # `__getattr__` returns an `__all__` without `ArtifactStore` if the extra is not installed.
+    del __all__

@@ -1,7 +1,8 @@
 """
-Every rule of archives: what breaks it, and what the reader of the error can do.
+The rules of archives: for each one, the description of the violation, and a hint how to correct it.
 
-docs/how-to/customers-archives.md has the reason and an example of each; a test compares the two.
+The page docs/how-to/customers-archives.md has a reason and an example for each rule.  A test compares it with this
+list.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from cp_thirdparty.exceptions import UnsafeArchiveError
 
 __all__ = ["Rule", "is_ratio_exceeded", "rule_error"]
 
-# Below it a high ratio is harmless, because 256 MiB fit on every disk, and usual: zeros have 1,030, logs up to 200.
+# Up to this extracted size, the compression ratio is not checked.  256 MiB fit on every disk, and high ratios are usual
+# for small files: a file of zeros has 1,030, logs have up to 200.
 _RATIO_BYTES: Final = 256 << 20
 
 
 @attrs.frozen(eq=False)
 class Rule:
     """
-    One rule.
+    One rule of archives.
 
     Attributes:
-        text: What is wrong, the same in every error.
-        hint: What is expected, or how to accept the archive.  It may have fields of `ArchiveLimits` in braces.
+        text: The description of the violation.  Every error of this rule has it.
+        hint: What is expected, or which option accepts the archive.  Names of `ArchiveLimits` fields in braces are
+            replaced by their values.
     """
 
     text: str
@@ -36,20 +39,28 @@ class Rule:
 def rule_error(
     rule: Rule, entry: str = "", limits: ArchiveLimits | None = None, *, hint: str = ""
 ) -> UnsafeArchiveError:
-    """Return the error of a broken rule; the limits fill in the hint of the rule."""
+    """
+    Return the error for the violation of a rule.
+
+    Args:
+        rule: The rule.
+        entry: The name of the entry that breaks the rule; empty if the complete archive breaks it.
+        limits: The values for the names in braces in the hint; ``None`` if the hint has no such names.
+        hint: A more exact hint, which replaces the hint of the rule if `limits` is ``None``.
+    """
     if limits is not None:
         hint = rule.hint.format_map(attrs.asdict(limits))
     return UnsafeArchiveError(entry, rule.text, hint=hint or rule.hint)
 
 
 def is_ratio_exceeded(limits: ArchiveLimits, size: int, packed: int) -> bool:
-    """Whether a file, or all files together, has more than 256 MiB and is compressed too much."""
+    """Return whether more than 256 MiB are compressed with a ratio of more than `limits.max_ratio`."""
     return size > _RATIO_BYTES and size > packed * limits.max_ratio
 
 
 _POSIX: Final = 'names="posix" accepts it'
 
-# Names.
+# Rules for one name.
 EMPTY_NAME: Final = Rule("an empty name")
 NUL: Final = Rule("a NUL character in the name")
 NOT_UTF8: Final = Rule("a name that is not valid UTF-8")
@@ -64,7 +75,7 @@ SEPARATOR: Final = Rule("a character in the name that Windows does not allow", _
 TRAILING: Final = Rule("a name that ends in a dot or a blank", _POSIX)
 RESERVED: Final = Rule("a name that Windows reserves", _POSIX)
 
-# Names together.
+# Rules for several names.
 TWIN: Final = Rule(
     "a name that differs from another one only in case or composition",
     f"{_POSIX} if the file system distinguishes the two",
@@ -73,12 +84,12 @@ DUPLICATE: Final = Rule("two entries with one path")
 FILE_AND_DIRECTORY: Final = Rule("a file and a directory with one path")
 BELOW_FILE: Final = Rule("an entry inside a file or a symbolic link")
 
-# Kinds.
+# Rules for the kind of an entry.
 DEVICE: Final = Rule("a device")
 SPECIAL_FILE: Final = Rule("a socket, a FIFO or a device", "on_skip= leaves it out")
 DIRECTORY_DATA: Final = Rule("a directory with data")
 
-# Symbolic links.
+# Rules for symbolic links.
 LINK: Final = Rule("a symbolic link", 'symlinks="keep" accepts it')
 LINK_TARGET: Final = Rule(
     "a symbolic link with an invalid target",
@@ -100,7 +111,7 @@ LINK_COPIES: Final = Rule(
     "a program that follows them may see at most 100 times max_entries={max_entries:,}",
 )
 
-# Data.
+# Rules for the data of an entry.
 ENCRYPTED: Final = Rule("encrypted data")
 FLAG: Final = Rule("an unknown flag")
 METHOD: Final = Rule(
@@ -114,7 +125,7 @@ SIZE: Final = Rule("a size that is not true", "the two sizes of stored data diff
 CHECKSUM: Final = Rule("a wrong checksum")
 DATA: Final = Rule("damaged data")
 
-# The archive.
+# Rules for the structure of the archive.
 NOT_ZIP: Final = Rule("not a zip archive")
 TRUNCATED: Final = Rule("a truncated archive", "bytes are missing at the end, or there are others after it")
 TWO_ENDS: Final = Rule("two end records")
@@ -128,7 +139,7 @@ OUTSIDE: Final = Rule("an entry outside of the archive")
 OVERLAP: Final = Rule("entries that overlap")
 GAP: Final = Rule("bytes that belong to no entry")
 
-# Limits.
+# The limits of `ArchiveLimits`.
 ENTRIES: Final = Rule(
     "too many entries",
     "the limit is max_entries={max_entries:,}, and as many directories without an entry of their own",

@@ -1,4 +1,4 @@
-"""Download from S3 to an open file, and check it."""
+"""Download an object from S3 to an open file, and compare its checksums."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ __all__ = ["facts_of", "fetch"]
 
 
 def facts_of(s3: Any, location: ObjectLocation) -> Facts:
-    """Request size, ETag and checksums of an object from S3."""
+    """Request the size, the ETag and the checksums of an object from S3."""
     try:
         response = s3.head_object(Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED")
     except ClientError as failure:
         if failure.response.get("Error", {}).get("Code") == "403":
-            # The response to HEAD has no body.  That to GET states whether S3 or KMS has denied it.
+            # A response to HEAD has no body.  The response to GET states whether S3 or KMS denied access, so this
+            # request raises the more exact error.
             s3.get_object(Bucket=location.bucket, Key=location.key, Range="bytes=0-0")["Body"].close()
         raise
     checksums = read_checksums(response["ResponseMetadata"]["HTTPHeaders"])
     facts = Facts(size=response["ContentLength"], etag=response["ETag"], checksums=checksums)
-    if facts.size == 0:  # some proxies send this for every HEAD, and a stream of no bytes needs no other request
+    # Some proxies respond to every HEAD with a size of 0.  For an empty object, no other request would notice that.
+    if facts.size == 0:
         with pin_object(facts):
             s3.get_object(Bucket=location.bucket, Key=location.key)["Body"].close()
     return facts
@@ -36,14 +38,14 @@ def facts_of(s3: Any, location: ObjectLocation) -> Facts:
 
 def fetch(s3: Any, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
     """
-    Write the object to an open file, and check it.
+    Write an object to an open file, and compare the bytes with the checksums of the object.
 
     Args:
         s3: The client.
         location: The object.
-        file: Is empty, and open for reading and writing.
-        reporter: Counts the bytes.
-        max_bytes: How many bytes the object may have; ``None`` for any number.
+        file: An empty file that is open for reading and writing.
+        reporter: Reports the bytes, and raises an error if the download must be aborted.
+        max_bytes: The maximum size of the object in bytes; ``None`` for no limit.
     """
     facts = facts_of(s3, location)
     if max_bytes is not None and facts.size > max_bytes:
@@ -68,12 +70,13 @@ class _KnownSize:
 
     def on_queued(self, future: Any, **_: object) -> None:
         future.meta.provide_transfer_size(self._facts.size)
-        # s3transfer 0.10 wants no ETag.
+        # s3transfer 0.10 has no such method; it does not compare ETags.
         getattr(future.meta, "provide_object_etag", str)(self._facts.etag)
 
 
 def _check(file: BinaryIO, location: ObjectLocation, facts: Facts, reporter: Reporter) -> None:
-    # S3 sends no checksum with a range.  With a complete object, botocore compares only what it can.
+    # An object that was downloaded in ranges has no checksum in any response, so nothing has been compared yet.  For an
+    # object in one response, botocore has compared only one checksum, and only if it can compute it.
     comparison = Comparison(facts.checksums)
     if not comparison.is_possible:
         return

@@ -1,4 +1,4 @@
-"""One extraction: all of an open archive in a new directory, or nothing."""
+"""The extraction of one archive: it creates the complete directory, or nothing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DIRECTORY: Final = 0o755
 
 def extract_file(archive: BinaryIO, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
     """
-    Extract an open archive, which no path leads to.
+    Extract an open archive that has no path, such as a temporary file.
 
     Raises:
-        cp_thirdparty.exceptions.ArtifactError: As `extract_archive` does.
+        cp_thirdparty.exceptions.ArtifactError: The extraction failed; see `extract_archive` for the subclasses.
     """
     error = Extraction(target, target, limits, reporter).run(lambda: nullcontext(archive))
     if error is not None:
@@ -39,25 +39,29 @@ def extract_file(archive: BinaryIO, target: Path, limits: ArchiveLimits, reporte
 
 class Extraction:
     """
-    One extraction.
+    The extraction of one archive.
 
     Args:
-        source: The archive, for errors.
-        target: The directory to create.
+        source: The path of the archive, for error messages.
+        target: The path of the directory to create.
         limits: What the archive may contain.
-        reporter: Counts the bytes that are written, and ends an extraction that must not go on.
+        reporter: Reports the bytes that were written, and raises an error if the extraction must be aborted.
     """
 
     def __init__(self, source: Path, target: Path, limits: ArchiveLimits, reporter: Reporter) -> None:
         self._target = target
         self._limits = limits
         self._reporter = reporter
-        # What is read or written at the moment: one of the two, and a path within it.
+        # The path for error messages: the archive or the target, and the path inside it that is being written.
         self._root = source
         self._within = ("", "")
 
     def run(self, open_archive: Callable[[], AbstractContextManager[BinaryIO]]) -> BaseException | None:
-        """Extract the archive.  The error is returned, because frames here and below hold bytes of the customer."""
+        """
+        Extract the archive, and return the error if it fails.
+
+        The error is not raised here, because the frames of these functions hold bytes of the customer's files.
+        """
         try:
             with open_archive() as file:
                 self._root = self._target
@@ -75,7 +79,7 @@ class Extraction:
             staging.finish()
 
     def _check(self, file: BinaryIO, tree: Tree) -> int:
-        """Check everything that can be checked before something is written, and return the bytes of all files."""
+        """Check all that can be checked before something is written; return the total size of the files in bytes."""
         size = 0
         for entry in read_directory(file, os.fstat(file.fileno()).st_size, self._limits, tree):
             size += entry.size
@@ -83,7 +87,7 @@ class Extraction:
             if entry.node.kind == "link":
                 rule = _read_target(file, entry, tree)
             elif entry.node.kind == "directory" and (entry.packed or entry.crc):
-                # Java deflates the missing data of a directory to two bytes.
+                # Java compresses the empty data of a directory to two bytes, so the data must be checked too.
                 rule = copy_content(file, entry, lambda _: None)
             if rule is not None:
                 raise rule_error(rule, entry.node.path)
@@ -92,7 +96,7 @@ class Extraction:
         return size
 
     def _write(self, file: BinaryIO, tree: Tree, staging: Staging) -> None:
-        """Write the directories with their files; links are created when all files are complete."""
+        """Create the directories and their files, and afterwards the symbolic links."""
         has_links = False
         with closing(staging.open_directories(tree)) as directories:
             for path, directory, opened in directories:
@@ -133,7 +137,7 @@ class Extraction:
 
 
 class _CheckedFile:
-    """An archive of which nothing is read when the extraction must not go on."""
+    """An archive whose method `read` raises an error if the extraction must be aborted."""
 
     def __init__(self, file: BinaryIO, check: Callable[[], object]) -> None:
         self._file = file
@@ -157,7 +161,7 @@ def _read_target(file: BinaryIO, entry: Entry, tree: Tree) -> Rule | None:
 
 
 def _file_mode(node: Node) -> int:
-    """Return the mode of a file, which its owner may read; that of an archive without modes is `_FILE`."""
+    """Return the mode for a new file.  The owner may always read it.  If the archive has no modes, it is 0644."""
     entry: Entry = node.content
     wanted = _DIRECTORY if entry.mode & stat.S_IXUSR else _FILE
     permissions = stat.S_IMODE(entry.mode) if entry.mode else wanted
@@ -165,7 +169,11 @@ def _file_mode(node: Node) -> int:
 
 
 def _directory_mode(node: Node) -> int:
-    """Return the mode of a directory: who may list it may also enter it, as some archives have the mode of a file."""
+    """
+    Return the mode for a new directory.
+
+    Everyone who may list the directory may also enter it, because some archives give a directory the mode of a file.
+    """
     entry: Entry | None = node.content
     permissions = stat.S_IMODE(entry.mode) if entry and entry.mode else _DIRECTORY
     return _DIRECTORY & (permissions | (permissions & 0o444) >> 2) | stat.S_IRWXU

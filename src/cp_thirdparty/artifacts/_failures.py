@@ -101,7 +101,7 @@ _FIRST_SERVER_ERROR_STATUS: Final = 500
 # Every other operation of this library writes an output artifact.
 _READ_OPERATIONS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 
-# Errors of botocore and of the operating system -> what the message says.  A subclass comes before its base class,
+# Errors of botocore and of the operating system -> the text of our message.  A subclass comes before its base class,
 # because the first match counts.
 _TRANSPORT_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 reports"),

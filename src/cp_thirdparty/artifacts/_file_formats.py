@@ -1,4 +1,4 @@
-"""Which format a file has that is not a zip archive, so that an error can name it."""
+"""Recognise the format of a file that is not a zip archive, so that an error message can name it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["looks_like"]
 
-# First bytes -> name.
+# The first bytes of a file -> the name of its format.
 _FORMATS: Final = (
     (b"\x1f\x8b", "gzip, as in .tar.gz"),
     (b"BZh", "bzip2"),
@@ -18,19 +18,19 @@ _FORMATS: Final = (
     (b"%PDF-", "PDF"),
     (b"PK\7\x08PK\3\4", "the first part of a split zip archive"),
 )
-# First letters after blanks, in lower case -> name.
+# The first characters in lower case, without white space before them -> the name of its format.
 _TEXTS: Final = ((b"<!doctype html", "HTML"), (b"<html", "HTML"), (b"<", "XML"), (b"{", "JSON"), (b"[", "JSON"))
 _PRINTABLE: Final = re.compile(rb"[\t\n\r\x20-\x7e]+")
-# POSIX 1003.1, "ustar Interchange Format": where the field `magic` is.
+# The position of the field `magic` in a tar file, from "ustar Interchange Format" in POSIX 1003.1.
 _TAR: Final = slice(257, 262)
 
 
 def looks_like(head: bytes) -> str:
     """
-    Return what a file is, as part of an error message; empty if it is unknown.
+    Return a part of an error message that names the format of a file; an empty string if the format is unknown.
 
     Args:
-        head: The first 512 bytes, or all if there are less.
+        head: The first 512 bytes of the file, or all bytes of a shorter file.
     """
     if not head:
         return "it is empty"

@@ -144,8 +144,8 @@ def check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
     """
     Check that an open file was not changed since its status was read.
 
-    Size and modification time must be the same, and the file must have no bytes after that size.  The second check is
-    needed for files in /proc and in some FUSE file systems, which contain more bytes than their status states.
+    Size and modification time must be the same, and the file must have no bytes after that size.  The second check
+    finds files in /proc and in some FUSE file systems, which contain more bytes than their status states.
 
     Args:
         file: The open file.

@@ -1,4 +1,4 @@
-"""The objects that an artifact store reads and writes: in S3, or in what stands in for S3 in tests."""
+"""The storage that an artifact store reads and writes: S3, or a replacement for S3 in tests."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from cp_thirdparty.artifacts._upload import upload
 
 __all__ = ["Objects", "S3Objects", "download"]
 
-# The name of a file that is not complete yet.
+# The name of a file during its download, in a private directory.
 _OBJECT: Final = "object"
 
 
 class Objects(Protocol):
-    """Where the artifacts of a job are.  `ArtifactStore` checks the arguments of each call and converts its errors."""
+    """
+    The interface of a storage of artifacts.
+
+    `ArtifactStore` checks the arguments before it calls a method, and converts the errors that the method raises.
+    """
 
     @property
     def partition(self) -> str:
-        """The partition of the region, such as ``"aws-cn"``."""
+        """The AWS partition of the region, such as ``"aws-cn"``."""
         ...
 
     def size(self, location: ObjectLocation) -> int:
@@ -33,29 +37,33 @@ class Objects(Protocol):
         ...
 
     def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
-        """Return an object as a stream that cannot seek, within the limits of a transfer."""
+        """Return a stream of an object.  It cannot seek, and its reads are limited by `call`."""
         ...
 
     def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
-        """Write an object to a file that is empty, and open for reading and writing, unless it has too many bytes."""
+        """
+        Write an object to a file, unless the object has more than `max_bytes` bytes.
+
+        The file must be empty, and open for reading and writing.
+        """
         ...
 
     def upload(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter) -> None:
-        """Store an open file as an object."""
+        """Store the content of an open file as an object."""
         ...
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close all connections."""
         ...
 
 
 class S3Objects:
     """
-    The objects of a job in S3.
+    A storage of artifacts in S3.
 
     Args:
-        s3: The client of the job.
-        key_id: The encryption key of the job, if it has one.
+        s3: The S3 client of the job.
+        key_id: The id of the job's KMS key; ``None`` if the job has no key.
     """
 
     def __init__(self, s3: Any, key_id: str | None) -> None:
@@ -64,7 +72,7 @@ class S3Objects:
 
     @property
     def partition(self) -> str:
-        """The partition of the client's region."""
+        """The AWS partition of the client's region."""
         partition: str = self._s3.meta.partition
         return partition
 
@@ -73,15 +81,15 @@ class S3Objects:
         return facts_of(self._s3, location).size
 
     def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
-        """Return an object as a stream that continues after a lost connection."""
+        """Return a stream of an object.  After a lost connection, it continues at the same position."""
         return ArtifactReader.create(self._s3, location, call)
 
     def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
-        """Write an object to an open file, and check it."""
+        """Write an object to an open file, and compare its checksums."""
         fetch(self._s3, location, file, reporter, max_bytes=max_bytes)
 
     def upload(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter) -> None:
-        """Store an open file as an object, encrypted with KMS."""
+        """Store the content of an open file as an object that is encrypted with KMS."""
         upload(self._s3, location, file, self._key_id, reporter)
 
     def close(self) -> None:
@@ -90,7 +98,7 @@ class S3Objects:
 
 
 def download(objects: Objects, location: ObjectLocation, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
-    """Write an object to a file, which appears when it is complete."""
+    """Write an object to a file at the path `to`.  The file appears only when it is complete."""
     with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
         with private.create_file(_OBJECT) as file:
             objects.fetch(location, file, reporter, max_bytes=max_bytes)

@@ -1,8 +1,9 @@
 """
-Open directories: everything is created, renamed and removed relative to a descriptor.
+Create, rename and remove files relative to the file descriptor of an open directory.
 
-Other users may be able to write in the directory around one, and to exchange what is there.  What has a path is looked
-up again by each call; what has a descriptor stays the same.
+Other users may be able to write in the parent directory, and to replace the directories in it.  A call with a path
+looks up each directory of the path again, so it may reach a replaced one.  A descriptor always refers to the same
+directory.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import attrs
 
 __all__ = ["PRIVATE", "OpenDirectory", "remove_tree"]
 
-# Windows has none of them; there, paths are used.
+# Windows has no descriptors of directories, so paths are used there.
 _HAS_DESCRIPTORS: Final = {os.open, os.mkdir, os.rename, os.symlink} <= os.supports_dir_fd
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY: Final = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_DIRECTORY", 0)
-# The parent may be one that the user may not list.
+# O_PATH also opens a parent directory that the user may not list.
 _PARENT: Final = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_BINARY", 0)
 # The mode of a directory that only its user can read.
@@ -33,11 +34,11 @@ PRIVATE: Final = 0o700
 @attrs.frozen
 class OpenDirectory:
     """
-    A directory in which files, directories and links are created.  The umask of the process applies.
+    An open directory, and the operations on the names in it.  The umask of the process applies to new files.
 
     Attributes:
-        path: Its path with a slash at the end, if there are no descriptors; otherwise empty.
-        descriptor: Its descriptor, if there are any.
+        path: On Windows, the path of the directory with a slash at the end; on other systems, an empty string.
+        descriptor: The file descriptor of the directory; ``None`` on Windows.
     """
 
     path: str
@@ -45,19 +46,19 @@ class OpenDirectory:
 
     @classmethod
     def open(cls, path: Path) -> OpenDirectory:
-        """Open a directory, also by a symbolic link."""
+        """Open a directory.  The path may be a symbolic link to it."""
         if not _HAS_DESCRIPTORS:  # pragma: no cover - only Windows
             return cls(f"{path}/", None)
         return cls("", os.open(path, _PARENT))
 
     def open_directory(self, name: str) -> OpenDirectory:
-        """Open a directory in it, which is not a symbolic link."""
+        """Open a subdirectory; raise `OSError` if the name is a symbolic link."""
         if self.descriptor is None:  # pragma: no cover - only Windows
             return OpenDirectory(f"{self.path}{name}/", None)
         return OpenDirectory("", os.open(name, _DIRECTORY, dir_fd=self.descriptor))
 
     def names(self) -> Generator[str]:
-        """Return the names in it."""
+        """Yield the names of all files and directories in this directory."""
         if self.descriptor is None:  # pragma: no cover - only Windows
             with os.scandir(self.path) as entries:
                 yield from (entry.name for entry in entries)
@@ -70,11 +71,11 @@ class OpenDirectory:
             os.close(descriptor)
 
     def make_directory(self, name: str, mode: int) -> None:
-        """Create a directory."""
+        """Create a subdirectory."""
         os.mkdir(self.path + name, mode, dir_fd=self.descriptor)
 
     def open_file(self, name: str, mode: int) -> int:
-        """Create a file and return its descriptor."""
+        """Create a file and return its file descriptor."""
         return os.open(self.path + name, _NEW_FILE, mode, dir_fd=self.descriptor)
 
     def make_link(self, name: str, target: str) -> None:
@@ -82,11 +83,11 @@ class OpenDirectory:
         os.symlink(target, self.path + name, dir_fd=self.descriptor)
 
     def status(self, name: str) -> os.stat_result:
-        """Return what the system states about a name; a symbolic link is not followed."""
+        """Return the status of a file in this directory; a symbolic link is not followed."""
         return os.stat(self.path + name, dir_fd=self.descriptor, follow_symlinks=False)
 
     def remove_directory(self, name: str) -> None:
-        """Remove an empty directory."""
+        """Remove an empty subdirectory."""
         os.rmdir(self.path + name, dir_fd=self.descriptor)
 
     def close(self) -> None:
@@ -99,16 +100,19 @@ def remove_tree(
     parent: OpenDirectory, name: str, opened: OpenDirectory, *, last: str, is_over: Callable[[], bool]
 ) -> str:
     """
-    Remove a directory with its content, and return what prevented that; empty if nothing is left.
+    Remove a directory with its content.
 
-    Read-only directories are made writable, and symbolic links are removed, not followed.
+    Read-only directories are made writable.  Symbolic links are removed and not followed.
 
     Args:
-        parent: The directory that contains it.
-        name: Its name there.
-        opened: The directory itself.  If the name leads to another one now, that one stays.
-        last: The file in it that is removed when nothing else is left.
-        is_over: Returns whether the rest is left.
+        parent: The parent directory.
+        name: The name of the directory in its parent.
+        opened: The open directory.  If another user has put another directory at `name`, that one is not removed.
+        last: The name of the file that is removed after everything else.
+        is_over: Returns whether the removal must stop before it is complete.
+
+    Returns:
+        The reason why the removal is not complete; an empty string if it is complete.
     """
     if opened.descriptor is None:  # pragma: no cover - only Windows
         shutil.rmtree(opened.path, ignore_errors=True)
@@ -116,10 +120,10 @@ def remove_tree(
     removal = _Removal(opened.descriptor, last, is_over)
     removal.run()
     try:
-        if not removal.problem:  # otherwise a later removal goes on
+        if not removal.problem:  # otherwise a later removal continues, and it finds the directory by this file
             with suppress(FileNotFoundError):
                 os.unlink(last, dir_fd=opened.descriptor)
-        with suppress(FileNotFoundError):  # it was moved
+        with suppress(FileNotFoundError):  # another user has moved the directory
             if os.path.samestat(parent.status(name), os.fstat(opened.descriptor)):
                 parent.remove_directory(name)
     except OSError as failure:
@@ -129,10 +133,13 @@ def remove_tree(
 
 class _Removal:
     """
-    The removal of everything in a directory, and the first problem of it.
+    The removal of everything in a directory.
 
-    Each directory is moved to the top before its content is removed, so neither the depth nor the length of a path has
-    a limit.
+    Each subdirectory is moved into the root of the removal before its content is removed.  So the depth of the tree and
+    the length of its paths have no limit.
+
+    Attributes:
+        problem: The first problem that occurred; an empty string if there was none.
     """
 
     def __init__(self, root: int, last: str, is_over: Callable[[], bool]) -> None:
@@ -161,7 +168,7 @@ class _Removal:
 
     def _empty(self, folder: int) -> None:
         with os.scandir(folder) as scanned:
-            entries = list(scanned)  # entries of the root are moved within it
+            entries = list(scanned)  # read completely first, because the loop below adds names to the root
         for entry in entries:
             if folder == self._root and entry.name == self._last:
                 continue
@@ -170,11 +177,11 @@ class _Removal:
             self._attempt(self._remove, folder, entry)
 
     def _remove(self, folder: int, entry: os.DirEntry[str]) -> None:
-        """Remove a file or a link, and move a directory to the top."""
+        """Remove a file or a symbolic link, or move a subdirectory into the root of the removal."""
         if not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.name, dir_fd=folder)
             return
-        _make_writable(folder, entry.name)  # the system writes the entry ".." of a directory that it moves
+        _make_writable(folder, entry.name)  # moving a directory changes its entry "..", so it must be writable
         moved = secrets.token_hex(16)
         os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._root)
         self._waiting.append(moved)
@@ -193,16 +200,16 @@ class _Removal:
 
 
 def _make_writable(folder: int, name: str) -> None:
-    """Let the user change a directory, if that is possible; if it is not, the next step fails."""
+    """Try to make a directory writable for its user.  Ignore a failure, because the next step reports it."""
     try:
         descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
-    except PermissionError:  # nobody may list it
-        # The C library needs Linux 6.6 or /proc for this, and versions before 2.32 always refuse it.
+    except PermissionError:  # the directory may not be listed, so it has no descriptor
+        # glibc supports this since version 2.32, with Linux 6.6 or /proc.
         with suppress(OSError, NotImplementedError, ValueError):
             os.chmod(name, PRIVATE, dir_fd=folder, follow_symlinks=False)
         return
     try:
-        with suppress(OSError):  # its file system has no modes
+        with suppress(OSError):  # the file system has no modes
             os.fchmod(descriptor, PRIVATE)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The S3 object of an artifact; its bucket and key are checked before a request is sent."""
+"""Find the S3 object of an artifact, and check its bucket name and its key before a request is sent."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from cp_thirdparty.models import Artifact
 
 __all__ = ["ObjectLocation", "find_location", "is_private_endpoint"]
 
-# Buckets are named by untrusted customers.  These are the "General purpose bucket naming rules" of S3's user guide.  So
-# ARNs are excluded, as are the suffixes of other things: access points, directory buckets of S3 Express and their
-# access points, for which botocore would sign with other credentials, and table buckets.
+# Bucket names come from customers and are untrusted.  Only names that follow the "General purpose bucket naming rules"
+# of the S3 user guide are accepted.  So ARNs are refused.  Names with the suffixes below are refused too, because they
+# name access points, table buckets, or directory buckets of S3 Express, for which botocore signs with other
+# credentials.
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
-_OTHERS: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3", "--table-s3")
-# "Creating object key names" of S3's user guide: 1,024 bytes of UTF-8.
+_RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3", "--table-s3")
+# The limit of S3, in bytes of UTF-8: "Creating object key names" in the S3 user guide.
 _MAX_KEY_BYTES: Final = 1024
-# How many names an error shows.
+# The most names of artifacts that an error message shows.
 _MOST_NAMES: Final = 10
 
 
@@ -38,9 +39,9 @@ class ObjectLocation:
         direction: ``"input"`` or ``"output"``.
         name: Name of the artifact.
         bucket: Name of the bucket.
-        key: Key of the object; never a local path.
-        job_id: The job that has the artifact.
-        partition: The partition of the bucket's region, such as ``"aws-cn"``.
+        key: Key of the object.  It is untrusted, and must not be used as a local path.
+        job_id: Id of the job that the artifact belongs to.
+        partition: The AWS partition of the bucket's region, such as ``"aws-cn"``.
     """
 
     direction: str
@@ -58,10 +59,10 @@ def find_location(
     artifacts: Mapping[str, Artifact], name: str, direction: str, job_id: str, partition: str
 ) -> ObjectLocation | ArtifactError:
     """
-    Return the location of an artifact, found by its name, or the error.
+    Return the location of the artifact with the given name, or an error if there is none or its location is invalid.
 
     Raises:
-        TypeError: The name is not a string.
+        TypeError: `name` is not a string.
     """
     if not isinstance(name, str):
         raise TypeError(f"name: must be a str, not {type(name).__name__}")
@@ -81,7 +82,7 @@ def find_location(
 
 
 def _find_violation(bucket: str, key: str) -> str | None:
-    if not _BUCKET.fullmatch(bucket) or _ADDRESS.fullmatch(bucket) or bucket.endswith(_OTHERS):
+    if not _BUCKET.fullmatch(bucket) or _ADDRESS.fullmatch(bucket) or bucket.endswith(_RESERVED_SUFFIXES):
         return "its bucket must have the name of a general purpose bucket, 3 to 63 characters, and no ARN"
     if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY_BYTES:
         return "its object key must have 1 to 1,024 bytes"
@@ -91,11 +92,15 @@ def _find_violation(bucket: str, key: str) -> str | None:
 
 
 def is_private_endpoint(url: str) -> bool:
-    """Whether nobody on the way can read what is sent to a URL: it is encrypted, or leads to this machine."""
+    """
+    Return whether requests to a URL cannot be read on the network.
+
+    This is so for every scheme except ``http``, and for a URL of this machine.
+    """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-    except ValueError:  # botocore refuses it, and the error names the argument
+    except ValueError:  # botocore refuses an invalid URL later, with an error that names the argument
         return True
     if parts.scheme.lower() != "http" or host == "localhost" or host.endswith(".localhost"):
         return True

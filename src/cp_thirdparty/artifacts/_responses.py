@@ -1,8 +1,9 @@
 """
 Validate the responses of S3.
 
-Botocore hands on a page of a proxy as the bytes of an object, reads a body without a length to whatever end it has, and
-does not look whether a range, an ETag, a checksum or an encryption is the one that was asked for.
+botocore does not notice that a page of a proxy is returned as the content of an object, or that a response without a
+length ends too early.  It also does not check that the range, the ETag, the checksum and the encryption are the
+requested ones.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 _RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 
-# The operations whose responses have the encryption of the object.  That of CreateMultipartUpload has it too, but the
-# upload could not be aborted if that response were refused.
+# The operations whose responses are checked for the encryption of the object.  The response to CreateMultipartUpload
+# states the encryption too, but is not checked.  If it were refused, s3transfer would not know the id of the upload,
+# and could not abort it.
 _ENCRYPTING: Final = frozenset({"PutObject", "UploadPart"})
 
 _OTHER_SIZE: Final = "the object does not have the size that S3 has reported before"
@@ -33,12 +35,12 @@ _OTHER_SIZE: Final = "the object does not have the size that S3 has reported bef
 @attrs.frozen
 class Facts:
     """
-    What S3 has reported about an object before it is read.
+    The facts that S3 has reported about an object before it is read.
 
     Attributes:
-        size: Its bytes.
-        etag: It changes with each version.
-        checksums: Its checksums by algorithm, as S3 has sent them.
+        size: The size in bytes.
+        etag: The ETag, which changes with each version of the object.
+        checksums: Name of the algorithm -> checksum in the form of S3's headers.
     """
 
     size: int
@@ -47,7 +49,7 @@ class Facts:
 
 
 class ResponseRefusedError(Exception):
-    """A response is not accepted; the message has the reason and nothing of the response."""
+    """A response is not accepted.  The message is the reason, without any content of the response."""
 
 
 def find_fault(
@@ -61,16 +63,16 @@ def find_fault(
     is_request_id_required: bool,
 ) -> str | None:
     """
-    Return why a successful response is not accepted, or ``None``.
+    Return the reason why a response with a successful status is not accepted; ``None`` if it is accepted.
 
     Args:
-        operation_name: As S3 spells it.
-        status: The HTTP status.
+        operation_name: The name of the S3 operation, such as ``"GetObject"``.
+        status: The HTTP status of the response.
         asked: The headers of the request.
-        parsed: What botocore has read from the response.
-        key_id: The encryption key of the job, if it has one.
-        facts: What S3 has reported about the object that is being read; ``None`` if it has not yet.
-        is_request_id_required: Whether a response without a request id counts as one that S3 did not send.
+        parsed: The response as botocore has parsed it.
+        key_id: The id of the job's KMS key; ``None`` if the job has no key.
+        facts: The facts of the object that is being read; ``None`` if they are not known yet.
+        is_request_id_required: Whether a response without a request id is refused.
     """
     headers: Mapping[str, str] = parsed["ResponseMetadata"]["HTTPHeaders"]
     if is_request_id_required and not headers.get("x-amz-request-id"):
@@ -118,7 +120,7 @@ def _encryption_fault(headers: Mapping[str, str], key_id: str | None) -> str | N
     if headers.get("x-amz-server-side-encryption") != "aws:kms":
         return "S3 did not encrypt with KMS"
     used = headers.get("x-amz-server-side-encryption-aws-kms-key-id", "")
-    # S3 returns the key behind an alias, so an alias cannot be compared.
+    # S3 returns the ARN of the key, also if the request had an alias of the key.  So an alias cannot be compared.
     if key_id is None or "alias/" in key_id or used == key_id or used.endswith(f":key/{key_id}"):
         return None
     return "S3 did not encrypt with the key of the job"

@@ -1,4 +1,4 @@
-"""A directory that is filled beside its final place and renamed when it is complete."""
+"""A temporary directory that is renamed to its final path when its content is complete."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ _TREE: Final = "tree"
 
 class Staging:
     """
-    A context manager that creates the directory, and removes it if it was not renamed.
+    A context manager that creates the temporary directory beside its final path.
+
+    At the end of the ``with`` block, the directory is removed if `finish` has not renamed it.
 
     Args:
-        to: The final path.  Its parent must exist.
-        is_over: As for `PrivateDirectory`.
+        to: The final path.  Its parent directory must exist.
+        is_over: Returns whether the work must end; see `PrivateDirectory`.
     """
 
     def __init__(self, to: Path, is_over: Callable[[], bool] = never) -> None:
@@ -49,16 +51,18 @@ class Staging:
         self._outer.close()
 
     def folds_case(self) -> bool:
-        """Whether the file system takes names that differ only in case for one."""
+        """Return whether the file system ignores the case of names."""
         return os.path.lexists(self._outer.path / _TREE.upper())
 
     def open_directories(self, tree: Tree) -> Generator[tuple[str, Node, OpenDirectory], None, None]:
         """
-        Open each directory of a tree, its parent before it; no part of a path may be a symbolic link.
+        Open each directory of a tree, and yield its path, its node and the open directory.
 
-        The caller creates the directories in one before it asks for the next one.
+        A parent comes before its subdirectories.  Before the caller asks for the next directory, it must create the
+        subdirectories of the current one.  If another user has replaced one by a symbolic link, `OSError` is raised.
         """
-        opened: list[OpenDirectory] = []  # the directory and those around it, so that none is looked up by its path
+        # The current directory and all its parents.  Each directory is opened relative to its open parent.
+        opened: list[OpenDirectory] = []
         try:
             for path, node in tree.directories():
                 while len(opened) > node.depth:
@@ -72,10 +76,10 @@ class Staging:
 
     def finish(self) -> None:
         """
-        Rename the tree to its final path.
+        Rename the temporary directory to its final path.
 
         Raises:
-            cp_thirdparty.exceptions.ArtifactError: The path exists, or another user has exchanged a directory.
+            cp_thirdparty.exceptions.ArtifactError: The final path exists, or another user has replaced a directory.
         """
         if os.path.lexists(self._to):
             raise ArtifactError("to: must not exist")

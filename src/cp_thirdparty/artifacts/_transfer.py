@@ -1,4 +1,8 @@
-"""How s3transfer runs here: with the context of the call in its threads, bounded memory, and a guarded callback."""
+"""
+Run s3transfer with our settings.
+
+Its threads get the context variables of the call, its memory is limited, and the caller's callback is called safely.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,12 @@ __all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callba
 
 _T = TypeVar("_T")
 
-# Called with the number of bytes moved since the last call.
+# Called with the number of bytes transferred since the last call.
 Progress = Callable[[int], object]
 
-# boto3's own settings, which its users know, but for pieces of 512 KiB instead of 256, which make up for the time
-# that a checksum takes (tests/benchmarks/artifacts.py); at most 16 of them wait to be written.
+# The same settings as in boto3, except for io_chunksize, which is 512 KiB instead of 256 KiB.  The larger pieces save
+# about as much time as the comparison of checksums takes (measured by tests/benchmarks/artifacts.py).
+# max_io_queue_size limits the memory: at most 16 pieces wait to be written.
 PART_BYTES: Final = 8 << 20
 _SETTINGS: Final = {
     "multipart_threshold": PART_BYTES,
@@ -32,7 +37,11 @@ _SETTINGS: Final = {
 
 
 class _ContextExecutor(ThreadPoolExecutor):
-    """Run each task in a copy of its submitter's context, which marks that a call of ours runs."""
+    """
+    A thread pool that runs each task with a copy of the context variables of the code that submitted it.
+
+    The context variables contain the limits of the current transfer.
+    """
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
@@ -41,13 +50,13 @@ class _ContextExecutor(ThreadPoolExecutor):
 @contextmanager
 def transfers(s3: Any, files: Any = None) -> Generator[Any]:
     """
-    Give a manager of transfers whose threads are over when the block is.
+    Create a transfer manager for a ``with`` block.  Its threads have ended at the end of the block.
 
     Args:
-        s3: The client.
-        files: An ``OSUtils`` of s3transfer, which opens files; ``None`` for the default one.
+        s3: The S3 client.
+        files: The object with which s3transfer opens files, an ``OSUtils``; ``None`` for the default.
     """
-    from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - of an extra
+    from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - optional dependency
 
     with TransferManager(s3, TransferConfig(**_SETTINGS), osutil=files, executor_cls=_ContextExecutor) as manager:
         yield manager
@@ -55,34 +64,34 @@ def transfers(s3: Any, files: Any = None) -> Generator[Any]:
 
 def check_callback(callback: Callable[..., object] | None, parameter: str) -> None:
     """
-    Check a callback of a caller.
+    Check that a callback of the caller can be called.
 
     Raises:
-        TypeError: It cannot be called.
+        TypeError: `callback` is neither callable nor ``None``.
     """
     if callback is not None and not callable(callback):
         raise TypeError(f"{parameter}: must be callable, not {type(callback).__name__}")
 
 
 class CallbackFailed(Exception):  # noqa: N818 - a signal that no caller sees
-    """The caller's callback has raised; the reporter has what."""
+    """The caller's callback has raised an exception, which is stored as `Reporter.failure`."""
 
 
 class Reporter:
     """
-    Calls the caller's callback, never from two threads at once, and ends work that must not go on.
+    Calls the caller's callback with numbers of bytes, and raises an error if the work must be aborted.
 
-    It is a subscriber of s3transfer.
+    The callback is never called from two threads at the same time.  A reporter is also a subscriber of s3transfer.
 
     Args:
-        progress: The callback, called with numbers of bytes.
-        check: Raises if the work must end: `TransferCall.check_deadline`.
+        progress: The caller's callback; ``None`` if there is none.
+        check: A function that raises an error if the work must be aborted, such as `TransferCall.check_deadline`.
 
     Attributes:
-        failure: What the callback has raised, with the traceback of the callback alone.
+        failure: The exception that the callback raised.  Its traceback has only the frames of the callback.
 
     Raises:
-        TypeError: The callback cannot be called.
+        TypeError: `progress` is neither callable nor ``None``.
     """
 
     def __init__(self, progress: Progress | None, check: Callable[[], object]) -> None:
@@ -92,12 +101,12 @@ class Reporter:
         self._lock = threading.Lock()
         self.failure: BaseException | None = None
 
-    def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - s3transfer's way
-        """Report bytes, as s3transfer calls it."""
+    def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - set by s3transfer
+        """Report transferred bytes.  s3transfer calls this method."""
         self.add(bytes_transferred)
 
     def is_over(self) -> bool:
-        """Return whether work must end."""
+        """Return whether the work must be aborted."""
         try:
             self.check()
         except TransferStoppedError:
@@ -106,11 +115,11 @@ class Reporter:
 
     def add(self, count: int) -> None:
         """
-        Report bytes, and end work that must not go on.
+        Report bytes to the callback.
 
         Raises:
-            CallbackFailed: The callback has raised, now or before.
-            TransferStoppedError: The work must end.
+            CallbackFailed: The callback has raised an exception, now or in an earlier call.
+            TransferStoppedError: The work must be aborted.
         """
         self.check()
         if self._progress is not None:
@@ -119,10 +128,10 @@ class Reporter:
 
     def call(self, callback: Callable[[_T], object], argument: _T) -> None:
         """
-        Call a function of the caller, unless one has raised before.
+        Call a callback of the caller, unless an earlier call of any callback has raised an exception.
 
         Raises:
-            CallbackFailed: One has raised, now or before.
+            CallbackFailed: A callback has raised an exception, now or in an earlier call.
         """
         if self.failure is None:
             try:

@@ -1,4 +1,4 @@
-"""Upload an open file to S3, encrypted with KMS."""
+"""Upload an open file to S3 as an object that is encrypted with KMS."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from cp_thirdparty.artifacts._transfer import Reporter, transfers
 
 __all__ = ["upload"]
 
-# s3transfer opens a file by its name, once for each part.  `_files` gives it the open file.
+# s3transfer opens the file by this name, once for each part.  The functions of `_files` ignore the name and use the
+# open file.
 _NAME: Final = "artifact"
 
 
 def upload(s3: Any, location: ObjectLocation, file: BinaryIO, key_id: str | None, reporter: Reporter) -> None:
-    """Store an open file.  s3transfer aborts a multipart upload that fails."""
-    # The default policy of pipeline buckets denies uploads without it ("Configure server-side encryption" of
-    # CodePipeline's user guide); without a key it means the AWS managed one.
+    """Store the content of an open file as an object.  If a multipart upload fails, s3transfer aborts it."""
+    # The default policy of pipeline buckets denies uploads without "aws:kms" ("Configure server-side encryption" in the
+    # CodePipeline user guide).  Without a key id, S3 uses the AWS managed key.
     settings = {"ServerSideEncryption": "aws:kms", "ChecksumAlgorithm": "CRC32"}
     if key_id is not None:
         settings["SSEKMSKeyId"] = key_id
@@ -30,8 +31,12 @@ def upload(s3: Any, location: ObjectLocation, file: BinaryIO, key_id: str | None
 
 
 def _files(file: BinaryIO) -> Any:
-    """Return what s3transfer opens files with, and so reads this one: another user may have replaced its path."""
-    from s3transfer.utils import OSUtils  # noqa: PLC0415 - of an extra
+    """
+    Return an ``OSUtils`` for s3transfer that reads the open file for each name.
+
+    s3transfer would open the file by its path, and another user may have put another file there.
+    """
+    from s3transfer.utils import OSUtils  # noqa: PLC0415 - optional dependency
 
     lock = threading.Lock()
     size = os.fstat(file.fileno()).st_size
@@ -47,7 +52,7 @@ def _files(file: BinaryIO) -> Any:
 
 
 class _Reader(io.RawIOBase):
-    """Reads an open file at its own position, as each part of an upload does."""
+    """A reader of the open file with its own position.  Each part of an upload has one, and they run in parallel."""
 
     def __init__(self, file: BinaryIO, size: int, lock: threading.Lock) -> None:
         self._file = file
@@ -65,7 +70,8 @@ class _Reader(io.RawIOBase):
         with self._lock:
             self._file.seek(self._position)
             count: int = cast("Any", self._file).readinto(buffer)
-        if not count and len(buffer) and self._position < self._size:  # S3 would wait for the rest until its timeout
+        # The file is shorter than before.  S3 would wait for the missing bytes until its timeout.
+        if not count and len(buffer) and self._position < self._size:
             raise FileChangedError
         self._position += count
         return count

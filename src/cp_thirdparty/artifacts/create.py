@@ -1,4 +1,4 @@
-"""`create_archive()`: a directory as a zip archive, the same bytes each time."""
+"""`create_archive()`: create a zip archive of a directory, with the same bytes for the same content."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ _T = TypeVar("_T")
 _PIECE: Final = 256 << 10
 _UNIX: Final = 3
 _ARCHIVE: Final = "archive"
-# The first moment that zip can store; the real ones would make each archive a different one.
+# The time of each entry, which is the earliest time that a zip archive can store.  With the real modification times,
+# two archives of the same content would differ.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-_DIRECTORY: Final = 0x10  # the attribute of DOS
-# Of an entry in the central directory, besides its name: the record, the 64-bit sizes and the slash of a directory.
+_DIRECTORY: Final = 0x10  # the DOS attribute of a directory
+# The most bytes that one entry needs in the central directory, without its name: the record, the extra field with
+# 64-bit sizes, and the slash at the end of a directory's name.
 _RECORD_BYTES: Final = 46 + 28 + 1
-# Beyond it zipfile must leave space for the 64-bit sizes.  Where it decides by itself, from 5 % before on,
-# Python 3.10 and 3.13 write different headers.
+# For a larger file, zipfile must write a header with 64-bit sizes.  If zipfile decides this itself, it does so from
+# 95 % of this size, and Python 3.10 and 3.13 write different headers.  So this module decides.
 _LARGE: Final = (1 << 31) - 1
-_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a FIFO that has replaced a file must not block
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # open() must not block if a FIFO has replaced a file
 _OPEN: Final = os.O_RDONLY | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_HAS_LISTS: Final = os.scandir in os.supports_fd  # not on Windows
-_OPEN_ROOT: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)  # the caller may give a link to it
+_CAN_LIST_DESCRIPTOR: Final = os.scandir in os.supports_fd  # false on Windows
+# The directory of the caller may be given as a symbolic link; a directory inside it may not be one.
+_OPEN_ROOT: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _OPEN_DIRECTORY: Final = _OPEN_ROOT | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -57,51 +60,56 @@ def create_archive(
     """
     Create a zip archive of everything in a directory, and return its path.
 
-    The same tree gives the same bytes, with one version of zlib: entries are sorted, have the time stamp 1980-01-01 and
-    the mode 0644, or 0755 for what its owner may execute.  Empty directories are kept.  Symbolic links are stored as
-    links if they lead to a place inside the directory.
+    Directories with the same content give archives with the same bytes, as long as the version of zlib is the same.
+    For this, entries are sorted, and each has the time 1980-01-01.  The mode of a file is 0755 if its owner may execute
+    it, and 0644 otherwise.  Empty directories are part of the archive.  Symbolic links that lead to a place inside the
+    directory are stored as links.
 
-    `extract_archive()` with the same limits accepts the archive.  With ``names="posix"``, it may refuse names and links
-    on a file system that ignores case.  The archive appears when it is complete, with the permissions that the umask of
-    the process allows.  Memory is limited.  Thread-safe.
+    `extract_archive()` accepts the archive if it has the same limits.  There is one exception: on a file system that
+    ignores case, it may refuse names and links that ``names="posix"`` allows.
+
+    The archive appears only when it is complete, with the permissions that the umask of the process allows.  The use of
+    memory is limited.  Thread-safe.
 
     Args:
-        directory: What to archive; its own name is not part of the archive.
-        to: The file to write, outside of the directory; an existing one is replaced.  Its directory must exist.
+        directory: Path of the directory to archive.  The name of this directory is not part of the archive.
+        to: Path of the file to write.  It must be outside of ``directory``, and its own directory must exist.  An
+            existing file is replaced.
         limits: What the archive may contain; ``None`` for the defaults of `ArchiveLimits`.
 
             .. versionadded:: 0.2.0
 
-        progress: Called with the number of bytes read since the last call, from this thread.  What it raises ends the
-            creation and is raised here.
+        progress: Called in this thread with the number of bytes read since the last call.  If it raises an exception,
+            the creation is aborted and this function raises that exception.
 
             .. versionadded:: 0.2.0
 
-        on_skip: Called with the error of each entry that the archive cannot contain: a socket, a FIFO, a device, a name
-            or a symbolic link that breaks a rule, a file or directory that cannot be read or has been replaced.  The
-            entry is left out, a directory with all its content.  ``None`` raises the first of these errors.  A file of
-            which only the end cannot be read is always an error, and so is too much data.
+        on_skip: Called with an error for each entry that the archive cannot contain.  Such entries are sockets, FIFOs,
+            devices, names and symbolic links that break a rule, and files and directories that cannot be read or have
+            been replaced.  The entry is not put into the archive; a directory is left out with all its content.  With
+            ``None``, the first of these errors is raised.  Two errors are always raised: a file that can be read only
+            in part, and content that exceeds a limit.
 
             .. versionadded:: 0.2.0
 
-        deadline: When the creation must end, in seconds since 1970; a handler gives ``job.deadline``.  ``None`` for no
-            limit.
+        deadline: The time at which the creation must end, in seconds since 1970; ``None`` for no limit.  A handler of
+            jobs should pass ``job.deadline``.
 
             .. versionadded:: 0.2.0
 
-        is_cancelled: Returns whether the archive is not wanted any more; it is called for each piece of a file, from
-            this thread.
+        is_cancelled: Returns whether the creation must be aborted.  It is called in this thread, for each piece of a
+            file.
 
             .. versionadded:: 0.2.0
 
     Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: The directory has something that `extract_archive()` refuses with
-            these limits.  The error names the entry and the rule.
+        cp_thirdparty.exceptions.UnsafeArchiveError: The directory contains an entry that `extract_archive()` would
+            refuse with these limits.  The error names the entry and the rule.
         cp_thirdparty.exceptions.ArtifactFileError: A file or directory cannot be read, or the archive cannot be
             written.
         cp_thirdparty.exceptions.ArtifactError: A file was changed or replaced while it was read, or ``to`` is inside
             the directory.
-        cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
+        cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` returned true.
         TypeError: An argument has the wrong type.
     """
     source, target, limits = to_path(directory, "directory"), to_path(to, "to"), check_limits(limits)
@@ -120,15 +128,15 @@ def write_archive(
     file: BinaryIO | None = None,
 ) -> None:
     """
-    Create an archive within the bounds of a reporter.
+    Create an archive, as `create_archive` does, with checked arguments.
 
     Args:
-        source: What to archive.
-        target: The path of the archive, or the directory of its temporary file.
+        source: Path of the directory to archive.
+        target: The path of the archive if `file` is ``None``; otherwise the directory that contains `file`.
         limits: What the archive may contain.
-        reporter: Counts the bytes that are read, and ends a creation that must not go on.
-        on_skip: Called with the error of each entry that is left out.
-        file: The open temporary file to write; ``None`` to create `target`.
+        reporter: Reports the bytes that were read, and raises an error if the creation must be aborted.
+        on_skip: Called with the error of each entry that is not put into the archive.
+        file: The open temporary file to write the archive to; ``None`` to create a file at `target`.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactError: As `create_archive` does.
@@ -137,14 +145,14 @@ def write_archive(
     error: BaseException | None = None
     try:
         _create(source, target, file, _Creation(source, limits, reporter, on_skip))
-    except BaseException as failure:  # noqa: BLE001 - it is raised below, without frames that hold bytes of files
+    except BaseException as failure:  # noqa: BLE001 - raised below, without the frames, which hold bytes of files
         error = error_of(failure, reporter, target)
     if error is not None:
         raise error
 
 
 def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creation) -> None:
-    # Path.resolve() raises RuntimeError for a link to itself, in some versions of Python.
+    # For a symbolic link to itself, Path.resolve() raises RuntimeError in some versions of Python; realpath() does not.
     root = _read(source, lambda: os.path.realpath(source, strict=True))
     if any(Path(os.path.realpath(path)).is_relative_to(root) for path in (target, target.parent)):
         raise ArtifactError("to: must not be inside the directory")
@@ -159,7 +167,7 @@ def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creati
 
 
 class _Source(NamedTuple):
-    """What was found in the directory."""
+    """Facts about a file, directory or link of the source directory, from the time when it was listed."""
 
     is_executable: bool
     device: int
@@ -167,7 +175,7 @@ class _Source(NamedTuple):
 
 
 class _Creation:
-    """One creation.  The content of each node of the tree but the root is its `_Source`."""
+    """The creation of one archive.  Each node of the tree, except the root, has its `_Source` as `Node.content`."""
 
     def __init__(self, directory: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None) -> None:
         self._directory = directory
@@ -177,10 +185,10 @@ class _Creation:
         self._tree = Tree(limits)
         self._entries = 0
         self._total = 0
-        self._directory_bytes = 0  # at most, of the central directory of the archive
+        self._directory_bytes = 0  # an upper limit for the size of the archive's central directory
 
     def run(self, file: BinaryIO) -> None:
-        """Write the archive."""
+        """Write the archive to an open file."""
         self._scan()
         self._check_links()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -191,7 +199,7 @@ class _Creation:
                 raise rule_error(rules.RATIO, "", self._limits)
 
     def _skip(self, error: ArtifactError) -> None:
-        """Report that an entry is left out, or raise its error."""
+        """Report the error of an entry that is not put into the archive; raise it if there is no `on_skip`."""
         if self._on_skip is None:
             raise error
         self.reporter.call(self._on_skip, error)
@@ -199,7 +207,7 @@ class _Creation:
     # --- before anything is written
 
     def _scan(self) -> None:
-        """Find everything that is in the directory, in the order of the names, and check the names."""
+        """Add the complete content of the source directory to the tree, sorted by name, and check the names."""
         waiting: list[tuple[str, Node]] = [("", self._tree.root)]
         while waiting:
             prefix, node = waiting.pop()
@@ -213,16 +221,17 @@ class _Creation:
             waiting.extend(reversed(found))
 
     def _scan_directory(self, prefix: str, node: Node) -> list[tuple[str, Node]] | ArtifactError:
-        """Add what a directory contains and return the directories in it, or why it cannot be read."""
+        """Add the entries of one directory to the tree; return its subdirectories, or an error if it is unreadable."""
         local = os.fspath(self._directory / prefix)
         try:
-            descriptor = os.open(local, _OPEN_ROOT if node.content is None else _OPEN_DIRECTORY) if _HAS_LISTS else None
+            flags = _OPEN_ROOT if node.content is None else _OPEN_DIRECTORY
+            descriptor = os.open(local, flags) if _CAN_LIST_DESCRIPTOR else None
         except OSError as failure:
             return file_error(failure, local)
         try:
             if descriptor is not None and not _is_source(node.content, os.fstat(descriptor)):
                 return ArtifactError(f"the archive cannot be created: {prefix!a} is not the same directory any more")
-            most = 2 * self._limits.max_entries  # as many again may be left out
+            most = 2 * self._limits.max_entries  # up to max_entries of them may be left out
             entries = _list(local if descriptor is None else descriptor, local, most + 1)
             if isinstance(entries, ArtifactFileError):
                 return entries
@@ -236,7 +245,7 @@ class _Creation:
                     below.append((f"{prefix}{entry.name}/", added))
             return below
         finally:
-            if descriptor is not None:  # pragma: no branch - only Windows
+            if descriptor is not None:  # pragma: no branch - only Windows has no descriptor
                 os.close(descriptor)
 
     def _add_source(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | None:
@@ -253,7 +262,7 @@ class _Creation:
         return node
 
     def _add_to_tree(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | ArtifactError:
-        """Return the node of an entry of an open directory, or why the archive cannot contain it."""
+        """Add an entry of an open directory to the tree; return its node, or an error if it must be left out."""
         try:
             status = entry.stat(follow_symlinks=False)
             target = os.readlink(entry.path, dir_fd=directory) if stat.S_ISLNK(status.st_mode) else ""
@@ -300,14 +309,15 @@ class _Creation:
     def _add_file(
         self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: _Source, local: str
     ) -> ArtifactError | None:
-        """Write a file, or return the error if nothing of it can be read."""
+        """Write a file into the archive; return an error, and write nothing, if its first bytes cannot be read."""
         try:
             file = open(local, "rb", buffering=0, opener=_open_source)  # noqa: SIM115 - closed below
         except OSError as failure:
             return file_error(failure, local)
         with file:
             before = os.fstat(file.fileno())
-            # A new file may have the inode of one that was removed.
+            # The inode alone does not prove that this is the file that was listed: the file may have been removed, and
+            # another kind of file may have got the inode.
             if not stat.S_ISREG(before.st_mode) or not _is_source(source, before):
                 return ArtifactError(f"the archive cannot be created: {info.filename!a} is not the same file any more")
             left = before.st_size
@@ -324,7 +334,7 @@ class _Creation:
                     self.reporter.add(len(piece))
                     piece = _read(local, partial(file.read, min(left + 1, _PIECE)))
             after = os.fstat(file.fileno())
-        # The files of /proc and of some FUSE file systems have more bytes than the system states.
+        # Files in /proc and in some FUSE file systems contain more bytes than their status states.
         if piece or left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise ArtifactError(f"the archive cannot be created: {info.filename!a} was changed while it was read")
         if is_ratio_exceeded(self._limits, info.file_size, info.compress_size):
@@ -341,10 +351,16 @@ class _Creation:
 
 def _read(path: LocalPath, read: Callable[[], _T]) -> _T:
     """
-    Read from the source; every other error of the system is one of the archive.
+    Call a function that reads from the source directory, and convert its `OSError` into an error with that path.
+
+    All other errors of the operating system are converted by `write_archive`, which names the archive in them.
+
+    Args:
+        path: The path that is read, for the error.
+        read: The function.
 
     Raises:
-        cp_thirdparty.exceptions.ArtifactFileError: It cannot be read.
+        cp_thirdparty.exceptions.ArtifactFileError: The path cannot be read.
     """
     try:
         return read()
@@ -354,8 +370,12 @@ def _read(path: LocalPath, read: Callable[[], _T]) -> _T:
 
 
 def _is_source(source: _Source | None, status: os.stat_result) -> bool:
-    """Whether what was opened is what was found: any part of its path may have been replaced, also by a link."""
-    if source is None or not source.inode:  # Windows states no inode when it lists a directory
+    """
+    Return whether an opened file or directory is the one that was listed before.
+
+    In between, another program may have replaced any part of the path, also with a symbolic link.
+    """
+    if source is None or not source.inode:  # on Windows, a directory listing has no inodes
         return True
     return (source.device, source.inode) == (status.st_dev, status.st_ino)
 
@@ -373,7 +393,7 @@ def _open_source(path: str, _flags: int) -> int:
 
 
 def _hint(hint: str) -> str:
-    """Return the hint of a rule, and that the entry can be left out."""
+    """Return the hint of a rule, followed by the hint that `on_skip` can leave the entry out."""
     return "; ".join(filter(None, (hint, rules.SPECIAL_FILE.hint)))
 
 
@@ -386,5 +406,9 @@ def _kind(mode: int) -> Kind | None:
 
 
 def _method(size: int) -> int:
-    """Deflate, unless that could make a file larger than the limit: incompressible data grows by up to 1/3,000."""
+    """
+    Return the compression method for a file of `size` bytes: Deflate, except just below the limit of 32-bit sizes.
+
+    Incompressible data grows by up to 1/3,000, so Deflate could exceed the limit there.
+    """
     return zipfile.ZIP_STORED if size <= _LARGE < size + (size >> 10) else zipfile.ZIP_DEFLATED

@@ -1,4 +1,4 @@
-"""`extract_archive()`: all of an archive in a new directory, or nothing."""
+"""`extract_archive()`: extract a complete archive into a new directory, or create nothing."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ def extract_archive(
     """
     Extract a zip archive into a new directory and return it.
 
-    The directory appears when it is complete.  First, all names, links and sizes of the archive are checked.  Then it
-    is extracted beside ``to``, each size and checksum is checked, and the directory is renamed.  Memory is limited,
-    whatever the archive contains.
+    The directory appears only when it is complete.  First, all names, links and sizes of the archive are checked.  Then
+    the archive is extracted into a temporary directory beside ``to``, and each size and checksum is checked.  At last,
+    the temporary directory is renamed to ``to``.  The use of memory is limited, whatever the archive contains.
 
-    A file has the permissions 0644, or 0755 if the archive marks it as executable, less those that the archive or the
-    umask of the process excludes; its owner can always read it.  Modification times are not kept.
+    A file gets the permissions 0644, or 0755 if the archive marks it as executable.  Permissions that the archive or
+    the umask of the process does not allow are removed, but the owner can always read the file.  Modification times are
+    not restored.
 
-    If the process is killed, a directory ``.cp-thirdparty-tmp-…`` stays beside ``to``.  The next extraction with the
-    same parent removes it, and so does ``cp-thirdparty sweep``.
+    If the process is killed, a directory ``.cp-thirdparty-tmp-…`` remains beside ``to``.  The next extraction with the
+    same parent directory removes it, and so does ``cp-thirdparty sweep``.
 
     Thread-safe.
 
     Args:
-        archive: The archive.
-        to: The directory to create.  It must not exist; its parent must.
+        archive: Path of the archive.
+        to: Path of the directory to create.  It must not exist, and its parent directory must exist.
         limits: What the archive may contain; ``None`` for the defaults of `ArchiveLimits`.
-        progress: Called with the number of bytes written since the last call, from this thread.  What it raises ends
-            the extraction and is raised here.
+        progress: Called in this thread with the number of bytes written since the last call.  If it raises an
+            exception, the extraction is aborted and this function raises that exception.
 
             .. versionadded:: 0.2.0
 
-        deadline: When the extraction must end, in seconds since 1970; a handler gives ``job.deadline``.  ``None`` for
-            no limit.
+        deadline: The time at which the extraction must end, in seconds since 1970; ``None`` for no limit.  A handler of
+            jobs should pass ``job.deadline``.
 
             .. versionadded:: 0.2.0
 
-        is_cancelled: Returns whether the directory is not wanted any more; it is called for each piece of a file, from
-            this thread.
+        is_cancelled: Returns whether the extraction must be aborted.  It is called in this thread, for each piece of a
+            file.
 
             .. versionadded:: 0.2.0
 
@@ -70,9 +71,10 @@ def extract_archive(
         cp_thirdparty.exceptions.UnsafeArchiveError: The archive is damaged, or breaks a rule or a limit.  The error
             names the entry and the rule.
         cp_thirdparty.exceptions.ArtifactFileError: The archive cannot be read, or the files cannot be written.  If the
-            disk has not enough space for all files, nothing is written.
-        cp_thirdparty.exceptions.ArtifactError: ``to`` exists, or another user has exchanged a directory beside it.
-        cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` has returned true.
+            free space of the disk is too small for all files, nothing is written.
+        cp_thirdparty.exceptions.ArtifactError: ``to`` already exists, or another user replaced the temporary directory
+            or its parent during the extraction.
+        cp_thirdparty.exceptions.ArtifactTransferError: The deadline was reached, or ``is_cancelled`` returned true.
         TypeError: An argument has the wrong type.
     """
     source, target, limits = to_path(archive, "archive"), to_path(to, "to"), check_limits(limits)

@@ -1,4 +1,4 @@
-"""`ArchiveLimits`: what an archive may contain, and how much."""
+"""`ArchiveLimits`: which entries an archive may contain, and how much data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["ArchiveLimits"]
 # CodePipeline's quota for a source artifact in S3.
 MAX_BYTES: Final = 5 << 30
 
-# Windows cannot store what "posix" accepts, and only administrators may create symbolic links there.
+# Windows cannot store all names that "posix" accepts, and by default only its administrators may create symbolic links.
 _IS_WINDOWS: Final = os.name == "nt"
 _NAMES: Final[Literal["posix", "portable"]] = "portable" if _IS_WINDOWS else "posix"
 _SYMLINKS: Final[Literal["keep", "refuse"]] = "refuse" if _IS_WINDOWS else "keep"
-# On Windows, a backslash in a name that "posix" accepts would lead outside.
+# "posix" accepts names with backslashes.  On Windows, such a name could lead out of the extracted directory.
 _CHOICES: Final = {"names": ("portable",) if _IS_WINDOWS else ("posix", "portable"), "symlinks": ("keep", "refuse")}
 
 
@@ -38,33 +38,38 @@ def _choice(_instance: object, field: attrs.Attribute[Any], value: object) -> No
 @attrs.frozen(kw_only=True)
 class ArchiveLimits:
     """
-    What an archive may contain, and how much.
+    The limits of archives: which entries an archive may contain, and how much data.
 
-    `extract_archive()`, `create_archive()`, `ArtifactStore.extract()` and `ArtifactStore.archive()` take the same
-    limits.  What is created with some limits can be extracted with them.
+    `extract_archive()`, `create_archive()`, `ArtifactStore.extract()` and `ArtifactStore.archive()` use these limits.
+    An archive that was created with some limits can be extracted with the same limits.
 
     Attributes:
-        names: ``"posix"`` accepts every name that Linux accepts.  ``"portable"`` accepts only names that are distinct
-            and valid on Linux, macOS and Windows: no two that differ in case only, no ``aux.c``, no colon, no blank or
-            dot at the end, no control character.  The default is ``"posix"``; Windows has only ``"portable"``.
+        names: ``"posix"`` accepts every name that Linux accepts.  ``"portable"`` accepts only names that are valid and
+            distinct on Linux, macOS and Windows.  For example, it refuses two names that differ only in case, the
+            reserved name ``aux.c``, colons, control characters, and a space or dot at the end of a name.  The default
+            is ``"posix"``; on Windows only ``"portable"`` is allowed.
 
             .. versionadded:: 0.2.0
 
-        symlinks: ``"keep"`` accepts symbolic links that lead to a place inside the tree, ``"refuse"`` accepts none.
-            The default is ``"keep"``, on Windows ``"refuse"``.
+        symlinks: ``"keep"`` accepts symbolic links that lead to a place inside the archive.  ``"refuse"`` accepts no
+            symbolic links.  The default is ``"keep"``; on Windows it is ``"refuse"``.
 
             .. versionadded:: 0.2.0
 
-        max_entries: Files, directories and links.  100,000 is CodePipeline's own quota for the files of an artifact.
-            The archive may imply as many directories that have no entry of their own.
-        max_total_bytes: Bytes of all files, extracted.  5 GiB is CodePipeline's quota for a source artifact in S3.
-        max_entry_bytes: Bytes of one file, extracted.
-        max_ratio: Extracted size divided by compressed size, for a file of more than 256 MiB, and for all files
-            together if they have more.  Source code has about 5, logs up to 200, and zeros 1,030.
-        max_depth: Nested directories, the file itself included.
+        max_entries: Maximum number of files, directories and links.  The default, 100,000, is CodePipeline's quota for
+            the files of an artifact.  Directories that are only part of other names and have no entry are counted
+            separately, with the same limit.
+        max_total_bytes: Maximum size of all extracted files together, in bytes.  The default, 5 GiB, is CodePipeline's
+            quota for a source artifact in S3.
+        max_entry_bytes: Maximum size of one extracted file, in bytes.
+        max_ratio: Maximum compression ratio: the extracted size divided by the compressed size.  It applies to each
+            file of more than 256 MiB, and to all files together if they have more than 256 MiB.  Source code has a
+            ratio of about 5, logs have up to 200, and a file of zeros has 1,030.
+        max_depth: Maximum number of parts of a path: the nested directories and the file itself.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: A limit is not an integer of at least 1, or a choice is unknown.
+        cp_thirdparty.exceptions.InvalidRequestError: A limit is not an integer of at least 1, or ``names`` or
+            ``symlinks`` has an unknown value.
     """
 
     names: Literal["posix", "portable"] = attrs.field(default=_NAMES, validator=_choice)
