@@ -393,7 +393,7 @@ def test_a_child_of_a_fork_does_not_keep_a_directory(tmp_path: Path) -> None:
 def _closed_by_forget(private: PrivateDirectory) -> list[int]:
     """Give each free number to another file, and return which of them the child of a fork would close."""
     numbers = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]
-    private.forget()
+    private.release()
     opened = {int(path.name) for path in _DESCRIPTORS.iterdir()}
     for number in opened.intersection(numbers):
         os.close(number)

@@ -1,8 +1,9 @@
 """
-The tree that an archive describes, in memory: every name and every symbolic link is checked before anything is written.
+Build the directory tree of an archive in memory, and check all names and symbolic links before anything is written.
 
-A check of the string of a link is not enough: with ``y -> .`` the target ``y/../secret`` of another link leads outside.
-So each target is resolved against the tree, one component after the other, as the operating system will do it.
+It is not enough to check the target of each symbolic link alone.  If ``y`` is a link to ``.``, the target
+``y/../secret`` of another link leads outside.  So each target is resolved in the tree, one part of the path after the
+other, in the same way as the operating system resolves it.
 """
 
 from __future__ import annotations
@@ -22,42 +23,45 @@ __all__ = ["LONGEST_TARGET", "Kind", "Node", "Tree"]
 
 Kind: TypeAlias = Literal["file", "directory", "link"]
 
-# Bytes of UTF-8.  255 is the limit of Linux, macOS and Windows for one part of a path.
+# In bytes of UTF-8: the limit of Linux, macOS and Windows for one part of a path.
 _LONGEST_PART: Final = 255
-# PATH_MAX of macOS, and three quarters of that of Linux: the rest is for the path of the extracted directory.
+# In bytes of UTF-8: PATH_MAX of macOS, and three quarters of PATH_MAX of Linux.  The last quarter is for the path of
+# the directory into which the archive is extracted.
 _LONGEST_NAMES: Final = {"portable": 1024, "posix": 3072}
 # PATH_MAX of Linux, without the NUL.
 LONGEST_TARGET: Final = 4095
-# The targets of all links stay in memory, and each is read once.  Usual ones have about 100 characters.
+# The limit of the lengths of all targets together, because all targets stay in memory: 16 Mi characters, or this number
+# for each allowed entry if that is more.  Usual targets have about 100 characters.
 _TARGET_CHARACTERS: Final = 16 << 20
 _TARGET_CHARACTERS_PER_ENTRY: Final = 168
-# How many entries a program that follows links may see for each that the archive may have.
+# A program that follows symbolic links may see at most this many times `max_entries` entries.
 _MOST_COPIES: Final = 100
 
 _PART: Final = re.compile("[^/]+")
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[/\\\\]")
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # how Python shows a byte that is not UTF-8
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # Python's replacement for bytes that are not UTF-8
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# What Windows does not allow in a name, or takes for another path.
+# Characters that Windows does not allow in a name, or interprets as part of a path.
 _SEPARATOR: Final = re.compile(r'[\\:<>"|?*]')
-# "Naming Files, Paths, and Namespaces" of the documentation of Windows; each with any extension, too.
+# The reserved names in "Naming Files, Paths, and Namespaces" of the Windows documentation.  A reserved name with any
+# extension is reserved too.
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])([ .].*)?", re.IGNORECASE)
 
 
 @attrs.define(eq=False)
 class Node:
     """
-    A file, a directory or a link of the tree.
+    A file, a directory or a symbolic link of the tree.
 
     Attributes:
-        name: Its name in its directory.
-        parent: Its directory; ``None`` for the root.
-        kind: What it is.
-        depth: How many parts its path has.
-        children: What a directory contains, by name, or by folded name if case does not matter.
-        has_entry: Whether it has an entry of its own; a directory may be only a part of names.
-        target: Where a link leads.
-        content: What the owner of the tree keeps with it.
+        name: The name in the parent directory.
+        parent: The parent directory; ``None`` for the root.
+        kind: Whether the node is a file, a directory or a symbolic link.
+        depth: The number of parts of the path.
+        children: The nodes in a directory.  The keys are the names, or the folded names if case is ignored.
+        has_entry: Whether the archive has an entry for the node.  A directory may occur only as a part of other names.
+        target: The target of a symbolic link.
+        content: Data of the code that uses the tree.
     """
 
     name: str
@@ -71,7 +75,7 @@ class Node:
 
     @property
     def path(self) -> str:
-        """Its path from the root, without a slash at the end."""
+        """The path from the root, without a slash at the end."""
         names: list[str] = []
         node, parent = self, self.parent
         while parent is not None:
@@ -80,18 +84,18 @@ class Node:
         return "/".join(reversed(names))
 
 
-# Of files and links: 100,000 dictionaries would take memory.
+# The `children` of all files and links.  An own dictionary for each of 100,000 files would use much memory.
 _NO_CHILDREN: Final[dict[str, Node]] = {}
 
 
 class Tree:
     """
-    A tree that grows by one checked name after the other.
+    A tree of files, directories and symbolic links.  Each name is checked when it is added.
 
     Args:
-        limits: What it may contain.
-        is_folding: Whether names that differ only in case or composition are one name; they always are if the limits
-            require portable names.
+        limits: What the tree may contain.
+        is_folding: Whether names that differ only in case or Unicode composition are the same name.  If the limits
+            require portable names, they always are.
     """
 
     def __init__(self, limits: ArchiveLimits, *, is_folding: bool = False) -> None:
@@ -104,14 +108,15 @@ class Tree:
         self._most_target_characters = max(_TARGET_CHARACTERS, _TARGET_CHARACTERS_PER_ENTRY * limits.max_entries)
         self._target_characters = 0
         self.root = Node("", None, "directory", 0, {})
-        # By the path as archives spell it, so that most names need one look-up.
+        # The path of a directory as the archive spells it -> its node.  So the parent of most names is found at once.
         self._directories: dict[str, Node] = {"": self.root}
 
     def add(self, name: str, kind: Kind) -> Node:
         """
-        Check a name and return its node; an empty part and ``.`` mean nothing, as on every system.
+        Check a name, add it to the tree, and return its node.
 
-        A directory may be added twice.  The name of a directory may end with a slash.
+        Empty parts and the part ``.`` of the name are ignored, as on all operating systems.  A directory may be added
+        twice, and its name may end with a slash.
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: The name breaks a rule.
@@ -122,7 +127,7 @@ class Tree:
         return outcome
 
     def directories(self) -> Iterator[tuple[str, Node]]:
-        """Return the path and the node of each directory, its parent before it; the root is ``""``."""
+        """Yield the path and the node of each directory.  A parent comes before its children; the root is ``""``."""
         waiting = [("", self.root)]
         while waiting:
             path, node = waiting.pop()
@@ -133,7 +138,7 @@ class Tree:
 
     def set_target(self, link: Node, target: str) -> None:
         """
-        Give a link its target, which `find_link_violations` checks when the tree is complete.
+        Set the target of a link.  `find_link_violations` checks it when the tree is complete.
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: All targets together are too long.
@@ -145,20 +150,22 @@ class Tree:
         self._links[link] = None
 
     def remove(self, node: Node) -> None:
-        """Remove a link, or a directory that has no content."""
-        parent = cast("Node", node.parent)  # the root is neither
+        """Remove a link or an empty directory from the tree."""
+        parent = cast("Node", node.parent)  # the root, which has no parent, is never removed
         self._links.pop(node, None)
         self._target_characters -= len(node.target)
         del parent.children[self._key(node.name)]
 
     def find_link_violations(self, check: Callable[[], object]) -> dict[Node, Rule]:
         """
-        Return the links that break a rule, each with the rule, the cause before what follows from it.
+        Return the links that break a rule, each with its rule.
 
-        After their removal, others may break a rule that was not checked yet.
+        If a link breaks a rule only because it leads through another link, the other link comes first.  The rule
+        against cycles is checked only if no link breaks another rule.  So call this method again after the links were
+        removed.
 
         Args:
-            check: Called for each link; raises if the work must end.
+            check: A function that is called for each step.  It raises an error if the work must be aborted.
 
         Raises:
             cp_thirdparty.exceptions.UnsafeArchiveError: Links repeat the tree too often.
@@ -261,7 +268,7 @@ class Tree:
 
 
 def _find_portability_violation(part: str) -> Rule | None:
-    """Check a name against the rules of Windows."""
+    """Return the rule of Windows that a part of a path breaks, or ``None``."""
     if _CONTROL.search(part):
         return rules.CONTROL
     if _SEPARATOR.search(part):
@@ -272,7 +279,7 @@ def _find_portability_violation(part: str) -> Rule | None:
 
 
 def _find_path_violation(name: str, most_bytes: int) -> Rule | None:
-    """Check what concerns a path as a complete string."""
+    """Return the rule that the complete path breaks, or ``None``.  The parts of the path are checked elsewhere."""
     if not name:
         return rules.EMPTY_NAME
     if "\0" in name:
@@ -284,18 +291,18 @@ def _find_path_violation(name: str, most_bytes: int) -> Rule | None:
 
 class _Resolution:
     """
-    Where links lead, as the operating system follows them.
+    Finds where links lead, in the same way as the operating system follows them.
 
-    Each link is followed once, so the time is that of reading all targets.
+    Each link is followed once, so the time is proportional to the length of all targets.
 
     Args:
-        key: Returns the name of a child in `Node.children`.
-        find_target_violation: Returns the rule that a target alone violates, or ``None``.
+        key: Returns the key in `Node.children` for a name.
+        find_target_violation: Returns the rule that a target breaks by itself, or ``None``.
 
     Attributes:
-        ends: Where each link ends: the last node that exists, and how many missing parts follow it.  A link that leads
-            to itself ends at a link.
-        broken: The links that break a rule.
+        ends: For each link, the last existing node on its path, and the number of missing parts after this node.  If
+            the links form a circle, the last node is a link.
+        broken: The links that break a rule, each with its rule.
     """
 
     def __init__(self, key: Callable[[str], str], find_target_violation: Callable[[str], Rule | None]) -> None:
@@ -306,7 +313,7 @@ class _Resolution:
         self.broken: dict[Node, Rule] = {}
 
     def follow(self, link: Node) -> Iterator[None]:
-        """Find the end of a link, and of those that it leads through, in many steps."""
+        """Find the end of a link, and the ends of all links on its path.  Yield after each step."""
         way = [] if link in self.ends else [self._walk(link)]
         while way:
             following = next(way[-1], None)
@@ -317,14 +324,18 @@ class _Resolution:
             yield
 
     def _walk(self, link: Node) -> Iterator[Node]:
-        """Find the end of a link; each link on its way is returned, and must be followed before the walk continues."""
+        """
+        Find the end of one link.
+
+        Yield each other link on its path.  The caller must find the end of that link before it continues this walk.
+        """
         self.ends[link] = link, 0
         rule = self._find_target_violation(link.target)
         if rule is not None:
             self.broken[link] = rule
             return
         place = cast("Node", link.parent), 0
-        for match in _PART.finditer(link.target):  # a list of the parts of each link on the way takes much memory
+        for match in _PART.finditer(link.target):  # an iterator, because lists of the parts would use much memory
             following = self._step(*place, match.group())
             if isinstance(following, Rule):
                 self.broken[link] = following
@@ -346,10 +357,14 @@ class _Resolution:
         self.ends[link] = place
 
     def _step(self, node: Node, missing: int, part: str) -> tuple[Node, int] | Rule:
-        """Return where a part of a target leads from a node, or from a number of missing parts below it."""
+        """
+        Return the place to which the next part of a target leads, or the rule that it breaks.
+
+        A place is an existing node and the number of missing parts after it.
+        """
         if part == ".":
             return node, missing
-        if part == ".." and missing:  # something may be there later, and then ".." leads back
+        if part == ".." and missing:  # the missing directory may be created later, and then ".." leads back from it
             return node, missing - 1
         if part == "..":
             return rules.LINK_OUTSIDE if node.parent is None else (node.parent, 0)
@@ -359,7 +374,7 @@ class _Resolution:
         return (child, 0) if child.name == part else rules.LINK_SPELLING
 
     def with_followers(self, found: dict[Node, Rule]) -> dict[Node, Rule]:
-        """Add the links that lead through one that breaks a rule."""
+        """Add all links that lead through one of the given links, which break a rule."""
         waiting = list(found)
         while waiting:
             for link in self._followers.get(waiting.pop(), ()):
@@ -371,33 +386,35 @@ class _Resolution:
 
 def _is_unsafe_after_circle(rest: str) -> bool:
     """
-    Whether the rest of a target after a circle of links can lead outside.
+    Return whether the rest of a target after a circle of links can lead outside of the archive.
 
-    The operating system finds nothing there, but other programs go on.  `os.path.realpath` of Python 3.10 to 3.12 joins
-    the rest to the circle, and takes ``/etc`` of ``circle//etc`` for an absolute path.
+    The operating system reports an error for a circle, but some programs continue with the rest of the path.
+    `os.path.realpath` of Python 3.10 to 3.12 joins the rest to the circle.  For ``circle//etc``, the rest is ``/etc``,
+    which it interprets as an absolute path.
     """
     return "//" in rest or ".." in rest.split("/")
 
 
 def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: int) -> list[Node] | None:
     """
-    Return the links to directories that contain them, or ``None`` if links repeat the tree too often.
+    Return the links that lead to a directory that contains them; ``None`` if links repeat the tree too often.
 
-    A directory also contains a link if links of other directories lead to it.  A program that follows links would not
-    come to an end: two links to the same ancestor are enough for a million copies.
+    A directory also contains the content of the directories to which its links lead.  A program that follows links into
+    a cycle does not end.  Without a cycle, a few links can still repeat the tree a million times.
 
     Args:
         root: The root of the tree.
-        ends: For each directory its links to directories, each with the directory.
-        most: How many entries a program that follows links may see.
+        ends: Directory -> the links in it that lead to directories, each with the directory to which it leads.
+        most: The maximum number of entries that a program that follows links may see.
     """
     found: list[Node] = []
     copies: dict[Node, int] = {}
-    # The directories through which the program came, each with the latest link before it and what is left to follow.
+    # The directories on the current path, each with the last link before it on the path, and an iterator over the links
+    # and subdirectories that are not visited yet.
     way: list[tuple[Node, Node | None, Iterator[tuple[Node | None, Node]]]] = []
     is_on_way: set[Node] = set()
-    # The directories below a link that contain, without another link, a directory of the way.  Each further link to one
-    # of them is found at once: `create_archive` leaves the links out and searches again until it finds none.
+    # Directories from which a cycle was found -> the directory of the path to which the cycle leads.  A later link to
+    # one of these directories closes a cycle too, and is found without another visit.
     contained: dict[Node, Node] = {}
 
     def enter(directory: Node, link: Node | None) -> None:
@@ -418,9 +435,9 @@ def _find_cycles(root: Node, ends: dict[Node, list[tuple[Node, Node]]], most: in
             if copies[directory] > most:
                 return None
         elif (ancestor := contained.get(child, child)) in is_on_way:
-            found.append(cast("Node", latest))  # directories alone make no cycle
+            found.append(cast("Node", latest))  # not None, because directories without links make no cycle
             at = -1
-            while way[at][1] is latest:  # ends at the root at the latest, which has no link
+            while way[at][1] is latest:  # this loop ends at the root, because there is no link before the root
                 contained[way[at][0]] = ancestor
                 at -= 1
         elif child.kind == "directory" and child not in copies:

@@ -1,4 +1,4 @@
-"""The checksums that S3 sends for an object: their form, and their comparison with its bytes."""
+"""Read and check the checksums that S3 sends for an object, and compare them with the bytes of the object."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from botocore import httpchecksum
 
 __all__ = ["Comparison", "find_checksum_fault", "read_checksums"]
 
-# Without the package awscrt there are CRC32, SHA1, SHA256 and perhaps SHA512; with it the others too.
-_ALGORITHMS: Mapping[str, Any] = vars(httpchecksum)["_CHECKSUM_CLS"]  # no public way to know what can be computed
+# The algorithms that this machine can compute: CRC32, SHA1, SHA256 and, in newer versions of botocore, SHA512.  With
+# the package awscrt there are more.  botocore has no public name for this mapping.
+_ALGORITHMS: Mapping[str, Any] = vars(httpchecksum)["_CHECKSUM_CLS"]
 
-# The bytes of each checksum, from the page "Checking object integrity" of S3's user guide.
+# Algorithm -> size of its checksum in bytes, from the page "Checking object integrity" of the S3 user guide.
 _DIGEST_BYTES: Final = {
     "crc32": 4,
     "crc32c": 4,
@@ -27,19 +28,19 @@ _DIGEST_BYTES: Final = {
     "xxhash64": 8,
     "xxhash128": 16,
 }
-# A checksum of the checksums of parts has their number at its end.
+# The end of a composite checksum: a hyphen and the number of parts.  It is a checksum of the checksums of the parts.
 _PARTS: Final = re.compile(r"-[1-9][0-9]{0,4}")
 _ETAG_PARTS: Final = re.compile(r"(-[1-9][0-9]{0,4})\"$")
 _TYPE: Final = "x-amz-checksum-type"
-_TYPES: Final = {"FULL_OBJECT": False, "COMPOSITE": True}  # whether the checksum is one of parts
+_TYPES: Final = {"FULL_OBJECT": False, "COMPOSITE": True}  # value of the header -> whether the checksum is composite
 
 
 def read_checksums(headers: Mapping[str, str]) -> dict[str, str]:
     """
-    Return the checksums in the headers of a response by algorithm.
+    Return the checksums in the headers of a response: name of the algorithm -> checksum.
 
-    Some servers omit the number of parts at the end of a checksum of parts.  If the response does not state the type of
-    its checksums, the number of the ETag is added to each that may be one of parts.
+    Some servers omit the number of parts at the end of a composite checksum.  If the response does not state the type
+    of its checksums, the number of parts in the ETag is added to each checksum that may be composite.
     """
     found = {name: headers.get(f"x-amz-checksum-{name}", "").strip() for name in _DIGEST_BYTES}
     parts = _ETAG_PARTS.search(headers.get("etag", ""))
@@ -48,25 +49,28 @@ def read_checksums(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _may_be_of_parts(algorithm: str, value: str) -> bool:
-    return "-" not in value and algorithm != "crc64nvme"  # S3 has no checksums of parts of that algorithm
+    return "-" not in value and algorithm != "crc64nvme"  # S3 has no composite checksums of that algorithm
 
 
 def find_checksum_fault(
     headers: Mapping[str, str], reported: Mapping[str, str] | None, *, is_complete: bool
 ) -> str | None:
     """
-    Return why the checksums in a response are not accepted, or ``None``.
+    Return the reason why the checksums in a response are not accepted; ``None`` if they are accepted.
 
-    Botocore compares no checksum that has a hyphen, so a damaged one would be accepted with any bytes.
+    botocore ignores each checksum that contains a hyphen.  So a damaged checksum with a hyphen would be accepted with
+    any content.
 
     Args:
-        headers: Those of the response.
-        reported: The checksums that S3 has reported before, if it has.
-        is_complete: Whether the response is about the complete object.  That to a range may have a checksum of its own.
+        headers: The headers of the response.
+        reported: The checksums that an earlier response of S3 reported for this object; ``None`` if there was none.
+        is_complete: Whether the response contains the complete object.  A response with a range of the object may have
+            a checksum of that range.
     """
     found = read_checksums(headers)
     for name, value in found.items():
-        if name in _ALGORITHMS and not _is_well_formed(name, value):  # servers may have other forms of the others
+        # Other servers may use other forms for the algorithms that are not compared.
+        if name in _ALGORITHMS and not _is_well_formed(name, value):
             return f"the header x-amz-checksum-{name} is malformed"
     if not is_complete:
         return None
@@ -98,13 +102,13 @@ def _is_well_formed(algorithm: str, value: str) -> bool:
 
 class Comparison:
     """
-    Compares bytes with the checksums of the object, as far as this machine can compute them.
+    Compares bytes with all checksums of an object that this machine can compute.
 
-    The checksum of an upload in parts may be one of the checksums of the parts.  Such a one cannot be compared, because
-    the bounds of the parts are unknown.
+    An object that was uploaded in parts may have a composite checksum.  It cannot be compared, because the sizes of the
+    parts are unknown.
 
     Args:
-        checksums: The checksums by algorithm, well-formed.
+        checksums: Name of the algorithm -> checksum.  The checksums must be well-formed.
     """
 
     def __init__(self, checksums: Mapping[str, str]) -> None:
@@ -116,14 +120,14 @@ class Comparison:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is a checksum to compare the bytes with."""
+        """Whether there is at least one checksum that can be compared."""
         return bool(self._running)
 
     def update(self, data: Any) -> None:
-        """Add bytes."""
+        """Add the next bytes of the object."""
         for running, _ in self._running:
             running.update(data)
 
     def is_equal(self) -> bool:
-        """Return whether the bytes have each checksum."""
+        """Return whether the added bytes have all the checksums."""
         return all(running.b64digest() == expected for running, expected in self._running)

@@ -1,9 +1,10 @@
 """
-Temporary directories of this library: private, and removed even if their process was killed.
+Create temporary directories that only their user can read, and remove them even if their process was killed.
 
-The process of a temporary directory has a lock on it, which ends with the process; a child of a fork does not keep it.
-So `sweep` finds those of dead processes, also if a new process has the id of a dead one.  Where there are no such
-locks, as on Windows, they stay.
+The process that creates a temporary directory holds a lock on it.  The operating system releases the lock when the
+process ends, and the child of a fork does not keep it.  So `sweep` can find the directories of processes that have
+ended, even if a new process has the same process id.  Systems without such locks, such as Windows, keep the directories
+of killed processes.
 """
 
 from __future__ import annotations
@@ -35,43 +36,46 @@ __all__ = ["PrivateDirectory", "SweepResult", "sweep"]
 
 _PREFIX: Final = "cp-thirdparty-tmp-"
 
-# A file in each of them.  Others may be able to rename a directory of the user, but not to create a file in it.
+# The name of a file in each temporary directory.  It proves that this library created the directory: other users may be
+# able to rename a directory, but they cannot create a file in a private one.
 _MARKER: Final = ".cp-thirdparty-tmp"
 
-_OTHERS: Final = 0o077
+_GROUP_AND_OTHERS: Final = 0o077  # the permissions of all users except the owner
 
-# The result of a job waits for the removal of its workspace, so that must end long before CodePipeline's timeout.
+# A job's result is reported after the removal of its workspace.  So the removal must end long before the timeout of
+# CodePipeline.
 _REMOVAL_SECONDS: Final = 60.0
-# A worker waits for the sweep when it starts, and a transfer for that of its directory.
+# A worker waits for a sweep when it starts, and a transfer waits for a sweep of the directory that it writes to.
 _SWEEP_SECONDS: Final = 10.0
-# A sweep asks after so many names of others whether the job is over.
+# After this many names of other programs, a sweep calls `is_over`.
 _NAMES: Final = 1000
-# A sweep of another process may take a new directory before it is locked.
+# How many times a new directory is created if the sweep of another process removes it before it is locked.
 _ATTEMPTS: Final = 10
 
 
 class PrivateDirectory:
     """
-    A new directory that only its user can read.  A context manager, which removes it.
+    A new directory that only its user can read.  As a context manager, it removes the directory at the end.
 
-    What dead processes have left beside it is removed first.
+    Before, it removes temporary directories in the same parent whose processes have ended.
 
     Args:
-        parent: The directory in which it is created.
-        is_hidden: Whether its name starts with a dot.
-        is_over: Returns whether the removal of what dead processes have left must end: the job has more urgent work.
+        parent: The directory in which the new directory is created.
+        is_hidden: Whether the name of the new directory starts with a dot.
+        is_over: Returns whether the removal of other temporary directories must stop, because the work of the job must
+            end.
 
     Attributes:
-        path: Its absolute path.
-        inner: The open directory.
+        path: The absolute path of the new directory.
+        inner: The open new directory.
 
     Raises:
-        OSError: It cannot be created.
-        cp_thirdparty.exceptions.ArtifactError: Another user has exchanged it.
+        OSError: The directory cannot be created.
+        cp_thirdparty.exceptions.ArtifactError: Another user has replaced the new directory.
     """
 
     def __init__(self, parent: Path, *, is_hidden: bool = True, is_over: Callable[[], bool] = never) -> None:
-        self._parent_path = parent.absolute()  # the process may change its directory meanwhile
+        self._parent_path = parent.absolute()  # the process may change its working directory later
         self._is_closed = False
         self._parent = self.inner = _CLOSED
         _ALL.add(self)
@@ -79,9 +83,10 @@ class PrivateDirectory:
         try:
             self._parent = OpenDirectory.open(parent)
             try:
-                with suppress(OSError):  # the user may not list the parent
+                with suppress(OSError):  # perhaps the user has no permission to list the parent
+                    # The names are not stored, because other users may have created any number of them.
                     for _ in _sweep(self._parent, _SWEEP_SECONDS, is_over):
-                        pass  # other users may have put any number of names there
+                        pass
                 self._name = self._create(prefix)
             except BaseException:
                 self._close_parent()
@@ -99,16 +104,20 @@ class PrivateDirectory:
         self.close()
 
     def create_file(self, name: str) -> BinaryIO:
-        """Create a file, open for reading and writing."""
+        """Create a file in this directory, and open it for reading and writing."""
         return cast("BinaryIO", os.fdopen(self.inner.open_file(name, 0o666), "w+b"))
 
     def publish(self, name: str, to: str) -> None:
         """
-        Move a file or directory in it to a name in its parent.  A file that is there is replaced.
+        Move a file or a subdirectory into the parent directory.  An existing file with that name is replaced.
+
+        Args:
+            name: The name in this directory.
+            to: The new name in the parent directory.
 
         Raises:
-            cp_thirdparty.exceptions.ArtifactError: Another user has exchanged this directory, its parent, or the file
-                or directory after it was moved.
+            cp_thirdparty.exceptions.ArtifactError: Another user has replaced this directory, its parent, or the moved
+                file or directory.
         """
         before = self.inner.status(name)
         if not self._is_in_place():
@@ -123,15 +132,16 @@ class PrivateDirectory:
 
     def close(self, *, seconds: float = _REMOVAL_SECONDS) -> str:
         """
-        Remove it with its content, but nothing that another user has put in its place.
+        Remove this directory with its content.  If another user has replaced the directory, the replacement is kept.
 
-        Read-only directories are made writable, and symbolic links are removed, not followed.
+        Read-only directories are made writable.  Symbolic links are removed and not followed.
 
         Args:
-            seconds: After how many seconds the rest is left.
+            seconds: The removal stops after this many seconds, even if it is not complete.
 
         Returns:
-            What prevented the removal; empty if nothing is left, or this was called before.
+            The reason why the removal is not complete; an empty string if it is complete, or if this method was called
+            before.
         """
         if self._is_closed:
             return ""
@@ -142,14 +152,18 @@ class PrivateDirectory:
             self._close_inner()
             self._close_parent()
 
-    def forget(self) -> None:
-        """In the child of a fork: close the descriptors, which keep the lock, and leave the directory to the parent."""
+    def release(self) -> None:
+        """
+        Close the descriptors in the child process of a fork, and do not remove the directory.
+
+        The descriptors would keep the lock.  The parent process removes the directory.
+        """
         self._is_closed = True
         self._close_inner()
         self._close_parent()
 
-    # Another file may get the number of a closed descriptor, and another thread may fork at any moment.  So a number
-    # is dropped before it is closed: the child of the fork must not close what is not ours.
+    # After a descriptor is closed, another file may get its number, and another thread may fork at any moment.  So the
+    # number is removed from the attribute before it is closed.  Otherwise the child of a fork could close another file.
 
     def _close_inner(self) -> None:
         opened, self.inner = self.inner, _CLOSED
@@ -177,25 +191,26 @@ class PrivateDirectory:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def _begin(self, name: str) -> bool:
-        """Open, lock and mark a new directory, and return ``False`` if a sweep has taken it."""
+        """Open and lock a new directory and create its marker; return ``False`` if a sweep has locked or removed it."""
         try:
-            self.inner = self._parent.open_directory(name)  # it is known before it is locked: another thread may fork
+            # The attribute is set before the lock: if another thread forks after the lock, the child must find it.
+            self.inner = self._parent.open_directory(name)
         except FileNotFoundError:
             return False
         except NotADirectoryError:
             raise self._exchange_error() from None
-        if self.inner.descriptor is not None and not self._take(name, self.inner, self.inner.descriptor):
+        if self.inner.descriptor is not None and not self._check_and_lock(name, self.inner, self.inner.descriptor):
             return False
         os.close(self.inner.open_file(_MARKER, 0o600))
         return True
 
-    def _take(self, name: str, opened: OpenDirectory, descriptor: int) -> bool:
-        """Check and lock a new directory, and return ``False`` if a sweep has taken it."""
+    def _check_and_lock(self, name: str, opened: OpenDirectory, descriptor: int) -> bool:
+        """Check and lock a new directory; return ``False`` if a sweep has locked or removed it."""
         status = os.fstat(descriptor)
         if not _can_be_new(opened, descriptor, status):
             raise self._exchange_error()
-        with suppress(PermissionError):  # by a file system without modes
-            os.fchmod(descriptor, PRIVATE)  # whatever the umask is
+        with suppress(PermissionError):  # the file system may have no modes
+            os.fchmod(descriptor, PRIVATE)  # the umask may have removed some of the owner's permissions
         if _lock(descriptor) is False:
             return False
         with suppress(FileNotFoundError):
@@ -209,39 +224,41 @@ class PrivateDirectory:
         return ArtifactError(f"another user has exchanged a file or directory in {os.fspath(self._parent_path)!a}")
 
 
-# In place of a directory that is closed: a descriptor that no file has.
+# The value of an attribute after its directory was closed.  No file has this descriptor.
 _CLOSED: Final = OpenDirectory("", -1)
 _ALL: weakref.WeakSet[PrivateDirectory] = weakref.WeakSet()
 
 
-def _forget_all() -> None:
+def _release_all() -> None:
     for each in tuple(_ALL):
-        each.forget()
+        each.release()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_release_all)
 
 
 def _can_be_new(opened: OpenDirectory, descriptor: int, status: os.stat_result) -> bool:
     """
-    Whether this user can just have created a directory; another user may have moved one to its name.
+    Return whether an open directory can be the one that this process has just created.
 
-    It is empty, its owner is this user, and its mode is private.  FAT, some network file systems and some mounts of
-    containers store neither owners nor modes.  There it is enough that a new file has another owner, too, and that the
-    mode cannot be changed: who may write there may change everything anyway.
+    Another user may have moved another directory to its name.  The new directory is empty, its owner is this user, and
+    its mode is private.  Some file systems store no owners or no modes: FAT, some network file systems, and some mounts
+    of containers.  There, another owner is accepted if a new file has another owner too, and another mode is accepted
+    if the mode cannot be changed.  This adds no risk: on such a file system, each user with write access can change all
+    files.
     """
     if not _is_empty(descriptor) or (status.st_uid != os.geteuid() and _has_owners(opened)):
         return False
     mode = stat.S_IMODE(status.st_mode)
-    return not mode & _OTHERS or not _has_modes(descriptor, mode)
+    return not mode & _GROUP_AND_OTHERS or not _has_modes(descriptor, mode)
 
 
 def _has_owners(opened: OpenDirectory) -> bool:
-    """Whether a file that this user creates in a directory has this user as its owner."""
+    """Return whether a file that this user creates in the directory belongs to this user."""
     try:
         descriptor = opened.open_file(_MARKER, 0o600)
-    except PermissionError:  # its owner, another user, keeps others out
+    except PermissionError:  # the directory belongs to another user, who does not let this user write
         return True
     try:
         return os.fstat(descriptor).st_uid == os.geteuid()
@@ -252,10 +269,10 @@ def _has_owners(opened: OpenDirectory) -> bool:
 
 
 def _has_modes(descriptor: int, mode: int) -> bool:
-    """Whether the mode of a directory can be made private; its mode is as before then."""
+    """Return whether the mode of the directory can be made private.  Afterwards, the old mode is restored."""
     with suppress(PermissionError):
         os.fchmod(descriptor, PRIVATE)
-    if os.fstat(descriptor).st_mode & _OTHERS:
+    if os.fstat(descriptor).st_mode & _GROUP_AND_OTHERS:
         return False
     os.fchmod(descriptor, mode)
     return True
@@ -267,8 +284,8 @@ class SweepResult:
     The result of a sweep.
 
     Attributes:
-        removed: Names of the directories of dead processes, which are removed.
-        kept: Names of the others that it has come to, each with the reason.
+        removed: The names of the removed directories.
+        kept: The names of the temporary directories that were not removed, each with the reason.
     """
 
     removed: tuple[str, ...]
@@ -277,11 +294,11 @@ class SweepResult:
 
 def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
     """
-    Remove the temporary directories of dead processes of this user.
+    Remove the temporary directories of this user's processes that have ended.
 
     Args:
-        directory: Where to look for them; not in the directories in it.
-        seconds: After how many seconds the rest is left.
+        directory: The directory that contains the temporary directories.  Its subdirectories are not searched.
+        seconds: The sweep stops after this many seconds, even if it is not complete.
 
     Raises:
         OSError: The directory cannot be listed.
@@ -301,19 +318,20 @@ def sweep(directory: Path, *, seconds: float = _SWEEP_SECONDS) -> SweepResult:
 
 
 def _limit(seconds: float) -> Callable[[], bool]:
-    """Return a function that returns whether so many seconds have passed from now on."""
+    """Return a function that returns whether the given number of seconds has passed since this call."""
     ends_at = time.monotonic() + seconds
     return lambda: time.monotonic() >= ends_at
 
 
 def _sweep(parent: OpenDirectory, seconds: float, is_over: Callable[[], bool] = never) -> Generator[tuple[str, str]]:
-    """Yield the name of each directory that looks like one of a dead process, and why it is kept, if it is."""
+    """Yield the name of each temporary directory with the reason why it was not removed; "" if it was removed."""
     is_late = _limit(seconds)
-    # Other users may have put any number of files there, also ones with such names.
+    # Other users may have created any number of files there, also files with such names.
     with closing(parent.names()) as names:
         for number, name in enumerate(names):
             is_ours = name.removeprefix(".").startswith(_PREFIX)
-            # `is_over` runs code of the caller, which may be slow.
+            # `is_over` runs code of the caller, which may be slow.  So it is not called for each name of other
+            # programs.
             if is_late() or ((is_ours or number % _NAMES == 0) and is_over()):
                 return
             if is_ours:
@@ -342,7 +360,7 @@ def _remove_leftover(parent: OpenDirectory, name: str, is_over: Callable[[], boo
 
 
 def _is_marked(opened: OpenDirectory, descriptor: int) -> bool:
-    """Whether a directory is one of this library, or so new that it is empty."""
+    """Return whether this library created the directory: it has the marker, or it is new and still empty."""
     try:
         return opened.status(_MARKER).st_uid == os.geteuid()
     except FileNotFoundError:
@@ -350,16 +368,16 @@ def _is_marked(opened: OpenDirectory, descriptor: int) -> bool:
 
 
 def _is_empty(descriptor: int) -> bool:
-    """Whether a directory is empty.  One of another user may have any number of files."""
+    """Return whether the directory is empty."""
     with os.scandir(descriptor) as entries:
-        return not any(True for _ in entries)  # after the first one, no other is read
+        return not any(True for _ in entries)  # stops at the first name: another user may have created any number
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock a directory, and return whether it is locked now; ``None`` if there are no locks."""
+    """Try to lock a directory, and return whether this process has the lock; ``None`` if the system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:  # another process has it
+    except BlockingIOError:  # another process has the lock
         return False
     except (OSError, NameError):
         return None

@@ -1,7 +1,7 @@
 """
 Decompress the data of an entry in pieces, and compare it with the size and the checksum that the archive states.
 
-What is wrong is returned, not raised, so that no traceback holds bytes of the customer.
+A violation of a rule is returned and not raised, so that no traceback holds bytes of the customer's files.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from cp_thirdparty.artifacts._zip_methods import BZIP2, LZMA, STORED, create_dec
 __all__ = ["copy_content"]
 
 _PIECE: Final = 256 << 10
-# LZMA in a zip archive begins with a version, the length of the properties, and the properties: a byte and the size of
-# the dictionary.  A file `.lzma` begins with the properties and the size of the data, or all bits for an end marker.
+# In a zip archive, LZMA data begins with a version, the length of the properties, and the properties, which are one
+# byte and the size of the dictionary.  A file `.lzma` begins with the same properties and the size of the data.  If the
+# data has an end marker, all bits of this size are set.
 _LZMA_HEAD: Final = struct.Struct("<2xHBL")
 _LZMA_FILE: Final = struct.Struct("<BLQ")
 _LZMA_PROPERTIES: Final = 5
 _UNKNOWN_SIZE: Final = (1 << 64) - 1
-# 7-Zip has 64 MiB up to its level 6; the decompressor takes as much memory.
+# The decompressor needs memory of the size of the dictionary.  7-Zip uses up to 64 MiB at its levels up to 6.
 _LARGEST_DICTIONARY: Final = 64 << 20
 
 _MORE: Final = attrs.evolve(rules.SIZE, hint="there is more data than the headers state")
@@ -48,9 +49,9 @@ class _BrokenRuleError(Exception):
 
 def copy_content(file: BinaryIO, entry: Entry, write: Callable[[bytes], object]) -> Rule | None:
     """
-    Write the data of an entry in pieces, and return the rule that it breaks or ``None``.
+    Decompress the data of an entry, and call `write` for each piece; return the rule that the data breaks, or ``None``.
 
-    At most one piece more than the stated size is decompressed.
+    If the data is longer than the archive states, at most one more byte than stated is decompressed.
     """
     crc, size = 0, 0
     file.seek(entry.data_offset)
@@ -96,10 +97,11 @@ def _decompress(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
                 raise _BrokenRuleError(_rule_after_end(entry, decompressor.unused_data))
             if found:
                 yield found
-            # It may have read all that is packed and have more to return: the last byte can stand for 1,000.
+            # The decompressor may have read all input and still have output to return, because one byte of input can
+            # give 1,000 bytes of output.
             has_more = len(found) == room and not decompressor.eof
-    # bsdtar and Python accept an empty file without compressed data.
-    # Some programs set the flag of LZMA's end marker and write none.  All input was read, so there is no more data.
+    # An empty file may have no compressed data, because bsdtar and Python accept that too.  Some programs set the flag
+    # of LZMA's end marker and write no end marker.  That is accepted if the data has the stated size.
     if entry.packed and not decompressor.eof and (left or entry.method != LZMA):
         raise _BrokenRuleError(_NO_END if left else _NO_END_MARKER)
 
@@ -109,7 +111,11 @@ def _rule_after_end(entry: Entry, rest: bytes) -> Rule:
 
 
 def _read_lzma(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    """Read LZMA as a file ``.lzma``; as with the other methods, an empty file may have no compressed data."""
+    """
+    Read LZMA data in the format of a file ``.lzma``.
+
+    As with the other methods, an empty file may have no compressed data.
+    """
     if not entry.packed:
         return
     if entry.packed < _LZMA_HEAD.size:
@@ -118,7 +124,7 @@ def _read_lzma(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
     length, properties, dictionary = _LZMA_HEAD.unpack(head)
     if length != _LZMA_PROPERTIES:
         raise _BrokenRuleError(rules.DATA)
-    # A dictionary that is larger than the data is not used.
+    # The decompressor does not need a larger dictionary than the data.
     dictionary = min(dictionary, entry.size)
     if dictionary > _LARGEST_DICTIONARY:
         raise _BrokenRuleError(rules.DICTIONARY)

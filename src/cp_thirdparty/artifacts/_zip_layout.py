@@ -1,8 +1,9 @@
 """
-Find the central directory of a zip archive, and check the bytes that belong to no entry.
+Find the central directory of a zip archive, and check bytes that belong to no entry.
 
-Such bytes are accepted before the first entry, before the central directory and at the end, if no reader can take them
-for a part of an archive: a start script, zeros that align the data, Android's signing block.
+Such bytes are accepted before the first entry, before the central directory, and at the end of the file.  Examples are
+a start script, zeros that align the data, and Android's signing block.  They are refused if another program could
+interpret them as a part of an archive.
 """
 
 from __future__ import annotations
@@ -37,19 +38,20 @@ _END: Final = struct.Struct("<4s4H2LH")
 _END64_LOCATOR: Final = struct.Struct("<4sLQL")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 
-# The local header of an entry that only fills a gap: its signature, version, flags and method, four bytes of the time,
-# checksum, sizes and length of the name, and the length of the extra field.
+# The local header of a padding entry, which only fills a gap: the signature, version, flags and method, four bytes of
+# the time (skipped), the checksum, the two sizes, the length of the name, and the length of the extra field.
 _PADDING: Final = struct.Struct("<4s3H4x3L2H")
 
 _COMMENT: Final = 0xFFFF
-# Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.  unzip accepts more,
-# but less than 80 KiB.
+# The maximum number of bytes after the end record and its comment.  Programs that store or transfer an archive may fill
+# up the last block with zeros, and usual blocks have up to 64 KiB.  unzip accepts almost 80 KiB.
 _LONGEST_END: Final = 80 << 10
 _SIGNATURES: Final = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6")
 _SIGNATURE: Final = re.compile(b"|".join(_SIGNATURES))
 _SIGNATURE_BYTES: Final = 4
 _PIECE: Final = 256 << 10
-# The signature of a data descriptor, the checksum, and the lowest 32 bits of the length.  Matches may overlap.
+# A data descriptor: its signature, the checksum, and the lowest 32 bits of the length.  It is a lookahead, because
+# matches may overlap.
 _DESCRIPTOR: Final = re.compile(b"(?=PK\7\10(.{8}))", re.DOTALL)
 _DESCRIPTOR_BYTES: Final = 12
 
@@ -57,15 +59,16 @@ _DESCRIPTOR_BYTES: Final = 12
 @attrs.frozen
 class CentralDirectory:
     """
-    Where the central directory of a zip archive is, and how many entries it should have.
+    The position of the central directory in a zip archive, and the number of entries that it should have.
 
     Attributes:
-        count: How many entries the end record states.
-        is_exact: Whether the end record has space for any count.  Without ZIP64 it has 16 bits, and some programs, such
-            as the Archive Utility of macOS, write the lowest 16 bits of a larger count.
-        begin: Its first byte.
-        end: The byte after its last one.
-        shift: How many bytes were put before the archive after it was made, so that its offsets do not count them.
+        count: The number of entries that the end record states.
+        is_exact: Whether `count` is the complete number.  Without ZIP64, the end record stores only 16 bits.  For a
+            larger number, some programs, such as the Archive Utility of macOS, store the lowest 16 bits.
+        begin: The offset of the first byte of the central directory.
+        end: The offset of the byte after the central directory.
+        shift: The number of bytes that were put before the archive after its creation.  The offsets in the archive do
+            not include them.
     """
 
     count: int
@@ -75,12 +78,12 @@ class CentralDirectory:
     shift: int
 
     def has_count(self, count: int) -> bool:
-        """Whether the end record states this number of entries."""
+        """Return whether the end record states this number of entries."""
         return count == self.count or (not self.is_exact and count & FULL16 == self.count)
 
 
 def find_directory(file: BinaryIO, size: int) -> CentralDirectory:
-    """Find the end records, and what they state about the central directory."""
+    """Find the end records, and return the position of the central directory that they state."""
     tail_length = min(size, _END.size + _COMMENT + _LONGEST_END)
     tail = bytes_at(file, size - tail_length, tail_length)
     found = next((at for at in _positions(tail, b"PK\5\6") if _ends_after(tail, at)), None)
@@ -108,14 +111,14 @@ def find_directory(file: BinaryIO, size: int) -> CentralDirectory:
     shift = end - length - begin
     if shift < 0 or stated_end not in (None, end - shift):
         raise rule_error(rules.CENTRAL)
-    # Other readers may use the offset as it is, if there is a directory.
+    # Another program may use the stated offset without the shift, and must not find a record there.
     if shift and bytes_at(file, begin, 4) in _SIGNATURES:
         raise rule_error(rules.CENTRAL)
     return CentralDirectory(count, stated_end is not None, begin + shift, end, shift)
 
 
 def _ends_after(tail: bytes, at: int) -> bool:
-    """Whether an end record has nothing after it but its comment and bytes that no reader takes for an archive."""
+    """Return whether only a comment, and bytes that are not part of an archive, follow the end record at an offset."""
     if at + _END.size > len(tail):
         return False
     end: int = at + _END.size + _END.unpack_from(tail, at)[-1]
@@ -131,7 +134,7 @@ def _positions(data: bytes, signature: bytes) -> Iterator[int]:
 
 
 def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, int, int, int, int, int], int]:
-    """Return what the ZIP64 end record before the locator states, and where the locator states that it is."""
+    """Return the values of the ZIP64 end record, and the offset of this record that its locator states."""
     _, disk, stated, disks = _END64_LOCATOR.unpack(locator)
     record = bytes_at(file, at, _END64.size) if at >= 0 else b""
     if disk != 0 or disks > 1 or record[:4] != b"PK\6\6":
@@ -144,9 +147,10 @@ def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, i
 
 def end_of_padding(file: BinaryIO, begin: int, end: int) -> int:
     """
-    Return where entries end that only fill a gap: without a name or data, and with zeros as their extra field.
+    Return the offset after the padding entries that start at an offset.
 
-    The Android Gradle Plugin writes them.  A program that reads from a pipe finds nothing in them, and goes on.
+    A padding entry only fills a gap: it has no name and no data, and its extra field contains zeros.  The Android
+    Gradle Plugin writes such entries.  A program that reads the archive from a pipe ignores them.
     """
     while end - begin >= _PADDING.size:
         signature, _, *facts, length = _PADDING.unpack(bytes_at(file, begin, _PADDING.size))
@@ -160,7 +164,7 @@ def end_of_padding(file: BinaryIO, begin: int, end: int) -> int:
 
 
 def has_archive_part(file: BinaryIO, begin: int, end: int) -> bool:
-    """Whether another reader can take something between two places for a part of an archive."""
+    """Return whether another program could interpret bytes between two offsets as a part of an archive."""
     overlap = b""
     while begin < end:
         piece = overlap + bytes_at(file, begin, min(end - begin, _PIECE))
@@ -172,13 +176,17 @@ def has_archive_part(file: BinaryIO, begin: int, end: int) -> bool:
 
 
 def has_descriptor(file: BinaryIO, begin: int, end: int) -> bool:
-    """Whether stored data has a data descriptor of the data before it, where bsdtar ends if it reads from a pipe."""
+    """
+    Return whether the uncompressed data of an entry contains a valid data descriptor for the bytes before it.
+
+    If bsdtar reads an archive from a pipe, it ends the entry at such a descriptor.
+    """
     crc, length, overlap = 0, 0, b""
     while begin < end:
         piece = bytes_at(file, begin, min(end - begin, _PIECE))
         begin += len(piece)
         data = overlap + piece
-        at = 0  # how many bytes of the data are counted in the checksum and the length
+        at = 0  # the number of bytes of `data` that the checksum and the length already include
         for match in _DESCRIPTOR.finditer(data):
             crc = zlib.crc32(data[at : match.start()], crc)
             length += match.start() - at
@@ -193,7 +201,7 @@ def has_descriptor(file: BinaryIO, begin: int, end: int) -> bool:
 
 
 def bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
-    """Return a part of the file."""
+    """Read `length` bytes at an offset of the file; raise an error if the file has fewer."""
     file.seek(at)
     data = file.read(length)
     if len(data) != length:

@@ -1,4 +1,4 @@
-"""The compression methods of zip archives, and what decompresses each."""
+"""The compression methods of zip archives, and a decompressor for each supported method."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ DEFLATED: Final = 8
 BZIP2: Final = 12
 LZMA: Final = 14
 
-# Those that are refused are named in errors.  Windows Explorer uses Deflate64 for files of more than 2 GiB.
+# The names of methods in error messages.  Deflate64 is frequent: Windows Explorer uses it for files of more than 2 GiB.
 _NAMES: Final = {9: "Deflate64", BZIP2: "bzip2", LZMA: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 # Python can be built without these modules.
 _MODULES: Final = {BZIP2: "bz2", LZMA: "lzma"}
 
 
 class Decompressor(Protocol):
-    """A decompressor as the module ``bz2`` has it: the memory for its output is limited."""
+    """The interface of the decompressors, as in the module ``bz2``.  The caller limits the size of each output."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the data was found."""
+        """Whether the end of the compressed data was reached."""
         ...
 
     @property
     def unused_data(self) -> bytes:
-        """Input after the end of the data."""
+        """The input after the end of the compressed data."""
         ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Take more input, and return at most so many bytes.  If they are so many, there may be more."""
+        """
+        Take more input, and return at most `max_length` bytes of output.
+
+        If the output has exactly `max_length` bytes, another call may return more.
+        """
         ...
 
 
@@ -56,7 +60,11 @@ class _Inflater:
 
 
 def create_decompressor(method: int) -> tuple[Decompressor, type[Exception]]:
-    """Return a decompressor, and what it raises for damaged data; LZMA must be in the format of ``.lzma`` files."""
+    """
+    Return a decompressor, and the class of the exception that it raises for damaged data.
+
+    The decompressor of LZMA needs input in the format of ``.lzma`` files.
+    """
     if method == DEFLATED:
         return _Inflater(), zlib.error
     if method == BZIP2:
@@ -69,7 +77,7 @@ def create_decompressor(method: int) -> tuple[Decompressor, type[Exception]]:
 
 
 def is_supported(method: int) -> bool:
-    """Whether data of a method can be read."""
+    """Return whether this Python can decompress data of a method."""
     if method in (STORED, DEFLATED):
         return True
     module = _MODULES.get(method)
@@ -80,5 +88,5 @@ def is_supported(method: int) -> bool:
 
 
 def name_of(method: int) -> str:
-    """Return the name of a method for errors."""
+    """Return the name of a method for error messages."""
     return _NAMES.get(method, f"method {method}")
