@@ -1,3 +1,7 @@
-"""The command line: the operations as ``aws codepipeline`` has them, with masked secrets by default."""
+"""
+The command line.
+
+It has the operations of ``aws codepipeline`` for jobs, and masks secrets in the output by default.
+"""
 
 __all__: list[str] = []

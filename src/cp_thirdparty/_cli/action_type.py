@@ -1,4 +1,4 @@
-"""The command that prints the input to register an action type."""
+"""The command `action-type`, which prints the input of the AWS CLI command that registers an action type."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
         return [*action_type_properties(model, for_="custom" if is_custom else "third-party")]
     except (TypeError, NameError, InvalidRequestError) as error:
         problem = str(error)
-    except Exception as error:  # noqa: BLE001 - annotations are code of the user
+    except Exception as error:  # noqa: BLE001 - annotations of the user's class may run any code
         problem = f"the annotations of {name.partition(':')[2]} raise {type(error).__name__}"
     raise CommandError(f"MODULE:CLASS: {problem}")
 

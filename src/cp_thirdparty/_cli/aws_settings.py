@@ -1,4 +1,4 @@
-"""The settings of the AWS CLI that the environment and the AWS configuration give."""
+"""Read the settings of the AWS CLI from options, environment variables and the AWS configuration file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ _PROMPTS: Final = {"on": True, "on-partial": True, "off": False}
 
 
 def choose_region(option: str | None) -> str | None:
-    """Return the region of the option or of AWS_REGION; ``None`` to let botocore choose, which ignores AWS_REGION."""
+    """
+    Return the region of the option, or of AWS_REGION; ``None`` if botocore must choose the region.
+
+    botocore itself does not read AWS_REGION.
+    """
     return option or os.environ.get("AWS_REGION") or None
 
 
 class AwsSettings:
-    """Settings in the order of the AWS CLI: the option, the variable, the key in the profile, the default."""
+    """
+    Reads settings with the same precedence as the AWS CLI.
+
+    The option comes first, then the environment variable, then the key in the profile, and at last the default.
+    """
 
     def __init__(self, profile: str | None = None) -> None:
         self._profile = profile
 
     def output(self, option: str | None, default: str = "json") -> str:
-        """Return the format of the output."""
+        """Return the output format."""
         return option or self._choose("AWS_DEFAULT_OUTPUT", "output", FORMATS) or default
 
     def prompts(self, *, option: bool | None) -> bool | None:
@@ -40,7 +48,7 @@ class AwsSettings:
         return None if chosen is None else _PROMPTS[chosen]
 
     def pager(self) -> str:
-        """Return the command of the pager; an empty string is none."""
+        """Return the command of the pager; an empty string if the output is not sent to a pager."""
         pager = os.environ.get("AWS_PAGER", self._keys.get("cli_pager"))
         return str(os.environ.get("PAGER", "less") if pager is None else pager)
 
@@ -59,5 +67,6 @@ class AwsSettings:
 
         try:
             return dict(botocore.session.Session(profile=self._profile).get_scoped_config())
-        except BotoCoreError:  # the error about the client names the profile or the file
+        except BotoCoreError:
+            # The client cannot be created for the same reason, and that error names the profile or the file.
             return {}

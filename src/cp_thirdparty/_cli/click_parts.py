@@ -1,4 +1,8 @@
-"""Parts of commands that click does not have: groups that help, options that may be given once, ``--version``."""
+"""
+Parts of commands that click does not have.
+
+These are groups with the behaviour of the AWS CLI, options that may be given only once, and the option ``--version``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,11 @@ __all__ = ["Group", "choice", "command", "flag", "option"]
 
 
 class Group(click.Group):
-    """A group of commands.  As in the AWS CLI, ``help`` shows the help, and options may stand before the command."""
+    """
+    A group of commands that behaves like the AWS CLI.
+
+    The word ``help`` shows the help, and options may be given before the command.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; raise `CommandError` if there is no command."""
@@ -29,7 +37,7 @@ class Group(click.Group):
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the options of the group; for completion also those that may stand before the command."""
+        """Return the options of the group; for shell completion, add the options that may be before the command."""
         return super().get_params(ctx) + (_common_options() if ctx.resilient_parsing else [])
 
     def resolve_command(
@@ -49,7 +57,7 @@ def _common_options() -> list[click.Option]:
 
 
 def _move_options(arguments: list[str]) -> list[str]:
-    """Move options from before the command to behind it, because only the command knows them."""
+    """Move options that are before the command to the position after it, because only the command can parse them."""
     if not arguments or not arguments[0].startswith("--") or arguments[0] in ("--version", "--help"):
         return arguments
     options = _common_options()
@@ -68,7 +76,7 @@ def _move_options(arguments: list[str]) -> list[str]:
 def command(
     name: str, *params: click.Parameter, example: str, **attributes: Any
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Create the command of a function, whose docstring is the help."""
+    """Return a decorator that creates a command from a function.  The docstring of the function is the help."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         texts: dict[str, Any] = {"help": function.__doc__, "epilog": f"Example: {example}", **attributes}
@@ -78,9 +86,9 @@ def command(
 
 
 def version_option() -> click.Option:
-    """Create the option that shows the version and ends."""
+    """Create the option that shows the version and ends the program."""
 
-    def show(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's way
+    def show(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
         if wanted:
             click.echo(f"cp-thirdparty/{__version__}")
             ctx.exit()
@@ -103,7 +111,7 @@ def option(name: str, text: str, metavar: str | None = None, *, default: Any = N
 
 
 def choice(name: str, text: str, choices: Sequence[str], **attributes: Any) -> click.Option:
-    """Create an option that has one of some values."""
+    """Create an option that accepts only the given values."""
     return option(name, text, type=click.Choice(choices), **attributes)
 
 

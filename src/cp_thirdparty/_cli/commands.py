@@ -1,4 +1,4 @@
-"""Run one operation: read its parameters, call it, and write its output."""
+"""Commands that call one operation of CodePipeline: read the parameters, send the request, and print the response."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ __all__ = ["command_of", "create_client", "option_of", "protect_logs"]
 
 _ClientT = TypeVar("_ClientT", bound=ThirdPartyJobClient | CustomJobClient)
 
-# How often botocore's standard mode sends a request.  The timeouts times this number bound a complete call.
+# The number of times that botocore's retry mode "standard" sends a request.  The deadline of a call is this number
+# times the sum of the two timeouts.
 _ATTEMPTS = 3
 
 
 def command_of(name: str) -> click.Command:
-    """Create the command of an operation."""
+    """Create the command that calls an operation."""
     operation = OPERATIONS[name]
     has_token = any(parameter.is_secret for parameter in operation.parameters)
 
@@ -47,7 +48,7 @@ def command_of(name: str) -> click.Command:
 
 
 def option_of(parameter: Parameter) -> click.Option:
-    """Create the option of a parameter."""
+    """Create the option for a parameter of an operation."""
     if parameter.kind is int:
         return option(parameter.option, parameter.help, "INTEGER", type=click.IntRange(min=1))
     return option(parameter.option, parameter.help)
@@ -76,13 +77,18 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
 
 @contextmanager
 def protect_logs(*, debug: bool) -> Generator[None, None, None]:
-    """Keep secrets out of the log, from creating the client to its last call."""
+    """
+    Withhold secrets from the log within the ``with`` block.
+
+    The block must contain the creation of the client and all its calls.  With `debug`, the log is written to standard
+    error.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     level = root.level
     redaction.install()
-    # A call scope: secrets that are loaded to create the client are withheld too.
+    # Records are withheld while `CURRENT` is set.  It is set here because creating the client also loads secrets.
     token = CURRENT.set(Call())
     if debug:
         root.addHandler(handler)
@@ -110,7 +116,7 @@ def _call(
 
 
 def create_client(settings: Settings, client_class: type[_ClientT]) -> _ClientT:
-    """Create the client that the options describe."""
+    """Create a client with the settings of the options."""
     read, connect = settings.cli_read_timeout or None, settings.cli_connect_timeout or None
     try:
         create = cast("Callable[..., _ClientT]", client_class.create)

@@ -1,4 +1,4 @@
-"""The details of a job as the document that the AWS CLI shows."""
+"""Read the details of a job, and return them as the same document that the AWS CLI prints."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ def details_document(
     client_token: SecretStr | None,
     secrets: Literal["mask", "reveal"],
 ) -> dict[str, Any]:
-    """Read the details of a job, with the empty lists that a model does not have and the AWS CLI shows."""
-    inside: Any = client  # the public method returns no document
+    """
+    Read the details of a job as a document.
+
+    The document of a model has no empty lists.  The AWS CLI prints them, so they are added.
+    """
+    inside: Any = client  # the public method returns a model, which does not keep the response
     request = inside._operations.request_details(job_id, client_token=client_token)  # noqa: SLF001 - see above
     decode = request.decode
     empty: list[str] = []

@@ -1,4 +1,4 @@
-"""The command `doctor`: check what a worker needs, and print a line with the remedy for each check."""
+"""The command `doctor`: check what a worker needs, and print one line for each check, with a remedy if it fails."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, kind_of_type
 __all__ = ["doctor"]
 
 _TYPE = "--action-type-id"
-# Settings of a client, and the checks that they belong to.  The others belong to the endpoint.
+# The name of a setting at the start of an error message -> the check that fails.  All other settings belong to the
+# check "endpoint".
 _SETTINGS = {
     **dict.fromkeys(("--region", "AWS_REGION", "AWS_DEFAULT_REGION", "region"), "region"),
     **dict.fromkeys(("--profile", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"), "credentials"),
 }
-# Checks that a call includes, in the order of the service.
+# The checks that one call of CodePipeline includes, in the order in which CodePipeline does them.
 _CALL = ("endpoint", "clock", "credentials", "iam", "action type")
 _REMEDIES = {
     "region": "give --region, or set AWS_DEFAULT_REGION or region of the profile to the name of a region",
@@ -61,7 +62,7 @@ class _Check:
 
 
 def _check_service(settings: Settings, kind: JobKind, action_type_id: ActionTypeId | None) -> Iterator[_Check]:
-    """Yield the checks that need a client.  One poll includes most of them."""
+    """Yield the checks from region to action type.  One call of CodePipeline includes most of them."""
     try:
         client = create_client(settings, kind.client_class)
     except CommandError as error:
@@ -86,7 +87,7 @@ def _check_service(settings: Settings, kind: JobKind, action_type_id: ActionType
 def _find_failure(client: AnyClient, kind: JobKind, action_type_id: ActionTypeId | None) -> _Check | None:
     try:
         if action_type_id is None:
-            # There is no such job.  CodePipeline reports that only if all checks here pass.
+            # No job has this id.  CodePipeline reports that only if all its other checks pass.
             kind.read(client, "cp-thirdparty-doctor", SecretStr("none") if kind.has_client_token else None)
         else:
             kind.poll(client, action_type_id, 1)
@@ -99,7 +100,7 @@ def _find_failure(client: AnyClient, kind: JobKind, action_type_id: ActionTypeId
 
 
 def _find_check(error: CodePipelineJobError) -> str | None:
-    """Return the check that an error of a call belongs to; ``None`` if the error is about the job."""
+    """Return the name of the check that fails with this error; ``None`` if the error is only about the job."""
     for kind, name in (
         (ClockSkewError, "clock"),
         (CredentialsError, "credentials"),

@@ -1,4 +1,4 @@
-"""Parse the input of the user: JSON, YAML or shorthand, on the command line or in a file."""
+"""Parse input of the user.  It is JSON, YAML or shorthand, and is given on the command line or in a file."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["parse_document", "parse_structure", "read_text"]
 
 _FILE = "file://"
-_BYTE_ORDER_MARK = "\ufeff"  # the byte order mark of a string that is not read from a file
+_BYTE_ORDER_MARK = "\ufeff"  # in a string; the byte order mark of a file is removed when the file is decoded
 _FILE_HINT = "; to read a file, write file://PATH"
-# What people write instead: the binary form of the AWS CLI, one slash, and the form of curl.
+# What users write by mistake instead of file://: the form of the AWS CLI for binary files, too few slashes, or the form
+# of curl.
 _NEARLY_A_FILE = re.compile("fileb://|file:/?(?!/)|@")
 
-# Python refuses to convert thousands of digits.
+# At most nine digits, because int() raises ValueError for thousands of digits.
 _NUMBER = re.compile("-?[0-9]{1,9}")
 
-# YAML 1.1 reads 010 as 8, 1_0 as 10 and 1:30 as 90.
+# The only accepted form of an integer, because YAML 1.1 reads 010 as 8, 1_0 as 10 and 1:30 as 90.
 _YAML_NUMBER = re.compile("-?(?:0|[1-9][0-9]*)")
 
 
 def read_text(value: str, name: str) -> str:
-    """Return a string, or the content of the file that it names by ``file://``."""
+    """Return the value itself, or the content of the file if the value is ``file://PATH``."""
     if not value.startswith(_FILE):
         if nearly := re.match("fileb://|file:/", value):
             raise CommandError(f"{name}: must not start with {nearly[0]}{_FILE_HINT}")
@@ -50,13 +51,17 @@ def read_text(value: str, name: str) -> str:
 
 
 def _decode(content: bytes) -> str:
-    """Return the text of a file.  Editors on Windows write a byte order mark, and PowerShell writes UTF-16."""
+    """
+    Decode the content of a file as UTF-8 or UTF-16.
+
+    Editors on Windows write a byte order mark before UTF-8, and PowerShell writes UTF-16.
+    """
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 def parse_document(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] | None:
-    """Return the option that gives an input document and the document, or ``None``."""
+    """Parse the input document; return the name of its option and the document, or ``None`` if there is none."""
     if as_json is not None and as_yaml is not None:
         raise CommandError("--cli-input-json and --cli-input-yaml: there can be only one of them")
     if as_json is not None:
@@ -66,7 +71,7 @@ def parse_document(as_json: str | None, as_yaml: str | None) -> tuple[str, Any] 
     else:
         return None
     document, problem = parse(read_text(given, option).removeprefix(_BYTE_ORDER_MARK))
-    if problem is not None or isinstance(document, str):  # YAML reads a path as a string
+    if problem is not None or isinstance(document, str):  # a path without file:// is a valid YAML string
         raise CommandError(f"{option}: {problem or 'must be an object'}{_hint_at_file(given)}")
     return option, document
 
@@ -91,10 +96,10 @@ def _parse_shorthand(text: str, kind: Any, name: str) -> tuple[Any, str | None]:
 
 
 def _hint_at_file(text: str) -> str:
-    """Return a hint if the string that is not a document is the path of a file."""
+    """Return a hint about ``file://`` if a string that could not be parsed looks like the path of a file."""
     try:
         is_file = bool(_NEARLY_A_FILE.match(text)) or Path(text).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # too long for a path, or not one
+    except (OSError, ValueError, RuntimeError):  # the string is too long for a path, or is not a valid path
         is_file = False
     return _FILE_HINT if is_file else ""
 
@@ -107,7 +112,7 @@ def _parse_yaml(text: str | bytes) -> tuple[Any, str | None]:
     import yaml  # noqa: PLC0415 - few calls need it
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, without the features that read another value than the one that is written."""
+        """YAML's safe loader without features that surprise: duplicate keys, merge keys, and octal integers."""
 
         def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
             node = super().compose_mapping_node(anchor)
@@ -123,7 +128,7 @@ def _parse_yaml(text: str | bytes) -> tuple[Any, str | None]:
             return node
 
     try:
-        return yaml.load(text, Loader), None  # noqa: S506 - it is a safe loader
+        return yaml.load(text, Loader), None  # noqa: S506 - Loader is a subclass of the safe loader
     except InputError as error:
         return None, error.problem
     except (yaml.YAMLError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Map errors to exit codes and one-line messages without values."""
+"""Convert errors into exit codes and one-line messages.  The messages contain no values of the user."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENVIRONMENT = 253
 SERVICE = 254
 OTHER = 255
 
-# Arguments of `ThirdPartyJobClient.create` -> the option that gives each of them.
+# Argument of `ThirdPartyJobClient.create` -> the option that sets it.
 _OPTIONS = {
     "region_name": "--region",
     "profile_name": "--profile",
@@ -37,8 +37,8 @@ _OPTIONS = {
     "read_timeout": "--cli-read-timeout",
 }
 
-# Settings that are as often in the AWS configuration as on the command line.
-_OF_ENVIRONMENT = ("region_name", "profile_name")
+# Arguments whose value often comes from the environment or the AWS configuration file instead of an option.
+_ENVIRONMENT_ARGUMENTS = ("region_name", "profile_name")
 
 
 class CommandError(Exception):
@@ -50,9 +50,9 @@ class CommandError(Exception):
 
 
 def describe_error(error: BaseException) -> tuple[int, str]:
-    """Return the exit code and the line for an error."""
+    """Return the exit code and the one-line message for an error."""
     code, text = _describe(error)
-    # The message of a service may have any characters; a terminal gets one line.
+    # A message of CodePipeline may contain any characters, such as line breaks and terminal sequences.
     return code, escape(" ".join(text.split()))
 
 
@@ -72,7 +72,7 @@ def _describe(error: BaseException) -> tuple[int, str]:
 
 @contextmanager
 def describe_errors_at(endpoint_url: str) -> Generator[None, None, None]:
-    """Add the endpoint to errors of calls."""
+    """Convert errors of calls within the ``with`` block into a `CommandError` that names the endpoint."""
     try:
         yield
     except InvalidRequestError:
@@ -82,7 +82,7 @@ def describe_errors_at(endpoint_url: str) -> Generator[None, None, None]:
 
 
 def setting_error(error: InvalidRequestError, region: str | None) -> CommandError:
-    """Return the error about a setting, which it names as the user knows it, such as ``--region``."""
+    """Return the error about an invalid setting.  It has the name that the user knows, such as ``--region``."""
     name = _OPTIONS.get(error.parameter, error.parameter)
     if name == "--region" and region is None and os.environ.get("AWS_REGION"):
         name = "AWS_REGION"
@@ -90,7 +90,11 @@ def setting_error(error: InvalidRequestError, region: str | None) -> CommandErro
 
 
 def describe_call(error: ThirdPartyError, endpoint_url: str | None = None) -> str:
-    """Return the message of an error with its AWS request id, CodePipeline's endpoint, and whether it was reached."""
+    """
+    Return the message of an error of a call.
+
+    It also states the AWS request id, the endpoint, and whether CodePipeline may have received the request.
+    """
     from cp_thirdparty._core.operations import OPERATION_NAMES  # noqa: PLC0415 - it loads cattrs
 
     request_id = f" (request id {error.request_id})" if error.request_id else ""
@@ -102,15 +106,15 @@ def describe_call(error: ThirdPartyError, endpoint_url: str | None = None) -> st
 def _delivery(error: ThirdPartyError) -> str:
     if may_have_been_accepted(error):
         return "; CodePipeline may have accepted it; run the command again"
-    # An error about an option or a setting is never sent, so it needs no such hint.
+    # With an invalid option or setting, no request is ever sent.  So the message does not state it.
     is_unsent = error.delivery is Delivery.NOT_SENT and not isinstance(error, InvalidRequestError)
     return "; nothing was sent" if is_unsent else ""
 
 
 def _code_of(error: ThirdPartyError) -> int:
     if isinstance(error, InvalidRequestError):
-        # The parameter may be an environment variable, or a key in a file.
-        is_of_environment = error.parameter in (*_OF_ENVIRONMENT, *os.environ) or os.sep in error.parameter
+        # The name may be that of an environment variable, or contain the path of a configuration file.
+        is_of_environment = error.parameter in (*_ENVIRONMENT_ARGUMENTS, *os.environ) or os.sep in error.parameter
         return ENVIRONMENT if is_of_environment else USAGE
     if isinstance(error, CredentialsError):
         return ENVIRONMENT if error.status_code is None else SERVICE
@@ -118,7 +122,11 @@ def _code_of(error: ThirdPartyError) -> int:
 
 
 def _usage(error: click.UsageError) -> str:
-    """Return the problem without the words of the user, because one may be a secret in the wrong place."""
+    """
+    Return the message for an error of the command line.
+
+    It does not repeat any word of the command line, because a word may be a secret in the wrong place.
+    """
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
         return "there is no such option" + suggest(error.option_name, known, f"see {_help(error)}")
@@ -137,14 +145,14 @@ def _help(error: click.UsageError) -> str:
 
 def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
     """
-    Return what the user probably meant, as the end of an error message.
+    Return the end of an error message: the known word that is most similar to the given one, or `otherwise`.
 
-    The word itself is not shown: it may be a secret in the wrong place.
+    The given word is not shown, because it may be a secret in the wrong place.
     """
-    from cp_thirdparty._structuring.strict_input import near_miss  # noqa: PLC0415 - it loads cattrs, which only errors need here
+    from cp_thirdparty._structuring.strict_input import near_miss  # noqa: PLC0415 - it loads cattrs, which is slow
 
     known = list(known)
-    near = near_miss(word, known) or next((each for each in known if len(word) > 2 and word.lower() in each), None)  # noqa: PLR2004 - too short to be the part of a name
+    near = near_miss(word, known) or next((each for each in known if len(word) > 2 and word.lower() in each), None)  # noqa: PLR2004 - one or two letters are part of many names
     return f"; {otherwise}" if near is None else f"; did you mean {near}?"
 
 

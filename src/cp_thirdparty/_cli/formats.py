@@ -1,4 +1,8 @@
-"""Print documents in the output formats of the AWS CLI, as options, environment and AWS configuration request."""
+"""
+Print documents in the output formats of the AWS CLI.
+
+Options, environment variables and the AWS configuration file select the format.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ __all__ = ["Printer", "format_document"]
 
 
 class Printer:
-    """Prints documents.  A wrong query or format raises `CommandError` when the printer is created."""
+    """Prints documents.  If the query or the format is invalid, the constructor raises `CommandError`."""
 
     def __init__(self, settings: Settings, default_output: str = "json") -> None:
         self._settings = settings
@@ -32,21 +36,21 @@ class Printer:
 
 
 def _compile_query(expression: str | None) -> Callable[[Any], Any]:
-    """Create a function that applies a JMESPath expression; without one it returns its argument."""
+    """Return a function that applies a JMESPath expression; without an expression, it returns its argument."""
     if expression is None:
         return lambda document: document
     import jmespath  # noqa: PLC0415 - few calls need it
 
     try:
         query = jmespath.compile(expression)
-    except (RecursionError, ValueError):  # nested too deeply, or not an expression
+    except (RecursionError, ValueError):  # the expression is nested too deeply, or invalid
         raise CommandError("--query: must be a JMESPath expression") from None
 
     def apply(document: Any) -> Any:
         try:
             return query.search(document)
         except Exception as error:  # noqa: BLE001 - jmespath does not wrap the errors of its functions
-            # The message has values of the document.
+            # The message of jmespath is not shown, because it contains values of the document.
             problem = f"the document does not suit the expression ({type(error).__name__})"
             raise CommandError(f"--query: {problem}", OTHER) from None
 
@@ -55,10 +59,10 @@ def _compile_query(expression: str | None) -> Callable[[Any], Any]:
 
 def format_document(document: Any, output: str, *, title: str, color: bool = False, width: int = 80) -> str:
     """
-    Write a document.
+    Return a document in an output format.
 
     Returns:
-        A string that ends with a line break, or an empty one if there is nothing to show.
+        A string that ends with a line break, or an empty string if there is nothing to show.
     """
     if output == "json":
         return "" if document == {} else escape_json(json.dumps(document, indent=4, ensure_ascii=False)) + "\n"
@@ -72,13 +76,13 @@ def format_document(document: Any, output: str, *, title: str, color: bool = Fal
 
     if document == {}:
         return ""
-    # The AWS CLI streams one item for each page of a response; these operations have one page.
+    # With yaml-stream, the AWS CLI prints one list item for each page of a response.  These operations have one page.
     shown = [document] if output == "yaml-stream" else document
     text = _dump_yaml(yaml, shown, allow_unicode=True)
     # PyYAML does not escape all characters that a terminal interprets.
     if not text.replace("\n", "").isprintable() or not can_encode(text):
         text = _dump_yaml(yaml, shown, allow_unicode=False)
-    return text.removesuffix("...\n")  # what PyYAML ends a single value with
+    return text.removesuffix("...\n")  # PyYAML writes "..." after a document that is a single value
 
 
 def _dump_yaml(yaml: Any, document: Any, *, allow_unicode: bool) -> str:
@@ -87,7 +91,7 @@ def _dump_yaml(yaml: Any, document: Any, *, allow_unicode: bool) -> str:
 
 
 def _lines(item: Any, name: str | None, columns: Iterable[str] | None) -> Iterator[str]:
-    """Write an item as tab-separated lines.  What is within a member is headed by the member's name."""
+    """Yield an item as tab-separated lines.  Lines of a nested member begin with the name of the member."""
     if isinstance(item, dict):
         yield from _lines_of_structure(cast("dict[str, Any]", item), name, columns)
     elif isinstance(item, list):

@@ -69,7 +69,7 @@ def local(port: int, scenario: str | None, output: str) -> None:
     from cp_thirdparty.testing.__main__ import serve  # noqa: PLC0415 - it loads the local service
     from cp_thirdparty.testing._scenario import ScenarioError  # noqa: PLC0415 - few calls use it
 
-    gc.enable()  # the console script has disabled it, because most commands end soon
+    gc.enable()  # the console script disables garbage collection, because most commands end soon
     try:
         serve(port, None if scenario is None else Path(scenario), output, write=write)
     except ScenarioError as error:

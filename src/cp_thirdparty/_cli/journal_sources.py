@@ -1,4 +1,4 @@
-"""The journals that a user can name: a SQLite file, or a DynamoDB table."""
+"""Open the journal that the user names: a SQLite file or a DynamoDB table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ARN: Final = re.compile(r"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d{12}
 
 
 def open_journal(name: str, *, region: str | None = None, profile: str | None = None) -> _FileSource | _TableSource:
-    """Return the journal that the user names: a file, ``dynamodb://TABLE``, or the ARN of a table."""
+    """Open a journal by its name: the path of a file, ``dynamodb://TABLE``, or the ARN of a table."""
     table, arn = name.removeprefix(_SCHEME), _ARN.fullmatch(name)
     if arn is not None:
         return _TableSource(name, region or arn["region"], profile)
@@ -41,9 +41,9 @@ def open_journal(name: str, *, region: str | None = None, profile: str | None = 
         if not _TABLE.fullmatch(table):
             raise CommandError(f"JOURNAL: must be a file, {_SCHEME}TABLE, or the ARN of a DynamoDB table")
         return _TableSource(table, region, profile)
-    path = Path(os.path.realpath(name))  # Path.resolve() may raise RuntimeError for a link to itself
+    path = Path(os.path.realpath(name))  # for a symbolic link to itself, Path.resolve() may raise RuntimeError
     if not path.is_file():
-        raise CommandError(f"{escape(name)}: there is no such file", OTHER)  # SQLite would create it
+        raise CommandError(f"{escape(name)}: there is no such file", OTHER)  # SQLite would create a new file
     return _FileSource(path)
 
 
@@ -57,7 +57,7 @@ class _FileSource:
         yield from read_journal(self._path, unfinished_only=unfinished_only)
 
     def observe_owners(self) -> None:
-        """Do nothing: reading the file shows which processes are alive."""
+        """Do nothing: `read` finds out by itself which processes are running."""
 
     def end(self, job_id: str) -> None:
         with closing(SqliteJournal(self._path)) as opened:
@@ -69,14 +69,14 @@ class _TableSource:
 
     def __init__(self, table_name: str, region: str | None, profile: str | None) -> None:
         client = _create_client(region, profile)
-        # It writes only to end a job: a journal that claims nothing has no lease.
+        # This object writes to the table only in `end`.  It claims no job, so it creates no lease.
         self._journal: Any = DynamoDBJournal(table_name, client=client)
 
     def read(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
         yield from self._journal._read_all(unfinished_only=unfinished_only)  # noqa: SLF001 - for this command
 
     def observe_owners(self) -> None:
-        """Wait until each worker has renewed its lease, or its lease is over."""
+        """Wait until each worker has renewed its lease or its lease has expired."""
         is_first = True
         for wait, longest in self._journal._observe_owners():  # noqa: SLF001 - for this command
             if is_first:

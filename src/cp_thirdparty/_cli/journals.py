@@ -1,4 +1,4 @@
-"""The commands that read a worker's journal, or end a job in it."""
+"""The commands that show the jobs in a worker's journal, or end a job in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program: its commands, and how it reports errors."""
+"""The program `cp-thirdparty`: find its commands, run one, and report an error in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HELP = (
     "`aws codepipeline`; secrets are masked unless --reveal-secrets is given."
 )
 _EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555"
-# The other commands, and their modules.
+# The other commands -> the module that has the command.
 _HELPERS = {
     "action-type": "action_type",
     "doctor": "doctor",
@@ -41,7 +41,7 @@ _HELPERS = {
 
 
 class Program(Group):
-    """All commands.  Each is loaded when it is used, so ``--version`` does not load botocore."""
+    """The group of all commands.  A command is imported when it is used, so ``--version`` does not load botocore."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -54,11 +54,11 @@ class Program(Group):
         )
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name the commands."""
+        """Return the names of all commands."""
         return [*_OPERATIONS, *_HELPERS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Load a command, or return ``None`` when there is none of this name."""
+        """Import the command with a name, and return it; return ``None`` if there is no such command."""
         command: click.Command | None = None
         if cmd_name in _HELPERS:
             module = import_module(f"cp_thirdparty._cli.{_HELPERS[cmd_name]}")
@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         result = Program().main(list(arguments), "cp-thirdparty", standalone_mode=False)
     except ModuleNotFoundError:
         raise
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - reported in one line, whatever it is
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each error is reported in one line
         code, text = describe_error(error)
         warn(f"error: {text}" if code else text)
         return code

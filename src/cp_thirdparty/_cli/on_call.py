@@ -1,4 +1,4 @@
-"""Commands for one job by hand: report a result, check the configuration, and transfer artifacts."""
+"""Commands for a single job: report its result by hand, check its configuration, and transfer its artifacts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = ["artifact", "explain", "fail", "succeed"]
 
 @attrs.frozen(kw_only=True)
 class _Job:
-    """A job that a command is about."""
+    """The job that a command works on, with an open client."""
 
     kind: JobKind
     client: AnyClient
@@ -55,19 +55,19 @@ class _Job:
 
     @property
     def name(self) -> str:
-        """The job and its pipeline, in one line."""
+        """The id of the job and the path of its pipeline, in one line."""
         context = self.details.data.pipeline_context
         path = context.path if context is not None else ""
         return f"{show(self.details.id)} ({show(path)})" if path else show(self.details.id)
 
     def open_store(self, s3_endpoint_url: str | None) -> ArtifactStore:
-        """Return the store of its artifacts."""
+        """Return the artifact store of the job."""
         client, token = self.client, self.client_token
         return ArtifactStore.for_job(client, self.details, client_token=token, endpoint_url=s3_endpoint_url)
 
 
 def _command(name: str, *own: click.Parameter, example: str) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Create the command of a function that takes a `_Job` and its own options."""
+    """Return a decorator that creates a command from a function.  Its arguments are a `_Job` and its own options."""
     job_options = (kind_option(), option_of(JOB_ID), option_of(CLIENT_TOKEN), *token_options())
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
@@ -134,7 +134,7 @@ def _report(job: _Job, result: Result, status: str, *, acknowledge: bool, nonce:
 
 
 def _read(kind: type[Any], **members: str | None) -> Any:
-    """Create a model from options, each of which is named after its member."""
+    """Create a model from the values of options.  Each option has the name of a member of the model."""
     model, problems = read_input({name: text for name, text in members.items() if text is not None}, kind)
     if problems:
         name, _, problem = problems[0].partition(": ")
@@ -201,7 +201,7 @@ def _find_problems(given: Any, model: Any) -> list[str]:
         return list(error.problems)
     except JobFailedError as error:
         return [show(str(error))]
-    except (TypeError, NameError) as error:  # about the class, never about a value
+    except (TypeError, NameError) as error:  # these errors are about the user's class, and contain no value of the job
         raise CommandError(f"--configuration: {error}") from None
     return []
 
@@ -214,7 +214,7 @@ _NAME = click.Argument(["name"], metavar="NAME")
 
 @contextmanager
 def _progress() -> Generator[Callable[[int], None], None, None]:
-    """Show on a terminal how many bytes were transferred."""
+    """Return a callback that shows the number of transferred bytes, if standard error is a terminal."""
     total = 0
 
     def count(more: int) -> None:

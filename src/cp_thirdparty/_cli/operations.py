@@ -1,4 +1,4 @@
-"""The operations as commands: their parameters as options, and how each is called."""
+"""The operations that are commands: their parameters, their help, and how each operation is called."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Parameter:
     A parameter of an operation.
 
     Attributes:
-        member: The service's name.
+        member: The name of the parameter in CodePipeline's API, such as ``"jobId"``.
         help: The help of the option.
-        kind: ``str``, ``int``, ``dict`` for strings by name, or a model.
-        is_required: Whether it must be given.
-        is_secret: Whether it is hidden.
+        kind: The type of the value: ``str``, ``int``, ``dict`` (a mapping from strings to strings), or a model class.
+        is_required: Whether the parameter must be given.
+        is_secret: Whether the value is a secret, which is not shown.
     """
 
     member: str
@@ -37,26 +37,26 @@ class Parameter:
 
     @property
     def argument(self) -> str:
-        """The name as an argument in Python."""
+        """The name as an argument of a Python function, such as ``"job_id"``."""
         return xform_name(self.member)
 
     @property
     def option(self) -> str:
-        """The option of the command line."""
+        """The name as an option of the command line, such as ``"--job-id"``."""
         return f"--{xform_name(self.member, '-')}"
 
 
 @attrs.frozen
 class Operation:
     """
-    An operation.
+    An operation of CodePipeline.
 
     Attributes:
-        name: As the service spells it.
+        name: The name in CodePipeline's API, such as ``"AcknowledgeJob"``.
         help: The help of the command.
-        example: The options of an example.
-        parameters: Its parameters.
-        client_class: The class of the client that calls it.
+        example: The options in the example of the command.
+        parameters: The parameters of the operation.
+        client_class: The class of the client that has a method for the operation.
     """
 
     name: str
@@ -66,8 +66,15 @@ class Operation:
     client_class: type[ThirdPartyJobClient | CustomJobClient] = ThirdPartyJobClient
 
     def call(self, client: Any, values: Mapping[str, Any], secrets: Literal["mask", "reveal"]) -> dict[str, Any]:
-        """Call it with values by the service's names, and return the response as a document."""
-        # Some modules are loaded only by the operations that need them.
+        """
+        Call the operation, and return the response as a document.
+
+        Args:
+            client: The client.
+            values: Name of a parameter in CodePipeline's API -> its value.
+            secrets: Whether the document has masked or revealed secrets.
+        """
+        # Some modules are imported here, because only some operations use them.
         if self.name in (THIRD_PARTY.details, CUSTOM.details):
             from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - see above
 
@@ -165,7 +172,7 @@ _FAIL = Operation(
 
 
 def _custom(third_party: Operation, name: str, *more: Parameter, **changes: str) -> Operation:
-    """Create an operation of custom jobs from that of third-party jobs, without the client token."""
+    """Create an operation of custom jobs from the same operation of third-party jobs, without the client token."""
     parameters = (*(each for each in third_party.parameters if each is not CLIENT_TOKEN), *more)
     return attrs.evolve(third_party, name=name, parameters=parameters, client_class=CustomJobClient, **changes)
 
@@ -191,4 +198,4 @@ OPERATIONS: Final = {
         _custom(_FAIL, CUSTOM.failure),
     )
 }
-"""By the names that the AWS CLI has for them."""
+"""Name of an operation in the AWS CLI -> the operation."""

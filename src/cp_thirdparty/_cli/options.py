@@ -1,4 +1,4 @@
-"""The options that the commands share: those of the AWS CLI, and those for client tokens."""
+"""The options that several commands have: the options of the AWS CLI, and the options for client tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Settings:
     ca_bundle: str | None
     cli_read_timeout: int
     cli_connect_timeout: int
-    # Not all commands have these.
+    # Some commands do not have the following options.
     cli_auto_prompt: bool | None = None
     output: str | None = None
     query: str | None = None
@@ -74,7 +74,7 @@ def common_options() -> list[click.Option]:
 
 
 def connection_options() -> list[click.Option]:
-    """Create the options of a client."""
+    """Create the options with the settings of a client."""
     return [
         flag("--debug", "Write botocore's log, with secrets withheld, to standard error."),
         option(
@@ -95,7 +95,7 @@ def connection_options() -> list[click.Option]:
 
 
 def output_options() -> list[click.Option]:
-    """Create the options of the output."""
+    """Create the options for the format of the output."""
     return [
         choice(
             "--output",
@@ -117,7 +117,7 @@ def output_options() -> list[click.Option]:
 
 
 def auto_prompt_option() -> click.Option:
-    """Create the option of commands that ask for missing parameters."""
+    """Create the option that selects whether a command asks for missing parameters."""
     text = (
         "Ask for missing parameters. Default: AWS_CLI_AUTO_PROMPT, cli_auto_prompt of the profile, or only for the "
         "client token, and only on a terminal."
@@ -126,7 +126,7 @@ def auto_prompt_option() -> click.Option:
 
 
 def token_options() -> list[click.Option]:
-    """Create the options that find a client token in a store."""
+    """Create the options with which a command finds a client token in the store of a worker."""
     return [
         option(
             "--client-tokens",

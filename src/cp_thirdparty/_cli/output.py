@@ -1,4 +1,4 @@
-"""Write to the terminal, to its pager, or to a pipe."""
+"""Write output to the terminal, to a pager, or to a pipe, and ask questions on the terminal."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def is_colored(color: str) -> bool:
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal; 80 if standard output is not a terminal, as in the AWS CLI."""
+    """Return the number of columns of the terminal; as in the AWS CLI, 80 if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else 80
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a standard stream is a terminal; one that was closed at the start is ``None``."""
+    """Return whether a standard stream is a terminal.  It is ``None`` if it was closed when Python started."""
     return stream is not None and stream.isatty()
 
 
 def warn(text: str) -> None:
-    """Write a line to standard error.  If that fails, there is no other place for it, and the exit code remains."""
+    """Write a line to standard error.  A failure is ignored, because there is no other place to report it."""
     with suppress(OSError):
         click.echo(f"cp-thirdparty: {text}", err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on the terminal before something that cannot be undone."""
+    """Ask for confirmation on the terminal; raise `CommandError` if the user does not confirm."""
     if yes:
         return
     if not is_terminal(sys.stdin):
@@ -50,9 +50,15 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def write(text: str, *, pager: str = "", done: str = "") -> None:
     """
-    Write to standard output, or to a pager if it is a terminal.  A reader that has closed the pipe is not an error.
+    Write a string to standard output, or to a pager if standard output is a terminal.
 
-    The error ends with what the command has ``done`` although its output is lost, such as ``; the file is written``.
+    It is not an error if the reading program has closed the pipe.
+
+    Args:
+        text: The string.
+        pager: The command of the pager; empty for no pager.
+        done: The end of the error message if the output cannot be written.  It states what the command has done
+            nevertheless, such as ``; the file is written``.
     """
     if not text:
         return
@@ -65,7 +71,7 @@ def write(text: str, *, pager: str = "", done: str = "") -> None:
             sys.stdout.write(text if can_encode(text) else _escape_characters(text))
             sys.stdout.flush()
     except BrokenPipeError:
-        # At its end, Python would write the rest of the buffer again, and fail.
+        # Python would write the rest of the buffer when it ends, and fail again.  So the rest goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         problem = error.strerror or type(error).__name__
@@ -75,7 +81,7 @@ def write(text: str, *, pager: str = "", done: str = "") -> None:
 def _page(text: str, environment: Mapping[str, str]) -> None:
     from cp_thirdparty._cli.operations import TOKEN_VARIABLE  # noqa: PLC0415 - only a terminal has a pager
 
-    os.environ.update(environment)  # click reads these; the process ends after this
+    os.environ.update(environment)  # click reads them; the change is harmless because the process ends soon
     os.environ.pop(TOKEN_VARIABLE, None)  # the pager and its child processes need no secret
     click.echo_via_pager(text.removesuffix("\n"), color=True)
 
@@ -93,7 +99,7 @@ def _escape_characters(text: str) -> str:
     r"""
     Escape the characters that standard output cannot encode.
 
-    In JSON, characters beyond ASCII are only in strings, where ``\u2713`` is the same character, so the document is
-    the same.
+    A JSON document has non-ASCII characters only in its strings.  There, an escape sequence such as ``\u2713`` has the
+    same meaning as the character, so the document does not change.
     """
     return "".join(each if can_encode(each) else escape_for_json(each) for each in text)

@@ -1,4 +1,4 @@
-"""The parameters of a call, from the command line, the input document, the environment and the terminal."""
+"""Read the parameters of a call from the command line, the input document, the environment and the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["find_token", "load_object", "read_model", "read_one", "read_parameters"]
 
-# More problems would not be readable on one line.
+# The most problems in an error message, which must remain readable in one line.
 _MOST_PROBLEMS = 5
 
 
@@ -30,10 +30,16 @@ def read_parameters(
     operation: Operation, given: Mapping[str, Any], *, document: tuple[str, Any] | None, prompt: bool | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """
-    Return the parameters of a call, and the option or the place in a document that has each of them.
+    Return the values of all parameters of a call, and the source of each value for error messages.
 
-    Both are by the service's names.  The command line overrides the document.  If ``prompt`` is ``None``, the user is
-    prompted for the client token only.
+    The keys of both mappings are the names of the parameters in CodePipeline's API.  The source is an option, or a
+    member of the input document.  The command line overrides the document.
+
+    Args:
+        operation: The operation to call.
+        given: The values of the options on the command line.
+        document: The name of the option with the input document, and the document; ``None`` if there is none.
+        prompt: Whether to ask the user for missing parameters; ``None`` to ask only for the client token.
     """
     option, content = document or ("", {})
     values = _document_values(operation, content, option)
@@ -56,7 +62,7 @@ def _document_values(operation: Operation, document: Any, option: str) -> dict[s
     problems: list[str] = []
     for name, content in document.items():
         if name in known and known[name].kind is dict:
-            values[name] = content  # the client checks it
+            values[name] = content  # the client checks the content
         elif name in known:
             value, found = read_input(content, known[name].kind, name)
             values[name] = SecretStr(value) if known[name].is_secret and not found else value
@@ -75,7 +81,7 @@ def _raise_if_any(name: str, problems: Sequence[str]) -> None:
 
 
 def read_model(kind: type[Any], value: str, name: str) -> Any:
-    """Create a model from JSON or from ``NAME=VALUE,NAME=VALUE``, which may be in a file."""
+    """Create a model from a string or file with JSON or ``NAME=VALUE,NAME=VALUE``."""
     model, problems = read_input(parse_structure(read_text(value, name), kind, name), kind)
     _raise_if_any(name, problems)
     return model
@@ -84,7 +90,7 @@ def read_model(kind: type[Any], value: str, name: str) -> Any:
 def find_token(
     store: str | None, client_id: str | None, *, is_given: bool, has_client_token: bool = True
 ) -> SecretStr | None:
-    """Return the client token of a client from the store of a worker; ``None`` without a store."""
+    """Find the client token of a client in the store of a worker; return ``None`` if no store is given."""
     if not has_client_token and (is_given or store is not None or client_id is not None):
         raise CommandError("--client-token, --client-tokens, --client-id: custom jobs have no client token")
     if store is None:
@@ -112,7 +118,7 @@ def find_token(
 
 
 def read_one(parameter: Parameter, value: Any, *, prompt: bool | None) -> Any:
-    """Return the value of one parameter: that of the option, of the environment, or of a prompt."""
+    """Return the value of one parameter from its option, from the environment, or from a prompt."""
     return _missing(parameter, prompt=prompt) if value is None else _read(parameter, value)
 
 
@@ -128,7 +134,7 @@ def _read(parameter: Parameter, value: Any) -> Any:
 
 
 def _read_secret(value: str, name: str) -> str:
-    """Return a secret: itself, or the first line of standard input or of a file."""
+    """Return a secret: the value itself, a line of standard input for ``-``, or the content of a file."""
     if value == "-" and sys.stdin is None:
         raise CommandError(f"{name}: standard input is closed")
     text = sys.stdin.readline() if value == "-" else read_text(value, name)
@@ -136,16 +142,16 @@ def _read_secret(value: str, name: str) -> str:
 
 
 def load_object(reference: str, name: str, *, kind: str, example: str) -> Any:
-    """Import a module, also from the working directory, and return the object that ``MODULE:NAME`` names."""
+    """Import the object with the name ``MODULE:NAME``.  The module may also be in the working directory."""
     module, _, path = reference.partition(":")
     if not (module and path):
         raise CommandError(f"{name}: must be a module and a {kind}, such as {example}")
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    sys.path.insert(0, str(Path.cwd()))  # the working directory, as with `python -m`
     try:
         return reduce(getattr, path.split("."), import_module(module))
     except AttributeError:
         problem = f"the module has no such {kind}"
-    except Exception as error:  # noqa: BLE001 - code of the user
+    except Exception as error:  # noqa: BLE001 - the import runs code of the user
         missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
         problem = (
             f"there is no module {missing}" if missing else f"the import of the module raises {type(error).__name__}"

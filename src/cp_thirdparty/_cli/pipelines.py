@@ -1,4 +1,4 @@
-"""Read the pipelines of jobs in a journal from CodePipeline, because the journal does not have them."""
+"""Read the pipelines of jobs from CodePipeline, because a journal does not contain them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ _Connect: TypeAlias = Callable[[str | None, JobKind], AnyClient]
 
 
 def read_pipelines(entries: Iterable[JournalEntry | SetAside], settings: Settings) -> list[dict[str, str]]:
-    """Return for each entry the pipeline, the reason why it cannot be read, or nothing if the job is not unfinished."""
+    """
+    Return a row of columns for each entry of a journal.
+
+    The row has the pipeline of the job, or the problem if the pipeline cannot be read.  It is empty if the job is
+    finished or set aside.
+    """
     clients: dict[tuple[str | None, str], AnyClient] = {}  # one for each region and kind of job
     with protect_logs(debug=settings.debug), ExitStack() as stack:
 
@@ -51,7 +56,7 @@ def _read(entry: JournalEntry, settings: Settings, connect: _Connect) -> str:
         if settings.client_tokens is None:
             raise CommandError("--client-tokens: is required to read third-party jobs")
         token = find_token(settings.client_tokens, entry.job.client_id, is_given=False)
-    # Not the endpoint of the scope: a journal of unknown origin must not decide where tokens are sent.
+    # The endpoint in the journal is not used: a journal of unknown origin must not decide where tokens are sent.
     region = settings.region if entry.scope is None else entry.scope.region_name
     context = kind.read(connect(region, kind), entry.job.job_id, token).data.pipeline_context
     return "" if context is None else context.path

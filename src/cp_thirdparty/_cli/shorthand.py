@@ -1,4 +1,4 @@
-"""The shorthand of the AWS CLI: ``NAME=VALUE,NAME=VALUE``, with lists and objects."""
+"""Parse the shorthand syntax of the AWS CLI: ``NAME=VALUE,NAME=VALUE``, with lists and objects."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from cp_thirdparty._structuring.strict_input import InputError, check_unique
 
 __all__ = ["parse_shorthand"]
 
-# No pattern can match the same text in two ways, so the time is linear in the length.
+# Each pattern can match a string in only one way.  So there is no backtracking, and the time is linear in the length.
 _NAME = re.compile(r"""(?P<name>[^=,"'\[\]{}]+?)(?P<is_file>@?)\s*=\s*""")
 _QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)""", re.DOTALL)
 _PLAIN = re.compile(r"""(?![=\[{])(?:\\,|\\(?!,)|[^\\,"'\]}])*""")
-# A value of a list without brackets.  One that has `=` is the next member.
+# The second or a later value of a list without brackets.  If `=` follows, it is the name of the next member instead.
 _NEXT_PLAIN = re.compile(r"""(?:\\,|\\(?!,)|[^\\,"'\[\]{}=])+""")
 _COMMA = re.compile(r"\s*,\s*")
 _SPACE = re.compile(r"\s*")
@@ -22,7 +22,16 @@ _FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { 
 
 
 def parse_shorthand(text: str, read_file: Callable[[str], str]) -> dict[str, Any]:
-    """Return the members that a string has.  Raise `InputError` if it is not shorthand."""
+    """
+    Parse a string in shorthand syntax, and return its members.
+
+    Args:
+        text: The string.
+        read_file: Returns the value of a member ``NAME@=PATH``, which is read from a file.
+
+    Raises:
+        InputError: The string is not valid shorthand.
+    """
     try:
         return _Parser(text, read_file).parse_all()
     except RecursionError:
@@ -48,7 +57,7 @@ class _Parser:
         return name["name"].rstrip(), value
 
     def _value(self, read: Callable[[str], str]) -> Any:
-        """Parse a value, or several that commas divide: a list without brackets."""
+        """Parse a value, or a list without brackets, whose values are separated by commas."""
         value = self._bounded_value(read)
         if isinstance(value, (list, dict)):
             return value
@@ -70,7 +79,7 @@ class _Parser:
         return value
 
     def _items(self, end: str, parse: Callable[[], Any]) -> list[Any]:
-        """Parse what stands between brackets or braces."""
+        """Parse the items between two brackets or braces."""
         items: list[Any] = []
         self._at += 1
         self._take(_SPACE)
@@ -87,7 +96,7 @@ class _Parser:
         return self._text.startswith(("'", '"'), self._at)
 
     def _parse_quoted(self) -> str:
-        """Parse a quoted value.  A backslash has the effect that it has in the AWS CLI."""
+        """Parse a quoted value.  As in the AWS CLI, a backslash escapes only the quote and a backslash."""
         match = self._take(_QUOTED)
         return re.sub(rf"\\([\\{match['quote']}])", r"\1", match["text"])
 

@@ -1,4 +1,4 @@
-"""Sample inputs and outputs of an operation, from botocore's model."""
+"""Create sample inputs and outputs of an operation from botocore's model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["input_skeleton", "output_skeleton"]
 
 
 def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
-    """Write a sample input."""
+    """Return a sample input as JSON or YAML."""
     sample: Any = ArgumentGenerator().generate_skeleton(_model(operation_name).input_shape)
     plain = json.loads(json.dumps(sample, default=datetime.isoformat))
     if not as_yaml:
@@ -26,7 +26,7 @@ def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
 
 
 def output_skeleton(operation_name: str) -> dict[str, Any]:
-    """Create a sample output.  It holds names in place of values."""
+    """Return a sample output, which has the names of the members instead of values."""
     shape = _model(operation_name).output_shape
     if shape is None:
         return {}

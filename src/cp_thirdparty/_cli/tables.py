@@ -1,4 +1,4 @@
-"""Format documents as tables: a section for each structure, with the cells and headings of the AWS CLI."""
+"""Format documents as tables, with one section for each structure, and the same cells and headings as the AWS CLI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cp_thirdparty._base.text import escape
 
 __all__ = ["table"]
 
-# No table is truncated: the pager shows one that is wider than the terminal.
+# The maximum width of a table for rich, which would truncate a wider one.  A pager can show wide tables.
 _NO_LIMIT = 1_000_000
 
 
@@ -34,21 +34,25 @@ class _Section:
     rows: Sequence[Sequence[str]] = ()
 
     def width(self) -> int:
-        """Return the columns that the AWS CLI would need, so that both transpose the same tables."""
+        """
+        Return the width that this section would have in the AWS CLI, in columns.
+
+        With the same width, this module transposes the same tables as the AWS CLI.
+        """
         lines = [line for line in (self.headings, *self.rows) if line]
         count = max(map(len, lines), default=0)
         widths = (max(cell_len(line[at]) for line in lines if at < len(line)) + 4 for at in range(count))
         return max(cell_len(self.title), sum(widths)) + 2 + 2 * self.depth
 
     def transpose(self) -> _Section:
-        """Return it with the headings beside their values, if it has only one row."""
+        """Return the section with each heading beside its value, if it has only one row."""
         if len(self.rows) != 1 or not self.headings:
             return self
         return attrs.evolve(self, headings=(), rows=[*zip(self.headings, self.rows[0], strict=True)])
 
 
 def table(document: Any, *, title: str, color: bool, width: int) -> str:
-    """Write a document as a table."""
+    """Return a document as a table of lines."""
     sections = list(_sections(document, title, 0))
     if any(section.width() > width for section in sections):
         sections = [section.transpose() for section in sections]
@@ -101,7 +105,7 @@ def _sections(item: Any, title: str, depth: int) -> Iterator[_Section]:
 
 
 def _structures(items: list[dict[str, Any]], title: str, depth: int) -> Iterator[_Section]:
-    """Yield a section for all structures, or one for each if they have nested members."""
+    """Yield one section for all structures; if they have nested members, yield one section for each structure."""
     nested = sorted({key for item in items for key in item if isinstance(item[key], (dict, list))})
     headings = sorted({key for item in items for key in item if not isinstance(item[key], (dict, list))})
     rows = [[_cell(item.get(key, "")) for key in headings] for item in items]

@@ -1,1 +1,1 @@
-"""How models are shown in terminals, in Jupyter and by rich."""
+"""Show models in terminals, in Jupyter and with rich."""

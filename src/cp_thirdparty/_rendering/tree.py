@@ -1,8 +1,8 @@
 """
 Render a model as a tree for Jupyter and for rich, with every secret masked.
 
-Names are untrusted, so invisible characters are escaped and long strings are truncated.  Of an object that is neither a
-model nor of a type that models have, only the type is shown.
+Strings are untrusted, so invisible characters are escaped and long strings are truncated.  If an object is neither a
+model nor of a type that fields of models have, only the name of its type is shown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree as RichTree
 
-# Most ids, ARNs and keys of S3 have fewer characters.
+# The maximum length of a shown string.  Most ids, ARNs and S3 keys have fewer characters.
 _MAX_CHARACTERS = 200
 _MAX_ROWS = 50
 
@@ -31,7 +31,7 @@ _MAX_ROWS = 50
 
 
 class _Part(NamedTuple):
-    """A value as a string that is safe to show, with a note of ours."""
+    """A value as a string that is safe to show, and a note that this module adds, such as the length."""
 
     text: str
     kind: Literal["value", "secret", "absent"] = "value"
@@ -75,7 +75,7 @@ def _rows(model: Any) -> list[_Tree]:
 
 
 def _further_rows(value: Any) -> list[_Tree]:
-    """Return rows for the members of a pipeline that its path does not show, which are most often one id."""
+    """Return rows for the ids and the ARN of a pipeline, which the line with its path does not show."""
     if type(value).__name__ != "PipelineContext":
         return []
     members = {
@@ -97,7 +97,7 @@ def _more(items: Any) -> str:
 
 
 def _line(value: Any) -> _Line:
-    """Show a value in one line, whatever it is."""
+    """Return one line that shows a value of any type."""
     own = _LINES.get(type(value).__name__)
     return own(value) if own is not None else _Line([_part(value)])
 
@@ -144,7 +144,8 @@ def _action_type(action_type: Any) -> _Line:
     return _Line([_part(part) for part in parts], " / ")
 
 
-# Models that are shown in one line, by name, because their module imports this one.
+# Class name of a model -> the function that shows the model in one line.  The classes cannot be imported here, because
+# their module imports this one.
 _LINES: dict[str, Callable[[Any], _Line]] = {
     "ActionTypeId": _action_type,
     "ArtifactLocation": _place,
@@ -157,8 +158,8 @@ _SECRET = _Line([_Part(repr(SecretStr("")), "secret")])
 
 # --- a notebook ------------------------------------------------------------------------------------------------------
 
-# All colours are mixed from the text colour of the page, so they are readable on any background.  Pages have rules for
-# tables and lists in notebooks, such as striped rows: hence !important.
+# All colours are mixed from the text colour of the page, so they are readable on any background.  Notebook pages have
+# their own CSS rules for tables and lists, such as striped rows.  !important overrides them.
 _STYLE = """<style>
 .cp-thirdparty { color: inherit; background: transparent; line-height: 1.5; overflow-wrap: anywhere; text-align: left }
 .cp-thirdparty summary { display: list-item; cursor: pointer; margin: 0; padding: 0 }
@@ -192,13 +193,14 @@ def html(model: object) -> str:
 
 
 def html_of_items(name: str, models: tuple[object, ...]) -> str:
-    """Return a table of models of one class, with a name and their number above it, as HTML."""
+    """Return an HTML table of models of one class.  Its heading has the name and the number of models."""
     return _html_document(_tree(f"{name} ({len(models):,})", tuple(models)))
 
 
 def _html_document(root: _Tree) -> str:
     tree = _html_tree(root)
-    # A page of nbconvert would typeset ``$1 and $2`` of a file's name: the classes keep MathJax 2 and 3 from it.
+    # In a page of nbconvert, MathJax would format a file name with ``$1 and $2`` as mathematics.  The two classes
+    # prevent that in MathJax 2 and 3.
     return f'<div class="cp-thirdparty tex2jax_ignore mathjax_ignore">{_STYLE}{tree}</div>'
 
 
@@ -225,7 +227,7 @@ def _html_line(line: _Line) -> str:
 
 
 def _html_part(part: _Part, style: str = "") -> str:
-    # <bdi>: a name that is written from right to left does not reorder the text beside it.
+    # <bdi> isolates a name in a right-to-left script, so that it does not reorder the characters beside it.
     note = f" {_html_note(part.note, 'span')}" if part.note else ""
     return f'<bdi class="{style or f"cp-{part.kind}"}">{escape_html(part.text)}</bdi>{note}'
 
@@ -267,7 +269,7 @@ def _rich_head(tree: _Tree) -> Text:
 def _rich_line(line: _Line) -> Text:
     from rich.text import Text  # noqa: PLC0415 - rich is optional
 
-    # Not markup, because a name may have "[red]".
+    # Text() and not rich's markup, because a name may contain markup such as "[red]".
     return Text(line.separator).join(
         Text.assemble((part.text, _STYLES[part.kind]), (" " * bool(part.text and part.note) + part.note, "italic"))
         for part in line.parts

@@ -1,4 +1,4 @@
-"""The views of a model for terminals, Jupyter and rich.  `_rendering.tree` renders them when they are called."""
+"""The base class of all models, with the methods that terminals, Jupyter and rich call to show a model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ class _Printer(Protocol):
 
 
 class Model:
-    """The base of all models: how they are shown."""
+    """The base class of all models.  It has the methods that show a model."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        # That of attrs with each string truncated: a peer may send one of 20 MiB.
+        # The same form as the ``__repr__`` of attrs, but long strings are truncated: a peer may send one of 20 MiB.
         kind: Any = type(self)
         values = ((field.name, getattr(self, field.name, attrs.NOTHING)) for field in attrs.fields(kind))
         parts = (f"{name}={show_repr(value) if type(value) is str else repr(value)}" for name, value in values)
         return f"{kind.__name__}({', '.join(parts)})"
 
     def _repr_pretty_(self, printer: _Printer, _is_cycle: bool) -> None:  # noqa: FBT001 - IPython calls it
-        """Write the plain form that a notebook stores beside the tree, truncated: 500 artifacts would have 160 kB."""
+        """
+        Write the plain form of the model, which a notebook stores in addition to the HTML tree.
+
+        The plain form is truncated, because a job with 500 artifacts would have 160 kB.
+        """
         shown = repr(self)
         longest = 4_000
         printer.text(shown if len(shown) <= longest else f"{shown[:longest]}… {len(shown):,} characters")

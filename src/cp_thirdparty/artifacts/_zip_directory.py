@@ -1,8 +1,9 @@
 """
-Read the directory of a zip archive, and accept it only if each record agrees with every other.
+Read the entries of a zip archive, and accept the archive only if all its records agree.
 
-A zip archive states most facts twice, and readers differ in which of them they use.  Here the entries must not overlap,
-and the two headers of an entry must be equal.  The format is that of PKWARE's APPNOTE 6.3.10.
+A zip archive states most facts about an entry twice: in the central directory, and in a local header before the data.
+Programs differ in which of the two they use, so both must be equal.  Entries must not overlap.  The format is described
+in PKWARE's APPNOTE 6.3.10.
 """
 
 from __future__ import annotations
@@ -48,23 +49,26 @@ _ZIP64: Final = 0x0001
 _UNICODE_PATH: Final = 0x7075
 _USED_EXTRAS: Final = (_ZIP64, _UNICODE_PATH)
 
-# Systems whose attributes have a Unix mode: Unix and macOS.
+# Ids of the systems whose entries have a Unix mode in their attributes: Unix and macOS.
 _UNIX: Final = (3, 19)
 
-# Systems whose names cannot contain a backslash: FAT, NTFS by APPNOTE, NTFS by Info-ZIP, and VFAT.  PowerShell 5 and
-# .NET 4.5 write backslashes for slashes.
+# Ids of the systems whose file names cannot contain a backslash: FAT, NTFS in APPNOTE, NTFS in Info-ZIP, and VFAT.  A
+# backslash in a name from these systems is a separator, because PowerShell 5 and .NET 4.5 write it instead of a slash.
 _DOS: Final = (0, 10, 11, 14)
 _DOS_DIRECTORY: Final = 0x10
 
-# Enough for 100,000 entries with long names; it is read at once.
+# The maximum size of the central directory in bytes, because it is read into memory completely.  This is enough for
+# 100,000 entries with long names.
 LONGEST_DIRECTORY: Final = 128 << 20
-# Programs write a handful; each of 100,000 headers may have 16,000.
+# The maximum number of extra fields in one header, which limits the time to read them.  Programs write about five, and
+# a header has space for 16,000.
 _MOST_EXTRAS: Final = 100
 _ZEROS: Final = re.compile(rb"\0*")
 
 _DEVICES: Final = (stat.S_IFBLK, stat.S_IFCHR)
 
-# The data descriptor after an entry has 32 or 64 bits, with or without a signature; this one is the longest.
+# The data descriptor after an entry has sizes of 32 or 64 bits, with or without a signature.  The longest form, with 64
+# bits and a signature, has 24 bytes.
 _DESCRIPTOR32: Final = struct.Struct("<3L")
 _DESCRIPTOR64: Final = struct.Struct("<L2Q")
 _DESCRIPTOR_SIGNATURE: Final = b"PK\7\10"
@@ -74,17 +78,17 @@ _LONGEST_DESCRIPTOR: Final = 24
 @attrs.frozen(kw_only=True)
 class Entry:
     """
-    One entry, checked.
+    One checked entry of an archive.
 
     Attributes:
-        node: Its place in the tree.
-        mode: The file mode of Unix with the type; 0 if the archive has none.
+        node: The node of the entry in the tree.
+        mode: The Unix mode with the file type; 0 if the archive has no mode for the entry.
         method: The compression method.
-        has_end_marker: Whether its data has an end marker, if it is compressed with LZMA.
-        data_offset: Where its compressed bytes begin.
-        packed: How many there are.
-        size: How many bytes they are when extracted.
-        crc: Their CRC-32.
+        has_end_marker: Whether the compressed data ends with an end marker.  Only LZMA has such markers.
+        data_offset: The offset of the compressed data in the archive.
+        packed: The size of the compressed data in bytes.
+        size: The size of the extracted data in bytes.
+        crc: The CRC-32 of the extracted data.
     """
 
     node: Node
@@ -115,27 +119,30 @@ class _Central:
 
     @property
     def mode(self) -> int:
-        """The file mode of Unix with the type; 0 if there is none."""
+        """The Unix mode with the file type; 0 if the record has no mode."""
         return self.attributes >> 16 if self.system in _UNIX else 0
 
     @property
     def is_marked_as_directory(self) -> bool:
-        """Whether the attributes are those of a directory."""
+        """Whether the attributes state that the entry is a directory."""
         return stat.S_ISDIR(self.mode) or (self.system in _DOS and bool(self.attributes & _DOS_DIRECTORY))
 
 
 def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree) -> list[Entry]:
     """
-    Read and check all entries, in the order of their data, and add each to the tree.
+    Read and check all entries of an archive, and add each to the tree.
 
     Args:
         file: The archive.
-        size: How many bytes it has.
-        limits: What it may contain.
-        tree: Is empty; the content of each node is its entry.
+        size: The size of the archive in bytes.
+        limits: What the archive may contain.
+        tree: An empty tree.  Each entry is stored as the `content` of its node.
+
+    Returns:
+        The entries, in the order of their data in the archive.
 
     Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: It breaks a rule.
+        cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule.
     """
     central_directory = find_directory(file, size)
     if central_directory.count > limits.max_entries:
@@ -220,18 +227,19 @@ def _central_records(data: bytes, central_directory: CentralDirectory, limits: A
 
 def _extras(data: bytes) -> dict[int, bytes] | None:
     """
-    Read extra fields; ``None`` if they are too many, or one that is used here is truncated or there twice.
+    Read the extra fields of a header, and return them: tag -> data.
 
-    Of the other fields, a truncated one is the last: some programs write other bytes there.
+    ``None`` is returned if there are too many fields, or if a field that this module uses is truncated or duplicate.
+    Reading ends at another field that is truncated, because some programs write arbitrary bytes after the last field.
     """
     found: dict[int, bytes] = {}
     at = 0
     for _ in range(_MOST_EXTRAS + 1):
-        # Programs that align the data fill up with zeros.
+        # Programs that align the data of an entry fill up the extra fields with zeros.
         zeros = cast("re.Match[bytes]", _ZEROS.match(data, at)).end()
         if zeros == len(data):
             return found
-        at += (zeros - at) // _EXTRA.size * _EXTRA.size  # an empty field with the tag 0 has four
+        at += (zeros - at) // _EXTRA.size * _EXTRA.size  # four zeros are an empty field with the tag 0
         if at + _EXTRA.size > len(data):
             return found
         tag, length = _EXTRA.unpack_from(data, at)
@@ -246,10 +254,10 @@ def _extras(data: bytes) -> dict[int, bytes] | None:
 
 def _decode_name(raw: bytes, flags: int, extras: dict[int, bytes] | None, *, system: int) -> str | None:
     """
-    Return a name as Info-ZIP reads it, or ``None`` if it is not the UTF-8 that its flag promises.
+    Decode a name in the same way as Info-ZIP; return ``None`` if the flag for UTF-8 is set and the name is not UTF-8.
 
-    It is UTF-8 if it has a flag or an extra field for it, or if it comes from Unix and is valid.  Otherwise it has the
-    code page of DOS.
+    The encoding is UTF-8 if the flag is set, if there is an extra field with a Unicode path, or if the entry comes from
+    Unix and the name is valid UTF-8.  Otherwise the encoding is the DOS code page 437.
     """
     unicode_path = (extras or {}).get(_UNICODE_PATH, b"")
     if unicode_path[:1] == b"\1" and unicode_path[1:5] == struct.pack("<L", zlib.crc32(raw)):
@@ -260,12 +268,13 @@ def _decode_name(raw: bytes, flags: int, extras: dict[int, bytes] | None, *, sys
         if flags & _UTF8:
             return None
         name = raw.decode("cp437")
-    # Git marks archives as made on FAT too, and there a backslash belongs to the name; but it writes slashes.
+    # Git also states FAT as the system, but a backslash in a name of Git is not a separator.  Git separates with
+    # slashes, so backslashes are replaced only in names without a slash.
     return name.replace("\\", "/") if system in _DOS and "/" not in name else name
 
 
 def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Take from the ZIP64 field what does not fit into 32 bits."""
+    """Return the values, with each value that does not fit into 32 bits replaced by that of the ZIP64 field."""
     wide = iter(struct.iter_unpack("<Q", extras.get(_ZIP64, b"")[: len(extras.get(_ZIP64, b"")) // 8 * 8]))
     found: list[int] = []
     for value in values:
@@ -273,7 +282,7 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
             following = next(wide, None)
             if following is None:
                 raise rule_error(rules.ZIP64, name)
-            (value,) = following  # noqa: PLW2901 - it stands for the same thing
+            (value,) = following  # noqa: PLW2901 - it replaces the same value
         found.append(value)
     return found[0], found[1], found[2]
 
@@ -282,7 +291,7 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
 
 
 def _names_of_parents(records: list[_Central]) -> set[str]:
-    """Return the names without a slash that have the attributes of a directory and entries below them."""
+    """Return the names whose attributes state a directory, and which are the parent directory of another entry."""
     names = sorted(_plain_name(record.name) for record in records)
     parents: set[str] = set()
     for name in (record.name for record in records if record.is_marked_as_directory):
@@ -294,7 +303,7 @@ def _names_of_parents(records: list[_Central]) -> set[str]:
 
 
 def _plain_name(name: str) -> str:
-    """Return a name without the parts that mean nothing; a slash at the end remains."""
+    """Return a name without empty parts and without the part ``.``; a slash at the end remains."""
     if "//" not in name and "./" not in name:
         return name
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -302,7 +311,7 @@ def _plain_name(name: str) -> str:
 
 
 def _add(record: _Central, tree: Tree, *, has_entries: bool) -> Node:
-    """Check a record by itself, and add its name to the tree."""
+    """Check one record of the central directory, and add its name to the tree."""
     kind = _kind(record, has_entries=has_entries)
     rule = _find_record_violation(record, kind)
     if rule is rules.METHOD:
@@ -313,7 +322,17 @@ def _add(record: _Central, tree: Tree, *, has_entries: bool) -> Node:
 
 
 def _entry(file: BinaryIO, record: _Central, node: Node, end: int, *, is_last: bool) -> Entry:
-    """Check a record against its local header, which begins at its offset, and against the bytes up to its end."""
+    """
+    Compare a record of the central directory with its local header, check the bytes after its data, and return the
+    entry.
+
+    Args:
+        file: The archive.
+        record: The record.  It states the offset of the local header.
+        node: The node of the entry in the tree.
+        end: The offset of the next entry, or of the central directory after the last entry.
+        is_last: Whether this is the last entry.
+    """
     length, is_streamed, needs_descriptor = _check_local_header(file, record, end)
     data_offset = record.offset + length
     data_end = data_offset + record.packed
@@ -322,7 +341,7 @@ def _entry(file: BinaryIO, record: _Central, node: Node, end: int, *, is_last: b
     if data_end != end or needs_descriptor:
         begin = data_end + _descriptor_length(file, record, data_end, end, needs_descriptor=needs_descriptor)
         begin = end_of_padding(file, begin, end)
-        # A program that reads the archive from a pipe, such as Java's ZipInputStream, ends at bytes between entries.
+        # A program that reads the archive from a pipe, such as Java's ZipInputStream, stops at bytes between entries.
         if begin != end and not is_last:
             raise rule_error(rules.GAP, record.name, hint="between two entries")
         if has_archive_part(file, begin, end):
@@ -344,9 +363,10 @@ def _kind(record: _Central, *, has_entries: bool) -> Kind:
     """
     Return the kind of an entry.
 
-    A slash makes a directory, whatever the mode is: Maven gives directories the mode of a file.  Without a slash, most
-    programs make a file, so the attributes make a directory only if other entries are below it.  A program that reads
-    its input from a pipe gives a file the mode of a FIFO.
+    An entry is a directory if its name ends with a slash, whatever its mode is: Maven gives directories the mode of a
+    file.  Without a slash, most programs extract a file.  So the attributes make it a directory only if other entries
+    are in it (`has_entries`).  A FIFO is accepted as a file: a program that archives its standard input writes this
+    mode.
     """
     if record.name.endswith("/") or has_entries:
         return "directory"
@@ -369,10 +389,13 @@ def _find_record_violation(record: _Central, kind: Kind) -> Rule | None:
 
 def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int, bool, bool]:
     """
-    Check the local header, and return its length and whether a data descriptor may and must follow the data.
+    Compare the local header of an entry with its record in the central directory.
 
-    Some programs set the flag of the descriptor, that of UTF-8 for a name in ASCII, and a name in Unicode in one of the
-    headers only.
+    Three differences are accepted, because some programs write them in one of the two headers only: the flag of the
+    data descriptor, the flag of UTF-8 for an ASCII name, and the extra field with a Unicode path.
+
+    Returns:
+        The length of the local header, whether a data descriptor may follow the data, and whether one must follow.
     """
     header = bytes_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
@@ -385,34 +408,40 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     extras = _extras(rest[name_length:])
     if extras is None:
         raise rule_error(rules.EXTRA, record.name)
-    # bsdtar takes the name from the Unicode path of the local header, others take it from the central directory.
+    # bsdtar uses the Unicode path of the local header, and other programs use that of the central directory.
     unicode_path = extras.get(_UNICODE_PATH, record.unicode_path)
     name = _decode_name(rest[:name_length], flags, {_UNICODE_PATH: unicode_path}, system=record.system)
     if not _has_name(rest[:name_length], record) or name != record.name:
         raise rule_error(rules.HEADERS, record.name, hint="the names differ")
     if (flags ^ record.flags) & (_ENCRYPTED | _PATCH) or method != record.method:
         raise rule_error(rules.HEADERS, record.name, hint="the methods or flags differ")
-    # What the descriptor after the data repeats may be unknown here; Info-ZIP writes the size, others nothing.
+    # With a data descriptor, the local header may have 0 or all bits set instead of the checksum and the sizes.
+    # Info-ZIP writes the size, other programs do not.
     unknown = (0, FULL32) if flags & _DESCRIPTOR else ()
     if _ZIP64 in extras or not unknown:
         size, packed, _ = _read_zip64(record.name, extras, (size, packed, 0))
     stated, known = (crc, size, packed), (record.crc, record.size, record.packed)
     if any(value != fact and value not in unknown for value, fact in zip(stated, known, strict=True)):
         raise rule_error(rules.HEADERS, record.name, hint="the sizes or checksums differ")
-    # Without a descriptor, a program that reads from the first byte on can only find the end of compressed data.
+    # A program that reads the archive from a pipe finds the end of compressed data by itself.  It finds the end of
+    # stored data only if the local header states the size, so otherwise a descriptor must follow.
     is_streamed = bool(flags & _DESCRIPTOR)
     return length, is_streamed, is_streamed and record.method == STORED and stated != known
 
 
 def _has_name(raw_name: bytes, record: _Central) -> bool:
-    """Whether a local header has the name of its record; IZArc writes backslashes into the central directory only."""
+    """
+    Return whether a local header has the same name as its record in the central directory.
+
+    For DOS systems, slashes and backslashes are equal: IZArc writes backslashes into the central directory only.
+    """
     if record.system in _DOS:
         return raw_name.replace(b"\\", b"/") == record.raw_name.replace(b"\\", b"/")
     return raw_name == record.raw_name
 
 
 def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> int:
-    """Check the data descriptor after the data of an entry, and return its length; 0 if there is none."""
+    """Check the data descriptor after the data of an entry, and return its length; 0 if there is no descriptor."""
     head = bytes_at(file, begin, min(end - begin, _LONGEST_DESCRIPTOR))
     length = max((len(each) for each in _descriptors(record) if head.startswith(each)), default=0)
     if not length and (needs_descriptor or head.startswith(_DESCRIPTOR_SIGNATURE)):
@@ -421,7 +450,7 @@ def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *
 
 
 def _descriptors(record: _Central) -> Iterator[bytes]:
-    """Return each form of the data descriptor of an entry."""
+    """Yield the possible forms of the data descriptor of an entry, as bytes."""
     values = (record.crc, record.packed, record.size)
     layouts = (_DESCRIPTOR64,) if max(values) > FULL32 else (_DESCRIPTOR32, _DESCRIPTOR64)
     for layout in layouts:
