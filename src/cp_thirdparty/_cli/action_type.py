@@ -56,9 +56,9 @@ def action_type(
     """
     Print an action type to register.
 
-    Its configuration is the class MODULE:CLASS.  With the owner ThirdParty it is the input of `aws codepipeline
-    update-action-type`, and with the owner Custom that of `aws codepipeline create-custom-action-type`.  The module
-    is imported, also from the working directory.
+    The properties of the action type come from the configuration class MODULE:CLASS.  If the owner is ThirdParty, the
+    output is the input of `aws codepipeline update-action-type`.  If the owner is Custom, it is the input of `aws
+    codepipeline create-custom-action-type`.  The module may also be in the working directory.
     """
     model = load_object(configuration, "MODULE:CLASS", kind="class", example="examplescan.worker:ScanConfiguration")
     if action_type_id is None:

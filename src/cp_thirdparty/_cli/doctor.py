@@ -160,8 +160,8 @@ def doctor(action_type_id: str | None, journal: str | None, kind: str | None, **
     """
     Check what a worker needs.
 
-    These are region, endpoint, clock, credentials, IAM, action type, token store and journal.  Each line has the
-    remedy.  The exit code is 255 if a check fails.
+    The checks are region, endpoint, clock, credentials, IAM, action type, token store and journal.  Each check that
+    fails has a line with a remedy.  The exit code is 255 if a check fails.
     """
     settings = Settings(**options)
     model = None if action_type_id is None else read_model(ActionTypeId, action_type_id, _TYPE)

@@ -63,8 +63,8 @@ def local(port: int, scenario: str | None, output: str) -> None:
     """
     Serve a local CodePipeline.
 
-    It ends at Ctrl-C or SIGTERM.  It prints what a client needs, with made-up secrets, and on standard error
-    each change of an action.
+    It runs until Ctrl-C or SIGTERM.  It prints the settings that a client needs, with invented secrets.  Each change
+    of an action is printed to standard error.
     """
     from cp_thirdparty.testing.__main__ import serve  # noqa: PLC0415 - it loads the local service
     from cp_thirdparty.testing._scenario import ScenarioError  # noqa: PLC0415 - few calls use it
@@ -83,9 +83,9 @@ def sweep(directory: str | None) -> None:
     """
     Remove files of killed processes.
 
-    These are your own temporary directories in DIRECTORY.  The default is the directory for temporary files, where
-    workers have the workspaces of jobs.  Partial downloads, extractions and archives are beside the path that was
-    written.
+    It removes your own temporary directories in DIRECTORY whose processes were killed.  The default is the system's
+    directory for temporary files, in which workers create the workspaces of jobs.  For partial downloads, extractions
+    and archives, give the directory of the path that was being written.
     """
     from cp_thirdparty.artifacts._temporary import sweep as remove_leftovers  # noqa: PLC0415 - few calls need it
 

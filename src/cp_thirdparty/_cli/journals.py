@@ -26,8 +26,9 @@ def _show(file: str, *, unfinished: bool, pipelines: bool, **options: Any) -> No
     """
     Show the jobs in a JOURNAL.
 
-    It is the journal of a worker: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  Each job has its
-    state, result, failure, owner, and since when.  The journal is only read.
+    JOURNAL is the journal of a worker: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  The output has
+    the state of each job, the time of its last change, its result, its failure, and whether its worker is running.
+    The journal is not changed.
     """
     settings = Settings(**options)
     printer = Printer(settings, "table")
@@ -79,11 +80,11 @@ def resolve(file: str, job_id: str, *, yes: bool, region: str | None, profile: s
     """
     End a job in a JOURNAL.
 
-    The journal of a worker is a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  The job is UNCERTAIN,
-    cannot be read, or no worker has it any more.
+    JOURNAL is the journal of a worker: a SQLite file, dynamodb://TABLE, or the ARN of a DynamoDB table.  End a job if
+    it is UNCERTAIN, if its record cannot be read, or if its worker does not run any more.
 
-    CodePipeline gets no result: look at the pipeline first, and report with `cp-thirdparty fail` or `succeed`.
-    A job that a running worker has is refused, unless it is UNCERTAIN.
+    No result is sent to CodePipeline: look at the pipeline first, and report a result with `cp-thirdparty fail` or
+    `cp-thirdparty succeed`.  If a running worker has the job, it can be ended only if it is UNCERTAIN.
     """
     opened = open_journal(file, region=region, profile=profile)
     confirm(f"End job {escape(job_id)} in the journal? No worker continues it then.", yes=yes)

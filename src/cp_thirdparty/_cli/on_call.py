@@ -155,7 +155,7 @@ def _read(kind: type[Any], **members: str | None) -> Any:
     example=f"cp-thirdparty fail {EXAMPLE_JOB} --message 'The scanner was down; run the pipeline again.'",
 )
 def fail(job: _Job, *, message: str, type: str, external_execution_id: str | None, **report: Any) -> None:  # noqa: A002 - the option's name
-    """Report a job as failed, by hand.  A confirmation shows the pipeline before."""
+    """Report a job as failed, by hand.  Before, the pipeline is shown and you are asked for confirmation."""
     failure = _read(FailureDetails, type=type, message=message, externalExecutionId=external_execution_id)
     _report(job, failure, "failed", **report)
 
@@ -167,7 +167,7 @@ def fail(job: _Job, *, message: str, type: str, external_execution_id: str | Non
     example=f"cp-thirdparty succeed {EXAMPLE_JOB} --summary 'Checked by hand.'",
 )
 def succeed(job: _Job, *, summary: str | None, external_execution_id: str | None, **report: Any) -> None:
-    """Report a job as succeeded, by hand.  A confirmation shows the pipeline before."""
+    """Report a job as succeeded, by hand.  Before, the pipeline is shown and you are asked for confirmation."""
     details = None
     if summary is not None or external_execution_id is not None:
         details = _read(ExecutionDetails, summary=summary, externalExecutionId=external_execution_id)

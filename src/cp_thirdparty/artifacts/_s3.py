@@ -50,7 +50,8 @@ _PRECONDITION_FAILED: Final = 412
 # same number of attempts.
 _ATTEMPTS: Final = 3
 
-# Size, ETag and checksums of the object that is being read.  A response with a part of another object is refused.
+# The size, ETag and checksums of the object that is being read, from the response to HEAD.  A response to GetObject
+# that contradicts them is refused.
 _PINNED: ContextVar[Facts | None] = ContextVar("cp_thirdparty_pinned", default=None)
 
 
@@ -60,7 +61,7 @@ _CONNECTIONS: Final = 16
 
 @contextmanager
 def pin_object(facts: Facts) -> Generator[None]:
-    """Refuse, within the ``with`` block, each response to GetObject that is about an object with other facts."""
+    """Within the ``with`` block, refuse each response to GetObject that contradicts these facts about the object."""
     token = _PINNED.set(facts)
     try:
         yield
@@ -89,7 +90,11 @@ _OPEN_RESPONSES: ContextVar[_OpenResponses | None] = ContextVar("cp_thirdparty_o
 
 @contextmanager
 def close_responses() -> Generator[None]:
-    """At the end of the ``with`` block, close all open responses: s3transfer does not, if another response fails."""
+    """
+    Close all open responses at the end of the ``with`` block.
+
+    If one request of a download fails, s3transfer leaves the responses to the other requests open.
+    """
     responses = _OpenResponses()
     token = _OPEN_RESPONSES.set(responses)
     try:
@@ -258,7 +263,7 @@ class _Handlers:
         """
         call = _current_transfer()
         if response is None:
-            WATCHDOG.release(call)  # usually the end of the response does this, and there is no response
+            WATCHDOG.release(call)  # usually this happens when the response is closed, but there is no response
             return None
         http, parsed = response
         if operation.name == "HeadBucket":
@@ -313,7 +318,7 @@ def _is_expiry(operation_name: str, context: dict[str, Any], parsed: dict[str, A
     code = parsed.get("Error", {}).get("Code")
     if operation_name != "HeadObject" or code != "400":
         return code in _EXPIRED
-    # A response to HEAD has no body, so an expiry has no code of its own.  S3 also returns status 400 for a bucket of
-    # another region, and then the response names that region.
+    # A response to HEAD has no body, so it has no error code for expired credentials, only status 400.  S3 also returns
+    # status 400 if the bucket is in another region.  Then the response names that region.
     region = parsed["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     return region in (None, context.get("signing", {}).get("region"))

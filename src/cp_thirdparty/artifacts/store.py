@@ -63,7 +63,7 @@ class ArtifactStore:
     be used as long as CodePipeline returns the details of the job.
 
     The store accepts bytes only if S3 sent them, if they are complete, and if they belong to one version of the object.
-    It compares them with each checksum of the full object that S3 reports, if Python can compute its algorithm here.
+    It compares them with each checksum of the full object that S3 reports and that this machine can compute.
     After an upload in parts, S3 may report a checksum of the parts' checksums.  Such a checksum is not compared.
 
     Thread-safe within one process.  Can be used as a context manager.
@@ -193,12 +193,12 @@ class ArtifactStore:
 
     @property
     def inputs(self) -> Mapping[str, Artifact]:
-        """The input artifacts by name."""
+        """The input artifacts of the job: name -> artifact."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Artifact]:
-        """The output artifacts by name."""
+        """The output artifacts of the job: name -> artifact."""
         return self._outputs
 
     def open(self, name: str) -> BinaryIO:
