@@ -224,7 +224,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             ``None`` for an invoke action, or the result of the job for CodePipeline.
 
         Raises:
-            cp_thirdparty.exceptions.ResponseDecodeError: The event is not about a job, or has no job id, so nothing can be
+            cp_thirdparty.exceptions.ResponseDecodeError: The event is not about a job, or has no job id, so nothing is
                 reported.  The handler was not called.
             cp_thirdparty.exceptions.JournalError: The job has no result.  The journal cannot be used; or another
                 environment has the job; or CodePipeline has not accepted the result in time.  Lambda must deliver the
