@@ -15,6 +15,7 @@ from cp_thirdparty._structuring.class_rules import describe_refusal
 from cp_thirdparty._structuring.configuration_fields import Field, fields_of
 from cp_thirdparty._structuring.converter import MismatchError
 from cp_thirdparty._structuring.field_types import PropertyType
+from cp_thirdparty._structuring.model_fields import verify
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.secrets import SecretStr
@@ -32,10 +33,8 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-def _check_name(_instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    broken = None if value is None else limits.text(value, limits.CONFIGURATION_KEY)
-    if broken is not None:
-        raise InvalidRequestError(field.name, broken)
+def _check_key(value: object) -> str | None:
+    return limits.text(value, limits.CONFIGURATION_KEY)
 
 
 @attrs.frozen
@@ -49,7 +48,7 @@ class ConfigurationKey:
         cp_thirdparty.exceptions.InvalidRequestError: The name is not a string of 1 to 50 characters.
     """
 
-    name: str | None = attrs.field(default=None, validator=_check_name)
+    name: str | None = attrs.field(default=None, validator=verify(_check_key))
     """The key as the customer sees it; ``None`` for the field's name in PascalCase."""
 
     description: str | None = attrs.field(default=None, kw_only=True)
@@ -232,7 +231,7 @@ def _broken_limits(fields: tuple[Field, ...], most_characters: int) -> Iterator[
     if len(fields) > limits.MAX_PROPERTIES:
         yield f"has {len(fields)} fields, and an action type has at most {limits.MAX_PROPERTIES} properties"
     for field in fields:
-        broken = limits.text(field.key, limits.CONFIGURATION_KEY)
+        broken = _check_key(field.key)
         if broken is not None:
             yield f"{field.name}: its key {broken}"
         text = field.description.description

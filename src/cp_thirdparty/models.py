@@ -18,7 +18,7 @@ import attrs
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._base.frames import hide_init_arguments
-from cp_thirdparty._rendering.views import add_views
+from cp_thirdparty._rendering.views import Model
 from cp_thirdparty._structuring.model_fields import ByName, WeaklyReferenced, limit, to_member, verify
 from cp_thirdparty.enums import (
     ActionCategory,
@@ -100,9 +100,8 @@ def _failure_type(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class S3Location:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class S3Location(Model):
     """The bucket and the key of an object in S3."""
 
     bucket_name: str
@@ -111,9 +110,8 @@ class S3Location:
     """The key of the object.  Never use it as a local path."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ArtifactLocation:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ArtifactLocation(Model):
     """
     The location of an artifact.
 
@@ -127,9 +125,8 @@ class ArtifactLocation:
     """The location in S3, or ``None``."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class Artifact:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class Artifact(Model):
     """An input or an output of an action, most often one ZIP archive."""
 
     name: str | None = None
@@ -149,10 +146,9 @@ class Artifact:
         return None if self.location is None else self.location.s3_location
 
 
-@add_views
 @hide_init_arguments
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ArtifactCredentials:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ArtifactCredentials(Model):
     """
     Temporary AWS credentials for the job's artifacts.  They expire after 15 minutes; the next details renew them.
 
@@ -170,9 +166,8 @@ class ArtifactCredentials:
     """The session token, or ``None``."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class EncryptionKey:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class EncryptionKey(Model):
     """
     The key that encrypts the pipeline's artifacts.
 
@@ -186,9 +181,8 @@ class EncryptionKey:
     """The kind of key.  A plain string is accepted too."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ActionTypeId:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ActionTypeId(Model):
     """
     The four parts that name an action type.  ``category`` and ``owner`` accept a plain string too.
 
@@ -206,10 +200,9 @@ class ActionTypeId:
     """The version, a string such as ``"1"``."""
 
 
-@add_views
 @hide_init_arguments
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ActionConfiguration:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ActionConfiguration(Model):
     """
     What the customer entered for the action.
 
@@ -224,18 +217,16 @@ class ActionConfiguration:
     """Values by key.  Immutable."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class StageContext:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class StageContext(Model):
     """The stage of the pipeline."""
 
     name: str | None = None
     """Its name, or ``None``."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ActionContext:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ActionContext(Model):
     """The action within its stage."""
 
     name: str | None = None
@@ -244,9 +235,8 @@ class ActionContext:
     """The id of this run of the action, or ``None``."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class PipelineContext:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class PipelineContext(Model):
     """The pipeline that the job belongs to."""
 
     pipeline_name: str | None = None
@@ -271,9 +261,8 @@ class PipelineContext:
         return " / ".join(name for name in names if name)
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class JobData:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class JobData(Model):
     """The input of a job.  The service documents every part as optional."""
 
     action_type_id: ActionTypeId | None = None
@@ -326,9 +315,8 @@ class JobData:
         return ByName(self.output_artifacts)
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class JobDetails(WeaklyReferenced):
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class JobDetails(WeaklyReferenced, Model):
     """The response of ``GetThirdPartyJobDetails``."""
 
     id: str
@@ -339,9 +327,8 @@ class JobDetails(WeaklyReferenced):
     """A value for the acknowledgement, so that only one worker claims the job.  Not a secret."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ThirdPartyJob(WeaklyReferenced):
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ThirdPartyJob(WeaklyReferenced, Model):
     """What a poll returns.  It holds no secret, so send it, and not the details, to another process."""
 
     client_id: str
@@ -350,9 +337,8 @@ class ThirdPartyJob(WeaklyReferenced):
     """The id of the job."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class CustomJob(WeaklyReferenced):
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class CustomJob(WeaklyReferenced, Model):
     """
     What a poll for jobs of a custom action returns.
 
@@ -379,9 +365,8 @@ class CustomJob(WeaklyReferenced):
         return self.account_id or ""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class CustomJobDetails(WeaklyReferenced):
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class CustomJobDetails(WeaklyReferenced, Model):
     """
     The result of ``GetJobDetails``.  It has no nonce.
 
@@ -403,9 +388,8 @@ AnyJobDetails: TypeAlias = JobDetails | CustomJobDetails
 """The details of a job, for both kinds of jobs."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class LambdaJobEvent(WeaklyReferenced):
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class LambdaJobEvent(WeaklyReferenced, Model):
     """
     The event with which CodePipeline invokes a Lambda function.
 
@@ -424,9 +408,8 @@ class LambdaJobEvent(WeaklyReferenced):
     """When the artifact credentials expire, or ``None`` if the event does not have it."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class CurrentRevision:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class CurrentRevision(Model):
     """
     The revision that a successful job has produced.
 
@@ -451,9 +434,8 @@ class CurrentRevision:
     """A description of it, up to 2,048 characters."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class ExecutionDetails:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class ExecutionDetails(Model):
     """
     The progress that the customer's console shows.
 
@@ -477,9 +459,8 @@ class ExecutionDetails:
     """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
 
 
-@add_views
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class FailureDetails:
+@attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
+class FailureDetails(Model):
     """
     Why a job failed.
 

@@ -19,8 +19,44 @@ _MASK = "**********"
 _HASH_KEY = os.urandom(16)
 
 
+_NO_PICKLE = (
+    "a secret cannot be pickled, because a pickle holds its value in clear; "
+    "send the ThirdPartyJob, which holds no secret, and read the job's details on the other side"
+)
+
+
+class _Sealed:
+    """The base of both classes: what it holds is not changed, not copied and not pickled."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers would allow assignment otherwise
+
+        def __setattr__(self, name: str, value: object) -> NoReturn:
+            raise AttributeError(f"{type(self).__name__} is immutable")
+
+        def __delattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __init_subclass__(cls) -> None:
+        if cls.__module__ != __name__:
+            raise TypeError(f"{cls.__bases__[0].__name__} cannot be subclassed")
+
+    def __copy__(self) -> _Sealed:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Sealed:
+        return self
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(_NO_PICKLE)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(_NO_PICKLE)
+
+
 @final
-class SecretStr:
+class SecretStr(_Sealed):
     """
     A string whose value is available only through `get_secret_value()`.
 
@@ -92,19 +128,13 @@ class SecretStr:
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encode(self), key=_HASH_KEY, digest_size=8).digest(), "big")
 
-    # Type checkers would accept assignments, and comparisons with strings, which are always false.
+    # Type checkers would accept comparisons with strings, which are always false.
     if not TYPE_CHECKING:  # pragma: no branch
 
         def __eq__(self, other: object) -> bool:
             if not isinstance(other, SecretStr):
                 return NotImplemented
             return hmac.compare_digest(_encode(self), _encode(other))
-
-        def __setattr__(self, name: str, value: object) -> NoReturn:
-            raise AttributeError("SecretStr is immutable")
-
-        def __delattr__(self, name: str) -> NoReturn:
-            raise AttributeError("SecretStr is immutable")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
@@ -115,30 +145,10 @@ class SecretStr:
             cls.wrap, strings, serialization=core_schema.to_string_ser_schema(when_used="json")
         )
 
-    def __init_subclass__(cls) -> NoReturn:
-        raise TypeError("SecretStr cannot be subclassed")
-
-    def __copy__(self) -> SecretStr:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SecretStr:
-        return self
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError(_NO_PICKLE)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(_NO_PICKLE)
-
 
 # They bypass the __setattr__ that raises.  Bound once, because one response creates a dozen secrets.
 _new_object = object.__new__
 _set_reveal: Callable[[SecretStr, Callable[[], str]], None] = SecretStr.__dict__["_reveal"].__set__
-
-_NO_PICKLE = (
-    "a secret cannot be pickled, because a pickle holds its value in clear; "
-    "send the ThirdPartyJob, which holds no secret, and read the job's details on the other side"
-)
 
 
 def _encode(secret: SecretStr) -> bytes:
@@ -147,7 +157,7 @@ def _encode(secret: SecretStr) -> bytes:
 
 
 @final
-class SecretMapping(Mapping[str, SecretStr]):
+class SecretMapping(_Sealed, Mapping[str, SecretStr]):
     """
     An immutable mapping whose values are secret: it returns each as a `SecretStr`.
 
@@ -201,29 +211,6 @@ class SecretMapping(Mapping[str, SecretStr]):
 
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
-
-    if not TYPE_CHECKING:  # pragma: no branch - type checkers would allow assignment otherwise
-
-        def __setattr__(self, name: str, value: object) -> NoReturn:
-            raise AttributeError("SecretMapping is immutable")
-
-        def __delattr__(self, name: str) -> NoReturn:
-            raise AttributeError("SecretMapping is immutable")
-
-    def __init_subclass__(cls) -> NoReturn:
-        raise TypeError("SecretMapping cannot be subclassed")
-
-    def __copy__(self) -> SecretMapping:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SecretMapping:
-        return self
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError(_NO_PICKLE)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(_NO_PICKLE)
 
 
 _set_mapping_reveal: Callable[[SecretMapping, Callable[[str], str]], None] = SecretMapping.__dict__["_reveal"].__set__

@@ -36,6 +36,7 @@ from support.zip_records import (
     deflated,
     descriptor,
     end64,
+    padding_entry,
     signing_block,
     zip64,
 )
@@ -59,6 +60,10 @@ _TREE = {
     "name with blanks.txt": b"x",
     "\u00fcmlaut-\u65e5\u672c.txt": b"y",
 }
+
+
+# Files with some bytes, of which the system states that they are empty.
+_VERSIONS = "/proc/sys/kernel/random"
 
 
 def _make(directory: Path) -> Path:
@@ -385,6 +390,18 @@ LAYOUTS: Mapping[str, tuple[bytes, dict[str, bytes]]] = {
             before_directory=bytes(4_000) + signing_block(b"signature"),
         ),
         {"file.txt": _TEXT},
+    ),
+    "Android Gradle Plugin, padding": (
+        built(
+            Record(name=b"a", before=padding_entry(102)),
+            Record(name=b"b", before=padding_entry(0) + padding_entry(65_535)),
+            before_directory=padding_entry(7),
+        ),
+        {"a": _TEXT, "b": _TEXT},
+    ),
+    "IZArc": (
+        built(Record(name=b"d/e/a", made_by=20, attributes=0x20, central={"name": b"d\\e\\a"})),
+        {"d/e/a": _TEXT},
     ),
     "zeros before the directory": (built(Record(), before_directory=bytes(65_536)), {"file.txt": _TEXT}),
     "Unicode path in the local header only": (
@@ -1240,6 +1257,14 @@ def test_a_file_that_changes_meanwhile_is_reported(
     ):
         create_archive(source, to=tmp_path / "a.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.skipif(not Path(_VERSIONS).exists(), reason="the system has no such files")
+def test_a_file_that_is_longer_than_its_size_is_reported(tmp_path: Path) -> None:
+    """The system states 0 bytes for a file of /proc, which must not be archived as an empty one."""
+    with pytest.raises(ArtifactError, match=r"^the archive cannot be created: '\w+' was changed while it was read$"):
+        create_archive(_VERSIONS, to=tmp_path / "a.zip")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_archive_that_is_there_is_replaced(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from support.zip_records import (
     deflated,
     descriptor,
     end64,
+    padding_entry,
     signing_block,
     zip64,
 )
@@ -452,6 +453,17 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
         f"{name} between entries": (built(_GOOD, Record(before=gap)), "good.txt", rules.GAP)
         for name, gap in {"a byte": b"\0", "zeros": bytes(4096), "text": b"text"}.items()
     },
+    # What could be taken for an entry that only fills a gap.
+    **{
+        f"padding with {name}": (built(_GOOD, Record(before=padding)), "good.txt", rules.GAP)
+        for name, padding in {
+            "a byte": padding_entry(8)[:-1] + b"x",
+            "a byte after it": padding_entry(8) + b"\0",
+            "a name": padding_entry(8)[:26] + b"\1\0\7\0" + bytes(8),
+            "a byte that is missing": padding_entry(8)[:-1],
+            **{fact: padding_entry(8, **{fact: 1}) for fact in ("flags", "method", "crc", "packed", "size")},
+        }.items()
+    },
     "bytes after a descriptor": (
         built(Record(flags=8, descriptor=descriptor(_TEXT) + b"x"), _GOOD),
         "file.txt",
@@ -558,6 +570,7 @@ _NOT_ARCHIVES = {
     "it looks like 7-Zip": b"7z\xbc\xaf\x27\x1c\0\4",
     "it looks like RAR": b"Rar!\x1a\x07\x01\0",
     "it looks like PDF": b"%PDF-1.7",
+    "it looks like the first part of a split zip archive": b"PK\7\x08PK\3\4",
     "it looks like HTML": b"\xef\xbb\xbf\n<!DOCTYPE html>",
     "it looks like XML": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "it looks like JSON": b' {"message": "Forbidden"}',

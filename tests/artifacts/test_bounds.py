@@ -253,7 +253,7 @@ def test_each_transfer_has_an_hour_without_a_deadline() -> None:
         assert 3500 < left <= 3600
 
 
-@pytest.mark.parametrize("argument", [{"deadline": "soon"}, {"is_cancelled": True}])
+@pytest.mark.parametrize("argument", [{"deadline": "soon"}, {"deadline": True}, {"is_cancelled": True}])
 def test_wrong_bounds_are_refused(argument: dict[str, Any], tmp_path: Path) -> None:
     """The error names the argument."""
     with job(_CREDENTIALS) as (client, details):

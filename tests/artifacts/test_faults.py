@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import itertools
+import os
 import re
 import time
 import zipfile
@@ -713,6 +714,8 @@ def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str,
 # --- uploads ---------------------------------------------------------------------------------------------------------
 
 _REPORT = f"/{_BUCKET}/Report"
+# A file with some bytes, of which the system states that it is empty.
+_VERSION = "/proc/version"
 
 
 def _plain(_: ReceivedRequest, right: Response) -> Response:
@@ -779,6 +782,43 @@ def test_an_upload_asks_for_encryption(body: bytes, key_id: str | None, tmp_path
     assert s3.objects[_REPORT] == body
     sent = [request for request in s3.requests if request.method == "PUT"]
     assert [request.headers["x-amz-checksum-crc32"] for request in sent] == [crc32(request.body) for request in sent]
+
+
+_CHANGED = r"^output artifact 'Report': the file was changed while it was read$"
+
+
+@pytest.mark.parametrize("size", [2048, 0])
+def test_a_file_that_grows_during_the_upload_is_reported(size: int, tmp_path: Path) -> None:
+    """S3 has stored only its beginning, which must not become the result of the job."""
+    path = tmp_path / "report"
+    path.write_bytes(bytes(size))
+
+    def grow(_: ReceivedRequest, right: Response) -> Response:
+        with path.open("ab") as file:
+            file.write(b"more")
+        return right
+
+    with ScriptedS3(change=_on("PUT", grow)) as s3, _opened(s3) as opened:
+        with pytest.raises(ArtifactTransferError, match=_CHANGED) as caught:
+            opened.upload("Report", path)
+        assert caught.value.is_retry_safe is False
+
+
+def test_a_file_that_shrinks_during_the_upload_is_reported(tmp_path: Path) -> None:
+    """S3 would wait for the rest, and the error would be its timeout."""
+    path = tmp_path / "report"
+    path.write_bytes(_LARGE)
+    with ScriptedS3() as s3, _opened(s3) as opened:
+        with pytest.raises(ArtifactTransferError, match=_CHANGED) as caught:
+            opened.upload("Report", path, progress=lambda _: os.truncate(path, 10))
+        assert caught.value.is_retry_safe is False
+
+
+@pytest.mark.skipif(not Path(_VERSION).exists(), reason="the system has no such file")
+def test_a_file_that_is_longer_than_its_size_is_not_uploaded_as_an_empty_one() -> None:
+    """The system states 0 bytes for a file of /proc."""
+    with ScriptedS3() as s3, _opened(s3) as opened, pytest.raises(ArtifactTransferError, match=_CHANGED):
+        opened.upload("Report", _VERSION)
 
 
 def test_an_archive_that_another_user_replaces_is_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 import attrs
 
 from benchmarks.measure import main
-from cp_thirdparty import ActionTypeId, SecretStr, ThirdPartyJob
+from cp_thirdparty import ActionTypeId, JobData, SecretStr, ThirdPartyJob
 from cp_thirdparty.testing import ManualClock, Success
 from cp_thirdparty.testing._states import States
 
@@ -101,16 +101,8 @@ class Simulation:
         heapq.heappush(self._events, (self._clock() + seconds, next(self._order), happen))
 
     def _start(self) -> None:
-        action = self._states.start_action(
-            _ACTION_TYPE,
-            client_id="c",
-            configuration=None,
-            input_artifacts=(),
-            output_artifacts=(),
-            artifact_credentials=lambda: None,
-            encryption_key=None,
-            pipeline_context=None,
-        )
+        data = JobData(action_type_id=_ACTION_TYPE)
+        action = self._states.start_action(data, client_id="c", artifact_credentials=lambda: None)
         self._queued[action.jobs[0].id] = self._clock()
         rate = self._load.customers * self._load.actions_a_day * self._load.peak / 86_400
         self._at(self._chance.expovariate(rate), self._start)

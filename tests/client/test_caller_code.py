@@ -40,6 +40,15 @@ def _fail_while_handling(**_: object) -> None:
         raise HookError from failure
 
 
+def _fail_in_a_circle(**_: object) -> None:
+    failure = HookError()
+    try:
+        next(iter(()))
+    except StopIteration as first:
+        first.__cause__ = failure
+        raise failure from first
+
+
 @pytest.fixture
 def script() -> SimpleNamespace:
     """Give what the server responds; a test starts with a good response."""
@@ -108,6 +117,14 @@ def test_a_handler_keeps_its_own_context(kind: str, server: ScriptedServer) -> N
     raised = _catch_error(kind, server, {"before-send.codepipeline": _fail_while_handling})
     assert isinstance(raised.__cause__, StopIteration)
     assert traceback.extract_tb(raised.__cause__.__traceback__)[-1].name == "_fail_while_handling"
+
+
+@both.each_kind
+def test_a_circle_of_causes_ends(kind: str, server: ScriptedServer) -> None:
+    """Exceptions of a handler may name each other as causes."""
+    raised = _catch_error(kind, server, {"before-send.codepipeline": _fail_in_a_circle})
+    assert raised.__cause__.__cause__ is raised
+    assert traceback.extract_tb(raised.__cause__.__traceback__)[-1].name == "_fail_in_a_circle"
 
 
 @both.each_kind

@@ -40,10 +40,19 @@ def build_go(name: str) -> Path:
     return program
 
 
-def _run(*command: str | Path) -> int:
-    return subprocess.run(
-        command, check=False, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS
-    ).returncode
+def _run(*command: str | Path) -> int | None:
+    """Return the exit status of a program, or ``None`` if it did not end in time."""
+    try:
+        return subprocess.run(
+            command,
+            check=False,
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _unzip(archive: Path, to: Path) -> bool:
@@ -51,7 +60,8 @@ def _unzip(archive: Path, to: Path) -> bool:
 
 
 def _bsdtar(archive: Path, to: Path) -> bool:
-    return _run("bsdtar", "-xf", archive, "-C", to) == 0
+    # Without a password, it asks for the one of an encrypted archive again and again.
+    return _run("bsdtar", "--passphrase", "unknown", "-xf", archive, "-C", to) == 0
 
 
 def _go(archive: Path, to: Path) -> bool:

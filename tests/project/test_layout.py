@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,14 @@ def _modules(source: Path) -> dict[str, Path]:
     return {name.removesuffix(".__init__"): path for path, name in sorted(names.items())}
 
 
+@cache
+def _parse(code: str) -> ast.Module:
+    """Parse a module; several tests look at all of them, and change a copy of one."""
+    return ast.parse(code)
+
+
 def _imported_modules(path: Path, modules: dict[str, Path]) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -177,7 +184,7 @@ def test_arrow_of_an_import_is_counted(tmp_path: Path) -> None:
 
 def _strings(path: Path) -> Iterator[str]:
     """Yield the strings of a module, except docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _parse(path.read_text(encoding="utf-8"))
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
@@ -214,7 +221,7 @@ def _pauses_elsewhere(source: Path) -> list[str]:
         f"{name}.{target.id}"
         for name, path in _modules(source).items()
         if name != "cp_thirdparty._core.backoff"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(_parse(path.read_text(encoding="utf-8")))
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Constant)
         for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name) and "PAUSE" in target.id

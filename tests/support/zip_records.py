@@ -106,6 +106,12 @@ def local_header(*, name: bytes, flags: int, method: int, crc: int, packed: int,
     return struct.pack("<4s5H3L2H", *fields) + name + extra
 
 
+def padding_entry(length: int, **facts: int) -> bytes:
+    """Make a local header without a name and data, with zeros as its extra field."""
+    zeros = {"flags": 0, "method": 0, "crc": 0, "packed": 0, "size": 0}
+    return local_header(name=b"", extra=bytes(length), **{**zeros, **facts})
+
+
 def central_header(
     *,
     name: bytes,

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from cp_thirdparty import CustomJobClient, ExecutionDetails, FailureDetails, JobStatus, ThirdPartyJobClient, exceptions
+from cp_thirdparty import (
+    CustomJobClient,
+    ExecutionDetails,
+    FailureDetails,
+    JobData,
+    JobStatus,
+    ThirdPartyJobClient,
+    exceptions,
+)
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success, samples
 from cp_thirdparty.testing._states import States
 from cp_thirdparty.testing._wire import BadRequestError, parameters_of
@@ -168,16 +176,7 @@ def test_settings_hold_for_custom_jobs(clock: ManualClock) -> None:
 
 
 def _claim_job(states: States) -> str:
-    action = states.start_action(
-        _CUSTOM,
-        client_id=None,
-        configuration=None,
-        input_artifacts=(),
-        output_artifacts=(),
-        artifact_credentials=None,
-        encryption_key=None,
-        pipeline_context=None,
-    )
+    action = states.start_action(JobData(action_type_id=_CUSTOM))
     job = action.jobs[0]
     states.acknowledge(job.id, job.nonce, None)
     return job.id

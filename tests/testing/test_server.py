@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
+from support.worker_service import until
 
 from cp_thirdparty import ActionTypeId, PipelineContext, ThirdPartyJob, exceptions
 from cp_thirdparty._core import http_server
@@ -162,6 +164,21 @@ def test_closing_closes_connections(service: LocalCodePipeline) -> None:
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         _poll_over(connection)
     connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems wait for the end of the poll interval")
+def test_closing_does_not_wait_for_the_poll_interval() -> None:
+    """The thread that waits for a connection ends at once, also with an interval that is longer than any test."""
+    server = http_server.BoundedServer(("127.0.0.1", 0), http_server.BoundedHandler)
+    thread = Thread(target=server.serve_forever, args=(1e6,), daemon=True)
+    thread.start()
+    with socket.create_connection(("127.0.0.1", server.server_port)):
+        until(lambda: bool(server._connections))  # the thread serves
+    closer = Thread(target=server.shutdown, daemon=True)
+    closer.start()
+    closer.join(60)
+    assert not thread.is_alive()
+    server.server_close()
 
 
 def test_closing_accepts_a_connection_that_its_client_has_closed(service: LocalCodePipeline) -> None:

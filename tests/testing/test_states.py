@@ -14,6 +14,7 @@ from cp_thirdparty import (
     ActionTypeId,
     FailureDetails,
     FailureType,
+    JobData,
     JobStatus,
     PipelineContext,
     SecretStr,
@@ -45,12 +46,9 @@ def states(clock: ManualClock) -> States:
     return made
 
 
-def _start(states: States, **options: Any) -> Action:
-    defaults: dict[str, Any] = dict.fromkeys(
-        ("configuration", "artifact_credentials", "encryption_key", "pipeline_context")
-    )
-    defaults.update(client_id="client-1", input_artifacts=(), output_artifacts=())
-    return states.start_action(_ACTION_TYPE, **{**defaults, **options})
+def _start(states: States, pipeline_context: PipelineContext | None = None) -> Action:
+    data = JobData(action_type_id=_ACTION_TYPE, pipeline_context=pipeline_context)
+    return states.start_action(data, client_id="client-1")
 
 
 def _claim(states: States) -> str:

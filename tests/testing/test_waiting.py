@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, SecretStr
+from cp_thirdparty import ActionTypeId, FailureDetails, FailureType, JobData, SecretStr
 from cp_thirdparty.testing import Action, ManualClock, Success
 from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing._states import States
@@ -46,16 +46,7 @@ def _states(clock: Callable[[], float], **settings: float) -> States:
 
 
 def _start(states: States) -> Action:
-    return states.start_action(
-        _ACTION_TYPE,
-        client_id="client-1",
-        configuration=None,
-        input_artifacts=(),
-        output_artifacts=(),
-        artifact_credentials=None,
-        encryption_key=None,
-        pipeline_context=None,
-    )
+    return states.start_action(JobData(action_type_id=_ACTION_TYPE), client_id="client-1")
 
 
 def _claim(states: States) -> str:

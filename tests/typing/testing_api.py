@@ -29,6 +29,7 @@ from cp_thirdparty import (
     EncryptionKey,
     ExecutionDetails,
     FailureDetails,
+    JobData,
     JobDetails,
     JobStatus,
     PipelineContext,
@@ -617,12 +618,7 @@ def _states(
     client_id: str,
     client_token: str | SecretStr,
     action_type_id: ActionTypeId,
-    configuration: Mapping[str, str | SecretStr] | None,
-    input_artifacts: Iterable[Artifact],
-    output_artifacts: Iterable[Artifact],
     artifact_credentials: CredentialSource,
-    encryption_key: EncryptionKey | None,
-    pipeline_context: PipelineContext | None,
     action: Action,
     credentials: ArtifactCredentials,
     version: int,
@@ -636,19 +632,8 @@ def _states(
 ) -> None:
     assert_type(States(clock=clock), States)
     one.register_client(client_id, client_token)
-    assert_type(
-        one.start_action(
-            action_type_id,
-            client_id=client_id,
-            configuration=configuration,
-            input_artifacts=input_artifacts,
-            output_artifacts=output_artifacts,
-            artifact_credentials=artifact_credentials,
-            encryption_key=encryption_key,
-            pipeline_context=pipeline_context,
-        ),
-        Action,
-    )
+    data = JobData(action_type_id=action_type_id)
+    assert_type(one.start_action(data, client_id=client_id, artifact_credentials=artifact_credentials), Action)
     assert_type(one.jobs_of(action), tuple[Job, ...])
     assert_type(one.credentials_are_valid(credentials), bool)
     one.wait_for_change(action, version, timeout)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any, TypeGuard, overload
+from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["MAX_SECONDS", "read_days", "read_seconds", "seconds_rule", "to_seconds"]
+_T = TypeVar("_T")
 
 # A socket takes a timeout of no more than 2**31 milliseconds.
 MAX_SECONDS = 1_000_000
@@ -17,15 +17,7 @@ _MAX_DAYS = 36_500
 _DAY = timedelta(days=1)
 
 
-@overload
-def to_seconds(duration: float | timedelta) -> float: ...
-
-
-@overload
-def to_seconds(duration: float | timedelta | None) -> float | None: ...
-
-
-def to_seconds(duration: Any) -> Any:
+def to_seconds(duration: _T | timedelta) -> _T | float:
     """Return the seconds of a ``timedelta``, and any other value unchanged, for the check that follows."""
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
 

@@ -26,17 +26,11 @@ def escape(text: str) -> str:
     plain = str.__str__(text)  # a subclass may have methods of its own
     if _HARMLESS.fullmatch(plain) or plain.isprintable():
         return plain
-    return "".join(each if each.isprintable() else _escape_one(each) for each in plain)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in plain)
 
 
 def show(text: str, maximum: int = MAXIMUM) -> str:
-    """
-    Escape a string, and truncate one that is longer than a maximum.
-
-    Args:
-        text: The string.
-        maximum: The most characters, counted before they are escaped; ``…`` is added to a truncated string.
-    """
+    """Escape a string; truncate a longer one, whose characters are counted before they are escaped, and add ``…``."""
     plain = str.__str__(text)
     return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
 
@@ -69,10 +63,6 @@ def show_repr(text: str) -> str:
 def escape_json(document: str) -> str:
     r"""Escape the characters of a JSON document that a terminal may interpret, such as ``\u009b``."""
     return "".join(each if each == "\n" or each.isprintable() else escape_for_json(each) for each in document)
-
-
-def _escape_one(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def escape_for_json(character: str) -> str:

@@ -16,7 +16,7 @@ import asyncio
 import functools
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -25,6 +25,7 @@ from aiohttp.http_writer import StreamWriter
 from botocore.client import BaseClient
 
 from cp_thirdparty._core.call import Call, Obstacle, Step, current_call
+from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.connection import handshake_obstacle, is_wrapper
 
 if sys.version_info >= (3, 11):
@@ -140,19 +141,13 @@ def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
     if call.proxy_status is not None:
         return Obstacle.PROXY_REFUSAL
     cause = next(
-        (each for each in _causes(failure) if isinstance(each, _OF_PYTHON) and not isinstance(each, _OF_AIOHTTP)), None
+        (each for each in causes(failure) if isinstance(each, _OF_PYTHON) and not isinstance(each, _OF_AIOHTTP)), None
     )
     if isinstance(cause, asyncio.TimeoutError):  # another class than TimeoutError before Python 3.11
         return Obstacle.TIMEOUT
     if isinstance(cause, (ssl.SSLError, TimeoutError)):
         return handshake_obstacle(cause)
     return Obstacle.PROXY if proxy else Obstacle.CONNECT
-
-
-def _causes(failure: BaseException | None) -> Iterator[BaseException]:
-    while failure is not None:
-        yield failure
-        failure = failure.__cause__ or failure.__context__
 
 
 def _is_cancelled() -> bool:

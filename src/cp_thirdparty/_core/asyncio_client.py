@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
 
 import attrs
@@ -19,7 +18,7 @@ from typing_extensions import Self, Unpack
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._base.lazy import missing_extra
 from cp_thirdparty._core import events, redaction
-from cp_thirdparty._core.backoff import FATAL, PollPace
+from cp_thirdparty._core.backoff import PollPace
 from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.errors import configuration_error_of
@@ -83,10 +82,10 @@ class AsyncioClient(JobClientBase):
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> None:
         super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
-        self._recipe = client if isinstance(client, _Recipe) else None
+        self._settings = client if isinstance(client, _ClientSettings) else None
         self._client: AioBaseClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        if not isinstance(client, _Recipe):
+        if not isinstance(client, _ClientSettings):
             self._adopt(client)
 
     @classmethod
@@ -133,20 +132,20 @@ class AsyncioClient(JobClientBase):
         if refused is not None:
             del endpoint_url  # it may have a password
             raise refused
-        recipe = _Recipe(
+        settings = _ClientSettings(
             session=session,
             profile_name=profile_name,
             config=_merge_config(
                 own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request),
                 config,
             ),
-            settings={
+            arguments={
                 "region_name": region_name,
                 "endpoint_url": endpoint_url,
                 "verify": os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
             },
         )
-        return cls(cast("AioBaseClient", recipe), deadline=deadline, wire_logs=wire_logs, on_call=on_call)
+        return cls(cast("AioBaseClient", settings), deadline=deadline, wire_logs=wire_logs, on_call=on_call)
 
     async def close(self) -> None:
         """
@@ -157,18 +156,18 @@ class AsyncioClient(JobClientBase):
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: It was entered in another event loop.
         """
-        if self._recipe is None or self._client is None:
+        if self._settings is None or self._client is None:
             return
         client = self._open_client()
         self._client = self._loop = None
         await client.close()
 
     async def __aenter__(self) -> Self:
-        if self._recipe is None:
+        if self._settings is None:
             return self
         if self._client is not None:
             raise InvalidRequestError("client", "must not be entered again before it is closed")
-        client = await self._recipe.create()
+        client = await self._settings.create()
         if isinstance(client, ThirdPartyError):
             raise client
         if self._client is not None:  # another task was faster
@@ -181,9 +180,7 @@ class AsyncioClient(JobClientBase):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -200,14 +197,8 @@ class AsyncioClient(JobClientBase):
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
             jobs: tuple[_T, ...] = ()
-            try:
+            with pace.count_failures():
                 jobs = await poll()
-            except FATAL:
-                raise
-            except ThirdPartyError as failure:
-                pace.note_failure(failure)
-            else:
-                pace.note_success()
             for job in jobs[:max_batch_size]:
                 yield job
             if not jobs:
@@ -271,13 +262,13 @@ def _merge_config(settings: Config, others: Config | None) -> AioConfig:
 
 
 @attrs.frozen(kw_only=True)
-class _Recipe:
-    """What a client is made of when it is entered."""
+class _ClientSettings:
+    """The settings of a client that is created when it is entered."""
 
     session: AioSession | None
     profile_name: str | None
     config: AioConfig
-    settings: Mapping[str, Any]
+    arguments: Mapping[str, Any]
 
     async def create(self) -> AioBaseClient | ThirdPartyError:
         """Create a client of aiobotocore, or return the error."""
@@ -288,11 +279,11 @@ class _Recipe:
                 if session is None:
                     session = AioSession(profile=self.profile_name)
                     prepare(session)
-                client = await session.create_client("codepipeline", config=self.config, **self.settings).__aenter__()
+                client = await session.create_client("codepipeline", config=self.config, **self.arguments).__aenter__()
         except Exception as failure:  # noqa: BLE001 - returned as one of ours
             return configuration_error_of(failure)
         refused = find_refused_setting(
-            client, session, endpoint_url=self.settings["endpoint_url"], verify=self.settings["verify"]
+            client, session, endpoint_url=self.arguments["endpoint_url"], verify=self.arguments["verify"]
         )
         if refused is not None:
             await client.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -48,13 +49,8 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
     """
     Return how many seconds to pause after a poll that brought nothing.
 
-    Each pause is up to a fifth shorter or longer, so that many workers do not poll at once.  It doubles with each poll
-    that failed, up to a minute, of which a random half is taken off; it is never shorter than without failures.
-
-    Args:
-        interval: Seconds between two polls that go well.
-        failures: How many polls have failed in a row.
-        jitter: Source of randomness.
+    Each pause is up to a fifth shorter or longer, so that many workers do not poll at once.  It doubles with each
+    failure in a row, up to a minute, of which a random half is taken off; it is never shorter than without failures.
     """
     pause = interval * jitter.uniform(0.8, 1.2)
     if not failures:
@@ -71,16 +67,7 @@ def retry_pauses(first: float, longest: float) -> Iterator[float]:
 
 
 class PollPace:
-    """
-    How fast an iterator of jobs polls.
-
-    Args:
-        max_batch_size: The most jobs of one poll, at least 1.
-        poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits.
-
-    Raises:
-        InvalidRequestError: An argument breaks its rule.
-    """
+    """How fast an iterator of jobs polls.  An argument that breaks its rule is an `InvalidRequestError`."""
 
     def __init__(self, *, max_batch_size: int, poll_interval: float | timedelta) -> None:
         self._interval = to_seconds(poll_interval)
@@ -93,14 +80,18 @@ class PollPace:
         self._failures = 0
         self._jitter = random.Random()  # noqa: S311 - jitter
 
-    def note_success(self) -> None:
-        """Poll at the plain interval again."""
-        self._failures = 0
-
-    def note_failure(self, failure: CodePipelineJobError) -> None:
-        """Log a failed poll, and poll more slowly."""
-        write_log(logging.WARNING, "poll failed: %s", failure)
-        self._failures += 1
+    @contextmanager
+    def count_failures(self) -> Generator[None]:
+        """Log an error of a poll, and poll more slowly after it; raise one that does not go away by itself."""
+        try:
+            yield
+        except FATAL:
+            raise
+        except CodePipelineJobError as failure:
+            write_log(logging.WARNING, "poll failed: %s", failure)
+            self._failures += 1
+        else:
+            self._failures = 0
 
     def pause(self) -> float:
         """Return how many seconds to pause before the next poll."""

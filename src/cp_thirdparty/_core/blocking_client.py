@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Generator
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import botocore.session
@@ -17,7 +16,7 @@ from typing_extensions import Self
 
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core import events
-from cp_thirdparty._core.backoff import FATAL, PollPace
+from cp_thirdparty._core.backoff import PollPace
 from cp_thirdparty._core.facts import unsent_facts
 from cp_thirdparty._core.operations import Operations, Request
 from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
@@ -143,9 +142,7 @@ class BlockingClient(JobClientBase):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -159,14 +156,8 @@ class BlockingClient(JobClientBase):
         while True:
             self._refuse_if_closed()
             jobs: tuple[_T, ...] = ()
-            try:
+            with pace.count_failures():
                 jobs = poll()
-            except FATAL:
-                raise
-            except ThirdPartyError as failure:
-                pace.note_failure(failure)
-            else:
-                pace.note_success()
             yield from jobs[:max_batch_size]
             if not jobs:
                 self._pause(pace.pause())

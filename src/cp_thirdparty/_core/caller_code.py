@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import takewhile
 from types import FrameType, TracebackType
@@ -65,31 +66,47 @@ def hide_library(failure: BaseException, place: TracebackType, operation_name: s
 
     Failures of botocore to which the exception refers as its cause or context are taken out too.
     """
+    places = {id(failure): place}
+    todo = [failure]
+    while todo:
+        error = todo.pop()
+        _hide_frames_above(places[id(error)], error)
+        for link in ("__cause__", "__context__"):
+            linked: BaseException | None = getattr(error, link)
+            if linked is None or id(linked) in places:  # causes may form a circle
+                continue
+            linked_place = find_caller_code(linked, operation_name)
+            if linked_place is not None:
+                places[id(linked)] = linked_place
+                todo.append(linked)
+            else:
+                forget(linked)
+                setattr(error, link, None)
+
+
+def _hide_frames_above(place: TracebackType, failure: BaseException) -> None:
     for node in takewhile(lambda node: node is not place, _nodes(failure.__traceback__)):
         _clear(node.tb_frame)
     frame = place.tb_frame.f_back
     while frame is not None and _clear(frame):
         frame = frame.f_back
     failure.__traceback__ = place
-    for link in ("__cause__", "__context__"):
-        linked: BaseException | None = getattr(failure, link)
-        if linked is None:
-            continue
-        linked_place = find_caller_code(linked, operation_name)
-        if linked_place is not None:
-            hide_library(linked, linked_place, operation_name)
-        else:
-            forget(linked)
-            setattr(failure, link, None)
 
 
 def forget(failure: BaseException | None) -> None:
     """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
-    while failure is not None:
-        traceback.clear_frames(failure.__traceback__)
-        cause = failure.__cause__ or failure.__context__
-        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
-        failure = cause
+    for each in tuple(causes(failure)):
+        traceback.clear_frames(each.__traceback__)
+        each.__traceback__ = each.__cause__ = each.__context__ = None
+
+
+def causes(failure: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what has led to it, the latest first; each one once, because causes may form a circle."""
+    seen: set[int] = set()
+    while failure is not None and id(failure) not in seen:
+        seen.add(id(failure))
+        yield failure
+        failure = failure.__cause__ or failure.__context__
 
 
 def _nodes(node: TracebackType | None) -> list[TracebackType]:

@@ -24,6 +24,7 @@ from botocore.exceptions import HTTPClientError
 from urllib3.exceptions import HTTPError
 
 from cp_thirdparty._core.call import CURRENT, MAX_HEADER_BYTES, SENDING, SENT, SIGNING, Call, Obstacle
+from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.deadline import WATCHDOG
 
 _Method = Callable[..., Any]
@@ -116,23 +117,16 @@ def _plain(host: str) -> str:
     return host.strip("[]").rstrip(".").lower()
 
 
-def is_refusal(failure: BaseException | None) -> bool:
+def is_refusal(failure: BaseException) -> bool:
     """
     Whether a failure shows that no connection got the request, although none was observed.
 
     Urllib3 may fail before it has a connection, for example over the URL of a proxy.  Code that takes the place of a
     connection, such as vcrpy's, raises an error that is none of a network.
     """
-    chain: list[BaseException] = []
-    while failure is not None:
-        chain.append(failure)
-        failure = failure.__cause__ or failure.__context__
+    chain = tuple(causes(failure))
     frames = [frame for each in reversed(chain) for frame, _ in traceback.walk_tb(each.__traceback__)]
-    cause = (
-        [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(chain[-1].__traceback__)]
-        if chain
-        else []
-    )
+    cause = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(chain[-1].__traceback__)]
     if "botocore.httpsession" not in cause:
         return False
     place = cause[-1].partition(".")[0]
@@ -230,8 +224,7 @@ def handshake_obstacle(failure: BaseException) -> Obstacle:
 
 
 def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:
-    if call.step not in (SENT, SIGNING):  # while it is signed, the response may have AWS credentials
-        return original(*arguments, **settings)
+    """Read a response, of CodePipeline or of a service that supplies AWS credentials, within the limits of the call."""
     own = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
     held_back = max(0, call.bytes_left - MAX_HEADER_BYTES)
@@ -263,16 +256,13 @@ class _BoundedSource(io.RawIOBase):
         self._call = call
 
     def readable(self) -> bool:
-        """Return ``True``, as `io.BufferedReader` requires."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the connection."""
         descriptor: int = self._source.fileno()
         return descriptor
 
     def readinto(self, buffer: Any, /) -> int | None:
-        """Receive bytes."""
         try:
             count: int | None = self._source.readinto(buffer)
         except Exception:

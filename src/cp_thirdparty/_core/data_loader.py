@@ -23,8 +23,6 @@ import botocore.session
 from botocore.exceptions import DataNotFoundError
 from botocore.loaders import JSONFileLoader, Loader
 
-__all__ = ["install"]
-
 _BUILTIN: Final[str] = Loader.BUILTIN_DATA_PATH
 
 

@@ -28,10 +28,10 @@ def remember(client: BaseClient, session: botocore.session.Session) -> None:
         return
     rules: Any = session.get_component("data_loader").load_service_model("codepipeline", "endpoint-rule-set-1")
     if rules["parameters"].keys() <= _OF_CLIENT:
-        internals._ruleset_resolver = _Memory(resolver)  # noqa: SLF001 - no public way
+        internals._ruleset_resolver = _CachingResolver(resolver)  # noqa: SLF001 - no public way
 
 
-class _Memory:
+class _CachingResolver:
     """Wrap the resolver of a client."""
 
     def __init__(self, resolver: Any) -> None:

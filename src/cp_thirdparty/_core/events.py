@@ -26,8 +26,9 @@ from cp_thirdparty._core.call import (
     current_call,
 )
 from cp_thirdparty._core.deadline import WATCHDOG
+from cp_thirdparty._core.facts import Failure
 from cp_thirdparty._core.parsed import Filter, find_filter
-from cp_thirdparty._core.responses import is_throttling
+from cp_thirdparty._core.responses import find_failure
 from cp_thirdparty._core.strike_out import TooManyEscapesError, strike_out, strike_out_of_bytes
 from cp_thirdparty.secrets import SecretStr
 
@@ -252,7 +253,7 @@ def _may_be_resent(call: Call) -> bool:
         return False
     if call.step is UNSENT:
         return call.obstacle is not None and call.obstacle.may_pass
-    if call.step is RESPONDED and call.fault is None and is_throttling(call.error_response or {}):
+    if call.step is RESPONDED and call.fault is None and find_failure(call.error_response or {}) is Failure.THROTTLED:
         return True
     return request.is_repeatable and call.step in (SENT, RESPONDED)
 

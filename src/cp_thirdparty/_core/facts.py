@@ -41,14 +41,7 @@ class Failure(Enum):
 
 @attrs.frozen
 class Rule:
-    """
-    What the error of a failure is, and reports.
-
-    Attributes:
-        errors: The classes of the error; subclasses count too.
-        reads: ``is_retry_safe`` of polls and job details.
-        writes: ``is_retry_safe`` of acknowledgements and results.
-    """
+    """The classes of a failure's error, and its ``is_retry_safe`` for calls that read and that write."""
 
     errors: tuple[type[CodePipelineJobError], ...]
     reads: bool | None

@@ -60,14 +60,7 @@ class Verdict:
 
 
 def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Verdict:
-    """
-    Check a response of botocore: ``status_code``, ``headers`` and ``body``.
-
-    Args:
-        response: Botocore's dictionary of the response.
-        is_cbor: Whether the protocol is CBOR rather than JSON.
-        has_output: Whether a success has a body.
-    """
+    """Check botocore's dictionary of a response; a success has a body only if the operation has an output."""
     request_id: str = response["headers"].get("x-amzn-requestid", "")
     if not REQUEST_ID.fullmatch(request_id):
         return Verdict("a response without a request id does not come from CodePipeline", None)

@@ -13,8 +13,6 @@ from typing import Any, ClassVar, Final
 
 from cp_thirdparty._core.call import now
 
-__all__ = ["LOCAL_HOST", "BoundedHandler", "BoundedServer"]
-
 # A web page may let its own name resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name as the Host.
 LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
@@ -24,16 +22,7 @@ _LONGEST_HEAD: Final = 128 << 10
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """
-    Serves each connection in a thread, and closes new ones above `most_connections`.
-
-    Args:
-        address: The address and the port to listen on; 0 for a free port.
-        handler: The class of the handlers.
-
-    Raises:
-        OSError: The port cannot be used.
-    """
+    """Serves each connection in a thread, and closes new ones above `most_connections`."""
 
     most_connections: int = 256
     daemon_threads = True
@@ -48,6 +37,16 @@ class BoundedServer(ThreadingHTTPServer):
         # HTTPServer.server_bind() calls socket.getfqdn(), which may take seconds without a network.
         TCPServer.server_bind(self)
         self.server_port: int = self.server_address[1]
+
+    def serve_forever(self, poll_interval: float = 0.05) -> None:
+        """Serve until `shutdown()`, for which it looks 20 times a second where it cannot be interrupted."""
+        super().serve_forever(poll_interval)
+
+    def shutdown(self) -> None:
+        """Stop `serve_forever()` at once, without waiting for the end of its poll interval."""
+        with suppress(OSError):  # only Linux allows this for a socket that listens
+            self.socket.shutdown(socket.SHUT_RDWR)
+        super().shutdown()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection in a thread of its own, or close it if there are too many."""

@@ -46,8 +46,6 @@ class Request(Generic[_T_co]):
     The parameters of one call, and how to decode its response.
 
     Attributes:
-        operation_name: As the service spells it.
-        job_id: The job that it is about, for the log.
         parameters: By the service's names; secrets are `SecretStr`.
         decode: Makes the model, or the error, of botocore's response.
         is_repeatable: Whether the service may be asked twice without harm.
@@ -71,19 +69,7 @@ class Request(Generic[_T_co]):
 
 @attrs.frozen(kw_only=True)
 class Operations(Generic[_JobT, _DetailsT]):
-    """
-    The five operations of one kind of job, by the names that the service gives them.
-
-    Attributes:
-        poll: Returns jobs.
-        details: Returns the details of a job.
-        acknowledge: Claims a job.
-        success: Reports a success.
-        failure: Reports a failure.
-        poll_output: The model of the response to a poll.
-        job_details: The model of the details.
-        has_client_token: Whether all of them but the poll have a client token.
-    """
+    """The five operations of one kind of job, by the names that the service gives them."""
 
     poll: str
     details: str
@@ -92,11 +78,11 @@ class Operations(Generic[_JobT, _DetailsT]):
     failure: str
     poll_output: type[_PollOutput[_JobT]]
     job_details: type[_DetailsT]
-    has_client_token: bool
+    has_client_token: bool  # in all of them but the poll
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all five."""
+        """The names of all five operations."""
         return self.poll, self.details, self.acknowledge, self.success, self.failure
 
     def request_poll(
@@ -106,7 +92,6 @@ class Operations(Generic[_JobT, _DetailsT]):
         max_batch_size: int | None,
         query_param: Mapping[str, str] | None = None,
     ) -> Request[tuple[_JobT, ...]]:
-        """Ask for jobs."""
         parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
         if max_batch_size is not None:
             parameters.append(("max_batch_size", max_batch_size, limits.int_in_range(max_batch_size, 1)))
@@ -115,7 +100,6 @@ class Operations(Generic[_JobT, _DetailsT]):
         return _request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
-        """Ask for the details of a job."""
         parameters = self._job(job_id, client_token)
         is_id = parameters[0][2] is None  # what breaks its rule may be anything, a client token too
         decode = functools.partial(self._decode_details, job_id=job_id if is_id else "")
@@ -124,7 +108,6 @@ class Operations(Generic[_JobT, _DetailsT]):
     def request_claim(
         self, job_id: str, *, nonce: str, client_token: str | SecretStr | None = None
     ) -> Request[JobStatus]:
-        """Claim a job."""
         parameters = [*self._job(job_id, client_token), _text("nonce", nonce, limits.NONCE)]
         return _request(self.acknowledge, job_id, parameters, _status, is_repeatable=False)
 
@@ -138,7 +121,6 @@ class Operations(Generic[_JobT, _DetailsT]):
         execution_details: ExecutionDetails | None,
         output_variables: Mapping[str, str] | None = None,
     ) -> Request[None]:
-        """Report a success."""
         parameters = self._job(job_id, client_token)
         if continuation_token is not None:
             parameters.append(_text("continuation_token", continuation_token, limits.CONTINUATION_TOKEN))
@@ -156,7 +138,6 @@ class Operations(Generic[_JobT, _DetailsT]):
     def request_failure(
         self, job_id: str, *, client_token: str | SecretStr | None = None, failure_details: FailureDetails
     ) -> Request[None]:
-        """Report a failure."""
         details = _model("failure_details", failure_details, FailureDetails, fit_failure_details)
         parameters = [*self._job(job_id, client_token), details]
         return _request(self.failure, job_id, parameters, _nothing, is_repeatable=False)

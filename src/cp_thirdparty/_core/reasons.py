@@ -26,6 +26,7 @@ from botocore.parsers import ResponseParserError
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core.call import Call, CallStoppedError, Obstacle
+from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
@@ -166,21 +167,18 @@ def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
         return find_failure(failure.response) is not Failure.REFUSED
     if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
         return True  # botocore hides why the metadata service returned nothing; it did return credentials before
-    causes = Trail.of_causes(failure)
-    status = causes.find_status(_READERS)
+    trail = Trail.of_causes(failure)
+    status = trail.find_status(_READERS)
     if status is not None:
         return is_failure_status(status)
-    return causes.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
+    return trail.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
 
 
-def _is_passing(failure: BaseException | None) -> bool:
+def _is_passing(failure: Exception) -> bool:
     """Return whether a failure to connect may pass, if its obstacle was not observed: aiobotocore has its own HTTP."""
-    while failure is not None:
-        # A certificate that is not trusted, or the status with which a proxy refused.
-        if isinstance(failure, ssl.SSLCertVerificationError) or hasattr(failure, "status"):
-            return False
-        failure = failure.__cause__ or failure.__context__
-    return True
+    # A certificate that is not trusted, or the status with which a proxy refused.
+    lasting = (isinstance(each, ssl.SSLCertVerificationError) or hasattr(each, "status") for each in causes(failure))
+    return not any(lasting)
 
 
 def _concerns_credentials(failure: Exception, trail: Trail, operation_name: str | None) -> bool:

@@ -9,18 +9,9 @@ from cp_thirdparty import exceptions
 from cp_thirdparty._core.facts import Failure
 from cp_thirdparty.exceptions import ServiceError
 
+# The errors of CodePipeline's model keep their names there; errors of this library have other names.
 MODELLED: Final[Mapping[str, type[ServiceError]]] = {
-    name: getattr(exceptions, name)
-    for name in (
-        "ActionTypeNotFoundException",
-        "InvalidClientTokenException",
-        "InvalidJobException",
-        "InvalidJobStateException",
-        "InvalidNonceException",
-        "JobNotFoundException",
-        "OutputVariablesSizeExceededException",
-        "ValidationException",
-    )
+    name: getattr(exceptions, name) for name in exceptions.__all__ if name.endswith("Exception")
 }
 
 # The codes that botocore's own retry handlers take for throttling (botocore.retries.standard).
@@ -61,11 +52,6 @@ def find_failure(response: Mapping[str, Any]) -> Failure:
     if code in _TRANSIENT:
         return Failure.SERVICE_FAULT
     return Failure.REFUSED if code in MODELLED or is_refusal_status(status) else Failure.SERVICE_FAULT
-
-
-def is_throttling(response: Mapping[str, Any]) -> bool:
-    """Whether CodePipeline refused a request only because there were too many."""
-    return find_failure(response) is Failure.THROTTLED
 
 
 def is_refusal_status(status: int) -> bool:

@@ -16,7 +16,14 @@ from botocore.client import BaseClient
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
-from cp_thirdparty._core.caller_code import find_caller_code, forget, hide_library, is_of_parser, write_log
+from cp_thirdparty._core.caller_code import (
+    causes,
+    find_caller_code,
+    forget,
+    hide_library,
+    is_of_parser,
+    write_log,
+)
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, note_stub, stopped_error, unchecked_error
 from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
@@ -39,7 +46,7 @@ class Result(Generic[_T]):
         value: The model; ``None`` if there is an error, and for a result of a job.
         error: What to raise, in a frame that never held a secret.
         status_code: HTTP status of the response; ``None`` if the error has it, or there was none.
-        request_id: What AWS Support asks for; ``None`` as for the status.
+        request_id: ``None`` as for the status.
     """
 
     value: _T | None
@@ -99,19 +106,11 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
     return Result(value, error, call.status_code, call.request_id)
 
 
-def _is_stop(failure: BaseException | None) -> bool:
-    """Whether the deadline of a call is behind a failure: older versions of botocore wrap what stops it."""
-    while failure is not None:
-        if isinstance(failure, CallStoppedError):
-            return True
-        failure = failure.__cause__ or failure.__context__
-    return False
-
-
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and clear the frames and causes of the failure."""
     place = find_caller_code(failure, request.operation_name)
-    if place is not None and _is_stop(failure):
+    # Older versions of botocore wrap what stops a call at its deadline.
+    if place is not None and any(isinstance(each, CallStoppedError) for each in causes(failure)):
         forget(failure)
         return Result(None, stopped_error(call))
     if place is not None:

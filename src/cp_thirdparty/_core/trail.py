@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 import botocore.session
 
+from cp_thirdparty._core.caller_code import causes
+
 # A fetcher of credentials has no session, but the function with which it creates clients has.
 _CREATOR = "_client_creator"
 
@@ -19,12 +21,7 @@ _READING = {("botocore.endpoint", "_get_response")}
 
 @attrs.frozen
 class Trail:
-    """
-    The frames of a failure.
-
-    Attributes:
-        frames: The frames; the first is the one that raised.
-    """
+    """The frames of a failure; the first is the one that raised."""
 
     frames: tuple[FrameType, ...] = attrs.field(repr=False)
 
@@ -34,13 +31,9 @@ class Trail:
         return cls(tuple(frame for frame, _ in traceback.walk_tb(failure.__traceback__))[::-1])
 
     @classmethod
-    def of_causes(cls, failure: BaseException | None) -> Trail:
+    def of_causes(cls, failure: BaseException) -> Trail:
         """Return the trail of a failure and of all that led to it."""
-        frames: tuple[FrameType, ...] = ()
-        while failure is not None:
-            frames += cls.of(failure).frames
-            failure = failure.__cause__ or failure.__context__
-        return cls(frames)
+        return cls(tuple(frame for each in causes(failure) for frame in cls.of(each).frames))
 
     def has_function(self, functions: Collection[tuple[str, str]]) -> bool:
         """Return whether one of these functions ran; each has its module and its name."""

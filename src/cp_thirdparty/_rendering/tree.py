@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree as RichTree
 
-__all__ = ["html", "html_of_items", "rich_tree"]
-
 # Most ids, ARNs and keys of S3 have fewer characters.
 _MAX_CHARACTERS = 200
 _MAX_ROWS = 50

@@ -51,13 +51,9 @@ def describe_refusal(
     model: type[Any], arguments: Mapping[str, Any], keys: Mapping[str, str], failure: Exception
 ) -> ConfigurationError | JobFailedError:
     """
-    Return what is raised when a class has refused its values.
+    Return what is raised when the constructor of a class has refused its arguments.
 
-    Args:
-        model: The class.
-        arguments: What its constructor was called with.
-        keys: Key of the customer by the name of a field and of an argument.
-        failure: What the constructor raised.
+    ``keys`` has the key of the customer by the name of a field and of an argument.
     """
     if isinstance(failure, (ConfigurationError, JobFailedError)):
         return failure

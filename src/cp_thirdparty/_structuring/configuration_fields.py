@@ -18,40 +18,19 @@ from cp_thirdparty._structuring.field_types import SUPPORTED, FieldType, find_ty
 
 @attrs.frozen(kw_only=True)
 class Field:
-    """
-    A field of a configuration class.
-
-    Attributes:
-        name: Its name.
-        argument: Name of the argument of the constructor.
-        key: What the customer knows it as.
-        type: How it is read.
-        description: The `ConfigurationKey`.
-        make_absent: Returns the value for an absent key; ``None`` if the constructor has a default for it.
-        is_required: Whether an absent key is an error.
-    """
+    """A field of a configuration class."""
 
     name: str
-    argument: str
-    key: str
+    argument: str  # of the constructor
+    key: str  # what the customer knows it as
     type: FieldType
-    description: Any
-    make_absent: Callable[[], Any] | None
+    description: Any  # a `ConfigurationKey`
+    make_absent: Callable[[], Any] | None  # None if the constructor has a default for an absent key
     is_required: bool
 
 
 def fields_of(model: Any, key_class: Any) -> tuple[Field, ...]:
-    """
-    Return the fields of a configuration class.
-
-    Args:
-        model: The class.
-        key_class: The class `ConfigurationKey`, which an ``Annotated`` may have.
-
-    Raises:
-        TypeError: The class cannot be filled from strings.
-        NameError: A name in an annotation of the class is not known.
-    """
+    """Return the fields of a configuration class; ``key_class`` is `ConfigurationKey`, which ``Annotated`` may have."""
     if not isinstance(model, type):
         raise TypeError(f"the class must be {_CLASSES}, not {_describe_object(model)}")
     return _fields_of_class(model, key_class)
@@ -180,13 +159,9 @@ def _field(model: type[Any], declared: _Declaration, key_class: Any) -> Field:
         key=description.name or declared.alias or _pascal_case(declared.name),
         type=found,
         description=description,
-        make_absent=declared.make_default if declared.has_default else _none,
+        make_absent=declared.make_default if declared.has_default else types.NoneType,
         is_required=not (is_optional or declared.has_default),
     )
-
-
-def _none() -> None:
-    return None
 
 
 def _description(place: str, extras: Iterable[Any], key_class: Any) -> Any:

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -57,12 +58,12 @@ def make_converter(*, detailed: bool) -> Converter:
     leaves[FailureType] = _failure_type
     for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType, JobStatus):
         leaves[enum] = _open_enum(enum)
-        converter.register_unstructure_hook(enum, _value)
+        converter.register_unstructure_hook(enum, attrgetter("value"))
     for leaf, hook in leaves.items():
         converter.register_structure_hook(leaf, hook)
-    converter.register_unstructure_hook(FailureType, _value)
+    converter.register_unstructure_hook(FailureType, attrgetter("value"))
     converter.register_unstructure_hook(datetime, _utc)
-    converter.register_unstructure_hook(SecretStr, _itself)  # unstructure() decides what to show
+    converter.register_unstructure_hook(SecretStr, lambda secret: secret)  # unstructure() decides what to show
     _register_shapes(converter)
     return converter
 
@@ -76,53 +77,28 @@ def _register_shapes(converter: Converter) -> None:
             return _object(inner, converter, optional=True)
         return _OPTIONAL_LEAVES.get(inner) or _or_none(converter.get_structure_hook(inner))
 
-    def required(model: Any) -> Hook:
-        return _object(model, converter)
-
-    def sequence(annotation: Any) -> Hook:
-        return _list(typing.get_args(annotation)[0], converter)
-
-    def mapping(_annotation: Any) -> Hook:
-        return _secrets
-
     def unstructure_members(model: Any) -> Callable[[Any], Any]:
         return make_dict_unstructure_fn(model, converter, _cattrs_omit_if_default=True, **_renames(attrs.fields(model)))
 
-    def unstructure_mapping(_annotation: Any) -> Callable[[Any], Any]:
-        return dict
-
-    converter.register_structure_hook_factory(attrs.has, required)
+    converter.register_structure_hook_factory(attrs.has, lambda model: _object(model, converter))
     converter.register_structure_hook_factory(_is_optional, optional)
-    converter.register_structure_hook_factory(_is_tuple, sequence)
-    converter.register_structure_hook_factory(_is_mapping, mapping)
+    converter.register_structure_hook_factory(_is_tuple, lambda kind: _list(typing.get_args(kind)[0], converter))
+    converter.register_structure_hook_factory(_is_mapping, lambda _: _secrets)
     converter.register_unstructure_hook_factory(attrs.has, unstructure_members)
-    converter.register_unstructure_hook_factory(_is_mapping, unstructure_mapping)
-
-
-def _value(member: Any) -> Any:
-    return member.value
+    converter.register_unstructure_hook_factory(_is_mapping, lambda _: dict)
 
 
 def _utc(value: datetime) -> str:
     return value.astimezone(timezone.utc).isoformat()
 
 
-def _itself(value: SecretStr) -> SecretStr:
-    return value
+def _has_origin(*origins: Any) -> Callable[[Any], bool]:
+    return lambda annotation: typing.get_origin(annotation) in origins
 
 
-def _is_optional(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (types.UnionType, typing.Union)
-
-
-def _is_tuple(annotation: Any) -> bool:
-    origin: Any = typing.get_origin(annotation)
-    return origin is tuple
-
-
-def _is_mapping(annotation: Any) -> bool:
-    origin: Any = typing.get_origin(annotation)
-    return origin is Mapping
+_is_optional = _has_origin(types.UnionType, typing.Union)
+_is_tuple = _has_origin(tuple)
+_is_mapping = _has_origin(Mapping)
 
 
 def _renames(fields: Sequence[Any]) -> dict[str, Any]:
@@ -194,11 +170,10 @@ def _time(value: Any, _: Any) -> datetime:
 
 
 def _failure_type(value: Any, _: Any) -> FailureType:
-    member = FailureType.__members__.values()
-    for failure_type in member:
+    for failure_type in FailureType:
         if failure_type == value:
             return failure_type
-    raise MismatchError(f"must be one of {', '.join(member)}")
+    raise MismatchError(f"must be one of {', '.join(FailureType)}")
 
 
 def _open_enum(enum: Any) -> Hook:
@@ -227,10 +202,8 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
     attrs.resolve_types(model)
     fields = attrs.fields(model)
     absent: dict[str, None] = {member_name(field.name): None for field in fields if field.default is not attrs.NOTHING}
-    if any(field.validator for field in fields):
-        return _create_checking_hook(model, converter)
-    if converter.detailed_validation:
-        return _create_detailed_hook(_members(model, fields, converter), absent, optional=optional)
+    if converter.detailed_validation or any(field.validator for field in fields):
+        return _create_init_hook(_members(model, fields, converter), absent, optional=optional)
     return _create_fast_hook(model, converter, absent, optional=optional)
 
 
@@ -285,7 +258,9 @@ def _create_fast_hook(model: Any, converter: Converter, absent: dict[str, None],
     return structure_object
 
 
-def _create_detailed_hook(structure_members: Hook, absent: dict[str, None], *, optional: bool) -> Hook:
+def _create_init_hook(structure_members: Hook, absent: dict[str, None], *, optional: bool) -> Hook:
+    """Create the hook that calls the ``__init__`` of the class, which knows the rules of what we send."""
+
     def structure_object(value: Any, annotation: Any) -> Any:
         if value is None and optional:
             return None
@@ -296,24 +271,12 @@ def _create_detailed_hook(structure_members: Hook, absent: dict[str, None], *, o
     return structure_object
 
 
-def _create_checking_hook(model: Any, converter: Converter) -> Hook:
-    """Create the hook of a class that we send, whose own ``__init__`` knows the rules."""
-    structure_members = _members(model, attrs.fields(model), converter)
-
-    def structure_checked(value: Any, _: Any) -> Any:
-        if isinstance(value, dict):
-            return structure_members(value, model)
-        raise MismatchError("must be an object")
-
-    return structure_checked
-
-
 def _members(cls: Any, fields: Sequence[Any], converter: Converter, **options: Any) -> Hook:
     hook: Hook = make_dict_structure_fn_from_attrs(list(fields), cls, converter, **options, **_renames(fields))
     return hook
 
 
-def _create_detailed_hook_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
+def _read_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
     """Read a list in parts, and explain no more than the first part that has a fault."""
     start = 0
     try:
@@ -335,7 +298,7 @@ def _list(item: Any, converter: Converter) -> Hook:
         if not isinstance(value, list):
             raise MismatchError("must be a list")
         if explain is not None:
-            return tuple(_create_detailed_hook_in_parts(explain, value, item))
+            return tuple(_read_in_parts(explain, value, item))
         return tuple([structure_item(element, item) for element in value])
 
     return structure_list

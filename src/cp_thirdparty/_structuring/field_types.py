@@ -34,16 +34,9 @@ _ITEM = re.compile(r"(?:\\[\\,]|[^,\\]|\\(?![\\,]))*")
 
 @attrs.frozen
 class FieldType:
-    """
-    How a field is read.
+    """How a field is read, and what CodePipeline's property for it is."""
 
-    Attributes:
-        read: Returns the value for a string, or raises `MismatchError`.
-        property_type: The type of the property that CodePipeline has for the field.
-        is_secret: Whether the value stays hidden.
-    """
-
-    read: Callable[[str], Any]
+    read: Callable[[str], Any]  # raises `MismatchError`
     property_type: PropertyType = "String"
     is_secret: bool = False
 
@@ -133,10 +126,6 @@ def _split(text: str) -> Iterator[str]:
         start = item.end() + 1
 
 
-def _read_str(text: str) -> str:
-    return text
-
-
 def _read_int(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise MismatchError("must be an integer of at most 18 digits")
@@ -166,7 +155,7 @@ def _read_seconds(text: str) -> timedelta:
 
 _TYPES: dict[type[Any], FieldType] = {
     SecretStr: FieldType(SecretStr, is_secret=True),
-    str: FieldType(_read_str),
+    str: FieldType(str),
     int: FieldType(_read_int, "Number"),
     float: FieldType(_read_float, "Number"),
     bool: FieldType(_read_bool, "Boolean"),

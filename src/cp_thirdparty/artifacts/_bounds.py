@@ -100,7 +100,7 @@ class Bounds:
 
     def __attrs_post_init__(self) -> None:
         deadline, is_cancelled = self.deadline, self.is_cancelled
-        if deadline is not None and not isinstance(deadline, (int, float)):
+        if isinstance(deadline, bool) or not isinstance(deadline, (int, float, type(None))):
             raise TypeError(f"deadline: must be a float, an int or None, not {type(deadline).__name__}")
         if deadline is not None and not 0 <= deadline < _YEAR_10000:  # also NaN
             raise InvalidRequestError("deadline", "must be a time in seconds since 1970, before the year 10000")

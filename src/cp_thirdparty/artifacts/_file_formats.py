@@ -16,6 +16,7 @@ _FORMATS: Final = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!\x1a\x07", "RAR"),
     (b"%PDF-", "PDF"),
+    (b"PK\7\x08PK\3\4", "the first part of a split zip archive"),
 )
 # First letters after blanks, in lower case -> name.
 _TEXTS: Final = ((b"<!doctype html", "HTML"), (b"<html", "HTML"), (b"<", "XML"), (b"{", "JSON"), (b"[", "JSON"))

@@ -25,11 +25,13 @@ from cp_thirdparty.exceptions import (
 )
 
 __all__ = [
+    "FileChangedError",
     "LocalPath",
     "OnSkip",
     "check_limits",
     "check_max_bytes",
     "check_space",
+    "check_unchanged",
     "create_private_file",
     "error_of",
     "file_error",
@@ -115,6 +117,25 @@ def open_file(path: Path) -> BinaryIO:
         file.close()
         raise ArtifactFileError(errno.EINVAL, "Not a regular file", os.fspath(path))
     return file
+
+
+class FileChangedError(TransferStoppedError):
+    """A file was changed while it was read, so S3 may have a mixture."""
+
+    def __init__(self) -> None:
+        super().__init__("the file was changed while it was read")
+
+
+def check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
+    """
+    Raise `FileChangedError` if an open file is not what its earlier status describes, or is longer.
+
+    Files of /proc and of some FUSE file systems are longer than the system states.
+    """
+    after = os.fstat(file.fileno())
+    file.seek(before.st_size)
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or file.read(1):
+        raise FileChangedError
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

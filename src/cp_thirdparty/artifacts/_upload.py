@@ -7,6 +7,7 @@ import os
 import threading
 from typing import Any, BinaryIO, Final, cast
 
+from cp_thirdparty.artifacts._local_files import FileChangedError
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._transfer import Reporter, transfers
 
@@ -33,13 +34,14 @@ def _files(file: BinaryIO) -> Any:
     from s3transfer.utils import OSUtils  # noqa: PLC0415 - of an extra
 
     lock = threading.Lock()
+    size = os.fstat(file.fileno()).st_size
 
     class Files(OSUtils):
         def get_file_size(self, filename: str) -> int:  # noqa: ARG002 - there is one file
-            return os.fstat(file.fileno()).st_size
+            return size
 
         def open(self, filename: str, mode: str) -> Any:  # noqa: ARG002 - there is one file
-            return _Reader(file, lock)
+            return _Reader(file, size, lock)
 
     return Files()
 
@@ -47,8 +49,9 @@ def _files(file: BinaryIO) -> Any:
 class _Reader(io.RawIOBase):
     """Reads an open file at its own position, as each part of an upload does."""
 
-    def __init__(self, file: BinaryIO, lock: threading.Lock) -> None:
+    def __init__(self, file: BinaryIO, size: int, lock: threading.Lock) -> None:
         self._file = file
+        self._size = size
         self._lock = lock
         self._position = 0
 
@@ -62,5 +65,7 @@ class _Reader(io.RawIOBase):
         with self._lock:
             self._file.seek(self._position)
             count: int = cast("Any", self._file).readinto(buffer)
+        if not count and len(buffer) and self._position < self._size:  # S3 would wait for the rest until its timeout
+            raise FileChangedError
         self._position += count
         return count

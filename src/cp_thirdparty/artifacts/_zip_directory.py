@@ -25,6 +25,7 @@ from cp_thirdparty.artifacts._zip_layout import (
     FULL32,
     CentralDirectory,
     bytes_at,
+    end_of_padding,
     find_directory,
     has_archive_part,
     has_descriptor,
@@ -146,7 +147,7 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
     if records and records[-1].offset >= central_directory.begin:
         raise rule_error(rules.OUTSIDE, records[-1].name)
     begins = [*(record.offset for record in records), central_directory.begin]
-    if has_archive_part(file, 0, begins[0]):
+    if has_archive_part(file, end_of_padding(file, 0, begins[0]), begins[0]):
         raise rule_error(rules.GAP, hint="before the first entry")
     parents = _names_of_parents(records)
     total = 0
@@ -320,6 +321,7 @@ def _entry(file: BinaryIO, record: _Central, node: Node, end: int, *, is_last: b
         raise rule_error(rules.DESCRIPTOR, record.name, hint="one is in the data, for the bytes before it")
     if data_end != end or needs_descriptor:
         begin = data_end + _descriptor_length(file, record, data_end, end, needs_descriptor=needs_descriptor)
+        begin = end_of_padding(file, begin, end)
         # A program that reads the archive from a pipe, such as Java's ZipInputStream, ends at bytes between entries.
         if begin != end and not is_last:
             raise rule_error(rules.GAP, record.name, hint="between two entries")
@@ -386,7 +388,7 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     # bsdtar takes the name from the Unicode path of the local header, others take it from the central directory.
     unicode_path = extras.get(_UNICODE_PATH, record.unicode_path)
     name = _decode_name(rest[:name_length], flags, {_UNICODE_PATH: unicode_path}, system=record.system)
-    if rest[:name_length] != record.raw_name or name != record.name:
+    if not _has_name(rest[:name_length], record) or name != record.name:
         raise rule_error(rules.HEADERS, record.name, hint="the names differ")
     if (flags ^ record.flags) & (_ENCRYPTED | _PATCH) or method != record.method:
         raise rule_error(rules.HEADERS, record.name, hint="the methods or flags differ")
@@ -400,6 +402,13 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     # Without a descriptor, a program that reads from the first byte on can only find the end of compressed data.
     is_streamed = bool(flags & _DESCRIPTOR)
     return length, is_streamed, is_streamed and record.method == STORED and stated != known
+
+
+def _has_name(raw_name: bytes, record: _Central) -> bool:
+    """Whether a local header has the name of its record; IZArc writes backslashes into the central directory only."""
+    if record.system in _DOS:
+        return raw_name.replace(b"\\", b"/") == record.raw_name.replace(b"\\", b"/")
+    return raw_name == record.raw_name
 
 
 def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> int:

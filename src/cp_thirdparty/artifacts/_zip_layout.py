@@ -19,7 +19,16 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._file_formats import looks_like
 
-__all__ = ["FULL16", "FULL32", "CentralDirectory", "bytes_at", "find_directory", "has_archive_part", "has_descriptor"]
+__all__ = [
+    "FULL16",
+    "FULL32",
+    "CentralDirectory",
+    "bytes_at",
+    "end_of_padding",
+    "find_directory",
+    "has_archive_part",
+    "has_descriptor",
+]
 
 FULL16: Final = 0xFFFF
 FULL32: Final = 0xFFFFFFFF
@@ -27,6 +36,10 @@ FULL32: Final = 0xFFFFFFFF
 _END: Final = struct.Struct("<4s4H2LH")
 _END64_LOCATOR: Final = struct.Struct("<4sLQL")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
+
+# The local header of an entry that only fills a gap: its signature, version, flags and method, four bytes of the time,
+# checksum, sizes and length of the name, and the length of the extra field.
+_PADDING: Final = struct.Struct("<4s3H4x3L2H")
 
 _COMMENT: Final = 0xFFFF
 # Storage and transfer may fill up the last block with zeros; the largest usual block has 64 KiB.  unzip accepts more,
@@ -127,6 +140,23 @@ def _zip64_values(file: BinaryIO, locator: bytes, at: int) -> tuple[tuple[int, i
     if length != _END64.size - 12:
         raise rule_error(rules.ZIP64)
     return (disk, first_disk, here, count, size, begin), stated
+
+
+def end_of_padding(file: BinaryIO, begin: int, end: int) -> int:
+    """
+    Return where entries end that only fill a gap: without a name or data, and with zeros as their extra field.
+
+    The Android Gradle Plugin writes them.  A program that reads from a pipe finds nothing in them, and goes on.
+    """
+    while end - begin >= _PADDING.size:
+        signature, _, *facts, length = _PADDING.unpack(bytes_at(file, begin, _PADDING.size))
+        following = begin + _PADDING.size + length
+        if signature != b"PK\3\4" or any(facts) or following > end:
+            break
+        if any(bytes_at(file, begin + _PADDING.size, length)):
+            break
+        begin = following
+    return begin
 
 
 def has_archive_part(file: BinaryIO, begin: int, end: int) -> bool:

@@ -312,19 +312,20 @@ class _Creation:
                 return ArtifactError(f"the archive cannot be created: {info.filename!a} is not the same file any more")
             left = before.st_size
             try:
-                piece = _read(local, partial(file.read, min(left, _PIECE)))
+                piece = _read(local, partial(file.read, min(left + 1, _PIECE)))
             except ArtifactFileError as failure:
                 return failure
             self._check_size(info, before.st_size)
             info.compress_type = _method(before.st_size)
             with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
-                while piece:
+                while 0 < len(piece) <= left:
                     packed.write(piece)
                     left -= len(piece)
                     self.reporter.add(len(piece))
-                    piece = _read(local, partial(file.read, min(left, _PIECE)))
+                    piece = _read(local, partial(file.read, min(left + 1, _PIECE)))
             after = os.fstat(file.fileno())
-        if left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        # The files of /proc and of some FUSE file systems have more bytes than the system states.
+        if piece or left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise ArtifactError(f"the archive cannot be created: {info.filename!a} was changed while it was read")
         if is_ratio_exceeded(self._limits, info.file_size, info.compress_size):
             raise rule_error(rules.RATIO, info.filename, self._limits)

@@ -29,6 +29,7 @@ from cp_thirdparty.artifacts._local_files import (
     OnSkip,
     check_limits,
     check_max_bytes,
+    check_unchanged,
     create_private_file,
     open_file,
     to_path,
@@ -338,6 +339,10 @@ class ArtifactStore:
             name: Name of an output artifact of this job.
             path: The file.
             progress: As for `download()`.
+
+        Raises:
+            cp_thirdparty.exceptions.ArtifactTransferError: The file was changed while it was read, so what S3 has may
+                be a mixture.  Not safe to retry.
         """
         source = to_path(path, "path")
         location = self._find(self._outputs, name, "output")
@@ -379,7 +384,9 @@ class ArtifactStore:
     ) -> None:
         def work() -> None:
             with open_source() as file:
+                before = os.fstat(file.fileno())
                 self._objects.upload(location, file, reporter)
+                check_unchanged(file, before)
 
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from typing_extensions import Self
@@ -74,9 +73,7 @@ class HealthServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

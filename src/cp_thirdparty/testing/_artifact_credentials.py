@@ -9,22 +9,12 @@ from typing import Union
 
 from cp_thirdparty.models import ArtifactCredentials
 
-__all__ = ["CredentialIssuer", "CredentialSource"]
-
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
 """Fixed credentials, a function that returns new ones, or ``None``, at each reading, or ``None`` for made-up ones."""
 
 
 class CredentialIssuer:
-    """
-    Create artifact credentials and remember until when each of them is valid.
-
-    Thread-safe.
-
-    Args:
-        clock: Returns the time in seconds.
-        lifetime: Seconds for which credentials are valid after the last reading that returned them.
-    """
+    """Create artifact credentials and remember until when each of them is valid.  Thread-safe."""
 
     def __init__(self, *, clock: Callable[[], float], lifetime: float) -> None:
         self._clock = clock
@@ -33,12 +23,7 @@ class CredentialIssuer:
         self._expiry: dict[ArtifactCredentials, float] = {}  # the first to expire first, because all have one lifetime
 
     def issue(self, source: CredentialSource) -> ArtifactCredentials | None:
-        """
-        Return the credentials of one reading, whose lifetime begins now.
-
-        Raises:
-            TypeError: A function returned something else.
-        """
+        """Return the credentials of one reading, whose lifetime in seconds begins now."""
         credentials = source() if callable(source) else source or _create_credentials()
         if credentials is not None:
             if not isinstance(credentials, ArtifactCredentials):

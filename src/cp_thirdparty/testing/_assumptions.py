@@ -12,8 +12,6 @@ import attrs
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty.models import ActionTypeId
 
-__all__ = ["Assumptions"]
-
 # Seconds.  An int may be too large for a float, so larger ones are reduced to this one.
 _MAX_SECONDS: Final = 1e300
 

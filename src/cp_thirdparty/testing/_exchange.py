@@ -27,27 +27,16 @@ from cp_thirdparty.testing.actions import Success
 from cp_thirdparty.testing.faults import Fault, Faults
 from cp_thirdparty.testing.journal import RequestJournal, RequestRecord
 
-__all__ = ["Exchange"]
-
 
 @attrs.frozen(kw_only=True)
 class Exchange:
-    """
-    Respond to requests.  Thread-safe.
-
-    Attributes:
-        states: The clients, actions and jobs.
-        faults: The faults to inject.
-        journal: Keeps each request.
-        signature: Checks signatures; ``None`` to accept all.
-        clock: Returns the seconds since 1970.
-    """
+    """Respond to requests.  Thread-safe."""
 
     states: States
     faults: Faults
     journal: RequestJournal
-    signature: SignatureCheck | None
-    clock: Callable[[], float]
+    signature: SignatureCheck | None  # None to accept all signatures
+    clock: Callable[[], float]  # seconds since 1970
 
     def respond(self, request: HttpRequest) -> Response:
         """Serve a request, or play the next fault of its operation, and write the request into the journal."""

@@ -15,8 +15,6 @@ from cp_thirdparty._core.http_server import LOCAL_HOST, BoundedHandler, BoundedS
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._wire import HttpRequest, Response
 
-__all__ = ["HttpServer"]
-
 # No third-party request comes near it: the longest strings of the service's model add up to 12,000 characters.
 _MAX_BODY_BYTES = 1 << 20
 _LENGTH = re.compile(r"[0-9]{1,7}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +15,6 @@ from botocore.session import Session
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._wire import HttpRequest
 
-__all__ = ["IN_PROCESS_URL", "connect"]
-
 # No resolver has names of this domain (RFC 2606), so a request that bypasses the event reaches no host.
 IN_PROCESS_URL = "http://local-codepipeline.invalid"
 """The endpoint of clients that reach the service without HTTP; no host has this name."""
@@ -23,23 +22,19 @@ IN_PROCESS_URL = "http://local-codepipeline.invalid"
 
 def connect(client: BaseClient | Session, exchange: Exchange) -> None:
     """Let an exchange respond to the CodePipeline requests of a client, or of all clients that a session creates."""
-    sender: Any = _Sender(exchange)  # type stubs declare that handlers return nothing
+    sender: Any = functools.partial(_send, exchange)  # type stubs declare that handlers return nothing
     events = client if isinstance(client, Session) else client.meta.events
     events.register("before-send.codepipeline", sender)
 
 
-class _Sender:
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        response = self._exchange.respond(_to_http_request(request))
-        if response.ending == "lost":
-            # botocore raises this when a socket ends too early.  It accepts a body that ends too early, as it does with
-            # most versions of urllib3.
-            raise ConnectionClosedError(endpoint_url=request.url, request=request)
-        headers: Any = response.headers  # any mapping works
-        return AWSResponse(request.url, response.status, headers, _Body(response.body))
+def _send(exchange: Exchange, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    response = exchange.respond(_to_http_request(request))
+    if response.ending == "lost":
+        # botocore raises this when a socket ends too early.  It accepts a body that ends too early, as it does with
+        # most versions of urllib3.
+        raise ConnectionClosedError(endpoint_url=request.url, request=request)
+    headers: Any = response.headers  # any mapping works
+    return AWSResponse(request.url, response.status, headers, _Body(response.body))
 
 
 class _Body:

@@ -27,8 +27,6 @@ from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
-__all__ = ["RunningScenario", "Scenario", "ScenarioError", "load"]
-
 # What a file may set, by the names of the constructor, with the type of the JSON value; a float may be an integer.
 _SETTINGS: Mapping[str, type[float | int | bool]] = {
     **{
@@ -89,17 +87,10 @@ class RunningScenario:
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """
-    The initial state of a service.
+    """The initial state of a service."""
 
-    Attributes:
-        settings: Arguments of `LocalCodePipeline`.
-        clients: Client ids with their tokens, at least one.
-        actions: What to start.
-    """
-
-    settings: Mapping[str, Any]
-    clients: Mapping[str, SecretStr]
+    settings: Mapping[str, Any]  # arguments of `LocalCodePipeline`
+    clients: Mapping[str, SecretStr]  # tokens by client id, at least one
     actions: tuple[_Action, ...]
 
     @classmethod

@@ -24,8 +24,6 @@ from botocore.credentials import Credentials
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._wire import BadRequestError, HttpRequest
 
-__all__ = ["SignatureCheck"]
-
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SERVICE = "codepipeline"
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
@@ -37,32 +35,16 @@ _TOLERANCE = timedelta(minutes=5)
 
 @attrs.frozen(kw_only=True)
 class SignatureCheck:
-    """
-    Check that requests are signed with one access key.
-
-    Thread-safe.
-
-    Attributes:
-        access_key_id: The access key.
-        secret_access_key: Its secret.
-        session_token: The session token that requests must have, or ``None``.
-        region_name: The region that signatures must be for.
-        clock: Returns the seconds since 1970.
-    """
+    """Check that requests are signed with one access key, for one region.  Thread-safe."""
 
     access_key_id: str
     secret_access_key: SecretStr
     session_token: SecretStr | None
     region_name: str
-    clock: Callable[[], float]
+    clock: Callable[[], float]  # seconds since 1970
 
     def check(self, request: HttpRequest) -> None:
-        """
-        Raise an error unless the request is signed correctly.
-
-        Raises:
-            BadRequestError: It is not.
-        """
+        """Raise `BadRequestError` unless the request is signed correctly."""
         claim = _claim(request)
         if claim.access_key_id != self.access_key_id or not self._is_token(request.headers.get("x-amz-security-token")):
             raise BadRequestError(

@@ -9,21 +9,19 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 import attrs
 
 from cp_thirdparty._base import limits
 from cp_thirdparty.enums import ActionOwner, JobStatus
 from cp_thirdparty.models import (
-    ActionConfiguration,
     ActionContext,
     ActionTypeId,
-    Artifact,
     ArtifactCredentials,
     CustomJob,
     CustomJobDetails,
-    EncryptionKey,
     FailureDetails,
     JobData,
     JobDetails,
@@ -37,8 +35,6 @@ from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action, Job, Success
 from cp_thirdparty.testing.clock import ManualClock
 
-__all__ = ["Action", "Job", "RefusedError", "States", "Success"]
-
 # Seconds.  Threads that wait for an action read a real clock no more often than this.
 _SHORTEST_WAIT = 0.05
 _DEFAULT = Assumptions()
@@ -48,13 +44,7 @@ _ACCOUNT_ID = "111122223333"
 
 
 class RefusedError(Exception):
-    """
-    The service refuses a call.
-
-    Attributes:
-        code: The name of the modelled error.
-        message: The service's message; never a secret.
-    """
+    """The service refuses a call with a modelled error, whose message has no secret."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -105,37 +95,17 @@ class States:
             self._tokens[client_id] = SecretStr.wrap(client_token)
 
     def start_action(
-        self,
-        action_type_id: ActionTypeId,
-        *,
-        client_id: str | None,
-        configuration: Mapping[str, str | SecretStr] | None,
-        input_artifacts: Iterable[Artifact],
-        output_artifacts: Iterable[Artifact],
-        artifact_credentials: CredentialSource,
-        encryption_key: EncryptionKey | None,
-        pipeline_context: PipelineContext | None,
+        self, data: JobData, *, client_id: str | None = None, artifact_credentials: CredentialSource = None
     ) -> Action:
-        """
-        Queue the first job of an action.
-
-        Raises:
-            ValueError: The client is not registered, a custom action has a client, or the action type does not
-                exist.
-        """
+        """Queue the first job of an action; raise `ValueError` if it cannot be one of this service."""
+        action_type_id = cast("ActionTypeId", data.action_type_id)
         is_custom = action_type_id.owner == ActionOwner.CUSTOM
         if is_custom and client_id is not None:
             raise ValueError("client_id: must not be given for a custom action")
-        data = JobData(
-            action_type_id=action_type_id,
-            action_configuration=None if configuration is None else ActionConfiguration(configuration=configuration),
-            pipeline_context=self._context_of(action_type_id) if pipeline_context is None else pipeline_context,
-            input_artifacts=input_artifacts,
-            output_artifacts=output_artifacts,
-            encryption_key=encryption_key,
-        )
         if not self._has_action_type(action_type_id):
             raise ValueError("action_type_id: must be one of the action_types of the service")
+        if data.pipeline_context is None:
+            data = attrs.evolve(data, pipeline_context=self._context_of(action_type_id))
         with self._changed:
             if not is_custom and client_id not in self._tokens:
                 raise ValueError("client_id: must be registered by register_client() first")
@@ -167,15 +137,10 @@ class States:
                     timeout = min(timeout, self._seconds_to_timeout(action))
                 self._changed.wait(timeout)
 
-    # --- the operations
+    # --- the operations; what the service refuses is a `RefusedError`
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
-        """
-        Offer jobs of this action type that no worker has claimed, oldest first.
-
-        Raises:
-            RefusedError: There is no such action type.
-        """
+        """Offer jobs of this action type that no worker has claimed, oldest first."""
         with self._changed:
             offered = self._offer(action_type_id, max_batch_size, {}, is_custom=False)
             return tuple(ThirdPartyJob(client_id=entry.client_id or "", job_id=entry.job.id) for entry in offered)
@@ -183,12 +148,7 @@ class States:
     def poll_custom(
         self, action_type_id: ActionTypeId, max_batch_size: int | None, query_param: Mapping[str, str]
     ) -> tuple[CustomJob, ...]:
-        """
-        Offer jobs of a custom action that have these values in their configuration, with credentials.
-
-        Raises:
-            RefusedError: There is no such action type.
-        """
+        """Offer jobs of a custom action that have these values in their configuration, with credentials."""
         with self._changed:
             offered = self._offer(action_type_id, max_batch_size, query_param, is_custom=True)
             found = [(entry, self._renewed_nonce(entry)) for entry in offered]
@@ -198,35 +158,20 @@ class States:
         )
 
     def details(self, job_id: str, client_token: SecretStr) -> JobDetails:
-        """
-        Return the details of a job, with new credentials.
-
-        Raises:
-            RefusedError: There is no such job, the token is not its client's, or it can no longer be read.
-        """
+        """Return the details of a job, with new credentials."""
         with self._changed:
             entry = self._readable_entry(job_id, client_token)
             nonce = self._renewed_nonce(entry)
         return JobDetails(id=job_id, data=self._data(entry), nonce=nonce)
 
     def custom_details(self, job_id: str) -> CustomJobDetails:
-        """
-        Return the details of a custom job, with new credentials.
-
-        Raises:
-            RefusedError: There is no such job, or it can no longer be read.
-        """
+        """Return the details of a custom job, with new credentials."""
         with self._changed:
             entry = self._readable_entry(job_id, None)
         return CustomJobDetails(id=job_id, data=self._data(entry), account_id=_ACCOUNT_ID)
 
     def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr | None) -> JobStatus:
-        """
-        Give the job to the first caller that has its nonce.  Without a client token it must be a custom job.
-
-        Raises:
-            RefusedError: There is no such job, the token is not its client's, or the nonce does not claim it.
-        """
+        """Give the job to the first caller that has its nonce.  Without a client token it must be a custom job."""
         with self._changed:
             entry = self._entry(job_id, client_token)
             if nonce != entry.job.nonce or not entry.job.is_unclaimed:
@@ -235,12 +180,7 @@ class States:
             return entry.job.status
 
     def put_success(self, job_id: str, client_token: SecretStr | None, success: Success) -> None:
-        """
-        End the job; with a continuation token queue the next one of its action.
-
-        Raises:
-            RefusedError: The job is not in progress, or its output variables are not accepted.
-        """
+        """End the job; with a continuation token queue the next one of its action."""
         with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
             if success.output_variables and success.continuation_token is not None:

@@ -17,20 +17,10 @@ from typing import Any, Literal
 
 import attrs
 from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import ServiceModel, Shape
 
 from cp_thirdparty._base.limits import is_unicode
 from cp_thirdparty._core.operations import OPERATION_NAMES
-
-__all__ = [
-    "BadRequestError",
-    "HttpRequest",
-    "Response",
-    "error_response",
-    "ok_response",
-    "operation_name_of",
-    "parameters_of",
-]
 
 _TARGET_PREFIX = "CodePipeline_20150709."
 _CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -53,19 +43,11 @@ class BadRequestError(Exception):
 
 @attrs.frozen(kw_only=True)
 class HttpRequest:
-    """
-    An HTTP request.
-
-    Attributes:
-        method: Such as ``POST``.
-        target: Path and query.
-        headers: Names in lower case.
-        body: The complete body.
-    """
+    """An HTTP request."""
 
     method: str
-    target: str
-    headers: Mapping[str, str]
+    target: str  # path and query
+    headers: Mapping[str, str]  # by names in lower case
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
 
 
@@ -89,12 +71,7 @@ class Response:
 
 
 def operation_name_of(headers: Mapping[str, str]) -> str:
-    """
-    Return the operation that a request names.
-
-    Raises:
-        BadRequestError: It is not one of them, or the protocol is another.
-    """
+    """Return the operation that a request names; raise `BadRequestError` for another one or another protocol."""
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
         raise BadRequestError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
@@ -118,7 +95,7 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
         parameters = None
     if not isinstance(parameters, dict):
         raise BadRequestError("SerializationException", "The body must be a JSON object")
-    shape = _operation(operation_name).input_shape
+    shape = _service().operation_model(operation_name).input_shape
     problems = list(_problems(shape, parameters, ""))
     if problems:
         errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
@@ -153,14 +130,6 @@ def _service() -> ServiceModel:
     return ServiceModel(Loader().load_service_model("codepipeline", "service-2"), "codepipeline")
 
 
-def _operation(name: str) -> OperationModel:
-    return _service().operation_model(name)
-
-
-def _is_string(value: object) -> bool:
-    return isinstance(value, str) and is_unicode(value)
-
-
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value in _INTEGERS
 
@@ -171,17 +140,13 @@ def _is_time(value: object) -> bool:
     return _FIRST_SECOND <= value <= _LAST_SECOND  # False for NaN
 
 
-def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
-
-
 # Types that are not here are not checked, because a newer botocore may add members; a test fails on such a type.
 _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
-    "string": _is_string,
+    "string": lambda value: isinstance(value, str) and is_unicode(value),
     "integer": _is_integer,
     "timestamp": _is_time,
-    "structure": _is_object,
-    "map": _is_object,
+    "structure": lambda value: isinstance(value, dict),
+    "map": lambda value: isinstance(value, dict),
 }
 
 

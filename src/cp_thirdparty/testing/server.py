@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from threading import Thread
-from types import TracebackType
 from typing import Any
 
 import botocore.session
@@ -19,7 +18,15 @@ from cp_thirdparty._base.durations import to_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._core import data_loader
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
-from cp_thirdparty.models import ActionTypeId, Artifact, ArtifactCredentials, EncryptionKey, PipelineContext
+from cp_thirdparty.models import (
+    ActionConfiguration,
+    ActionTypeId,
+    Artifact,
+    ArtifactCredentials,
+    EncryptionKey,
+    JobData,
+    PipelineContext,
+)
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._artifact_credentials import CredentialSource
 from cp_thirdparty.testing._assumptions import Assumptions
@@ -226,16 +233,15 @@ class LocalCodePipeline:
                 ``action_types``.
             TypeError: A value of the configuration is not a string.
         """
-        return self._states.start_action(
-            action_type_id,
-            client_id=client_id,
-            configuration=configuration,
+        data = JobData(
+            action_type_id=action_type_id,
+            action_configuration=None if configuration is None else ActionConfiguration(configuration=configuration),
+            pipeline_context=pipeline_context,
             input_artifacts=input_artifacts,
             output_artifacts=output_artifacts,
-            artifact_credentials=artifact_credentials,
             encryption_key=encryption_key,
-            pipeline_context=pipeline_context,
         )
+        return self._states.start_action(data, client_id=client_id, artifact_credentials=artifact_credentials)
 
     def credentials_are_valid(self, artifact_credentials: ArtifactCredentials) -> bool:
         """
@@ -342,8 +348,7 @@ class LocalCodePipeline:
         if self._server is not None:
             raise RuntimeError("the local CodePipeline is running already")
         self._server = HttpServer(self._exchange, self._port)
-        # It looks for a shutdown 20 times a second, so that closing is quick.
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -358,7 +363,5 @@ class LocalCodePipeline:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
