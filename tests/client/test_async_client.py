@@ -399,7 +399,7 @@ def test_a_source_of_credentials_may_read_responses_of_aiohttp(server: ScriptedS
             return await response.json(content_type=None)
 
     async def main() -> None:
-        made = AioSession()
+        made: Any = AioSession()
         expired = {**found, "access_key": "AKIDOLD", "expiry_time": "2000-01-01T00:00:00Z"}
         made._credentials = AioRefreshableCredentials.create_from_metadata(expired, refresh, "made-up")
         async with client_of(server.endpoint_url, session=made) as client:
