@@ -119,8 +119,10 @@ def test_common_options_may_stand_before_the_command(capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("arguments", [("-h",), ("help",), ("--help",)])
 def test_help_has_the_names_of_the_aws_cli(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """``-h`` and ``help`` show what ``--help`` shows, also behind a command."""
+    """``-h`` and ``help`` show what ``--help`` shows, also behind options or a command."""
     assert command(capsys, *arguments) == command(capsys, "--help")
+    for group in ((), ("artifact",)):
+        assert command(capsys, "--region", "x", *group, *arguments) == command(capsys, *group, "--help")
     shown = command(capsys, DETAILS, *arguments)
     assert (shown.code, "--job-id" in shown.out, shown.out) == (0, True, command(capsys, DETAILS, "--help").out)
 

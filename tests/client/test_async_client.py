@@ -14,6 +14,7 @@ import aiohttp
 import botocore.session
 import pytest
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioRefreshableCredentials
 from aiobotocore.session import AioSession
 from botocore.config import Config
 from support import both_clients as both
@@ -384,6 +385,28 @@ def test_a_session_may_be_left_out(server: ScriptedServer, monkeypatch: pytest.M
 
     asyncio.run(main())
     assert "Credential=AKIDENVIRONMENT/" in server.requests[0].headers["authorization"]
+
+
+def test_a_source_of_credentials_may_read_responses_of_aiohttp(server: ScriptedServer, script: Script) -> None:
+    """The limit of such a response leaves aiohttp's methods as they are, in each order."""
+    found = {"access_key": "AKIDFOUND", "secret_key": "s", "token": "t", "expiry_time": "2099-01-01T00:00:00Z"}
+    script.respond = lambda request: ok({"jobs": []} if request.operation else found)
+
+    async def refresh() -> Any:
+        async with aiohttp.ClientSession() as http, http.post(server.endpoint_url) as response:
+            assert await response.read() == await response.read()
+            assert "AKIDFOUND" in await response.text()
+            return await response.json(content_type=None)
+
+    async def main() -> None:
+        made: Any = AioSession()
+        expired = {**found, "access_key": "AKIDOLD", "expiry_time": "2000-01-01T00:00:00Z"}
+        made._credentials = AioRefreshableCredentials.create_from_metadata(expired, refresh, "made-up")
+        async with client_of(server.endpoint_url, session=made) as client:
+            await client.poll_for_third_party_jobs(TYPE)
+
+    asyncio.run(main())
+    assert "Credential=AKIDFOUND/" in server.requests[-1].headers["authorization"]
 
 
 def test_a_client_is_not_pickled(server: ScriptedServer) -> None:

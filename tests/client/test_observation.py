@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import http.client
 import io
 import logging
@@ -130,6 +131,15 @@ def test_a_response_in_another_context_is_not_trusted(
         error = _error(client)
     assert (type(error), error.is_retry_safe) == (UntrustedResponseError, None)
     assert "the response was not checked" in str(error)
+
+
+def test_a_request_in_another_context_has_an_unknown_outcome(closer: net.Server) -> None:
+    """A tool that moves only the sending of a request leaves the call in its first step, but the request may arrive."""
+    client = _plain_client(closer)
+    # A built-in function has no frame, which would show that the failure comes from code of the caller.
+    client._endpoint.make_request = functools.partial(contextvars.Context().run, client._endpoint.make_request)
+    error = _error(ThirdPartyJobClient(client))
+    assert (type(error), error.delivery, error.is_retry_safe) == (UntrustedResponseError, Delivery.SENT, None)
 
 
 class _HttpSession:

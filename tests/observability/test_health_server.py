@@ -129,6 +129,7 @@ def test_it_listens_on_this_machine_only_and_can_be_closed() -> None:
         ("127.0.0.1", "127.0.0.1.rebound.example:80", 421),
         ("127.0.0.1", "127.0.0.2:1", 200),
         ("127.1", "rebound.example", 421),
+        ("127.1", "127.1:1", 200),  # as the name of this machine, if that is what the server was given
         ("0.0.0.0", "worker.example", 200),
     ],
 )

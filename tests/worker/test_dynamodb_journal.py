@@ -483,6 +483,23 @@ def test_a_close_that_fails_ends_the_lease(fleet: Fleet) -> None:
 # --- leases
 
 
+def test_a_closed_journal_refuses_jobs(fleet: Fleet) -> None:
+    """Its lease is gone, so another worker would take a job over that it claims, and run it a second time."""
+    journal, other = fleet.open(), fleet.open()
+    assert journal.claim(_job(), SCOPE)
+    journal.running("job-1")
+    journal.close()
+    uses: list[Callable[[], object]] = [
+        lambda: journal.claim(_job("job-2"), SCOPE),
+        lambda: journal.hold("job-1"),
+        lambda: journal.recover(SCOPE),
+    ]
+    for use in uses:
+        with pytest.raises(JournalError, match="the journal is closed"):
+            use()
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
+
+
 def _find_beats(journals: list[DynamoDBJournal]) -> int:
     return journals[0]._lease._beats
 

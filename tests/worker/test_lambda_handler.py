@@ -30,7 +30,7 @@ from support.marker_surfaces import ERROR_SURFACES, logged
 from support.worker_service import SharedJournal, until
 
 from cp_thirdparty import ActionTypeId, ArtifactStore, CustomJob, CustomJobClient, FailureDetails, FailureType
-from cp_thirdparty.converter import structure
+from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -474,6 +474,35 @@ def test_an_event_without_a_job_is_an_error(client: FakeClient) -> None:
         with pytest.raises(ResponseDecodeError):
             _function(client)(event, LambdaContext())
     assert client.results == []
+
+
+_EVENTS_OF_OTHERS: dict[str, Any] = {
+    "EventBridge": {"id": "1-2", "detail-type": "Scheduled Event", "source": "aws.events", "detail": {}},
+    "pipeline of EventBridge": {"id": "1-2", "source": "aws.codepipeline", "detail": {"pipeline": "p"}},
+    "SNS": {"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "1-2", "Message": "{}"}}]},
+    "SQS": {"Records": [{"eventSource": "aws:sqs", "messageId": "1-2", "body": "{}"}]},
+    "S3": {"Records": [{"eventSource": "aws:s3", "s3": {"object": {"key": "k"}}}]},
+    "API Gateway": {"version": "2.0", "routeKey": "$default", "requestContext": {"requestId": "1-2"}, "body": "{}"},
+    "test": {"key1": "value1"},
+    "list": [{"id": "1-2"}],
+}
+
+
+@pytest.mark.parametrize("event", _EVENTS_OF_OTHERS.values(), ids=_EVENTS_OF_OTHERS)
+def test_an_event_of_another_service_is_an_error(event: Any, client: FakeClient, note: Path) -> None:
+    """A trigger of the function by mistake must not run the work of a job, also if its event has an id."""
+    with pytest.raises(ResponseDecodeError, match="must be the event of a job"):
+        _function(client, partial(functions.count, note=str(note)))(event, LambdaContext())
+    assert client.results == []
+    assert not note.exists()
+
+
+def test_a_job_that_was_unstructured_is_an_event(client: FakeClient) -> None:
+    """The document of the model has an id and data, in place of a job id."""
+    event = unstructure(structure({"jobId": "job-1"}, LambdaJobEvent))
+    document = _function(client)(event, LambdaContext())
+    assert document is not None
+    assert document["result"] == "Success"
 
 
 def test_an_event_that_cannot_be_read_is_reported(client: FakeClient, note: Path) -> None:

@@ -732,6 +732,34 @@ def test_a_job_that_is_offered_before_its_row_is_repaired_is_not_blocked(service
     assert writer.claim(job) is True
 
 
+def test_a_row_that_cannot_be_repaired_is_logged_once_for_each_error(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The poller tries it at each turn, which may be ten times a second."""
+    problem = ["no table"]
+
+    class Broken(MemoryJournal):
+        def release(self, job_id: str, *, has_begun: bool = True) -> None:
+            if problem:
+                raise JournalError(problem[0])
+            super().release(job_id, has_begun=has_begun)
+
+    emitter = Emitter()
+    with service.client() as client:
+        writer = JournalWriter(Broken(), scope_of(client), lambda *_, **__: None, emitter)
+    for problem[:] in (["no table"], ["throttled"], [], ["throttled"]):
+        writer.release("job-1")
+        for _ in range(3):
+            writer.repair(lambda _: False)
+    assert emitter.flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "job=job-1: no table",
+        "job=job-1: throttled",
+        "job=job-1: throttled",
+    ]
+    assert writer.error == "throttled"
+
+
 def test_a_job_whose_owner_is_unknown_is_asked_for_by_each_run(service: LocalCodePipeline) -> None:
     """A run leaves it to the next one of the same process, and reports it each time."""
     journal, offer, _ = _uncertain(service)

@@ -17,6 +17,9 @@ from cp_thirdparty._cli.errors import CommandError, suggest
 
 __all__ = ["Group", "choice", "command", "flag", "option"]
 
+# These arguments end the program without a command, so options before them have no effect.
+_WITHOUT_COMMAND = ("--version", "--help", "-h", "help")
+
 
 class Group(click.Group):
     """
@@ -58,19 +61,21 @@ def _common_options() -> list[click.Option]:
 
 def _move_options(arguments: list[str]) -> list[str]:
     """Move options that are before the command to the position after it, because only the command can parse them."""
-    if not arguments or not arguments[0].startswith("--") or arguments[0] in ("--version", "--help"):
+    if not arguments or not arguments[0].startswith("--") or arguments[0] in _WITHOUT_COMMAND:
         return arguments
     options = _common_options()
     flags = {name for each in options if each.is_flag for name in (*each.opts, *each.secondary_opts)}
     known = [name for each in options for name in each.opts]
     moved = 0
-    while moved < len(arguments) and arguments[moved].startswith("--"):
+    while moved < len(arguments) and arguments[moved].startswith("--") and arguments[moved] not in _WITHOUT_COMMAND:
         name, equals, _ = arguments[moved].partition("=")
         if name not in flags and name not in known:
             raise CommandError(f"there is no such option before the command{suggest(name, known, 'see --help')}")
         moved += 1 if equals or name in flags else 2
     command = arguments[moved : moved + 1]
-    return [*command, *arguments[:moved], *arguments[moved + 1 :]] if command else []
+    if not command or command[0] in _WITHOUT_COMMAND:
+        return command
+    return [*command, *arguments[:moved], *arguments[moved + 1 :]]
 
 
 def command(

@@ -90,7 +90,7 @@ def _observe_responses(original: Callable[..., Any]) -> Callable[..., Any]:
             if call.is_watched and self.status != _OK:
                 call.proxy_status = self.status
         elif call.step is Step.SIGNING:  # the response may have AWS credentials
-            vars(self)["read"] = functools.partial(_read_body, self, call)
+            vars(self)["read"] = functools.partial(_read_credentials, self, call)
         return response
 
     vars(start)["cp_thirdparty_owner"] = _OWNER
@@ -165,15 +165,25 @@ def _is_readable(response: aiohttp.ClientResponse) -> bool:
 
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    body = await _read_pieces(response, call)
+    response.release()  # nothing else does it for a 101
+    return body
+
+
+async def _read_credentials(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    # The caller's own source of credentials may read it too, with methods that need what aiohttp's `read()` remembers.
+    vars(response)["_body"] = await _read_pieces(response, call)
+    return await response.read()
+
+
+async def _read_pieces(response: aiohttp.ClientResponse, call: Call) -> bytes:
     # It refers to the response, so without this only a garbage collection would free the response.
     del vars(response)["read"]
     try:
-        body = b"".join([_count(piece, call) async for piece in response.content.iter_any()])
+        return b"".join([_count(piece, call) async for piece in response.content.iter_any()])
     except BaseException:
         response.close()  # so that nobody gets a connection with the rest of this response in it
         raise
-    response.release()  # nothing else does it for a 101
-    return body
 
 
 def _count(piece: bytes, call: Call) -> bytes:

@@ -224,8 +224,7 @@ def handshake_obstacle(failure: BaseException) -> Obstacle:
 
 
 def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:
-    if call.step not in (SENT, SIGNING):  # while it is signed, the response may have AWS credentials
-        return original(*arguments, **settings)
+    """Read a response, of CodePipeline or of a service that supplies AWS credentials, within the limits of the call."""
     own = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
     held_back = max(0, call.bytes_left - MAX_HEADER_BYTES)

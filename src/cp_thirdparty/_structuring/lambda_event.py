@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
+from cp_thirdparty.exceptions import ResponseDecodeError
+
 INVOKE_ACTION: Final = "CodePipeline.job"
 """The member that has the job in the event of an invoke action."""
 
+_JOB_ID: Final = "jobId"
 _EXPIRY: Final = "credentialsExpireAt"
 
 # The last second of the year 9999.
@@ -20,6 +23,10 @@ _LAST_SECOND: Final = 253_402_300_799
 # The names that the event of an action type has for members of the other form.
 _CREDENTIALS: Final = "actionCredentials"
 _EXECUTION_ID: Final = "actionExecutionId"
+
+# The event of a job has one of these members.
+_OF_JOB: Final = frozenset({INVOKE_ACTION, _JOB_ID, "data"})
+_NO_JOB: Final = "the document: must be the event of a job, with CodePipeline.job, jobId or data"
 
 
 def is_invoke_action(event: object) -> bool:
@@ -31,19 +38,44 @@ def find_job(event: object) -> object:
     """
     Return the job of an event of either form, with the member names of `cp_thirdparty.models.LambdaJobEvent`.
 
-    What has another shape is returned as it is, so that reading it finds what is wrong.
+    A job of another shape is returned as it is, so that reading it finds what is wrong.
+
+    Raises:
+        ResponseDecodeError: The event is not about a job.
     """
-    job = event[INVOKE_ACTION] if isinstance(event, dict) and INVOKE_ACTION in event else event
+    if not _has_job(event):
+        raise ResponseDecodeError([_NO_JOB])
+    job = _get_job(event)
     if not isinstance(job, dict):
         return job
     found: dict[str, Any] = {**cast("dict[str, Any]", job)}
-    if found.get("id") is None and found.get("jobId") is not None:
-        found["id"] = found["jobId"]
+    found["id"] = _find_id(found)
     data = found.get("data")
     found["data"] = {} if data is None else _find_data(data)
     if found.get(_EXPIRY) is None:
         found[_EXPIRY] = _find_expiry(found["data"])
     return found
+
+
+def find_job_id(event: object) -> str | None:
+    """Return the id of the job of an event, of which other parts may be wrong; ``None`` if it has none."""
+    job = _get_job(event) if _has_job(event) else None
+    job_id = _find_id(cast("dict[str, Any]", job)) if isinstance(job, dict) else None
+    return job_id if isinstance(job_id, str) and job_id else None
+
+
+def _has_job(event: object) -> bool:
+    # An id alone does not show it: events of other services have one too, such as those of EventBridge.
+    return isinstance(event, dict) and not _OF_JOB.isdisjoint(cast("dict[str, Any]", event))
+
+
+def _get_job(event: Any) -> object:
+    return event[INVOKE_ACTION] if is_invoke_action(event) else event
+
+
+def _find_id(job: dict[str, Any]) -> object:
+    job_id = job.get("id")
+    return job.get(_JOB_ID) if job_id is None else job_id
 
 
 def _find_data(data: Any) -> Any:

@@ -84,7 +84,13 @@ class _Server(BoundedServer):
         self.health = health
         self.registry = registry
         super().__init__(address, _Handler)
-        self.is_local = ip_address(str(self.server_address[0])).is_loopback
+        self._name = address[0].lower()
+        self._is_local = ip_address(str(self.server_address[0])).is_loopback
+
+    def has_name(self, host: str) -> bool:
+        """Return whether a Host header may be that of this server: any one if other machines reach it."""
+        is_own = host.partition(":")[0].lower() == self._name
+        return is_own or not self._is_local or LOCAL_HOST.fullmatch(host) is not None
 
 
 class _Handler(BoundedHandler):
@@ -97,7 +103,7 @@ class _Handler(BoundedHandler):
         """Respond to a probe or a scrape."""
         path = self.path.partition("?")[0]
         # A browser always sends the header; some probes of HTTP 1.0 do not.
-        if self.server.is_local and not LOCAL_HOST.fullmatch(self.headers.get("Host", "localhost")):
+        if not self.server.has_name(self.headers.get("Host", "localhost")):
             self._send(421, b"the Host header must be localhost, 127.0.0.1 or [::1]\n")
         elif path == "/live":
             self._send_state(lambda: self.server.health().is_alive)

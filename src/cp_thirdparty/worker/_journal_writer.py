@@ -90,6 +90,7 @@ class JournalWriter:
         self._is_shared = self._read(lambda journal: journal.is_durable and journal.is_shared, default=False)
         self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
         self._missing: set[str] = set()  # ids of the jobs whose last stage was not written
+        self._logged: dict[str, str] = {}  # job id -> why it could not be repaired; the poller tries it at each turn
 
     @property
     def error(self) -> str | None:
@@ -264,7 +265,9 @@ class JournalWriter:
         try:
             self._call_checked(kind, lambda journal: journal.release(job_id) if job is None else _write(journal, job))
         except JournalError as failure:
-            self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
+            if self._logged.get(job_id) != str(failure):
+                self._logged[job_id] = str(failure)
+                self._emitter.log(logging.ERROR, "job=%s: %s", job_id, failure, job_id=job_id)
             return False
         self._mark_written(job_id)
         return True
@@ -272,6 +275,7 @@ class JournalWriter:
     def _mark_written(self, job_id: str) -> None:
         """Note that the journal has the stage of a job; without a job to release, a failed release is not an error."""
         self._unclear.pop(job_id, None)
+        self._logged.pop(job_id, None)
         self._missing.discard(job_id)
         if not self._unclear:
             self._errors.pop("release", None)

@@ -112,7 +112,14 @@ class Lease:
         return self.seconds - max(self._timer() - beaten_at, self._clock() - beaten_on)
 
     def ensure(self) -> None:
-        """Beat now if the last beat may have been long ago, and begin to beat if there was none."""
+        """
+        Beat now if the last beat may have been long ago, and begin to beat if there was none.
+
+        Raises:
+            JournalError: The table cannot be written, or the journal is closed.
+        """
+        # A closed journal has removed its lease, so others take its jobs for those of a dead worker.
+        self._refuse_if_closed()
         is_set_back = self._beaten_at is not None and self._clock() < self._beaten_at[1]
         if is_set_back or self.seconds_left() < self.seconds / 2:
             self.beat()
@@ -126,8 +133,7 @@ class Lease:
         """
         self.refuse_other_process()
         with self._lock:
-            if self._stopped.is_set():
-                raise JournalError("the journal is closed")
+            self._refuse_if_closed()
             began_at, began_on = self._timer(), self._clock()
             if not self._put():
                 if self._jobs:
@@ -205,6 +211,10 @@ class Lease:
         self.stop()
         if self._beats:
             self._table.delete(self._item(), "attribute_not_exists(#dead_by)")
+
+    def _refuse_if_closed(self) -> None:
+        if self._stopped.is_set():
+            raise JournalError("the journal is closed")
 
     def _item(self) -> Item:
         return {PARTITION: OPEN, SORT: LEASE + self.name, "beat": self._beats, "seconds": self.seconds}

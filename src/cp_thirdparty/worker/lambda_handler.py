@@ -17,7 +17,7 @@ import attrs
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._base.text import show
-from cp_thirdparty._structuring.lambda_event import find_job, is_invoke_action
+from cp_thirdparty._structuring.lambda_event import find_job_id, is_invoke_action
 from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure
 from cp_thirdparty.enums import FailureType
@@ -224,7 +224,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
             ``None`` for an invoke action, or the result of the job for CodePipeline.
 
         Raises:
-            cp_thirdparty.exceptions.ResponseDecodeError: The event has no job id, so nothing can be reported.
+            cp_thirdparty.exceptions.ResponseDecodeError: The event is not about a job, or has no job id, so nothing is
+                reported.  The handler was not called.
             cp_thirdparty.exceptions.JournalError: The job has no result.  The journal cannot be used; or another
                 environment has the job; or CodePipeline has not accepted the result in time.  Lambda must deliver the
                 event again.
@@ -430,9 +431,8 @@ def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
     try:
         job = structure(event, LambdaJobEvent)
     except ResponseDecodeError as error:
-        found: Any = find_job(event)
-        job_id = found.get("id") if isinstance(found, dict) else None
-        if not isinstance(job_id, str) or not job_id:
+        job_id = find_job_id(event)
+        if job_id is None:
             raise
         return LambdaJobEvent(id=job_id, data=JobData()), _describe(_UNREADABLE, job_id, problem=error)
     if not job.id:
