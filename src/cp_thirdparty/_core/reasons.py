@@ -28,9 +28,9 @@ from cp_thirdparty._base.text import show
 from cp_thirdparty._core.call import Call, CallStoppedError, Obstacle
 from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.facts import Failure, facts_of
+from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
-from cp_thirdparty._core.trail import Trail
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
 _SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"
@@ -141,13 +141,13 @@ def explain(failure: Exception, call: Call | None = None) -> CredentialsError | 
     Returns:
         An error to raise; ``None`` if neither AWS credentials nor a setting caused the failure.
     """
-    trail = Trail.of(failure)
-    setting = explain_setting(failure, trail)
+    frames = FailureFrames.from_failure(failure)
+    setting = explain_setting(failure, frames)
     operation_name = None if call is None or call.request is None else call.request.operation_name
-    if _concerns_credentials(failure, trail, operation_name):
+    if _concerns_credentials(failure, frames, operation_name):
         headline = next((text for kind, text in _CREDENTIALS if isinstance(failure, kind)), _NOT_LOADED)
-        reason = _explain_credentials(failure, trail) if setting is None else f"{setting.parameter} {setting.rule}"
-        sources = "; ".join(dict.fromkeys(_find_sources(failure, trail)))
+        reason = _explain_credentials(failure, frames) if setting is None else f"{setting.parameter} {setting.rule}"
+        sources = "; ".join(dict.fromkeys(_find_sources(failure, frames)))
         text = f"{headline}: {reason}" if reason else headline
         may_pass = call is not None and setting is None and _may_pass(failure, call.obstacle)
         facts = _facts_of(call, Failure.PASSING if may_pass else Failure.LASTING)
@@ -167,11 +167,11 @@ def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
         return find_failure(failure.response) is not Failure.REFUSED
     if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
         return True  # botocore hides why the metadata service returned nothing; it did return credentials before
-    trail = Trail.of_causes(failure)
-    status = trail.find_status(_READERS)
+    frames = FailureFrames.from_causes(failure)
+    status = frames.find_status(_READERS)
     if status is not None:
         return is_failure_status(status)
-    return trail.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
+    return frames.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
 
 
 def _is_passing(failure: Exception) -> bool:
@@ -181,18 +181,18 @@ def _is_passing(failure: Exception) -> bool:
     return not any(lasting)
 
 
-def _concerns_credentials(failure: Exception, trail: Trail, operation_name: str | None) -> bool:
+def _concerns_credentials(failure: Exception, frames: FailureFrames, operation_name: str | None) -> bool:
     if isinstance(failure, ClientError):
         return failure.operation_name != operation_name
-    return isinstance(failure, tuple(kind for kind, _ in _CREDENTIALS)) or any(trail.methods_of(*_LOADERS))
+    return isinstance(failure, tuple(kind for kind, _ in _CREDENTIALS)) or any(frames.find_objects(*_LOADERS))
 
 
-def _explain_credentials(failure: Exception, trail: Trail) -> str:
-    for _, variables in trail.methods_of(credentials.ProcessProvider):
+def _explain_credentials(failure: Exception, frames: FailureFrames) -> str:
+    for _, variables in frames.find_objects(credentials.ProcessProvider):
         return _explain_process(failure, variables)
     for kind, explain_kind in _EXPLANATIONS:
         if isinstance(failure, kind):
-            return explain_kind(failure, trail)
+            return explain_kind(failure, frames)
     return _find_phrase(failure)
 
 
@@ -212,24 +212,24 @@ def _explain_process(failure: Exception, variables: Mapping[str, Any]) -> str:
     return f"the program '{program}' {reason}"
 
 
-def _explain_response(failure: Any, _: Trail) -> str:
+def _explain_response(failure: Any, _: FailureFrames) -> str:
     code = str(failure.response.get("Error", {}).get("Code", ""))
     status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return f"{_show(failure.operation_name)} failed with {code if _CODE.fullmatch(code) else f'status {status}'}"
 
 
-def _explain_connection(failure: Exception, trail: Trail) -> str:
-    return _find_operation(trail) + next(text for kind, text in _HTTP if isinstance(failure, kind))
+def _explain_connection(failure: Exception, frames: FailureFrames) -> str:
+    return _find_operation(frames) + next(text for kind, text in _HTTP if isinstance(failure, kind))
 
 
-def _explain_parameters(failure: Exception, trail: Trail) -> str:
+def _explain_parameters(failure: Exception, frames: FailureFrames) -> str:
     match = re.match(r"Invalid \w+ for parameter (\w+)", str(_kwargs(failure)["report"]))  # values come later
-    return f"{_find_operation(trail)}{match[1] if match else 'a parameter'} is not valid"
+    return f"{_find_operation(frames)}{match[1] if match else 'a parameter'} is not valid"
 
 
-def _find_operation(trail: Trail) -> str:
+def _find_operation(frames: FailureFrames) -> str:
     """Return the name of the operation that supplies the credentials, with a colon; empty if it is unknown."""
-    methods = trail.methods_of(BaseClient, *_LOADERS)
+    methods = frames.find_objects(BaseClient, *_LOADERS)
     # The calls outside of a loader are those that need the credentials.
     names = (
         None if isinstance(owner, _LOADERS) else variables["operation_name"]
@@ -240,20 +240,20 @@ def _find_operation(trail: Trail) -> str:
     return f"{name}: " if name else ""
 
 
-def _explain_file(failure: Any, _: Trail) -> str:
+def _explain_file(failure: Any, _: FailureFrames) -> str:
     return f"{_show(failure.filename)}: {failure.strerror}" if failure.filename else _find_phrase(failure)
 
 
-def _explain_key(failure: Exception, _: Trail) -> str:
+def _explain_key(failure: Exception, _: FailureFrames) -> str:
     key = str(failure)[1:-1]
     return f"the response has no {key}" if re.fullmatch(_KEY, key) else _find_phrase(failure)
 
 
-def _explain_loop(failure: Any, _: Trail) -> str:
+def _explain_loop(failure: Any, _: FailureFrames) -> str:
     return f"source_profile leads in a circle: {', '.join(map(_show, failure.kwargs['visited_profiles']))}"
 
 
-_EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, Trail], str]], ...]] = (
+_EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, FailureFrames], str]], ...]] = (
     (botocore_exceptions.NoAuthTokenError, lambda *_: ""),  # the headline has the reason
     (botocore_exceptions.NoCredentialsError, lambda *_: ""),
     (NoTerminalError, lambda *_: "an MFA code must be entered, and standard input is not a terminal"),
@@ -289,11 +289,11 @@ def _find_phrase(failure: Exception) -> str:
     return type(failure).__name__ if "{" in fmt else fmt.rstrip(".")
 
 
-def _find_sources(failure: Any, trail: Trail) -> Iterator[str]:
+def _find_sources(failure: Any, frames: FailureFrames) -> Iterator[str]:
     """Yield what should supply the credentials, and the request id for AWS Support."""
-    loaders = [owner for owner, _ in trail.methods_of(*_LOADERS)]
+    loaders = [owner for owner, _ in frames.find_objects(*_LOADERS)]
     yield from _find_attribute(loaders, "METHOD", "method")
-    session = trail.find_session()
+    session = frames.find_session()
     configured = None if session is None else session.get_config_variable("profile")
     yield from (
         f"profile '{name}'" for name in (*_find_attribute(loaders, "_profile_name"), *_list_name(configured))[:1]

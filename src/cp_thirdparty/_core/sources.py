@@ -19,7 +19,7 @@ from botocore.endpoint import EndpointCreator
 from botocore.utils import IMDSFetcher, get_environ_proxies
 from urllib3.exceptions import LocationValueError
 
-from cp_thirdparty._core.trail import Trail
+from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty.exceptions import InvalidRequestError
 
 _NOT_ACCEPTED: Final = "is not accepted by botocore"
@@ -65,7 +65,7 @@ _ARGUMENTS: Final = {
 _VARIANTS: Final = {"fips": "use_fips_endpoint", "dualstack": "use_dualstack_endpoint", "missing region": "region"}
 
 
-def explain_setting(failure: Exception, trail: Trail) -> InvalidRequestError | None:
+def explain_setting(failure: Exception, frames: FailureFrames) -> InvalidRequestError | None:
     """Return an error that names the setting which caused a failure of botocore; ``None`` if no setting did."""
     facts: Mapping[str, Any] = getattr(failure, "kwargs", {})
     if isinstance(failure, botocore_exceptions.ConfigParseError):
@@ -75,12 +75,12 @@ def explain_setting(failure: Exception, trail: Trail) -> InvalidRequestError | N
             "region_name",
             "must be given, here or in the AWS configuration: AWS_DEFAULT_REGION, or region in the profile",
         )
-    session = trail.find_session() or botocore.session.Session()
-    found = _find_by_class(failure, session) or _find_by_method(facts, trail, session)
+    session = frames.find_session() or botocore.session.Session()
+    found = _find_by_class(failure, session) or _find_by_method(facts, frames, session)
     if found is None:
         return _explain_connection(failure, facts.get("error"))
     name, rule = found
-    return InvalidRequestError(_find_source(name, trail, session), rule)
+    return InvalidRequestError(_find_source(name, frames, session), rule)
 
 
 def _find_by_class(failure: Exception, session: botocore.session.Session) -> tuple[str, str] | None:
@@ -96,19 +96,19 @@ def _find_by_class(failure: Exception, session: botocore.session.Session) -> tup
 
 
 def _find_by_method(
-    facts: Mapping[str, Any], trail: Trail, session: botocore.session.Session
+    facts: Mapping[str, Any], frames: FailureFrames, session: botocore.session.Session
 ) -> tuple[str, str] | None:
     """Return the setting that a method of botocore read, and the rule that it breaks."""
     for kind, name, rule in _READERS:
-        if any(trail.methods_of(kind)):
+        if any(frames.find_objects(kind)):
             return name, rule
-    if any("base_url" in variables for _, variables in trail.methods_of(IMDSFetcher)):
+    if any("base_url" in variables for _, variables in frames.find_objects(IMDSFetcher)):
         return "ec2_metadata_service_endpoint", "must be a URL"
-    for _, variables in trail.methods_of(ConfigValueStore):
+    for _, variables in frames.find_objects(ConfigValueStore):
         name = variables["logical_name"]
         is_number = session.session_var_map.get(name, ())[3:] == (int,)
         return name, "must be an integer" if is_number else _NOT_ACCEPTED
-    if not any(trail.methods_of(ClientArgsCreator)):
+    if not any(frames.find_objects(ClientArgsCreator)):
         return None
     # The message names the setting and its value, so only a name that is known is taken from it.
     text = str(facts.get("config_key") or facts.get("error_msg", ""))
@@ -130,14 +130,14 @@ def _describe_file(path: str) -> str:
     return path if is_readable else f"{path} (cannot be read)"
 
 
-def _find_source(name: str, trail: Trail, session: botocore.session.Session) -> str:
+def _find_source(name: str, frames: FailureFrames, session: botocore.session.Session) -> str:
     """Name what supplied a setting: an argument, an environment variable, or a key in a file."""
-    creation = trail.find_creation()
+    creation = frames.find_client_arguments()
     given, argument = _ARGUMENTS.get(name, ("", "config"))
     arguments = (creation.get(given), getattr(creation.get("config"), given or name, None))
     if any(each is not None for each in (*arguments, session.instance_variables().get(name))):
         return argument
-    endpoint_url = next((variables["endpoint_url"] for _, variables in trail.methods_of(EndpointCreator)), None)
+    endpoint_url = next((variables["endpoint_url"] for _, variables in frames.find_objects(EndpointCreator)), None)
     return _find_variable_or_key(name, session, endpoint_url) or argument
 
 
