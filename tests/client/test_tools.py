@@ -87,7 +87,7 @@ def test_vcrpy_records_and_replays(make: Any, server: ScriptedServer, tmp_path: 
 
 @each_client
 def test_a_request_that_is_not_on_the_cassette_was_not_sent(make: Any, server: ScriptedServer, tmp_path: Path) -> None:
-    """If vcrpy refuses a request, the error says that it was not sent, and the client does not resend it."""
+    """If vcrpy refuses a request, the error shows that it was not sent, and the client does not resend it."""
     cassette = str(tmp_path / "empty.yaml")
     with vcr.use_cassette(cassette, record_mode="none"), pytest.raises(TransportError) as caught:
         make(server.endpoint_url).poll_for_third_party_jobs(_TYPE)
