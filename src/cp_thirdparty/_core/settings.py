@@ -100,7 +100,7 @@ def create_botocore_client(
                 session = botocore.session.Session(profile=profile_name)
                 prepare(session)
                 client = session.create_client("codepipeline", **settings)
-                endpoints.remember(client, session)
+                endpoints.cache_endpoints(client, session)
             elif isinstance(session, botocore.session.Session):
                 client = session.create_client("codepipeline", **settings)
             else:
