@@ -181,9 +181,7 @@ def _finish_attempt(
         call.note_failure(is_unsent=exception is not None and connection.is_refusal(exception))
         call.target = None
         if response_dict is not None and not call.has_success:
-            response_dict["body"] = (
-                call.error_body
-            )  # only handlers of the caller read it
+            response_dict["body"] = call.error_body  # only handlers of the caller read it
 
 
 def _decide_on_retry(
