@@ -176,7 +176,7 @@ def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
 
 
 def _may_connect_later(failure: Exception) -> bool:
-    """Return whether a retry may succeed after a failed connection that was not observed, such as one of aiobotocore."""
+    """Return whether a retry may succeed after a connection has failed that was not observed, such as aiobotocore's."""
     # A retry fails in the same way if a certificate is not trusted, or if a proxy refused with a status.
     lasting = (isinstance(each, ssl.SSLCertVerificationError) or hasattr(each, "status") for each in causes(failure))
     return not any(lasting)

@@ -117,7 +117,7 @@ def _find_by_method(
 
 
 def _parse_rule(failure: Any) -> str:
-    """Return the rule, and the number of the line that breaks it.  The parser's message repeats the line, so it is dropped."""
+    """Return the rule, and the number of the line that breaks it; the parser's own message would show the line."""
     errors = getattr(failure, "errors", None) or [(getattr(failure, "lineno", None), "")]
     line = errors[0][0]
     return "must have the format of AWS configuration files" + (f"; see line {line}" if line else "")
