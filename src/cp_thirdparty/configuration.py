@@ -53,14 +53,15 @@ class ConfigurationKey:
 
     description: str | None = attrs.field(default=None, kw_only=True)
     """
-    What the customer's console shows about the key.
+    The description of the key that the customer reads in the console.
 
     .. versionadded:: 0.2.0
     """
 
     queryable: bool = attrs.field(default=False, kw_only=True)
     """
-    Whether polls can ask for jobs by the value.  At most one field is; it must be required and not secret.
+    Whether polls can request only jobs with a given value of this key.  At most one field can be queryable; it must be
+    required and not secret.
 
     .. versionadded:: 0.2.0
     """
@@ -111,7 +112,7 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
         cp_thirdparty.exceptions.ConfigurationError: Keys are missing, or values do not fit or are refused by a
             validator of the class.  It lists every problem by key, and never a value.  The class may raise it too, as
             well as `cp_thirdparty.JobFailedError`; such an error is raised as it is.
-        TypeError: The class cannot be filled from strings, whatever the values; or the configuration is not a
+        TypeError: No strings can fill the class; or the configuration is not a
             `cp_thirdparty.models.ActionConfiguration`.
         NameError: A name in an annotation of the class is not known where the class is defined.
     """
@@ -139,7 +140,7 @@ def check_configuration_class(model: Any) -> None:
         model: An attrs class, a dataclass or a model of pydantic 2.
 
     Raises:
-        TypeError: It cannot, whatever the values.  The message names the field.
+        TypeError: No configuration can fill the class.  The message names the field.
         NameError: A name in an annotation of the class is not known where the class is defined.
 
     .. versionadded:: 0.2.0

@@ -1,4 +1,4 @@
-"""Strings that must not be shown: `SecretStr`, and `SecretMapping` of them."""
+"""Secret strings that must not be shown: `SecretStr`, and `SecretMapping`, whose values are `SecretStr`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SecretMapping", "SecretStr"]
 
 _MASK = "**********"
 
-# Hashes of secrets are keyed with it, so that they mean nothing outside this process.
+# The random key for hashes of secrets, so that a hash outside of this process does not help to find the secret.
 _HASH_KEY = os.urandom(16)
 
 
@@ -26,7 +26,7 @@ _NO_PICKLE = (
 
 
 class _Sealed:
-    """The base of both classes: what it holds is not changed, not copied and not pickled."""
+    """The base of both classes: objects are immutable, are never copied, and cannot be pickled."""
 
     __slots__ = ()
 
@@ -99,7 +99,7 @@ class SecretStr(_Sealed):
     @classmethod
     def wrap(cls, value: str | SecretStr) -> SecretStr:
         """
-        Return the value itself when it is a `SecretStr` already, else wrap it.
+        Return ``value`` if it is already a `SecretStr`; otherwise return a new `SecretStr` of it.
 
         Args:
             value: The string to hide, or a `SecretStr`.

@@ -67,19 +67,19 @@ def test_rules_that_depend_on_more_are_evaluated_each_time() -> None:
     """Rules of a later version may depend on the account or on a parameter of the operation."""
     resolver = object()
     client: Any = SimpleNamespace(_ruleset_resolver=resolver)
-    endpoints.remember(client, _session("Region", "AccountId"))
+    endpoints.cache_endpoints(client, _session("Region", "AccountId"))
     assert client._ruleset_resolver is resolver
 
 
 def test_a_client_without_rules_stays_as_it_is() -> None:
     """Data files of the user may have none."""
     client: Any = SimpleNamespace(_ruleset_resolver=None)
-    endpoints.remember(client, _session("Region"))
+    endpoints.cache_endpoints(client, _session("Region"))
     assert client._ruleset_resolver is None
 
 
 def test_everything_else_is_left_to_the_resolver() -> None:
     """What botocore asks of the resolver besides endpoints comes from the resolver."""
     client: Any = SimpleNamespace(_ruleset_resolver=SimpleNamespace(other=5))
-    endpoints.remember(client, _session("Region", "Endpoint"))
+    endpoints.cache_endpoints(client, _session("Region", "Endpoint"))
     assert client._ruleset_resolver.other == 5

@@ -1,4 +1,4 @@
-"""Tools of testers and tracers work on created and wrapped clients as they do on botocore's own."""
+"""Test tools and tracers work with created and wrapped clients as they work with botocore's own clients."""
 
 from __future__ import annotations
 
@@ -44,22 +44,24 @@ def _session() -> botocore.session.Session:
 
 def _create(endpoint_url: str | None, **settings: Any) -> ThirdPartyJobClient:
     return ThirdPartyJobClient.create(
-        region_name="us-east-1", endpoint_url=endpoint_url, session=_session(), config=_ONCE, **settings
+        region_name="us-east-1", endpoint_url=endpoint_url, session=_session(), config=_ONE_ATTEMPT, **settings
     )
 
 
 def _wrap(endpoint_url: str | None, **settings: Any) -> ThirdPartyJobClient:
-    raw = _session().create_client("codepipeline", region_name="us-east-1", endpoint_url=endpoint_url, config=_ONCE)
+    raw = _session().create_client(
+        "codepipeline", region_name="us-east-1", endpoint_url=endpoint_url, config=_ONE_ATTEMPT
+    )
     return ThirdPartyJobClient(raw, **settings)
 
 
-_ONCE = Config(proxies={}, retries={"total_max_attempts": 1})
+_ONE_ATTEMPT = Config(proxies={}, retries={"total_max_attempts": 1})
 each_client = pytest.mark.parametrize("make", [_create, _wrap], ids=["created", "wrapped"])
 
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
-    """Give a server whose responses satisfy a poll and a read of details."""
+    """Give a server whose response is valid for both a poll and a request for job details."""
     with ScriptedServer(lambda _: ok({"jobs": [], **_DETAILS})) as running:
         yield running
 
@@ -67,12 +69,12 @@ def server() -> Iterator[ScriptedServer]:
 # --- recording and replaying
 
 
-# vcrpy 8, the newest for Python 3.10, leaves a recorded connection open, also that of plain botocore.
+# vcrpy 8, the newest version for Python 3.10, does not close a recorded connection, also with plain botocore.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 @each_client
 @pytest.mark.parametrize("is_made_before", [False, True])
 def test_vcrpy_records_and_replays(make: Any, server: ScriptedServer, tmp_path: Path, *, is_made_before: bool) -> None:
-    """A cassette has the call; replayed, no request leaves, and the response counts as one."""
+    """A cassette records a call; to replay the call, no request is sent, and the recorded response is returned."""
     cassette = str(tmp_path / "cassette.yaml")
     for mode in ("once", "none"):
         with ExitStack() as stack:
@@ -85,7 +87,7 @@ def test_vcrpy_records_and_replays(make: Any, server: ScriptedServer, tmp_path: 
 
 @each_client
 def test_a_request_that_is_not_on_the_cassette_was_not_sent(make: Any, server: ScriptedServer, tmp_path: Path) -> None:
-    """What vcrpy refuses has not left, and is not resent."""
+    """If vcrpy refuses a request, the error shows that it was not sent, and the client does not resend it."""
     cassette = str(tmp_path / "empty.yaml")
     with vcr.use_cassette(cassette, record_mode="none"), pytest.raises(TransportError) as caught:
         make(server.endpoint_url).poll_for_third_party_jobs(_TYPE)
@@ -95,8 +97,8 @@ def test_a_request_that_is_not_on_the_cassette_was_not_sent(make: Any, server: S
 
 
 @each_client
-def test_responses_leaves_calls_alone(make: Any, server: ScriptedServer) -> None:
-    """The tool replaces requests, which botocore does not use."""
+def test_responses_does_not_affect_calls(make: Any, server: ScriptedServer) -> None:
+    """The package responses replaces the package requests, which botocore does not use."""
     with responses.RequestsMock(assert_all_requests_are_fired=False):
         assert make(server.endpoint_url).poll_for_third_party_jobs(_TYPE) == ()
 
@@ -105,8 +107,8 @@ def test_responses_leaves_calls_alone(make: Any, server: ScriptedServer) -> None
 
 
 @each_client
-def test_moto_reports_what_it_does_not_play(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moto's NotImplementedError leaves as itself, with moto's frames."""
+def test_moto_raises_its_error_for_an_operation_that_it_lacks(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client raises moto's NotImplementedError unchanged, with moto's frames in the traceback."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made up")
     with mock_aws(), pytest.raises(NotImplementedError) as caught:
@@ -117,8 +119,8 @@ def test_moto_reports_what_it_does_not_play(make: Any, monkeypatch: pytest.Monke
 
 
 @each_client
-def test_a_stub_with_another_expectation_is_an_error(make: Any) -> None:
-    """Stubber's error leaves as itself."""
+def test_other_parameters_than_a_stub_expects_are_an_error(make: Any) -> None:
+    """The client raises the error of `Stubber` unchanged."""
     client = make("http://127.0.0.1:9")
     with Stubber(client._client) as stub:
         stub.add_response("get_third_party_job_details", {}, {"jobId": "another", "clientToken": "t"})
@@ -126,7 +128,7 @@ def test_a_stub_with_another_expectation_is_an_error(make: Any) -> None:
             client.get_third_party_job_details("job-1", client_token=_TOKEN)
 
 
-# --- clocks that stand still
+# --- frozen clocks
 
 _FREEZE: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "freezegun": lambda: freezegun.freeze_time("2020-01-01"),
@@ -136,8 +138,8 @@ _FREEZE: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 @each_client
 @pytest.mark.parametrize("tool", _FREEZE)
-def test_a_call_works_while_the_clock_stands_still(tool: str, make: Any, server: ScriptedServer) -> None:
-    """Neither the deadline nor anything else needs the clock to go on."""
+def test_a_call_works_with_a_frozen_clock(tool: str, make: Any, server: ScriptedServer) -> None:
+    """A call returns its result although a tool has frozen the clock."""
     client = make(server.endpoint_url)
     with _FREEZE[tool]():
         assert client.poll_for_third_party_jobs(_TYPE) == ()
@@ -145,8 +147,8 @@ def test_a_call_works_while_the_clock_stands_still(tool: str, make: Any, server:
 
 @each_client
 @pytest.mark.parametrize("tool", _FREEZE)
-def test_a_deadline_comes_while_the_clock_stands_still(tool: str, make: Any) -> None:
-    """A silent peer cannot hold a call whose deadline is measured by a frozen clock."""
+def test_a_deadline_is_reached_with_a_frozen_clock(tool: str, make: Any) -> None:
+    """A call to a peer that never responds ends at its deadline, although a tool has frozen the clock."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = make(f"http://127.0.0.1:{silent.getsockname()[1]}", deadline=0.5)
         begin = time.perf_counter()
@@ -160,7 +162,7 @@ def test_a_deadline_comes_while_the_clock_stands_still(tool: str, make: Any) -> 
 
 @pytest.fixture
 def tracer() -> Iterator[tuple[BotocoreInstrumentor, TracerProvider, InMemorySpanExporter]]:
-    """Give OpenTelemetry's instrumentation of botocore and what it has collected."""
+    """Give OpenTelemetry's instrumentation of botocore, its provider, and the collected spans."""
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     instrumentor = BotocoreInstrumentor()  # type: ignore[no-untyped-call]
@@ -170,7 +172,7 @@ def tracer() -> Iterator[tuple[BotocoreInstrumentor, TracerProvider, InMemorySpa
 
 @each_client
 def test_opentelemetry_sees_what_botocore_parsed(make: Any, server: ScriptedServer, tracer: Any) -> None:
-    """Its response hook gets the members of the service, and nothing of this library."""
+    """The response hook gets only the members that CodePipeline sends, and nothing that this library adds."""
     seen: list[Any] = []
     instrumentor, provider, _ = tracer
     instrumentor.instrument(tracer_provider=provider, response_hook=lambda *arguments: seen.append(arguments[-1]))
@@ -182,7 +184,7 @@ def test_opentelemetry_sees_what_botocore_parsed(make: Any, server: ScriptedServ
 
 @each_client
 def test_opentelemetry_sees_no_secret_in_an_error(make: Any, tracer: Any) -> None:
-    """A token that the service repeats is struck out of the error in the span."""
+    """If the service repeats a client token in its error message, the token is not in OpenTelemetry's span."""
     instrumentor, provider, spans = tracer
     instrumentor.instrument(tracer_provider=provider)
     echo = json.dumps(_TOKEN).replace("/", "\\/")
@@ -195,8 +197,10 @@ def test_opentelemetry_sees_no_secret_in_an_error(make: Any, tracer: Any) -> Non
 
 
 @each_client
-def test_a_bug_of_an_opentelemetry_hook_is_its_own(make: Any, server: ScriptedServer, tracer: Any) -> None:
-    """What the hook raises leaves as itself, with its own frames."""
+def test_an_exception_of_an_opentelemetry_hook_is_raised_unchanged(
+    make: Any, server: ScriptedServer, tracer: Any
+) -> None:
+    """The client raises the exception of a request hook unchanged, with the hook's frame in the traceback."""
 
     def bug(*_: object) -> None:
         raise LookupError("bug")
@@ -211,8 +215,8 @@ def test_a_bug_of_an_opentelemetry_hook_is_its_own(make: Any, server: ScriptedSe
 
 @each_client
 def test_a_wrapper_of_all_calls_sees_them(make: Any, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tracer that replaces `_make_api_call` sees each call, its result and a clean error."""
-    from botocore.client import BaseClient  # noqa: PLC0415 - next to what is done with it
+    """A tracer that replaces `_make_api_call` gets the result of each call, or an error without secrets."""
+    from botocore.client import BaseClient  # noqa: PLC0415 - only this test needs it
 
     seen: list[Any] = []
     original = BaseClient._make_api_call  # type: ignore[attr-defined]

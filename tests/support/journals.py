@@ -1,4 +1,4 @@
-"""Journals in files, as processes leave them."""
+"""Journals for tests: of version 0.1.0, of a process that was killed, and of a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_SCOPE = JobScope(
     action_type_id=ActionTypeId(category="Deploy", owner="ThirdParty", provider="ExampleDeploy", version="1"),
 )
 
-# What version 0.1.0 does with a file, word by word.
+# The SQL statements of version 0.1.0, unchanged.
 _OLD_SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS jobs (
@@ -52,7 +52,7 @@ _OLD_COLUMNS = "job_id, client_id, state, result, outcome, crashes, changed_at"
 
 
 class OldJournal:
-    """The journal of version 0.1.0, as far as tests use it, with the statements of that version."""
+    """The journal of version 0.1.0, with its SQL statements and only the methods that the tests need."""
 
     def __init__(self, path: Path) -> None:
         self.owner = uuid.uuid4().hex
@@ -61,41 +61,42 @@ class OldJournal:
         self.connection.execute("PRAGMA synchronous = FULL")
         (found,) = self.connection.execute("PRAGMA user_version").fetchone()
         assert found in (0, 1), f"its format is {found} and not 1"
-        self._commit(*((statement, ()) for statement in _OLD_SCHEMA))
+        self._execute(*((statement, ()) for statement in _OLD_SCHEMA))
         self._lock_path = path.with_name(f"{path.name}-alive-{self.owner}")
         self._alive = sqlite3.connect(self._lock_path, isolation_level=None, check_same_thread=False)
         self._alive.execute("BEGIN EXCLUSIVE")
 
     def claim(self, job_id: str) -> bool:
-        """Claim a job."""
-        return self._commit((_OLD_CLAIM, (job_id, "c", self.owner, time.time()))) == 1
+        """Claim a job; return whether the claim succeeded."""
+        return self._execute((_OLD_CLAIM, (job_id, "c", self.owner, time.time()))) == 1
 
     def change(self, job_id: str, state: str, result: str | None = None) -> int:
-        """Bring a job to a state."""
+        """Store the state and the result of a job; return the number of changed rows."""
         statement = "UPDATE jobs SET state = ?, result = ?, changed_at = ? WHERE job_id = ? AND owner = ?"
-        return self._commit((statement, (state, result, time.time(), job_id, self.owner)))
+        return self._execute((statement, (state, result, time.time(), job_id, self.owner)))
 
     def release(self, job_id: str) -> None:
-        """Release a job."""
+        """Remove the owner of a job that is not done."""
         statement = "UPDATE jobs SET owner = NULL WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
-        self._commit((statement, (job_id, self.owner)))
+        self._execute((statement, (job_id, self.owner)))
 
     def unfinished(self) -> list[tuple[str, str]]:
-        """Return id and state of the jobs that a recovery considers."""
+        """Return the id and the state of each job that is not done."""
         rows = self.connection.execute(f"SELECT {_OLD_COLUMNS} FROM jobs WHERE state <> 'DONE'")
         return [(row[0], row[2]) for row in rows]
 
-    def crash(self) -> None:
-        """End as SIGKILL does: the file that shows the owner stays, without its lock."""
+    def close_without_cleanup(self) -> None:
+        """Close the files as SIGKILL does: the lock of the owner is released, and its lock file is not removed."""
         self.connection.close()
         self._alive.close()
 
     def close(self) -> None:
-        """Close the journal."""
-        self.crash()
+        """Close the journal, and remove the lock file of its owner."""
+        self.close_without_cleanup()
         self._lock_path.unlink(missing_ok=True)
 
-    def _commit(self, *statements: tuple[str, tuple[object, ...]]) -> int:
+    def _execute(self, *statements: tuple[str, tuple[object, ...]]) -> int:
+        """Execute statements in one transaction; return the number of rows that the last one changed."""
         self.connection.execute("BEGIN IMMEDIATE")
         rows = 0
         for statement, parameters in statements:
@@ -117,8 +118,8 @@ os.kill(os.getpid(), 9)
 """
 
 
-def crash(journal: SqliteJournal) -> None:
-    """Let a journal look as if its process had been killed: nothing is released, and its file stays."""
+def close_without_cleanup(journal: SqliteJournal) -> None:
+    """Close a journal as if its process were killed: no job is released, and the owner's lock file is not removed."""
     _owners._OWNERS.pop(journal._owner.name)
     journal._owner._lock.close()
     journal._file._connection.close()
@@ -127,9 +128,10 @@ def crash(journal: SqliteJournal) -> None:
 
 def start_process(path: Path, code: str, *arguments: str, is_measured: bool = False) -> subprocess.Popen[str]:
     """
-    Start a process that opens a journal, runs some code, and then kills itself.
+    Start a process that opens a journal, runs ``code``, and then kills itself with SIGKILL.
 
-    Coverage of it takes 0.2 s, which only a process can use that ends in another way, for example a forked child.
+    ``is_measured`` measures coverage in the process and takes 0.2 s.  A process that is killed writes no coverage data,
+    so this is useful only if ``code`` ends a process in another way, for example a forked child.
     """
     program = _PROGRAM.format(code=code)
     tests = str(Path(__file__).parents[1])
@@ -146,7 +148,7 @@ def start_process(path: Path, code: str, *arguments: str, is_measured: bool = Fa
 
 
 def run_process(path: Path, code: str, *arguments: str) -> str:
-    """Run such a process to its end, and return what it printed."""
+    """Run the process of `start_process` until it ends, and return its standard output."""
     with start_process(path, code, *arguments) as process:
         output, _ = process.communicate(timeout=60)
     return output

@@ -1,4 +1,4 @@
-"""Waiting for an action of the local CodePipeline, and the clock that a test moves."""
+"""`Action.wait`, which waits until an action of the local CodePipeline has a status, and `ManualClock`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from cp_thirdparty.testing._states import States
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = SecretStr("xMARKERx-token")
-_LONG = 60.0  # seconds that nobody waits when all is well
+_LONG = 60.0  # a timeout in seconds that is never reached while the tests pass
 
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Give a clock that stands still until it is moved."""
+    """Return a clock whose time changes only when a test advances it."""
     return ManualClock(1000.0)
 
 
 @pytest.fixture
 def states(clock: ManualClock) -> States:
-    """Give states with one client."""
+    """Return the states of a local CodePipeline that has one client."""
     return _states(clock)
 
 
 @pytest.fixture
 def action(states: States) -> Action:
-    """Give an action whose job waits."""
+    """Return an action with a job that was not polled."""
     return _start(states)
 
 
@@ -62,12 +62,12 @@ def _succeed(states: States, job_id: str, token: str | None = None) -> None:
 
 @contextmanager
 def _meanwhile(states: States, act: Callable[[], object]) -> Generator[None]:
-    """Act in another thread as soon as somebody waits."""
+    """Call ``act`` in another thread as soon as the current thread waits for a change of the states."""
 
     def run() -> None:
         waiters = states._changed._waiters  # type: ignore[attr-defined]
-        give_up = time.monotonic() + _LONG
-        while not waiters and time.monotonic() < give_up:
+        ends_at = time.monotonic() + _LONG
+        while not waiters and time.monotonic() < ends_at:
             time.sleep(0.001)
         act()
 
@@ -78,14 +78,14 @@ def _meanwhile(states: States, act: Callable[[], object]) -> Generator[None]:
 
 
 def test_a_wait_for_a_status_that_is_reached_ends_at_once(states: States, action: Action) -> None:
-    """A status that is there is returned at once, even without time."""
+    """If the action has the status already, `wait` returns at once, even with a timeout of 0."""
     assert action.wait("Queued", timeout=0) == "Queued"
     _succeed(states, _claim(states))
     assert action.wait(timeout=0) == "Succeeded"
 
 
 def test_a_change_ends_a_wait(states: States, action: Action) -> None:
-    """Polling, claiming and reporting in another thread each wake who waits for them."""
+    """A poll, a claim and a reported result in another thread each end a `wait` for the new status."""
     with _meanwhile(states, lambda: states.poll(_ACTION_TYPE, 1)):
         assert action.wait("Dispatched", timeout=_LONG) == "Dispatched"
     job = action.jobs[0]
@@ -96,7 +96,7 @@ def test_a_change_ends_a_wait(states: States, action: Action) -> None:
 
 
 def test_a_condition_is_waited_for(states: States, action: Action, clock: ManualClock) -> None:
-    """Any condition on the action can be waited for, such as its second job."""
+    """`wait` can wait for any condition on the action, for example that it has a second job."""
     job_id = _claim(states)
     with _meanwhile(states, lambda: _succeed(states, job_id, "run-1")):
         assert action.wait(until=lambda it: len(it.jobs) == 2, timeout=_LONG) == "InProgress"
@@ -104,8 +104,8 @@ def test_a_condition_is_waited_for(states: States, action: Action, clock: Manual
     assert states.poll(_ACTION_TYPE, 1)[0].job_id == action.jobs[1].id
 
 
-def test_a_condition_may_ask_the_service_from_another_thread(states: States, action: Action) -> None:
-    """A condition is looked at outside of the service's lock."""
+def test_a_condition_may_call_the_service_in_another_thread(states: States, action: Action) -> None:
+    """The service does not hold its lock while it evaluates a condition."""
 
     def is_offered(_: Action) -> bool:
         offered: list[object] = []
@@ -117,8 +117,8 @@ def test_a_condition_may_ask_the_service_from_another_thread(states: States, act
     assert action.wait(until=is_offered, timeout=_LONG) == "Dispatched"
 
 
-def test_a_moved_clock_ends_a_wait(states: States, action: Action, clock: ManualClock) -> None:
-    """A job that times out because the clock was moved ends the wait."""
+def test_an_advanced_clock_ends_a_wait(states: States, action: Action, clock: ManualClock) -> None:
+    """If the job times out because a test advances the clock, the wait ends."""
     begin = time.monotonic()
     with _meanwhile(states, lambda: clock.advance(100)):
         assert action.wait(timeout=_LONG) == "TimedOut"
@@ -126,44 +126,44 @@ def test_a_moved_clock_ends_a_wait(states: States, action: Action, clock: Manual
 
 
 def test_the_timeout_of_a_job_ends_a_wait_with_a_real_clock() -> None:
-    """A job that times out by the real clock ends the wait, though nothing else happens."""
+    """If the job times out by the real clock, the wait ends, although no request changes the action."""
     action = _start(_states(time.monotonic, job_timeout=0.1))
     begin = time.monotonic()
     assert action.wait(timeout=_LONG) == "TimedOut"
     assert time.monotonic() - begin < _LONG
 
 
-def test_a_wait_on_a_clock_that_stands_still_uses_no_processor() -> None:
-    """Just before a timeout that never comes, a wait looks at the clock a few times and gives up in time."""
-    looked: list[float] = []
+def test_a_wait_with_a_stopped_clock_is_not_a_busy_loop() -> None:
+    """If the clock stops just before the job's timeout, `wait` reads it only a few times until its own timeout."""
+    readings: list[float] = []
 
     def clock() -> float:
-        looked.append(0.0)
+        readings.append(0.0)
         return 0.0
 
     action = _start(_states(clock, job_timeout=1e-9))
     with pytest.raises(TimeoutError):
         action.wait(timeout=0.2)
-    assert len(looked) < 50
+    assert len(readings) < 50
 
 
-def test_another_end_than_the_expected_one_is_an_error(states: States, action: Action) -> None:
-    """Who waits for a success of an action that has failed hears of it, and does not wait on."""
+def test_an_end_with_another_status_is_an_error(states: States, action: Action) -> None:
+    """If the action has ended with another status than the expected one, `wait` raises an error at once."""
     states.put_failure(_claim(states), _TOKEN, FailureDetails(type=FailureType.JOB_FAILED, message="no"))
     with pytest.raises(RuntimeError, match="has ended as Failed and will not be Succeeded"):
         action.wait("Succeeded", timeout=_LONG)
 
 
 def test_a_wait_ends_at_its_timeout(action: Action) -> None:
-    """When nothing happens the wait ends with an error that names the status."""
+    """If nothing changes until the timeout, `wait` raises an error that names the action's current status."""
     with pytest.raises(TimeoutError, match=r"after 0\.01 seconds the action is Queued"):
         action.wait(timeout=0.01)
     with pytest.raises(TimeoutError):
         action.wait(until=lambda _: False, timeout=0.01)
 
 
-def test_an_action_that_has_ended_is_not_watched_for_its_time() -> None:
-    """A condition that never comes true ends in a TimeoutError after the action's end, too."""
+def test_a_wait_for_an_ended_action_ends_at_its_timeout() -> None:
+    """If a condition is never true, `wait` raises TimeoutError, also for an action that has ended."""
     states = _states(time.monotonic)
     action = _start(states)
     _succeed(states, _claim(states))
@@ -171,16 +171,16 @@ def test_an_action_that_has_ended_is_not_watched_for_its_time() -> None:
         action.wait(until=lambda _: False, timeout=0.01)
 
 
-def test_what_cannot_be_waited_for_is_refused(action: Action) -> None:
-    """A status that the service does not have, and a status beside a condition, are ValueErrors."""
+def test_invalid_arguments_of_a_wait_are_refused(action: Action) -> None:
+    """A status that does not exist, and a status together with a condition, raise ValueError."""
     with pytest.raises(ValueError, match="must be a status of the service"):
         action.wait("Done")
     with pytest.raises(ValueError, match="not together with until"):
         action.wait("Succeeded", until=lambda _: True)
 
 
-def test_a_clock_moves_forward_only() -> None:
-    """A manual clock returns what it was moved to, and does not go back."""
+def test_a_manual_clock_advances_by_the_added_seconds() -> None:
+    """A manual clock returns the initial time plus all added seconds, and refuses negative ones."""
     clock = ManualClock(5.0)
     clock.advance(0)
     clock.advance(2.5)
@@ -190,20 +190,20 @@ def test_a_clock_moves_forward_only() -> None:
     assert clock() == 7.5
 
 
-def test_a_moved_clock_calls_its_listeners() -> None:
-    """Each move is notified after it has happened."""
+def test_an_advanced_clock_calls_its_listeners() -> None:
+    """Each listener is called after each change of the time, and reads the new time."""
     clock = ManualClock()
-    heard: list[float] = []
-    clock.listen(lambda: heard.append(clock()))
+    times: list[float] = []
+    clock.listen(lambda: times.append(clock()))
     clock.advance(1)
     clock.advance(2)
-    assert heard == [1, 3]
+    assert times == [1, 3]
 
 
-def test_a_change_that_came_before_the_wait_is_not_missed(states: States, action: Action) -> None:
-    """When something has changed since it was looked at, there is no wait."""
-    seen = states.version
+def test_a_change_before_the_wait_is_not_missed(states: States, action: Action) -> None:
+    """`wait_for_change` returns at once if the states have changed since the given version."""
+    version = states.version
     states.poll(_ACTION_TYPE, 1)
     begin = time.monotonic()
-    states.wait_for_change(action, seen, _LONG)
+    states.wait_for_change(action, version, _LONG)
     assert time.monotonic() - begin < _LONG

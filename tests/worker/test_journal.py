@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import attrs
 import pytest
-from support.journals import SCOPE, crash
+from support.journals import SCOPE, close_without_cleanup
 from support.slow_rows import slow_unless
 
 from cp_thirdparty import CustomJob, Succeeded, ThirdPartyJob
@@ -55,7 +55,7 @@ class TestSqliteJournal(JournalConformance):
     def crash(self, journal: Journal) -> None:
         """Let the owner end without a release."""
         assert isinstance(journal, SqliteJournal)
-        crash(journal)
+        close_without_cleanup(journal)
 
 
 def test_the_suite_must_define_how_to_open_and_crash() -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.journals import OTHER_SCOPE, SCOPE, OldJournal, crash, run_process
+from support.journals import OTHER_SCOPE, SCOPE, OldJournal, close_without_cleanup, run_process
 
 from cp_thirdparty import Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
@@ -60,7 +60,7 @@ def test_jobs_of_a_dead_old_worker_are_recovered(old: OldJournal, new: SqliteJou
         old.claim(job_id)
         old.change(job_id, state, result)
     assert _recover(new) == {}
-    old.crash()
+    old.close_without_cleanup()
     entries = {entry.job.job_id: entry for entry in new.recover(SCOPE).entries}
     assert {job_id: (entry.state.value, entry.crashes) for job_id, entry in entries.items()} == {
         "claiming": ("CLAIMING", 0),
@@ -89,7 +89,7 @@ def test_several_running_jobs_of_a_dead_old_worker_are_suspects(old: OldJournal,
     for job_id in ("job-1", "job-2"):
         old.claim(job_id)
         old.change(job_id, "RUNNING")
-    old.crash()
+    old.close_without_cleanup()
     assert set(_recover(new).values()) == {(JournalState.RUNNING, 0, True)}
 
 
@@ -112,7 +112,7 @@ def test_a_counted_job_that_ran_alone_in_version_0_1_has_one_crash(old: OldJourn
     old.claim("job-1")
     old.change("job-1", "RUNNING")
     old.connection.execute("UPDATE jobs SET crashes = 2")
-    old.crash()
+    old.close_without_cleanup()
     assert _recover(new) == {"job-1": (JournalState.RUNNING, 1, True)}
 
 
@@ -146,7 +146,7 @@ def test_an_old_worker_may_start_on_a_file_of_this_version(path: Path) -> None:
 def test_a_job_of_another_action_type_is_released_for_its_worker(old: OldJournal, path: Path) -> None:
     """Version 0.1 did not record the action type, so a worker gives up what is not its own."""
     old.claim("job-1")
-    old.crash()
+    old.close_without_cleanup()
     with closing(SqliteJournal(path)) as first, closing(SqliteJournal(path)) as second:
         assert sorted(_recover(first)) == ["job-1"]
         assert _recover(second, OTHER_SCOPE) == {}
@@ -154,7 +154,7 @@ def test_a_job_of_another_action_type_is_released_for_its_worker(old: OldJournal
         first.release("job-1")
         assert sorted(_recover(second, OTHER_SCOPE)) == ["job-1"]
         second.running("job-1")
-        crash(second)
+        close_without_cleanup(second)
         assert _recover(first) == {"job-1": (JournalState.RUNNING, 1, False)}
 
 
@@ -179,7 +179,7 @@ def test_one_object_recovers_a_job_id_once(old: OldJournal, new: SqliteJournal, 
     """Its methods find jobs by their ids, so the job without a scope waits until the other one is finished."""
     other = SqliteJournal(path)
     other.claim(_job("job-1"), SCOPE)
-    crash(other)
+    close_without_cleanup(other)
     old.claim("job-1")
     old.release("job-1")
     (entry,) = new.recover(SCOPE).entries
@@ -206,7 +206,7 @@ def test_a_bad_row_of_version_0_1_costs_one_job(old: OldJournal, new: SqliteJour
     for job_id in ("bad", "good"):
         old.claim(job_id)
     old.change("bad", "RESULT", "nonsense")
-    old.crash()
+    old.close_without_cleanup()
     recovered = new.recover(SCOPE)
     assert [entry.job.job_id for entry in recovered.entries] == ["good"]
     set_aside = (SetAside(job_id="bad", problem="its result cannot be read"),)
@@ -222,7 +222,7 @@ def test_an_operator_ends_a_job_of_version_0_1(old: OldJournal, new: SqliteJourn
     old.change("job-1", "UNCERTAIN")
     with pytest.raises(JournalError, match="a running worker has the job"):
         new.end("job-1")
-    old.crash()
+    old.close_without_cleanup()
     new.end("job-1")
     assert [(entry.state, entry.outcome) for entry in new.jobs()] == [(JournalState.DONE, "ended by an operator")]
 
@@ -321,7 +321,7 @@ def test_a_large_value_costs_one_job(path: Path, kind: str) -> None:
     with closing(SqliteJournal(path)) as journal:
         for job_id in (*_PROBLEMS, "good"):
             journal.claim(_job(job_id), SCOPE)
-        crash(journal)
+        close_without_cleanup(journal)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA synchronous = OFF")
         for column in _PROBLEMS:
@@ -351,7 +351,7 @@ def test_a_large_scope_costs_its_jobs(path: Path) -> None:
     with closing(SqliteJournal(path)) as journal:
         for job_id, scope in (("bad", OTHER_SCOPE), ("good", SCOPE)):
             journal.claim(_job(job_id), scope)
-        crash(journal)
+        close_without_cleanup(journal)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE scopes SET scope = zeroblob(2100000) WHERE scope LIKE '%ExampleDeploy%'")
     problems = {
@@ -369,7 +369,7 @@ def test_a_large_value_of_version_0_1_costs_one_job(old: OldJournal, new: Sqlite
         old.claim(job_id)
     old.connection.execute("UPDATE jobs SET outcome = zeroblob(2100000) WHERE job_id = 'bad'")
     old.connection.execute("UPDATE jobs SET owner = hex(zeroblob(1050000)) WHERE job_id = 'of a dead owner'")
-    old.crash()
+    old.close_without_cleanup()
     found = [each for each in read_journal(path) if isinstance(each, SetAside)]
     assert found == [SetAside(job_id="bad", problem="its outcome cannot be read")]
     recovered = new.recover(SCOPE)

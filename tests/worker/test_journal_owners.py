@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from support.journals import SCOPE, OldJournal, crash, run_process, start_process
+from support.journals import SCOPE, OldJournal, close_without_cleanup, run_process, start_process
 
 from cp_thirdparty import ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
@@ -113,7 +113,7 @@ def test_a_process_that_got_the_id_of_a_dead_one_is_not_the_owner(
         journal = SqliteJournal(path)
         monkeypatch.undo()
         journal.claim(_JOB, SCOPE)
-        crash(journal)
+        close_without_cleanup(journal)
         assert _recover(path) == expected
         other.communicate(b"\n")
 
@@ -168,7 +168,7 @@ def test_a_locked_file_shows_that_another_container_is_alive(container: SqliteJo
     """Its process is not in the list of this one."""
     assert _recover(path) == []
     assert _is_alive(path) is True
-    crash(container)
+    close_without_cleanup(container)
     assert _is_alive(path) is False
     assert _recover(path) == ["job-1"]
     assert _owner_files(path) == []
@@ -203,13 +203,13 @@ def test_a_deleted_file_of_another_container_is_created_again(container: SqliteJ
             container.recover(SCOPE)
             clock.now += 61
             assert journal.recover(SCOPE).entries == ()
-        crash(container)
+        close_without_cleanup(container)
         assert len(journal.recover(SCOPE).entries) == 1
 
 
 def test_a_file_of_another_container_that_stays_away_is_a_dead_owner(container: SqliteJournal, path: Path) -> None:
     """A cleaner may have deleted the file of an owner that is dead."""
-    crash(container)
+    close_without_cleanup(container)
     clock = _Clock()
     with closing(SqliteJournal(path, clock=clock)) as journal:
         _delete_other_files(journal, path)
@@ -241,7 +241,7 @@ def test_a_system_without_proc_goes_by_the_file(path: Path, tmp_path: Path, monk
     assert len(journal._owner.name) == 32
     journal.claim(_JOB, SCOPE)
     assert _recover(path) == []
-    crash(journal)
+    close_without_cleanup(journal)
     assert _recover(path) == ["job-1"]
 
 
@@ -280,7 +280,7 @@ def test_files_of_dead_owners_without_jobs_are_removed(path: Path) -> None:
     """Each process that was killed left one, and version 0.1 left two."""
     run_process(path, "")
     old = OldJournal(path)
-    old.crash()
+    old.close_without_cleanup()
     _owner_files(path)[0].with_name(f"jobs.db-alive-{old.owner}-journal").touch()
     assert len(_owner_files(path)) == 3
     assert _recover(path) == []
@@ -304,7 +304,7 @@ def test_an_odd_file_in_place_of_an_owner_file_is_a_dead_owner(path: Path, make:
     """Whoever has created it, the jobs are shown and recovered, and the file is removed."""
     old = OldJournal(path)
     old.claim("job-1")
-    old.crash()
+    old.close_without_cleanup()
     for file in (*_owner_files(path), path.with_name(f"jobs.db-alive-{'0' * 32}")):
         file.unlink(missing_ok=True)
         make(file)

@@ -1,4 +1,4 @@
-"""Durations as arguments: a number or a `datetime.timedelta`.  The library calculates with the number."""
+"""Arguments that are durations: a number or a `datetime.timedelta`, which is converted to a number."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, TypeGuard, TypeVar
 
 _T = TypeVar("_T")
 
-# A socket takes a timeout of no more than 2**31 milliseconds.
+# The timeout of a socket is limited to 2**31 milliseconds, which is about twice this number of seconds.
 MAX_SECONDS = 1_000_000
 
-# A hundred years.  For a longer time, the argument must be None.
+# The maximum is a hundred years.  For a longer time, the argument must be None.
 _MAX_DAYS = 36_500
 
 _DAY = timedelta(days=1)
@@ -23,7 +23,7 @@ def to_seconds(duration: _T | timedelta) -> _T | float:
 
 
 def seconds_rule(value: Any, *, is_optional: bool = True) -> str | None:
-    """Return the rule that a number of seconds breaks, or ``None``.  An optional one may be ``None`` for no limit."""
+    """Return the rule that a number of seconds breaks, or ``None``.  An optional value may be ``None`` for no limit."""
     if value is None and is_optional:
         return None
     or_none = is_optional * ", or None for no limit"
@@ -38,13 +38,13 @@ def read_seconds(name: str, duration: Any, *, least: float | None = None, most: 
 
     Args:
         name: The name of the argument.
-        duration: Its value.
-        least: The smallest number; ``None`` for more than 0.
-        most: The largest number.
+        duration: The value of the argument.
+        least: The smallest allowed number of seconds; ``None`` if the value must be more than 0.
+        most: The largest allowed number of seconds.
 
     Raises:
-        TypeError: It is neither a number nor a ``timedelta``.
-        ValueError: It is out of its range.
+        TypeError: The value is neither a number nor a ``timedelta``.
+        ValueError: The value is out of range.
     """
     seconds: Any = to_seconds(duration)
     _check(name, seconds, "seconds", least=least, most=most)
@@ -56,8 +56,8 @@ def read_days(name: str, duration: Any) -> float | None:
     Return an argument in days, at least 0, or ``None``.
 
     Raises:
-        TypeError: It is neither a number nor a ``timedelta`` nor ``None``.
-        ValueError: It is out of its range.
+        TypeError: The value is neither a number nor a ``timedelta`` nor ``None``.
+        ValueError: The value is out of range.
     """
     if duration is None:
         return None

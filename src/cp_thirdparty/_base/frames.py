@@ -1,9 +1,9 @@
 """
-Keep the arguments of a call out of the traceback of its error.
+Keep the arguments of a function out of the traceback of its error.
 
-Crash reporters send the locals of each frame of a traceback.  A function that raises because one argument is wrong
-would show its other arguments there, such as a table of client tokens.  Some reporters fail if an object there has no
-``repr`` yet, because its ``__init__`` has raised.
+Crash reporters send the local variables of each frame of a traceback.  If a function raises because one argument is
+wrong, they would send its other arguments, such as a table of client tokens.  Some crash reporters also fail if they
+call the ``repr`` of an object whose ``__init__`` has raised.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _C = TypeVar("_C", bound=type)
 
 def hide_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
-    Let a function raise without the frames that hold its arguments.
+    Wrap a function so that the tracebacks of its errors have no frames with its arguments.
 
-    The cause of the error is dropped too, so the message must describe the problem completely.
+    The causes of the errors are removed too, so the message must describe the problem completely.
     """
 
     @functools.wraps(function)
@@ -38,6 +38,6 @@ def hide_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def hide_init_arguments(cls: _C) -> _C:
-    """Let ``__init__`` of a class raise without the frames that hold its arguments."""
+    """Wrap ``__init__`` of a class so that the tracebacks of its errors have no frames with its arguments."""
     cls.__init__ = hide_arguments(cls.__init__)  # type: ignore[misc]
     return cls

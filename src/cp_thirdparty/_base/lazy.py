@@ -1,14 +1,14 @@
-"""Names of a package that are loaded at their first use, and absent while their extra is not installed."""
+"""Load the names of a package at their first use; hide names that need an extra which is not installed."""
 
 import sys
 
-# Not that of `typing`: importing `typing` would take most of the time of `import cp_thirdparty`.
+# This is not `typing.TYPE_CHECKING`, because importing `typing` would take most of the time of `import cp_thirdparty`.
 TYPE_CHECKING: bool = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-# Package of an extra -> the extra, and what needs the package.
+# Package of an extra -> the name of the extra, and the reason for the error message.
 _EXTRAS = {
     "aiobotocore": ("async", "the client for asyncio needs aiobotocore"),
     "hypothesis": ("testing", "cp_thirdparty.testing.strategies needs hypothesis"),
@@ -17,7 +17,8 @@ _EXTRAS = {
     "s3transfer": ("artifacts", "artifacts in S3 need s3transfer"),
 }
 
-# Bytecode instructions that read an attribute by its name; `hasattr`, `getattr` and `inspect` run none of them.
+# Bytecode instructions for code that names the attribute, such as `module.name`.  If `hasattr`, `getattr` or `inspect`
+# reads the attribute, the calling code runs none of these instructions.
 _USES = ("IMPORT_FROM", "LOAD_ATTR", "LOAD_METHOD")
 
 
@@ -28,8 +29,8 @@ def missing_extra(package: str) -> ImportError:
 
 
 def is_missing_extra(error: BaseException) -> bool:
-    """Return whether an error is one of `missing_extra`, so that its message has nothing of other code."""
-    # Any code may raise an `ImportError` with such a name, and with values of any class, whose methods may raise.
+    """Return whether `missing_extra` has created an error, so that its message has no text of other code."""
+    # Other code may raise an `ImportError` with such a name, with arguments of any class, whose methods may raise.
     return (
         type(error) is ImportError
         and type(error.name) is str
@@ -47,7 +48,7 @@ def is_installed(package: str) -> bool:
         return True
     try:
         return find_spec(package) is not None
-    except ImportError:  # an import hook refuses it
+    except ImportError:  # an import hook prevents the import
         return False
 
 
@@ -62,16 +63,16 @@ def attach(
     """
     Return ``__getattr__`` and ``__dir__`` for a module.
 
-    ``hasattr``, ``getattr`` with a default and `inspect` see an AttributeError for a name whose extra is not installed,
-    as for any name that is not there.  Code that uses the name gets an ImportError that names the extra.  No exception
-    can be both: the two classes have different layouts.
+    If the extra of a name is not installed, ``hasattr``, ``getattr`` with a default and `inspect` get an
+    AttributeError, as for a name that does not exist.  Code that uses the name gets an ImportError that names the
+    extra.  One exception class cannot be both, because the two base classes have different memory layouts.
 
     Args:
         module: Name of the module.
-        exported: Its ``__all__``, with the names of extras.
-        names: Module below the package ``cp_thirdparty`` -> the names of it that the module here has.
-        modules: Public submodules, which are attributes without an import of their own.
-        needs: Name or submodule -> the package of an extra that it needs.
+        exported: The ``__all__`` of the module, including names that need an extra.
+        names: Module below the package ``cp_thirdparty`` -> the names that ``module`` provides from it.
+        modules: Public submodules, which can be used as attributes without importing them.
+        needs: Name or submodule -> the package of an extra that the name needs.
     """
     needed = needs or {}
     defined_in = {name: source for source, defined in names.items() for name in defined}
@@ -100,8 +101,8 @@ def attach(
 
 
 def _is_use() -> bool:
-    """Return whether the code that reads the attribute names it, and does not only test for it."""
+    """Return whether the code uses the attribute by its name, and does not only check whether it exists."""
     from opcode import opname  # noqa: PLC0415 - only for a name whose extra is missing
 
-    frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the code that reads the attribute
+    frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the code that reads the attribute
     return opname[frame.f_code.co_code[frame.f_lasti]] in _USES

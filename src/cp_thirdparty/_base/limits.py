@@ -1,10 +1,10 @@
 """
-The service's limits on what we send.  Each check returns the broken rule, or ``None``; it never shows the value.
+The service's limits for requests.  Each check returns the rule that a value breaks, or ``None``, and never the value.
 
-Botocore checks none of the maxima, and a result that the service refuses leaves the job hanging until its timeout.
-Strings of results are therefore truncated when they are sent, see `_core.truncation`.
-The numbers are those of botocore's ``codepipeline/2015-07-09/service-2.json``; a test compares them.
-Limits on what we *receive* are not enforced, because the service has exceeded its documented limits before.
+Botocore does not check the maximum lengths.  If the service refused a result, the job would run until its timeout.
+Therefore the strings of results are truncated when they are sent, see `_core.truncation`.
+The numbers come from botocore's ``codepipeline/2015-07-09/service-2.json``; a test compares them.
+Limits for responses are not checked, because the service has exceeded its documented limits before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FAILURE_MESSAGE = 5000
 MAX_PERCENT = 100
 CONFIGURATION_KEY = 50
 QUERYABLE_VALUE = 50
-# Of keys and values together; AWS's user guide has it, on its page of quotas.
+# The total size of all names and values in bytes, from the page about quotas in AWS's user guide.
 OUTPUT_VARIABLES_BYTES = 122_880
 CUSTOM_PROPERTY_DESCRIPTION = 160
 PROPERTY_DESCRIPTION = 250
@@ -71,12 +71,12 @@ def _check_letters(value: object, maximum: int, letters: re.Pattern[str]) -> str
 
 
 def integer(value: object) -> str | None:
-    """Check an ``int``.  A ``bool`` is not one."""
+    """Check that a value is an ``int``.  A ``bool`` is not accepted."""
     return None if isinstance(value, int) and not isinstance(value, bool) else "must be an int"
 
 
 def int_in_range(value: object, minimum: int, maximum: int | None = None) -> str | None:
-    """Check an ``int`` within a range, ends included.  A ``bool`` is not one."""
+    """Check that a value is an ``int`` from ``minimum`` to ``maximum``.  A ``bool`` is not accepted."""
     if not isinstance(value, int) or isinstance(value, bool):
         return "must be an int"
     if maximum is None:
@@ -115,7 +115,7 @@ def query_param(value: object) -> str | None:
 
 
 def output_variables(value: object) -> str | None:
-    """Check the output variables of an action; no limit of a single value is documented."""
+    """Check the output variables of an action.  AWS documents only a limit for their total size."""
     pairs = _pairs(value)
     if pairs is None:
         return "must be a mapping"
@@ -137,7 +137,7 @@ def _pairs(value: object) -> list[tuple[Any, Any]] | None:
 
 
 def is_unicode(value: str) -> bool:
-    """Return whether a string can be encoded: JSON accepts lone surrogates, and no encoder does."""
+    """Return whether a string can be encoded.  JSON documents may have lone surrogates, which cannot be encoded."""
     if value.isascii():
         return True
     try:

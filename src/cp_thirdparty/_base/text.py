@@ -1,4 +1,4 @@
-"""Show untrusted strings: escape what a log, terminal or notebook would interpret, and truncate long strings."""
+"""Make untrusted strings safe to show: escape characters that a log, terminal or notebook interprets, and truncate."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from typing import Final
 
 MAXIMUM: Final = 1000
-"""The most characters of a string that are shown."""
+"""The maximum number of characters of a string that are shown."""
 
 _ELLIPSIS: Final = "…"
 
-# Ten problems of 1,000 characters each, with our own words.
+# The maximum length of a message: ten problems of 1,000 characters each, and the text of this library around them.
 _LONGEST_MESSAGE: Final = 20_000
 
-# Most strings have only these characters; `str.isprintable` is exact, and is called for the others.
+# Most strings have only these characters.  `str.isprintable` is called only for the other strings.
 _HARMLESS: Final = re.compile(r"[ -\[\]-~]*")
 
 
@@ -21,16 +21,16 @@ def escape(text: str) -> str:
     r"""
     Return a string whose control, C1, bidirectional and other invisible characters are escaped: ``\x1b``.
 
-    A line break is such a character, so the result is one line.
+    Line breaks are escaped too, so the result is one line.
     """
-    plain = str.__str__(text)  # a subclass may have methods of its own
+    plain = str.__str__(text)  # a subclass may override methods
     if _HARMLESS.fullmatch(plain) or plain.isprintable():
         return plain
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in plain)
 
 
 def show(text: str, maximum: int = MAXIMUM) -> str:
-    """Escape a string; truncate a longer one, whose characters are counted before they are escaped, and add ``…``."""
+    """Truncate a string to ``maximum`` characters, with ``…`` at the end if it was longer, and escape it."""
     plain = str.__str__(text)
     return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
 
@@ -41,12 +41,12 @@ def show_all(text: str) -> str:
 
 
 def show_optional(text: str | None) -> str | None:
-    """Escape and truncate a string, if there is one."""
+    """Escape and truncate a string; return ``None`` for ``None``."""
     return None if text is None else show(text)
 
 
 def show_value(value: object) -> object:
-    """Return an argument of a log record as a safe string; of an exception only the message, without its frames."""
+    """Return an argument of a log record with safe strings; for an exception, return only its message."""
     if isinstance(value, str):
         return show(value)
     if isinstance(value, (list, tuple)):
@@ -55,7 +55,7 @@ def show_value(value: object) -> object:
 
 
 def show_repr(text: str) -> str:
-    """Return the ``repr`` of a string, truncated; the number after it is the complete length."""
+    """Return the ``repr`` of a string; a long string is truncated, and its complete length is added."""
     plain = str.__str__(text)
     return repr(plain) if len(plain) <= MAXIMUM else f"{plain[:MAXIMUM]!r}{_ELLIPSIS} ({len(plain):,} characters)"
 

@@ -1,13 +1,17 @@
 """
-Adjust how aiobotocore uses aiohttp during a call of ours.
+Adjust how aiobotocore uses aiohttp during a call of this library.
 
-It follows redirects, and so would send a client token and a session token to wherever a proxy points.  It reads a
-response to its end however long that is.  It sends the cookies of whoever responded before, and does not release a
-connection whose response has headers that it cannot read.
+Without these adjustments, aiobotocore does the following:
 
-As for botocore's connections, the bytes that leave are observed where aiohttp writes them, and a proxy's status where
-aiohttp reads it: two methods are wrapped once for the process, and do what they did before unless a call of ours runs.
-The second one also limits responses with AWS credentials, which other clients than ours read.
+* It follows redirects, so a proxy could redirect a client token and a session token to any host.
+* It reads a complete response, however long the response is.
+* It sends the cookies of earlier responses.
+* It does not release a connection if it cannot read the headers of the response.
+
+Two methods of aiohttp are wrapped once in each process: the method that writes bytes of a request, to observe whether
+bytes were sent, and the method that reads a response, to observe the status of a proxy.  The second wrapper also limits
+the size of responses with AWS credentials, which other clients than those of this library read.  Unless a call of this
+library runs, both methods behave as before.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from cp_thirdparty._core.connection import handshake_obstacle, is_wrapper
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout
-else:  # pragma: no cover - measured with a newer one
+else:  # pragma: no cover - coverage is measured on a newer Python
     from async_timeout import timeout
 
 __all__ = ["install", "observe_aiohttp", "timeout"]
@@ -43,7 +47,7 @@ _OF_AIOHTTP: Final = aiohttp.ClientError
 
 
 def install(client: BaseClient) -> bool:
-    """Prepare a client for our calls; return whether it could be done.  A second time changes nothing."""
+    """Prepare a client for calls of this library, and return whether that was possible.  Idempotent."""
     session: Any = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     get = getattr(session, "_get_session", None)
     if not isinstance(session, AIOHTTPSession) or get is None:
@@ -55,9 +59,9 @@ def install(client: BaseClient) -> bool:
 
 
 def observe_aiohttp() -> None:
-    """Wrap the methods of aiohttp, if they are not wrapped.  Cheap enough to do before each call."""
+    """Wrap the methods of aiohttp, if they are not wrapped.  It is fast enough to be called before each call."""
     for name in ("_write", "_writelines"):
-        original = vars(StreamWriter).get(name)  # older versions of aiohttp have only the first
+        original = vars(StreamWriter).get(name)  # older versions of aiohttp have only `_write`
         if original is not None and not is_wrapper(original, _OWNER):
             setattr(StreamWriter, name, _observe_writes(original))
     if not is_wrapper(aiohttp.ClientResponse.start, _OWNER):
@@ -71,7 +75,7 @@ def _observe_writes(original: Callable[..., None]) -> Callable[..., None]:
         if call is not None and call.step is Step.SENDING and call.is_watched:
             first = data if isinstance(data, (bytes, bytearray, memoryview)) else next(iter(data), b"")
             is_open = self.transport is not None and not self.transport.is_closing()
-            if is_open and bytes(first[:8]) != b"CONNECT ":  # which is a request for a proxy
+            if is_open and bytes(first[:8]) != b"CONNECT ":  # a CONNECT request is for a proxy
                 call.note_sent()
         original(self, data)
 
@@ -110,7 +114,7 @@ class _GetSession:
 
 
 class _Session:
-    """What aiobotocore needs of aiohttp's session, for one request."""
+    """Wrap aiohttp's session for one request, with the one method that aiobotocore calls."""
 
     def __init__(self, session: aiohttp.ClientSession, call: Call) -> None:
         self._session = session
@@ -125,7 +129,8 @@ class _Session:
             self._call.obstacle = _find_obstacle(failure, self._call, settings.get("proxy"))
             raise
         except asyncio.CancelledError:
-            # To close the session cancels what waits for a connection, in a task that nobody has cancelled.
+            # If aiohttp's session is closed, aiohttp raises CancelledError in a task that waits for a connection,
+            # although the task was not cancelled.
             if self._session.closed and not _is_cancelled():
                 raise aiohttp.ClientConnectionError("the client was closed") from None
             raise
@@ -137,13 +142,13 @@ class _Session:
 
 
 def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
-    """Return why nothing could be sent; aiohttp's own errors have that of Python as their cause."""
+    """Return why the request could not be sent.  The errors of aiohttp have an error of Python as their cause."""
     if call.proxy_status is not None:
         return Obstacle.PROXY_REFUSAL
     cause = next(
         (each for each in causes(failure) if isinstance(each, _OF_PYTHON) and not isinstance(each, _OF_AIOHTTP)), None
     )
-    if isinstance(cause, asyncio.TimeoutError):  # another class than TimeoutError before Python 3.11
+    if isinstance(cause, asyncio.TimeoutError):  # before Python 3.11, this is not `TimeoutError`
         return Obstacle.TIMEOUT
     if isinstance(cause, (ssl.SSLError, TimeoutError)):
         return handshake_obstacle(cause)
@@ -151,7 +156,7 @@ def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
 
 
 def _is_cancelled() -> bool:
-    """Whether the task was cancelled: before Python 3.11 it may have been, and no cancellation must be lost."""
+    """Return whether the task may have been cancelled; Python before 3.11 does not show it, so it returns ``True``."""
     task: Any = asyncio.current_task()
     return sys.version_info < (3, 11) or bool(task.cancelling())
 
@@ -166,23 +171,25 @@ def _is_readable(response: aiohttp.ClientResponse) -> bool:
 
 async def _read_body(response: aiohttp.ClientResponse, call: Call) -> bytes:
     body = await _read_pieces(response, call)
-    response.release()  # nothing else does it for a 101
+    response.release()  # aiohttp does not release the connection of a response with the status 101
     return body
 
 
 async def _read_credentials(response: aiohttp.ClientResponse, call: Call) -> bytes:
-    # The caller's own source of credentials may read it too, with methods that need what aiohttp's `read()` remembers.
+    # The caller's own source of credentials may call `json()` or `text()`, which need the attribute that aiohttp's own
+    # `read()` sets.
     vars(response)["_body"] = await _read_pieces(response, call)
     return await response.read()
 
 
 async def _read_pieces(response: aiohttp.ClientResponse, call: Call) -> bytes:
-    # It refers to the response, so without this only a garbage collection would free the response.
+    # The attribute refers to the response and so forms a circle; without this line, only the garbage collector would
+    # free the response.
     del vars(response)["read"]
     try:
         return b"".join([_count(piece, call) async for piece in response.content.iter_any()])
     except BaseException:
-        response.close()  # so that nobody gets a connection with the rest of this response in it
+        response.close()  # so that no later request gets a connection with the rest of this response
         raise
 
 

@@ -1,4 +1,4 @@
-"""What both clients for asyncio share: how they are created, opened and closed, and how they send and poll."""
+"""The base class of both clients for asyncio: it creates, opens and closes a client, sends requests, and polls."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ _sleep = asyncio.sleep
 
 def like_async_def(function: _Method) -> _Method:
     """
-    Mark a function that returns a coroutine as one, for `unittest.mock` and others who ask.
+    Mark a function that returns a coroutine as a coroutine function, which `unittest.mock` and others check.
 
-    The methods are not ``async def``: their coroutine would hold a plain client token until it first runs, and a task
-    that is cancelled before shows it in its traceback.
+    The methods are not ``async def``: the coroutine of such a method would hold a plain client token until it first
+    runs, and the traceback of a task that is cancelled before that would show the token.
     """
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(function)
-    else:  # pragma: no cover - measured with a newer one
+    else:  # pragma: no cover - coverage is measured on a newer Python
         vars(function)["_is_coroutine"] = vars(asyncio.coroutines)["_is_coroutine"]
     return function
 
 
 class AsyncioClient(JobClientBase):
-    """A client of one kind of job, whose class has the operations that it calls."""
+    """The base class of a client for one kind of job; each subclass defines the operations that it calls."""
 
     _operations: ClassVar[Operations[Any, Any]]
 
@@ -106,17 +106,17 @@ class AsyncioClient(JobClientBase):
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> Self:
         """
-        Describe a client with an aiobotocore client of its own, which ``async with`` makes and closes.
+        Return a client that is not open yet: ``async with`` creates its aiobotocore client, and closes it at the end.
 
-        Use it as ``async with cls.create(...) as client:``, where ``cls`` is the class.  After it was closed it may be
-        entered again, in another event loop too.
+        Use it as ``async with cls.create(...) as client:``, where ``cls`` is the class.  After it was closed, it may
+        be entered again, also in another event loop.
 
         The arguments are those of `cp_thirdparty.ThirdPartyJobClient.create`.  ``session`` must be an aiobotocore
         session if it is given, and ``config`` may have settings of aiobotocore too.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  What only botocore can find, such as
-                an unknown profile or that no region is known, is raised by ``async with``.
+            cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule.  If only botocore can find the
+                problem, such as an unknown profile or a missing region, ``async with`` raises the error.
             cp_thirdparty.exceptions.CredentialsError: By ``async with``: the AWS credentials cannot be loaded.
         """
         refused = check_settings(
@@ -149,12 +149,12 @@ class AsyncioClient(JobClientBase):
 
     async def close(self) -> None:
         """
-        Close the connections of a client that `create()` made; leave a wrapped client alone.
+        Close the connections of a client that `create()` returned; do nothing for a wrapped client.
 
-        Calls that are under way fail with a `cp_thirdparty.exceptions.TransportError`.
+        Running calls fail with a `cp_thirdparty.exceptions.TransportError`.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: It was entered in another event loop.
+            cp_thirdparty.exceptions.InvalidRequestError: The client was entered in another event loop.
         """
         if self._settings is None or self._client is None:
             return
@@ -170,7 +170,7 @@ class AsyncioClient(JobClientBase):
         client = await self._settings.create()
         if isinstance(client, ThirdPartyError):
             raise client
-        if self._client is not None:  # another task was faster
+        if self._client is not None:  # another task has entered the client meanwhile
             await client.close()
             raise InvalidRequestError("client", "must not be entered again before it is closed")
         try:
@@ -228,13 +228,17 @@ class AsyncioClient(JobClientBase):
 
 
 async def _send_request(client: AioBaseClient, request: Request[_T], call: Call) -> Result[_T]:
-    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
+    """
+    Send the request, and return its value or its error.
+
+    The caller raises the error, so that the error's traceback has no frame of this function or below, with secrets.
+    """
     current = CURRENT.set(call)
     try:
         async with aio.timeout(call.seconds_left()):
             parsed = await find_method(client, request)(**plain_parameters(request))
         return decode_response(request, call, parsed)
-    except BaseException as failure:  # noqa: BLE001 - a cancellation too is raised again by the caller
+    except BaseException as failure:  # noqa: BLE001 - the caller raises it again, also a cancellation
         if isinstance(failure, asyncio.TimeoutError) and call.is_over():
             forget(failure)
             return result_of_failure(request, call, CallStoppedError())
@@ -242,7 +246,7 @@ async def _send_request(client: AioBaseClient, request: Request[_T], call: Call)
     finally:
         call.is_finished = True
         call.forget_response()
-        with suppress(ValueError):  # a task whose loop is gone ends in another context
+        with suppress(ValueError):  # if its event loop was closed, a task ends in another context
             CURRENT.reset(current)
 
 
@@ -254,16 +258,16 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _merge_config(settings: Config, others: Config | None) -> AioConfig:
-    # Aiobotocore before 3.1 takes its own part, such as ``connector_args``, from the first alone.
+    # Aiobotocore before 3.1 takes its own settings, such as ``connector_args``, only from the first configuration.
     merged: Any = others if isinstance(others, AioConfig) else AioConfig()
     for each in (settings, others or settings):
-        merged = merged.merge(each)  # its stubs ask for an AioConfig, and it takes any
+        merged = merged.merge(each)  # its type stubs require an AioConfig, but it accepts any Config
     return cast("AioConfig", merged)
 
 
 @attrs.frozen(kw_only=True)
 class _ClientSettings:
-    """The settings of a client that is created when it is entered."""
+    """The settings with which ``async with`` creates the aiobotocore client."""
 
     session: AioSession | None
     profile_name: str | None
@@ -271,7 +275,7 @@ class _ClientSettings:
     arguments: Mapping[str, Any]
 
     async def create(self) -> AioBaseClient | ThirdPartyError:
-        """Create a client of aiobotocore, or return the error."""
+        """Create and return a client of aiobotocore, or return the error."""
         redaction.install()
         session = self.session
         try:
@@ -280,7 +284,7 @@ class _ClientSettings:
                     session = AioSession(profile=self.profile_name)
                     prepare(session)
                 client = await session.create_client("codepipeline", config=self.config, **self.arguments).__aenter__()
-        except Exception as failure:  # noqa: BLE001 - returned as one of ours
+        except Exception as failure:  # noqa: BLE001 - returned as an error of this library
             return configuration_error_of(failure)
         refused = find_refused_setting(
             client, session, endpoint_url=self.arguments["endpoint_url"], verify=self.arguments["verify"]

@@ -1,4 +1,4 @@
-"""Every pause: how long to wait before the next poll or attempt, and after which errors of a poll not to poll again."""
+"""All pauses: how long to wait before the next poll or attempt, and which errors of a poll end the polling."""
 
 from __future__ import annotations
 
@@ -19,38 +19,44 @@ from cp_thirdparty.exceptions import (
     InvalidRequestError,
 )
 
-# Errors of a poll that do not go away by themselves.
+# Errors of a poll that end the polling, because a later poll would fail in the same way.
 FATAL: Final = (ActionTypeNotFoundException, AccessDeniedError, InvalidRequestError)
 
-# Seconds to which the pause after failed polls grows.
+# The longest pause in seconds after failed polls.
 LONGEST_PAUSE: Final = 60.0
 
-# Seconds between two attempts to claim a job or to report its result, with full jitter: a random part of a time that
-# doubles up to the longest.
+# Seconds between two attempts to claim a job or to report its result.  The maximum of the pause doubles with each
+# attempt, from the first to the longest value; each pause is a random time between 0 and this maximum ("full jitter").
 FIRST_RETRY_PAUSE: Final = 0.5
 LONGEST_RETRY_PAUSE: Final = 30.0
 
-# Seconds before a request to S3 is resent whose response is not accepted; doubled each time.
+# Seconds before a request to S3 is resent because its response was not accepted.  The pause doubles each time.
 FIRST_S3_PAUSE: Final = 0.1
 
-# The most seconds that botocore's standard mode waits before it sends for the second, third, ... time, and how many
-# more when a response asks for it (botocore.retries.standard of 1.44).
+# The longest time in seconds that botocore's standard retry mode waits before a retry, and the longest additional time
+# that a response can request (botocore.retries.standard of botocore 1.44).
 LONGEST_BOTOCORE_PAUSE: Final = 20.0
 LONGEST_REQUESTED_PAUSE: Final = 5.0
 
-# Seconds between two batches of rows that a journal deletes, in which other threads can write.
+# Seconds between two batches of rows that a journal deletes.  In this pause, other threads can write to the journal.
 DELETION_PAUSE: Final = 0.01
 
-# Doubling more often than this changes nothing, and overflows in the end.
+# After this many doublings the pause has reached its maximum.  Without a limit, the number would overflow.
 _MOST_DOUBLINGS: Final = 20
 
 
 def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> float:
     """
-    Return how many seconds to pause after a poll that brought nothing.
+    Return how many seconds to pause after a poll that returned no jobs or failed.
 
-    Each pause is up to a fifth shorter or longer, so that many workers do not poll at once.  It doubles with each
-    failure in a row, up to a minute, of which a random half is taken off; it is never shorter than without failures.
+    Each pause is randomly up to 20 % shorter or longer, so that many workers do not poll at the same time.  It doubles
+    with each failed poll in a row, up to 60 seconds.  After a failure, the pause is shortened by a random part of at
+    most 50 %, but it is never shorter than the pause without failures.
+
+    Args:
+        interval: The pause in seconds without failures.
+        failures: The number of polls that have failed in a row.
+        jitter: The source of random numbers.
     """
     pause = interval * jitter.uniform(0.8, 1.2)
     if not failures:
@@ -60,14 +66,19 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
 
 
 def retry_pauses(first: float, longest: float) -> Iterator[float]:
-    """Yield how many seconds to wait before each further attempt: a random part of a time that doubles."""
+    """Yield the seconds to wait before each further attempt: a random part of a time that doubles up to ``longest``."""
     while True:
         yield random.uniform(0, first)  # noqa: S311 - jitter
         first = min(first * 2, longest)
 
 
 class PollPace:
-    """How fast an iterator of jobs polls.  An argument that breaks its rule is an `InvalidRequestError`."""
+    """
+    The pauses of an iterator that polls for jobs.
+
+    Raises:
+        InvalidRequestError: An argument breaks its rule.
+    """
 
     def __init__(self, *, max_batch_size: int, poll_interval: float | timedelta) -> None:
         self._interval = to_seconds(poll_interval)
@@ -82,7 +93,7 @@ class PollPace:
 
     @contextmanager
     def count_failures(self) -> Generator[None]:
-        """Log an error of a poll, and poll more slowly after it; raise one that does not go away by itself."""
+        """Log an error of a poll, and make the following pauses longer; raise an error that ends the polling."""
         try:
             yield
         except FATAL:

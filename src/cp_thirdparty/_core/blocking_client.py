@@ -1,4 +1,4 @@
-"""What both blocking clients share: how they are created and closed, and how they send, poll and fork."""
+"""The base class of both blocking clients: it creates and closes a client, sends requests, polls, and handles forks."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _T = TypeVar("_T")
 
 _clock = time.monotonic
 _sleep = time.sleep
-# Seconds between two looks at whether the client was closed.
+# Seconds between two checks whether the client was closed.
 _TICK = 0.25
 
 
 class BlockingClient(JobClientBase):
-    """A client of one kind of job, whose class has the operations that it calls."""
+    """The base class of a client for one kind of job; each subclass defines the operations that it calls."""
 
     _operations: ClassVar[Operations[Any, Any]]
 
@@ -73,27 +73,27 @@ class BlockingClient(JobClientBase):
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> Self:
         """
-        Create a client with a botocore client of its own.
+        Create a client, and a botocore client that it uses.
 
-        botocore's *standard* retry mode resends requests, connections are kept alive, and parameters are
-        checked here rather than by botocore, whose errors print values.
+        botocore's *standard* retry mode resends requests, and connections are kept alive.  This library checks the
+        parameters instead of botocore, because the errors of botocore show their values.
 
         Args:
-            region_name: AWS region; by default, that of the environment or the profile.
-            profile_name: Profile of the AWS configuration; by default, that of the environment.
+            region_name: AWS region; by default, the region of the environment or of the profile.
+            profile_name: Profile of the AWS configuration; by default, the profile of the environment.
             endpoint_url: URL of another endpoint, such as a VPC endpoint or a local service.
-            verify: ``False`` to trust any TLS certificate, or the path of a CA bundle; ``None`` for the AWS
-                configuration's own.
+            verify: ``False`` to trust any TLS certificate, or the path of a CA bundle; ``None`` for the setting of the
+                AWS configuration.
             sign_request: ``False`` to send requests unsigned, without loading credentials.
-            connect_timeout: Seconds or a ``timedelta``, more than 0, for a connection to be made; ``None`` for no
+            connect_timeout: Limit for opening a connection: seconds or a ``timedelta``, more than 0; ``None`` for no
                 limit.
-            read_timeout: Seconds or a ``timedelta``, more than 0, between two pieces of a response; ``None`` for no
-                limit.
-            deadline: Seconds or a ``timedelta`` for a call with all its attempts, as for the class.
+            read_timeout: Limit for the time between two pieces of a response: seconds or a ``timedelta``, more than 0;
+                ``None`` for no limit.
+            deadline: Limit for a call with all its attempts, as for the class: seconds or a ``timedelta``.
             session: A botocore or boto3 session to use instead of a new one.
-            config: Botocore settings that override all others of this list.
-            wire_logs: As for the class.
-            on_call: As for the class.
+            config: Botocore settings, which override all other arguments.
+            wire_logs: The same as the argument of the class.
+            on_call: The same as the argument of the class.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: A setting breaks a rule, or no region is known.
@@ -131,9 +131,9 @@ class BlockingClient(JobClientBase):
 
     def close(self) -> None:
         """
-        Close the connections of a client that `create()` made; leave a wrapped client alone.
+        Close the connections of a client that `create()` made; do nothing for a wrapped client.
 
-        It ends the iterators that poll for jobs.
+        Iterators that poll for jobs end with an error.
         """
         if self._rebuild is not None:
             self._is_closed = True
@@ -178,11 +178,11 @@ class BlockingClient(JobClientBase):
 
     def _open_client(self) -> BaseClient:
         if self._process_id != os.getpid():
-            self._leave_parent()
+            self._replace_client()
         return self._client
 
-    def _leave_parent(self) -> None:
-        """In the child of a fork: the connections belong to the parent, so get others."""
+    def _replace_client(self) -> None:
+        """Replace the botocore client in a forked child, because its connections belong to the parent process."""
         client = None if self._rebuild is None else self._rebuild()
         if isinstance(client, BaseClient):
             events.install(client, self._operations.names)

@@ -1,4 +1,4 @@
-"""One call in progress: its limits, and what was observed of each of its attempts."""
+"""The state of one running call: its limits, and what was observed during each of its attempts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from cp_thirdparty._core.operations import Request
     from cp_thirdparty.secrets import SecretStr
 
-# freezegun replaces functions of `time` in every module, and time-machine replaces them in C.  A deadline on a clock
-# that stands still would never come, so the clock is one that neither of them reaches.
+# The clock for deadlines.  With a frozen clock, a deadline would never be reached.  freezegun replaces the functions of
+# `time` in every module, and time-machine replaces them in C; neither of them replaces this function.
 now: Final[Callable[[], float]] = (
     functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     if hasattr(time, "clock_gettime")
     else functools.partial(time.monotonic)  # pragma: no cover - Windows
 )
 
-# The longest response of the service's model is far below 1 MiB; configurations have grown to 50 kB a value since.
+# According to the service's model, responses have far less than 1 MiB.  But CodePipeline has sent configuration
+# values of 50 kB, which exceed the model's limits, so this limit is much higher.
 MAX_BODY_BYTES: Final = 32 << 20
 # The service sends less than 1 KiB of headers.
 MAX_HEADER_BYTES: Final = 64 << 10
@@ -37,28 +38,29 @@ class CallStoppedError(concurrent.futures.CancelledError):
     """
     The library stops the call: its deadline was reached, or its response is too long.
 
-    Botocore passes on a `CancelledError` as it is; it would retry other errors after a pause, beyond the deadline.
+    Botocore raises a `CancelledError` unchanged.  It would retry other errors after a pause, beyond the deadline.
     """
 
 
 class Step(Enum):
-    """How far the current attempt of a call has come."""
+    """The progress of the current attempt of a call."""
 
     PREPARING = 1
-    """Parameters and endpoint; nothing was signed."""
+    """Botocore checks the parameters and finds the endpoint; the request is not signed yet."""
     SIGNING = 2
     """AWS credentials are being loaded, or the request is being signed."""
     SENDING = 3
-    """The request was handed to the HTTP layer; none of its bytes has left."""
+    """The request was passed to the HTTP layer; no byte of it was sent."""
     UNSENT = 4
-    """The attempt has failed, and none of its bytes has left."""
+    """The attempt has failed, and no byte of the request was sent."""
     SENT = 5
-    """At least one byte of the request has left; no complete response has arrived."""
+    """At least one byte of the request was sent; no complete response has arrived."""
     RESPONDED = 6
     """A complete response has arrived."""
 
 
-# Before Python 3.12, to look up a member of an Enum takes as long as a call of a function.  A call looks up some 35.
+# Before Python 3.12, reading a member of an Enum takes as long as calling a function, and each call reads about 35
+# members.  Modules read these names instead.
 PREPARING, SIGNING, SENDING, UNSENT, SENT, RESPONDED = Step
 
 
@@ -75,7 +77,7 @@ class Obstacle(Enum):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later without a change of settings."""
+        """Return whether the same request may succeed later without a change of settings."""
         return self not in _LASTING
 
 
@@ -85,35 +87,35 @@ _LASTING: Final = frozenset({Obstacle.TLS, Obstacle.CERTIFICATE, Obstacle.PROXY_
 @attrs.define(kw_only=True)
 class Call:
     """
-    One call of ours.  In a ``with`` block it is the current call.
+    One call of this library.  In a ``with`` block it is the current call.
 
     Attributes:
-        request: What is sent; ``None`` where a call only keeps secrets out of logs.
-        ends_at: When it must be over, by `now`; ``None`` for never.
-        began_at: When it began, by the same clock.
-        wire_logs: Whether botocore may log what it sends and receives.
-        attempts: In how many attempts bytes left or a response arrived.
-        step: How far the current attempt has come.
-        earlier: The worst delivery of the attempts before the current one.
-        obstacle: Why the current attempt could not send, when that was observed.
-        proxy_status: Status with which a proxy refused the current attempt's connection.
-        fault: Why the response of the current attempt is not trusted, and its status.
-        error_response: The error that botocore parsed, of the current attempt.
-        error_body: The body of that error without the secrets; empty if nothing of it is shown.
+        request: The request to send; ``None`` if the call sends nothing and only keeps secrets out of logs.
+        ends_at: Time of `now` at which the call must end; ``None`` for no deadline.
+        began_at: Time of `now` at which the call began.
+        wire_logs: Whether botocore may log requests and responses.
+        attempts: Number of attempts in which bytes were sent or a response arrived.
+        step: Progress of the current attempt.
+        earlier: The worst delivery of all attempts before the current one.
+        obstacle: Why the current attempt could not send the request; ``None`` if no reason was observed.
+        proxy_status: HTTP status with which a proxy refused the connection of the current attempt.
+        fault: Why the response of the current attempt is not trusted, and its HTTP status.
+        error_response: The error response of the current attempt, as botocore parsed it.
+        error_body: The body of that error response without secrets; empty if the body must not be shown.
         is_last_attempt: Whether no further attempt is allowed.
-        has_success: Whether the response of the current attempt is a success that is trusted.
-        document: Such a response as it arrived; ``None`` if it is not JSON.
-        parsed: What botocore's parser would find in the document, if that was skipped.
+        has_success: Whether the response of the current attempt is successful and trusted.
+        document: The JSON document of such a successful response; ``None`` if the response is not JSON.
+        parsed: The result that botocore's parser would return for the document, if the parser was skipped.
         status_code: HTTP status of the response of the current attempt.
-        request_id: What AWS Support asks for, of that response.
-        is_connecting: Whether a connection is being made, so that bytes belong to a proxy or to TLS.
-        context: Botocore's context of the request; ``None`` if the call did not reach botocore in this context.
+        request_id: Request id of that response, for AWS Support.
+        is_connecting: Whether a connection is being opened, so that sent bytes belong to a proxy or to TLS.
+        context: Botocore's context of the request; ``None`` if botocore did not run in this context.
         target: Scheme, host and port to which the current attempt is being sent; ``None`` before and after that.
-        carrier: The connection that carries the request of the current attempt, when that is known.
-        is_watched: Whether the HTTP layer of the current attempt is one that is observed, so that bytes would be seen.
-        is_finished: Whether it is over; what inherited its context, such as a thread, is not a part of it.
-        bytes_left: How many bytes of responses it still takes.
-        watch: Ends the call at its deadline, if it has one.
+        carrier: The connection that sends the request of the current attempt; ``None`` if it is unknown.
+        is_watched: Whether this library observes the HTTP layer of the current attempt, so that it notices sent bytes.
+        is_finished: Whether the call has ended.  A thread that has inherited the context may still refer to the call.
+        bytes_left: How many more bytes of responses the call may receive.
+        watch: The `Watch` that ends the call at its deadline; ``None`` if the call has no deadline.
     """
 
     request: Request[Any] | None = attrs.field(default=None, repr=False)
@@ -161,15 +163,15 @@ class Call:
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """The secrets of the request."""
+        """The secret parameters of the request."""
         return () if self.request is None else self.request.secrets
 
     def seconds_left(self) -> float | None:
-        """Return how many seconds the call still has; ``None`` for any number."""
+        """Return the seconds until the deadline; ``None`` if the call has no deadline."""
         return None if self.ends_at is None else self.ends_at - now()
 
     def is_over(self) -> bool:
-        """Whether the deadline was reached."""
+        """Return whether the deadline was reached."""
         return self.ends_at is not None and now() >= self.ends_at
 
     def check_deadline(self) -> None:
@@ -178,14 +180,14 @@ class Call:
             raise CallStoppedError
 
     def count_bytes(self, count: int) -> None:
-        """Count bytes of a response; raise `CallStoppedError` if there are too many, or they come too late."""
-        # A connection that was shut down at the deadline looks like the end of the response.
+        """Count bytes of a response; raise `CallStoppedError` if there are too many, or the deadline was reached."""
+        # When the watchdog shuts down the connection at the deadline, this looks like the end of the response.
         self.bytes_left -= count
         if self.bytes_left < 0 or (self.ends_at is not None and now() >= self.ends_at):
             raise CallStoppedError
 
     def start_attempt(self) -> None:
-        """Forget what was observed of the attempt before, but for its delivery."""
+        """Discard what was observed during the previous attempt, except its delivery."""
         self.earlier = self.delivery
         self.step = SIGNING
         self.is_last_attempt = False
@@ -195,13 +197,13 @@ class Call:
         self.forget_response()
 
     def forget_response(self) -> None:
-        """Drop the content of a response: frames that hold the call outlive it."""
+        """Discard the content of a response, because frames of a traceback may refer to the call after its end."""
         self.error_response = self.document = self.parsed = None
         self.error_body = b""
         self.has_success = False
 
     def note_sent(self) -> None:
-        """Record that bytes of the request leave."""
+        """Record that bytes of the request are sent now."""
         if self.step is SENDING:
             self.step = SENT
             self.attempts += 1
@@ -214,9 +216,10 @@ class Call:
 
     def note_failure(self, *, is_unsent: bool) -> None:
         """
-        Record that the attempt is over, so that traffic after it is not taken for the request.
+        Record that the attempt has ended, so that later bytes are not counted as bytes of the request.
 
-        Without evidence that nothing was sent, the request may have arrived: an HTTP layer that is not observed has it.
+        If the HTTP layer was not observed and there is no other evidence that nothing was sent, the request counts as
+        sent, because the service may have received it.
         """
         if self.step is SENDING:
             if is_unsent or self.is_watched or self.obstacle is not None:
@@ -225,11 +228,12 @@ class Call:
                 self.note_sent()
 
 
-# Only calls of ours set it, so other users of a wrapped client keep their logs and their time.
+# The current call.  Only this library sets it, so direct calls of a wrapped client have no deadline, and their logs are
+# not changed.
 CURRENT: ContextVar[Call | None] = ContextVar("cp_thirdparty_call", default=None)
 
 
 def current_call() -> Call | None:
-    """Return the call in progress in this context; a copy of the context may outlive it."""
+    """Return the running call of this context, or ``None``.  A copy of the context may have a call that has ended."""
     call = CURRENT.get()
     return None if call is None or call.is_finished else call

@@ -1,8 +1,8 @@
 """
-Exceptions that the caller's own code raises inside of a call: in a handler of botocore's events, a tracer, a stub.
+Exceptions that the caller's own code raises during a call: in a handler of a botocore event, in a tracer, or in a stub.
 
-They leave as they are, with their own traceback.  The frames of botocore and of this library above them hold secrets,
-so those are cleared and taken out of the traceback.
+The client raises these exceptions unchanged.  Their tracebacks begin at the caller's own code: the frames of botocore
+and of this library above it hold secrets, so these frames are cleared and removed from the traceback.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ _log = logging.getLogger("cp_thirdparty")
 
 _LIBRARIES: Final = frozenset({"aiobotocore", "botocore", "cp_thirdparty"})
 _PARSERS: Final = frozenset({"aiobotocore.parsers", "botocore.parsers"})
-_STUBS: Final = "botocore.stub"  # botocore's code, but its errors are for whoever set a stub up
+_STUBS: Final = "botocore.stub"  # a module of botocore, but its errors are for the author of the stub
 
-# Methods of botocore, which aiobotocore overrides.  Their names are written out, because what is found under a name may
-# be a wrapper: of a tracer, and in `BaseClient` of botocore itself.
+# Names of methods of botocore, which aiobotocore overrides.  They are not read from the methods, because a method may
+# have been replaced by a wrapper with another name: by a tracer, and for `BaseClient` also by botocore itself.
 _EMIT: Final = "_emit"
 _CALL: Final = "_make_api_call"
 
 
 def write_log(level: int, message: str, *arguments: object) -> None:
-    """Write a log record.  Handlers of logs are the caller's code too: what they raise must not cost a result."""
+    """Write a log record.  Exceptions of log handlers are ignored, because they must not prevent a result."""
     with suppress(Exception):
         _log.log(level, message, *arguments, stacklevel=2)
 
 
 def find_caller_code(failure: BaseException, operation_name: str) -> TracebackType | None:
     """
-    Return where the caller's own code begins in the traceback of what it raised; ``None`` if botocore raised it.
+    Return the traceback entry at which the caller's own code begins; ``None`` if botocore raised the exception.
 
-    A handler is what botocore's emitter calls.  A tracer is what stands between a client's method and the call itself;
-    what comes through it from below is botocore's.  A tracer may call AWS itself, which is not the call of the
-    operation.
+    The function that botocore's event emitter calls is an event handler of the caller.  A tracer is code that runs
+    between a client's method and the frame of the call itself.  If the exception comes from below that frame, botocore
+    raised it, and not the tracer.  A tracer may also make other AWS calls; their frames are not the call of
+    ``operation_name``.
     """
     nodes = _nodes(failure.__traceback__)
     calls = [index for index, node in enumerate(nodes) if _is_call(node, operation_name)]
@@ -56,15 +57,15 @@ def find_caller_code(failure: BaseException, operation_name: str) -> TracebackTy
 
 
 def is_of_parser(failure: BaseException) -> bool:
-    """Whether an error comes from botocore's parser, which fails on unexpected types."""
+    """Return whether botocore's response parser raised an error; it does so for unexpected types of values."""
     return any(_module(node) in _PARSERS for node in _nodes(failure.__traceback__))
 
 
 def hide_library(failure: BaseException, place: TracebackType, operation_name: str) -> None:
     """
-    Take everything above this place out of an exception's traceback, and out of reach of its frames.
+    Remove all frames above ``place`` from an exception's traceback, and clear them, so that no frame leads to secrets.
 
-    Failures of botocore to which the exception refers as its cause or context are taken out too.
+    If botocore raised the cause or the context of the exception, these references are removed too.
     """
     places = {id(failure): place}
     todo = [failure]
@@ -94,14 +95,14 @@ def _hide_frames_above(place: TracebackType, failure: BaseException) -> None:
 
 
 def forget(failure: BaseException | None) -> None:
-    """Clear the frames that an error and its causes lead to: they hold secrets, and sockets that wait to be closed."""
+    """Clear the frames of an error and of its causes, because they hold secrets and keep sockets open."""
     for each in tuple(causes(failure)):
         traceback.clear_frames(each.__traceback__)
         each.__traceback__ = each.__cause__ = each.__context__ = None
 
 
 def causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what has led to it, the latest first; each one once, because causes may form a circle."""
+    """Yield an error and all its causes, the latest first.  Each is yielded once, because causes may form a circle."""
     seen: set[int] = set()
     while failure is not None and id(failure) not in seen:
         seen.add(id(failure))
@@ -127,7 +128,7 @@ def _module(node: TracebackType) -> str:
 
 
 def _is_call(node: TracebackType, operation_name: str) -> bool:
-    """Whether this is the frame of a client's call of the operation, as far as the frame still shows its name."""
+    """Return whether this is the frame of a client's call of the operation; a cleared frame counts as one."""
     if not _is_library(node) or _name(node) != _CALL:
         return False
     called: str = node.tb_frame.f_locals.get("operation_name", operation_name)
@@ -140,7 +141,7 @@ def _is_library(node: TracebackType) -> bool:
 
 
 def _clear(frame: FrameType) -> bool:
-    """Clear a frame; return ``False`` if it is still running, which is the first one outside of the call."""
+    """Clear a frame; return ``False`` if the frame is still running, because it is then outside of the call."""
     try:
         frame.clear()
     except RuntimeError:

@@ -1,9 +1,12 @@
 """
-Observe botocore's connections during a call of ours: which bytes leave, why none could, how long, how much.
+Observe botocore's connections during a call of this library.
 
-`botocore.awsrequest.AWSConnection` is the one class below every connection of botocore, so its methods are wrapped
-once for the process.  They do what they did before unless a call of ours runs.  No class of a connection pool is
-replaced, so tools that replace those work.
+The following is observed: whether bytes of the request were sent, why no byte could be sent, how long the call takes,
+and how many bytes a response has.
+
+`botocore.awsrequest.AWSConnection` is the base class of all connections of botocore, so its methods are wrapped once in
+each process.  Unless a call of this library runs, they behave as before.  No class of a connection pool is replaced, so
+tools that replace such classes still work.
 """
 
 from __future__ import annotations
@@ -34,8 +37,9 @@ _OWNER: Final = object()
 _wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a message of http.client and urllib3
 _NETWORK: Final = frozenset({"http", "socket", "ssl"})
-_HAND_OVER: Final = "_make_request"  # of pools of urllib3
-# How much of a response's body may be received together with its headers.  Python's own default has grown to 128 KiB.
+_USE_CONNECTION: Final = "_make_request"  # the method in which urllib3's pools pass a request to a connection
+# How many bytes of a response's body may be received together with its headers.  Newer versions of Python have a
+# default of 128 KiB.
 _BUFFER_BYTES: Final = 8 << 10
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
@@ -43,9 +47,10 @@ _CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 def install() -> None:
     """
-    Wrap the methods of botocore's connections, if they are not wrapped.  Cheap enough to do before each call.
+    Wrap the methods of botocore's connections, if they are not wrapped.
 
-    A tool that restores a method, such as ``mock.patch``, may have removed a wrapper.
+    It is called before each call, because a tool that restores a method, such as ``mock.patch``, may have removed a
+    wrapper.  It is fast enough for that.
     """
     methods = vars(AWSConnection)
     if len(_wrappers) == len(_METHODS) and _wrappers.items() <= methods.items():
@@ -59,7 +64,7 @@ def install() -> None:
 
 
 def is_wrapper(method: object, owner: object) -> bool:
-    """Whether a method is a wrapper of this owner, or wraps one: another copy of the library has its own calls."""
+    """Return whether a method is a wrapper of this owner, or wraps one.  Each copy of the library is an owner."""
     while method is not None:
         if getattr(method, "cp_thirdparty_owner", None) is owner:
             return True
@@ -86,7 +91,7 @@ def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _M
 
 
 def _is_part(connection: Any, call: Call) -> bool:
-    """Whether a connection loads the credentials of a call or carries its request, and is not that of a handler."""
+    """Return whether a connection loads credentials for a call or sends its request; event handlers may open others."""
     if call.step is SIGNING:
         return call.request is not None
     if call.target is None or call.step not in (SENDING, SENT):
@@ -102,13 +107,13 @@ def _leads_to(connection: Any, target: tuple[str, str, int | None]) -> bool:
     if tunnel:
         return (_plain(tunnel), connection._tunnel_port) == (host, port)  # noqa: SLF001 - no public way
     if scheme == "http" and getattr(connection, "proxy", None) is not None:
-        return True  # a proxy without a tunnel serves every host
+        return True  # a proxy without a tunnel may connect to any host
     return (_plain(connection.host), connection.port) == (host, port)
 
 
 @functools.lru_cache(maxsize=16)  # a program calls few endpoints
 def target_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of a URL, as a connection has them."""
+    """Return scheme, host and port of a URL in the form in which a connection stores them."""
     parts = urlsplit(url)
     return parts.scheme, _plain(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -119,10 +124,10 @@ def _plain(host: str) -> str:
 
 def is_refusal(failure: BaseException) -> bool:
     """
-    Whether a failure shows that no connection got the request, although none was observed.
+    Return whether a failure shows that no connection got the request, although this library observed no connection.
 
-    Urllib3 may fail before it has a connection, for example over the URL of a proxy.  Code that takes the place of a
-    connection, such as vcrpy's, raises an error that is none of a network.
+    Urllib3 may fail before it has a connection, for example because of an invalid proxy URL.  Code that replaces a
+    connection, such as that of vcrpy, raises an error that is not a network error.
     """
     chain = tuple(causes(failure))
     frames = [frame for each in reversed(chain) for frame, _ in traceback.walk_tb(each.__traceback__)]
@@ -131,7 +136,7 @@ def is_refusal(failure: BaseException) -> bool:
         return False
     place = cause[-1].partition(".")[0]
     if place in ("botocore", "urllib3"):
-        return all(frame.f_code.co_name != _HAND_OVER for frame in frames)
+        return all(frame.f_code.co_name != _USE_CONNECTION for frame in frames)
     is_of_network = isinstance(chain[-1], (OSError, HTTPException, HTTPError, HTTPClientError))
     return place not in _NETWORK and "urllib3.connectionpool" in cause and not is_of_network
 
@@ -144,8 +149,9 @@ def _start_request(connection: Any, call: Call, original: _Method, *arguments: A
 def _send(connection: Any, call: Call, original: _Method, data: Any) -> None:
     call.is_watched = True
     if connection.sock is None and connection.auto_open:
-        connection.connect()  # before the bytes are counted, because it may fail
-    # While connecting, the bytes are the CONNECT request for a proxy; a request may be sent in several pieces.
+        connection.connect()  # before the bytes are recorded as sent, because connecting may fail
+    # While connecting, the bytes are the CONNECT request for a proxy.  If a request is sent in several pieces, only the
+    # first piece needs to be recorded.
     if not call.is_connecting and call.step is not SENT:
         opened: Any = connection.sock
         WATCHDOG.use(call, opened)
@@ -172,7 +178,7 @@ def _connect(connection: Any, call: Call, original: _Method) -> None:
 
 
 class _Options:
-    """Socket options, which urllib3 reads before it connects to each address of a host."""
+    """Socket options that check the deadline: urllib3 reads them before it connects to each address of a host."""
 
     def __init__(self, options: Iterable[Any] | None, call: Call) -> None:
         self._options = options
@@ -180,13 +186,13 @@ class _Options:
 
     def __iter__(self) -> Iterator[Any]:
         if self._call.is_over():
-            raise TimeoutError  # an `OSError`, after which urllib3 closes the socket
+            raise TimeoutError  # a subclass of `OSError`, so that urllib3 closes the socket
         return iter(self._options or ())
 
 
 def _open_socket(connection: Any, call: Call, original: _Method) -> Any:
     options = connection.socket_options
-    connection.socket_options = _Options(options, call)  # the timeout starts again with each address
+    connection.socket_options = _Options(options, call)  # urllib3 restarts its timeout for each address
     try:
         opened = original()
     except Exception as failure:
@@ -202,7 +208,7 @@ def _open_socket(connection: Any, call: Call, original: _Method) -> Any:
 
 
 def _note_obstacle(call: Call, failure: Exception) -> None:
-    """Record why a connection could not be made, unless the socket itself could not be opened."""
+    """Record why a connection failed, unless the reason was already recorded when the socket was opened."""
     if call.obstacle is not None:
         return
     refused = _TUNNEL_REFUSED.match(str(failure)) if isinstance(failure, OSError) else None
@@ -213,7 +219,7 @@ def _note_obstacle(call: Call, failure: Exception) -> None:
 
 
 def handshake_obstacle(failure: BaseException) -> Obstacle:
-    """Return what went wrong after a socket was opened and before the request could be sent."""
+    """Return why a connection failed after its socket was opened and before the request was sent."""
     if isinstance(failure, ssl.SSLCertVerificationError):
         return Obstacle.CERTIFICATE
     if isinstance(failure, TimeoutError):
@@ -249,7 +255,7 @@ def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **setting
 
 
 class _BoundedSource(io.RawIOBase):
-    """Receive the headers and the body of a response until they are too long or too late."""
+    """The source of a response's bytes, which fails if the response is too long or the deadline was reached."""
 
     def __init__(self, source: Any, call: Call) -> None:
         self._source = source
@@ -272,7 +278,7 @@ class _BoundedSource(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the source at its end; urllib3 gives the connection to other calls after that."""
+        """Close the source, and stop watching the connection, because urllib3 gives it to other calls after that."""
         WATCHDOG.release(self._call)
         self._source.close()
         super().close()

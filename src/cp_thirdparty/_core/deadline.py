@@ -1,4 +1,4 @@
-"""One thread that shuts down the connections of calls whose deadline was reached."""
+"""A thread that shuts down the connection of each call that has reached its deadline."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class _HasDescriptor(Protocol):
 
 class Watch:
     """
-    The deadline of one call, and the connection that the call uses now.
+    The deadline of one call, and the connection that the call currently uses.
 
-    A call uses one connection at a time.  The descriptor is a duplicate of the connection's own, so that no other
-    connection is shut down when the call has closed its own.
+    A call uses one connection at a time.  This class keeps a duplicate of the connection's file descriptor.  Otherwise,
+    after the call has closed its connection, a new connection could get the same descriptor and be shut down.
     """
 
     __slots__ = ("_descriptors", "ends_at", "is_used")
@@ -36,65 +36,66 @@ class Watch:
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
         self.is_used = False
-        self._descriptors: list[int] = []  # `pop` takes one in a single step, which no signal handler interrupts
+        self._descriptors: list[int] = []  # at most one; `pop` is atomic, so signal handlers cannot interrupt it
 
     def use(self, connection: _HasDescriptor) -> None:
-        """Watch this connection and no other; none if the process has no descriptor left."""
+        """Watch only this connection; watch none if the process cannot open another file descriptor."""
         self.release()
         self.is_used = True
-        try:  # not `suppress`, which takes longer than the rest
+        try:  # not `suppress`, which would take longer than the call itself
             self._descriptors.append(socket.dup(connection.fileno()))
         except OSError:
             return
 
     def shut_down(self) -> None:
-        """Shut down the connection: whoever waits for it fails at once."""
+        """Shut down the connection, so that the code that waits for it fails at once."""
         while self._descriptors:
-            # The peer may have closed the connection, or other code the descriptor.
+            # The peer may have closed the connection, or other code may have closed the descriptor.
             with suppress(OSError), socket.socket(fileno=self._descriptors.pop()) as connection:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Forget the connection, which others may use from now on."""
+        """Stop watching the connection, because other calls may use it from now on."""
         while self._descriptors:
             try:
                 socket.close(self._descriptors.pop())
             except (IndexError, OSError):  # noqa: PERF203 - the loop runs once
-                continue  # a signal handler of the caller was faster, or code that closes all descriptors
+                continue  # a signal handler has removed it, or other code has closed all descriptors
         self.is_used = False
 
 
 class Watchdog:
     """
-    Shut down the connections of calls whose deadline was reached.
+    Shut down the connection of each call that has reached its deadline.
 
-    Botocore's read timeout starts again with each piece of a response, and nothing bounds the loading of credentials.
-    A shutdown ends whatever the call waits for: a TLS handshake, a proxy, a response, or the response of STS.
+    This is necessary because botocore's read timeout restarts with each piece of a response, and botocore has no limit
+    for loading credentials.  A shutdown ends each kind of wait: for a TLS handshake, a proxy, a response, or STS.
 
-    A signal handler may make a call while the thread that it interrupts is in one of these methods.  So the lock is
-    reentrant, and nothing is logged while it is held.
+    A signal handler may make a call while the interrupted thread is in one of these methods.  Therefore the lock is
+    reentrant, and nothing is logged while the lock is held.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all calls and the thread, which does not exist in the child of a fork."""
+        """Discard all calls and the reference to the thread, which does not exist in a forked child."""
         self._lock = threading.RLock()
         self._watches: set[Watch] = set()
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
-        # Wakes the thread when it is released.  `Condition` and `Event` are not reentrant.
+        # The thread waits for this lock, so releasing the lock wakes the thread.  `Condition` and `Event` are not used,
+        # because they are not reentrant.
         self._sleep = threading.Lock()
         self._sleep.acquire()
 
     def start(self, call: Call) -> None:
-        """Let `use` watch the connections of a call, if it has a deadline."""
+        """Prepare a call for `use`, if the call has a deadline."""
         if call.ends_at is not None:
             call.watch = Watch(call.ends_at)
 
     def use(self, call: Call, connection: _HasDescriptor) -> None:
-        """Watch this connection of a call, and no other."""
+        """Watch this connection of a call, and no other connection of the call."""
         watch = call.watch
         if watch is None:
             return
@@ -103,9 +104,9 @@ class Watchdog:
             self._watches.add(watch)
             if watch.ends_at < self._wakes_at:
                 self._wakes_at = watch.ends_at
-                with suppress(RuntimeError):  # the thread was woken already
+                with suppress(RuntimeError):  # the lock was already released
                     self._sleep.release()
-            # It has a thread, too, if a signal has interrupted the code that starts one.
+            # `_thread` is also set if this code runs in a signal handler that has interrupted `_start_thread`.
             has_thread = self._thread is not None or self._start_thread()
         if not has_thread:
             write_log(logging.WARNING, _NO_THREAD)
@@ -114,15 +115,15 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run_to_end, name="cp-thirdparty-deadlines", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # the system has no thread left
+        except RuntimeError:  # the system cannot start another thread
             self._thread = None
         return self._thread is not None
 
     def release(self, call: Call) -> None:
-        """Leave the connection of a call alone: its response is complete, and others may use the connection."""
+        """Stop watching the connection of a call: the response is complete, and other calls may use the connection."""
         watch = call.watch
         if watch is not None and watch.is_used:
-            with self._lock:  # wait for a shutdown that has begun, so that nobody uses the connection before its end
+            with self._lock:  # a shutdown that has begun must end before other calls use the connection
                 watch.release()
                 self._watches.discard(watch)
 
@@ -139,8 +140,8 @@ class Watchdog:
                 for watch in [each for each in self._watches if each.ends_at <= time]:
                     watch.shut_down()
                     self._watches.remove(watch)
-                # A call that woke the thread may be over by now: without others, sleep until its deadline all the same,
-                # or each of many short calls would wake the thread.
+                # The call that has set `_wakes_at` may have ended.  If no other call is watched, sleep until that time
+                # anyway.  Otherwise each of many short calls would have to wake the thread.
                 known = self._wakes_at if self._wakes_at > time else math.inf
                 self._wakes_at = min((watch.ends_at for watch in self._watches), default=known)
                 left = -1 if self._wakes_at == math.inf else self._wakes_at - time

@@ -1,8 +1,8 @@
 """
-Remember the endpoint of a client of our own.
+Cache the endpoint of a botocore client that this library has created.
 
-Botocore evaluates the rules of an endpoint for each call, which takes 3.5 % of a call, although the rules of
-CodePipeline depend on nothing but the settings of the client.
+Botocore evaluates its endpoint rules for each call, which takes 3.5 % of the time of a call.  The rules of CodePipeline
+depend only on the settings of the client, so the result is always the same.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any, Final
 import botocore.session
 from botocore.client import BaseClient
 
-# Botocore takes these parameters of rules from the settings of the client.
-_OF_CLIENT: Final = frozenset({"Endpoint", "Region", "UseDualStack", "UseFIPS"})
+# The parameters of endpoint rules that botocore reads from the settings of the client.
+_CLIENT_PARAMETERS: Final = frozenset({"Endpoint", "Region", "UseDualStack", "UseFIPS"})
 
 
-def remember(client: BaseClient, session: botocore.session.Session) -> None:
+def cache_endpoints(client: BaseClient, session: botocore.session.Session) -> None:
     """
-    Let a client resolve its endpoint once for each operation, if nothing but its settings decides on it.
+    Let a client resolve its endpoint only once for each operation, if the endpoint depends only on its settings.
 
-    The session must be our own: event handlers of the caller may change endpoints.
+    This library must have created the session, because event handlers of a caller's session may change endpoints.
     """
     internals: Any = client
     resolver = getattr(internals, "_ruleset_resolver", None)
     if resolver is None:
         return
     rules: Any = session.get_component("data_loader").load_service_model("codepipeline", "endpoint-rule-set-1")
-    if rules["parameters"].keys() <= _OF_CLIENT:
+    if rules["parameters"].keys() <= _CLIENT_PARAMETERS:
         internals._ruleset_resolver = _CachingResolver(resolver)  # noqa: SLF001 - no public way
 
 
 class _CachingResolver:
-    """Wrap the resolver of a client."""
+    """Wrap the endpoint resolver of a client, and cache its results."""
 
     def __init__(self, resolver: Any) -> None:
         self._resolver = resolver
@@ -42,7 +42,7 @@ class _CachingResolver:
         return getattr(self._resolver, name)
 
     def construct_endpoint(self, operation_model: Any, **settings: Any) -> Any:
-        """Return the endpoint of an operation, as botocore resolved it before."""
+        """Return the endpoint of an operation; botocore resolves it at the first call."""
         name: str = operation_model.name
         if name not in self._known:
             self._known[name] = self._resolver.construct_endpoint(operation_model=operation_model, **settings)

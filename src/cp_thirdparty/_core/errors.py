@@ -1,8 +1,8 @@
 """
-Turn failures of botocore into errors of this library.
+Create errors of this library from exceptions of botocore.
 
-Whether a request may be resent depends on what was observed of it, not on the class of an exception; the table is in
-`cp_thirdparty._core.facts`.  The service's message is kept, with every secret struck out of it.
+Whether a request may be resent depends on what was observed during the call, not on the class of an exception.  The
+table is in `cp_thirdparty._core.facts`.  The service's message is kept, after all secrets were removed from it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cp_thirdparty.exceptions import (
     UntrustedResponseError,
 )
 
-# "Common errors" of the CodePipeline API reference, and the codes of AWS's older front ends.
+# The codes of "Common errors" in the CodePipeline API reference, and codes that older AWS services use.
 _CREDENTIALS: Final = frozenset(
     {
         "ExpiredToken",
@@ -55,15 +55,15 @@ _CREDENTIALS: Final = frozenset(
 )
 _ACCESS_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"})
 _CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"})
-# A clock further off than this makes AWS refuse a signature: SigV4 allows 5 minutes (IAM user guide, "Signing AWS API
-# requests").
+# AWS refuses a signature if the clocks differ by more than this: SigV4 allows 5 minutes (IAM user guide, "Signing AWS
+# API requests").
 _SKEW_SECONDS: Final = 300.0
-# The codes of AWS have at most 50 characters.
+# At most this many characters of an error code are shown.  The codes of AWS have at most 50 characters.
 _CODE_LENGTH: Final = 100
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
 
-# botocore's exception -> what happened.  Only the message depends on the class.
+# botocore's exception -> the message of our error.  Nothing else in the error depends on the exception's class.
 _BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
@@ -77,14 +77,14 @@ _PROXY_ADVICE: Final = {
 
 
 def error_of(failure: Exception, call: Call) -> ThirdPartyError:
-    """Return our error for what botocore raised.  Nothing of the failure itself is kept."""
+    """Return the error of this library for an exception of botocore.  The error has no reference to the exception."""
     request = call.request
     assert request is not None, "a request was sent"  # noqa: S101 - a mistake of this library
     if call.step is Step.SENDING:
         call.note_failure(is_unsent=is_refusal(failure))
     response = call.error_response
     if response is None and isinstance(failure, ClientError) and failure.operation_name == request.operation_name:
-        response = cast("Mapping[str, Any]", failure.response)  # of botocore's Stubber, which sends nothing
+        response = cast("Mapping[str, Any]", failure.response)  # botocore's Stubber raises it, and sends nothing
         note_stub(call, response.get("ResponseMetadata", {}))
     if call.fault is not None and response is not None:
         return _untrusted_error(call.fault[0], call)
@@ -98,14 +98,14 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
 
 
 def is_missing(failure: Exception) -> bool:
-    """Return whether an AWS service has responded to botocore that it has no such resource."""
+    """Return whether an exception of botocore is an AWS service's error that a resource does not exist."""
     if not isinstance(failure, ClientError):
         return False
     return bool(failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException")
 
 
 def note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
-    """Record the response of a stub, such as botocore's, which takes the place of the network."""
+    """Record the response of a stub, such as botocore's `Stubber`, which replaces the network."""
     call.note_response()
     request_id = str(metadata.get("RequestId", ""))
     call.status_code = metadata.get("HTTPStatusCode")
@@ -113,13 +113,13 @@ def note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
 
 
 def foreign_response_error(fault: str, call: Call, metadata: Mapping[str, Any]) -> UntrustedResponseError:
-    """Return the error for a response to another operation than CodePipeline's that does not come from its service."""
+    """Return the error for an untrusted response to a request to another AWS service, such as Secrets Manager."""
     note_stub(call, metadata)
     return UntrustedResponseError(fault, **facts_of(call, Failure.UNTRUSTED))
 
 
 def unchecked_error(call: Call) -> UntrustedResponseError:
-    """Return the error for a request of which nothing was observed: it may have arrived, and more than once."""
+    """Return the error for a request that was not observed; the service may have received it more than once."""
     facts = facts_of(call, Failure.UNTRUSTED)
     facts["delivery"] = Delivery.SENT
     return UntrustedResponseError("the response was not checked: the call ran in another thread or context", **facts)
@@ -144,7 +144,7 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
     if call.step is Step.RESPONDED:
         is_refused = call.fault is None and call.status_code is not None and is_refusal_status(call.status_code)
         facts = facts_of(call, Failure.REFUSED_UNREAD if is_refused else Failure.UNTRUSTED)
-        # Botocore's parsers let AttributeError, UnicodeDecodeError, RecursionError and others through.
+        # Botocore's parsers raise AttributeError, UnicodeDecodeError, RecursionError and others for such a response.
         return UntrustedResponseError(f"the response could not be read ({type(failure).__name__})", **facts)
     facts = facts_of(call, Failure.NO_RESPONSE)
     if call.is_over():
@@ -160,7 +160,7 @@ def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
     if reason is not None:
         return reason
     obstacle = call.obstacle
-    if obstacle is None:  # code that takes the place of a connection, such as vcrpy's
+    if obstacle is None:  # code that replaces a connection, such as vcrpy, has raised an exception
         kind = type(failure.__context__ or failure).__name__
         return TransportError(f"the request could not be sent ({kind})", **facts_of(call, Failure.LASTING))
     text = obstacle.value
@@ -183,13 +183,13 @@ def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
     if isinstance(failure, botocore_exceptions.ParamValidationError):
         return InvalidRequestError("parameters", "botocore refused one of them", **facts)
     if isinstance(failure, (botocore_exceptions.HTTPClientError, botocore_exceptions.ConnectionError)):
-        # Its events came in another context.
+        # The request was sent, but botocore ran its event handlers in another context, so this call observed nothing.
         return unchecked_error(call)
     return InvalidRequestError("client", f"botocore could not prepare the request ({type(failure).__name__})", **facts)
 
 
 def configuration_error_of(failure: Exception) -> ThirdPartyError:
-    """Return the error for what botocore raised when a client was created."""
+    """Return the error for an exception that botocore raised while a client was created."""
     reason = reasons.explain(failure)
     return reason or InvalidRequestError("client", f"botocore could not create it ({type(failure).__name__})")
 
@@ -200,7 +200,7 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     code = str(response.get("Error", {}).get("Code", ""))
     offset = clock_offset(metadata.get("HTTPHeaders", {}))
     if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
-        # Without the service's text, which for a signature repeats the headers that were signed, a token among them.
+        # The service's message is left out: for a wrong signature, it repeats the signed headers with a session token.
         return ClockSkewError("", code=code, offset=offset, **facts)
     if code in _CREDENTIALS:
         return CredentialsError(f"{code}: AWS does not accept the credentials", **facts)
@@ -218,7 +218,7 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
 
 
 def clock_offset(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds this clock is ahead of the service's, or ``None`` if the response has no date."""
+    """Return by how many seconds this clock is ahead of the service's clock; ``None`` if the response has no date."""
     try:
         return time.time() - parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (OverflowError, ValueError):

@@ -1,7 +1,7 @@
 """
-Handlers in botocore's events: they observe each attempt of a call, check its response and decide whether to resend it.
+Event handlers for botocore: they observe each attempt of a call, check its response, and decide about a retry.
 
-All of them do nothing unless a call of ours runs, so that direct calls of a wrapped client behave as before.
+Unless a call of this library runs, they do nothing, so direct calls of a wrapped client behave as before.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MASK: Final = str(SecretStr(""))
 
 
 def install(client: BaseClient, operation_names: Iterable[str]) -> None:
-    """Observe operations of a client; a second time changes nothing."""
+    """Register the event handlers for operations of a client.  Idempotent."""
     events = client.meta.events
     for name in operation_names:
         for event, handler in _HANDLERS.items():
@@ -51,12 +51,12 @@ def install(client: BaseClient, operation_names: Iterable[str]) -> None:
                 unique_id=f"{_OWNER}.skip-parsing.{name}",
             )
     _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
-    # The last handler of all: what the caller's handlers send before is not the request.
+    # This handler must run last: requests that handlers of the caller send before it are not the request of the call.
     events.register_last("before-send", _start_sending, unique_id=f"{_OWNER}.before-send")
 
 
 def _note_context(model: Any, context: object, **_: object) -> None:
-    """Recognise the request of a call by botocore's context: a handler may send others meanwhile."""
+    """Store botocore's context of the call's request, to distinguish it from requests of event handlers."""
     call = current_call()
     if call is not None and call.context is None and _is_operation(call, model):
         call.context = context
@@ -67,7 +67,7 @@ def _is_operation(call: Call, model: Any) -> bool:
 
 
 def _call_of(context: object) -> Call | None:
-    """Return the call to which a request with this context belongs."""
+    """Return the call to which a request with this context belongs, or ``None``."""
     call = CURRENT.get()
     return None if call is None or call.is_finished or call.context is not context else call
 
@@ -85,7 +85,7 @@ def _start_sending(event_name: str, request: Any, **_: object) -> None:
     if event_name == f"before-send.codepipeline.{call.request.operation_name}":
         call.step = SENDING
         call.target, call.carrier = connection.target_of(request.url), None
-        call.obstacle = call.proxy_status = None  # of STS, for example
+        call.obstacle = call.proxy_status = None  # discard those of other requests, for example to STS
         call.is_watched = True
         call.check_deadline()
         call.is_watched = False
@@ -105,7 +105,7 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     call.request_id = None if verdict.request_id is None else _clean_request_id(verdict.request_id, call)
     fault = verdict.fault
     if fault is not None or verdict.is_error:
-        # Tracers and handlers of the caller see the headers, and what botocore parses.
+        # Tracers and handlers of the caller get the headers and the parsed response.
         _clean_headers(response_dict["headers"], call)
     if fault is None and verdict.is_error:
         try:
@@ -114,7 +114,7 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
             fault = "the error has too many escapes"
     if fault is not None:
         call.fault = fault, status
-        # Botocore takes a 502 for an error, and may resend the request.
+        # Botocore treats the status 502 as an error that may be retried.
         response_dict["body"] = b""
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_GATEWAY
@@ -127,9 +127,9 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
 
 
 def _skip_parsing(keep_known: Filter, response_dict: dict[str, Any], **_: object) -> None:
-    """Give botocore's parser an empty body; `_finish_attempt` adds what it would have found in the real one."""
+    """Pass an empty body to botocore's parser; `_finish_attempt` adds the values that the parser would return."""
     call = current_call()
-    if call is None or call.target is None or call.document is None or call.wire_logs:  # the parser writes that log
+    if call is None or call.target is None or call.document is None or call.wire_logs:  # the parser logs the response
         return
     call.parsed = keep_known(call.document)
     response_dict["body"] = b""
@@ -141,7 +141,7 @@ def _clean_request_id(request_id: str, call: Call) -> str:
 
 
 def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
-    """Whether a string may have a secret in it.  In letters, digits and hyphens nothing is escaped."""
+    """Return whether a string may contain a secret.  A string of letters, digits and hyphens has no escapes."""
     for secret in secrets:
         value = secret.get_secret_value()
         if value in text or not f"{text}{value}".replace("-", "").isalnum():
@@ -151,13 +151,13 @@ def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
 
 def _clean_headers(headers: Any, call: Call) -> None:
     values = "\n".join(headers.values())
-    if len(values) > MAX_HEADER_BYTES:  # of aiohttp, which does not bound them, or of a handler of the caller
-        call.count_bytes(call.bytes_left + 1)  # too many, which ends the call
+    if len(values) > MAX_HEADER_BYTES:  # aiohttp has no limit, and handlers of the caller may add headers
+        call.count_bytes(call.bytes_left + 1)  # this is more than the limit, so it ends the call
     data = values.encode("utf-8", "surrogatepass")
     try:
         is_clean = strike_out_of_bytes(data, call.secrets) == data
     except TooManyEscapesError:
-        for name in list(headers):  # each header would be searched as long as all of them were
+        for name in list(headers):  # searching each header alone would take too long, too
             headers[name] = _MASK
         return
     if not is_clean:
@@ -172,7 +172,7 @@ def _finish_attempt(
     parsed_response: dict[str, Any] | None = None,
     **_: object,
 ) -> None:
-    """Complete the parsed response, and leave the connection to others: it may be in the pool again."""
+    """Complete the parsed response, and stop watching the connection, which may be in the pool again."""
     call = _call_of(context)
     if call is not None:
         if call.parsed is not None and parsed_response is not None:
@@ -181,7 +181,7 @@ def _finish_attempt(
         call.note_failure(is_unsent=exception is not None and connection.is_refusal(exception))
         call.target = None
         if response_dict is not None and not call.has_success:
-            response_dict["body"] = call.error_body  # for handlers of the caller; nothing parses it again
+            response_dict["body"] = call.error_body  # only handlers of the caller read it
 
 
 def _decide_on_retry(
@@ -192,10 +192,13 @@ def _decide_on_retry(
     **_: object,
 ) -> bool | None:
     """
-    End a call that must not be resent, or that has no time for another attempt.
+    Prevent a retry if the request must not be resent, or if there is no time for another attempt.
 
-    An error of the service is not raised here.  Botocore ends the call as it ends others, so tools see the events, the
-    class of the exception and the number of attempts that they know.
+    This function does not raise an error of the service.  Botocore raises it, as for any other call, so tools get the
+    usual events, exception class and number of attempts.
+
+    Returns:
+        ``False`` to end the call; ``None`` to let botocore decide.
     """
     call = _call_of(request_dict["context"])
     if call is None:
@@ -207,7 +210,7 @@ def _decide_on_retry(
         if status < guard.FIRST_ERROR_STATUS:
             return None
         call.error_response = parsed
-        # Of a response that a stub made up, the body may be anything.
+        # The body of a response that a stub has created may have any type.
         if isinstance(getattr(http_response, "_content", None), bytes):
             http_response._content = call.error_body  # noqa: SLF001 - no public way
         has_asked = "x-amz-retry-after" in http_response.headers
@@ -221,9 +224,10 @@ def _decide_on_retry(
 
 def _respect_last_attempt(endpoint: Any) -> None:
     """
-    Resend nothing after the last attempt, whatever handlers want; a second time changes nothing.
+    Prevent a retry after the last attempt, whatever event handlers return.  Idempotent.
 
-    Older versions of botocore take ``False`` for a pause of no seconds, and a handler of the caller may be the first.
+    This is necessary because older versions of botocore treat ``False`` of a handler as a retry after 0 seconds, and a
+    handler of the caller may run before `_decide_on_retry`.
     """
     decide: Callable[..., Any] = endpoint._needs_retry  # noqa: SLF001 - no public way
     if getattr(decide, "cp_thirdparty_owner", None) == _OWNER:
@@ -242,7 +246,7 @@ async def _await_decision(wanted: Awaitable[bool], context: object) -> bool:
     return _is_resent(await wanted, context)
 
 
-def _is_resent(wanted: bool, context: object) -> bool:  # noqa: FBT001 - what botocore decided
+def _is_resent(wanted: bool, context: object) -> bool:  # noqa: FBT001 - the decision of botocore
     call = _call_of(context)
     return wanted and (call is None or not call.is_last_attempt)
 

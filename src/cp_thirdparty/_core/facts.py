@@ -1,4 +1,4 @@
-"""The facts of a call that failed, and the one table of which requests may be resent."""
+"""The facts of a failed call, and the table that decides whether its request may be resent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cp_thirdparty.exceptions import (
 
 
 class Failure(Enum):
-    """What happened to a call that failed.  The values are rows of the table in docs/explanation/trust.md."""
+    """The kinds of failures of a call.  Each value is a row of the table in docs/explanation/trust.md."""
 
     PASSING = "nothing was sent, and the cause may pass"
     LASTING = "nothing was sent, and the cause lasts"
@@ -41,7 +41,7 @@ class Failure(Enum):
 
 @attrs.frozen
 class Rule:
-    """The classes of a failure's error, and its ``is_retry_safe`` for calls that read and that write."""
+    """The error classes of a kind of failure, and ``is_retry_safe`` for calls that read and for calls that write."""
 
     errors: tuple[type[CodePipelineJobError], ...]
     reads: bool | None
@@ -62,7 +62,7 @@ RULES: Final[Mapping[Failure, Rule]] = {
 
 
 def facts_of(call: Call, failure: Failure) -> CallFacts:
-    """Return the facts of a call for the error of its current attempt."""
+    """Return the facts of a call, for the error that its current attempt has caused."""
     request = cast("Request[Any]", call.request)
     rule = RULES[failure]
     facts: CallFacts = {

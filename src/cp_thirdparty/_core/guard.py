@@ -1,7 +1,8 @@
 """
-Check responses: one is accepted only if it is complete and comes from CodePipeline.
+Check responses: a response is accepted only if it is complete and comes from CodePipeline.
 
-Botocore takes a proxy's HTML page with status 200 for a successful result, and a truncated body for ``{}``.
+Botocore does not check this.  It treats a proxy's HTML page with status 200 as a success, and a truncated body as
+``{}``.
 """
 
 from __future__ import annotations
@@ -13,25 +14,26 @@ from typing import Any, Final
 
 import attrs
 
-# CodePipeline's are UUIDs.  One that goes on in a second line could write a line of its own into a log.
+# The request ids of CodePipeline are UUIDs.  A request id with a line break could add a forged line to a log.
 REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 
 FIRST_ERROR_STATUS: Final = 300
 
-# The service's model limits the messages of some errors to 5,000 characters, and has no limit for those of others.  A
+# The service's model limits the messages of some errors to 5,000 characters, and has no limit for other errors.  The
 # search for secrets in a much longer error would block the program for seconds.
 _MAX_ERROR_BYTES: Final = 64 << 10
 _LONG_ERROR: Final = "the error is too long"
-# The memory that a response may take, everything included: 64 MiB, or three times its length and 49 MiB if that is
-# more.  The body, its text and the strings in it take up to three times its length.  A parsed value takes up to 250
-# bytes more.
+# The memory that a response may use: 64 MiB, or 49 MiB plus three times the length of the body, whichever is larger.
+# The body, its decoded text and the parsed strings use up to three times the body's length.  Each parsed value uses up
+# to 250 bytes more.
 _MEMORY: Final = 64 << 20
 _TIMES_LENGTH: Final = 3
 _BYTES_PER_VALUE: Final = 256
 # A poll of 1,000 custom jobs, each with ten artifacts and a configuration of ten keys, has up to 190,000 strings.
 _VALUES_OF_ANY_RESPONSE: Final = 200_000
-# With a character beyond Latin-1, Python stores each character of its string in 2 or 4 bytes: the response takes up to
-# ten times its length.  A poll of 1,000 jobs with long configurations may have one.
+# If a string has a character beyond Latin-1, Python uses 2 or 4 bytes for each of its characters.  Then a response uses
+# up to ten times its length.  A body of this length or less may have such characters, because a poll of 1,000 jobs with
+# long configurations may have one.
 _LONGEST_WIDE_BODY: Final = 16 << 20
 _TOO_MANY_VALUES: Final = "the response has too many values for its length"
 _DECODER: Final = json.JSONDecoder()
@@ -42,13 +44,13 @@ _WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}")
 @attrs.define
 class Verdict:
     """
-    The judgement about a response.
+    The result of the check of a response.
 
     Attributes:
-        fault: Why it is not trusted, or ``None``.
-        request_id: What AWS Support asks for, or ``None``.
-        document: The object in its body, if it is a trusted JSON response.
-        is_error: Whether it is an error of the service, whatever its status is.
+        fault: Why the response is not trusted; ``None`` if it is trusted.
+        request_id: The request id for AWS Support, or ``None``.
+        document: The JSON object of the body, if the response is trusted and is JSON.
+        is_error: Whether the response is an error of the service, even if its status is that of a success.
         is_truncated: Whether the end of the body is missing.
     """
 
@@ -60,7 +62,14 @@ class Verdict:
 
 
 def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Verdict:
-    """Check botocore's dictionary of a response; a success has a body only if the operation has an output."""
+    """
+    Check a response.
+
+    Args:
+        response: Botocore's dictionary of the response.
+        is_cbor: Whether the protocol is CBOR instead of JSON.
+        has_output: Whether the operation has an output, so that a successful response must have a body.
+    """
     request_id: str = response["headers"].get("x-amzn-requestid", "")
     if not REQUEST_ID.fullmatch(request_id):
         return Verdict("a response without a request id does not come from CodePipeline", None)
@@ -89,10 +98,10 @@ def judge(response: Mapping[str, Any], *, is_cbor: bool, has_output: bool) -> Ve
 
 
 def _parse_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a body, or ``None`` if it is none."""
+    """Return the JSON object of a body, or ``None`` if the body is not a JSON object."""
     try:
         text = body.decode("utf-8").strip(" \t\r\n")
-        document, end = _DECODER.raw_decode(text)  # a third of the time of `json.loads` for a short body
+        document, end = _DECODER.raw_decode(text)  # for a short body, it takes a third of the time of `json.loads`
     except (ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, or a number of 5,000 digits
         return None
     return document if isinstance(document, dict) and end == len(text) else None
@@ -114,7 +123,7 @@ def _find_expense(body: bytes) -> str | None:
 
 
 def _cbor_facts(body: bytes) -> dict[str, Any] | None:
-    """Return whether a body starts as a CBOR map (major type 5), and whether it has an error type."""
-    if not body or body[0] >> 5 != 5:  # noqa: PLR2004 - RFC 8949, section 3.1
+    """Return ``{"__type": ""}`` for a CBOR map with an error type, ``{}`` for another CBOR map, ``None`` otherwise."""
+    if not body or body[0] >> 5 != 5:  # noqa: PLR2004 - 5 is the major type of a map (RFC 8949, section 3.1)
         return None
-    return {"__type": ""} if b"\x66__type" in body else {}  # a string of six bytes
+    return {"__type": ""} if b"\x66__type" in body else {}  # 0x66 starts a CBOR string of six bytes

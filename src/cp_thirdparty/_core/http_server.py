@@ -1,4 +1,4 @@
-"""The HTTP server of the standard library, with limits of the connections and of the time of a request."""
+"""`http.server` with a limit for the number of connections, and limits for the time and the size of each request."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ from typing import Any, ClassVar, Final
 
 from cp_thirdparty._core.call import now
 
-# A web page may let its own name resolve to 127.0.0.1 (DNS rebinding); the browser then sends that name as the Host.
+# The values of the Host header that a server on the loopback interface accepts.  This prevents DNS rebinding: a web
+# page lets its own domain name resolve to 127.0.0.1, and the browser then sends that domain name as the Host header.
 LOCAL_HOST: Final = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
-# `http.server` accepts 100 lines of 64 KiB, of which 64 clients could fill 400 MiB of the worker's memory.  One such
-# line is a request line that is too long, which has a status of its own.
-_LONGEST_HEAD: Final = 128 << 10
+# `http.server` accepts 100 header lines of 64 KiB, so 64 connections could use 400 MiB of memory.  The limit is above
+# 64 KiB, because `http.server` responds to a longer request line with the status 414, and to this limit with 431.
+_MAX_HEADER_BYTES: Final = 128 << 10
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """Serves each connection in a thread, and closes new ones above `most_connections`."""
+    """Serve each connection in its own thread, and close new connections while `most_connections` are open."""
 
     most_connections: int = 256
     daemon_threads = True
-    block_on_close = False  # server_close() closes the connections, with which the threads end
+    block_on_close = False  # server_close() closes all connections, and so ends their threads
 
     def __init__(self, address: tuple[str, int], handler: type[BoundedHandler]) -> None:
         self._connections: set[socket.socket] = set()
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Bind without a look-up in DNS."""
+        """Bind the socket without a DNS look-up."""
         # HTTPServer.server_bind() calls socket.getfqdn(), which may take seconds without a network.
         TCPServer.server_bind(self)
         self.server_port: int = self.server_address[1]
 
     def serve_forever(self, poll_interval: float = 0.05) -> None:
-        """Serve until `shutdown()`, for which it looks 20 times a second where it cannot be interrupted."""
+        """Serve until `shutdown()` is called; the server checks for it at least every ``poll_interval`` seconds."""
         super().serve_forever(poll_interval)
 
     def shutdown(self) -> None:
-        """Stop `serve_forever()` at once, without waiting for the end of its poll interval."""
-        with suppress(OSError):  # only Linux allows this for a socket that listens
+        """Stop `serve_forever()` at once; except on Linux, this takes up to one poll interval."""
+        with suppress(OSError):  # only Linux can shut down a listening socket
             self.socket.shutdown(socket.SHUT_RDWR)
         super().shutdown()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve the connection in a thread of its own, or close it if there are too many."""
+        """Serve the connection in its own thread, or close it if too many connections are open."""
         if len(self._connections) >= self.most_connections:
             self.shutdown_request(request)
             return
@@ -57,28 +58,30 @@ class BoundedServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Shut a connection down, and remove it from the open ones."""
+        """Shut down a connection, and remove it from the set of open connections."""
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Stop listening, and close the connections."""
+        """Stop listening, and close all connections."""
         super().server_close()
         for connection in tuple(self._connections):
-            with suppress(OSError):  # its client has closed it already
+            with suppress(OSError):  # the client has already closed the connection
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print no traceback, as socketserver does for each client that disconnects."""
+        """Do nothing: the method of `socketserver` prints a traceback for each client that disconnects."""
 
 
 class _TimedReader(io.RawIOBase):
     """
-    Reads from a connection; each request has a time limit, however slowly its bytes come, and a limit of its bytes.
+    Read from a connection, with a time limit and a size limit for each complete request.
+
+    A client that sends its bytes slowly cannot extend the time limit, unlike the timeout of a socket.
 
     Raises:
-        http.client.LineTooLong: The request is too long; `http.server` responds with the status 431 to it.
-        TimeoutError: The time is over.
+        http.client.LineTooLong: The request is too long; `http.server` responds to it with the status 431.
+        TimeoutError: The time limit of the request was reached.
     """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
@@ -88,12 +91,12 @@ class _TimedReader(io.RawIOBase):
         self._bytes_left = 0
 
     def reset(self) -> None:
-        """Prepare for the next request, whose time begins with its first byte."""
+        """Prepare for the next request; its time limit starts with its first byte."""
         self._ends_at = None
-        self._bytes_left = _LONGEST_HEAD
+        self._bytes_left = _MAX_HEADER_BYTES
 
-    def expect(self, size: int) -> None:
-        """Accept a body of so many bytes."""
+    def allow_bytes(self, size: int) -> None:
+        """Raise the limit of the current request by ``size`` bytes, for its body."""
         self._bytes_left += size
 
     def readable(self) -> bool:
@@ -115,35 +118,35 @@ class _TimedReader(io.RawIOBase):
 
 class BoundedHandler(BaseHTTPRequestHandler):
     """
-    Serves a connection, with a time limit for each request.
+    Serve the requests of one connection, with time limits.
 
     Attributes:
-        seconds: Seconds in which a client must begin a request, and then send all of it; also for each piece of the
-            response.
+        seconds: Limit in seconds for each of three steps: until the first byte of a request arrives, from the first to
+            the last byte of the request, and for each write of the response.
     """
 
     seconds: ClassVar[float] = 60.0
 
     def setup(self) -> None:
-        """Read with the time limit."""
+        """Replace the reader of the connection with one that has limits."""
         super().setup()
         self.rfile.close()
         self._reader = _TimedReader(self.connection, self.seconds)
         self.rfile = io.BufferedReader(self._reader)
 
     def handle_one_request(self) -> None:
-        """Serve one request."""
+        """Restart the limits, and serve one request."""
         self._reader.reset()
         super().handle_one_request()
 
     def read_body(self, size: int) -> bytes:
-        """Return the body of a request."""
-        self._reader.expect(size)
+        """Read and return the body of the current request, which has ``size`` bytes."""
+        self._reader.allow_bytes(size)
         return self.rfile.read(size)
 
-    def start_response(self) -> None:
-        """Set the time limit of each piece of the response."""
+    def set_response_timeout(self) -> None:
+        """Set the time limit for each write of the response."""
         self.connection.settimeout(self.seconds)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server has
-        """Log nothing: after a malformed request, the request line may be a part of a body, with a client token."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parameter's name in http.server
+        """Log nothing: after a malformed request, the request line may be part of a body that has a client token."""

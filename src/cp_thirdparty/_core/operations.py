@@ -1,8 +1,8 @@
 """
-The operations of both kinds of jobs without I/O: checked parameters out, model in.
+The operations of both kinds of jobs, without I/O: check the parameters of a request, and decode a response to a model.
 
-Nothing here raises: a refused parameter and an undecodable response are returned as errors, so that no traceback ever
-leads through a frame that holds a secret.
+No function of this module raises.  Errors about a wrong parameter or response are returned, because the traceback of a
+raised error would refer to frames that hold secrets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _JobT = TypeVar("_JobT")
 _JobT_co = TypeVar("_JobT_co", covariant=True)
 _DetailsT = TypeVar("_DetailsT", JobDetails, CustomJobDetails)
 
-# A model and no error, or the error.
+# A model and ``None``, or ``None`` and an error.
 Outcome = tuple[_T | None, ThirdPartyError | None]
 
 
@@ -46,11 +46,11 @@ class Request(Generic[_T_co]):
     The parameters of one call, and how to decode its response.
 
     Attributes:
-        parameters: By the service's names; secrets are `SecretStr`.
-        decode: Makes the model, or the error, of botocore's response.
-        is_repeatable: Whether the service may be asked twice without harm.
-        refused: Why it must not be sent, or ``None``.
-        service: The service's prefix in IAM actions.
+        parameters: The parameters by the service's names; secrets are `SecretStr`.
+        decode: Function that creates the model, or the error, from a response.
+        is_repeatable: Whether the request may be sent twice without harm.
+        refused: The error because of which the request must not be sent, or ``None``.
+        service: The prefix of the service in IAM actions.
     """
 
     operation_name: str
@@ -69,7 +69,7 @@ class Request(Generic[_T_co]):
 
 @attrs.frozen(kw_only=True)
 class Operations(Generic[_JobT, _DetailsT]):
-    """The five operations of one kind of job, by the names that the service gives them."""
+    """The five operations of one kind of job.  The values are the service's names of the operations."""
 
     poll: str
     details: str
@@ -78,7 +78,7 @@ class Operations(Generic[_JobT, _DetailsT]):
     failure: str
     poll_output: type[_PollOutput[_JobT]]
     job_details: type[_DetailsT]
-    has_client_token: bool  # in all of them but the poll
+    has_client_token: bool  # all operations except the poll have a client token
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class Operations(Generic[_JobT, _DetailsT]):
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
         parameters = self._job(job_id, client_token)
-        is_id = parameters[0][2] is None  # what breaks its rule may be anything, a client token too
+        is_id = parameters[0][2] is None  # an invalid job id may be any other value, for example a client token
         decode = functools.partial(self._decode_details, job_id=job_id if is_id else "")
         return _request(self.details, job_id, parameters, decode, is_repeatable=True)
 
@@ -169,7 +169,7 @@ class Operations(Generic[_JobT, _DetailsT]):
 _PLAIN: Final = (str, int, dict, SecretStr)
 
 
-# Name, value, and the rule that the value breaks or ``None``.
+# The name and the value of a parameter, and the rule that the value breaks, or ``None``.
 _Parameter = tuple[str, Any, str | None]
 
 
@@ -223,7 +223,7 @@ def _request(
     refused = None
     for name, value, broken_rule in parameters:
         if broken_rule is not None:
-            # A job id that breaks its rule may be anything, a client token too.
+            # An invalid job id may be any other value, for example a client token, so errors must not show it.
             job_id = None if name == "job_id" else job_id
             wire, refused = {}, InvalidRequestError(name, broken_rule)
             break
@@ -240,7 +240,7 @@ def _request(
 
 
 def _unstructure(value: Any) -> Any:
-    """Return a model that has no secrets, by the service's names."""
+    """Return the document of a model that has no secrets, with the service's names of the members."""
     return make_converter(detailed=False).unstructure(value)
 
 
@@ -253,7 +253,7 @@ class _AcknowledgeOutput:
 
 
 class _Jobs(tuple[Any, ...]):
-    """The jobs of a poll: a tuple, which a notebook shows as a table."""
+    """The jobs that a poll returned: a tuple that a notebook shows as a table."""
 
     __slots__ = ()
 
@@ -273,7 +273,7 @@ def _nothing(_response: Mapping[str, Any]) -> Outcome[None]:
 
 
 class _PollOutput(Protocol[_JobT_co]):
-    """What both polls return."""
+    """The output of the poll of either kind of job."""
 
     @property
     def jobs(self) -> tuple[_JobT_co, ...]: ...

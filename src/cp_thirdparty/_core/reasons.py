@@ -1,9 +1,9 @@
 """
-Explain failures that happen before a request is sent: of AWS credentials, and of settings.
+Explain failures that happen before a request is sent: AWS credentials cannot be loaded, or a setting is wrong.
 
-The message of a failure may hold a secret: what a program printed, a response, a value of a setting.  So an explanation
-has only names (of a profile, file, variable, program, operation or key), statuses, AWS error codes, request ids, and
-constant strings.
+The message of a failure may hold a secret, such as the output of a program, a response, or the value of a setting.  So
+an explanation contains only names (of a profile, file, variable, program, operation or key), statuses, AWS error codes,
+request ids, and constant strings.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from cp_thirdparty._base.text import show
 from cp_thirdparty._core.call import Call, CallStoppedError, Obstacle
 from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.facts import Failure, facts_of
+from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.responses import find_failure, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
-from cp_thirdparty._core.trail import Trail
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
 _SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"
 _NOT_LOADED: Final = "the AWS credentials could not be loaded"
 
-# botocore's exception -> what is wrong.  Botocore 1.35 has no LoginError.
+# botocore's exception -> the beginning of our message.  Botocore 1.35 has no LoginError.
 _CREDENTIALS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.NoCredentialsError, "no AWS credentials were found"),
     (botocore_exceptions.PartialCredentialsError, "the AWS credentials are incomplete"),
@@ -47,7 +47,7 @@ _CREDENTIALS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.TokenRetrievalError, _SIGN_IN),
 )
 
-# A failure in a method of one of these concerns credentials, whatever its class.
+# If a method of one of these classes was running, the failure is about credentials, whatever the exception's class is.
 _LOADERS: Final = (
     credentials.CachedCredentialFetcher,
     credentials.CredentialProvider,
@@ -81,7 +81,8 @@ _READERS: Final = frozenset(
 _KEY: Final = "AccessKeyId|SecretAccessKey|SessionToken|Token|Expiration|access_key|secret_key|token|expiry_time"
 _SSO_KEY: Final = "sso_account_id|sso_region|sso_registration_scopes|sso_role_name|sso_session|sso_start_url"
 
-# A message of botocore -> the part of it without a value.  Each group matches known words, or a name in quotes.
+# Pattern of a message of botocore -> our message, which has no value of a setting.  The groups of the patterns match
+# only known words, or a name in quotes.
 _PHRASES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
@@ -135,19 +136,19 @@ def explain(failure: Exception, call: Call | None = None) -> CredentialsError | 
     Explain a failure that was raised before a request was sent, or while a client was created.
 
     Args:
-        failure: What botocore raised, with its traceback.
+        failure: The exception that botocore raised, with its traceback.
         call: The call that failed; ``None`` while a client was created.
 
     Returns:
         An error to raise; ``None`` if neither AWS credentials nor a setting caused the failure.
     """
-    trail = Trail.of(failure)
-    setting = explain_setting(failure, trail)
+    frames = FailureFrames.from_failure(failure)
+    setting = explain_setting(failure, frames)
     operation_name = None if call is None or call.request is None else call.request.operation_name
-    if _concerns_credentials(failure, trail, operation_name):
+    if _concerns_credentials(failure, frames, operation_name):
         headline = next((text for kind, text in _CREDENTIALS if isinstance(failure, kind)), _NOT_LOADED)
-        reason = _explain_credentials(failure, trail) if setting is None else f"{setting.parameter} {setting.rule}"
-        sources = "; ".join(dict.fromkeys(_find_sources(failure, trail)))
+        reason = _explain_credentials(failure, frames) if setting is None else f"{setting.parameter} {setting.rule}"
+        sources = "; ".join(dict.fromkeys(_find_sources(failure, frames)))
         text = f"{headline}: {reason}" if reason else headline
         may_pass = call is not None and setting is None and _may_pass(failure, call.obstacle)
         facts = _facts_of(call, Failure.PASSING if may_pass else Failure.LASTING)
@@ -162,42 +163,42 @@ def _facts_of(call: Call | None, failure: Failure) -> CallFacts:
 
 
 def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
-    """Return whether the credentials may be loaded later without a change: their source did not respond, or failed."""
+    """Return whether a retry may load the credentials without a change: their source did not respond, or failed."""
     if isinstance(failure, ClientError):
         return find_failure(failure.response) is not Failure.REFUSED
     if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
-        return True  # botocore hides why the metadata service returned nothing; it did return credentials before
-    trail = Trail.of_causes(failure)
-    status = trail.find_status(_READERS)
+        return True  # botocore hides the reason; the metadata service has returned credentials before, so it may again
+    frames = FailureFrames.from_causes(failure)
+    status = frames.find_status(_READERS)
     if status is not None:
         return is_failure_status(status)
-    return trail.has_function(_SENDERS) and (_is_passing(failure) if obstacle is None else obstacle.may_pass)
+    return frames.has_function(_SENDERS) and (_may_connect_later(failure) if obstacle is None else obstacle.may_pass)
 
 
-def _is_passing(failure: Exception) -> bool:
-    """Return whether a failure to connect may pass, if its obstacle was not observed: aiobotocore has its own HTTP."""
-    # A certificate that is not trusted, or the status with which a proxy refused.
+def _may_connect_later(failure: Exception) -> bool:
+    """Return whether a retry may succeed after a connection has failed that was not observed, such as aiobotocore's."""
+    # A retry fails in the same way if a certificate is not trusted, or if a proxy refused with a status.
     lasting = (isinstance(each, ssl.SSLCertVerificationError) or hasattr(each, "status") for each in causes(failure))
     return not any(lasting)
 
 
-def _concerns_credentials(failure: Exception, trail: Trail, operation_name: str | None) -> bool:
+def _concerns_credentials(failure: Exception, frames: FailureFrames, operation_name: str | None) -> bool:
     if isinstance(failure, ClientError):
         return failure.operation_name != operation_name
-    return isinstance(failure, tuple(kind for kind, _ in _CREDENTIALS)) or any(trail.methods_of(*_LOADERS))
+    return isinstance(failure, tuple(kind for kind, _ in _CREDENTIALS)) or any(frames.find_objects(*_LOADERS))
 
 
-def _explain_credentials(failure: Exception, trail: Trail) -> str:
-    for _, variables in trail.methods_of(credentials.ProcessProvider):
+def _explain_credentials(failure: Exception, frames: FailureFrames) -> str:
+    for _, variables in frames.find_objects(credentials.ProcessProvider):
         return _explain_process(failure, variables)
     for kind, explain_kind in _EXPLANATIONS:
         if isinstance(failure, kind):
-            return explain_kind(failure, trail)
+            return explain_kind(failure, frames)
     return _find_phrase(failure)
 
 
 def _explain_process(failure: Exception, variables: Mapping[str, Any]) -> str:
-    if "process_list" not in variables:  # it was not split into words, or what it printed was read already
+    if "process_list" not in variables:  # the command could not be split, or the output was already parsed
         return f"credential_process: {_find_phrase(failure)}"
     program = _show(os.path.basename((variables["process_list"] or [""])[0]))  # noqa: PTH119 - "" has no Path
     status = getattr(variables.get("p"), "returncode", None)
@@ -212,25 +213,25 @@ def _explain_process(failure: Exception, variables: Mapping[str, Any]) -> str:
     return f"the program '{program}' {reason}"
 
 
-def _explain_response(failure: Any, _: Trail) -> str:
+def _explain_response(failure: Any, _: FailureFrames) -> str:
     code = str(failure.response.get("Error", {}).get("Code", ""))
     status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return f"{_show(failure.operation_name)} failed with {code if _CODE.fullmatch(code) else f'status {status}'}"
 
 
-def _explain_connection(failure: Exception, trail: Trail) -> str:
-    return _find_operation(trail) + next(text for kind, text in _HTTP if isinstance(failure, kind))
+def _explain_connection(failure: Exception, frames: FailureFrames) -> str:
+    return _find_operation(frames) + next(text for kind, text in _HTTP if isinstance(failure, kind))
 
 
-def _explain_parameters(failure: Exception, trail: Trail) -> str:
-    match = re.match(r"Invalid \w+ for parameter (\w+)", str(_kwargs(failure)["report"]))  # values come later
-    return f"{_find_operation(trail)}{match[1] if match else 'a parameter'} is not valid"
+def _explain_parameters(failure: Exception, frames: FailureFrames) -> str:
+    match = re.match(r"Invalid \w+ for parameter (\w+)", str(_kwargs(failure)["report"]))  # the value follows later
+    return f"{_find_operation(frames)}{match[1] if match else 'a parameter'} is not valid"
 
 
-def _find_operation(trail: Trail) -> str:
+def _find_operation(frames: FailureFrames) -> str:
     """Return the name of the operation that supplies the credentials, with a colon; empty if it is unknown."""
-    methods = trail.methods_of(BaseClient, *_LOADERS)
-    # The calls outside of a loader are those that need the credentials.
+    methods = frames.find_objects(BaseClient, *_LOADERS)
+    # A call outside of a loader is the call that needs the credentials, so it does not supply them.
     names = (
         None if isinstance(owner, _LOADERS) else variables["operation_name"]
         for owner, variables in methods
@@ -240,20 +241,20 @@ def _find_operation(trail: Trail) -> str:
     return f"{name}: " if name else ""
 
 
-def _explain_file(failure: Any, _: Trail) -> str:
+def _explain_file(failure: Any, _: FailureFrames) -> str:
     return f"{_show(failure.filename)}: {failure.strerror}" if failure.filename else _find_phrase(failure)
 
 
-def _explain_key(failure: Exception, _: Trail) -> str:
+def _explain_key(failure: Exception, _: FailureFrames) -> str:
     key = str(failure)[1:-1]
     return f"the response has no {key}" if re.fullmatch(_KEY, key) else _find_phrase(failure)
 
 
-def _explain_loop(failure: Any, _: Trail) -> str:
+def _explain_loop(failure: Any, _: FailureFrames) -> str:
     return f"source_profile leads in a circle: {', '.join(map(_show, failure.kwargs['visited_profiles']))}"
 
 
-_EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, Trail], str]], ...]] = (
+_EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, FailureFrames], str]], ...]] = (
     (botocore_exceptions.NoAuthTokenError, lambda *_: ""),  # the headline has the reason
     (botocore_exceptions.NoCredentialsError, lambda *_: ""),
     (NoTerminalError, lambda *_: "an MFA code must be entered, and standard input is not a terminal"),
@@ -278,7 +279,7 @@ def _kwargs(failure: Exception) -> Mapping[str, Any]:
 
 
 def _find_phrase(failure: Exception) -> str:
-    """Return the part of botocore's message that has no values; if there is none, a constant message or the class."""
+    """Return our message for botocore's message; if there is none, botocore's constant message or the class name."""
     facts = _kwargs(failure)
     text = str(facts.get("error_msg") or facts.get("msg") or failure)[:_TEXT_CHARS]
     for pattern, phrase in _PHRASES:
@@ -289,11 +290,11 @@ def _find_phrase(failure: Exception) -> str:
     return type(failure).__name__ if "{" in fmt else fmt.rstrip(".")
 
 
-def _find_sources(failure: Any, trail: Trail) -> Iterator[str]:
-    """Yield what should supply the credentials, and the request id for AWS Support."""
-    loaders = [owner for owner, _ in trail.methods_of(*_LOADERS)]
+def _find_sources(failure: Any, frames: FailureFrames) -> Iterator[str]:
+    """Yield descriptions of where the credentials should come from, and the request id for AWS Support."""
+    loaders = [owner for owner, _ in frames.find_objects(*_LOADERS)]
     yield from _find_attribute(loaders, "METHOD", "method")
-    session = trail.find_session()
+    session = frames.find_session()
     configured = None if session is None else session.get_config_variable("profile")
     yield from (
         f"profile '{name}'" for name in (*_find_attribute(loaders, "_profile_name"), *_list_name(configured))[:1]
@@ -311,7 +312,7 @@ def _find_sources(failure: Any, trail: Trail) -> Iterator[str]:
 
 
 def _find_attribute(owners: list[Any], *names: str) -> list[str]:
-    """Return the first attribute of these names, as a list of one; an empty list if there is none."""
+    """Return a list with the first attribute that has one of these names; an empty list if there is none."""
     values = (getattr(owner, name, None) for owner in owners for name in names)
     return _list_name(next(filter(None, values), None))
 
@@ -321,15 +322,15 @@ def _list_name(name: object) -> list[str]:
 
 
 def _show(name: object) -> str:
-    """Return a name as one short line."""
+    """Return a name as one line, escaped and truncated."""
     return show(str(name), _NAME_CHARS)
 
 
 def never_prompt(session: botocore.session.Session) -> None:
     """
-    Let a session of our own ask for an MFA code only on a terminal.
+    Let a session that this library has created ask for an MFA code only if standard input is a terminal.
 
-    Without one, botocore would read the code from the standard input of the program, or wait there.
+    Otherwise botocore would read the code from the standard input of the program, or wait for input there.
     """
     create = session._create_credential_resolver  # type: ignore[attr-defined] # noqa: SLF001 - no public way
 

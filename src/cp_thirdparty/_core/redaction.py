@@ -1,9 +1,9 @@
 """
-Keep the secrets of our calls out of botocore's log.
+Keep the secrets of this library's calls out of botocore's logs.
 
-A filter on a parent logger does not see the records of its children, so it sits on exactly the loggers that leak, and
-acts only while a call of ours runs.  It keeps a message that is a constant of the code that logs it, and withholds
-the rest: arguments, strings that were put together, tracebacks.
+A filter of a logger does not get the records of child loggers.  Therefore the filter is added to each logger that may
+log secrets.  It changes records only while a call of this library runs: it keeps a message that is a constant in the
+code that logs it, and removes arguments, composed strings and tracebacks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from cp_thirdparty._core.call import current_call
 
-# What botocore 1.35 to 1.44 were seen to log there, for the call itself or to fetch what it is signed with.
+# The loggers, and the secrets that botocore 1.35 to 1.44 log there for a call or while they load its credentials.
 _LOGGERS: Final = tuple(
     logging.getLogger(name)
     for name in (
@@ -36,23 +36,24 @@ _LOGGERS: Final = tuple(
         "s3transfer.futures",
         "s3transfer.tasks",
         "s3transfer.utils",
-        "aiobotocore.credentials",  # what its copies of botocore's modules log
+        "aiobotocore.credentials",  # the same as botocore's modules of these names
         "aiobotocore.tokens",
         "aiobotocore.utils",
         "aiohttp.client",  # cookies that cannot be read
         "aiohttp.internal",
     )
 )
-# The same headers in urllib3 1.26, with a traceback; its other records hold method, host, path and status.
+# urllib3 1.26 logs headers that cannot be read here, with a traceback.  Its other records have no secrets, but only
+# method, host, path and status.
 _FAILURES: Final = logging.getLogger("urllib3.connectionpool")
 
 
 def install() -> None:
-    """Install the filters, if they are not installed.  Cheap enough to do before each call."""
+    """Install the filters, if they are not installed.  It is fast enough to be called before each call."""
     for logger in _LOGGERS:
         if not logger.filters or logger.filters[0] is not _withhold:
             logger.removeFilter(_withhold)
-            logger.filters.insert(0, _withhold)  # before those of the program, which see what comes to them
+            logger.filters.insert(0, _withhold)  # it must run before the filters of the program
     if _FAILURES.filters[:1] != [_withhold_failure]:
         _FAILURES.removeFilter(_withhold_failure)
         _FAILURES.filters.insert(0, _withhold_failure)
@@ -75,7 +76,7 @@ def _withhold_failure(record: logging.LogRecord) -> bool:
 
 
 def _is_constant(record: logging.LogRecord) -> bool:
-    """Return whether the message is a constant of the code that logged it: an f-string is not."""
+    """Return whether the message is a constant in the code that logged it; an f-string is not a constant."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as `logging` itself does
     while frame is not None and (frame.f_code.co_filename, frame.f_lineno) != (record.pathname, record.lineno):
         frame = frame.f_back

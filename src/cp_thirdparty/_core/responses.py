@@ -1,4 +1,4 @@
-"""What the error codes and statuses of AWS services mean for a failed request."""
+"""Classify errors of AWS services by their error codes and HTTP statuses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from cp_thirdparty import exceptions
 from cp_thirdparty._core.facts import Failure
 from cp_thirdparty.exceptions import ServiceError
 
-# The errors of CodePipeline's model keep their names there; errors of this library have other names.
+# Error code -> error class.  Classes for errors of CodePipeline's model have the model's names, which end in
+# "Exception"; the names of all other error classes end in "Error".
 MODELLED: Final[Mapping[str, type[ServiceError]]] = {
     name: getattr(exceptions, name) for name in exceptions.__all__ if name.endswith("Exception")
 }
 
-# The codes that botocore's own retry handlers take for throttling (botocore.retries.standard).
+# The codes that botocore's retry handlers treat as throttling (botocore.retries.standard).
 _THROTTLING: Final = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -34,8 +35,8 @@ _THROTTLING: Final = frozenset(
     }
 )
 
-# Codes with status 400 that botocore retries as failures of the service (botocore.retries.standard).  The last is of
-# STS: it could not reach an identity provider.
+# Codes with status 400 that botocore retries as failures of the service (botocore.retries.standard).  STS returns the
+# last one if it cannot reach an identity provider.
 _TRANSIENT: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "IDPCommunicationError"})
 
 _BAD_REQUEST: Final = 400
@@ -44,7 +45,7 @@ _SERVER_ERROR: Final = 500
 
 
 def find_failure(response: Mapping[str, Any]) -> Failure:
-    """Return what an error of a service means: it throttled the request, refused it, or failed."""
+    """Return the kind of an error of a service: the service throttled the request, refused it, or failed."""
     code = response.get("Error", {}).get("Code")
     status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
     if code in _THROTTLING or status == _TOO_MANY_REQUESTS:
@@ -55,10 +56,10 @@ def find_failure(response: Mapping[str, Any]) -> Failure:
 
 
 def is_refusal_status(status: int) -> bool:
-    """Whether the status is that of a refused request."""
+    """Return whether a service responds with this status if it refuses a request."""
     return _BAD_REQUEST <= status < _SERVER_ERROR
 
 
 def is_failure_status(status: int) -> bool:
-    """Whether the status is that of a service that throttled a request or failed."""
+    """Return whether a service responds with this status if it throttles a request or fails."""
     return status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR

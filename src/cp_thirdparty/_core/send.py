@@ -1,4 +1,4 @@
-"""Send one request and return a model or an error; the base of both clients."""
+"""Send one request and return a model or an error; the base class of all clients."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Result(Generic[_T]):
     The result of a call: a value, or the error to raise.
 
     Attributes:
-        value: The model; ``None`` if there is an error, and for a result of a job.
-        error: What to raise, in a frame that never held a secret.
-        status_code: HTTP status of the response; ``None`` if the error has it, or there was none.
-        request_id: ``None`` as for the status.
+        value: The model; ``None`` if there is an error, or if the operation has no output.
+        error: The error to raise, or ``None``.  It must be raised in a frame that never had a secret.
+        status_code: HTTP status of the response; ``None`` if there was no response, or if the error has the status.
+        request_id: Request id of the response; ``None`` in the same cases.
     """
 
     value: _T | None
@@ -55,23 +55,28 @@ class Result(Generic[_T]):
     request_id: str | None = None
 
 
-# A worker sets a list.  It gets what each exception of a hook hides: the result that the call had without it.
+# A worker sets this to a list.  If a hook of the caller raises an exception during a call, the exception is appended to
+# the list, together with the result that the call would have had without the exception.
 HIDDEN_RESULTS: Final[ContextVar[list[tuple[BaseException, Result[Any]]] | None]] = ContextVar(
     "cp_thirdparty_hidden_results", default=None
 )
 
 
-# When calls that start in this context must be over, by `now`: the end of a process that has little time left.
+# The time of `now` at which calls of this context must end, because the process ends then; ``None`` for no limit.
 CALLS_END_AT: Final[ContextVar[float | None]] = ContextVar("cp_thirdparty_calls_end_at", default=None)
 
 
 def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result[_T]:
-    """Send the request.  It returns every error, so that its frame and those below are gone when one is raised."""
+    """
+    Send the request, and return its value or its error.
+
+    The caller raises the error, so that the error's traceback has no frame of this function or below, with secrets.
+    """
     with call:
         WATCHDOG.start(call)
         try:
             return decode_response(request, call, find_method(client, request)(**plain_parameters(request)))
-        except BaseException as failure:  # noqa: BLE001 - Ctrl-C too is raised again by the caller
+        except BaseException as failure:  # noqa: BLE001 - the caller raises it again, also a KeyboardInterrupt
             return result_of_failure(request, call, failure)
         finally:
             WATCHDOG.release(call)
@@ -85,7 +90,7 @@ def find_method(client: BaseClient, request: Request[Any]) -> Callable[..., Any]
 
 
 def plain_parameters(request: Request[Any]) -> dict[str, Any]:
-    """Return the parameters for botocore, with the secrets in plain."""
+    """Return the parameters for botocore, with the secrets as plain strings."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in request.parameters.items()
@@ -98,8 +103,8 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
         if call.context is None or call.step is not Step.PREPARING:
             return Result(None, unchecked_error(call))
         note_stub(call, parsed.get("ResponseMetadata", {}))
-    # A stub, and CBOR, have only what botocore parsed.  Botocore's parser takes an object for an empty list and a
-    # number for a string, so the document is better.
+    # The document is preferred, because botocore's parser hides wrong types: it reads an object as an empty list and a
+    # number as a string.  For a stub, and for CBOR, there is only the parsed response.
     value, error = request.decode(parsed if call.document is None else call.document)
     if error is not None:
         add_facts(error, facts_of(call, Failure.UNREADABLE))
@@ -109,7 +114,7 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and clear the frames and causes of the failure."""
     place = find_caller_code(failure, request.operation_name)
-    # Older versions of botocore wrap what stops a call at its deadline.
+    # Older versions of botocore raise another error whose cause is the `CallStoppedError`.
     if place is not None and any(isinstance(each, CallStoppedError) for each in causes(failure)):
         forget(failure)
         return Result(None, stopped_error(call))
@@ -134,12 +139,12 @@ def _result_without_hook(request: Request[_T], call: Call, failure: BaseExceptio
     """Return the result of a call, as far as it was observed before a hook raised."""
     if call.has_success:
         return decode_response(request, call, {})
-    # `SystemExit` and the like do not describe the call.
+    # `SystemExit` and similar exceptions do not describe the call, so another exception takes their place.
     return Result(None, error_of(failure if isinstance(failure, Exception) else RuntimeError(), call))
 
 
 class JobClientBase:
-    """The base of the two clients: the settings of calls, and what is done around each call."""
+    """The base class of all clients: it stores the settings of calls, and starts and finishes each call."""
 
     def __init__(
         self, *, deadline: float | timedelta | None, wire_logs: bool, on_call: Callable[[CallRecord], object] | None
@@ -157,13 +162,13 @@ class JobClientBase:
 
     @property
     def region_name(self) -> str:
-        """The AWS region that it calls."""
+        """The AWS region that the client calls."""
         region_name: str = self._open_client().meta.region_name
         return region_name
 
     @property
     def endpoint_url(self) -> str:
-        """The URL of the endpoint that it calls."""
+        """The URL of the endpoint that the client calls."""
         endpoint_url: str = self._open_client().meta.endpoint_url
         return endpoint_url
 
@@ -203,22 +208,22 @@ class JobClientBase:
             )
             _emit(record, self._on_call)
         if error is not None:
-            # Outside of any `except`, so that no cause and no context leads to a frame or an error that holds a secret.
+            # This is not in an `except` block, so the error gets no context that refers to frames with secrets.
             raise error
         return cast("_T", result.value)
 
 
 def is_codepipeline(client: object, *, is_async: bool) -> bool:
-    """Whether this is a CodePipeline client of botocore, or of aiobotocore."""
+    """Return whether an object is a CodePipeline client of botocore; with ``is_async``, of aiobotocore."""
     if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
         return False
-    # By class: a tracer may have replaced any method by one of another kind.
+    # The class is checked and not whether methods are asynchronous, because a tracer may have replaced any method.
     kinds = {(kind.__module__, kind.__name__) for kind in type(client).__mro__}
     return (("aiobotocore.client", "AioBaseClient") in kinds) is is_async
 
 
 def _emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) -> None:
-    """Write the DEBUG record and call the hook.  What the hook raises is logged as a warning and dropped."""
+    """Write the DEBUG record and call the hook.  If the hook raises, log a warning and ignore the exception."""
     write_log(
         *(logging.DEBUG, "%s job=%s status=%s request=%s attempts=%d %.0f ms"),
         *(record.operation_name, record.job_id, record.status_code, record.request_id, record.attempts),
@@ -228,5 +233,5 @@ def _emit(record: CallRecord, on_call: Callable[[CallRecord], object] | None) ->
         return
     try:
         on_call(record)
-    except Exception as failure:  # noqa: BLE001 - whatever it is, it must not cost the result
+    except Exception as failure:  # noqa: BLE001 - no exception of the hook may prevent the result
         write_log(logging.WARNING, "on_call raised %s", type(failure).__name__)

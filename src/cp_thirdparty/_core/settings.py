@@ -20,10 +20,11 @@ from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
-# Complete, because botocore would build its own again for each request, which was 15 % of a call.
+# A complete user agent, because botocore would otherwise build its own for each request, which took 15 % of a call.
 _USER_AGENT = f"cp-thirdparty/{__version__} Botocore/{botocore.__version__} Python/{platform.python_version()}"
 
-# Calls that may be made at once and find a connection that is kept; botocore keeps 10.  Only those in use are made.
+# The number of open connections that the pool keeps for later calls; the default of botocore is 10.  Connections are
+# opened only when calls need them.
 _CONNECTIONS = 64
 
 
@@ -55,7 +56,7 @@ def check_settings(
 def own_config(
     *, connect_timeout: float | timedelta | None, read_timeout: float | timedelta | None, sign_request: bool
 ) -> Config:
-    """Create the settings of clients that are made here."""
+    """Return the botocore settings of clients that this library creates."""
     settings = Config(
         connect_timeout=to_seconds(connect_timeout),
         read_timeout=to_seconds(read_timeout),
@@ -76,7 +77,7 @@ class Boto3Session(Protocol):
 
 
 def is_session(session: object) -> bool:
-    """Return whether it is a session of botocore or boto3, and not one for asyncio, which has the same methods."""
+    """Return whether an object is a session of botocore or boto3; sessions for asyncio have the same methods."""
     packages = {cls.__module__.partition(".")[0] for cls in type(session).__mro__}
     if packages & {"aioboto3", "aiobotocore"}:
         return False
@@ -84,7 +85,7 @@ def is_session(session: object) -> bool:
 
 
 def prepare(session: botocore.session.Session) -> None:
-    """Prepare a session of our own."""
+    """Prepare a session that this library has created."""
     reasons.never_prompt(session)
     data_loader.install(session)
 
@@ -92,7 +93,7 @@ def prepare(session: botocore.session.Session) -> None:
 def create_botocore_client(
     session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
-    """Create a client of botocore, or return the error."""
+    """Create and return a client of botocore, or return the error."""
     redaction.install()
     try:
         with Call():  # botocore may load credentials, and log responses
@@ -100,12 +101,12 @@ def create_botocore_client(
                 session = botocore.session.Session(profile=profile_name)
                 prepare(session)
                 client = session.create_client("codepipeline", **settings)
-                endpoints.remember(client, session)
+                endpoints.cache_endpoints(client, session)
             elif isinstance(session, botocore.session.Session):
                 client = session.create_client("codepipeline", **settings)
             else:
                 client = session.client("codepipeline", **settings)
-        inner = getattr(session, "_session", session)  # boto3 has a session of botocore in it
+        inner = getattr(session, "_session", session)  # a session of boto3 contains a session of botocore
         known = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
         refused = find_refused_setting(client, known, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
     except Exception as failure:  # noqa: BLE001 - returned as an error of this library

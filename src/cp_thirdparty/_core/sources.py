@@ -19,7 +19,7 @@ from botocore.endpoint import EndpointCreator
 from botocore.utils import IMDSFetcher, get_environ_proxies
 from urllib3.exceptions import LocationValueError
 
-from cp_thirdparty._core.trail import Trail
+from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty.exceptions import InvalidRequestError
 
 _NOT_ACCEPTED: Final = "is not accepted by botocore"
@@ -28,12 +28,12 @@ _BUNDLE_RULE: Final = "must be the path of a file with CA certificates"
 _SERVICES_RULE: Final = "must name a [services] section in which the endpoint_url of a service is indented"
 _URL_RULE: Final = "must be an http:// or https:// URL with a host and without a password"
 
-# Read where neither an argument nor the AWS configuration names a bundle.
+# The environment variable that botocore reads if neither an argument nor the AWS configuration has a CA bundle.
 _REQUESTS_BUNDLE: Final = "REQUESTS_CA_BUNDLE"
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-# botocore's exception -> its name of the setting, and the rule.
+# botocore's exception -> botocore's name of the setting, and the rule that the setting breaks.
 _REFUSALS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (botocore_exceptions.InvalidDefaultsMode, "defaults_mode", _NOT_ACCEPTED),
     (botocore_exceptions.InvalidIMDSEndpointError, "ec2_metadata_service_endpoint", "must be a URL"),
@@ -48,24 +48,24 @@ _REFUSALS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     ),
 )
 
-# A class of botocore that reads nothing but one setting -> its name, and the rule.
+# A class of botocore that reads only one setting -> botocore's name of the setting, and the rule that it breaks.
 _READERS: Final[tuple[tuple[type, str, str], ...]] = (
     (ConfiguredEndpointProvider, "services", _SERVICES_RULE),
     (EndpointCreator, "endpoint_url", _URL_RULE),
 )
 
-# botocore's name of a setting -> the argument of its `create_client`, and that of `create()`.
+# botocore's name of a setting -> the argument of botocore's `create_client`, and the argument of our `create()`.
 _ARGUMENTS: Final = {
     "endpoint_url": ("endpoint_url", "endpoint_url"),
     "profile": ("", "profile_name"),
     "region": ("region_name", "region_name"),
 }
 
-# A word of botocore's reason why there is no endpoint -> its name of the setting.
+# A word in botocore's message that there is no endpoint -> botocore's name of the setting that causes this.
 _VARIANTS: Final = {"fips": "use_fips_endpoint", "dualstack": "use_dualstack_endpoint", "missing region": "region"}
 
 
-def explain_setting(failure: Exception, trail: Trail) -> InvalidRequestError | None:
+def explain_setting(failure: Exception, frames: FailureFrames) -> InvalidRequestError | None:
     """Return an error that names the setting which caused a failure of botocore; ``None`` if no setting did."""
     facts: Mapping[str, Any] = getattr(failure, "kwargs", {})
     if isinstance(failure, botocore_exceptions.ConfigParseError):
@@ -75,12 +75,12 @@ def explain_setting(failure: Exception, trail: Trail) -> InvalidRequestError | N
             "region_name",
             "must be given, here or in the AWS configuration: AWS_DEFAULT_REGION, or region in the profile",
         )
-    session = trail.find_session() or botocore.session.Session()
-    found = _find_by_class(failure, session) or _find_by_method(facts, trail, session)
+    session = frames.find_session() or botocore.session.Session()
+    found = _find_by_class(failure, session) or _find_by_method(facts, frames, session)
     if found is None:
         return _explain_connection(failure, facts.get("error"))
     name, rule = found
-    return InvalidRequestError(_find_source(name, trail, session), rule)
+    return InvalidRequestError(_find_source(name, frames, session), rule)
 
 
 def _find_by_class(failure: Exception, session: botocore.session.Session) -> tuple[str, str] | None:
@@ -96,28 +96,28 @@ def _find_by_class(failure: Exception, session: botocore.session.Session) -> tup
 
 
 def _find_by_method(
-    facts: Mapping[str, Any], trail: Trail, session: botocore.session.Session
+    facts: Mapping[str, Any], frames: FailureFrames, session: botocore.session.Session
 ) -> tuple[str, str] | None:
     """Return the setting that a method of botocore read, and the rule that it breaks."""
     for kind, name, rule in _READERS:
-        if any(trail.methods_of(kind)):
+        if any(frames.find_objects(kind)):
             return name, rule
-    if any("base_url" in variables for _, variables in trail.methods_of(IMDSFetcher)):
+    if any("base_url" in variables for _, variables in frames.find_objects(IMDSFetcher)):
         return "ec2_metadata_service_endpoint", "must be a URL"
-    for _, variables in trail.methods_of(ConfigValueStore):
+    for _, variables in frames.find_objects(ConfigValueStore):
         name = variables["logical_name"]
         is_number = session.session_var_map.get(name, ())[3:] == (int,)
         return name, "must be an integer" if is_number else _NOT_ACCEPTED
-    if not any(trail.methods_of(ClientArgsCreator)):
+    if not any(frames.find_objects(ClientArgsCreator)):
         return None
-    # The message names the setting and its value, so only a name that is known is taken from it.
+    # The message has the name and the value of the setting.  The value may be secret, so only known names are used.
     text = str(facts.get("config_key") or facts.get("error_msg", ""))
     names = sorted((name for name in session.session_var_map if name in text), key=len)
     return (names[-1], _NOT_ACCEPTED) if names else None
 
 
 def _parse_rule(failure: Any) -> str:
-    """Return the rule, and the number of the line that breaks it: the text of the parser repeats the line."""
+    """Return the rule, and the number of the line that breaks it; the parser's own message would show the line."""
     errors = getattr(failure, "errors", None) or [(getattr(failure, "lineno", None), "")]
     line = errors[0][0]
     return "must have the format of AWS configuration files" + (f"; see line {line}" if line else "")
@@ -130,19 +130,19 @@ def _describe_file(path: str) -> str:
     return path if is_readable else f"{path} (cannot be read)"
 
 
-def _find_source(name: str, trail: Trail, session: botocore.session.Session) -> str:
-    """Name what supplied a setting: an argument, an environment variable, or a key in a file."""
-    creation = trail.find_creation()
+def _find_source(name: str, frames: FailureFrames, session: botocore.session.Session) -> str:
+    """Return the name of the argument, environment variable, or key in a file that supplied a setting."""
+    creation = frames.find_client_arguments()
     given, argument = _ARGUMENTS.get(name, ("", "config"))
     arguments = (creation.get(given), getattr(creation.get("config"), given or name, None))
     if any(each is not None for each in (*arguments, session.instance_variables().get(name))):
         return argument
-    endpoint_url = next((variables["endpoint_url"] for _, variables in trail.methods_of(EndpointCreator)), None)
+    endpoint_url = next((variables["endpoint_url"] for _, variables in frames.find_objects(EndpointCreator)), None)
     return _find_variable_or_key(name, session, endpoint_url) or argument
 
 
 def _find_variable_or_key(name: str, session: botocore.session.Session, value: object = None) -> str | None:
-    if name == "endpoint_url":  # each service has a variable of its own
+    if name == "endpoint_url":  # each service has its own variable
         variables = [variable for variable in os.environ if variable.startswith("AWS_ENDPOINT_URL")]
         found = next((variable for variable in variables if os.environ[variable] == value), None)
         return found or _find_key(name, session, value)
@@ -152,18 +152,18 @@ def _find_variable_or_key(name: str, session: botocore.session.Session, value: o
 
 
 def _find_key(key: str, session: botocore.session.Session, endpoint_url: object = None) -> str | None:
-    """Describe the place of a setting in the AWS configuration files."""
+    """Return a description of where a setting is in the AWS configuration files; ``None`` if it is not there."""
     profile = session.get_config_variable("profile") or "default"
     try:
         settings: Mapping[str, Any] = session.full_config["profiles"].get(profile, {})
-    except botocore_exceptions.ConfigParseError:  # it was changed after the client had been created
+    except botocore_exceptions.ConfigParseError:  # a file was changed after the client was created
         return None
     config_file, credentials_file = (os.path.abspath(path) for path in _config_paths(session))  # noqa: PTH100 - as botocore
     if endpoint_url is not None and settings.get(key) != endpoint_url and "services" in settings:
         return f"endpoint_url in section [services {settings['services']}] of {config_file}"
     if key not in settings:
         return None
-    # Of a key that both files have, botocore takes the value from the second.
+    # If both files have the key, botocore uses the value in the credentials file.
     is_in_second = os.path.isfile(credentials_file) and key in raw_config_parse(credentials_file).get(profile, {})  # noqa: PTH113
     return f"{key} in profile '{profile}' of {credentials_file if is_in_second else config_file}"
 
@@ -174,14 +174,14 @@ def _config_paths(session: botocore.session.Session) -> list[str]:
 
 
 def _explain_connection(failure: Exception, cause: object) -> InvalidRequestError | None:
-    """Explain a failure to connect that a setting caused; an existing client was not checked when it was created."""
+    """Return the error for a failed connection if a setting of an existing client, which was not checked, caused it."""
     wrong_proxy = (botocore_exceptions.InvalidProxiesConfigError, LocationValueError)
     if isinstance(failure, wrong_proxy) or isinstance(cause, wrong_proxy):
         variables = (*_proxy_variables("https"), *_proxy_variables("http"))
         wrong = (variable for variable in variables if not _is_proxy(os.environ[variable]))
         return InvalidRequestError(next(wrong, "config"), _PROXY_RULE)
     causes = (cause, *getattr(cause, "args", ()))
-    # The error of a file that cannot be opened has its name; that of certificates which cannot be loaded has none.
+    # If a CA bundle cannot be loaded, the error has no file name; errors about other files have one.
     if any(isinstance(each, (FileNotFoundError, IsADirectoryError)) and each.filename is None for each in causes):
         return InvalidRequestError(_find_bundle_source(botocore.session.Session()), _BUNDLE_RULE)
     return None
@@ -191,11 +191,11 @@ def find_refused_setting(
     client: BaseClient, session: botocore.session.Session, *, endpoint_url: str | None = None, verify: object = None
 ) -> InvalidRequestError | None:
     """
-    Return what is wrong with settings that botocore does not check before the first request; ``None`` if nothing is.
+    Check the settings that botocore does not check before the first request; return an error, or ``None``.
 
     Args:
-        client: The client.
-        session: Its session.
+        client: The client to check.
+        session: The session of the client.
         endpoint_url: The argument ``endpoint_url`` with which the client was created.
         verify: The argument ``verify`` with which the client was created.
     """
@@ -218,7 +218,7 @@ def find_refused_setting(
 
 
 def is_url(text: object) -> bool:
-    """Whether it is a URL for requests: not one with a password, which a repr would show."""
+    """Return whether a string is an HTTP URL with a host and without a password, which a ``repr`` would show."""
     try:
         parts = urlsplit(text if isinstance(text, str) else "")
         is_place = bool(parts.hostname) and parts.port != 0 and parts.username is None
@@ -228,7 +228,7 @@ def is_url(text: object) -> bool:
 
 
 def _is_proxy(text: str) -> bool:
-    """Whether botocore can use it as the URL of a proxy; ``http://`` may be missing."""
+    """Return whether botocore can use a string as the URL of a proxy; ``http://`` may be missing."""
     try:
         parts = urlsplit(text if _SCHEME.match(text) else f"http://{text.removeprefix('//')}")
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isascii()

@@ -1,10 +1,10 @@
 """
-Strike secrets out of what a peer has written, however it has escaped them.
+Remove secrets from data of a peer, also if the peer has escaped them.
 
-A peer may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in any mixture of these, and escaped again.  The
-bytes around a secret may look like a part of an escape, so no single reading of the data is the right one.  Therefore
-every part of the data that can be read as an escape is collected, and a secret is struck out wherever any sequence of
-readings has it.
+A peer may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in any mixture of these, and escaped more than
+once.  The bytes around a secret may look like a part of an escape, so the data can be read in several ways.  Therefore
+this module collects each part of the data that can be read as an escape (a "reading").  It removes a secret wherever
+any sequence of readings results in the secret.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Final
 from cp_thirdparty.secrets import SecretStr
 
 _MASK: Final = str(SecretStr("")).encode()
-# A shorter value occurs by chance: striking out "t" would ruin every message.
+# Shorter values are not removed, because they occur by chance: without each "t", a message could not be understood.
 _MIN_CHARACTERS: Final = 4
 
-# Where a part of the data ends, and the bytes for which it stands.
+# The position at which a part of the data ends, and the bytes that this part stands for.
 _Reading = tuple[int, bytes]
 
 _ESCAPE_START: Final = re.compile(rb"[%\\&]")
@@ -45,21 +45,21 @@ _LAST_CHARACTER: Final = 0x10FFFF
 _FIRST_BEYOND_ASCII: Final = 0x80
 _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
 _SURROGATE_BYTE: Final = b"\xed"  # the first byte of each in UTF-8
-# More readings at one position are not followed: it would take quadratic time, and nobody escapes so often.
+# At most this many readings of one position are used: more would take quadratic time, and no program escapes so often.
 _MAX_READINGS: Final = 50
-# How many readings may be looked at: 5.5 for each byte of the longest error, which has 64 KiB, and more for each byte
-# of a shorter one.  What programs have escaped up to four times has at most 5.  A peer that wants to keep the program
-# busy can write data that has 500.
+# The limit for the number of readings that a search uses: 5.5 for each byte of the longest error, which has 64 KiB, and
+# more for each byte of a shorter error.  Data that programs have escaped up to four times has at most 5 readings for
+# each byte.  Without the limit, a hostile peer could send data with 500 readings for each byte.
 _MIN_WORK: Final = 100_000
 _WORK_PER_BYTE: Final = 4
 
 
 class TooManyEscapesError(Exception):
-    """The data has more readings than honest data of its length has."""
+    """The data has more escapes than data of this length that programs escape in the usual way."""
 
 
 def strike_out(text: str, secrets: Iterable[SecretStr]) -> str:
-    """Return the string without the secrets; if it has too many escapes, nothing of it is kept."""
+    """Return the string without the secrets; if it has too many escapes, return only a mask."""
     try:
         return strike_out_of_bytes(_encode(text), secrets).decode("utf-8", "surrogatepass")
     except TooManyEscapesError:
@@ -68,10 +68,10 @@ def strike_out(text: str, secrets: Iterable[SecretStr]) -> str:
 
 def strike_out_of_bytes(data: bytes, secrets: Iterable[SecretStr], *, keep_length: bool = False) -> bytes:
     """
-    Return the bytes without the secrets; with ``keep_length`` each is replaced by as many asterisks.
+    Return the bytes without the secrets; with ``keep_length``, each byte of a secret is replaced by an asterisk.
 
     Raises:
-        TooManyEscapesError: The search would take far more time than for honest data of the same length.
+        TooManyEscapesError: The data has so many escapes that the search would take too long.
     """
     values = (secret.get_secret_value() for secret in secrets)
     wanted = [_fold(_encode(value)) for value in values if len(value) >= _MIN_CHARACTERS]
@@ -99,12 +99,12 @@ def _encode(text: str) -> bytes:
 
 
 def _fold(data: bytes) -> bytes:
-    """Treat a space and a plus sign alike: one stands for the other in a query string."""
+    """Replace plus signs by spaces, because a plus sign stands for a space in a query string."""
     return data.replace(b"+", b" ")
 
 
 def _strike_rest_of_escapes(data: bytes, is_struck: bytearray) -> None:
-    """Strike out complete JSON escapes only, so that a JSON document is one afterwards."""
+    """Extend what is removed to complete JSON escapes, so that a JSON document stays valid."""
     for escape in _JSON_ESCAPE.finditer(data):
         start, end = escape.span()
         if b"\1" in is_struck[start:end]:
@@ -115,13 +115,13 @@ class _Search:
     """
     The search for one secret.
 
-    States are numbers: bit *k* stands for the first *k* bytes of the secret.  So each step advances all occurrences
-    that have begun, in a time that does not depend on how many there are.
+    A set of states is stored as one number: bit *k* means that the first *k* bytes of the secret were found.  So each
+    step advances all partial matches at once, in a time that does not depend on the number of partial matches.
     """
 
     def __init__(self, secret: bytes) -> None:
         self._complete = 1 << len(secret)
-        self._places = [0] * 256  # the set of places of each byte in the secret
+        self._places = [0] * 256  # byte -> bit set of the byte's positions in the secret
         for place, byte in enumerate(secret):
             self._places[byte] |= 1 << place
         self._places[ord("+")] = self._places[ord(" ")]
@@ -131,7 +131,7 @@ class _Search:
     def find(self, readings: _Readings) -> Iterator[tuple[int, int]]:
         """Yield start and end of each part of the data that belongs to the secret."""
         before = self._follow(readings)
-        after: dict[int, int] = {}  # position -> after how much of the secret the rest of it follows
+        after: dict[int, int] = {}  # position -> set of k for which the secret follows from its byte k on
         for position in sorted(before, reverse=True):
             for end, meaning in readings.at(position):
                 states = self._retreat(after.get(end, 0) | self._complete, meaning) & before[position]
@@ -140,12 +140,12 @@ class _Search:
                     yield position, end
 
     def _follow(self, readings: _Readings) -> dict[int, int]:
-        """Return for each position how much of the secret may end there."""
+        """Return for each position the set of *k* for which the first *k* bytes of the secret may end there."""
         before: dict[int, int] = {}
         todo = [match.start() for match in self._start.finditer(readings.data)]
         while todo:
             position = heappop(todo)
-            if before.get(position, 0) & 1:  # it was in the list twice
+            if before.get(position, 0) & 1:  # the position was already processed
                 continue
             before[position] = before.get(position, 0) | 1
             for end, meaning in readings.at(position):
@@ -167,22 +167,22 @@ class _Search:
         return states
 
     def _skip(self, states: int, byte: int) -> int:
-        """Return the states that a byte does not change: a backslash within a secret may come from a further escape."""
+        """Return the states that a byte does not change: an additional backslash within a secret is ignored."""
         return states & (self._complete - 2) if byte == _BACKSLASH else 0
 
 
 class _Readings:
     """
-    Data, and every part of it that can be read as an escape.
+    Data, and all parts of the data that can be read as an escape.
 
-    A part of an escape may be escaped itself, so they are found from the end to the beginning of the data.
+    A part of an escape may be escaped itself, so the escapes are searched from the end of the data to its beginning.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self._work_left = _MIN_WORK + _WORK_PER_BYTE * len(data)
         self._escapes: dict[int, list[_Reading]] = {}
-        self._short_escapes: dict[int, list[_Reading]] = {}  # no part of another escape
+        self._short_escapes: dict[int, list[_Reading]] = {}  # these cannot be a part of another escape
         self._kinds: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
             b"%": self._read_url,
             b"\\": self._read_backslash,
@@ -252,7 +252,7 @@ class _Readings:
                 yield end, _encode(pair.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"))
 
     def _read_digits(self, position: int, count: int) -> list[tuple[int, int]]:
-        """Read a hexadecimal number of so many digits."""
+        """Return the readings of a hexadecimal number that has ``count`` digits."""
         numbers = [(position, 0)]
         for _ in range(count):
             numbers = [
@@ -288,7 +288,7 @@ class _Readings:
                 value = number * base + _DIGITS.get(digit, base)
                 if _DIGITS.get(digit, base) < base and value <= _LAST_CHARACTER:
                     todo.append((end, value))
-                    if value:  # zeros may come first
+                    if value:  # a value of 0 is only a leading zero
                         meaning = _encode(chr(value))
                         yield from ((last, meaning) for last in (end, *self._ends_of(end, b";")))
 

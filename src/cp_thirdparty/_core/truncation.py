@@ -1,4 +1,4 @@
-"""Fit results into the limits of the service: a long string is truncated and never refused."""
+"""Truncate results to the limits of the service: a string that is too long is truncated, and is not an error."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NO_MESSAGE: Final = "The job failed; the worker gave no reason."
 
 
 def truncate(value: str, maximum: int) -> str:
-    """Return at most ``maximum`` code points that can be encoded; ``…`` is the last one of a longer string."""
-    plain = str.__str__(value)  # a subclass may have methods of its own
+    """Return a string that can be encoded and has at most ``maximum`` code points; a truncated string ends in ``…``."""
+    plain = str.__str__(value)  # a subclass may override methods
     encodable = plain[: maximum + 1].encode(errors="replace").decode()
     return encodable if len(plain) <= maximum else encodable[: maximum - len(_ELLIPSIS)] + _ELLIPSIS
 
 
 def fit_current_revision(revision: CurrentRevision) -> CurrentRevision | None:
-    """Return what the service accepts of a revision, or ``None`` if a required part is empty."""
+    """Return a revision that the service accepts, or ``None`` if a required part is empty."""
     revision_id = truncate(revision.revision, limits.REVISION)
     change_identifier = truncate(revision.change_identifier, limits.CHANGE_IDENTIFIER)
     if not (revision_id and change_identifier):
@@ -33,7 +33,7 @@ def fit_current_revision(revision: CurrentRevision) -> CurrentRevision | None:
 
 
 def fit_execution_details(details: ExecutionDetails) -> ExecutionDetails:
-    """Return what the service accepts of execution details."""
+    """Return execution details that the service accepts."""
     percent = details.percent_complete
     return ExecutionDetails(
         summary=_optional(details.summary, limits.EXECUTION_SUMMARY),
@@ -43,10 +43,10 @@ def fit_execution_details(details: ExecutionDetails) -> ExecutionDetails:
 
 
 def fit_failure_details(details: FailureDetails) -> FailureDetails:
-    """Return what the service accepts of failure details."""
+    """Return failure details that the service accepts."""
     return FailureDetails(
         type=details.type,
-        # Botocore refuses an empty message, so the failure would never be reported.
+        # Botocore refuses an empty message, so the failure could not be reported.
         message=truncate(details.message, limits.FAILURE_MESSAGE) or _NO_MESSAGE,
         external_execution_id=_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
     )

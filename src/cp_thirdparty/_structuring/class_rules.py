@@ -1,8 +1,8 @@
 """
-What a configuration class refuses, by key and without a value.
+Describe why a configuration class refused its values: the key and the rule, but not the value.
 
-Exceptions of the partner's code and of pydantic may hold values, so no message of theirs is used.  A rule is described
-by its own constants: those of a validator of attrs, or those of a field of pydantic.
+Exceptions of the partner's code and of pydantic may hold values, so their messages are not used.  A rule is described
+with the constants of an attrs validator or of a pydantic field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_OPTIONS: Final = 20
 
 _COMPARISONS: Final = {"<": "less than", "<=": "at most", ">": "more than", ">=": "at least"}
 
-# Class of a validator of attrs -> its rule.
+# Class name of an attrs validator -> function that returns its rule.
 _ATTRS_RULES: Final[dict[str, Callable[[Any], str]]] = {
     "_NumberValidator": lambda rule: f"must be {_COMPARISONS[rule.compare_op]} {rule.bound}",
     "_MinLengthValidator": lambda rule: f"must have at least {rule.min_length} characters or items",
@@ -32,7 +32,7 @@ _ATTRS_RULES: Final[dict[str, Callable[[Any], str]]] = {
     "_InValidator": lambda rule: f"must be one of: {_join_options(rule.options)}",
 }
 
-# Type of an error of pydantic -> the constant of the field, and the rule.
+# Type of a pydantic error -> the name of the field's constant, and the rule.
 _PYDANTIC_RULES: Final = {
     "greater_than": ("gt", "must be more than {}"),
     "greater_than_equal": ("ge", "must be at least {}"),
@@ -51,9 +51,9 @@ def describe_refusal(
     model: type[Any], arguments: Mapping[str, Any], keys: Mapping[str, str], failure: Exception
 ) -> ConfigurationError | JobFailedError:
     """
-    Return what is raised when the constructor of a class has refused its arguments.
+    Return the error to raise after the constructor of a class has refused its arguments.
 
-    ``keys`` has the key of the customer by the name of a field and of an argument.
+    ``keys`` maps the name of a field, and of an argument, to the configuration key that the customer knows.
     """
     if isinstance(failure, (ConfigurationError, JobFailedError)):
         return failure
@@ -148,7 +148,7 @@ def _pydantic_problems(model: Any, keys: Mapping[str, str], failure: Any) -> Ite
         if key is None:
             yield f"the class refused the values ({_pydantic_error(problem)})"
         else:
-            # The rule of an item of a list is not among those of the field.
+            # The metadata of a field has no rules for the items of a list.
             metadata = getattr(by_key.get(key), "metadata", ()) if len(problem["loc"]) == 1 else ()
             rule = _pydantic_rule(problem["type"], metadata)
             yield f"{key}: {rule or f'the class refused the value ({_pydantic_error(problem)})'}"
@@ -161,7 +161,7 @@ def _pydantic_rule(kind: str, metadata: Any) -> str | None:
 
 
 def _pydantic_error(problem: Mapping[str, Any]) -> str:
-    """Return the class of the partner's exception, or pydantic's own name of the error."""
+    """Return the class name of the partner's exception, or pydantic's type of the error."""
     error = problem.get("ctx", {}).get("error")
     if isinstance(error, Exception):
         return type(error).__name__

@@ -1,4 +1,4 @@
-"""The fields of a configuration class: their names, keys, types and defaults, whatever library made the class."""
+"""Find the fields of a configuration class, with names, keys, types and defaults: attrs, dataclasses or pydantic."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Field:
     """A field of a configuration class."""
 
     name: str
-    argument: str  # of the constructor
-    key: str  # what the customer knows it as
+    argument: str  # the name of the constructor's argument
+    key: str  # the configuration key that the customer knows
     type: FieldType
     description: Any  # a `ConfigurationKey`
     make_absent: Callable[[], Any] | None  # None if the constructor has a default for an absent key
@@ -74,7 +74,7 @@ def _takes(model: type[Any], arguments: Iterable[str]) -> bool:
 
 @attrs.frozen(kw_only=True)
 class _Declaration:
-    """What a class of any kind declares about a field."""
+    """The declaration of a field, in the same form for all kinds of classes."""
 
     name: str
     argument: str
@@ -86,7 +86,7 @@ class _Declaration:
 
 
 def _declared_fields(model: Any) -> Iterable[_Declaration] | None:
-    """Return what a class declares about its fields; ``None`` if it is a class of another kind."""
+    """Return the declarations of the fields of a class; ``None`` if this kind of class is not supported."""
     if _is_pydantic(model):
         return _pydantic_fields(model)
     name: str = model.__qualname__
@@ -114,7 +114,7 @@ def _init_fields(model: Any) -> Iterator[tuple[str, str, bool]]:
 
 
 def _is_pydantic(model: type[Any]) -> bool:
-    """Return whether a class is a model of pydantic 2, without importing pydantic: its models need it loaded."""
+    """Return whether a class is a model of pydantic 2.  If pydantic is not imported yet, there is no such class."""
     base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
     return base is not None and issubclass(model, base) and hasattr(base, "model_fields")
 
@@ -130,7 +130,8 @@ def _pydantic_fields(model: Any) -> Iterator[_Declaration]:
             raise TypeError(f"{model.__qualname__}.{name}: the alias of a configuration field must be a string")
         by_alias = alias is not None and model.model_config.get("validate_by_alias") is not False
         has_default = not field.is_required()
-        # An object of settings fills absent fields from the environment of the worker, which is not the customer's.
+        # A pydantic settings class would read absent fields from the worker's environment variables.  The customer has
+        # not set these, so the default of the field is passed to the constructor.
         is_known = has_default and not field.default_factory_takes_validated_data
         default = functools.partial(field.get_default, call_default_factory=True)
         yield _Declaration(
@@ -174,7 +175,7 @@ def _description(place: str, extras: Iterable[Any], key_class: Any) -> Any:
 
 
 def _pydantic_type(bare: Any) -> FieldType | None:
-    """Return how pydantic's secrets, URLs and addresses are read: pydantic itself reads them from a string."""
+    """Return the type ``str`` for pydantic's secrets, URLs and addresses, because pydantic converts the strings."""
     place = (getattr(bare, "__module__", None), getattr(bare, "__name__", None))
     is_secret = place in {("pydantic.types", "SecretStr"), ("pydantic.types", "SecretBytes")}
     return FieldType(str, is_secret=is_secret) if is_secret or place[0] == "pydantic.networks" else None

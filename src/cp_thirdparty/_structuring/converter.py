@@ -1,9 +1,9 @@
 """
-The one cattrs converter: read a document into a class, with each problem by its path, and write it again.
+The cattrs converter of this library: read a document into a model and report each problem with its path, or write it.
 
-Its hooks are strict about every leaf, and as fast as cattrs' own generator makes them.  They know the service's rules
-of naming and of absence, and no model by name.  What breaks a rule raises `MismatchError`, which holds the rule and
-never the value.  A path has the service's member names, and never a value either.
+The hooks check the type of each value strictly, and use functions that cattrs generates, for speed.  They implement the
+service's rules for names and absent members, and do not depend on single models.  If a value breaks a rule, a hook
+raises `MismatchError`, which contains the rule and never the value.  A path contains only the service's member names.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ _T = TypeVar("_T")
 # A structure hook of cattrs: (value, type) -> structured value.
 Hook = Callable[[Any, Any], Any]
 
-# Items of a list that are explained at once: a response may have millions, and each takes a kilobyte and 9 µs.
+# The number of items of a list that are read at once to find all problems.  A list may have millions of items, and each
+# item takes a kilobyte and 9 µs.
 _MOST_EXPLAINED = 1_000
 
 
 class MismatchError(ValueError):
-    """A value breaks a rule.  It holds the rule and not the value, and never leaves the package."""
+    """A value breaks a rule.  The error contains the rule and not the value.  Users of the library never get it."""
 
     def __init__(self, rule: str) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class MismatchError(ValueError):
 
 @functools.cache
 def make_converter(*, detailed: bool) -> Converter:
-    """Create the converter: as fast as possible, or one that finds every problem and its place."""
+    """Create the fast converter, or, if ``detailed``, the slower one that reports all problems with their paths."""
     converter = Converter(detailed_validation=detailed, unstruct_collection_overrides={tuple: list})
     leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time}
     leaves[FailureType] = _failure_type
@@ -63,13 +64,13 @@ def make_converter(*, detailed: bool) -> Converter:
         converter.register_structure_hook(leaf, hook)
     converter.register_unstructure_hook(FailureType, attrgetter("value"))
     converter.register_unstructure_hook(datetime, _utc)
-    converter.register_unstructure_hook(SecretStr, lambda secret: secret)  # unstructure() decides what to show
+    converter.register_unstructure_hook(SecretStr, lambda secret: secret)  # `write` masks or reveals it
     _register_shapes(converter)
     return converter
 
 
 def _register_shapes(converter: Converter) -> None:
-    """Register hook factories, which make the hook of a class or a container when it is first used."""
+    """Register hook factories, which create the hook of a class or a container when it is first used."""
 
     def optional(annotation: Any) -> Hook:
         inner = typing.get_args(annotation)[0]
@@ -107,7 +108,7 @@ def _renames(fields: Sequence[Any]) -> dict[str, Any]:
 
 @functools.cache
 def member_name(field: str) -> str:
-    """Return the service's name of a field: camelCase, the one rule for all shapes."""
+    """Return the service's name of a field: the field's name in camelCase."""
     head, *tail = field.split("_")
     return head + "".join(word.capitalize() for word in tail)
 
@@ -123,7 +124,7 @@ def _text(value: Any, _: Any = None) -> str:
 
 
 def _text_or_none(value: Any, _: Any) -> str | None:
-    # Not _or_none(_text): most leaves are optional strings, and a call more for each is a tenth of the time.
+    # `_or_none(_text)` is not used: most values are optional strings, and a further call for each takes 10 % more time.
     if value.__class__ is str and value.isascii():
         return value
     return None if value is None else _text(value)
@@ -137,7 +138,7 @@ _OPTIONAL_LEAVES: dict[Any, Hook] = {str: _text_or_none, SecretStr: _secret_or_n
 
 
 def _secrets(value: Any, _: Any) -> SecretMapping:
-    """Check a mapping of strings.  Its keys are the customer's, so no problem names one."""
+    """Check a mapping of strings.  The customer defines its keys, so no error contains a key."""
     if value is None:
         return SecretMapping({})
     if not isinstance(value, dict):
@@ -165,7 +166,7 @@ def _time(value: Any, _: Any) -> datetime:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, timezone.utc)
     except (ValueError, OverflowError, OSError):
-        pass  # refused below, without the error that holds the value
+        pass  # the error holds the value, so it must not be the context of the error below
     raise MismatchError("must be a time")
 
 
@@ -195,9 +196,10 @@ def _or_none(structure_value: Hook) -> Hook:
 
 def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook:
     """
-    Create the hook of a class; cattrs generates what reads its members.
+    Create the hook of a class; cattrs generates the function that reads its members.
 
-    Members that are absent are put in as ``None`` first, so that cattrs need not ask for each whether it is there.
+    The hook first adds absent members with the value ``None``, so that the generated function does not need to check
+    for each member whether it is present.
     """
     attrs.resolve_types(model)
     fields = attrs.fields(model)
@@ -208,7 +210,7 @@ def _object(model: Any, converter: Converter, *, optional: bool = False) -> Hook
 
 
 def _check_draft(model: Any) -> None:
-    """Refuse a class that a draft would build wrongly: its ``__init__`` does more than to assign what was read."""
+    """Raise `TypeError` if ``__init__`` of a class does more than to assign the fields, which a draft would skip."""
     wrong = [
         field.name
         for field in attrs.fields(model)
@@ -223,19 +225,20 @@ def _has_no_default(field: Any) -> bool:
 
 
 def _is_container(annotation: Any) -> bool:
-    """Return whether ``None`` in a document makes an empty container, as the field's default does."""
+    """Return whether the type is a container, whose default is an empty one; ``None`` in a document means the same."""
     return _is_tuple(annotation) or _is_mapping(annotation)
 
 
 def _create_fast_hook(model: Any, converter: Converter, absent: dict[str, None], *, optional: bool) -> Hook:
     """
-    Build the fast hook, which collects no details of an error.
+    Create the fast hook, which collects no details of an error.
 
-    The members go into a draft, an object of the same slots that is not frozen and becomes a model at the end.  The
-    frozen ``__init__`` of attrs calls ``object.__setattr__`` for each field, which took half of the total time.
+    The hook assigns the members to a draft: an object of a class that has the same slots and is not frozen.  At the
+    end, the class of the object is changed to the model.  The ``__init__`` of a frozen attrs class is not called,
+    because it calls ``object.__setattr__`` for each field, which took half of the total time.
 
-    A mapping with as many keys as the class has fields counts as complete.  If an unknown key hides an absent one, this
-    hook fails, and the slow hook, which does not compare lengths, reads the value.
+    If a mapping has as many keys as the class has fields, the hook assumes that no member is absent.  If the mapping
+    has an unknown key and an absent member, this hook fails, and then the slow hook reads the value.
     """
     _check_draft(model)
     fields = attrs.fields(model)
@@ -259,7 +262,7 @@ def _create_fast_hook(model: Any, converter: Converter, absent: dict[str, None],
 
 
 def _create_init_hook(structure_members: Hook, absent: dict[str, None], *, optional: bool) -> Hook:
-    """Create the hook that calls the ``__init__`` of the class, which knows the rules of what we send."""
+    """Create the hook that calls the ``__init__`` of the class, whose validators check the fields."""
 
     def structure_object(value: Any, annotation: Any) -> Any:
         if value is None and optional:
@@ -277,7 +280,7 @@ def _members(cls: Any, fields: Sequence[Any], converter: Converter, **options: A
 
 
 def _read_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
-    """Read a list in parts, and explain no more than the first part that has a fault."""
+    """Read a list in parts, and report only the problems of the first part that has any."""
     start = 0
     try:
         for start in range(0, len(items), _MOST_EXPLAINED):
@@ -328,7 +331,7 @@ def read(data: Any, model: type[_T], path: str = "") -> tuple[_T | None, tuple[s
     """
     Return the model and no problems, or ``None`` and the problems, whose paths start with ``path``.
 
-    It raises nothing: the frames, arguments and notes of what it catches hold the data.
+    This function raises no exception, because the frames, arguments and notes of the caught exceptions hold the data.
     """
     try:
         return make_converter(detailed=False).structure(data, model), ()
@@ -341,7 +344,7 @@ def read(data: Any, model: type[_T], path: str = "") -> tuple[_T | None, tuple[s
 
 
 def _problems(error: BaseException, path: str) -> Iterator[str]:
-    """Yield cattrs' nested errors as lines that hold only names and rules of this library."""
+    """Yield each problem of cattrs' nested errors as a line that contains only names and rules of this library."""
     if isinstance(error, ClassValidationError):
         with_field, others = error.group_exceptions()
         for inner, field in with_field:

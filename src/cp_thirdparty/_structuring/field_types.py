@@ -28,13 +28,13 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _FLOAT = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?")
 _BOOLS = {"true": True, "false": False}
 _MAX_SECONDS = 10**10  # about 300 years
-# What an item of a list is made of. No part of the pattern can match the same string in two ways.
+# The pattern of an item of a list.  It takes linear time, because no part can match the same string in two ways.
 _ITEM = re.compile(r"(?:\\[\\,]|[^,\\]|\\(?![\\,]))*")
 
 
 @attrs.frozen
 class FieldType:
-    """How a field is read, and what CodePipeline's property for it is."""
+    """How a string is converted to the value of a field, and the type of CodePipeline's property for the field."""
 
     read: Callable[[str], Any]  # raises `MismatchError`
     property_type: PropertyType = "String"
@@ -45,8 +45,8 @@ def strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
     """
     Return a type without ``Annotated`` and ``None``, the arguments of ``Annotated``, and whether it may be ``None``.
 
-    It removes ``Annotated``, ``| None``, ``Final``, `typing.NewType` and aliases, however they are nested.  The
-    arguments that are farther outside come later.
+    This function removes ``Annotated``, ``| None``, ``Final``, `typing.NewType` and aliases, also if they are nested.
+    Of nested ``Annotated``, the arguments of the outer one are returned after those of the inner one.
     """
     origin = typing.get_origin(annotation)
     if origin is Annotated:
@@ -67,7 +67,7 @@ def strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
 
 
 def find_type(bare: Any) -> FieldType | None:
-    """Return how a field is read whose type is not optional; ``None`` if a string cannot be read as this type."""
+    """Return the `FieldType` of a type that is not optional; ``None`` if a string cannot be converted to the type."""
     origin: Any = typing.get_origin(bare)
     arguments = typing.get_args(bare)
     if origin is Literal:

@@ -1,8 +1,8 @@
 """
-The two forms of the event of a Lambda function that CodePipeline invokes.
+Read the two forms of events with which CodePipeline invokes a Lambda function.
 
-The user guide documents both: that of an invoke action on the page "AWS Lambda action reference", and that of an action
-type with a Lambda executor on the page "Integration model reference".
+The user guide documents the event of an invoke action on the page "AWS Lambda action reference", and the event of an
+action type with a Lambda executor on the page "Integration model reference".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from cp_thirdparty.exceptions import ResponseDecodeError
 
 INVOKE_ACTION: Final = "CodePipeline.job"
-"""The member that has the job in the event of an invoke action."""
+"""The member of an invoke action's event that contains the job."""
 
 _JOB_ID: Final = "jobId"
 _EXPIRY: Final = "credentialsExpireAt"
@@ -20,7 +20,7 @@ _EXPIRY: Final = "credentialsExpireAt"
 # The last second of the year 9999.
 _LAST_SECOND: Final = 253_402_300_799
 
-# The names that the event of an action type has for members of the other form.
+# The names of two members in the event of an action type; an invoke action's event has other names for them.
 _CREDENTIALS: Final = "actionCredentials"
 _EXECUTION_ID: Final = "actionExecutionId"
 
@@ -30,7 +30,7 @@ _NO_JOB: Final = "the document: must be the event of a job, with CodePipeline.jo
 
 
 def is_invoke_action(event: object) -> bool:
-    """Return whether an event is that of an invoke action, whose result is put and not returned."""
+    """Return whether an event comes from an invoke action.  Its result must be reported by a call, and not returned."""
     return isinstance(event, dict) and INVOKE_ACTION in event
 
 
@@ -38,7 +38,7 @@ def find_job(event: object) -> object:
     """
     Return the job of an event of either form, with the member names of `cp_thirdparty.models.LambdaJobEvent`.
 
-    A job of another shape is returned as it is, so that reading it finds what is wrong.
+    A job of another form is returned unchanged, so that the converter reports the problem.
 
     Raises:
         ResponseDecodeError: The event is not about a job.
@@ -106,7 +106,7 @@ def _find_expiry(data: Any) -> float | None:
     """Return when the credentials expire, in seconds since 1970; ``None`` if the event does not have it."""
     credentials = data.get("artifactCredentials") if isinstance(data, dict) else None
     milliseconds = credentials.get("expirationTime") if isinstance(credentials, dict) else None
-    # AWS does not document this member, so another form of it must not cost the job.
+    # AWS does not document this member, so an unknown form of it must not make the job fail.
     if type(milliseconds) is not int or not 0 <= milliseconds <= _LAST_SECOND * 1000:
         return None
     return milliseconds / 1000

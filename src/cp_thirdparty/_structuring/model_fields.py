@@ -1,4 +1,4 @@
-"""The parts that the models share: checks of fields, open enumerations, objects by name, weak references."""
+"""Code that the models share: checks of fields, open enumerations, mappings by name, and weak references."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _NamedT = TypeVar("_NamedT", bound=_HasName)
 
 class WeaklyReferenced:
     """
-    The base of models to which weak references are possible.  They cost 8 bytes.
+    The base class of models that support weak references, which takes 8 bytes for each object.
 
-    The slot is in a base, because Python lets a draft (see `_structuring.converter`) become a model only if both
-    inherit it.
+    The slot is in a base class, because a draft (see `_structuring.converter`) can become a model only if both classes
+    inherit the slot from the same class.
     """
 
     __slots__ = ("__weakref__",)
 
 
 def verify(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
-    """Create an attrs validator of a check of `_base.limits`; it lets an optional field be ``None``."""
+    """Create an attrs validator from a check of `_base.limits`; it accepts ``None`` for an optional field."""
 
     def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
         if value is None and field.default is None:
@@ -47,12 +47,12 @@ def verify(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attrib
 
 
 def limit(check: Callable[..., str | None], *limits: int) -> dict[str, Callable[[object], str | None]]:
-    """Create the metadata of a field with a limit, which `_structuring.strict_input` checks."""
+    """Create the metadata of a field that has a limit; `_structuring.strict_input` checks the limit."""
     return {"limit": lambda value: check(value, *limits)}
 
 
 def to_member(enum: type[_OpenEnumT], value: object, field: str) -> _OpenEnumT:
-    """Return the member of an open enumeration for a value that a field was given."""
+    """Return the member of an open enumeration for the value of a field."""
     if isinstance(value, enum):
         return value
     if isinstance(value, str):
@@ -61,7 +61,7 @@ def to_member(enum: type[_OpenEnumT], value: object, field: str) -> _OpenEnumT:
 
 
 class ByName(Mapping[str, _NamedT]):
-    """Artifacts, or other objects, by their names; IPython completes them.  One without a name is left out."""
+    """A mapping of names to artifacts or other objects; IPython completes the names.  Nameless objects are left out."""
 
     def __init__(self, items: Iterable[_NamedT]) -> None:
         self._items = {item.name: item for item in items if item.name is not None}

@@ -1,8 +1,9 @@
 """
-Encode objects of the partner as continuation tokens, and decode them.
+Encode objects of the partner's classes as continuation tokens, and decode the tokens.
 
-A token is ``cp-state1:<version>:<checksum>:<JSON>``.  The version is that of the partner's class, so that a later
-version of it can read older tokens.  The checksum finds changed and truncated tokens; it is not a signature.
+A token is ``cp-state1:<version>:<checksum>:<JSON>``.  The version is the version of the partner's class, so that a
+later version of the class can read older tokens.  The checksum detects changed and truncated tokens; it is not a
+signature.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def encode_state(state: object) -> str:
     Return the continuation token of an object.
 
     Raises:
-        TypeError: The object is of another kind of class, or is not the same after it was written and read.
+        TypeError: The kind of the object's class is not supported, or decoding the token returns a different object.
         cp_thirdparty.exceptions.InvalidRequestError: The token is longer than the service allows.
     """
     model = type(state)
@@ -45,7 +46,7 @@ def encode_state(state: object) -> str:
     except Exception as error:  # noqa: BLE001 - code of the partner, and values in the error
         problem = f"it cannot be written as JSON and read ({type(error).__name__})"
     else:
-        # A class without a comparison of its own compares identities.
+        # If the class defines no ``__eq__``, objects cannot be compared.
         if read == state or model.__eq__ is object.__eq__:
             return _check_length(f"cp-state1:{version}:{_checksum(version, text)}:{text}")
         problem = "it is not the same after it was written as JSON and read; a state has no secrets"
@@ -59,9 +60,9 @@ def decode_state(
     Return the object of a continuation token.
 
     Raises:
-        cp_thirdparty.exceptions.ContinuationStateError: The token is of another form, was changed, or has a version or
+        cp_thirdparty.exceptions.ContinuationStateError: The token has another form, was changed, or has a version or
             fields that the class does not have.
-        TypeError: The class is of another kind.
+        TypeError: This kind of class is not supported.
     """
     expected = _version_of(model)
     found = _TOKEN.fullmatch(token)
@@ -134,7 +135,7 @@ def _converter() -> Converter:
 
 
 def _primitive(value: object, kind: type[Any]) -> object:
-    """Accept a value of exactly this type; an ``int`` is a ``float`` too."""
+    """Accept only values of exactly this type; an ``int`` is also accepted as a ``float``."""
     if type(value) is kind or (kind is float and type(value) is int):
         return value
     raise TypeError

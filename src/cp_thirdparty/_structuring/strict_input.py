@@ -1,4 +1,4 @@
-"""Read strictly what a person wrote, such as options and scenario files: nothing in it is ignored."""
+"""Read input that a person wrote, such as options and scenario files, strictly: unknown members are errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import attrs
 
 from cp_thirdparty._structuring.converter import member_name, read
 
-# Names of members are letters.  Anything else may be a secret that was written in the wrong place.
+# Names of members have letters, hyphens and underscores.  Another string may be a secret in the wrong place, so errors
+# do not show it.
 _NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
 
 
 class InputError(ValueError):
-    """What a person wrote cannot be accepted.  The error holds the problem and never the value."""
+    """Input of a person is not valid.  The error contains the problem and never the value."""
 
     def __init__(self, problem: str) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class InputError(ValueError):
 
 
 def check_unique(names: Iterable[str]) -> None:
-    """Raise `InputError` for the first name that is there twice."""
+    """Raise `InputError` for the first name that occurs twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -50,14 +51,14 @@ def read_input(data: Any, kind: Any, path: str = "", *, allow_null: bool = False
     """
     Return the value and no problems, or ``None`` and the problems.
 
-    `read` ignores unknown members and keeps unknown enum values, because the service may send more than this version
-    knows.  In what a person wrote they are mistakes.  So are strings that are too long, which would be truncated.
+    `read` ignores unknown members and keeps unknown enum values, because newer versions of the service may send them.
+    In the input of a person they are mistakes, and so are strings that are too long, which would be truncated.
 
     Args:
         data: Plain values, as `json.loads` returns them.
         kind: The class or type to read.
-        path: The place of the data in the document, for the problems.
-        allow_null: Whether null means that a member is absent, and an object may be empty.
+        path: The path of the data in the document, which the problems show.
+        allow_null: Whether members may be null, which means absent, and whether objects may be empty.
     """
     mistakes = tuple(_mistakes(data, kind, path, allow_null=allow_null))
     if mistakes:
@@ -68,7 +69,7 @@ def read_input(data: Any, kind: Any, path: str = "", *, allow_null: bool = False
 
 
 def unknown_member(name: object, known: Sequence[str]) -> str:
-    """Return the problem of a name that is not known."""
+    """Return the message for an unknown name of a member."""
     near = near_miss(name, known) if isinstance(name, str) else None
     if near is not None:
         return f"unknown member {name!a}; did you mean {near!r}?"
@@ -76,7 +77,7 @@ def unknown_member(name: object, known: Sequence[str]) -> str:
 
 
 def near_miss(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like this one, or ``None``.  Case, hyphens and underscores do not count."""
+    """Return the most similar known word, or ``None``.  Case, hyphens and underscores are ignored."""
     by_letters = {_letters(each): each for each in known}
     near = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.7)
     return by_letters[near[0]] if near else None
@@ -96,7 +97,7 @@ def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _mistakes(value: Any, kind: Any, path: str, *, allow_null: bool) -> Iterator[str]:
-    """Yield what `read` would let pass."""
+    """Yield the mistakes that `read` would accept."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if value is None or (value == {} and attrs.has(kind)):
         if not allow_null:

@@ -15,13 +15,13 @@ Every error that this library raises.
     │  ├─ OutputVariablesSizeExceededException
     │  ├─ ValidationException
     │  ├─ ThrottledError        any throttling code
-    │  └─ ClockSkewError        the clock of this machine is off
+    │  └─ ClockSkewError        the clock of this machine is wrong
     ├─ TransportError           no usable response arrived
     │  └─ UntrustedResponseError   the response is not from CodePipeline
     ├─ CredentialsError         no, partial or expired AWS credentials
-    ├─ InvalidRequestError      refused before sending
+    ├─ InvalidRequestError      a parameter or setting is not valid; nothing was sent
     ├─ ResponseDecodeError      a response that does not have the service's shape
-    ├─ ContinuationStateError   a continuation token that is not a state of the partner's class
+    ├─ ContinuationStateError   a continuation token that cannot be read as a state of the partner's class
     ├─ ConfigurationError       an action configuration that does not fit the partner's class
     ├─ ArtifactError
     │  ├─ ArtifactNotFoundError
@@ -33,10 +33,10 @@ Every error that this library raises.
     └─ WorkerStuckError         each slot of a worker has a handler that hangs
     JobFailedError              raised by a handler to fail its job; not an error of this library
 
-Every error of a call has the facts of `CallFacts` as attributes; a fact is ``None`` where it is not known.
-In a handler, ``except ThirdPartyError`` catches errors of calls, and not the `JobFailedError` that it raises itself.
-No error holds a payload value: not in its message, not in an attribute, not in a cause.  Strings of a peer, such as
-ids, are escaped and truncated.  All can be pickled, and so be sent to another process.
+Every error of a call has the members of `CallFacts` as attributes.  An attribute is ``None`` if its value is unknown.
+In a handler, ``except ThirdPartyError`` catches errors of calls, but not a `JobFailedError` that the handler raises.
+No error contains a payload value: not in its message, not in an attribute, not in a cause.  Strings from a peer, such
+as ids, are escaped and truncated.  All errors can be pickled, and so be sent to another process.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ __all__ = [
 ]
 
 
-# Users import the class from this module, and existing pickles look up ``_rebuild`` here.
+# Users import the class from this module, and existing pickles refer to ``_rebuild`` in this module.
 JobFailedError.__module__ = __name__
 _rebuild.__module__, _rebuild.__qualname__ = __name__, "_rebuild"
 
@@ -136,7 +136,7 @@ class CodePipelineJobError(Exception):
     request_id: str | None = None
     """The request id that AWS Support asks for, or ``None``."""
     attempts: int | None = None
-    """How many times the request was sent; 0 when no byte of it has left, ``None`` outside of a call."""
+    """How many times the request was sent; 0 if no byte of it was sent, ``None`` outside of a call."""
     delivery: Delivery | None = None
     """What was observed of the request on its connection; ``None`` outside of a call."""
     is_retry_safe: bool | None = None
@@ -158,7 +158,7 @@ class CodePipelineJobError(Exception):
 
 
 ThirdPartyError = CodePipelineJobError
-"""The name of `CodePipelineJobError` in version 0.1.  It is the same class and stays."""
+"""The name of `CodePipelineJobError` in version 0.1.  Both names refer to the same class, and both are supported."""
 
 
 def _after_operation(text: str, facts: CallFacts) -> str:
@@ -170,7 +170,7 @@ class ServiceError(CodePipelineJobError):
     """
     The service returned an error.
 
-    Its own message is kept in `message`, after every secret of the call has been removed from it.
+    The attribute `message` contains the service's message, from which all secrets of the call were removed.
 
     Attributes:
         code: The service's error code, such as ``"JobNotFoundException"``.
@@ -183,7 +183,7 @@ class ServiceError(CodePipelineJobError):
         self.code: str = show_all(code)
 
 
-# The names of the modelled errors are the service's: users search for them.
+# Errors of the service's model have the service's names, because users search for these names.
 class ActionTypeNotFoundException(ServiceError):  # noqa: N818 - the service's name
     """No action type with these four parts exists for the caller.  Check category, owner, provider and version."""
 
@@ -202,10 +202,10 @@ class InvalidJobStateException(ServiceError):  # noqa: N818 - the service's name
 
 class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
     """
-    Another worker has the job.  Drop it, and report nothing: a failure would end the other worker's job.
+    Another worker has claimed the job.  Do not process it and report no result, which would end the other worker's job.
 
-    There is one exception: an acknowledgement of the same process failed before with an ``is_retry_safe`` of ``None``.
-    Then the job is most probably yours, because CodePipeline may have accepted that one.
+    There is one exception: an earlier acknowledgement of the job by the same process failed with an ``is_retry_safe``
+    of ``None``.  Then CodePipeline has probably accepted that acknowledgement, and your process has claimed the job.
     """
 
 
@@ -214,7 +214,7 @@ class JobNotFoundException(ServiceError):  # noqa: N818 - the service's name
 
 
 class OutputVariablesSizeExceededException(ServiceError):  # noqa: N818 - the service's name
-    """The output variables of a custom job are too large together.  Report fewer or shorter ones."""
+    """The total size of the output variables of a custom job is too large.  Report fewer or shorter variables."""
 
 
 class ValidationException(ServiceError):  # noqa: N818 - the service's name
@@ -227,10 +227,10 @@ class ThrottledError(ServiceError):
 
 class ClockSkewError(ServiceError):
     """
-    The service refused the signature because the clock of this machine is off.
+    The service refused the signature because the clock of this machine is wrong.
 
     Attributes:
-        offset: Seconds that this machine's clock is ahead of the service's; negative when behind.
+        offset: Seconds by which this machine's clock is ahead of the service's clock; negative if it is behind.
         code: The service's error code, such as ``"RequestExpired"``.
     """
 
@@ -248,7 +248,7 @@ class AccessDeniedError(ServiceError):
 
     Attributes:
         action: The IAM action to allow, such as ``"codepipeline:PollForThirdPartyJobs"``.
-        resource: The ARN to allow it on, or ``None`` when the service did not name one.
+        resource: The ARN for which to allow the action, or ``None`` if the service did not name one.
         code: The service's error code, such as ``"AccessDeniedException"``.
     """
 
@@ -285,8 +285,8 @@ class CredentialsError(CodePipelineJobError):
     """
     The AWS credentials are missing, partial, expired or not known to AWS, or could not be loaded.
 
-    The message has the reason, and what should supply the credentials: a profile, file, variable or program.
-    `status_code` is ``None`` when the service was not asked.
+    The message contains the reason, and the source of the credentials: a profile, file, variable or program.
+    `status_code` is ``None`` if no request was sent to the service.
     """
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
@@ -295,12 +295,12 @@ class CredentialsError(CodePipelineJobError):
 
 class InvalidRequestError(CodePipelineJobError):
     """
-    A parameter was refused before anything was sent.
+    A parameter or a setting is not valid.  No request was sent.
 
     Attributes:
         parameter: Name of the parameter or field, such as ``"client_token"``.  For a setting that was not given in
-            code, the environment variable, or the key with its profile and file.
-        rule: What it must be.  The value is never named.
+            code: the name of the environment variable, or the key with its profile and file.
+        rule: The rule that the parameter breaks.  It never contains the value.
     """
 
     def __init__(self, parameter: str, rule: str, **facts: Unpack[CallFacts]) -> None:
@@ -312,7 +312,7 @@ class InvalidRequestError(CodePipelineJobError):
         return f"{self.parameter}: {self.rule}"
 
 
-# The message stays readable when each artifact has a problem.
+# The number of problems in a message is limited, so that it stays readable if each artifact has a problem.
 _PROBLEMS_SHOWN = 10
 
 
@@ -328,9 +328,9 @@ class ResponseDecodeError(_ProblemsError):
     A document does not have the service's shape.
 
     Attributes:
-        problems: Each problem with its path in the service's names, such as
-            ``"required field missing: data.actionTypeId.provider"``.  Of a list, the problems of at most 1,000
-            items are listed.  Never a value.
+        problems: Each problem with the path of the member in the service's names, such as
+            ``"required field missing: data.actionTypeId.provider"``.  For a list in the document, problems of at most
+            1,000 items are included.  A problem never contains a value.
     """
 
 
@@ -339,14 +339,14 @@ class ConfigurationError(_ProblemsError):
     The action configuration does not fit the partner's class.  The customer must change the action in the pipeline.
 
     Attributes:
-        problems: Each problem by configuration key, such as ``"TimeoutMinutes: must be an integer"``.
-            Never a value.
+        problems: Each problem with its configuration key, such as ``"TimeoutMinutes: must be an integer"``.
+            A problem never contains a value.
     """
 
 
 class ContinuationStateError(CodePipelineJobError):
     """
-    The continuation token of a job is not a state that `Job.state` can read into the class.
+    `Job.state` cannot convert the continuation token of a job to an object of the partner's class.
 
     .. versionadded:: 0.2.0
     """
@@ -361,7 +361,7 @@ class ArtifactNotFoundError(ArtifactError):
 
 
 class ArtifactTransferError(ArtifactError):
-    """The bytes of an artifact did not arrive complete; `is_retry_safe` is ``False`` if they would fail again."""
+    """An artifact was not transferred completely; `is_retry_safe` is ``False`` if a retry would fail again."""
 
 
 class ArtifactFileError(ArtifactError):
@@ -440,8 +440,8 @@ def is_already_reported(error: BaseException, *earlier: BaseException | None) ->
 
     Args:
         error: The error of the latest attempt to report the result.
-        earlier: The errors of the earlier attempts, in any order.  An error counts only if it is about the same job,
-            comes from a call that reports a result, and has an ``is_retry_safe`` of ``None``.
+        earlier: The errors of the earlier attempts, in any order.  Only those errors are considered that are about the
+            same job, come from a call that reports a result, and have an ``is_retry_safe`` of ``None``.
 
     .. versionadded:: 0.2.0
     """

@@ -16,8 +16,8 @@ class ResultTypeError(TypeError):
     The message has no value, so it may be logged.
 
     Args:
-        message: What is wrong.
-        failure: The `cp_thirdparty.JobFailedError` with those arguments that are correct, or ``None``.
+        message: The description of the problem.
+        failure: The `cp_thirdparty.JobFailedError` with only those arguments that are correct, or ``None``.
     """
 
     def __init__(self, message: str, failure: Exception | None = None) -> None:
@@ -29,7 +29,7 @@ def check_failure(
     failure_type: object, message: object, external_execution_id: object
 ) -> tuple[dict[str, Any], list[str]]:
     """
-    Return the arguments of a failure by name, ``None`` in place of wrong ones, and what is wrong.
+    Check the arguments of a failure; return them by name, with ``None`` for each wrong argument, and the problems.
 
     The first two arguments are swapped if only the second one is a failure type.
     """
@@ -62,7 +62,7 @@ def _read_string(name: str, value: object, problems: list[str]) -> str | None:
 
 class JobFailedError(Exception):
     """
-    Raised by a handler to fail its job in its own words, which the customer reads in the console.
+    Raised by a handler to report its job as failed, with a message that the customer reads in the console.
 
     It is not a `CodePipelineJobError`, so ``except ThirdPartyError`` in a handler catches errors of calls only.
 
@@ -70,7 +70,7 @@ class JobFailedError(Exception):
 
     Args:
         failure_type: Why the job failed: a `cp_thirdparty.FailureType`, or its value, such as ``"JobFailed"``.
-        message: What the customer should know.  Keep secrets out of it.  The client truncates it to 5,000 characters.
+        message: The message for the customer, without secrets.  The client truncates it to 5,000 characters.
         external_execution_id: The partner's own id of the work, if there is one.
 
     Raises:
@@ -78,12 +78,12 @@ class JobFailedError(Exception):
             that are correct.
     """
 
-    # A subclass may not call ``__init__``.  The worker reports its failure all the same.
+    # Defaults for a subclass whose ``__init__`` does not call this ``__init__``.  The worker reports its failure, too.
     failure_type: FailureType = FailureType.JOB_FAILED
     message: str = ""
     external_execution_id: str | None = None
 
-    # Swapped arguments are accepted at run time, and type checkers report them.
+    # Swapped arguments are accepted at run time, but type checkers report them as errors.
     def __init__(
         self, failure_type: FailureType | FailureTypeName, message: str, external_execution_id: str | None = None
     ) -> None:
@@ -101,12 +101,12 @@ class JobFailedError(Exception):
 
 
 def reduce_error(error: BaseException) -> tuple[Any, ...]:
-    """Return how to pickle an error: `Exception` would call its class with ``args`` alone."""
+    """Return the reduced form of an error for `pickle`; `Exception` would call the class with ``args`` only."""
     return rebuild_error, (type(error), error.args, error.__dict__.copy())
 
 
 def rebuild_error(cls: type[BaseException], args: tuple[object, ...], state: dict[str, Any]) -> BaseException:
-    """Return the error of a pickle."""
+    """Create an error from its pickled form."""
     error = cls.__new__(cls, *args)
     error.__dict__.update(state)
     return error

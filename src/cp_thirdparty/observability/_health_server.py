@@ -134,7 +134,7 @@ class _Handler(BoundedHandler):
             self._send(200 if is_healthy else 503, b"yes\n" if is_healthy else b"no\n")
 
     def _send(self, status: int, body: bytes, content_type: str = _TEXT) -> None:
-        self.start_response()
+        self.set_response_timeout()
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -32,7 +32,7 @@ __all__ = [
     "Success",
 ]
 
-# Module -> its names here.
+# Module -> the names that this package exports from it.
 _NAMES = {
     "testing.actions": ("Action", "Job", "Success"),
     "testing.clock": ("ManualClock",),
@@ -42,7 +42,7 @@ _NAMES = {
     "testing.server": ("LocalCodePipeline",),
 }
 
-# Public modules, which are attributes after ``import cp_thirdparty`` alone.
+# Public modules, which can be used as attributes without importing them.
 _MODULES = ("faults", "journal_conformance", "plugin", "samples", "strategies")
 
 if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name

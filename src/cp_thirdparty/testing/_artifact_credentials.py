@@ -1,4 +1,4 @@
-"""Create the artifact credentials of jobs, and remember how long they are valid."""
+"""Create the artifact credentials of jobs, and store until when they are valid."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from typing import Union
 from cp_thirdparty.models import ArtifactCredentials
 
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
-"""Fixed credentials, a function that returns new ones, or ``None``, at each reading, or ``None`` for made-up ones."""
+"""
+Where the credentials of a job come from: fixed credentials; a function that is called each time when the job is read
+and returns credentials or ``None``; or ``None`` for made-up credentials.
+"""
 
 
 class CredentialIssuer:
-    """Create artifact credentials and remember until when each of them is valid.  Thread-safe."""
+    """Create artifact credentials, and store until when each of them is valid.  Thread-safe."""
 
     def __init__(self, *, clock: Callable[[], float], lifetime: float) -> None:
         self._clock = clock
         self._lifetime = lifetime
         self._lock = threading.Lock()
-        self._expiry: dict[ArtifactCredentials, float] = {}  # the first to expire first, because all have one lifetime
+        self._expiry: dict[
+            ArtifactCredentials, float
+        ] = {}  # the first entry expires first, because all lifetimes are equal
 
     def issue(self, source: CredentialSource) -> ArtifactCredentials | None:
-        """Return the credentials of one reading, whose lifetime in seconds begins now."""
+        """Return the credentials for a response with job details; their lifetime begins now."""
         credentials = source() if callable(source) else source or _create_credentials()
         if credentials is not None:
             if not isinstance(credentials, ArtifactCredentials):

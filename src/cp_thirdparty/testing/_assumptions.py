@@ -1,4 +1,4 @@
-"""What AWS does not document about CodePipeline, with the default that the local one assumes for each."""
+"""Behaviour of CodePipeline that AWS does not document, with the defaults that the local CodePipeline assumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty.models import ActionTypeId
 
-# Seconds.  An int may be too large for a float, so larger ones are reduced to this one.
+# The largest number of seconds.  An int may be too large for a float, so a larger int is replaced by this number.
 _MAX_SECONDS: Final = 1e300
 
 
@@ -42,7 +42,7 @@ def _freeze(value: Collection[ActionTypeId] | None) -> frozenset[ActionTypeId] |
 @attrs.frozen(kw_only=True)
 class Assumptions:
     """
-    The arguments of `LocalCodePipeline` that decide how the service behaves.  Their descriptions are there.
+    The arguments of `LocalCodePipeline` that decide how the service behaves.  `LocalCodePipeline` describes them.
 
     Raises:
         ValueError: A number is too small.

@@ -15,22 +15,22 @@ from cp_thirdparty._core.http_server import LOCAL_HOST, BoundedHandler, BoundedS
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._wire import HttpRequest, Response
 
-# No third-party request comes near it: the longest strings of the service's model add up to 12,000 characters.
+# All valid requests are much shorter: in the service's model, the longest strings of a request have 12,000 characters.
 _MAX_BODY_BYTES = 1 << 20
 _LENGTH = re.compile(r"[0-9]{1,7}")
 
 
 class HttpServer(BoundedServer):
     """
-    Listens on 127.0.0.1 and passes each request to an exchange.
+    Listen on 127.0.0.1, and pass each request to an exchange.
 
     Raises:
         OSError: The port is in use.
     """
 
-    allow_reuse_port = False  # of some versions of http.server: two services would share a port unnoticed
-    most_connections = 256  # each has a thread; the 64 clients of the largest test have two connections each
-    request_queue_size = 128  # of 64 clients at once, some waited 1 to 4 s with the default of 5, and 0.05 s with this
+    allow_reuse_port = False  # some versions of http.server set it, so that two services could share a port unnoticed
+    most_connections = 256  # each connection has a thread; the largest test has 64 clients with two connections each
+    request_queue_size = 128  # when 64 clients connect at once, some wait 1 to 4 s with the default of 5, now 0.05 s
 
     def __init__(self, exchange: Exchange, port: int) -> None:
         self.exchange = exchange
@@ -38,13 +38,13 @@ class HttpServer(BoundedServer):
 
 
 class Handler(BoundedHandler):
-    """Serves one connection."""
+    """Respond to the requests of one connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # without it, each response of two writes waits 40 ms for an acknowledgement
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that `http.server` calls
-        """Respond to a call."""
+    def do_POST(self) -> None:  # noqa: N802 - `http.server` calls a method of this name
+        """Respond to a call of an operation."""
         if not LOCAL_HOST.fullmatch(self.headers.get("Host", "")):
             self.close_connection = True
             message = "The Host header must be localhost, 127.0.0.1 or [::1]"
@@ -52,7 +52,7 @@ class Handler(BoundedHandler):
             return
         length = self.headers.get("Content-Length", "")
         if not _LENGTH.fullmatch(length) or int(length) > _MAX_BODY_BYTES:
-            self.close_connection = True  # the body stays unread
+            self.close_connection = True  # the body is not read, so no further request can be read
             message = "There must be a Content-Length of at most 1 MiB"
             self._send(self._exchange.refuse("SerializationException", message, status=413))
             return
@@ -70,7 +70,7 @@ class Handler(BoundedHandler):
             self.close_connection = True
         if response.ending == "lost":
             return
-        self.start_response()
+        self.set_response_timeout()
         self.send_response_only(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)

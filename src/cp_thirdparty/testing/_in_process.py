@@ -1,4 +1,4 @@
-"""Connect a client with the local CodePipeline in one process, by botocore's event ``before-send``."""
+"""Connect a client to the local CodePipeline in the same process, through botocore's event ``before-send``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from botocore.session import Session
 from cp_thirdparty.testing._exchange import Exchange
 from cp_thirdparty.testing._wire import HttpRequest
 
-# No resolver has names of this domain (RFC 2606), so a request that bypasses the event reaches no host.
+# RFC 2606 reserves the domain "invalid", so no host has this name.  A request that bypasses the event handler fails.
 IN_PROCESS_URL = "http://local-codepipeline.invalid"
-"""The endpoint of clients that reach the service without HTTP; no host has this name."""
+"""The endpoint URL of clients that call the local service in the same process, without HTTP."""
 
 
 def connect(client: BaseClient | Session, exchange: Exchange) -> None:
-    """Let an exchange respond to the CodePipeline requests of a client, or of all clients that a session creates."""
-    sender: Any = functools.partial(_send, exchange)  # type stubs declare that handlers return nothing
+    """Let ``exchange`` respond to the CodePipeline requests of a client, or of all clients that a session creates."""
+    sender: Any = functools.partial(_send, exchange)  # `Any`: the type stubs declare that event handlers return `None`
     events = client if isinstance(client, Session) else client.meta.events
     events.register("before-send.codepipeline", sender)
 
@@ -30,10 +30,10 @@ def connect(client: BaseClient | Session, exchange: Exchange) -> None:
 def _send(exchange: Exchange, request: AWSPreparedRequest, **_: object) -> AWSResponse:
     response = exchange.respond(_to_http_request(request))
     if response.ending == "lost":
-        # botocore raises this when a socket ends too early.  It accepts a body that ends too early, as it does with
-        # most versions of urllib3.
+        # botocore raises this error if a connection is closed before the response.  It must be raised here, because
+        # botocore does not notice that the body of this stream is incomplete, as with most versions of urllib3.
         raise ConnectionClosedError(endpoint_url=request.url, request=request)
-    headers: Any = response.headers  # any mapping works
+    headers: Any = response.headers  # botocore accepts any mapping, but its type stubs do not
     return AWSResponse(request.url, response.status, headers, _Body(response.body))
 
 
@@ -48,9 +48,9 @@ class _Body:
 
 
 def _to_http_request(request: AWSPreparedRequest) -> HttpRequest:
-    """Return what a server would have received."""
+    """Return the request as an HTTP server would have received it."""
     url = urlsplit(request.url)
-    headers = {str(name).lower(): _text(value) for name, value in request.headers.items()}
+    headers = {str(name).lower(): _to_string(value) for name, value in request.headers.items()}
     body: Any = request.body or b""
     return HttpRequest(
         method=request.method,
@@ -60,5 +60,5 @@ def _to_http_request(request: AWSPreparedRequest) -> HttpRequest:
     )
 
 
-def _text(value: Any) -> str:
+def _to_string(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)

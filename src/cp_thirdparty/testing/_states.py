@@ -1,7 +1,7 @@
 """
 The clients, actions and jobs of the local CodePipeline, and how the operations change them.
 
-It does no I/O, and an argument is its clock.  All methods are thread-safe.
+This module does no I/O, and it reads the time only from the clock that is passed to it.  All methods are thread-safe.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action, Job, Success
 from cp_thirdparty.testing.clock import ManualClock
 
-# Seconds.  Threads that wait for an action read a real clock no more often than this.
+# The shortest wait in seconds.  A thread that waits for an action reads a real clock at most once in this time.
 _SHORTEST_WAIT = 0.05
 _DEFAULT = Assumptions()
 
@@ -66,7 +66,7 @@ class _Entry:
 
     @property
     def is_custom(self) -> bool:
-        """Whether it is a job of a custom action, which belongs to no client."""
+        """Whether this is a job of a custom action, which has no client."""
         return self.client_id is None
 
 
@@ -78,7 +78,7 @@ class States:
         self._assumed = assumptions
         self._issuer = CredentialIssuer(clock=clock, lifetime=assumptions.credential_lifetime)
         self._changed = threading.Condition(threading.RLock())
-        self.version: int = 0  # grows with each visible change
+        self.version: int = 0  # it is increased with each change that a test can observe
         self._tokens: dict[str, SecretStr] = {}
         self._entries: dict[str, _Entry] = {}  # by job id
         self._unclaimed: dict[str, _Entry] = {}  # by job id, oldest first
@@ -97,7 +97,7 @@ class States:
     def start_action(
         self, data: JobData, *, client_id: str | None = None, artifact_credentials: CredentialSource = None
     ) -> Action:
-        """Queue the first job of an action; raise `ValueError` if it cannot be one of this service."""
+        """Queue the first job of a new action; raise `ValueError` if an argument does not fit the service."""
         action_type_id = cast("ActionTypeId", data.action_type_id)
         is_custom = action_type_id.owner == ActionOwner.CUSTOM
         if is_custom and client_id is not None:
@@ -122,14 +122,14 @@ class States:
             return tuple(entry.job for entry in self._of_action[action])
 
     def credentials_are_valid(self, credentials: ArtifactCredentials) -> bool:
-        """Return whether the details of a job returned these credentials and they have not expired."""
+        """Return whether the details of a job have contained these credentials, and they have not expired."""
         return self._issuer.is_valid(credentials)
 
     def wait_for_change(self, action: Action, version: int, timeout: float) -> None:
         """
-        Wait until something differs from a version, or until the timeout, in real seconds.
+        Wait until the version differs from ``version``, or until the timeout, in real seconds.
 
-        With a real clock, it also ends when a job of the action times out.
+        With a real clock, the wait also ends when a job of the action times out.
         """
         with self._changed:
             if self.version == version:
@@ -137,7 +137,7 @@ class States:
                     timeout = min(timeout, self._seconds_to_timeout(action))
                 self._changed.wait(timeout)
 
-    # --- the operations; what the service refuses is a `RefusedError`
+    # --- the operations; they raise `RefusedError` if the service refuses a request
 
     def poll(self, action_type_id: ActionTypeId, max_batch_size: int | None) -> tuple[ThirdPartyJob, ...]:
         """Offer jobs of this action type that no worker has claimed, oldest first."""
@@ -171,7 +171,7 @@ class States:
         return CustomJobDetails(id=job_id, data=self._data(entry), account_id=_ACCOUNT_ID)
 
     def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr | None) -> JobStatus:
-        """Give the job to the first caller that has its nonce.  Without a client token it must be a custom job."""
+        """Assign the job to the first caller that sends its nonce; a custom job has no client token."""
         with self._changed:
             entry = self._entry(job_id, client_token)
             if nonce != entry.job.nonce or not entry.job.is_unclaimed:
@@ -180,7 +180,7 @@ class States:
             return entry.job.status
 
     def put_success(self, job_id: str, client_token: SecretStr | None, success: Success) -> None:
-        """End the job; with a continuation token queue the next one of its action."""
+        """End the job; if there is a continuation token, queue the next job of the action."""
         with self._changed:
             entry = self._entry_in_progress(job_id, client_token)
             if success.output_variables and success.continuation_token is not None:
@@ -199,7 +199,7 @@ class States:
             entry = self._entry_in_progress(job_id, client_token)
             self._set(entry, status=JobStatus.FAILED, result=failure)
 
-    # --- called with the lock
+    # --- methods that are called while the lock is held
 
     def _queue(
         self, action: Action, client_id: str | None, data: JobData, credentials: CredentialSource, *, offered_at: float
@@ -226,7 +226,7 @@ class States:
         self._change()
 
     def _change(self) -> None:
-        """Notify the threads that wait."""
+        """Increase the version, and wake the threads that wait for a change."""
         with self._changed:
             self.version += 1
             self._changed.notify_all()
@@ -311,15 +311,15 @@ class States:
             self._set(entry, status=JobStatus.TIMED_OUT)
 
     def _seconds_to_timeout(self, action: Action) -> float:
-        """Return the seconds until the next job of an action times out; a very large number when none can."""
+        """Return the seconds until the next job of an action times out; a very large number if all have ended."""
         now = self._clock()
         remaining = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
         return max(min(remaining, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)
 
-    # --- called without the lock
+    # --- methods that are called while the lock is not held
 
     def _data(self, entry: _Entry) -> JobData:
-        """Return the data of a job with new credentials, which may come from a server."""
+        """Return the data of a job with new credentials; a function of the test may request them from a server."""
         return attrs.evolve(entry.data, artifact_credentials=self._issuer.issue(entry.credentials))
 
     def _context_of(self, action_type_id: ActionTypeId) -> PipelineContext:

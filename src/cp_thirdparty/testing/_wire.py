@@ -2,7 +2,7 @@
 Read requests and write responses of AWS JSON 1.1, without sockets.
 
 Parameters are checked against botocore's own service model, so the service's limits, patterns and enumerations apply.
-The newest model also lists Smithy RPC v2 CBOR, which no SDK tried sends.
+The newest model also lists the protocol Smithy RPC v2 CBOR, but none of the tested SDKs sends it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class BadRequestError(Exception):
-    """A request that the service refuses before it looks at its states."""
+    """The service refuses a request, independent of the states of jobs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code)
@@ -47,7 +47,7 @@ class HttpRequest:
 
     method: str
     target: str  # path and query
-    headers: Mapping[str, str]  # by names in lower case
+    headers: Mapping[str, str]  # the names are in lower case
     body: bytes = attrs.field(repr=lambda body: f"<{len(body)} bytes>")
 
 
@@ -58,10 +58,10 @@ class Response:
 
     Attributes:
         status: The status code.
-        headers: All headers, the length included.
+        headers: All headers, including Content-Length.
         body: The bytes of the body that are sent.
-        ending: ``"keep"`` leaves the connection open, ``"close"`` ends it after the body, ``"lost"`` ends it and sends
-            nothing of the response.
+        ending: What happens to the connection: ``"keep"`` keeps it open, ``"close"`` closes it after the body, and
+            ``"lost"`` closes it without sending the response.
     """
 
     status: int
@@ -71,7 +71,7 @@ class Response:
 
 
 def operation_name_of(headers: Mapping[str, str]) -> str:
-    """Return the operation that a request names; raise `BadRequestError` for another one or another protocol."""
+    """Return the operation that a request names; raise `BadRequestError` for an unknown operation or protocol."""
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
         raise BadRequestError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
@@ -87,7 +87,7 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
     Return the checked parameters; members that the service does not have are left out.
 
     Raises:
-        BadRequestError: A parameter has the wrong type, or breaks a rule.  No value is repeated.
+        BadRequestError: A parameter has the wrong type, or breaks a rule.  The error does not contain its value.
     """
     try:
         parameters: object = json.loads(body or b"{}")

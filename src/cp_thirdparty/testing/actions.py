@@ -1,4 +1,4 @@
-"""An action of the local CodePipeline with its jobs and results, for a test to read and to wait for."""
+"""An action of the local CodePipeline with its jobs and results; a test reads it and waits for its status."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.TIMED_OUT)
 @attrs.frozen(kw_only=True)
 class Success:
     """
-    What a worker reported about a job that succeeded.
+    The result of a successful job, as the worker reported it.
 
     Attributes:
-        continuation_token: For the next job of the action, or ``None`` when the action has ended.
+        continuation_token: The continuation token for the next job of the action; ``None`` if the action has ended.
         current_revision: The revision, or ``None``.
-        execution_details: What the console shows, or ``None``.
-        output_variables: What later actions can use of a custom action.
+        execution_details: The execution details that the console shows, or ``None``.
+        output_variables: The output variables of a custom action, which later actions can use.
 
             .. versionadded:: 0.2.0
     """
@@ -42,15 +42,16 @@ class Success:
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    One job of an action, as it was when it was read.
+    One job of an action, with its state at the time of reading; the object does not change later.
 
     Attributes:
-        id: The id that polls return.
-        nonce: The nonce that an acknowledgement must have.
+        id: The job id that polls return.
+        nonce: The nonce that an acknowledgement must contain.
         status: Queued, Dispatched, InProgress, Succeeded, Failed or TimedOut.
-        continuation_token: The token from the job before it, or ``None`` for the first job of an action.
-        result: What a worker reported: the continuation token, the revision and the execution details of a success, or
-            the details of a failure.  ``None`` while there is none.
+        continuation_token: The continuation token that the previous job of the action returned; ``None`` for the first
+            job of an action.
+        result: The result that a worker reported: a `Success`, or the details of a failure.  ``None`` while the job has
+            no result.
     """
 
     id: str
@@ -61,17 +62,17 @@ class Job:
 
     @property
     def is_unclaimed(self) -> bool:
-        """Whether it waits for a worker."""
+        """Whether no worker has claimed the job."""
         return self.status in _UNCLAIMED
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has succeeded, failed or timed out."""
+        """Whether the job has succeeded, failed or timed out."""
         return self.status in _ENDED
 
 
 class _JobSource(Protocol):
-    """What an `Action` reads. `States` provides it and creates actions, so importing it here would be circular."""
+    """The part of `States` that an `Action` uses.  `States` imports this module, so this module cannot import it."""
 
     version: int
 
@@ -96,7 +97,7 @@ class Action:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The jobs so far, oldest first; the next one of a continued action is there before polls offer it."""
+        """The jobs so far, oldest first.  They include the next job of a continued action before polls return it."""
         return self._states.jobs_of(self)
 
     @property
@@ -107,7 +108,7 @@ class Action:
 
     @property
     def result(self) -> Success | FailureDetails | None:
-        """What was reported last, or ``None``."""
+        """The result that was reported last, or ``None``."""
         return next((job.result for job in reversed(self.jobs) if job.result is not None), None)
 
     def wait(
@@ -118,23 +119,24 @@ class Action:
         timeout: float | timedelta = 10.0,
     ) -> JobStatus:
         """
-        Wait for the action; each change of the service ends the wait, so nothing is polled.
+        Wait until the action has a status, or fulfils a condition.
 
-        The timeout of a job ends the wait too, with a `ManualClock` or a real clock.  If a clock of another kind
-        jumps, the wait notices it at the next change of the service.
+        The status is checked after each change of the service, and when a job times out by a `ManualClock` or a real
+        clock.  If another kind of clock jumps, the status is checked only after the next change of the service.
 
         Args:
             status: The status to wait for; ``None`` waits until the action has ended.
-            until: Called with the action after each change, until it returns a true value; in place of a status.
-            timeout: Real seconds, or a ``timedelta``, to wait at most.
+            until: A condition instead of a status: a function that is called with the action after each change, until
+                it returns a true value.
+            timeout: The longest time to wait, in real seconds or as a ``timedelta``.
 
         Returns:
-            The status at the end.
+            The status of the action at the end of the wait.
 
         Raises:
-            TimeoutError: The timeout has ended.
-            RuntimeError: The action has ended with another status than the one that is waited for.
-            ValueError: Both a status and a condition were given, or a status that the service does not have.
+            TimeoutError: The timeout was reached.
+            RuntimeError: The action has ended with another status than ``status``.
+            ValueError: Both ``status`` and ``until`` were given, or the service does not have this status.
         """
         if status is not None and (until is not None or not JobStatus(status).is_known):
             raise ValueError("status: must be a status of the service, and not together with until")

@@ -1,4 +1,4 @@
-"""`ManualClock`: a clock that moves only when a test moves it."""
+"""`ManualClock`: a clock whose time changes only when a test calls `ManualClock.advance`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["ManualClock"]
 
 class ManualClock:
     """
-    A clock for the ``clock=`` of `LocalCodePipeline` that only `advance()` moves.
+    A clock for the argument ``clock`` of `LocalCodePipeline`; its time changes only when `advance()` is called.
 
-    A move notifies each thread that waits for an action.  Thread-safe.
+    `advance()` wakes each thread that waits for an action, so that the thread checks the action again.  Thread-safe.
 
     Args:
-        now: The time at the start, in seconds.
+        now: The initial time, in seconds.
     """
 
     def __init__(self, now: float = 0.0) -> None:
@@ -28,18 +28,18 @@ class ManualClock:
         self._listeners: list[Callable[[], object]] = []
 
     def __call__(self) -> float:
-        """Return the time."""
+        """Return the current time of this clock, in seconds."""
         return self._now
 
     def advance(self, seconds: float | timedelta) -> None:
         """
-        Advance the time.
+        Add seconds to the time of this clock, and call the registered functions.
 
         Args:
-            seconds: How much, 0 or more.
+            seconds: Seconds or a ``timedelta`` to add, 0 or more.
 
         Raises:
-            ValueError: It is negative: time does not go back.
+            ValueError: ``seconds`` is negative.
         """
         seconds = read_seconds("seconds", seconds, least=0, most=math.inf)
         with self._lock:
@@ -50,10 +50,10 @@ class ManualClock:
 
     def listen(self, listener: Callable[[], object]) -> None:
         """
-        Register a function that is called each time after the clock was moved.
+        Register a function that is called after each `advance()`.
 
         Args:
-            listener: Called in the thread that moves the clock.
+            listener: Function without arguments.  It is called in the thread that calls `advance()`.
         """
         with self._lock:
             self._listeners.append(listener)

@@ -1,4 +1,4 @@
-"""Faults to inject into the local CodePipeline."""
+"""Faults that a test injects into the local CodePipeline."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Fault(Protocol):
         Return the response to a request.
 
         Args:
-            serve: Lets the service do what the request asks for, and returns its response.  If you do not call it, the
-                request has no effect.
+            serve: Function that executes the request in the service, and returns the service's response.  If you do not
+                call it, the request has no effect.
         """
         ...
 
@@ -48,11 +48,11 @@ class Fault(Protocol):
 @attrs.frozen(kw_only=True)
 class Throttling:
     """
-    The service refuses the request, because there are too many.  The request has no effect.
+    The service refuses the request, because there are too many requests.  The request has no effect.
 
     Attributes:
-        code: The code.  AWS models none for these operations; this is the one of its newer services.
-        status: The HTTP status: 400, as JSON services return, or 429.
+        code: The error code.  AWS documents none for these operations; the default is the code of newer AWS services.
+        status: The HTTP status: 400, which JSON services of AWS return, or 429.
     """
 
     code: str = "ThrottlingException"
@@ -92,30 +92,31 @@ class ExpiredCredentials:
 
 @attrs.frozen
 class LostAnswer:
-    """The service does what the request asks for, and the connection ends before the response is sent."""
+    """The service executes the request, and the connection is closed before the response is sent."""
 
     def play(self, serve: Callable[[], Response]) -> Response:
-        """Serve, and drop the response."""
+        """Execute the request, and send no response."""
         return attrs.evolve(serve(), ending="lost")
 
 
 @attrs.frozen(kw_only=True)
 class TruncatedBody:
     """
-    The service does what the request asks for, and the response is truncated.
+    The service executes the request, and sends only the beginning of the response's body.
 
     Attributes:
-        length: How many bytes of the body arrive.
-        content_length: ``"whole"`` sends the length of the complete body, and the connection ends: a client that
-            compares the two notices, which botocore does with some versions of urllib3 only.  ``"cut"`` sends the
-            number of bytes that arrive: only a client that parses the document notices, and none if there is no body.
+        length: The number of bytes of the body that are sent.
+        content_length: The value of the Content-Length header.  ``"whole"``: the length of the complete body; then the
+            connection is closed.  A client finds the error if it compares the length with the received bytes; botocore
+            does so only with some versions of urllib3.  ``"cut"``: the number of bytes that are sent.  A client finds
+            the error only if it parses the body, and never if the body is empty.
     """
 
     length: int = 10
     content_length: Literal["whole", "cut"] = "whole"
 
     def play(self, serve: Callable[[], Response]) -> Response:
-        """Serve, and truncate the response."""
+        """Execute the request, and truncate the response."""
         response = serve()
         body = response.body[: self.length]
         if self.content_length == "cut":
@@ -129,11 +130,11 @@ class TruncatedBody:
 @attrs.frozen(kw_only=True)
 class HtmlPage:
     """
-    A proxy, a captive portal or a load balancer returns a page of its own.  The request has no effect.
+    A proxy, a captive portal or a load balancer returns an HTML page.  The request has no effect.
 
     Attributes:
         status: The HTTP status.
-        page: The page.
+        page: The HTML document.
     """
 
     status: int = 200
@@ -154,23 +155,23 @@ def _read_delay(seconds: float | timedelta) -> float:
 @attrs.frozen
 class Delay:
     """
-    The service does what the request asks for after a delay, even if the client has closed the connection by then.
+    The service executes the request after a delay, even if the client has closed the connection before that.
 
     Attributes:
-        seconds: How long, in real seconds: a client's timeouts do not use the clock of a test.
+        seconds: The delay in real seconds, because the timeouts of a client do not use the clock of a test.
     """
 
     seconds: float = attrs.field(converter=_read_delay)
 
     def play(self, serve: Callable[[], Response]) -> Response:
-        """Wait, and serve."""
+        """Wait, and execute the request."""
         time.sleep(self.seconds)
         return serve()
 
 
 class Faults:
     """
-    The faults that remain.  Each request takes one of its operation, the oldest first.
+    The faults that were not played yet.  Each request plays the oldest remaining fault of its operation.
 
     Thread-safe.
     """
@@ -184,13 +185,13 @@ class Faults:
         Inject a fault into the next requests of an operation.
 
         Args:
-            operation_name: As on the wire, such as ``"GetThirdPartyJobDetails"``.
-            fault: The fault to play, after the faults of this operation that were added before.
-            times: For how many requests, at least 1; ``None`` for all until `clear()`.
+            operation_name: The service's name of the operation, such as ``"GetThirdPartyJobDetails"``.
+            fault: The fault.  It is played after the faults that were added before for this operation.
+            times: The number of requests that play the fault, at least 1; ``None`` for all requests until `clear()`.
 
         Raises:
-            ValueError: There is no such operation, or the number is less than 1.
-            TypeError: It is not a fault.
+            ValueError: There is no such operation, or ``times`` is less than 1.
+            TypeError: ``fault`` is not a fault.
         """
         if operation_name not in OPERATION_NAMES:
             raise ValueError(f"operation_name: must be one of {', '.join(OPERATION_NAMES)}")
@@ -202,7 +203,7 @@ class Faults:
             self._planned[operation_name].append(_PlannedFault(fault, times))
 
     def clear(self) -> None:
-        """Remove all faults that remain."""
+        """Remove all faults that were not played yet."""
         with self._lock:
             for planned in self._planned.values():
                 planned.clear()

@@ -1,4 +1,4 @@
-"""The requests of the local CodePipeline and their outcomes, for assertions; secrets are hidden."""
+"""A record of each request to the local CodePipeline and its outcome, for assertions; secrets are hidden."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class RequestRecord:
     One request and its outcome.
 
     Attributes:
-        operation_name: As on the wire, or ``None`` when the request names no operation of jobs.
-        parameters: What the service understood, by its own names, with the client token as a `SecretStr`; ``None`` when
-            the request breaks a rule of the service's model.
-        accepted: Whether the service did what the request asks for, even if the response was lost.
-        status_code: The HTTP status that the client was sent, or ``None`` when the response was lost.
-        error_code: The error code that the client was sent, or ``None``.
+        operation_name: The service's name of the operation; ``None`` if the request names no operation of jobs.
+        parameters: The parameters by the service's names, with the client token as a `SecretStr`; ``None`` if the
+            request breaks a rule of the service's model.
+        accepted: Whether the service executed the request, even if the response was lost.
+        status_code: The HTTP status that was sent to the client; ``None`` if the response was lost.
+        error_code: The error code that was sent to the client, or ``None``.
         fault: The fault that was injected, or ``None``.
     """
 
@@ -39,10 +39,10 @@ class RequestRecord:
 
 class RequestJournal:
     """
-    The latest requests, up to a number.  Thread-safe.
+    The latest requests, at most ``size``.  Thread-safe.
 
     Raises:
-        ValueError: The number is less than 1.
+        ValueError: ``size`` is less than 1.
     """
 
     def __init__(self, size: int) -> None:
@@ -52,7 +52,7 @@ class RequestJournal:
         self._records: deque[RequestRecord] = deque(maxlen=size)
 
     def add(self, record: RequestRecord) -> None:
-        """Keep a record, and drop the oldest one of a full journal."""
+        """Add a record; if the journal is full, remove the oldest record."""
         with self._lock:
             self._records.append(record)
 

@@ -1,8 +1,8 @@
 """
 The pytest plugin: the fixture `local_codepipeline`.
 
-Pytest loads it by its entry point into every run where the library is installed, so it loads nothing of the library
-until a test uses a fixture.
+Pytest loads this module by its entry point in every test run in whose environment the library is installed.  So this
+module imports other modules of the library only when a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["local_codepipeline", "local_codepipeline_settings"]
 @pytest.fixture
 def local_codepipeline_settings() -> Mapping[str, Any]:
     """
-    Return the arguments of the `LocalCodePipeline` of a test: none.
+    Return the arguments for the fixture `local_codepipeline`; by default, there are none.
 
-    Override it in a test module or a ``conftest.py`` to set some, such as ``{"redelivery_delay": 1.0}``.
+    Override this fixture in a test module or a ``conftest.py`` to set some, such as ``{"redelivery_delay": 1.0}``.
     """
     return {}
 

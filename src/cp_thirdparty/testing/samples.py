@@ -1,8 +1,9 @@
 """
-Jobs and models with made-up values for tests of handlers: each is valid, and a test sets only the values that matter.
+Create jobs and models with valid made-up values for tests of handlers; a test sets only the values that it needs.
 
-`job()` returns the job of a handler, without S3 and without a service.  The other functions return what the service
-sends.  Models that a handler creates, such as `ExecutionDetails`, have few fields and no sample.
+`job()` returns the job that a handler receives.  It needs neither S3 nor CodePipeline.  The other functions return
+models that CodePipeline sends.  There are no samples of models that a handler creates, such as `ExecutionDetails`,
+because those have only few fields.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _JOB_ID = "b2a1c0de-0000-4000-8000-000000000002"
 _EXECUTION_ID = "b2a1c0de-0000-4000-8000-000000000003"
 _ACCOUNT_ID = "111122223333"
 _BUCKET = "codepipeline-us-east-1-000000000000"
-# CodePipeline's timeout of a third-party action.
+# CodePipeline's timeout for a third-party action, in seconds.
 _SECONDS = 3600.0
 
 _ConfigurationT = TypeVar("_ConfigurationT", default="ActionConfiguration | None")
@@ -74,10 +75,10 @@ def action_type_id(
     Create an action type.
 
     Args:
-        category: Such as ``Build``.
-        owner: ``ThirdParty`` for partners, ``Custom`` for an action of your own account.
-        provider: The partner's name of the action.
-        version: Its version.
+        category: The category of the action, for example ``Build``.
+        owner: ``ThirdParty`` for an action of a partner, ``Custom`` for a custom action in your own AWS account.
+        provider: The name of the action's provider.
+        version: The version of the action type.
     """
     return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
 
@@ -93,10 +94,10 @@ def artifact(
     Create an artifact in S3.
 
     Args:
-        name: As the pipeline calls it.
-        bucket_name: Its bucket.
-        object_key: Its key, or ``None`` for one that has the name.
-        revision: The revision, which only an input artifact has.
+        name: The name of the artifact in the pipeline.
+        bucket_name: The S3 bucket of the artifact.
+        object_key: The S3 key of the artifact, or ``None`` for a key that contains the artifact's name.
+        revision: The revision of an input artifact; output artifacts have none.
     """
     key = f"example-pipeline/{name[:10]}/EXAMPLE" if object_key is None else object_key
     location = ArtifactLocation(
@@ -109,16 +110,16 @@ def artifact(
 def artifact_credentials(
     *,
     access_key_id: str = "ASIAEXAMPLE",
-    secret_access_key: str | SecretStr = "example-secret-access-key",  # noqa: S107 - of no use anywhere
-    session_token: str | SecretStr = "example-session-token",  # noqa: S107 - of no use anywhere
+    secret_access_key: str | SecretStr = "example-secret-access-key",  # noqa: S107 - not a real secret
+    session_token: str | SecretStr = "example-session-token",  # noqa: S107 - not a real secret
 ) -> ArtifactCredentials:
     """
-    Create artifact credentials, which AWS does not accept.
+    Create artifact credentials.  AWS does not accept the default values.
 
     Args:
-        access_key_id: The access key.
-        secret_access_key: The secret of that key.
-        session_token: The session token that belongs to the key.
+        access_key_id: The access key ID.
+        secret_access_key: The secret access key that belongs to the access key ID.
+        session_token: The session token that belongs to the access key ID.
     """
     return ArtifactCredentials(
         access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token
@@ -129,12 +130,12 @@ def pipeline_context(
     *, pipeline_name: str = "example-pipeline", stage_name: str = "Test", action_name: str = "Scan"
 ) -> PipelineContext:
     """
-    Create the context of an action, with the members that third-party jobs have.
+    Create the pipeline context of an action, with the fields that CodePipeline sends for third-party jobs.
 
     Args:
-        pipeline_name: The pipeline.
-        stage_name: Its stage.
-        action_name: The action in that stage.
+        pipeline_name: The name of the pipeline.
+        stage_name: The name of the stage that has the action.
+        action_name: The name of the action.
     """
     return PipelineContext(
         pipeline_name=pipeline_name,
@@ -145,22 +146,23 @@ def pipeline_context(
 
 def third_party_job(*, client_id: str = _CLIENT_ID, job_id: str = _JOB_ID) -> ThirdPartyJob:
     """
-    Create what a poll returns, for the same job as `job_details`.
+    Create a job as a poll for third-party jobs returns it; by default it has the same id as `job_details`.
 
     Args:
-        client_id: The customer.
-        job_id: The job.
+        client_id: The id of the customer.
+        job_id: The id of the job.
     """
     return ThirdPartyJob(client_id=client_id, job_id=job_id)
 
 
 def custom_job(*, details: JobDetails | None = None, account_id: str | None = _ACCOUNT_ID) -> CustomJob:
     """
-    Create what a poll for jobs of a custom action returns.
+    Create a job as a poll for jobs of a custom action returns it.
 
     Args:
-        details: The job, as `job_details` returns it; ``None`` for one whose action type has the owner ``Custom``.
-        account_id: The AWS account of the pipeline, or ``None``.
+        details: The details of the job, as `job_details` returns them; ``None`` for details whose action type has the
+            owner ``Custom``.
+        account_id: The id of the AWS account of the pipeline, or ``None`` for a job without one.
 
     .. versionadded:: 0.2.0
     """
@@ -187,16 +189,17 @@ def job_details(
     Create the details of a job.
 
     Args:
-        id: The job.
-        nonce: Its nonce.
-        configuration: What the customer has entered, or ``None`` for nothing.
+        id: The id of the job.
+        nonce: The nonce of the job.
+        configuration: The action configuration that the customer has entered, or ``None`` for an empty one.
         action_type: The action type, or ``None`` for `action_type_id()`.
-        context: The pipeline, or ``None`` for `pipeline_context()`.
+        context: The pipeline context, or ``None`` for `pipeline_context()`.
         input_artifacts: The artifacts that the action reads, or ``None`` for one `artifact()`.
         output_artifacts: The artifacts that the action must write.
         credentials: Credentials for the artifacts, or ``None`` for `artifact_credentials()`.
-        continuation_token: The token from the job before, or ``None`` for a first job.
-        encryption_key: The key of the artifacts, or ``None`` for that of S3.
+        continuation_token: The continuation token that the previous job of the action returned, or ``None`` for the
+            first job of an action.
+        encryption_key: The KMS key of the artifacts, or ``None`` if artifacts are encrypted with the default key of S3.
     """
     data = JobData(
         action_type_id=action_type_id() if action_type is None else action_type,
@@ -213,19 +216,19 @@ def job_details(
 
 class SampleJob(Job[_ConfigurationT]):
     """
-    The job of a handler, in a test; `job()` creates it.
+    The job that a test passes to a handler; `job()` creates it.
 
-    Its workspace and its folder of artifacts are temporary.  They are removed when nothing refers to the job any more,
-    so a test can read what the handler has written.
+    The workspace is a temporary directory, and so is the folder of the artifacts if ``folder`` is ``None``.  They are
+    removed when nothing refers to the job any more, so a test can read the files that the handler has written.
 
     Args:
         details: The details of the job.
-        configuration: The action configuration as the handler sees it.
-        client_id: The customer.
-        folder: The folder of the artifacts, or ``None`` for a temporary one.
-        seconds_left: Seconds or a ``timedelta`` that the handler has.
-        cancelled: Set when the result is no longer wanted.
-        stopping: Set when the worker stops.
+        configuration: The action configuration that the handler reads from the job.
+        client_id: The id of the customer.
+        folder: The folder of the artifacts, or ``None`` for a temporary folder.
+        seconds_left: The time that the handler has, as seconds or a ``timedelta``.
+        cancelled: An event that is set when the job is cancelled.
+        stopping: An event that is set when the worker stops.
 
     .. versionadded:: 0.2.0
     """
@@ -244,7 +247,7 @@ class SampleJob(Job[_ConfigurationT]):
         if folder is None:
             temporary = Workspace()
             artifacts = FolderArtifacts(temporary.path, details)
-            weakref.finalize(artifacts, temporary.remove)  # they may outlive the job
+            weakref.finalize(artifacts, temporary.remove)  # a test may use them after the job
         else:
             artifacts = FolderArtifacts(folder, details)
         super().__init__(
@@ -263,9 +266,9 @@ class SampleJob(Job[_ConfigurationT]):
     @property
     def artifacts(self) -> FolderArtifacts:
         """
-        The artifacts in a folder.
+        The input and output artifacts, which are stored in a local folder.
 
-        ``job.artifacts.files("Report")`` returns the files of an output artifact.
+        ``job.artifacts.files("Report")`` returns the files of the output artifact ``Report``.
         """
         return self._folder_artifacts
 
@@ -286,28 +289,29 @@ def job(
     stopping: threading.Event | None = None,
 ) -> SampleJob[_ConfigurationT]:
     """
-    Create the job of a handler, with its artifacts in a local folder.
+    Create a job for a handler, with its artifacts in a local folder.
 
-    The handler is called as a function: ``result = handler(samples.job(inputs={"Source": {"app.py": "x = 1"}}))``.
+    Call the handler as a function: ``result = handler(samples.job(inputs={"Source": {"app.py": "x = 1"}}))``.
 
     Args:
-        configuration: What the customer has entered, or ``None`` for nothing.
-        configuration_class: The class for the action configuration, as `cp_thirdparty.JobWorker` takes it; ``None`` for
-            the strings.
-        inputs: The input artifacts by name: a directory, a file, bytes, or the files of a zip archive by name, as
-            `cp_thirdparty.testing.FolderArtifacts.put` takes them.
+        configuration: The action configuration that the customer has entered, or ``None`` for an empty one.
+        configuration_class: The class for the action configuration, as `cp_thirdparty.JobWorker` accepts it; ``None``
+            for `cp_thirdparty.ActionConfiguration`.
+        inputs: The content of each input artifact by its name: a directory, a file, bytes, or a mapping with the files
+            of a zip archive, as `cp_thirdparty.testing.FolderArtifacts.put` accepts them.
         outputs: Names of the output artifacts.
-        folder: The folder of the artifacts, or ``None`` for a temporary one.
-        client_id: The customer.
-        context: The pipeline, or ``None`` for `pipeline_context()`.
-        continuation_token: The token from the job before, or ``None`` for a first job.
-        seconds_left: Seconds or a ``timedelta`` that the handler has.
-        cancelled: Set it when the result is no longer wanted.
-        stopping: Set it when the worker stops.
+        folder: The folder of the artifacts, or ``None`` for a temporary folder.
+        client_id: The id of the customer.
+        context: The pipeline context, or ``None`` for `pipeline_context()`.
+        continuation_token: The continuation token that the previous job of the action returned, or ``None`` for the
+            first job of an action.
+        seconds_left: The time that the handler has, as seconds or a ``timedelta``.
+        cancelled: An event that the test sets to cancel the job; ``None`` for an event that is never set.
+        stopping: An event that the test sets when the worker should stop; ``None`` for an event that is never set.
 
     Raises:
-        cp_thirdparty.exceptions.ConfigurationError: The configuration does not fit the class.  With a worker, the
-            action fails with this message before the handler is called.
+        cp_thirdparty.exceptions.ConfigurationError: The configuration cannot be converted to ``configuration_class``.
+            A worker reports this message as the failure of the action, and does not call the handler.
         cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name of an input artifact.
         TypeError: ``outputs`` is one string, or the content of an input has a wrong type.
 

@@ -11,8 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.text import show
+from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.settings import prepare
-from cp_thirdparty._core.trail import Trail
 from cp_thirdparty.exceptions import JournalError
 
 _T = TypeVar("_T")
@@ -159,7 +159,7 @@ class Table:
             reason = type(error).__name__
         except Exception as error:  # noqa: BLE001 - some responses of proxies end in errors of Python
             name = type(error).__name__
-            reason = f"{_FOREIGN} ({name})" if Trail.of(error).is_reading() else name
+            reason = f"{_FOREIGN} ({name})" if FailureFrames.from_failure(error).is_reading() else name
         else:
             # For botocore, the page of a proxy is a success without content.
             if response.get("ResponseMetadata", {}).get("RequestId"):

@@ -22,9 +22,9 @@ from cp_thirdparty._core.call import CURRENT, SENDING, Call, now
 from cp_thirdparty._core.caller_code import forget
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, foreign_response_error, is_missing
+from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
-from cp_thirdparty._core.trail import Trail
 from cp_thirdparty.exceptions import CredentialsError, ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 
@@ -217,4 +217,4 @@ def _current_look_up() -> Call:
 def _is_reading(failure: Exception) -> bool:
     """Return whether a failure is one of Python's that botocore's parsers let through."""
     is_known = isinstance(failure, (BotoCoreError, ClientError))
-    return not is_known and Trail.of(failure).is_reading()
+    return not is_known and FailureFrames.from_failure(failure).is_reading()
