@@ -428,11 +428,7 @@ class JobWorker(Generic[_ConfigurationT]):
                 self._ended.notify_all()
 
     def _open(self, on_outcome: Callable[[Outcome], object] | None) -> Loop | None:
-        """
-        Create a run; return ``None`` if the worker was stopped while the partner's code hung.
-
-        The creation calls ``connect`` and ``executor``, which are code of the partner.
-        """
+        """Create a run; return ``None`` if the worker was stopped while ``connect`` or ``executor`` hung."""
         calls = self._start = BoundedCalls("cp-thirdparty-start")
         if self._stops:
             calls.end_within(_START_SECONDS)
