@@ -186,7 +186,7 @@ class Lease:
         cause = str(lease.get("cause", cause))
         seized = {**lease, "dead_by": self.name, "cause": cause}
         beat = lease.get("beat")
-        is_unchanged = "attribute_not_exists(#beat)" if beat is None else "#beat = :beat"  # a damaged lease has none
+        is_unchanged = "attribute_not_exists(#beat)" if beat is None else "#beat = :beat"  # a damaged lease has no beat
         condition = f"{is_unchanged} AND (attribute_not_exists(#dead_by) OR #dead_by = :before OR #dead_by = :own)"
         before = lease.get("dead_by", self.name)
         is_seized = self._table.put(seized, condition, beat=beat, before=before, own=self.name)

@@ -68,7 +68,7 @@ def open_snapshot(path: Path) -> Generator[sqlite3.Connection, None, None]:
     would have to wait for the reader.
 
     Raises:
-        JournalError: The file, or one beside it, is not a regular file, or a change of it is not finished.
+        JournalError: The file or one of its side files is not a regular file, or a change of the file is not finished.
         OSError: The file cannot be copied.
         sqlite3.Error: The file cannot be opened.
     """

@@ -63,12 +63,13 @@ class JobEvent:
     ``timed_out``          ERROR    ``failure_type``             the job took too long or the worker stops; a failure is
                                                                  reported
     ``executor_failed``    ERROR                                 the process of the handler died, or could not start it
-    ``journal_failed``     ERROR                                 the journal could not be written; the job goes on
+    ``journal_failed``     ERROR                                 the journal could not be written; the job continues
     ``uncertain``          ERROR                                 the ownership of the job is unknown; an operator should
                                                                  look at it
     ``unsent``             ERROR    ``failure_type``             CodePipeline did not accept a result yet; the journal
                                                                  keeps it
-    ``released``           ERROR                                 a claimed job cannot go on here; the journal keeps it
+    ``released``           ERROR                                 this worker cannot continue a claimed job; the journal
+                                                                 keeps it
     =====================  =======  ===========================  =======================================================
 
     The column "fields" lists the fields that only this event has.  Every event has all other fields; ``pipeline`` and
